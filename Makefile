@@ -1,0 +1,39 @@
+# `make` alone lists the targets. All of them set up what they need first.
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+
+.PHONY: help setup live check test bench lint format clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+setup: ## Install what is missing: Debian packages, .venv (silent when nothing is)
+	@tests/vm/setup
+
+live: setup ## Watch memory-file seals live: on this kernel, or on a real one in QEMU
+	@tests/vm/live
+
+check: lint ## Fast checks alone, no kernel needed: style, types, imports, unit tests
+	@$(BIN)/pytest tests/unit -q
+
+test: check ## Everything: the fast checks, then the tests on real kernels in QEMU
+	@$(BIN)/pytest tests/kernel
+
+bench: setup ## Measure what recording costs beside bpftrace, trace-cmd and strace
+	@tests/bench/run
+
+lint: setup ## Style, types and import rules
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo > .import-linter.log || { cat .import-linter.log; false; }
+	@rm -f .import-linter.log
+
+format: setup ## Rewrite the Python files in the project's style
+	@$(BIN)/ruff check --quiet --fix . || true
+	@$(BIN)/ruff format --quiet .
+
+clean: ## Remove .venv and all caches of this checkout (kernels stay in ~/.cache/sealsnoop)
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

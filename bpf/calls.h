@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* One decision = one call in flight: begun at an outer hook's entry, told at its return. */
+
+/* Memory files that can never be sealed carry F_SEAL_SEAL alone from birth. */
+INLINE int is_sealable(u32 seals)
+{
+#if FILTER_UNSEALABLE
+	return seals != F_SEAL_SEAL;
+#else
+	return 1;
+#endif
+}
+
+INLINE struct call *my_call(u64 *pid_tgid)
+{
+	*pid_tgid = bpf_get_current_pid_tgid();
+	return calls.lookup(pid_tgid);
+}
+
+/*
+ * Opens this task's slot for an operation on inode, or returns NULL. A slot
+ * that is still open belongs to a call whose return never came.
+ */
+INLINE struct call *begin_call(u64 inode, u8 kind, u32 seals, u8 op, u8 hook)
+{
+	u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct counts *n = my_counts();
+	struct call *c;
+
+	if (!n || !task_wanted(pid_tgid))
+		return NULL;
+	c = calls.lookup(&pid_tgid);
+	if (!c) {
+		struct call fresh = {};
+
+		calls.update(&pid_tgid, &fresh);
+		c = calls.lookup(&pid_tgid);
+		if (!c) {
+			count_loss(n, LOSS_INFLIGHT_FULL, hook);
+			return NULL;
+		}
+	}
+	if (unlikely(c->op && !c->before_enabled))
+		count_loss(n, LOSS_NO_RETURN, c->hook);
+	c->before_enabled = !is_enabled();
+	if (!c->before_enabled)
+		lock_xadd(&n->totals[hook & (HOOK_MAX - 1)].entered, 1);
+	c->time_ns = bpf_ktime_get_boot_ns();
+	c->inode = inode;
+	c->iocb = 0;
+	c->size = inode_size(inode);
+	c->seals = seals;
+	c->checks = 0;
+	c->flags = 0;
+	c->writable = 0;
+	c->mode = 0;
+	c->op = op;
+	c->kind = kind;
+	c->hook = hook;
+	return c;
+}
+
+/* What only some operations are decided by: exec bits and shared mappings. */
+INLINE void read_inode_details(struct call *c)
+{
+	c->writable = read_u32(c->inode + OFF_INODE_DATA + OFF_MAPPING_WRITABLE);
+	c->mode = read_u16(c->inode + OFF_INODE_MODE);
+}
+
+INLINE u16 file_mode(u64 file)
+{
+	return read_u32(file + OFF_FILE_MODE) & 3;
+}
+
+/* Seals that the successful call itself may have added: F_SEAL_EXEC brings others (6.3). */
+#define SEALS_BY_EXEC 0x3e
+
+INLINE u32 raced_flags(struct call *c, s64 answer, u32 seals_after, u64 size_after)
+{
+	u32 expected = c->seals, flags = 0;
+
+	if (c->op == OP_ADD_SEALS && !answer) {
+		expected |= c->arg;
+		if ((c->arg & 0x20) && (c->mode & 0111))
+			expected |= SEALS_BY_EXEC;
+	}
+	if (seals_after != expected)
+		flags |= FLAG_RACED_SEALS;
+	if (size_after != c->size && (is_error(answer) || c->op == OP_READ || c->op == OP_CHMOD ||
+				      c->op == OP_ADD_SEALS || c->op == OP_PUNCH_HOLE))
+		flags |= FLAG_RACED_SIZE;
+	return flags;
+}
+
+/* The return of what this task has in flight, if it began at one of hooks (bits by enum hook). */
+INLINE void finish_call(s64 answer, u32 hooks)
+{
+	u64 pid_tgid;
+	struct call *c = my_call(&pid_tgid);
+	struct object o = {};
+	struct counts *n;
+	struct record *r;
+	u32 seals_after;
+	u8 op, hook;
+
+	if (!c || !c->op || !(1 << c->hook & hooks))
+		return;
+	hook = c->hook;
+	op = c->op;
+	c->op = 0;
+	n = my_counts();
+	if (!n || c->before_enabled)
+		return;
+	lock_xadd(&n->totals[hook & (HOOK_MAX - 1)].returned, 1);
+	seals_after = inode_seals(c->inode, c->kind);
+#if FILTER_SEALS
+	{
+		int zero = 0;
+		struct config *s = config.lookup(&zero);
+
+		if (!s || ((c->seals | seals_after) & s->seals) != s->seals)
+			goto dropped;
+	}
+#endif
+#if FILTER_DENIED
+	if (!is_error(answer))
+		goto dropped;
+#endif
+	if (!get_object(n, c->inode, c->kind, op, hook, c->seals, NULL, &o))
+		goto dropped;
+	r = new_record(n, TYPE_EVENT, hook);
+	if (!r)
+		return;
+	r->head.time_ns = c->time_ns;
+	r->head.op = op;
+	r->head.seals = c->seals;
+	set_key(r, &o);
+	set_task(r, pid_tgid);
+	r->head.flags = c->flags | syscall_origin(r, op);
+	r->event.size = c->size;
+	r->event.size_after = inode_size(c->inode);
+	r->event.offset = c->offset;
+	/* Only now is it known where an O_APPEND write or a first chunk began. */
+	if (c->iocb)
+		r->event.offset = read_u64(c->iocb + OFF_KIOCB_POS) - (answer > 0 ? answer : 0);
+	r->event.length = c->length;
+	r->event.arg = c->arg;
+	r->event.answer = answer;
+	r->event.duration_ns = bpf_ktime_get_boot_ns() - c->time_ns;
+	r->event.mm = 0;
+	r->event.seals_after = seals_after;
+	r->event.check_answer = c->flags & FLAG_CHECK_REACHED ? c->check_answer : 0;
+	r->event.file_answer = c->flags & FLAG_FILE_MMAP_REACHED ? c->file_answer : 0;
+	r->event.writable = c->writable;
+	r->event.mode = c->mode;
+	r->event.fmode = c->fmode;
+	r->event.checks = c->checks;
+	c->op = op;
+	r->head.flags |= raced_flags(c, answer, seals_after, r->event.size_after);
+	c->op = 0;
+	submit(r);
+	lock_xadd(&n->totals[hook & (HOOK_MAX - 1)].recorded, 1);
+	return;
+dropped:
+	__attribute__((unused));
+	lock_xadd(&n->totals[hook & (HOOK_MAX - 1)].dropped, 1);
+}
+
+/* The seal check inside a call, or the file's own mmap: they add to the call in flight. */
+INLINE void note_check(s64 answer, u8 outer_hook)
+{
+	u64 pid_tgid;
+	struct call *c = my_call(&pid_tgid);
+
+	if (!c || !c->op || c->hook != outer_hook)
+		return;
+	c->check_answer = answer;
+	c->checks++;
+	c->flags |= FLAG_CHECK_REACHED;
+}
+
+INLINE void note_file_mmap(s64 answer)
+{
+	u64 pid_tgid;
+	struct call *c = my_call(&pid_tgid);
+
+	if (!c || c->op != OP_MMAP)
+		return;
+	c->file_answer = answer;
+	c->flags |= FLAG_FILE_MMAP_REACHED;
+}

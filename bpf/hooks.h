@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* What each hook does, whatever the method by which it is attached. */
+
+INLINE void begin_io(u64 iocb, u64 iter, u8 op, u8 hook, u8 is_shmem)
+{
+	u64 file = read_u64(iocb + OFF_KIOCB_FILE), inode = file_inode(file);
+	u8 kind = is_shmem ? KIND_TMPFS : inode_kind(inode);
+	struct call *c;
+	u32 seals;
+
+	if (!kind)
+		return;
+	seals = inode_seals(inode, kind);
+	if (!is_sealable(seals))
+		return;
+	c = begin_call(inode, kind, seals, op, hook);
+	if (!c)
+		return;
+	c->iocb = iocb;
+	c->length = read_u64(iter + OFF_IOV_COUNT);
+	c->arg = 0;
+	c->fmode = file_mode(file);
+}
+
+INLINE void begin_mmap(u64 file, u64 len, u64 prot, u64 flags, u64 pgoff)
+{
+	struct call *c;
+	u64 inode;
+	u32 seals;
+	u8 kind;
+
+	if (!file)
+		return;
+	inode = file_inode(file);
+	kind = inode_kind(inode);
+	if (!kind)
+		return;
+	seals = inode_seals(inode, kind);
+	if (!is_sealable(seals))
+		return;
+	c = begin_call(inode, kind, seals, OP_MMAP, HOOK_MMAP);
+	if (!c)
+		return;
+	c->offset = pgoff << 12;
+	c->length = len;
+	c->arg = (u32)prot | flags << 32;
+	c->fmode = file_mode(file);
+	read_inode_details(c);
+}
+
+INLINE void begin_setattr(u64 dentry, u64 iattr)
+{
+	u64 inode = read_u64(dentry + OFF_DENTRY_INODE);
+	u32 valid = read_u32(iattr + OFF_IATTR_VALID);
+	struct call *c;
+	u32 seals;
+	u8 kind;
+
+	/* Times and owners are no seal's business. */
+	if (!(valid & (ATTR_SIZE | ATTR_MODE)))
+		return;
+	kind = inode_kind(inode);
+	seals = inode_seals(inode, kind);
+	if (!is_sealable(seals))
+		return;
+	c = begin_call(inode, kind, seals, valid & ATTR_SIZE ? OP_TRUNCATE : OP_CHMOD, HOOK_SETATTR);
+	if (!c)
+		return;
+	c->offset = 0;
+	c->length = valid & ATTR_SIZE ? read_u64(iattr + OFF_IATTR_SIZE) : 0;
+	c->arg = valid | (u64)(valid & ATTR_MODE ? read_u16(iattr + OFF_IATTR_MODE) : 0) << 32;
+	c->fmode = 0;
+	read_inode_details(c);
+}
+
+INLINE void begin_allocate(u64 file, u64 mode, u64 offset, u64 len)
+{
+	u64 inode = file_inode(file);
+	u8 kind = inode_kind(inode);
+	u32 seals = inode_seals(inode, kind);
+	struct call *c;
+
+	if (!is_sealable(seals))
+		return;
+	c = begin_call(inode, kind, seals, mode & FALLOC_FL_PUNCH_HOLE ? OP_PUNCH_HOLE : OP_ALLOCATE,
+		       HOOK_ALLOCATE);
+	if (!c)
+		return;
+	c->offset = offset;
+	c->length = len;
+	c->arg = (u32)mode;
+	c->fmode = file_mode(file);
+}
+
+/* Also on files that cannot be sealed: the refusal is a decision too. */
+INLINE void begin_seals(u64 file, u64 cmd, u64 arg)
+{
+	struct call *c;
+	u64 inode;
+	u8 kind;
+
+	if ((u32)cmd != F_ADD_SEALS)
+		return;
+	inode = file_inode(file);
+	kind = inode_kind(inode);
+	if (!kind)
+		return;
+	c = begin_call(inode, kind, inode_seals(inode, kind), OP_ADD_SEALS, HOOK_SEALS);
+	if (!c)
+		return;
+	c->offset = 0;
+	c->length = 0;
+	c->arg = (u32)arg;
+	c->fmode = file_mode(file);
+	read_inode_details(c);
+}
+
+/* fd to file in the current task; 0 if there is none. */
+INLINE u64 task_file(u32 fd)
+{
+	u64 files = read_u64(bpf_get_current_task() + OFF_TASK_FILES);
+	u64 table = read_u64(files + OFF_FILES_FDT);
+
+	if (fd >= read_u32(table + OFF_FDT_MAX))
+		return 0;
+	return read_u64(read_u64(table + OFF_FDT_FD) + (u64)fd * 8);
+}
+
+/* memfd_create(name, flags): told at its return alone, which has the new file. */
+INLINE void finish_create(s64 answer)
+{
+	u64 pid_tgid = bpf_get_current_pid_tgid(), inode = 0, task = bpf_get_current_task();
+	struct user_regs regs = {};
+	struct counts *n = my_counts();
+	struct object o = {};
+	struct record *r;
+	u32 seals = 0, flags;
+	u8 kind = 0;
+
+	if (!n || !is_enabled() || !task_wanted(pid_tgid))
+		return;
+	lock_xadd(&n->totals[HOOK_CREATE].entered, 1);
+	lock_xadd(&n->totals[HOOK_CREATE].returned, 1);
+	bpf_probe_read_kernel(&regs, sizeof(regs),
+			      (void *)(task_user_regs(task) + PT_REGS_R8));
+	flags = regs.si;
+	if (answer >= 0) {
+		inode = file_inode(task_file(answer));
+		kind = inode_kind(inode);
+		seals = inode_seals(inode, kind);
+	}
+#if FILTER_SEALS
+	{
+		int zero = 0;
+		struct config *s = config.lookup(&zero);
+
+		if (!s || (seals & s->seals) != s->seals)
+			goto dropped;
+	}
+#endif
+#if FILTER_DENIED
+	if (!is_error(answer))
+		goto dropped;
+#endif
+#if FILTER_NAME
+	/* A call that made no file has no name that could be compared. */
+	if (!kind)
+		goto dropped;
+#endif
+	if (kind && !get_object(n, inode, kind, OP_CREATE, HOOK_CREATE, seals, &flags, &o))
+		goto dropped;
+	r = new_record(n, TYPE_EVENT, HOOK_CREATE);
+	if (!r)
+		return;
+	r->head.time_ns = bpf_ktime_get_boot_ns();
+	r->head.op = OP_CREATE;
+	r->head.flags = 0;
+	r->head.seals = seals;
+	r->head.nr = regs.orig_ax;
+	set_key(r, &o);
+	set_task(r, pid_tgid);
+	r->event.fd = answer >= 0 ? answer : -1;
+	r->event.size = 0;
+	r->event.size_after = 0;
+	r->event.offset = 0;
+	r->event.length = 0;
+	r->event.arg = flags;
+	r->event.answer = answer;
+	r->event.duration_ns = 0;
+	r->event.mm = 0;
+	r->event.seals_after = seals;
+	r->event.check_answer = 0;
+	r->event.file_answer = 0;
+	r->event.writable = 0;
+	r->event.mode = kind ? read_u16(inode + OFF_INODE_MODE) : 0;
+	r->event.fmode = kind ? 3 : 0;
+	r->event.checks = 0;
+	submit(r);
+	lock_xadd(&n->totals[HOOK_CREATE].recorded, 1);
+	return;
+dropped:
+	__attribute__((unused));
+	lock_xadd(&n->totals[HOOK_CREATE].dropped, 1);
+}
+
+/* A record of something that just happened, with no answer of its own. */
+INLINE struct record *plain_event(struct counts *n, u64 pid_tgid, struct object *o, u8 op, u8 hook)
+{
+	struct record *r = new_record(n, TYPE_EVENT, hook);
+
+	if (!r)
+		return NULL;
+	r->head.time_ns = bpf_ktime_get_boot_ns();
+	r->head.op = op;
+	r->head.flags = 0;
+	r->head.nr = 0xffff;
+	set_key(r, o);
+	set_task(r, pid_tgid);
+	r->event.fd = -1;
+	r->event.size = 0;
+	r->event.offset = 0;
+	r->event.length = 0;
+	r->event.arg = 0;
+	r->event.answer = 0;
+	r->event.duration_ns = 0;
+	r->event.mm = 0;
+	r->event.check_answer = 0;
+	r->event.file_answer = 0;
+	r->event.writable = 0;
+	r->event.mode = 0;
+	r->event.fmode = 0;
+	r->event.checks = 0;
+	return r;
+}
+
+INLINE void note_mapping(u64 vma, u8 op, u8 hook)
+{
+#if !FILTER_DENIED
+	u64 file = read_u64(vma + OFF_VMA_FILE), inode, mm, start, pid_tgid;
+	struct counts *n;
+	struct object o = {};
+	struct record *r;
+	u32 seals;
+	u8 kind;
+
+	if (!file)
+		return;
+	inode = file_inode(file);
+	kind = inode_kind(inode);
+	if (!kind)
+		return;
+	seals = inode_seals(inode, kind);
+	if (!is_sealable(seals))
+		return;
+	n = my_counts();
+	pid_tgid = bpf_get_current_pid_tgid();
+	if (!n || !is_enabled() || !task_wanted(pid_tgid))
+		return;
+	lock_xadd(&n->totals[hook & (HOOK_MAX - 1)].entered, 1);
+	lock_xadd(&n->totals[hook & (HOOK_MAX - 1)].returned, 1);
+#if FILTER_SEALS
+	{
+		int zero = 0;
+		struct config *s = config.lookup(&zero);
+
+		if (!s || (seals & s->seals) != s->seals)
+			goto dropped;
+	}
+#endif
+	if (!get_object(n, inode, kind, op, hook, seals, NULL, &o))
+		goto dropped;
+	r = plain_event(n, pid_tgid, &o, op, hook);
+	if (!r)
+		return;
+	mm = read_u64(vma + OFF_VMA_MM);
+	start = read_u64(vma + OFF_VMA_START);
+	r->head.flags = mm != read_u64(bpf_get_current_task() + OFF_TASK_MM) ? FLAG_OTHER_MM : 0;
+	r->head.seals = seals;
+	r->event.seals_after = seals;
+	r->event.size = inode_size(inode);
+	r->event.size_after = r->event.size;
+	r->event.offset = read_u64(vma + OFF_VMA_PGOFF) << 12;
+	r->event.length = read_u64(vma + OFF_VMA_END) - start;
+	r->event.arg = read_u64(vma + OFF_VMA_FLAGS);
+	r->event.answer = start;
+	r->event.mm = mm;
+	r->event.writable = read_u32(inode + OFF_INODE_DATA + OFF_MAPPING_WRITABLE);
+	submit(r);
+	lock_xadd(&n->totals[hook & (HOOK_MAX - 1)].recorded, 1);
+	return;
+dropped:
+	__attribute__((unused));
+	lock_xadd(&n->totals[hook & (HOOK_MAX - 1)].dropped, 1);
+#endif
+}
+
+/* Ends an object's time: the next inode at this address is another one. */
+INLINE void note_evict(u64 inode)
+{
+	struct object *known = objects.lookup(&inode);
+	struct object o;
+	struct counts *n;
+	struct record *r;
+
+	if (!known)
+		return;
+	o = *known;
+	objects.delete(&inode);
+	n = my_counts();
+	if (!n || !o.announced || !is_enabled())
+		return;
+	lock_xadd(&n->totals[HOOK_EVICT].entered, 1);
+	lock_xadd(&n->totals[HOOK_EVICT].returned, 1);
+	r = plain_event(n, bpf_get_current_pid_tgid(), &o, OP_EVICT, HOOK_EVICT);
+	if (!r)
+		return;
+	r->head.seals = inode_seals(inode, o.kind);
+	r->event.seals_after = r->head.seals;
+	r->event.size_after = r->event.size = inode_size(inode);
+	submit(r);
+	lock_xadd(&n->totals[HOOK_EVICT].recorded, 1);
+}
+
+/* The address space of a child that inherits mappings is known by its parent's fork. */
+INLINE void note_fork(u64 parent, u64 child)
+{
+	u32 ptgid = read_u32(parent + OFF_TASK_TGID), ctgid = read_u32(child + OFF_TASK_TGID);
+
+	if (ptgid == ctgid)
+		return;
+#if FILTER_PID
+	u8 yes = 1;
+
+	if (pids.lookup(&ptgid))
+		pids.update(&ctgid, &yes);
+#endif
+}
+
+INLINE void note_exit(void)
+{
+	u64 pid_tgid;
+	struct call *c = my_call(&pid_tgid);
+	struct counts *n = my_counts();
+
+	if (!c)
+		return;
+	if (n && c->op && !c->before_enabled)
+		count_loss(n, LOSS_NO_RETURN, c->hook);
+	calls.delete(&pid_tgid);
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Reading kernel memory without kernel headers.
+ *
+ * Kernel pointers are u64 throughout: bcc's rewriter turns dereferences of
+ * pointers into reads of its own making, and mangles container_of. Offsets
+ * (OFF_*) come from the running kernel's BTF, tracer/kernel/offsets.py.
+ */
+#define INLINE static __attribute__((always_inline)) inline
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#define CAT_(a, b) a##b
+#define CAT(a, b) CAT_(a, b)
+
+#define TMPFS_MAGIC 0x01021994
+#define HUGETLBFS_MAGIC 0x958458f6
+
+#define F_SEAL_SEAL 0x1
+#define F_ADD_SEALS 1033
+#define ATTR_MODE (1 << 0)
+#define ATTR_SIZE (1 << 3)
+#define FALLOC_FL_PUNCH_HOLE 0x02
+#define PF_KTHREAD 0x00200000
+#define PF_IO_WORKER 0x00000010	/* since 5.12 (commit 3bfe6106693b) */
+#define TS_COMPAT 0x0002
+#define MAX_ERRNO 4095
+
+INLINE u64 read_u64(u64 addr)
+{
+	u64 value = 0;
+
+	bpf_probe_read_kernel(&value, sizeof(value), (void *)addr);
+	return value;
+}
+
+INLINE u32 read_u32(u64 addr)
+{
+	u32 value = 0;
+
+	bpf_probe_read_kernel(&value, sizeof(value), (void *)addr);
+	return value;
+}
+
+INLINE u16 read_u16(u64 addr)
+{
+	u16 value = 0;
+
+	bpf_probe_read_kernel(&value, sizeof(value), (void *)addr);
+	return value;
+}
+
+INLINE u64 file_inode(u64 file)
+{
+	return read_u64(file + OFF_FILE_INODE);
+}
+
+INLINE u64 inode_size(u64 inode)
+{
+	return read_u64(inode + OFF_INODE_SIZE);
+}
+
+/* KIND_TMPFS stands for everything in shmem until the object is announced. */
+INLINE u8 inode_kind(u64 inode)
+{
+	u64 magic = read_u64(read_u64(inode + OFF_INODE_SB) + OFF_SB_MAGIC);
+
+	if (magic == TMPFS_MAGIC)
+		return KIND_TMPFS;
+	if (magic == HUGETLBFS_MAGIC)
+		return KIND_HUGETLB;
+	return KIND_UNKNOWN;
+}
+
+/* Both offsets are relative to the embedded struct inode. */
+INLINE u32 inode_seals(u64 inode, u8 kind)
+{
+	if (kind == KIND_HUGETLB)
+		return read_u32(inode + OFF_HUGETLB_SEALS);
+	return read_u32(inode + OFF_SHMEM_SEALS);
+}
+
+INLINE int is_error(s64 answer)
+{
+	return answer < 0 && answer >= -MAX_ERRNO;
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Objects: each memory file is announced once, with its name, before its first event. */
+
+#define NAME_MAX 255
+#define NAME_PART 124
+#define NAME_PARTS 3
+
+struct name {
+	u64 text;		/* kernel address */
+	u32 length;
+	u8 is_memfd;
+};
+
+/*
+ * The name by the inode's first dentry. A memfd's dentry has no parent but
+ * itself and its name begins with "memfd:" (mm/memfd.c); a file in a tmpfs
+ * that is called the same has a parent.
+ */
+INLINE struct name object_name(u64 inode)
+{
+	struct name name = {};
+	char start[6] = {};
+	u64 alias = read_u64(inode + OFF_INODE_DENTRY);
+	u64 dentry = alias - OFF_DENTRY_ALIAS;
+
+	if (!alias)
+		return name;
+	name.text = read_u64(dentry + OFF_DENTRY_NAME);
+	name.length = read_u32(dentry + OFF_DENTRY_NAME_LEN);
+	if (name.length > NAME_MAX)
+		name.length = NAME_MAX;
+	if (read_u64(dentry + OFF_DENTRY_PARENT) != dentry)
+		return name;
+	bpf_probe_read_kernel(start, sizeof(start), (void *)name.text);
+	name.is_memfd = start[0] == 'm' && start[1] == 'e' && start[2] == 'm' &&
+			start[3] == 'f' && start[4] == 'd' && start[5] == ':';
+	return name;
+}
+
+#if FILTER_NAME
+/* The prefix stands in the settings as bytes; a memfd's "memfd:" is not part of its name. */
+INLINE int name_wanted(struct name *name)
+{
+	int zero = 0;
+	struct config *c = config.lookup(&zero);
+	u64 text = name->is_memfd ? name->text + 6 : name->text;
+	u32 length = name->is_memfd ? name->length - 6 : name->length;
+	char have[256] = {};
+	u64 want;
+
+	if (!c)
+		return 0;
+	want = c->name_len;
+	if (want > 255 || length < want)
+		return 0;
+	asm volatile("" : "+r"(want));
+	want &= 255;
+	bpf_probe_read_kernel(have, want, (void *)text);
+	for (int i = 0; i < 255; i++) {
+		if (i >= want)
+			break;
+		if (have[i] != c->name[i])
+			return 0;
+	}
+	return 1;
+}
+#endif
+
+INLINE void send_name(struct counts *n, struct object *o, struct name *name, u64 now, u8 hook)
+{
+#pragma clang loop unroll(disable)
+	for (u32 part = 0; part < NAME_PARTS; part++) {
+		u64 start = part * NAME_PART, length;
+		struct record *r;
+
+		if (start >= name->length)
+			return;
+		length = name->length - start;
+		if (length > NAME_PART)
+			length = NAME_PART;
+		r = new_record(n, TYPE_NAME, hook);
+		if (!r)
+			return;
+		r->head.time_ns = now;
+		r->head.op = 0;
+		r->head.nr = 0xffff;
+		r->head.flags = 0;
+		r->head.seals = 0;
+		set_key(r, o);
+		r->name.part = part;
+		r->name.length = length;
+		/* Said again where the verifier sees it: clang drops what it can prove. */
+		asm volatile("" : "+r"(length));
+		if (length > NAME_PART)
+			length = NAME_PART;
+		if (bpf_probe_read_kernel(r->name.text, length, (void *)(name->text + start))) {
+			r->name.length = 0;
+			count_loss(n, LOSS_NAME, hook);
+		}
+		submit(r);
+	}
+}
+
+INLINE int send_object(struct counts *n, struct object *o, struct name *name, u64 inode, u8 op, u8 hook,
+		       u32 seals, u32 *create_flags)
+{
+	u64 now = bpf_ktime_get_boot_ns();
+	struct record *r = new_record(n, TYPE_OBJECT, hook);
+
+	if (!r)
+		return 0;
+	r->head.time_ns = now;
+	r->head.op = op;
+	r->head.nr = 0xffff;
+	r->head.flags = 0;
+	r->head.seals = seals;
+	set_key(r, o);
+	r->object.pid = bpf_get_current_pid_tgid() >> 32;
+	r->object.tid = bpf_get_current_pid_tgid();
+	r->object.uid = bpf_get_current_uid_gid();
+	bpf_get_current_comm(r->object.comm, sizeof(r->object.comm));
+	r->object.cgroup = bpf_get_current_cgroup_id();
+	r->object.owner_uid = read_u32(inode + OFF_INODE_UID);
+	r->object.owner_gid = read_u32(inode + OFF_INODE_GID);
+	r->object.size = inode_size(inode);
+	r->object.mapping_flags = read_u64(inode + OFF_INODE_DATA + OFF_MAPPING_FLAGS);
+	r->object.mode = read_u16(inode + OFF_INODE_MODE);
+	r->object.name_len = name->length;
+	r->object.create_flags_known = create_flags != NULL;
+	r->object.create_flags = create_flags ? *create_flags : 0;
+	submit(r);
+	send_name(n, o, name, now, hook);
+	return 1;
+}
+
+/*
+ * The object behind an inode, copied to *out and announced if it was not.
+ * False: the name filter turned it away. The inode number guards against an
+ * entry whose eviction was missed. A full table costs announcements over and
+ * over, and is counted, but loses no event.
+ */
+INLINE int get_object(struct counts *n, u64 inode, u8 kind, u8 op, u8 hook, u32 seals,
+		      u32 *create_flags, struct object *out)
+{
+	struct object *o = objects.lookup(&inode);
+	u64 ino = read_u64(inode + OFF_INODE_INO);
+
+	if (o && o->ino == ino && (o->announced || o->unwanted)) {
+		*out = *o;
+		return !o->unwanted;
+	}
+
+	struct name name = object_name(inode);
+
+	out->ino = ino;
+	out->dev = read_u32(read_u64(inode + OFF_INODE_SB) + OFF_SB_DEV);
+	out->gen = read_u32(inode + OFF_INODE_GEN);
+	out->kind = kind == KIND_TMPFS && name.is_memfd ? KIND_MEMFD : kind;
+	out->unwanted = 0;
+#if FILTER_NAME
+	out->unwanted = !name_wanted(&name);
+#endif
+	out->announced = out->unwanted ? 0 :
+		send_object(n, out, &name, inode, op, hook, seals, create_flags);
+	if (objects.update(&inode, out))
+		count_loss(n, LOSS_OBJECTS_FULL, hook);
+	return !out->unwanted;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The BPF programs: each handler once for trampolines (its context is the
+ * array of arguments, the answer behind them) and once for kprobes (its
+ * context is the registers). Families that need the same work share one
+ * program; tracer/kernel/families.py says which. Only what the plan uses is
+ * compiled: WITH_name is 1 then. NARGS_name and ARG_x come from BTF.
+ */
+#define PROGRAM_F(kind, name, body) \
+	int kind##_##name(u64 *ctx) { body; return 0; }
+#define PROGRAM_K(kind, name, body) \
+	int kind##_##name(struct pt_regs *ctx) { body; return 0; }
+
+#define F0 ctx[0]
+#define F1 ctx[1]
+#define F2 ctx[2]
+#define F3 ctx[3]
+#define F4 ctx[4]
+#define F5 ctx[5]
+#define K0 ctx->di
+#define K1 ctx->si
+#define K2 ctx->dx
+#define K3 ctx->cx
+#define K4 ctx->r8
+#define K5 ctx->r9
+#define ANSWER_F(nargs) ((s64)ctx[nargs])
+#define ANSWER_K ((s64)PT_REGS_RC(ctx))
+/* Functions that return an int leave the upper half of the register undefined. */
+#define INT(answer) ((s64)(s32)(answer))
+#define BIT(hook) (1 << (hook))
+
+#if WITH_FENTRY_MMAP
+PROGRAM_F(fentry, mmap, begin_mmap(F0, F2, F3, F4, F5))
+PROGRAM_F(fexit, mmap, finish_call(ANSWER_F(NARGS_MMAP), BIT(HOOK_MMAP)))
+#endif
+#if WITH_KPROBE_MMAP
+PROGRAM_K(kprobe, mmap, begin_mmap(K0, K2, K3, K4, K5))
+PROGRAM_K(kretprobe, mmap, finish_call(ANSWER_K, BIT(HOOK_MMAP)))
+#endif
+
+#if WITH_FENTRY_MMAP_CHECK
+PROGRAM_F(fexit, mmap_check, note_check(INT(ANSWER_F(NARGS_MMAP_CHECK)), HOOK_MMAP))
+#endif
+#if WITH_KPROBE_MMAP_CHECK
+PROGRAM_K(kretprobe, mmap_check, note_check(INT(ANSWER_K), HOOK_MMAP))
+#endif
+
+#if WITH_FENTRY_FILE_MMAP
+PROGRAM_F(fexit, file_mmap, note_file_mmap(INT(ANSWER_F(NARGS_FILE_MMAP))))
+#endif
+#if WITH_KPROBE_FILE_MMAP
+PROGRAM_K(kretprobe, file_mmap, note_file_mmap(INT(ANSWER_K)))
+#endif
+
+#if WITH_FENTRY_SETATTR
+PROGRAM_F(fentry, setattr, begin_setattr(CAT(F, ARG_SETATTR_DENTRY), CAT(F, ARG_SETATTR_IATTR)))
+PROGRAM_F(fexit, setattr, finish_call(INT(ANSWER_F(NARGS_SETATTR)), BIT(HOOK_SETATTR)))
+#endif
+#if WITH_KPROBE_SETATTR
+PROGRAM_K(kprobe, setattr, begin_setattr(CAT(K, ARG_SETATTR_DENTRY), CAT(K, ARG_SETATTR_IATTR)))
+PROGRAM_K(kretprobe, setattr, finish_call(INT(ANSWER_K), BIT(HOOK_SETATTR)))
+#endif
+
+#if WITH_FENTRY_WRITE
+PROGRAM_F(fentry, write, begin_io(F0, F1, OP_WRITE, HOOK_WRITE, WRITE_IS_SHMEM))
+PROGRAM_F(fexit, write, finish_call(ANSWER_F(NARGS_WRITE), BIT(HOOK_WRITE)))
+#endif
+#if WITH_KPROBE_WRITE
+PROGRAM_K(kprobe, write, begin_io(K0, K1, OP_WRITE, HOOK_WRITE, WRITE_IS_SHMEM))
+PROGRAM_K(kretprobe, write, finish_call(ANSWER_K, BIT(HOOK_WRITE)))
+#endif
+
+#if WITH_FENTRY_WRITE_CHECK
+PROGRAM_F(fexit, write_check, note_check(INT(ANSWER_F(NARGS_WRITE_CHECK)), HOOK_WRITE))
+#endif
+#if WITH_KPROBE_WRITE_CHECK
+PROGRAM_K(kretprobe, write_check, note_check(INT(ANSWER_K), HOOK_WRITE))
+#endif
+
+#if WITH_FENTRY_READ
+PROGRAM_F(fentry, read, begin_io(F0, F1, OP_READ, HOOK_READ, 1))
+PROGRAM_F(fexit, read, finish_call(ANSWER_F(NARGS_READ), BIT(HOOK_READ)))
+#endif
+#if WITH_KPROBE_READ
+PROGRAM_K(kprobe, read, begin_io(K0, K1, OP_READ, HOOK_READ, 1))
+PROGRAM_K(kretprobe, read, finish_call(ANSWER_K, BIT(HOOK_READ)))
+#endif
+
+#if WITH_FENTRY_ALLOCATE
+PROGRAM_F(fentry, allocate, begin_allocate(F0, F1, F2, F3))
+PROGRAM_F(fexit, allocate, finish_call(ANSWER_F(NARGS_ALLOCATE), BIT(HOOK_ALLOCATE)))
+#endif
+#if WITH_KPROBE_ALLOCATE
+PROGRAM_K(kprobe, allocate, begin_allocate(K0, K1, K2, K3))
+PROGRAM_K(kretprobe, allocate, finish_call(ANSWER_K, BIT(HOOK_ALLOCATE)))
+#endif
+
+#if WITH_FENTRY_SEALS
+PROGRAM_F(fentry, seals, begin_seals(F0, F1, F2))
+PROGRAM_F(fexit, seals, finish_call(ANSWER_F(NARGS_SEALS), BIT(HOOK_SEALS)))
+#endif
+#if WITH_KPROBE_SEALS
+PROGRAM_K(kprobe, seals, begin_seals(K0, K1, K2))
+PROGRAM_K(kretprobe, seals, finish_call(ANSWER_K, BIT(HOOK_SEALS)))
+#endif
+
+#if WITH_FENTRY_CREATE
+PROGRAM_F(fexit, create, finish_create(ANSWER_F(NARGS_CREATE)))
+#endif
+#if WITH_KPROBE_CREATE
+PROGRAM_K(kretprobe, create, finish_create(ANSWER_K))
+#endif
+
+#if WITH_FENTRY_MAP
+PROGRAM_F(fentry, map, note_mapping(F0, OP_MAP, HOOK_MAP))
+#endif
+#if WITH_KPROBE_MAP
+PROGRAM_K(kprobe, map, note_mapping(K0, OP_MAP, HOOK_MAP))
+#endif
+
+#if WITH_FENTRY_UNMAP
+PROGRAM_F(fentry, unmap, note_mapping(F0, OP_UNMAP, HOOK_UNMAP))
+#endif
+#if WITH_KPROBE_UNMAP
+PROGRAM_K(kprobe, unmap, note_mapping(K0, OP_UNMAP, HOOK_UNMAP))
+#endif
+
+#if WITH_FENTRY_EVICT
+PROGRAM_F(fentry, evict, note_evict(F0))
+#endif
+#if WITH_KPROBE_EVICT
+PROGRAM_K(kprobe, evict, note_evict(K0))
+#endif
+
+#if FILTER_PID
+/* sched_process_fork(parent, child): children of a followed process are followed. */
+int on_fork(struct bpf_raw_tracepoint_args *ctx)
+{
+	note_fork(ctx->args[0], ctx->args[1]);
+	return 0;
+}
+#endif
+
+/* sched_process_exit: a task's slot goes with it. */
+int on_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	note_exit();
+	return 0;
+}

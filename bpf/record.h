@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The record: one C layout for everything that goes through the ring buffer
+ * and everything that a recording stores.
+ *
+ * All records have one size, so that whatever lies in the ring is one array
+ * (tracer/model/record.py reads this file and derives the numpy dtypes from
+ * it; tests/unit/test_record.py compiles it and compares). Keep each field
+ * naturally aligned and each struct free of padding.
+ */
+#ifndef SEALSNOOP_RECORD_H
+#define SEALSNOOP_RECORD_H
+
+/* Common to every record. 48 bytes. */
+struct record_head {
+	u64 time_ns;	/* CLOCK_BOOTTIME: at entry of the operation */
+	u64 seq;	/* counts records of this CPU from 0; a hole is a loss */
+	u64 ino;	/* object key: inode number, */
+	u32 dev;	/*   device as the kernel holds it (major << 20 | minor), */
+	u32 gen;	/*   inode generation */
+	u16 cpu;	/* CPU of the return; 0xffff: written by user space */
+	u8 type;	/* enum record_type */
+	u8 op;		/* enum op */
+	u8 hook;	/* enum hook: the family that reported it */
+	u8 kind;	/* enum kind */
+	u16 nr;		/* system call number, 0xffff: none or unknown */
+	u32 flags;	/* enum flag */
+	u32 seals;	/* F_SEAL_* at entry; 0 where the object has none */
+};
+
+/* type EVENT and BASELINE. 128 bytes. */
+struct event_body {
+	u32 pid;		/* thread group id, initial pid namespace */
+	u32 tid;
+	u32 uid;
+	s32 fd;			/* as the system call had it, -1: unknown */
+	char comm[16];
+	u64 cgroup;
+	u64 size;		/* i_size at entry, bytes */
+	u64 size_after;		/* i_size at return, bytes */
+	s64 offset;		/* bytes into the file */
+	u64 length;		/* bytes asked for; truncate: the new size */
+	u64 arg;		/* by op: see enum op */
+	s64 answer;		/* 0, a count, an address, or -errno */
+	u64 duration_ns;
+	u64 mm;			/* identity of the address space, 0: none */
+	u32 seals_after;	/* F_SEAL_* at return */
+	s32 check_answer;	/* of the inner seal check, if CHECK_REACHED */
+	s32 file_answer;	/* of the file's own mmap, if FILE_MMAP_REACHED */
+	s32 writable;		/* address_space.i_mmap_writable at entry */
+	u16 mode;		/* i_mode at entry */
+	u16 fmode;		/* file.f_mode & 3: 1 read, 2 write; 0: no file */
+	u32 checks;		/* how often the inner check was asked (chunks) */
+};
+
+/* type OBJECT: a memory file, announced once. 128 bytes. */
+struct object_body {
+	u32 pid;		/* the task that was seen with it first */
+	u32 tid;
+	u32 uid;
+	u32 owner_uid;		/* i_uid, initial user namespace */
+	char comm[16];
+	u64 cgroup;
+	u64 size;
+	u64 mapping_flags;	/* address_space.flags: folio order in bits 16-25 */
+	u32 owner_gid;
+	u32 name_len;		/* bytes of the name, in the NAME records behind */
+	u16 mode;
+	u16 create_flags_known;	/* 1: create_flags is what memfd_create got */
+	u32 create_flags;	/* MFD_* */
+	u64 unused[7];
+};
+
+/* type NAME: a piece of an object's name. 128 bytes. */
+struct name_body {
+	u16 part;		/* piece number, from 0 */
+	u16 length;		/* bytes used in text */
+	char text[124];
+};
+
+/* type LOSS: written by user space once a second while counts move. */
+struct loss_body {
+	u32 cause;		/* enum loss_cause */
+	u32 unused_u32;
+	u64 count;		/* since the record before this one */
+	u64 total;		/* since the start */
+	u64 unused[13];
+};
+
+/* type CLOCK: two clocks read at one moment. */
+struct clock_body {
+	s64 realtime_ns;
+	u64 monotonic_ns;
+	u64 unused[14];
+};
+
+/* type TOTALS: what each hook counted, whether or not it was recorded. */
+struct totals_body {
+	u64 entered;		/* calls that reached the hook's entry */
+	u64 returned;		/* calls that reached its return */
+	u64 dropped;		/* not ours: no memory file, unsealable, filtered */
+	u64 recorded;		/* records submitted to the ring */
+	u64 unused[12];
+};
+
+enum record_type {
+	TYPE_EVENT = 1,
+	TYPE_OBJECT = 2,
+	TYPE_NAME = 3,
+	TYPE_BASELINE = 4,	/* held open or mapped before the trace began */
+	TYPE_LOSS = 5,
+	TYPE_CLOCK = 6,
+	TYPE_TOTALS = 7,
+};
+
+enum op {
+	OP_MMAP = 1,		/* arg: prot | flags << 32 */
+	OP_MPROTECT = 2,
+	OP_WRITE = 3,
+	OP_READ = 4,
+	OP_TRUNCATE = 5,	/* arg: ia_valid | ia_mode << 32 */
+	OP_CHMOD = 6,		/* arg: ia_valid | ia_mode << 32 */
+	OP_ALLOCATE = 7,	/* arg: fallocate mode */
+	OP_PUNCH_HOLE = 8,	/* arg: fallocate mode */
+	OP_ADD_SEALS = 9,	/* arg: the seals to add */
+	OP_CREATE = 10,		/* arg: MFD_* flags */
+	OP_FAULT = 11,
+	OP_MAP = 12,		/* a mapping begins; arg: vm_flags, answer: address */
+	OP_UNMAP = 13,		/* a mapping ends; the same fields */
+	OP_EVICT = 14,		/* the object is gone */
+	OP_FORK = 15,		/* arg: the child's pid, mm: the child's */
+	OP_OPEN = 16,		/* BASELINE only: a file descriptor held */
+};
+
+enum kind {
+	KIND_UNKNOWN = 0,
+	KIND_MEMFD = 1,
+	KIND_HUGETLB = 2,
+	KIND_TMPFS = 3,
+	KIND_GUEST_MEMFD = 4,
+	KIND_SECRETMEM = 5,
+};
+
+enum hook {
+	HOOK_NONE = 0,
+	HOOK_MMAP = 1,
+	HOOK_MMAP_CHECK = 2,
+	HOOK_FILE_MMAP = 3,
+	HOOK_SETATTR = 4,
+	HOOK_WRITE = 5,
+	HOOK_WRITE_CHECK = 6,
+	HOOK_ALLOCATE = 7,
+	HOOK_READ = 8,
+	HOOK_SEALS = 9,
+	HOOK_CREATE = 10,
+	HOOK_MAP = 11,
+	HOOK_UNMAP = 12,
+	HOOK_EVICT = 13,
+	HOOK_FORK = 14,
+	HOOK_MAX = 16,
+};
+
+enum flag {
+	FLAG_RACED_SEALS = 1,		/* seals changed between entry and return */
+	FLAG_RACED_SIZE = 2,		/* size changed, though not by this call */
+	FLAG_ENTRY_MISSING = 4,		/* the return came, its entry was not seen */
+	FLAG_RETURN_MISSING = 8,	/* the entry came, its return was not seen */
+	FLAG_CHECK_REACHED = 16,	/* check_answer holds */
+	FLAG_FILE_MMAP_REACHED = 32,	/* file_answer holds */
+	FLAG_OTHER_MM = 64,		/* map/unmap: not in the task's own mm (fork) */
+	FLAG_KERNEL_TASK = 128,		/* kernel thread or io_uring worker: no fd */
+	FLAG_COMPAT = 256,		/* 32-bit system call: no fd */
+};
+
+enum loss_cause {
+	LOSS_RING_FULL = 1,		/* no room in the ring buffer */
+	LOSS_INFLIGHT_FULL = 2,		/* no room for another task's calls in flight */
+	LOSS_OBJECTS_FULL = 3,		/* object table full: announced without end */
+	LOSS_NO_ENTRY = 4,		/* return without entry */
+	LOSS_NO_RETURN = 5,		/* entry without return */
+	LOSS_MISSED = 6,		/* BPF program not run (recursion, kretprobe) */
+	LOSS_SEQ_HOLE = 7,		/* sequence numbers that never arrived */
+	LOSS_NAME = 8,			/* name of an object could not be read */
+	LOSS_MAX = 16,
+};
+
+#endif

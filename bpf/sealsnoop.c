@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * sealsnoop's BPF programs: one source for every kernel and both methods.
+ *
+ * bcc rewrites map operations only in its main file, so tracer/capture/source.py
+ * puts the text of these includes in place before it hands the source over.
+ */
+#include <uapi/linux/ptrace.h>
+#include "record.h"
+#include "kernel.h"
+#include "state.h"
+#include "emit.h"
+#include "objects.h"
+#include "calls.h"
+#include "hooks.h"
+#include "programs.h"

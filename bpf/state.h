@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* The maps: settings from user space, counts for it, and calls in flight. */
+
+struct config {
+	u32 enabled;		/* emit nothing before every hook is attached */
+	u32 own_tgid;		/* the recorder never records itself */
+	u32 seals;		/* with FILTER_SEALS: all of these are set */
+	u32 name_len;		/* with FILTER_NAME: bytes of name to compare */
+	char name[256];
+};
+
+struct totals {
+	u64 entered;
+	u64 returned;
+	u64 dropped;
+	u64 recorded;
+};
+
+/* Everything one CPU counts, behind one lookup. */
+struct counts {
+	u64 seq;
+	u64 lost[HOOK_MAX * LOSS_MAX];
+	struct totals totals[HOOK_MAX];
+};
+
+/*
+ * What one task has in flight: at most one operation at a time passes the
+ * outer hooks (an mmap, a write call, …); inner hooks add to it. The slot
+ * stays in the map until the task ends, so that a call costs look-ups and
+ * neither an insertion nor a deletion.
+ */
+struct call {
+	u64 time_ns;
+	u64 inode;
+	u64 iocb;		/* read, write: where the position stands */
+	u64 size;
+	u64 offset;
+	u64 length;
+	u64 arg;
+	u32 seals;
+	s32 check_answer;
+	s32 file_answer;
+	s32 writable;
+	u32 checks;
+	u32 flags;
+	u16 mode;
+	u8 fmode;
+	u8 op;			/* 0: nothing in flight */
+	u8 kind;
+	u8 hook;
+	u8 before_enabled;
+	u8 unused;
+};
+
+/* An object that was announced, or that the name filter turned away. */
+struct object {
+	u64 ino;
+	u32 dev;
+	u32 gen;
+	u8 kind;
+	u8 announced;
+	u8 unwanted;
+	u8 unused[5];
+};
+
+struct record {
+	struct record_head head;
+	union {
+		struct event_body event;
+		struct object_body object;
+		struct name_body name;
+	};
+};
+
+BPF_ARRAY(config, struct config, 1);
+BPF_PERCPU_ARRAY(counts, struct counts, 1);
+BPF_HASH(calls, u64, struct call, MAX_TASKS);
+BPF_HASH(objects, u64, struct object, MAX_OBJECTS);
+BPF_RINGBUF_OUTPUT(ring, RING_PAGES);
+#if FILTER_PID
+BPF_HASH(pids, u32, u8, MAX_TASKS);
+#endif
+#if FILTER_UID
+BPF_HASH(uids, u32, u8, 1024);
+#endif
+#if FILTER_CGROUP
+BPF_HASH(cgroups, u64, u8, 1024);
+#endif
+
+INLINE struct counts *my_counts(void)
+{
+	int zero = 0;
+
+	return counts.lookup(&zero);
+}
+
+INLINE void count_loss(struct counts *n, u32 cause, u32 hook)
+{
+	/* The mask is for the verifier, which does not know how small hook is. */
+	lock_xadd(&n->lost[(hook & (HOOK_MAX - 1)) * LOSS_MAX + cause], 1);
+}
+
+INLINE int is_enabled(void)
+{
+	int zero = 0;
+	struct config *c = config.lookup(&zero);
+
+	return c && c->enabled;
+}
+
+/* Whose operations are recorded: decided before anything else is read. */
+INLINE int task_wanted(u64 pid_tgid)
+{
+	int zero = 0;
+	struct config *c = config.lookup(&zero);
+	u32 tgid = pid_tgid >> 32;
+
+	if (!c || tgid == c->own_tgid)
+		return 0;
+#if FILTER_PID
+	if (!pids.lookup(&tgid))
+		return 0;
+#endif
+#if FILTER_UID
+	u32 uid = bpf_get_current_uid_gid();
+
+	if (!uids.lookup(&uid))
+		return 0;
+#endif
+#if FILTER_CGROUP
+	u64 cgroup = bpf_get_current_cgroup_id();
+
+	if (!cgroups.lookup(&cgroup))
+		return 0;
+#endif
+	return 1;
+}

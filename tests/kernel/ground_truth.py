@@ -1,0 +1,470 @@
+"""Compares a recording's events with what samples/workload wrote down about its own calls.
+
+The truth comes from the system calls' return values alone, so nothing here depends on a kernel
+version: a call that one kernel refuses early and another late says so in its own line.
+``compare`` judges decisions, ``compare_mappings`` the begin and end of mappings. Neither forgives
+a missing, doubled or displaced event.
+"""
+
+import difflib
+import json
+import math
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from tracer.model.record import Flag, Hook, Kind, Op, words
+
+Row = dict[str, Any]
+
+HOOKS = {
+    "mmap": "mmap",
+    "write": "write",
+    "read": "read",
+    "truncate": "setattr",
+    "chmod": "setattr",
+    "allocate": "allocate",
+    "punch_hole": "allocate",
+    "add_seals": "seals",
+    "create": "create",
+}
+"""Ops that the workload knows, and the hook family that must report each."""
+
+_EVERYWHERE = ("pid", "dev", "gen", "kind", "hook", "flags", "seals", "seals_after", "size",
+               "size_after", "answer")  # fmt: skip
+_OWN = {
+    "mmap": ("fd", "offset", "length", "arg"),
+    "write": ("fd", "offset", "length"),
+    "read": ("fd", "offset", "length"),
+    "truncate": ("fd", "offset", "length", "arg"),
+    "chmod": ("fd", "arg"),
+    "allocate": ("fd", "offset", "length", "arg"),
+    "punch_hole": ("fd", "offset", "length", "arg"),
+    "add_seals": ("fd", "arg"),
+    "create": ("arg",),  # no fd goes in; the one that comes out is the answer
+}
+"""Which fields mean something for an op, and so have to agree."""
+
+REQUIRED = ("op", "pid", "tid", "fd", "dev", "ino", "gen", "seals", "seals_after", "size",
+            "offset", "length", "arg", "answer", "flags", "kind", "hook")  # fmt: skip
+"""Columns of ``events``; ``size_after`` and ``mm`` are compared where present."""
+
+SHOWN = 20
+"""At most so many differences are spelled out."""
+
+_ATTR_MODE, _ATTR_SIZE = 1, 8  # include/linux/fs.h; what ia_valid must say at the least
+_VM_WRITE, _VM_MAYSHARE = 0x2, 0x80  # MAYSHARE: MAP_SHARED as asked; SHARED goes on O_RDONLY
+_F_SEAL_SEAL = 1
+_INCOMPLETE = (
+    Flag.RACED_SIZE
+    | Flag.ENTRY_MISSING
+    | Flag.RETURN_MISSING
+    | Flag.OTHER_MM
+    | Flag.KERNEL_TASK
+    | Flag.COMPAT
+)
+"""No call of the workload races with another, is 32-bit or comes from a kernel thread."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    run: Row
+    calls: list[Row]
+    mappings: list[Row]
+
+    @property
+    def pids(self) -> set[int]:
+        return {row["pid"] for row in (*self.calls, *self.mappings)}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    expected: int
+    """Calls (or mappings) of the truth that had to be found."""
+    events: int
+    """Events of the workload's processes that were held against them."""
+    differences: tuple[str, ...]
+    """Spelled out, at most ``SHOWN``."""
+    total: int
+    """All differences."""
+
+    @property
+    def ok(self) -> bool:
+        return self.total == 0
+
+    def __str__(self) -> str:
+        head = f"{self.expected} expected, {self.events} events, {self.total} differences"
+        rest = self.total - len(self.differences)
+        more = [f"... and {rest} more"] if rest else []
+        return "\n".join([head, *self.differences, *more])
+
+
+def load_truth(path: Path) -> Truth:
+    """Reads the workload's JSON lines; names may hold any bytes, hence surrogateescape."""
+    with path.open(encoding="utf-8", errors="surrogateescape") as lines:
+        rows: list[Row] = [json.loads(line) for line in lines]
+    runs = [row for row in rows if row["type"] == "run"]
+    if len(runs) != 1 or runs[0]["version"] != 1:
+        raise ValueError(f"{path}: not one workload run of version 1")
+    numbered = [row for row in rows if row["type"] != "run"]
+    if [row["i"] for row in numbered] != list(range(len(numbered))):
+        raise ValueError(f"{path}: lines are missing")
+    return Truth(
+        runs[0],
+        [row for row in numbered if row["type"] == "call"],
+        [row for row in numbered if row["type"] == "mapping"],
+    )
+
+
+def expected_calls(
+    truth: Truth,
+    ops: Collection[str] = frozenset(HOOKS),
+    unsealable_ops: Collection[str] = frozenset(),
+    tmpfs_ops: Collection[str] = frozenset(),
+) -> list[Row]:
+    """The calls that a complete recording holds, in the order of the truth.
+
+    A file whose only seal is F_SEAL_SEAL can never be sealed, and a recorder drops it unless
+    asked: ``unsealable_ops`` and ``tmpfs_ops`` name the ops for which it was asked. A file *made*
+    unsealable has its seal only after the call.
+    """
+
+    def recorded(row: Row) -> bool:
+        op = row["op"]
+        if op not in ops or not row["reaches_kernel_hook"]:
+            return False
+        if row["object"] == "tmpfs":
+            return op in tmpfs_ops
+        if op != "create" and row["object"] not in ("memfd", "hugetlb"):
+            return False
+        seals = row["seals_after"] if op == "create" else row["seals"]
+        return seals != _F_SEAL_SEAL or op in unsealable_ops
+
+    return [row for row in truth.calls if recorded(row)]
+
+
+def compare(
+    truth: Truth,
+    events: pd.DataFrame,
+    *,
+    ops: Collection[str] = frozenset(HOOKS),
+    unsealable_ops: Collection[str] = frozenset(),
+    tmpfs_ops: Collection[str] = frozenset(),
+) -> Comparison:
+    """Every call of the truth that reaches a hook is one event, and there are no others.
+
+    ``events`` are rows in the order of the recording; other processes' are left out here. ``ops``
+    restricts both sides, for a recording that leaves an op out.
+    """
+    expected = [_wanted(row) for row in expected_calls(truth, ops, unsealable_ops, tmpfs_ops)]
+    got = _rows(events, set(ops), truth.pids, {row["tid"] for row in truth.calls})
+    found: list[str] = []
+    agreeing = _compare_groups(expected, got, found)
+    for tid, tid_rows in _grouped(got, ("tid",)).items():
+        if tid[0] in agreeing:
+            found += _order(tid[0], [r for r in expected if r["tid"] == tid[0]], tid_rows)
+    return Comparison(len(expected), len(got), tuple(found[:SHOWN]), len(found))
+
+
+def _wanted(call: Row) -> Row:
+    """A truth line in the terms of an event."""
+    op = call["op"]
+    arg = {"truncate": _ATTR_SIZE}.get(op, call["arg"])
+    kind = call["object"] if call["object"] != "none" else "unknown"
+    return call | {"arg": arg, "kind": kind, "hook": HOOKS[op], "flags": 0}
+
+
+def _rows(events: pd.DataFrame, ops: set[str], pids: set[int], tids: set[int]) -> list[Row]:
+    """The workload's own events, words for numbers, and only the bits that can be judged."""
+    missing = [name for name in REQUIRED if name not in events.columns]
+    if missing:
+        raise ValueError(f"columns are missing: {', '.join(missing)}")
+    mine = events[events["pid"].isin(pids) | events["tid"].isin(tids)]
+    names = [name for name in (*REQUIRED, "size_after", "mm") if name in events.columns]
+    rows = []
+    for number, values in zip(
+        mine.index, zip(*(mine[name].tolist() for name in names), strict=True), strict=True
+    ):
+        row: Row = dict(zip(names, values, strict=True)) | {"row": number}
+        row["op"] = _word(row["op"], words(Op))
+        if row["op"] in ops:
+            row["kind"] = _word(row["kind"], words(Kind))
+            row["hook"] = _word(row["hook"], words(Hook))
+            rows.append(_judgeable(row))
+    return rows
+
+
+def _word(value: Any, table: dict[int, str]) -> str:
+    return value if isinstance(value, str) else table.get(int(value), str(value))
+
+
+def _judgeable(row: Row) -> Row:
+    """Leaves of an event's ``arg`` and ``flags`` what user space can know about them."""
+    op, arg = row["op"], int(row["arg"])
+    if op not in HOOKS:
+        return row
+    if op == "truncate":
+        row["arg"] = arg & _ATTR_SIZE
+    elif op == "chmod":  # a valid mode, else a number that no mode can be
+        row["arg"] = arg >> 32 & 0o7777 if arg & _ATTR_MODE else -1
+    judged = _INCOMPLETE if op == "add_seals" else _INCOMPLETE | Flag.RACED_SEALS
+    row["flags"] = int(row["flags"]) & judged
+    return row
+
+
+def _grouped(rows: Iterable[Row], key: Sequence[str]) -> dict[tuple[Hashable, ...], list[Row]]:
+    groups: dict[tuple[Hashable, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in key), []).append(row)
+    return groups
+
+
+def _compare_groups(expected: list[Row], got: list[Row], found: list[str]) -> set[Hashable]:
+    """Adds the differences of every (tid, op, ino); returns the tids that have none."""
+    key = ("tid", "op", "ino")
+    want_groups, got_groups = _grouped(expected, key), _grouped(got, key)
+    spoilt = set()
+    for group in dict.fromkeys((*want_groups, *got_groups)):
+        differences = list(_align(want_groups.get(group, []), got_groups.get(group, [])))
+        if differences:
+            spoilt.add(group[0])
+            found += differences
+    return {row["tid"] for row in got} - spoilt
+
+
+def _fields(op: str, want: Row, got: Row) -> list[str]:
+    """What is compared of one pair: nothing about a file that user space could not learn."""
+    unknown = {"gen"} if want["gen"] is None else set()
+    if want["ino"] == 0:  # a memfd_create that failed has no file to be of a kind
+        unknown.add("kind")
+    return [name for name in (*_EVERYWHERE, *_OWN[op]) if name in got and name not in unknown]
+
+
+def _align(want: list[Row], got: list[Row]) -> Iterator[str]:
+    if not want or not got:
+        yield from (f"missing: {_call(row)}" for row in want)
+        yield from (f"too many: {_event(row)}" for row in got)
+        return
+    fields = _fields(want[0]["op"], want[0], got[0])
+    # identical runs on both sides stay paired, so one lost event is one difference
+    matcher = difflib.SequenceMatcher(
+        None,
+        [tuple(row[name] for name in fields) for row in want],
+        [tuple(row[name] for name in fields) for row in got],
+        autojunk=False,
+    )
+    for tag, a, a_end, b, b_end in matcher.get_opcodes():
+        if tag == "equal":
+            continue
+        pairs = min(a_end - a, b_end - b)
+        for w, g in zip(want[a : a + pairs], got[b : b + pairs], strict=True):
+            names = [name for name in fields if w[name] != g[name]]
+            sides = "; ".join(f"{name} {w[name]}, event says {g[name]}" for name in names)
+            yield f"different: {_call(w)}: {sides} (row {g['row']})"
+        yield from (f"missing: {_call(row)}" for row in want[a + pairs : a_end])
+        yield from (f"too many: {_event(row)}" for row in got[b + pairs : b_end])
+
+
+def _order(tid: Hashable, want: list[Row], got: list[Row]) -> list[str]:
+    """Where the sequence of a whole thread first leaves that of its calls."""
+    for w, g in zip(want, got, strict=True):
+        if (w["op"], w["ino"]) != (g["op"], g["ino"]):
+            return [f"order: tid {tid}: next is {_call(w)}, but there comes {_event(g)}"]
+    return []
+
+
+def _call(row: Row) -> str:
+    return (
+        f"call {row['i']} {row['op']} ({row['call']}, {row['variant']}, {row['set']}) by tid "
+        f"{row['tid']} on ino {row['ino']} fd {row['fd']}: seals {row['seals']:#x} "
+        f"{row['offset']}+{row['length']} arg {row['arg']:#x} = {row['answer']}"
+        f" {row['errno'] or ''}".rstrip()
+    )
+
+
+def _event(row: Row) -> str:
+    return (
+        f"row {row['row']} {row['op']} by pid {row['pid']} tid {row['tid']} on ino {row['ino']} "
+        f"fd {row['fd']}: seals {row['seals']:#x} {row['offset']}+{row['length']} "
+        f"arg {row['arg']:#x} = {row['answer']}"
+    )
+
+
+# ---- mappings -----------------------------------------------------------------------------
+
+
+class _Place(NamedTuple):
+    """One step of address space that shows one step of a file, in one process."""
+
+    pid: int
+    dev: int
+    ino: int
+    address: int
+    offset: int
+
+
+@dataclass
+class _Life:
+    began: int
+    ended: int | None
+    shared: bool
+    writable: bool
+
+
+def expected_mappings(truth: Truth, unsealable: bool = False) -> list[Row]:
+    return [
+        row
+        for row in truth.mappings
+        if row["object"] in ("memfd", "hugetlb")
+        and (unsealable or _F_SEAL_SEAL not in (row["seals"], row["seals_after"]))
+    ]
+
+
+def compare_mappings(truth: Truth, events: pd.DataFrame, *, unsealable: bool = False) -> Comparison:
+    """Each mapping of the truth begins and ends once, where and when it should.
+
+    A merge or a split takes a mapping out of the kernel's tree and puts it back with other
+    bounds, how often depends on the kernel; the truth marks such mappings ``reinserted``, and for
+    these the first begin and the last end count. All others must have exactly one of each.
+    """
+    want = expected_mappings(truth, unsealable)
+    got = _rows(events, {"map", "unmap"}, truth.pids, set())
+    found: list[str] = []
+    steps = _steps(want, got)
+    _own_forks(want, got)
+    _one_mm(got, found)
+    lives = _lives(got, steps, found)
+    times = _match(want, lives, steps, found)
+    _in_order(times, found)
+    return Comparison(len(want), len(got), tuple(found[:SHOWN]), len(found))
+
+
+def _steps(want: list[Row], got: list[Row]) -> dict[int, int]:
+    """The largest step that every bound of a file's mappings is a multiple of, by inode."""
+    steps: dict[int, int] = defaultdict(int)
+    for row in want:
+        steps[row["ino"]] = math.gcd(
+            steps[row["ino"]], row["address"], row["length"], row["offset"]
+        )
+    for row in got:
+        steps[row["ino"]] = math.gcd(steps[row["ino"]], row["answer"], row["length"], row["offset"])
+    return steps
+
+
+def _own_forks(want: list[Row], got: list[Row]) -> None:
+    """A mapping that fork made is seen in the parent's task, but is the child's."""
+    children = {(r["ino"], r["address"]): r["pid"] for r in want if r["cause"] == "fork"}
+    for row in got:
+        if row["op"] == "map" and int(row["flags"]) & Flag.OTHER_MM:
+            row["pid"] = children.get((row["ino"], row["answer"]), row["pid"])
+
+
+def _one_mm(got: list[Row], found: list[str]) -> None:
+    spaces: dict[int, set[int]] = defaultdict(set)
+    for row in got:
+        if "mm" in row:
+            spaces[row["pid"]].add(row["mm"])
+    for pid, space in spaces.items():
+        if len(space) > 1:
+            found.append(f"mm: pid {pid} has {len(space)} address spaces: {sorted(space)}")
+
+
+def _places(row: Row, address: int, step: int) -> Iterator[_Place]:
+    for at in range(0, row["length"], step or 1):
+        yield _Place(row["pid"], row["dev"], row["ino"], address + at, row["offset"] + at)
+
+
+def _lives(got: list[Row], steps: dict[int, int], found: list[str]) -> dict[_Place, list[_Life]]:
+    """What the events say about each place: begin and end must take turns."""
+    lives: dict[_Place, list[_Life]] = defaultdict(list)
+    for at, row in enumerate(got):
+        wrong = None
+        for place in _places(row, row["answer"], steps[row["ino"]]):
+            known = lives[place]
+            open_life = known[-1] if known and known[-1].ended is None else None
+            if row["op"] == "map":
+                if open_life:
+                    wrong = "begins a mapping that is there already"
+                flags = int(row["arg"])
+                known.append(_Life(at, None, bool(flags & _VM_MAYSHARE), bool(flags & _VM_WRITE)))
+            elif open_life:
+                open_life.ended = at
+            else:
+                wrong = "ends a mapping that is not there"
+        if wrong:
+            found.append(f"{wrong}: {_event(row)}")
+    return lives
+
+
+@dataclass
+class _Times:
+    """The rows between which one mapping of the truth began, and ended."""
+
+    row: Row
+    began: list[int]
+    ended: list[int]
+
+
+def _match(
+    want: list[Row], lives: dict[_Place, list[_Life]], steps: dict[int, int], found: list[str]
+) -> list[_Times]:
+    times = []
+    for row in sorted(want, key=lambda r: (r["worker"], r["began"])):
+        time = _Times(row, [], [])
+        problem = None
+        for place in _places(row, row["address"], steps[row["ino"]]):
+            known = lives.get(place, [])
+            if not known:
+                problem = "missing mapping"
+                continue
+            taken = list(known) if row["reinserted"] else known[:1]
+            del known[: len(taken)]
+            problem = _judge_lives(row, taken) or problem
+            time.began.append(taken[0].began)
+            if taken[-1].ended is not None:
+                time.ended.append(taken[-1].ended)
+        if problem:
+            found.append(f"{problem}: {_mapping(row)}")
+        else:
+            times.append(time)
+    # adjacent leftovers come from one event: tell it once
+    left = {life.began: place for place, rest in reversed(lives.items()) for life in rest}
+    found += [f"mapping too many: row {row} of the map events: {left[row]}" for row in left]
+    return times
+
+
+def _judge_lives(row: Row, taken: list[_Life]) -> str | None:
+    if taken[-1].ended is None:
+        return "mapping without end"
+    if any(life.shared != row["shared"] for life in taken):
+        return "mapping of the other sharing"
+    if any(life.writable != row["writable"] for life in taken):
+        return "mapping of the other protection"
+    return None
+
+
+def _in_order(times: list[_Times], found: list[str]) -> None:
+    """Begins and ends of one worker happen in the order of its steps."""
+    moments: dict[int, list[tuple[int, list[int], str, Row]]] = defaultdict(list)
+    for time in times:
+        moments[time.row["worker"]].append((time.row["began"], time.began, "begin", time.row))
+        moments[time.row["worker"]].append((time.row["ended"], time.ended, "end", time.row))
+    for listed in moments.values():
+        listed.sort(key=lambda moment: moment[0])
+        latest = -1
+        for _, rows, what, row in listed:
+            if min(rows) <= latest:
+                found.append(f"order: {what} of {_mapping(row)} comes too early")
+            latest = max(latest, *rows)
+
+
+def _mapping(row: Row) -> str:
+    rights = ("shared" if row["shared"] else "private") + (" writable" if row["writable"] else "")
+    return (
+        f"line {row['i']} ({row['cause']}) pid {row['pid']} ino {row['ino']} "
+        f"{row['address']:#x}+{row['length']:#x} at {row['offset']:#x}, {rights}"
+    )

@@ -1,0 +1,68 @@
+"""Readable arguments and answers."""
+
+import pytest
+
+from tracer.model import args
+from tracer.model.flagnames import MFD, flag_names, mfd_flags
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        (0, None),
+        (4096, None),
+        (0x7F1234567000, None),
+        (-1, "EPERM"),
+        (-11, "EAGAIN"),
+        (-16, "EBUSY"),
+        (-95, "EOPNOTSUPP"),
+        (-512, "ERESTARTSYS"),
+        (-4095, "E4095"),
+        (-4096, None),
+    ],
+)
+def test_errno_name(answer: int, name: str | None) -> None:
+    assert args.errno_name(answer) == name
+
+
+@pytest.mark.parametrize(
+    ("op", "kind", "arg", "text"),
+    [
+        ("mmap", "memfd", 3 | 0x01 << 32, "SHARED rw- 8+16"),
+        ("mmap", "memfd", 1 | 0x8012 << 32, "PRIVATE|FIXED|POPULATE r-- 8+16"),
+        ("mmap", "memfd", 7 | 0x03 << 32, "SHARED_VALIDATE rwx 8+16"),
+        ("mmap", "hugetlb", 3 | (0x40001 | 21 << 26) << 32, "SHARED|HUGETLB|2M rw- 8+16"),
+        ("mmap", "memfd", 0x13 | 0x06 << 32, "type0x6 rw-|0x10 8+16"),
+        ("mprotect", "memfd", 5, "r-x 8+16"),
+        ("write", "memfd", 0, "8+16"),
+        ("truncate", "memfd", 0x2068, "4096→16"),
+        ("truncate", "memfd", 0x2069 | 0o600 << 32, "4096→16 0600"),
+        ("chmod", "memfd", 0x41 | 0o100755 << 32, "0755"),
+        ("chmod", "memfd", 0x46, "UID|GID"),
+        ("allocate", "memfd", 0, "0 8+16"),
+        ("punch_hole", "memfd", 3, "KEEP_SIZE|PUNCH_HOLE 8+16"),
+        ("add_seals", "memfd", 0x48, "WRITE|0x40"),
+        ("create", "memfd", 3, "CLOEXEC|ALLOW_SEALING"),
+        ("create", "hugetlb", 4 | 30 << 26, "HUGETLB|1G"),
+        ("create", "guest_memfd", 3, "MMAP|INIT_SHARED"),
+        ("create", "secretmem", 0o2000000, "CLOEXEC"),
+        ("map", "memfd", 0xB, "rw-s 8+16"),
+        ("unmap", "memfd", 0x1, "r--p 8+16"),
+        ("fork", "memfd", 42, "child 42"),
+        ("evict", "memfd", 0, ""),
+        ("op_77", "memfd", 5, ""),
+    ],
+)
+def test_describe(op: str, kind: str, arg: int, text: str) -> None:
+    assert args.describe(op, kind, arg, 8, 16, 4096) == text
+
+
+def test_unknown_bits_are_never_dropped() -> None:
+    assert flag_names(0x8000_0001, MFD) == "CLOEXEC|0x80000000"
+    assert flag_names(0, MFD) == "0"
+    assert mfd_flags(0x20) == "0x20"
+
+
+def test_seals_text_knows_unknown() -> None:
+    assert args.seals_text(0x0B) == "Ss-w--"
+    assert args.seals_text(args.SEALS_UNKNOWN) == "??????"

@@ -1,0 +1,152 @@
+"""Chooses a Debian kernel by name, fetches it once and keeps it outside the repository."""
+
+from __future__ import annotations
+
+import json
+import lzma
+import shutil
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from tests.vm.cache import cache_folder, lock, new_folder, say
+from tests.vm.debian import HarnessError, Registry, run, version_key
+
+DATA = Path(__file__).with_name("kernels.toml")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One entry of kernels.toml."""
+
+    name: str
+    suites: tuple[str, ...]
+    image: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel on this machine, ready to boot."""
+
+    name: str
+    release: str
+    image: Path
+
+
+def known() -> dict[str, Wanted]:
+    """The kernels that can be asked for by name."""
+    entries = tomllib.loads(DATA.read_text())["kernels"]
+    return {
+        name: Wanted(name, tuple(entry["suites"]), entry["image"], entry["note"])
+        for name, entry in entries.items()
+    }
+
+
+def candidates(names: Sequence[str], pattern: str) -> list[str]:
+    """The image packages that match a pattern, newest first in Debian's version order."""
+    matching = {name for name in names if fnmatchcase(name, pattern)}
+    return sorted(matching, key=version_key, reverse=True)
+
+
+def parts(image: str, depends: Sequence[str], served: set[str]) -> list[str] | None:
+    """The packages that make up one kernel, or None when the registry lacks some of them.
+
+    Older images hold kernel and modules; newer ones are empty and depend on linux-binary-*,
+    linux-base-* and linux-modules-* of the same release, or should: 6.19's have no modules.
+    """
+    release = image.removeprefix("linux-image-")
+    split = [name for name in depends if name.startswith("linux-") and name.endswith(release)]
+    needed = [image, *split]
+    return needed if served.issuperset(needed) else None
+
+
+def cached(name: str) -> Kernel | None:
+    """The kernel that this name meant when it was last fetched, if it is still here."""
+    try:
+        record = json.loads((cache_folder() / f"{name}.json").read_text())
+        kernel = Kernel(record["name"], record["release"], Path(record["image"]))
+    except (OSError, ValueError, KeyError):
+        return None
+    return kernel if kernel.image.exists() else None
+
+
+def find(name: str, refresh: bool = False) -> Kernel:
+    """The kernel of a name in kernels.toml, or the kernel image file of that path."""
+    entry = known().get(name)
+    if entry is None:
+        image = Path(name)
+        if not image.is_file():
+            raise HarnessError(
+                f"unknown kernel {name!r}: neither a file nor in {', '.join(known())}"
+            )
+        return Kernel(name, release_of(image), image.resolve())
+    kernel = None if refresh else cached(name)
+    if kernel is None:
+        with lock():
+            kernel = None if refresh else cached(name)  # perhaps fetched while we waited
+            kernel = kernel or _fetch(entry)
+    return kernel
+
+
+def release_of(image: Path) -> str:
+    """The release that an x86 kernel image carries in its header."""
+    with image.open("rb") as file:
+        head = file.read(1 << 16)
+    start = int.from_bytes(head[0x20E:0x210], "little") + 0x200
+    words = head[start:].partition(b"\0")[0].split()
+    if head[0x202:0x206] != b"HdrS" or not words:
+        raise HarnessError(f"{image} is not a kernel image (bzImage)")
+    return words[0].decode(errors="replace")
+
+
+def _fetch(entry: Wanted) -> Kernel:
+    """Take the newest whole build of an entry from the registry."""
+    say(f"looking for kernel {entry.name} in {', '.join(entry.suites)}")
+    registry = Registry(cache_folder() / "apt", entry.suites)
+    registry.update()
+    served = set(registry.names("linux-"))
+    for image in candidates(sorted(served), entry.image):
+        packages = parts(image, registry.depends(image), served)
+        if packages:
+            break
+        say(f"{image} is not served whole, trying an older build")
+    else:
+        raise HarnessError(f"no package like {entry.image} is served in {', '.join(entry.suites)}")
+    release = image.removeprefix("linux-image-")
+    final = cache_folder() / "releases" / release
+    if not final.exists():
+        say(f"fetching {' '.join(packages)}")
+        with new_folder(final) as work:
+            registry.unpack(packages, work)
+            _arrange(work, release)
+    kernel = Kernel(entry.name, release, final / "boot" / f"vmlinuz-{release}")
+    record = cache_folder() / f"{entry.name}.json"
+    fresh = record.with_suffix(".new")
+    fresh.write_text(json.dumps({**asdict(kernel), "image": str(kernel.image)}) + "\n")
+    fresh.replace(record)
+    registry.forget()
+    return kernel
+
+
+def _arrange(root: Path, release: str) -> None:
+    """Bring an unpacked kernel into one layout: boot/vmlinuz-REL and lib/modules/REL.
+
+    virtme-ng finds the modules beside the image, so the machine's own /lib/modules stays as it
+    is. Its early init loads modules with busybox, which cannot read compressed ones.
+    """
+    modules = root / "lib" / "modules" / release
+    if not modules.exists():
+        modules.parent.mkdir(parents=True, exist_ok=True)
+        (root / "usr" / "lib" / "modules" / release).rename(modules)
+    image = root / "boot" / f"vmlinuz-{release}"
+    if not image.exists():
+        image.parent.mkdir(exist_ok=True)
+        (modules / "vmlinuz").rename(image)
+    shutil.rmtree(root / "usr", ignore_errors=True)
+    for packed in modules.rglob("*.ko.xz"):
+        packed.with_suffix("").write_bytes(lzma.decompress(packed.read_bytes()))
+        packed.unlink()
+    run(["/sbin/depmod", "-b", str(root), release])

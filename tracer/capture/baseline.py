@@ -1,0 +1,126 @@
+"""The baseline: what was held open or mapped before the trace began, as records.
+
+A trace only sees what happens; a descriptor that a process already has and a mapping that already
+stands need to be in the recording too, or an audit would have to call the past unseen.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.capture.memoryfile import Holder, Mapping, MemoryFile, Scan
+from tracer.model.args import SEALS_UNKNOWN
+from tracer.model.record import (
+    BASELINE,
+    HEAD,
+    NAME,
+    NO_SYSCALL,
+    OBJECT,
+    USER_CPU,
+    Op,
+    RecordType,
+)
+
+__all__ = ["SEALS_UNKNOWN", "baseline_records"]
+
+Records = npt.NDArray[np.void]
+
+_PIECE: int = NAME["text"].itemsize
+
+
+def _head(rows: Records, file: MemoryFile, time_ns: int, kind: RecordType) -> None:
+    rows["time_ns"] = time_ns
+    rows["ino"], rows["dev"], rows["gen"] = file.ino, file.dev, file.gen
+    rows["cpu"] = USER_CPU
+    rows["nr"] = NO_SYSCALL
+    rows["type"] = kind
+    rows["kind"] = file.kind
+    rows["seals"] = file.seals
+
+
+def _comm(comm: bytes) -> np.void:
+    return np.void(comm.ljust(16, b"\0"))
+
+
+def _announcement(file: MemoryFile, time_ns: int) -> Records:
+    row = np.zeros(1, OBJECT)
+    _head(row, file, time_ns, RecordType.OBJECT)
+    user = (file.holders or file.mappings)[0]
+    row["op"] = Op.OPEN if file.holders else Op.MAP
+    row["pid"], row["tid"], row["uid"] = user.pid, user.tid, user.who.uid
+    row["cgroup"], row["comm"] = user.who.cgroup, _comm(user.who.comm)
+    row["name_len"] = len(file.kernel_name)
+    if file.stat is not None:
+        row["size"], row["mode"] = file.stat.size, file.stat.mode
+        row["owner_uid"], row["owner_gid"] = file.stat.uid, file.stat.gid
+    return row
+
+
+def _name(file: MemoryFile, time_ns: int) -> Records:
+    name = file.kernel_name
+    pieces = [name[start : start + _PIECE] for start in range(0, len(name), _PIECE)]
+    rows = np.zeros(len(pieces), NAME)
+    _head(rows, file, time_ns, RecordType.NAME)
+    rows["seals"] = 0
+    for place, piece in enumerate(pieces):
+        rows["part"][place], rows["length"][place] = place, len(piece)
+        rows["text"][place] = np.void(piece.ljust(_PIECE, b"\0"))
+    return rows
+
+
+def _uses(file: MemoryFile, users: list[Holder] | list[Mapping], time_ns: int) -> Records:
+    rows = np.zeros(len(users), BASELINE)
+    _head(rows, file, time_ns, RecordType.BASELINE)
+    rows["pid"] = [user.pid for user in users]
+    rows["tid"] = [user.tid for user in users]
+    rows["uid"] = [user.who.uid for user in users]
+    rows["cgroup"] = [user.who.cgroup for user in users]
+    rows["comm"] = np.array([_comm(user.who.comm) for user in users], rows.dtype["comm"])
+    rows["seals_after"] = file.seals
+    if file.stat is not None:
+        rows["size"] = rows["size_after"] = file.stat.size
+        rows["mode"] = file.stat.mode
+    return rows
+
+
+def _held(file: MemoryFile, time_ns: int) -> Records:
+    rows = _uses(file, file.holders, time_ns)
+    rows["op"] = Op.OPEN
+    rows["fd"] = [holder.fd for holder in file.holders]
+    rows["fmode"] = [holder.fmode for holder in file.holders]
+    return rows
+
+
+def _mapped(file: MemoryFile, time_ns: int) -> Records:
+    lines = [mapping.line for mapping in file.mappings]
+    rows = _uses(file, file.mappings, time_ns)
+    rows["op"] = Op.MAP
+    rows["fd"] = -1
+    rows["answer"] = [line.start for line in lines]
+    rows["length"] = [line.end - line.start for line in lines]
+    rows["offset"] = [line.offset for line in lines]
+    rows["arg"] = [line.vm_flags for line in lines]
+    return rows
+
+
+def baseline_records(scan: Scan) -> Records:
+    """Everything in ``scan`` as an array of ``HEAD``: each object, its name, then its uses.
+
+    OBJECT and NAME records are as the BPF side sends them. BASELINE records have op ``open`` (a
+    descriptor: ``fd``, ``fmode``) or ``map`` (a mapping: ``answer`` its address, ``arg`` VM_READ 1,
+    VM_WRITE 2, VM_EXEC 4, VM_SHARED 8); ``mm`` is 0, unknown. ``seals`` is ``SEALS_UNKNOWN``
+    where it could not be read, ``gen`` 0 where the kernel did not tell it: such a record matches
+    by ``dev`` and ``ino``. ``cpu`` is ``USER_CPU``; ``seq`` is 0, the recorder numbers them.
+    """
+    blocks: list[bytes] = []
+    for file in scan.files:
+        if not file.holders and not file.mappings:
+            continue
+        rows = (
+            _announcement(file, scan.time_ns),
+            _name(file, scan.time_ns),
+            _held(file, scan.time_ns),
+            _mapped(file, scan.time_ns),
+        )
+        # Bytes at once: copying HEAD arrays would copy HEAD's own fields alone.
+        blocks += [block.tobytes() for block in rows]
+    return np.frombuffer(bytearray(b"".join(blocks)), HEAD)

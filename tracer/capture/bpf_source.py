@@ -1,0 +1,72 @@
+"""The BPF program's text and macros. No bcc here: this part can be looked at anywhere.
+
+Nothing that a user typed ever becomes part of the text: filters switch code on by a macro whose
+value is 0 or 1, and their values go through maps.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+BPF_DIR = Path(__file__).resolve().parents[2] / "bpf"
+HEADERS = BPF_DIR / "include"
+"""What bcc reads instead of kernel headers (its BCC_KERNEL_SOURCE)."""
+
+_OWN_INCLUDE = re.compile(r'^#include "([a-z_]+\.h)"$', re.M)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What of the program is compiled in, and how large its maps are."""
+
+    filter_pid: bool = False
+    filter_uid: bool = False
+    filter_cgroup: bool = False
+    filter_name: bool = False
+    filter_seals: bool = False
+    filter_denied: bool = False
+    filter_unsealable: bool = True
+    ring_bytes: int = 16 << 20
+    max_tasks: int = 16384
+    max_objects: int = 65536
+
+    def macros(self, page_size: int = 4096) -> dict[str, int]:
+        return {
+            "FILTER_PID": int(self.filter_pid),
+            "FILTER_UID": int(self.filter_uid),
+            "FILTER_CGROUP": int(self.filter_cgroup),
+            "FILTER_NAME": int(self.filter_name),
+            "FILTER_SEALS": int(self.filter_seals),
+            "FILTER_DENIED": int(self.filter_denied),
+            "FILTER_UNSEALABLE": int(self.filter_unsealable),
+            "RING_PAGES": self.ring_bytes // page_size,
+            "MAX_TASKS": self.max_tasks,
+            "MAX_OBJECTS": self.max_objects,
+        }
+
+
+def text() -> str:
+    """The one source, with its own includes put in place.
+
+    bcc rewrites map operations in its main file alone, so they cannot stay includes.
+    """
+
+    def put_in_place(found: re.Match[str]) -> str:
+        name = found.group(1)
+        return f'#line 1 "{name}"\n{(BPF_DIR / name).read_text()}'
+
+    return _OWN_INCLUDE.sub(put_in_place, (BPF_DIR / "sealsnoop.c").read_text())
+
+
+_SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+def flags(*macros: dict[str, int | str] | dict[str, int]) -> list[str]:
+    """Compiler flags; refuses a value that is neither a number nor a plain C name."""
+    found = []
+    for group in macros:
+        for name, value in group.items():
+            if isinstance(value, str) and not _SYMBOL.match(value):
+                raise ValueError(f"{name}: {value!r} is not a kernel symbol")
+            found.append(f"-D{name}={value}")
+    return found

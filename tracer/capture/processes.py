@@ -1,0 +1,125 @@
+"""Reads single processes under /proc: descriptors, mappings, who they are."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+# Only lines that can be memory files: an anonymous device (major 0), an inode, a path.
+_MAPS_LINE = re.compile(
+    rb"^([0-9a-f]+)-([0-9a-f]+) ([rwxsp-]{4}) ([0-9a-f]+) 00:([0-9a-f]+) ([1-9][0-9]*) +(\S.*)$",
+    re.MULTILINE,
+)
+_OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
+_VM_BITS = ((0, ord("r"), 1), (1, ord("w"), 2), (2, ord("x"), 4), (3, ord("s"), 8))
+_BORING = (b"socket:[", b"pipe:[", b"/dev/null", b"/dev/pts/", b"/dev/tty")
+_GONE = (FileNotFoundError, ProcessLookupError, NotADirectoryError)
+GMEM_LINKS = (b"anon_inode:[kvm-gmem]", b"anon_inode:[guest_memfd]")
+
+
+class MapsLine(NamedTuple):
+    """One mapping as /proc/PID/maps tells it; ``offset`` in bytes, ``vm_flags`` as VM_* bits."""
+
+    start: int
+    end: int
+    vm_flags: int
+    offset: int
+    dev: int
+    ino: int
+    link: bytes
+
+    @property
+    def range(self) -> bytes:
+        """Its name in /proc/PID/map_files."""
+        return b"%x-%x" % (self.start, self.end)
+
+
+class Who(NamedTuple):
+    """Whose process it is: comm as raw bytes, real uid, cgroup id (0: unknown)."""
+
+    comm: bytes
+    uid: int
+    cgroup: int
+
+
+def pids(root: Path) -> list[int]:
+    """Process ids now, in order. OSError: no /proc there."""
+    return sorted(int(entry.name) for entry in os.scandir(root) if entry.name.isdecimal())
+
+
+def links(root: Path, pid: int) -> Iterator[tuple[int, bytes]]:
+    """(fd, link text) of the descriptors worth a look. PermissionError; vanished: silent."""
+    folder = os.fsencode(root / str(pid) / "fd")
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries]
+    except _GONE:
+        return
+    for name in names:
+        try:
+            link = os.readlink(folder + b"/" + name)  # noqa: PTH115 - bytes, not text
+        except _GONE:
+            continue
+        if link.startswith(b"anon_inode:") and link not in GMEM_LINKS:
+            continue
+        if not link.startswith(_BORING):
+            yield int(name), link
+
+
+def threads(root: Path, pid: int) -> list[int]:
+    """Thread ids of ``pid`` beside the first; empty for most, and for what has vanished."""
+    try:
+        tids = [int(entry.name) for entry in os.scandir(root / str(pid) / "task")]
+    except OSError:
+        return []
+    return sorted(tid for tid in tids if tid != pid)
+
+
+def parse_maps(content: bytes) -> Iterator[MapsLine]:
+    """The lines of a maps file that can be memory files."""
+    for match in _MAPS_LINE.finditer(content):
+        start, end, perms, offset, minor, ino, path = match.groups()
+        flags = sum(bit for place, letter, bit in _VM_BITS if perms[place] == letter)
+        # The kernel writes a newline as \012 and leaves a backslash as it is.
+        link = _OCTAL.sub(lambda octal: bytes([int(octal[1], 8)]), path)
+        yield MapsLine(
+            int(start, 16), int(end, 16), flags, int(offset, 16), int(minor, 16), int(ino), link
+        )
+
+
+def maps(root: Path, pid: int) -> list[MapsLine]:
+    """Mappings of memory files, perhaps of other files too. PermissionError; vanished: none."""
+    try:
+        return list(parse_maps((root / str(pid) / "maps").read_bytes()))
+    except _GONE:
+        return []
+
+
+def _cgroup(root: Path, pid: int) -> int:
+    """Id of the process's cgroup (v2), which is the inode number of its folder."""
+    for line in (root / str(pid) / "cgroup").read_bytes().splitlines():
+        number, _, rest = line.partition(b":")
+        if number == b"0":
+            path = rest.partition(b":")[2]
+            return os.stat(b"/sys/fs/cgroup" + path).st_ino  # noqa: PTH116 - bytes
+    return 0
+
+
+def who(root: Path, pid: int) -> Who:
+    """Comm, uid and cgroup of ``pid``; what cannot be read any more is ``?`` and 0."""
+    folder = root / str(pid)
+    try:
+        comm = (folder / "comm").read_bytes().removesuffix(b"\n")[:15]
+    except OSError:
+        comm = b"?"
+    try:
+        found = re.search(rb"^Uid:\s+(\d+)", (folder / "status").read_bytes(), re.MULTILINE)
+        uid = int(found[1]) if found else 0
+    except OSError:
+        uid = 0
+    try:
+        cgroup = _cgroup(root, pid)
+    except OSError:
+        cgroup = 0
+    return Who(comm, uid, cgroup)

@@ -1,0 +1,158 @@
+"""``sealsnoop script``: a recording's events as text, JSON lines or CSV on stdout."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from tracer.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tracer.text.names import Names
+
+_EPILOG = """\
+columns of the text form:
+  seconds since the start, command/pid, operation, kind:name of the memory file,
+  seals at that moment (S seal, s shrink, g grow, w write, f future write,
+  X exec), what was asked for, fd, and the kernel's answer. "!raced" and the
+  like mark events whose evidence is incomplete.
+
+names and commands are escaped: \\n, \\t, \\xNN for bytes, \\uNNNN for characters
+that cannot be seen. In CSV a text that begins with = + - @ or ' has one ' in
+front, so that no spreadsheet runs it as a formula.
+
+examples:
+  sealsnoop script trace.seal
+  sealsnoop script trace.seal --ops mmap,add_seals --width 160
+  sealsnoop script trace.seal --follow
+  sealsnoop script trace.seal --json | jq 'select(.errno == "EPERM")'
+  sealsnoop script trace.seal --csv > trace.csv
+"""
+
+Form = Callable[["pa.Table"], Iterator[str]]
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
+    """Adds the verb ``script``."""
+    parser = subparsers.add_parser(
+        "script",
+        help="print a recording's events as text, JSON lines or CSV",
+        description="Prints the events of a recording on stdout, one per line.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("recording", metavar="RECORDING", help="a NAME.seal folder")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object per line")
+    form.add_argument("--csv", action="store_true", help="comma-separated, with a header line")
+    parser.add_argument(
+        "--follow", action="store_true", help="go on until the recording ends (Ctrl-C stops)"
+    )
+    parser.add_argument(
+        "--ops", metavar="OP,…", help="only these operations, for example mmap,write"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="stop after N events")
+    parser.add_argument(
+        "--width",
+        type=int,
+        metavar="N",
+        help="cells of a text line, at least 60 (default 100, less on a narrow terminal)",
+    )
+    parser.set_defaults(run=run)
+
+
+def _ops(text: str | None) -> frozenset[str] | None:
+    from tracer.model.record import Op, words
+
+    if text is None:
+        return None
+    wanted = frozenset(word.strip().lower() for word in text.split(",") if word.strip())
+    known = frozenset(words(Op).values())
+    if not wanted or wanted - known:
+        wrong = ", ".join(sorted(wanted - known)) or "none given"
+        raise UserError(f"--ops: {wrong}; there are: {', '.join(sorted(known))}")
+    return wanted
+
+
+def _width(asked: int | None) -> int:
+    from tracer.text.lines import DEFAULT_WIDTH, MIN_WIDTH
+
+    if asked is not None:
+        if asked < MIN_WIDTH:
+            raise UserError(f"--width: at least {MIN_WIDTH}")
+        return asked
+    try:
+        return min(DEFAULT_WIDTH, os.get_terminal_size(sys.stdout.fileno()).columns)
+    except (OSError, ValueError):
+        return DEFAULT_WIDTH
+
+
+def _form(args: argparse.Namespace, names: "Names", start_ns: int) -> tuple[Form, str | None]:
+    """How a table becomes lines, and the header line if there is one."""
+    from tracer.text import data
+    from tracer.text.lines import Lines
+
+    if args.json:
+        return (lambda table: data.json_lines(table, names)), None
+    if args.csv:
+        return (lambda table: data.csv_lines(table, names)), None
+    lines = Lines(names, start_ns, _width(args.width))
+    return lines.of, lines.header() if sys.stdout.isatty() else None
+
+
+def _print(tables: Iterable["pa.Table"], form: Form, args: argparse.Namespace) -> None:
+    from tracer.text import data
+    from tracer.text.select import limited, with_ops
+
+    if args.limit is not None and args.limit < 0:
+        raise UserError("--limit: a count of events")
+    write = sys.stdout.write
+    headed = not args.csv
+    for table in limited(with_ops(tables, _ops(args.ops)), args.limit):
+        if not headed:
+            write(data.csv_header(table) + "\n")
+            headed = True
+        for line in form(table):
+            write(line)
+            write("\n")
+        if args.follow:
+            sys.stdout.flush()
+    sys.stdout.flush()
+
+
+def _quiet_stdout() -> None:
+    """The reader of our pipe is gone: nothing more to say, not even at the interpreter's exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say(sentences: Iterable[str]) -> None:
+    for sentence in sentences:
+        print(f"sealsnoop: {sentence}", file=sys.stderr)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the events; 0 (also when the reader of the pipe left), 130 after Ctrl-C."""
+    from tracer.store.reader import Recording
+    from tracer.text.follow import Feed
+    from tracer.text.narrate import narration
+
+    recording = Recording.open(args.recording)
+    feed = Feed(recording, follow=args.follow)
+    told = narration(recording)
+    _say(told)
+    form, header = _form(args, feed.names, feed.start_ns)
+    code = 0
+    try:
+        if header:
+            print(header)
+        _print(feed.tables(), form, args)
+    except BrokenPipeError:
+        _quiet_stdout()
+        return 0
+    except KeyboardInterrupt:
+        code = 130
+    _say(narration(recording))
+    return code

@@ -1,0 +1,98 @@
+"""The struct offsets that ``bpf/kernel.h`` reads by, taken from the running kernel's BTF."""
+
+from typing import NamedTuple
+
+from tracer.kernel.btf import Btf, BtfMissing
+
+
+class Offset(NamedTuple):
+    macro: str
+    struct: str
+    members: tuple[str, ...]
+    """Alternatives, tried in order: members move in and out of unions between kernels."""
+    minus: str = ""
+    """A member to subtract: where BPF has a pointer to that member, not to the struct."""
+    optional: bool = False
+
+
+OFFSETS = (
+    Offset("OFF_FILE_INODE", "file", ("f_inode",)),
+    Offset("OFF_FILE_MODE", "file", ("f_mode",)),
+    Offset("OFF_INODE_SIZE", "inode", ("i_size",)),
+    Offset("OFF_INODE_SB", "inode", ("i_sb",)),
+    Offset("OFF_INODE_INO", "inode", ("i_ino",)),
+    Offset("OFF_INODE_GEN", "inode", ("i_generation",)),
+    Offset("OFF_INODE_UID", "inode", ("i_uid",)),
+    Offset("OFF_INODE_GID", "inode", ("i_gid",)),
+    Offset("OFF_INODE_MODE", "inode", ("i_mode",)),
+    Offset("OFF_INODE_DATA", "inode", ("i_data",)),
+    Offset("OFF_INODE_DENTRY", "inode", ("i_dentry",)),
+    Offset("OFF_MAPPING_WRITABLE", "address_space", ("i_mmap_writable",)),
+    Offset("OFF_MAPPING_FLAGS", "address_space", ("flags",)),
+    Offset("OFF_SB_MAGIC", "super_block", ("s_magic",)),
+    Offset("OFF_SB_DEV", "super_block", ("s_dev",)),
+    Offset("OFF_SHMEM_SEALS", "shmem_inode_info", ("seals",), minus="vfs_inode"),
+    # CONFIG_HUGETLBFS may be off; then nothing is of that kind.
+    Offset("OFF_HUGETLB_SEALS", "hugetlbfs_inode_info", ("seals",), "vfs_inode", optional=True),
+    Offset("OFF_DENTRY_ALIAS", "dentry", ("d_u.d_alias", "d_alias")),
+    Offset("OFF_DENTRY_NAME", "dentry", ("d_name.name",)),
+    Offset("OFF_DENTRY_NAME_LEN", "dentry", ("d_name.len",)),
+    Offset("OFF_DENTRY_PARENT", "dentry", ("d_parent",)),
+    Offset("OFF_DENTRY_INODE", "dentry", ("d_inode",)),
+    Offset("OFF_IATTR_VALID", "iattr", ("ia_valid",)),
+    Offset("OFF_IATTR_MODE", "iattr", ("ia_mode",)),
+    Offset("OFF_IATTR_SIZE", "iattr", ("ia_size",)),
+    Offset("OFF_KIOCB_FILE", "kiocb", ("ki_filp",)),
+    Offset("OFF_KIOCB_POS", "kiocb", ("ki_pos",)),
+    Offset("OFF_IOV_COUNT", "iov_iter", ("count",)),
+    Offset("OFF_TASK_STACK", "task_struct", ("stack",)),
+    Offset("OFF_TASK_FLAGS", "task_struct", ("flags",)),
+    Offset("OFF_TASK_STATUS", "task_struct", ("thread_info.status",)),
+    Offset("OFF_TASK_FILES", "task_struct", ("files",)),
+    Offset("OFF_TASK_MM", "task_struct", ("mm",)),
+    Offset("OFF_TASK_TGID", "task_struct", ("tgid",)),
+    Offset("OFF_FILES_FDT", "files_struct", ("fdt",)),
+    Offset("OFF_FDT_MAX", "fdtable", ("max_fds",)),
+    Offset("OFF_FDT_FD", "fdtable", ("fd",)),
+    Offset("OFF_VMA_FILE", "vm_area_struct", ("vm_file",)),
+    Offset("OFF_VMA_MM", "vm_area_struct", ("vm_mm",)),
+    Offset("OFF_VMA_START", "vm_area_struct", ("vm_start",)),
+    Offset("OFF_VMA_END", "vm_area_struct", ("vm_end",)),
+    Offset("OFF_VMA_PGOFF", "vm_area_struct", ("vm_pgoff",)),
+    Offset("OFF_VMA_FLAGS", "vm_area_struct", ("vm_flags", "__vm_flags")),
+)
+
+_X86_64_THREAD_SIZE = 16384
+"""arch/x86/include/asm/page_64_types.h: 4 pages, without KASAN."""
+
+
+def _offset(btf: Btf, wanted: Offset) -> int:
+    for member in wanted.members:
+        if btf.has_member(wanted.struct, member):
+            start = btf.offset_of(wanted.struct, member)
+            return start - btf.offset_of(wanted.struct, wanted.minus) if wanted.minus else start
+    if wanted.optional:
+        return 0
+    raise BtfMissing(
+        f"this kernel's BTF has no {wanted.struct}.{' or .'.join(wanted.members)}: "
+        "sealsnoop does not know this kernel's layout; please report it with the kernel release"
+    )
+
+
+def _has_enumerator(btf: Btf, name: str) -> bool:
+    try:
+        btf.enum_value(name)
+    except BtfMissing:
+        return False
+    return True
+
+
+def macros(btf: Btf) -> dict[str, int]:
+    """``{macro: bytes}`` for every offset, and what else the BPF source asks of BTF.
+
+    Raises BtfMissing naming the member that this kernel does not have.
+    """
+    found = {wanted.macro: _offset(btf, wanted) for wanted in OFFSETS}
+    found["HAVE_TASK_PT_REGS"] = int(_has_enumerator(btf, "BPF_FUNC_task_pt_regs"))
+    found["THREAD_SIZE"] = _X86_64_THREAD_SIZE
+    return found

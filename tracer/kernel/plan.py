@@ -1,0 +1,207 @@
+"""The plan: which symbol and which method serve each hook family on this kernel, and why."""
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from tracer.kernel.btf import Btf, BtfMissing, Prototype
+from tracer.kernel.families import FAMILIES, Alternative, Family
+from tracer.kernel.symbols import Symbols
+
+Method = Literal["fexit", "kprobe"]
+MethodChoice = Literal["auto", "fexit", "kprobe"]
+
+FEXIT_PARAMETERS = 6
+"""Trampolines take six parameters everywhere, more only since 6.6 (commit 473e3150e30a)."""
+
+_KPROBE_PARAMETERS = 6
+"""Parameters in registers: arch/x86/include/asm/ptrace.h."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How one family is served. ``symbol`` and ``method`` are None where it is not."""
+
+    family: str
+    program: str
+    hook: str
+    ops: tuple[str, ...]
+    symbol: str | None
+    method: Method | None
+    reason: str
+    unseen: str
+    essential: bool
+    module: str | None = None
+    prototype: str | None = None
+    parameters: int = 0
+    defines: tuple[tuple[str, int], ...] = ()
+    at_entry: bool = False
+    at_return: bool = False
+
+    @property
+    def live(self) -> bool:
+        return self.method is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All families in the order of `FAMILIES`."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def live(self) -> tuple[Step, ...]:
+        return tuple(step for step in self.steps if step.live)
+
+    @property
+    def uncovered(self) -> tuple[Step, ...]:
+        """Families that this kernel should have and that are not served."""
+        return tuple(step for step in self.steps if not step.live and step.essential)
+
+    def step(self, family: str) -> Step:
+        return next(step for step in self.steps if step.family == family)
+
+    def without(self, family: str, reason: str) -> "Plan":
+        """The plan after an attempt to attach a family failed for good."""
+        return Plan(
+            tuple(
+                replace(step, method=None, reason=reason) if step.family == family else step
+                for step in self.steps
+            )
+        )
+
+    def macros(self) -> dict[str, int]:
+        """``-D`` macros for ``bpf/programs.h``: which programs to compile, and argument places."""
+        found: dict[str, int] = {}
+        for step in self.live:
+            program = step.program.upper()
+            with_program = "FENTRY" if step.method == "fexit" else "KPROBE"
+            found[f"WITH_{with_program}_{program}"] = 1
+            found[f"NARGS_{program}"] = step.parameters
+            found.update(step.defines)
+        return found
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [asdict(step) for step in self.steps]
+
+
+class Planner:
+    """Chooses from what a kernel offers.
+
+    ``no_fexit`` names families whose trampoline the kernel refused when it was tried.
+    """
+
+    def __init__(self, btf: Btf, symbols: Symbols, trampolines: bool = True) -> None:
+        self._btf = btf
+        self._symbols = symbols
+        self._trampolines = trampolines
+
+    def plan(
+        self,
+        method: MethodChoice = "auto",
+        no_fexit: Collection[str] = (),
+        families: Collection[str] | None = None,
+    ) -> Plan:
+        steps = []
+        for family in FAMILIES:
+            if families is not None and family.name not in families:
+                steps.append(self._off(family, "not asked for"))
+            else:
+                steps.append(self._step(family, method, family.name in no_fexit))
+        return Plan(tuple(steps))
+
+    def _step(self, family: Family, method: MethodChoice, refused: bool) -> Step:
+        for alternative in family.alternatives:
+            if self._symbols.has(alternative.symbol):
+                return self._serve(family, alternative, method, refused)
+        names = " nor ".join(alternative.symbol for alternative in family.alternatives)
+        copies = [
+            copy
+            for alternative in family.alternatives
+            for copy in self._symbols.suffixed(alternative.symbol)
+        ]
+        if copies:
+            return self._off(family, f"this kernel has only a changed copy: {', '.join(copies)}")
+        return self._off(family, f"this kernel has no {names}")
+
+    def _serve(
+        self, family: Family, alternative: Alternative, method: MethodChoice, refused: bool
+    ) -> Step:
+        prototype = self._prototype(alternative.symbol)
+        try:
+            defines = self._defines(family, alternative, prototype)
+        except BtfMissing as error:
+            return self._off(family, str(error))
+        obstacle = self._fexit_obstacle(alternative, prototype, refused)
+        chosen: Method | None
+        if method == "kprobe":
+            chosen, reason = "kprobe", "kprobe was asked for"
+        elif obstacle is None:
+            chosen, reason = "fexit", "the kernel has trampolines and the prototype fits"
+        elif method == "auto":
+            chosen, reason = "kprobe", f"kprobe because {obstacle}"
+        else:
+            chosen, reason = None, f"fexit was asked for, but {obstacle}"
+        return Step(
+            family.name,
+            family.program,
+            family.hook.name.lower(),
+            tuple(op.name.lower() for op in family.ops),
+            alternative.symbol,
+            chosen,
+            reason,
+            family.unseen,
+            family.essential,
+            module=self._symbols.module_of(alternative.symbol),
+            prototype=str(prototype) if prototype else None,
+            parameters=len(prototype.params) if prototype else 0,
+            defines=defines,
+            at_entry=family.at_entry,
+            at_return=family.at_return,
+        )
+
+    def _prototype(self, symbol: str) -> Prototype | None:
+        return self._btf.function(symbol) if self._btf.has_function(symbol) else None
+
+    def _defines(
+        self, family: Family, alternative: Alternative, prototype: Prototype | None
+    ) -> tuple[tuple[str, int], ...]:
+        found = list(alternative.defines)
+        for suffix, struct in alternative.pointers:
+            if prototype is None:
+                raise BtfMissing(f"BTF has no prototype of {alternative.symbol}")
+            place = prototype.index_of_pointer(struct)
+            if place >= _KPROBE_PARAMETERS:
+                raise BtfMissing(f"struct {struct} * of {prototype} is not in a register")
+            found.append((f"ARG_{family.program.upper()}_{suffix}", place))
+        return tuple(found)
+
+    def _fexit_obstacle(
+        self, alternative: Alternative, prototype: Prototype | None, refused: bool
+    ) -> str | None:
+        if not self._trampolines:
+            return "this kernel has no BPF trampolines"
+        if refused:
+            return "the kernel refused a trampoline there"
+        if prototype is None:
+            return f"BTF has no prototype of {alternative.symbol}"
+        if prototype.ambiguous:
+            return f"BTF has several functions called {alternative.symbol}"
+        if len(prototype.params) > FEXIT_PARAMETERS:
+            return f"{len(prototype.params)} parameters are more than a trampoline surely takes"
+        if self._symbols.traceable(alternative.symbol) is False:
+            return f"{alternative.symbol} has no ftrace entry"
+        return None
+
+    def _off(self, family: Family, reason: str) -> Step:
+        return Step(
+            family.name,
+            family.program,
+            family.hook.name.lower(),
+            tuple(op.name.lower() for op in family.ops),
+            None,
+            None,
+            reason,
+            family.unseen,
+            family.essential,
+        )

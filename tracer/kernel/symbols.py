@@ -1,0 +1,156 @@
+"""Which functions the running kernel has, and which of them can be hooked.
+
+Sources: ``/proc/kallsyms`` (kernel/kallsyms.c), the kprobe blacklist in debugfs
+(kernel/kprobes.c) and ftrace's ``available_filter_functions`` in tracefs
+(Documentation/trace/ftrace.rst).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+# Data symbols cannot be hooked, so only the text letters are kept
+_TEXT_SYMBOL = re.compile(rb"^[0-9a-f]+ [tTwW] (\S+)(?:[\t ]+\[(\S+)\])?$", re.MULTILINE)
+# JITed BPF programs and ftrace's own trampolines are listed as if they were modules
+_NOT_MODULES = (b"bpf", b"__builtin__")
+# Endings of pieces that the compiler cut out of a function: they are not the function
+_FRAGMENT = re.compile(r"\.(cold|part)(\.|$)")
+
+
+class SymbolsError(Exception):
+    """The kernel's symbols cannot be read. `cause` says why, `remedy` what to do."""
+
+    def __init__(self, cause: str, remedy: str) -> None:
+        super().__init__(f"{cause}; {remedy}")
+        self.cause = cause
+        self.remedy = remedy
+
+
+class Symbols:
+    """The text symbols of one kernel.
+
+    `load` reads them; the lists of debugfs and tracefs are only read when first asked for, as
+    they take longer and root alone may see them.
+    """
+
+    def __init__(self, found: Iterable[tuple[bytes, bytes]], root: Path = Path("/")) -> None:
+        self._root = root
+        self._modules: dict[bytes, bytes] = {}
+        self._copies: dict[bytes, int] = {}
+        modules, copies = self._modules, self._copies
+        for name, module in found:
+            if name not in modules:
+                modules[name] = module
+            elif not module.startswith(_NOT_MODULES):
+                copies[name] = copies.get(name, 1) + 1
+
+    @classmethod
+    def load(cls, root: str | Path = "/") -> Symbols:
+        """Read `root`/proc/kallsyms. Addresses are not looked at: without privilege all are 0.
+
+        Raises SymbolsError when the file is missing, unreadable or holds no text symbol.
+        """
+        path = Path(root) / "proc/kallsyms"
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError as error:
+            raise SymbolsError(
+                f"there is no {path}",
+                "mount /proc, or use a kernel built with CONFIG_KALLSYMS",
+            ) from error
+        except OSError as error:
+            raise SymbolsError(
+                f"cannot read {path}: {error.strerror or error}",
+                "run as root, outside a sandbox that hides the kernel's symbols",
+            ) from error
+        found = _TEXT_SYMBOL.findall(data)
+        if not found:
+            raise SymbolsError(
+                f"{path} lists no function",
+                "use a kernel built with CONFIG_KALLSYMS, outside a sandbox that empties the file",
+            )
+        return cls(found, Path(root))
+
+    def __len__(self) -> int:
+        """Number of different names."""
+        return len(self._modules)
+
+    def has(self, name: str) -> bool:
+        """True when a function of exactly this name exists (in the kernel or a loaded module)."""
+        module = self._modules.get(name.encode())
+        return module is not None and not module.startswith(_NOT_MODULES)
+
+    def module_of(self, name: str) -> str | None:
+        """The module a function is in, None for the kernel itself (and for no function at all).
+
+        Of several functions the first listed counts, as it does for the kernel's own look-up.
+        """
+        if not self.has(name):
+            return None
+        return self._modules[name.encode()].decode() or None
+
+    def copies(self, name: str) -> int:
+        """How many functions have this name; with more than one, a hook by name may miss."""
+        return self._copies.get(name.encode(), 1) if self.has(name) else 0
+
+    def suffixed(self, name: str) -> tuple[str, ...]:
+        """Copies that the compiler made with a changed interface, e.g. ``foo.isra.0``, sorted.
+
+        Where only these exist, BTF may still list the plain name, but a trampoline cannot attach
+        and the arguments need not be where the prototype says. Fragments (``.cold``, ``.part.0``)
+        do not count.
+        """
+        return tuple(self._suffixed.get(name, ()))
+
+    @functools.cached_property
+    def _suffixed(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for raw in self._modules:
+            if b"." not in raw:
+                continue
+            full = raw.decode("utf-8", "backslashreplace")
+            plain = full.partition(".")[0]
+            if plain and not _FRAGMENT.search(full):
+                found.setdefault(plain, []).append(full)
+        for names in found.values():
+            names.sort()
+        return found
+
+    def blacklisted(self, name: str) -> bool | None:
+        """True when kprobes refuses this function, None when debugfs cannot be read."""
+        return None if self._blacklist is None else name.encode() in self._blacklist
+
+    def traceable(self, name: str) -> bool | None:
+        """True when ftrace can hook the entry of this function, which kprobes and fexit build on.
+
+        False when it cannot or kprobes forbids it, None when the lists cannot be read.
+        """
+        if not self.has(name) or self.blacklisted(name):
+            return False
+        return None if self._filterable is None else name.encode() in self._filterable
+
+    @functools.cached_property
+    def _blacklist(self) -> frozenset[bytes] | None:
+        # lines: 0xSTART-0xEND<tab>name
+        data = self._read("sys/kernel/debug/kprobes/blacklist")
+        if data is None:
+            return None
+        return frozenset(parts[1] for parts in map(bytes.split, data.splitlines()) if parts[1:])
+
+    @functools.cached_property
+    def _filterable(self) -> frozenset[bytes] | None:
+        # lines: name, or name<blank>[module]
+        for folder in ("sys/kernel/tracing", "sys/kernel/debug/tracing"):
+            data = self._read(f"{folder}/available_filter_functions")
+            if data:
+                return frozenset(parts[0] for parts in map(bytes.split, data.splitlines()) if parts)
+        return None
+
+    def _read(self, path: str) -> bytes | None:
+        try:
+            return (self._root / path).read_bytes()
+        except OSError:
+            return None

@@ -1,0 +1,128 @@
+"""Readable form of what an operation asked for (``arg``, offset, length) and of its answer."""
+
+import errno
+from functools import lru_cache
+
+from tracer.model import seals as seals_model
+from tracer.model.flagnames import (
+    ATTR,
+    FALLOC_FL,
+    GUEST_MEMFD,
+    HUGE_MASK,
+    MAP,
+    MAP_TYPE,
+    SECRETMEM,
+    flag_names,
+    huge_size,
+    mfd_flags,
+    prot_text,
+    rwx,
+)
+
+SEALS_UNKNOWN = 0xFFFFFFFF
+"""``seals`` of an object whose seals could not be read (a baseline scan without permission).
+No kernel can return it: it would be 32 seals at once, of which six exist."""
+
+MAX_ERRNO = 4095
+"""Answers in ``-MAX_ERRNO..-1`` are errors (include/linux/err.h)."""
+
+_KERNEL_ERRNO = {  # include/linux/errno.h: never meant for user space, yet seen by a return probe
+    512: "ERESTARTSYS",
+    513: "ERESTARTNOINTR",
+    514: "ERESTARTNOHAND",
+    515: "ENOIOCTLCMD",
+    516: "ERESTART_RESTARTBLOCK",
+    524: "ENOTSUPP",
+    529: "EIOCBQUEUED",
+}
+_ERRNO = {**errno.errorcode, errno.EOPNOTSUPP: "EOPNOTSUPP", **_KERNEL_ERRNO}
+
+
+def errno_name(answer: int) -> str | None:
+    """Symbol of a negative answer (``-1`` → ``EPERM``), None for 0, counts and addresses."""
+    if not -MAX_ERRNO <= answer <= -1:
+        return None
+    return _ERRNO.get(-answer, f"E{-answer}")
+
+
+@lru_cache(maxsize=4096)
+def mmap_text(arg: int) -> str:
+    """``SHARED rw-`` for mmap's ``prot | flags << 32``, further MAP_* bits behind the type."""
+    prot, flags = arg & 0xFFFFFFFF, arg >> 32 & 0xFFFFFFFF
+    kind = MAP_TYPE.get(flags & 0xF, f"type{flags & 0xF:#x}")
+    rest = flags & ~0xF
+    size = ""
+    if rest & 0x40000 and rest & HUGE_MASK:
+        size = f"|{huge_size(rest)}"
+        rest &= ~HUGE_MASK
+    more = flag_names(rest, MAP, none="")
+    return f"{kind}{'|' + more if more else ''}{size} {prot_text(prot)}"
+
+
+@lru_cache(maxsize=4096)
+def vm_text(arg: int) -> str:
+    """``rw-s`` as in /proc/PID/maps, for VM_* bits."""
+    return rwx(arg) + ("s" if arg & 8 else "p")
+
+
+@lru_cache(maxsize=4096)
+def attr_text(arg: int) -> str:
+    """What a setattr changes (``ia_valid | ia_mode << 32``) beside the size: ``MODE=0755``."""
+    valid, mode = arg & 0xFFFFFFFF, arg >> 32 & 0xFFFFFFFF
+    # Time stamps and the kernel's own marks come with every truncate and say nothing.
+    noise = 1 << 3 | 1 << 5 | 1 << 6 | 1 << 13 | 1 << 14 | 1 << 15 | 1 << 16 | 1 << 17
+    shown = flag_names(valid & ~noise & ~1, ATTR, none="")
+    return "|".join(part for part in (f"{mode & 0o7777:04o}" if valid & 1 else "", shown) if part)
+
+
+@lru_cache(maxsize=4096)
+def seals_text(seals: int) -> str:
+    """Fixed-width seals (:func:`tracer.model.seals.text`); ``??????`` where they are unknown."""
+    return "??????" if seals == SEALS_UNKNOWN else seals_model.text(seals)
+
+
+@lru_cache(maxsize=4096)
+def create_text(kind: str, arg: int) -> str:
+    """Flags of memfd_create, memfd_secret or KVM_CREATE_GUEST_MEMFD, by the object's kind."""
+    if kind == "guest_memfd":
+        return flag_names(arg, GUEST_MEMFD)
+    if kind == "secretmem":
+        return flag_names(arg, SECRETMEM)
+    return mfd_flags(arg)
+
+
+@lru_cache(maxsize=4096)
+def _falloc(arg: int) -> str:
+    return flag_names(arg, FALLOC_FL)
+
+
+@lru_cache(maxsize=4096)
+def _seal_names(arg: int) -> str:
+    return seals_model.names(arg)
+
+
+def describe(op: str, kind: str, arg: int, offset: int, length: int, size: int) -> str:
+    """What ``op`` asked for in a few words; ``size`` is the object's before, in bytes."""
+    match op:
+        case "write" | "read" | "fault":
+            return f"{offset}+{length}"
+        case "mmap":
+            return f"{mmap_text(arg)} {offset}+{length}"
+        case "map" | "unmap":
+            return f"{vm_text(arg)} {offset}+{length}"
+        case "truncate":
+            return f"{size}→{length} {attr_text(arg)}".rstrip()
+        case "mprotect":
+            return f"{prot_text(arg)} {offset}+{length}"
+        case "allocate" | "punch_hole":
+            return f"{_falloc(arg)} {offset}+{length}"
+        case "add_seals":
+            return _seal_names(arg)
+        case "create":
+            return create_text(kind, arg)
+        case "chmod":
+            return attr_text(arg)
+        case "fork":
+            return f"child {arg}"
+        case _:
+            return ""

@@ -1,0 +1,190 @@
+"""Reads a recording, finished, cut off or still growing.
+
+Everything is taken from what the chain names; files beside it were never finished and are ignored.
+Files are opened through the folder's descriptor, never through a symbolic link, since a recording
+may come from somebody else.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tracer.model.record import RECORD_SIZE
+from tracer.store import objects as names_of
+from tracer.store import snapshot
+from tracer.store.errors import StoreError, from_os
+from tracer.store.folder import Folder
+from tracer.store.schema import TABLES
+from tracer.store.snapshot import Snapshot
+from tracer.store.tables import tables as tables_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEY = ["dev", "ino", "gen"]
+
+
+class Recording:
+    """An open recording. Each call of a method looks anew, so a growing one shows its growth."""
+
+    def __init__(self, folder: Folder, path: str) -> None:
+        self.path = path
+        self.folder = folder
+        self.manifest, self.manifest_bytes = snapshot.read_manifest(folder, path)
+        """What was recorded, by what and where: the recorder's own dict plus format and version."""
+        self.end: dict[str, Any] | None = None
+        """``end.json``: why it stopped; None while it is written or if the recorder was killed."""
+        self.problems: list[str] = []
+        """What is missing and why, in sentences; those of reading join while tables are read."""
+        self._snapshot().close()
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """Opens ``path``. NotARecording, FutureSchema, NoPermission."""
+        folder = snapshot.open_folder(path)
+        try:
+            return cls(folder, os.fspath(path))
+        except BaseException:
+            folder.close()
+            raise
+
+    def _snapshot(self) -> Snapshot:
+        try:
+            shot = snapshot.take(self.folder, self.manifest_bytes)
+        except OSError as error:
+            raise from_os(error, f"reading {self.path}") from error
+        self.end = shot.end
+        self._note(shot.problems, fresh=True)
+        return shot
+
+    def _note(self, problems: list[str], *, fresh: bool = False) -> None:
+        if fresh:
+            self.problems = list(problems)
+        else:
+            self.problems += [problem for problem in problems if problem not in self.problems]
+
+    @property
+    def alive(self) -> bool:
+        """Whether a recorder on this host is writing it now."""
+        shot = self._snapshot()
+        shot.close()
+        return shot.alive and shot.end is None
+
+    def tables(self, name: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """The rows of table ``name`` as they are now, in the order of arrival, in several pieces.
+
+        Each piece is at most one row group of a segment, or one batch of the tail. ``objects`` come
+        in one piece, so that names cut apart by a segment's end are whole.
+        """
+        if name not in TABLES:
+            raise StoreError(f"no table {name!r} in a recording; there are {', '.join(TABLES)}")
+        if columns is not None and (wrong := set(columns) - set(TABLES[name].names)):
+            raise StoreError(
+                f"no column {min(wrong)!r} in {name}; there are {', '.join(TABLES[name].names)}"
+            )
+        if name == "objects":
+            yield self._objects(columns)
+            return
+        yield from self._pieces(name, columns)
+
+    def _pieces(self, name: str, columns: Sequence[str] | None) -> Iterator[pa.Table]:
+        shot = self._snapshot()
+        try:
+            for link in shot.links:
+                path = link.part(name)
+                if path is not None:
+                    yield from self.part(path, columns)
+            for table in self._tail_tables(shot):
+                if name in table:
+                    found = table[name]
+                    yield found if columns is None else found.select(list(columns))
+        finally:
+            shot.close()
+
+    def part(self, path: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """The row groups of one Parquet file; what cannot be read becomes a problem."""
+        table, name = path.split("/")
+        try:
+            with self.folder.sub(table) as where:
+                fd = where.open_file(name)
+            with os.fdopen(fd, "rb") as file, pq.ParquetFile(file) as parquet:
+                wanted = TABLES[table].names if columns is None else list(columns)
+                for group in range(parquet.num_row_groups):
+                    yield parquet.read_row_group(group, wanted, use_threads=False)
+        except FileNotFoundError:
+            self._note([f"{path} is in the chain but not there: its rows are missing."])
+        except (OSError, pa.ArrowException, ValueError, KeyError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self._note([f"{path} cannot be read ({reason[:200]}): rows of it are missing."])
+
+    def _tail_tables(self, shot: Snapshot) -> Iterator[dict[str, pa.Table]]:
+        expected = shot.next_number
+        for number, tail in sorted(shot.tails.items()):
+            for missing in range(expected, number):
+                self._note([f"Segment {missing} was not finished: its records are missing."])
+            # One table for one batch would be many small ones; a tail is bounded by a segment.
+            batches = tail.read()
+            if batches:
+                raw = np.concatenate([batch.view(f"V{RECORD_SIZE}") for batch in batches])
+                yield tables_of(raw.view(batches[0].dtype))
+            if tail.damaged or (tail.unread and not shot.alive):
+                self._note(
+                    [
+                        f"The tail of segment {number} ends with {tail.unread} bytes of an "
+                        "unfinished batch: its records are missing."
+                    ]
+                )
+            if number + 1 in shot.tails and not tail.complete:
+                self._note([f"The end of segment {number} was not written: records are missing."])
+            expected = number + 1
+
+    def _objects(self, columns: Sequence[str] | None) -> pa.Table:
+        empty = TABLES["objects"].empty_table()
+        table = pa.concat_tables([empty, *self._pieces("objects", None)])
+        incomplete = table.column("name_complete").to_pylist().count(False)
+        if incomplete:
+            empty = TABLES["names"].empty_table()
+            table = names_of.joined(table, pa.concat_tables([empty, *self._pieces("names", None)]))
+        return table if columns is None else table.select(list(columns))
+
+    def frame(
+        self, name: str, columns: Sequence[str] | None = None, *, names: bool = False
+    ) -> "pd.DataFrame":
+        """Table ``name`` as one DataFrame; ``names`` adds the object's ``name`` (null: unknown).
+
+        The name is the last one announced for the row's (dev, ino, gen).
+        """
+        wanted = None if columns is None else [c for c in columns if c != "name" or not names]
+        read = wanted if not names or wanted is None else [*dict.fromkeys([*wanted, *KEY])]
+        if name == "objects" and names:
+            raise StoreError("objects have their names already")
+        pieces = list(self.tables(name, read))
+        schema = TABLES[name]
+        if read is not None:
+            schema = pa.schema([schema.field(column) for column in read])
+        frame = pa.concat_tables([schema.empty_table(), *pieces]).to_pandas()
+        if not names:
+            return frame
+        known = self._objects([*KEY, "name"]).to_pandas().drop_duplicates(KEY, keep="last")
+        frame = frame.merge(known, on=KEY, how="left")
+        return frame if wanted is None else frame[[*wanted, "name"]]
+
+    def follow(self, poll_s: float = 0.1) -> Iterator[pa.Table]:
+        """Event tables, those there already first, until the recording ends or its writer dies."""
+        from tracer.store.follow import follow
+
+        return follow(self, poll_s)
+
+    def close(self) -> None:
+        """Gives the descriptor back; a second call does nothing."""
+        self.folder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,140 @@
+"""One segment: what arrived between two cuts, as one part a table and one line of the chain."""
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.model.record import EVENT, HEAD, RECORD_SIZE
+from tracer.store import folder as disk
+from tracer.store.chain import CHAIN, Link, digest, line
+from tracer.store.events import EventColumns
+from tracer.store.folder import Folder
+from tracer.store.objects import objects_tables
+from tracer.store.part import Part
+from tracer.store.sequence import count_by_cpu
+from tracer.store.tables import all_events, build, split
+
+Records = npt.NDArray[np.void]
+_OBJECTS_HELD = 16384  # records; names find their objects within one call of objects_tables
+
+
+class ChainWriter:
+    """The open ``chain.jsonl`` and the digest that the next line has to carry."""
+
+    def __init__(self, folder: Folder, manifest_digest: str) -> None:
+        self.last = manifest_digest
+        self.count = 0
+        self.fd = folder.create(CHAIN)
+
+    def append(self, link: Link) -> int:
+        """Adds a line, waits until it is on the device, and says its length in bytes."""
+        size = disk.write_all(self.fd, line(link))
+        disk.sync(self.fd)
+        self.last = link.digest
+        self.count += 1
+        return size
+
+    def close(self) -> None:
+        """Closes the file; a second call does nothing."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class TableFolders:
+    """The folders of the tables, made when the first row comes."""
+
+    def __init__(self, root: Folder) -> None:
+        self._root = root
+        self._open: dict[str, Folder] = {}
+
+    def __getitem__(self, name: str) -> Folder:
+        if name not in self._open:
+            self._open[name] = self._root.make_sub(name)
+            self._root.sync()
+        return self._open[name]
+
+    def close(self) -> None:
+        """Gives the descriptors back."""
+        for folder in self._open.values():
+            folder.close()
+
+
+class Segment:
+    """Takes records in pieces, writes them as they come, and becomes visible in :meth:`commit`."""
+
+    def __init__(self, number: int, folders: TableFolders, columns: EventColumns) -> None:
+        self.number = number
+        self.rows = 0
+        self.written = 0
+        """Bytes, known after :meth:`commit`."""
+        self._folders = folders
+        self._columns = columns
+        self._parts: dict[str, Part] = {}
+        self._objects: list[Records] = []
+        self._cpus: dict[int, tuple[int, int, int]] = {}
+        self._unknown = 0
+        self._link: Link | None = None
+
+    def add(self, records: Records) -> None:
+        """Takes records (HEAD, any types); they may be overwritten after the call."""
+        self.rows += len(records)
+        count_by_cpu(records["cpu"], records["seq"], self._cpus)
+        if all_events(records):
+            self._add_events("events", records.view(f"V{RECORD_SIZE}").view(EVENT))
+            return
+        found, objects, unknown = split(records)
+        self._unknown += unknown
+        for name, rows in found.items():
+            if rows.dtype == EVENT:
+                self._add_events(name, rows)
+            else:
+                self._part(name).add(build(name, rows))
+        if len(objects):
+            self._objects.append(objects.view(f"V{RECORD_SIZE}"))
+            if sum(map(len, self._objects)) > _OBJECTS_HELD:
+                self._add_objects()
+
+    def _add_events(self, name: str, rows: Records) -> None:
+        for start in range(0, len(rows), self._columns.capacity):
+            table = self._columns.table(rows[start : start + self._columns.capacity])
+            self._part(name).add(table)
+
+    def _add_objects(self) -> None:
+        if not self._objects:
+            return
+        records = np.concatenate(self._objects).view(HEAD)
+        self._objects.clear()
+        for name, table in zip(("objects", "names"), objects_tables(records), strict=True):
+            if table.num_rows:
+                self._part(name).add(table)
+
+    def _part(self, name: str) -> Part:
+        if name not in self._parts:
+            self._parts[name] = Part(self._folders[name], name, self.number)
+        return self._parts[name]
+
+    def finish(self) -> None:
+        """Writes what was held back and the ends of the files."""
+        self._add_objects()
+        files = {part.path: part.finish() for part in self._parts.values()}
+        self._link = Link(self.number, files, dict(sorted(self._cpus.items())), self._unknown, "")
+
+    def commit(self, chain: ChainWriter) -> None:
+        """Makes the segment durable and then visible. The order is what kill -9 must not break."""
+        if self._link is None:
+            raise RuntimeError("commit before finish")
+        for name, part in self._parts.items():
+            part.publish()
+            self._folders[name].sync()
+        unsigned = replace(self._link, previous=chain.last)
+        self.written = sum(part.size for part in self._link.files.values())
+        self.written += chain.append(replace(unsigned, digest=digest(unsigned)))
+
+    def discard(self) -> None:
+        """Takes files away that did not become part of the chain."""
+        for part in self._parts.values():
+            part.discard()
+

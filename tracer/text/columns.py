@@ -1,0 +1,54 @@
+"""Takes the columns out of an Arrow table as plain Python lists, ready to be zipped into rows."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tracer.model.args import MAX_ERRNO, errno_name
+
+# fmt: off
+DESIGN_ORDER = [
+    "time_ns", "cpu", "seq", "pid", "tid", "uid", "cgroup", "comm", "op", "kind", "dev", "ino",
+    "gen", "name", "fd", "seals", "seals_after", "size", "offset", "length", "arg", "answer",
+    "errno", "duration_ns", "flags",
+]
+# fmt: on
+"""The columns every form starts with; whatever else a table has comes behind them."""
+
+
+def ordered(names: list[str]) -> list[str]:
+    """Columns of a table plus the derived ``name`` and ``errno``, in the order of output."""
+    more = [name for name in names if name not in DESIGN_ORDER]
+    derived = {"name", "errno"}
+    return [name for name in DESIGN_ORDER if name in names or name in derived] + more
+
+
+def to_list(column: pa.ChunkedArray) -> list[Any]:
+    """Values of one column; null becomes None. Much faster than ``to_pylist`` for long ones."""
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # older pyarrow: no chunk at all
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], column.type)
+    if array.null_count:
+        return list(array.to_pylist())
+    if pa.types.is_dictionary(array.type):
+        words = np.array([*array.dictionary.to_pylist(), None], dtype=object)
+        return list(words[array.indices.to_numpy()])
+    if pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
+        return list(array.to_numpy().tolist())
+    return list(array.to_pylist())
+
+
+def column(table: pa.Table, name: str, missing: object) -> list[Any]:
+    """Values of column ``name``; ``missing`` for each row where the table has no such column."""
+    if name not in table.column_names:
+        return [missing] * table.num_rows
+    return to_list(table.column(name))
+
+
+def errnos(answers: list[int | None]) -> list[str | None]:
+    """Error symbol of each answer, None where it is no error."""
+    return [
+        errno_name(answer) if answer is not None and -MAX_ERRNO <= answer < 0 else None
+        for answer in answers
+    ]

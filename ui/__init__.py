@@ -1,0 +1,1 @@
+"""The live view. It reads recordings through `tracer` and never touches the kernel."""
