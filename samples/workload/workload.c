@@ -1381,8 +1381,8 @@ static void collect_child(pid_t child, int from, struct worker *worker)
 
 static void usage(FILE *f)
 {
-	fputs("usage: workload --out FILE [--quick] [--hugetlb] [--tmpfs DIR] [--fork] [--threads]\n"
-	      "                [--only OP] [--repeat N]\n"
+	fputs("usage: workload --out FILE [--quick] [--hugetlb] [--tmpfs DIR] [--fork]\n"
+	      "                [--threads] [--only OP] [--repeat N]\n"
 	      "       workload --list [--quick] [--hugetlb] [--only OP] [--repeat N]\n", f);
 }
 

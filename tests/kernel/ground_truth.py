@@ -8,7 +8,6 @@ a missing, doubled or displaced event.
 
 import difflib
 import json
-import math
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -298,17 +297,30 @@ def _event(row: Row) -> str:
 
 
 class _Place(NamedTuple):
-    """One step of address space that shows one step of a file, in one process."""
+    """What the kernel files a mapping under: it is taken out with the bounds it was put in with."""
 
     pid: int
     dev: int
     ino: int
     address: int
+    length: int
     offset: int
+
+    def holds(self, other: "_Place") -> bool:
+        """``other`` is part of this mapping, showing the same part of the file."""
+        within = other.address - self.address
+        return (
+            self[:3] == other[:3]
+            and other.offset - self.offset == within
+            and 0 <= within <= self.length - other.length
+        )
 
 
 @dataclass
 class _Life:
+    """One stay in the kernel's tree: the rows (by position) that began and ended it."""
+
+    place: _Place
     began: int
     ended: int | None
     shared: bool
@@ -328,31 +340,18 @@ def compare_mappings(truth: Truth, events: pd.DataFrame, *, unsealable: bool = F
     """Each mapping of the truth begins and ends once, where and when it should.
 
     A merge or a split takes a mapping out of the kernel's tree and puts it back with other
-    bounds, how often depends on the kernel; the truth marks such mappings ``reinserted``, and for
-    these the first begin and the last end count. All others must have exactly one of each.
+    bounds; how often, and whether the new one comes before the old one goes, depends on the
+    kernel. The truth marks such mappings ``reinserted``, and for these the first begin and the
+    last end count. All others have exactly one of each. An end always has its own begin.
     """
-    want = expected_mappings(truth, unsealable)
+    want = sorted(expected_mappings(truth, unsealable), key=lambda r: (r["worker"], r["began"]))
     got = _rows(events, {"map", "unmap"}, truth.pids, set())
     found: list[str] = []
-    steps = _steps(want, got)
     _own_forks(want, got)
     _one_mm(got, found)
-    lives = _lives(got, steps, found)
-    times = _match(want, lives, steps, found)
-    _in_order(times, found)
+    lives = _lives(got, found)
+    _in_order(_match(want, lives, found), found)
     return Comparison(len(want), len(got), tuple(found[:SHOWN]), len(found))
-
-
-def _steps(want: list[Row], got: list[Row]) -> dict[int, int]:
-    """The largest step that every bound of a file's mappings is a multiple of, by inode."""
-    steps: dict[int, int] = defaultdict(int)
-    for row in want:
-        steps[row["ino"]] = math.gcd(
-            steps[row["ino"]], row["address"], row["length"], row["offset"]
-        )
-    for row in got:
-        steps[row["ino"]] = math.gcd(steps[row["ino"]], row["answer"], row["length"], row["offset"])
-    return steps
 
 
 def _own_forks(want: list[Row], got: list[Row]) -> None:
@@ -373,72 +372,65 @@ def _one_mm(got: list[Row], found: list[str]) -> None:
             found.append(f"mm: pid {pid} has {len(space)} address spaces: {sorted(space)}")
 
 
-def _places(row: Row, address: int, step: int) -> Iterator[_Place]:
-    for at in range(0, row["length"], step or 1):
-        yield _Place(row["pid"], row["dev"], row["ino"], address + at, row["offset"] + at)
+def _place(row: Row, address: int) -> _Place:
+    return _Place(row["pid"], row["dev"], row["ino"], address, row["length"], row["offset"])
 
 
-def _lives(got: list[Row], steps: dict[int, int], found: list[str]) -> dict[_Place, list[_Life]]:
-    """What the events say about each place: begin and end must take turns."""
+def _lives(got: list[Row], found: list[str]) -> dict[_Place, list[_Life]]:
     lives: dict[_Place, list[_Life]] = defaultdict(list)
     for at, row in enumerate(got):
-        wrong = None
-        for place in _places(row, row["answer"], steps[row["ino"]]):
-            known = lives[place]
-            open_life = known[-1] if known and known[-1].ended is None else None
-            if row["op"] == "map":
-                if open_life:
-                    wrong = "begins a mapping that is there already"
-                flags = int(row["arg"])
-                known.append(_Life(at, None, bool(flags & _VM_MAYSHARE), bool(flags & _VM_WRITE)))
-            elif open_life:
-                open_life.ended = at
-            else:
-                wrong = "ends a mapping that is not there"
-        if wrong:
-            found.append(f"{wrong}: {_event(row)}")
+        place = _place(row, row["answer"])
+        known = lives[place]
+        is_open = bool(known) and known[-1].ended is None
+        if row["op"] == "map":
+            if is_open:
+                found.append(f"begins a mapping that is there already: {_event(row)}")
+            shared, writable = row["arg"] & _VM_MAYSHARE, row["arg"] & _VM_WRITE
+            known.append(_Life(place, at, None, bool(shared), bool(writable)))
+        elif is_open:
+            known[-1].ended = at
+        else:
+            found.append(f"ends a mapping that is not there: {_event(row)}")
     return lives
 
 
 @dataclass
 class _Times:
-    """The rows between which one mapping of the truth began, and ended."""
+    """The rows with which one mapping of the truth began and ended."""
 
     row: Row
-    began: list[int]
-    ended: list[int]
+    began: int
+    ended: int
 
 
-def _match(
-    want: list[Row], lives: dict[_Place, list[_Life]], steps: dict[int, int], found: list[str]
-) -> list[_Times]:
+def _match(want: list[Row], lives: dict[_Place, list[_Life]], found: list[str]) -> list[_Times]:
+    """Takes what each mapping of the truth explains out of ``lives``; nothing may be left."""
     times = []
-    for row in sorted(want, key=lambda r: (r["worker"], r["began"])):
-        time = _Times(row, [], [])
-        problem = None
-        for place in _places(row, row["address"], steps[row["ino"]]):
-            known = lives.get(place, [])
-            if not known:
-                problem = "missing mapping"
-                continue
-            taken = list(known) if row["reinserted"] else known[:1]
-            del known[: len(taken)]
-            problem = _judge_lives(row, taken) or problem
-            time.began.append(taken[0].began)
-            if taken[-1].ended is not None:
-                time.ended.append(taken[-1].ended)
+    reinserted: set[_Place] = set()
+    for row in want:
+        place = _place(row, row["address"])
+        if row["reinserted"]:
+            places = [other for other in lives if other.holds(place)]
+            taken = [life for other in places for life in lives[other]]
+            reinserted.update(places)
+        else:
+            taken = lives.get(place, [])[:1]
+            del lives[place][:1]
+        problem = _judge_lives(row, taken)
         if problem:
             found.append(f"{problem}: {_mapping(row)}")
         else:
-            times.append(time)
-    # adjacent leftovers come from one event: tell it once
-    left = {life.began: place for place, rest in reversed(lives.items()) for life in rest}
-    found += [f"mapping too many: row {row} of the map events: {left[row]}" for row in left]
+            ends = [life.ended for life in taken if life.ended is not None]
+            times.append(_Times(row, min(life.began for life in taken), max(ends)))
+    left = [life for place, rest in lives.items() if place not in reinserted for life in rest]
+    found += [f"mapping too many, from map event {life.began} on: {life.place}" for life in left]
     return times
 
 
 def _judge_lives(row: Row, taken: list[_Life]) -> str | None:
-    if taken[-1].ended is None:
+    if not taken:
+        return "missing mapping"
+    if any(life.ended is None for life in taken):
         return "mapping without end"
     if any(life.shared != row["shared"] for life in taken):
         return "mapping of the other sharing"
@@ -449,17 +441,18 @@ def _judge_lives(row: Row, taken: list[_Life]) -> str | None:
 
 def _in_order(times: list[_Times], found: list[str]) -> None:
     """Begins and ends of one worker happen in the order of its steps."""
-    moments: dict[int, list[tuple[int, list[int], str, Row]]] = defaultdict(list)
+    moments: dict[int, list[tuple[int, int, str, Row]]] = defaultdict(list)
     for time in times:
-        moments[time.row["worker"]].append((time.row["began"], time.began, "begin", time.row))
-        moments[time.row["worker"]].append((time.row["ended"], time.ended, "end", time.row))
+        moments[time.row["worker"]] += [
+            (time.row["began"], time.began, "begin", time.row),
+            (time.row["ended"], time.ended, "end", time.row),
+        ]
     for listed in moments.values():
-        listed.sort(key=lambda moment: moment[0])
         latest = -1
-        for _, rows, what, row in listed:
-            if min(rows) <= latest:
+        for _, at, what, row in sorted(listed, key=lambda moment: moment[0]):
+            if at <= latest:
                 found.append(f"order: {what} of {_mapping(row)} comes too early")
-            latest = max(latest, *rows)
+            latest = max(latest, at)
 
 
 def _mapping(row: Row) -> str:

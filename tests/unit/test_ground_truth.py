@@ -134,8 +134,8 @@ MAP_EVENTS = [
     map_event("map", 0x10000, 1),
     map_event("unmap", 0x10000, 1),  # the merge takes it out and puts the larger one in
     map_event("map", 0x10000, 2),
-    map_event("unmap", 0x10000, 2),  # the split
-    map_event("map", 0x11000, 1, offset=PAGE),
+    map_event("map", 0x11000, 1, offset=PAGE),  # the split: on 6.1 first in, then out
+    map_event("unmap", 0x10000, 2),
     map_event("map", 0x10000, 1),
     map_event("unmap", 0x11000, 1, offset=PAGE),
     map_event("unmap", 0x10000, 1),

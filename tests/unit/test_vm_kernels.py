@@ -82,16 +82,23 @@ def test_every_entry_has_suites_a_pattern_and_a_note() -> None:
 
 def test_an_old_image_is_one_package() -> None:
     image = "linux-image-6.1.0-56-cloud-amd64"
-    assert kernels.parts(image, ["kmod", "linux-base", "initramfs-tools"], {image}) == [image]
+    found = kernels.build(image, ["kmod", "linux-base", "initramfs-tools"], {image})
+    assert found == kernels.Build(image, (image,), modules=True)
 
 
-def test_a_new_image_brings_its_parts() -> None:
+def test_a_new_image_brings_the_parts_that_are_served() -> None:
     release = "7.3.4+deb13-cloud-amd64"
     image = f"linux-image-{release}"
-    split = [f"linux-{part}-{release}" for part in ("base", "binary", "modules")]
-    served = {image, *split}
-    assert kernels.parts(image, ["dracut", *split], served) == [image, *split]
-    assert kernels.parts(image, ["dracut", *split], served - {split[2]}) is None
+    base, binary, modules = (f"linux-{part}-{release}" for part in ("base", "binary", "modules"))
+    depends = ["dracut", base, binary, modules]
+
+    def build(*served: str) -> kernels.Build | None:
+        return kernels.build(image, depends, {image, *served})
+
+    assert build(base, binary, modules) == kernels.Build(image, (image, *depends[1:]), True)
+    assert build(binary, modules) == kernels.Build(image, (image, binary, modules), True)
+    assert build(base, binary) == kernels.Build(image, (image, base, binary), False)
+    assert build(base, modules) is None
 
 
 def test_an_unknown_kernel_is_named_with_those_there_are() -> None:

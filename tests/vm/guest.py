@@ -125,10 +125,11 @@ class _Boot:
 
     def _last_words(self) -> str:
         """The end of the kernel's console, or else of what virtme-ng and QEMU said."""
+        self._pumps[1].join(timeout=1)  # if all writers are gone, have their last line too
         try:
             text = (self._folder / "console.log").read_bytes().strip()
         except OSError:
             text = b""
         text = text or self._pumps[1].unframer.noise.strip()
         lines = text.decode(errors="replace").splitlines()
-        return "".join(f"\n    {line}" for line in lines[-40:])
+        return "".join(f"\n    {line}" for line in lines[-15:])

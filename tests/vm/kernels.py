@@ -15,6 +15,7 @@ from tests.vm.cache import cache_folder, lock, new_folder, say
 from tests.vm.debian import HarnessError, Registry, run, version_key
 
 DATA = Path(__file__).with_name("kernels.toml")
+_PARTS = ("base", "binary", "modules")
 
 
 @dataclass(frozen=True)
@@ -51,16 +52,28 @@ def candidates(names: Sequence[str], pattern: str) -> list[str]:
     return sorted(matching, key=version_key, reverse=True)
 
 
-def parts(image: str, depends: Sequence[str], served: set[str]) -> list[str] | None:
-    """The packages that make up one kernel, or None when the registry lacks some of them.
+@dataclass(frozen=True)
+class Build:
+    """One build of a kernel: the packages to unpack, and whether its modules are among them."""
 
-    Older images hold kernel and modules; newer ones are empty and depend on linux-binary-*,
-    linux-base-* and linux-modules-* of the same release, or should: 6.19's have no modules.
+    image: str
+    packages: tuple[str, ...]
+    modules: bool
+
+
+def build(image: str, depends: Sequence[str], served: set[str]) -> Build | None:
+    """What is served of the kernel of an image package, or None when it cannot boot.
+
+    Older images hold kernel and modules. Newer ones are empty and depend on linux-binary-REL,
+    linux-modules-REL and linux-base-REL, of which the registry forgets some after a while. The
+    base is dispensable; without modules a kernel boots with what is built in.
     """
     release = image.removeprefix("linux-image-")
-    split = [name for name in depends if name.startswith("linux-") and name.endswith(release)]
-    needed = [image, *split]
-    return needed if served.issuperset(needed) else None
+    split = [name for name in depends if name in {f"linux-{p}-{release}" for p in _PARTS}]
+    packages = (image, *(name for name in split if name in served))
+    missing = {name.removesuffix(f"-{release}") for name in split} - {"linux-base"}
+    missing -= {name.removesuffix(f"-{release}") for name in packages}
+    return None if "linux-binary" in missing else Build(image, packages, not missing)
 
 
 def cached(name: str) -> Kernel | None:
@@ -108,19 +121,19 @@ def _fetch(entry: Wanted) -> Kernel:
     registry = Registry(cache_folder() / "apt", entry.suites)
     registry.update()
     served = set(registry.names("linux-"))
-    for image in candidates(sorted(served), entry.image):
-        packages = parts(image, registry.depends(image), served)
-        if packages:
-            break
-        say(f"{image} is not served whole, trying an older build")
-    else:
+    images = candidates(sorted(served), entry.image)
+    builds = [found for image in images if (found := build(image, registry.depends(image), served))]
+    if not builds:
         raise HarnessError(f"no package like {entry.image} is served in {', '.join(entry.suites)}")
-    release = image.removeprefix("linux-image-")
+    chosen = next((found for found in builds if found.modules), builds[0])
+    if not chosen.modules:
+        say(f"{chosen.image}: its modules are not served any more, it boots with what is built in")
+    release = chosen.image.removeprefix("linux-image-")
     final = cache_folder() / "releases" / release
     if not final.exists():
-        say(f"fetching {' '.join(packages)}")
+        say(f"fetching {' '.join(chosen.packages)}")
         with new_folder(final) as work:
-            registry.unpack(packages, work)
+            registry.unpack(chosen.packages, work)
             _arrange(work, release)
     kernel = Kernel(entry.name, release, final / "boot" / f"vmlinuz-{release}")
     record = cache_folder() / f"{entry.name}.json"
@@ -138,9 +151,10 @@ def _arrange(root: Path, release: str) -> None:
     is. Its early init loads modules with busybox, which cannot read compressed ones.
     """
     modules = root / "lib" / "modules" / release
-    if not modules.exists():
-        modules.parent.mkdir(parents=True, exist_ok=True)
-        (root / "usr" / "lib" / "modules" / release).rename(modules)
+    modules.mkdir(parents=True, exist_ok=True)
+    elsewhere = root / "usr" / "lib" / "modules" / release
+    if elsewhere.exists():
+        elsewhere.rename(modules)
     image = root / "boot" / f"vmlinuz-{release}"
     if not image.exists():
         image.parent.mkdir(exist_ok=True)
@@ -149,4 +163,7 @@ def _arrange(root: Path, release: str) -> None:
     for packed in modules.rglob("*.ko.xz"):
         packed.with_suffix("").write_bytes(lzma.decompress(packed.read_bytes()))
         packed.unlink()
+    if not any(modules.iterdir()):
+        modules.rmdir()  # virtme-ng then knows that there are none
+        return
     run(["/sbin/depmod", "-b", str(root), release])

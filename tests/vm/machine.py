@@ -64,6 +64,8 @@ def start_script(command: Sequence[str], cwd: Path, marks: Marks, options: Optio
         ("bpf", "/sys/fs/bpf"),
     ):
         lines.append(f"mountpoint -q {target} || mount -t {kind} {kind} {target}")
+    if not any(path.is_relative_to("/tmp") for path in (PROJECT, cwd)):
+        lines.append("[ -w /tmp ] || mount -t tmpfs tmpfs /tmp")  # a kernel without overlayfs
     if options.svm:
         lines.append("modprobe kvm_amd")
     for index, folder in enumerate(options.shared):

@@ -76,8 +76,8 @@ def _become(argv: Sequence[str], user: User | None, go: int, told: int) -> NoRet
         stage = _STAGE_EXEC
         os.execvpe(argv[0], list(argv), environ)
     except Exception as error:
-        number = error.errno if isinstance(error, OSError) else None
-        os.write(told, struct.pack("=ii", stage, number or errno.EINVAL))
+        why = error.errno if isinstance(error, OSError) else None
+        os.write(told, struct.pack("=ii", stage, why or errno.EINVAL))
     finally:
         os._exit(_ABANDONED)
 

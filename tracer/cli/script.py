@@ -11,7 +11,7 @@ from tracer.errors import UserError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tracer.text.names import Names
+    from tracer.text.follow import Feed
 
 _EPILOG = """\
 columns of the text form:
@@ -77,6 +77,15 @@ def _ops(text: str | None) -> frozenset[str] | None:
     return wanted
 
 
+def _columns(args: argparse.Namespace) -> list[str] | None:
+    """The columns that have to be read: text needs few, data all (None)."""
+    from tracer.text.lines import COLUMNS
+
+    if args.limit is not None and args.limit < 0:
+        raise UserError("--limit: a count of events, not below 0")
+    return None if args.json or args.csv else COLUMNS
+
+
 def _width(asked: int | None) -> int:
     from tracer.text.lines import DEFAULT_WIDTH, MIN_WIDTH
 
@@ -90,31 +99,28 @@ def _width(asked: int | None) -> int:
         return DEFAULT_WIDTH
 
 
-def _form(args: argparse.Namespace, names: "Names", start_ns: int) -> tuple[Form, str | None]:
+def _form(args: argparse.Namespace, feed: "Feed") -> tuple[Form, str | None]:
     """How a table becomes lines, and the header line if there is one."""
+    from tracer.store.schema import TABLES
     from tracer.text import data
     from tracer.text.lines import Lines
 
     if args.json:
-        return (lambda table: data.json_lines(table, names)), None
+        return (lambda table: data.json_lines(table, feed.names)), None
     if args.csv:
-        return (lambda table: data.csv_lines(table, names)), None
-    lines = Lines(names, start_ns, _width(args.width))
+        header = data.csv_header(TABLES["events"].names)
+        return (lambda table: data.csv_lines(table, feed.names)), header
+    lines = Lines(feed.names, feed.start_ns, _width(args.width))
     return lines.of, lines.header() if sys.stdout.isatty() else None
 
 
-def _print(tables: Iterable["pa.Table"], form: Form, args: argparse.Namespace) -> None:
-    from tracer.text import data
+def _print(
+    tables: Iterable["pa.Table"], form: Form, ops: frozenset[str] | None, args: argparse.Namespace
+) -> None:
     from tracer.text.select import limited, with_ops
 
-    if args.limit is not None and args.limit < 0:
-        raise UserError("--limit: a count of events")
     write = sys.stdout.write
-    headed = not args.csv
-    for table in limited(with_ops(tables, _ops(args.ops)), args.limit):
-        if not headed:
-            write(data.csv_header(table) + "\n")
-            headed = True
+    for table in limited(with_ops(tables, ops), args.limit):
         for line in form(table):
             write(line)
             write("\n")
@@ -129,30 +135,33 @@ def _quiet_stdout() -> None:
 
 
 def _say(sentences: Iterable[str]) -> None:
+    from tracer.model.escape import printable
+
     for sentence in sentences:
-        print(f"sealsnoop: {sentence}", file=sys.stderr)
+        print(f"sealsnoop: {printable(sentence)}", file=sys.stderr)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the events; 0 (also when the reader of the pipe left), 130 after Ctrl-C."""
+    ops, columns = _ops(args.ops), _columns(args)
     from tracer.store.reader import Recording
     from tracer.text.follow import Feed
     from tracer.text.narrate import narration
 
-    recording = Recording.open(args.recording)
-    feed = Feed(recording, follow=args.follow)
-    told = narration(recording)
-    _say(told)
-    form, header = _form(args, feed.names, feed.start_ns)
     code = 0
-    try:
-        if header:
-            print(header)
-        _print(feed.tables(), form, args)
-    except BrokenPipeError:
-        _quiet_stdout()
-        return 0
-    except KeyboardInterrupt:
-        code = 130
-    _say(narration(recording))
+    with Recording.open(args.recording) as recording:
+        told = narration(recording)
+        _say(told)
+        try:
+            feed = Feed(recording, follow=args.follow, columns=columns)
+            form, header = _form(args, feed)
+            if header:
+                print(header)
+            _print(feed.tables(), form, ops, args)
+        except BrokenPipeError:
+            _quiet_stdout()
+            return 0
+        except KeyboardInterrupt:
+            code = 130
+        _say(narration(recording, told))
     return code

@@ -91,10 +91,13 @@ class Planner:
     ``no_fexit`` names families whose trampoline the kernel refused when it was tried.
     """
 
-    def __init__(self, btf: Btf, symbols: Symbols, trampolines: bool = True) -> None:
+    def __init__(
+        self, btf: Btf, symbols: Symbols, trampolines: bool = True, kprobes: bool = True
+    ) -> None:
         self._btf = btf
         self._symbols = symbols
         self._trampolines = trampolines
+        self._kprobes = kprobes
 
     def plan(
         self,
@@ -134,10 +137,13 @@ class Planner:
             return self._off(family, str(error))
         obstacle = self._fexit_obstacle(alternative, prototype, refused)
         chosen: Method | None
-        if method == "kprobe":
-            chosen, reason = "kprobe", "kprobe was asked for"
-        elif obstacle is None:
+        if method != "kprobe" and obstacle is None:
             chosen, reason = "fexit", "the kernel has trampolines and the prototype fits"
+        elif method != "fexit" and not self._kprobes:
+            wanted = "kprobe was asked for" if method == "kprobe" else obstacle
+            chosen, reason = None, f"{wanted}, but this kernel has no kprobes"
+        elif method == "kprobe":
+            chosen, reason = "kprobe", "kprobe was asked for"
         elif method == "auto":
             chosen, reason = "kprobe", f"kprobe because {obstacle}"
         else:
@@ -180,7 +186,7 @@ class Planner:
         self, alternative: Alternative, prototype: Prototype | None, refused: bool
     ) -> str | None:
         if not self._trampolines:
-            return "this kernel has no BPF trampolines"
+            return "this kernel does not offer BPF trampolines"
         if refused:
             return "the kernel refused a trampoline there"
         if prototype is None:

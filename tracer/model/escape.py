@@ -15,8 +15,12 @@ _LONG = {escape[1]: char for char, escape in _SHORT.items()}
 _INVISIBLE = frozenset(
     # Characters that str.isprintable() accepts and that show nothing at all
     # (Default_Ignorable_Code_Point that are letters or marks, and blank braille).
-    [0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0]
-    + [*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]
+    [
+        *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0),
+        *range(0x180B, 0x1810),
+        *range(0xFE00, 0xFE10),
+        *range(0xE0100, 0xE01F0),
+    ]
 )
 _MARKS_KEPT = 2
 """Combining marks kept on one character; a tower of them would paint over other lines."""
@@ -68,6 +72,17 @@ def escape_bytes(raw: bytes) -> str:
     if text.isascii() and text.isprintable() and "\\" not in text:
         return text
     return "".join(_pieces(text))
+
+
+def printable(text: str) -> str:
+    """``text`` with everything that a terminal might obey made visible; backslashes stay.
+
+    For text that should be harmless already but comes from somebody else: a recording that may
+    have been forged, a message of the system.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escape_char(c) for c in text)
 
 
 def unescape(text: str) -> bytes:

@@ -105,37 +105,48 @@ def parse(text: bytes) -> Link:
     return link
 
 
-def read(data: bytes, manifest: bytes) -> tuple[list[Link], list[str]]:
-    """The links of ``chain.jsonl`` and what is wrong with them, in sentences.
+@dataclass
+class Chain:
+    """What ``chain.jsonl`` holds; lines that cannot be read are left out."""
 
-    Lines that cannot be read are left out; a last line without its end was being written.
-    """
-    links: list[Link] = []
-    problems: list[str] = []
+    links: list[Link] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
+    """What no accident of the recorder explains, in sentences."""
+    unfinished: bool = False
+    """The last line has no end: it was being written."""
+
+
+def read(data: bytes, manifest: bytes) -> Chain:
+    """The links of ``chain.jsonl``, checked against each other and ``manifest.json``."""
     *lines, rest = data.split(b"\n")
-    if rest:
-        problems.append("The last line of chain.jsonl is unfinished; its segment is left out.")
+    chain = Chain(unfinished=bool(rest))
     previous = sha256(manifest)
     for place, text in enumerate(lines):
         try:
             link = parse(text)
         except ValueError:
-            problems.append(f"Line {place + 1} of chain.jsonl cannot be read.")
+            chain.damage.append(f"Line {place + 1} of chain.jsonl cannot be read.")
             previous = ""
             continue
-        if link.number != place:
-            problems.append(
-                f"Line {place + 1} of chain.jsonl is segment {link.number}, not {place}: "
-                "lines were removed, added or exchanged."
-            )
-        if digest(link) != link.digest:
-            problems.append(f"Line {place + 1} of chain.jsonl was changed (its digest is wrong).")
-        if link.previous != previous:
-            problems.append(
-                f"Line {place + 1} of chain.jsonl does not follow the line before it."
-                if place
-                else "manifest.json is not the one that the recording began with."
-            )
+        chain.damage += _wrong(link, place, previous)
+        chain.links.append(link)
         previous = link.digest
-        links.append(link)
-    return links, problems
+    return chain
+
+
+def _wrong(link: Link, place: int, previous: str) -> list[str]:
+    line_ = f"Line {place + 1} of chain.jsonl"
+    wrong = []
+    if link.number != place:
+        wrong.append(
+            f"{line_} is segment {link.number}, not {place}: lines were removed, added or exchanged."
+        )
+    if digest(link) != link.digest:
+        wrong.append(f"{line_} was changed (its digest is wrong).")
+    if link.previous != previous:
+        wrong.append(
+            f"{line_} does not follow the line before it."
+            if place
+            else "manifest.json is not the one that the recording began with."
+        )
+    return wrong

@@ -24,8 +24,8 @@ def _halves() -> np.dtype[np.void]:
     return np.dtype(
         {
             "names": [*fields, "comm_low", "comm_high"],
-            "formats": [*(kind for kind, *_ in fields.values()), "<u8", "<u8"],
-            "offsets": [*(where for _, where, *_ in fields.values()), offset, offset + 8],
+            "formats": [*(field[0] for field in fields.values()), "<u8", "<u8"],
+            "offsets": [*(field[1] for field in fields.values()), offset, offset + 8],
             "itemsize": EVENT.itemsize,
         }
     )
@@ -35,43 +35,51 @@ _HALVES = _halves()
 
 
 def _column_type(name: str) -> np.dtype[np.generic]:
-    kind: np.dtype[np.generic] = EVENT[name]
-    return np.dtype("<i8") if name.endswith("_ns") else kind
+    return np.dtype("<i8") if name.endswith("_ns") else EVENT[name]
 
 
 class EventColumns:
-    """Columns for at most ``capacity`` events at a time; their memory is used again and again."""
+    """Gathers at most ``capacity`` events as columns; their memory is used again and again."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
+        self.rows = 0
         names = [name for name in EVENTS.names if name != "comm"]
         self._columns = {name: np.empty(capacity, _column_type(name)) for name in names}
         self._comm = np.empty(capacity, np.int32)
         self._comms = Comms()
 
-    def table(self, records: npt.NDArray[np.void]) -> pa.Table:
-        """``records`` (EVENT or BASELINE, at most ``capacity``) as a table of EVENTS.
-
-        Without a copy of the columns: the table holds until the next call.
-        """
-        count = len(records)
-        self._comms.renew()
+    def add(self, records: npt.NDArray[np.void]) -> int:
+        """Takes as many of ``records`` (EVENT or BASELINE) as there is room for; how many."""
+        count = min(len(records), self.capacity - self.rows)
         rows = records.view(_HALVES)
         for start in range(0, count, _BLOCK):
-            part = slice(start, min(start + _BLOCK, count))
-            block = rows[part]
+            block = rows[start : min(start + _BLOCK, count)]
+            part = slice(self.rows, self.rows + len(block))
             for name, column in self._columns.items():
                 column[part] = block[name]
             self._comms.codes(block["comm_low"], block["comm_high"], self._comm[part])
-        return pa.Table.from_arrays([self._array(name, count) for name in EVENTS.names], schema=EVENTS)
+            self.rows += len(block)
+        return count
 
-    def _array(self, name: str, count: int) -> pa.Array:
+    def table(self) -> pa.Table:
+        """What was taken, without a copy: it holds until the next :meth:`add`."""
+        return pa.Table.from_arrays([self._array(name) for name in EVENTS.names], schema=EVENTS)
+
+    def clear(self) -> None:
+        """Begins anew."""
+        self.rows = 0
+        self._comms.renew()
+
+    def _array(self, name: str) -> pa.Array:
         if name == "comm":
-            return self._comms.array(self._comm[:count])
-        column = self._columns[name][:count]
+            return self._comms.array(self._comm[: self.rows])
+        column = self._columns[name][: self.rows]
         return _WORDS[name].array(column) if name in _WORDS else pa.array(column)
 
 
 def event_table(records: npt.NDArray[np.void]) -> pa.Table:
     """``records`` (EVENT or BASELINE) as a table of EVENTS with memory of its own."""
-    return EventColumns(len(records)).table(records)
+    columns = EventColumns(len(records))
+    columns.add(records)
+    return columns.table()

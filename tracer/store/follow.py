@@ -7,6 +7,7 @@ events already given is all that is needed to go on in the part where the tail w
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -43,26 +44,23 @@ class _Follower:
     def alive(self) -> bool:
         if lock.held(self._folder):
             return True
+        if self._local():
+            return False
         beat = lock.beat(self._folder)
         if beat != self._beat:
-            first = self._beat == 0
             self._beat = beat
-            # The first look tells nothing but the file's age.
-            if not first or time.time_ns() - beat < _SILENCE_S * 1e9:
-                self._heard_s = time.monotonic()
-                return True
-            return False
-        return time.monotonic() - self._heard_s < _SILENCE_S and not self._local()
+            self._heard_s = time.monotonic()
+        return time.monotonic() - self._heard_s < _SILENCE_S
 
     def _local(self) -> bool:
-        """Whether the recorder ran on this very boot, so that its lock would be seen."""
+        """Whether the recorder runs on this very boot, so that its lock can be seen."""
         boot = self._recording.manifest.get("boot_id")
         return boot is None or boot == _boot_id()
 
     def step(self, last: bool) -> Iterator[pa.Table]:
         """What is new; ``last``: nobody is writing any more."""
-        links, _ = snapshot.read_chain(self._folder, self._recording.manifest_bytes)
-        for link in links[self._segment :]:
+        chain = snapshot.read_chain(self._folder, self._recording.manifest_bytes)
+        for link in chain.links[self._segment :]:
             skip = self._drop(self._segment)
             path = link.part("events")
             if path is not None:
@@ -111,8 +109,7 @@ def _without(skip: int, parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 def _boot_id() -> str | None:
     try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return None
 

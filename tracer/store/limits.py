@@ -13,10 +13,12 @@ class Limits:
     """… or so long after its first, if there was one."""
     tail_s: float = 0.25
     """How often the tail is brought up to date."""
-    group_rows: int = 1 << 16
-    """Records in one buffer and in one row group; memory is two buffers and one set of columns."""
     direct_rows: int = 1 << 15
     """So many records since the last look at the tail: a segment is cut instead."""
+    group_rows: int = 1 << 16
+    """Events in one row group; together with ``chunk_rows`` this bounds the memory."""
+    chunk_rows: int = 1 << 13
+    """Records copied together before they are encoded: small enough for the processor's cache."""
     reserve_bytes: int = 1 << 16
     """Kept on the disk, to be given up for ``end.json`` when the disk is full."""
     threads: bool = True

@@ -98,7 +98,9 @@ def joined(objects: pa.Table, names: pa.Table) -> pa.Table:
         "name_complete": pa.array([whole for _, whole in found], pa.bool_()),
     }
     for name, value in values.items():
-        objects = objects.set_column(objects.schema.get_field_index(name), OBJECTS.field(name), value)
+        objects = objects.set_column(
+            objects.schema.get_field_index(name), OBJECTS.field(name), value
+        )
     return objects
 
 
@@ -122,10 +124,7 @@ def objects_tables(records: Records) -> tuple[pa.Table, pa.Table]:
         "folio_order_max": pa.array((orders >> _ORDER_MAX & _ORDER_MASK).astype("u1")),
     }
     objects = pa.Table.from_arrays(
-        [
-            columns[f.name] if f.name in columns else integers(rows, f.name, f.type)
-            for f in OBJECTS
-        ],
+        [columns[f.name] if f.name in columns else integers(rows, f.name, f.type) for f in OBJECTS],
         schema=OBJECTS,
     )
     return joined(objects, names), names

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tracer.model.record import RECORD_SIZE
+from tracer.model.record import HEAD, RECORD_SIZE
 from tracer.store import objects as names_of
 from tracer.store import snapshot
 from tracer.store.errors import StoreError, from_os
@@ -26,6 +26,29 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEY = ["dev", "ino", "gen"]
+
+
+def tail_tables(shot: Snapshot) -> Iterator[dict[str, pa.Table]]:
+    """The tables of each tail; what turns out to be missing is added to ``shot.missing``."""
+    expected = shot.next_number
+    for number, tail in sorted(shot.tails.items()):
+        for missing in range(expected, number):
+            shot.missing.append(f"Segment {missing} was not finished: its records are missing.")
+        batches = tail.read()
+        if batches:
+            # One table in all: a batch may be a few records only.
+            raw = np.concatenate([batch.view(f"V{RECORD_SIZE}") for batch in batches])
+            yield tables_of(raw.view(HEAD))
+        if tail.damaged or (tail.unread and not shot.alive):
+            shot.missing.append(
+                f"The tail of segment {number} ends with {tail.unread} bytes of an unfinished "
+                "batch: its records are missing."
+            )
+        if number + 1 in shot.tails and not tail.complete:
+            shot.missing.append(
+                f"The end of segment {number} was not written: records are missing."
+            )
+        expected = number + 1
 
 
 class Recording:
@@ -58,14 +81,12 @@ class Recording:
         except OSError as error:
             raise from_os(error, f"reading {self.path}") from error
         self.end = shot.end
-        self._note(shot.problems, fresh=True)
+        self.problems = [*shot.damage, *shot.missing]
         return shot
 
-    def _note(self, problems: list[str], *, fresh: bool = False) -> None:
-        if fresh:
-            self.problems = list(problems)
-        else:
-            self.problems += [problem for problem in problems if problem not in self.problems]
+    def _note(self, problem: str) -> None:
+        if problem not in self.problems:
+            self.problems.append(problem)
 
     @property
     def alive(self) -> bool:
@@ -98,11 +119,12 @@ class Recording:
                 path = link.part(name)
                 if path is not None:
                     yield from self.part(path, columns)
-            for table in self._tail_tables(shot):
-                if name in table:
-                    found = table[name]
-                    yield found if columns is None else found.select(list(columns))
+            for found in tail_tables(shot):
+                if name in found:
+                    yield found[name] if columns is None else found[name].select(list(columns))
         finally:
+            for problem in shot.missing:
+                self._note(problem)
             shot.close()
 
     def part(self, path: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
@@ -116,31 +138,10 @@ class Recording:
                 for group in range(parquet.num_row_groups):
                     yield parquet.read_row_group(group, wanted, use_threads=False)
         except FileNotFoundError:
-            self._note([f"{path} is in the chain but not there: its rows are missing."])
+            self._note(f"{path} is in the chain but not there: its rows are missing.")
         except (OSError, pa.ArrowException, ValueError, KeyError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            self._note([f"{path} cannot be read ({reason[:200]}): rows of it are missing."])
-
-    def _tail_tables(self, shot: Snapshot) -> Iterator[dict[str, pa.Table]]:
-        expected = shot.next_number
-        for number, tail in sorted(shot.tails.items()):
-            for missing in range(expected, number):
-                self._note([f"Segment {missing} was not finished: its records are missing."])
-            # One table for one batch would be many small ones; a tail is bounded by a segment.
-            batches = tail.read()
-            if batches:
-                raw = np.concatenate([batch.view(f"V{RECORD_SIZE}") for batch in batches])
-                yield tables_of(raw.view(batches[0].dtype))
-            if tail.damaged or (tail.unread and not shot.alive):
-                self._note(
-                    [
-                        f"The tail of segment {number} ends with {tail.unread} bytes of an "
-                        "unfinished batch: its records are missing."
-                    ]
-                )
-            if number + 1 in shot.tails and not tail.complete:
-                self._note([f"The end of segment {number} was not written: records are missing."])
-            expected = number + 1
+            self._note(f"{path} cannot be read ({reason[:200]}): rows of it are missing.")
 
     def _objects(self, columns: Sequence[str] | None) -> pa.Table:
         empty = TABLES["objects"].empty_table()

@@ -1,14 +1,11 @@
 """One segment: what arrived between two cuts, as one part a table and one line of the chain."""
 
-import os
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 
 from tracer.model.record import EVENT, HEAD, RECORD_SIZE
-from tracer.store import folder as disk
-from tracer.store.chain import CHAIN, Link, digest, line
+from tracer.store.chain import Link
+from tracer.store.chainfile import ChainWriter
 from tracer.store.events import EventColumns
 from tracer.store.folder import Folder
 from tracer.store.objects import objects_tables
@@ -17,30 +14,8 @@ from tracer.store.sequence import count_by_cpu
 from tracer.store.tables import all_events, build, split
 
 Records = npt.NDArray[np.void]
+_RAW = f"V{RECORD_SIZE}"
 _OBJECTS_HELD = 16384  # records; names find their objects within one call of objects_tables
-
-
-class ChainWriter:
-    """The open ``chain.jsonl`` and the digest that the next line has to carry."""
-
-    def __init__(self, folder: Folder, manifest_digest: str) -> None:
-        self.last = manifest_digest
-        self.count = 0
-        self.fd = folder.create(CHAIN)
-
-    def append(self, link: Link) -> int:
-        """Adds a line, waits until it is on the device, and says its length in bytes."""
-        size = disk.write_all(self.fd, line(link))
-        disk.sync(self.fd)
-        self.last = link.digest
-        self.count += 1
-        return size
-
-    def close(self) -> None:
-        """Closes the file; a second call does nothing."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
 
 
 class TableFolders:
@@ -83,24 +58,30 @@ class Segment:
         self.rows += len(records)
         count_by_cpu(records["cpu"], records["seq"], self._cpus)
         if all_events(records):
-            self._add_events("events", records.view(f"V{RECORD_SIZE}").view(EVENT))
+            self._add_events(records.view(_RAW).view(EVENT))
             return
         found, objects, unknown = split(records)
         self._unknown += unknown
         for name, rows in found.items():
-            if rows.dtype == EVENT:
-                self._add_events(name, rows)
+            if name == "events":
+                self._add_events(rows)
             else:
                 self._part(name).add(build(name, rows))
         if len(objects):
-            self._objects.append(objects.view(f"V{RECORD_SIZE}"))
+            self._objects.append(objects.view(_RAW))
             if sum(map(len, self._objects)) > _OBJECTS_HELD:
                 self._add_objects()
 
-    def _add_events(self, name: str, rows: Records) -> None:
-        for start in range(0, len(rows), self._columns.capacity):
-            table = self._columns.table(rows[start : start + self._columns.capacity])
-            self._part(name).add(table)
+    def _add_events(self, rows: Records) -> None:
+        while len(rows):
+            rows = rows[self._columns.add(rows) :]
+            if self._columns.rows == self._columns.capacity:
+                self._write_events()
+
+    def _write_events(self) -> None:
+        if self._columns.rows:
+            self._part("events").add(self._columns.table())
+            self._columns.clear()
 
     def _add_objects(self) -> None:
         if not self._objects:
@@ -118,6 +99,7 @@ class Segment:
 
     def finish(self) -> None:
         """Writes what was held back and the ends of the files."""
+        self._write_events()
         self._add_objects()
         files = {part.path: part.finish() for part in self._parts.values()}
         self._link = Link(self.number, files, dict(sorted(self._cpus.items())), self._unknown, "")
@@ -129,12 +111,10 @@ class Segment:
         for name, part in self._parts.items():
             part.publish()
             self._folders[name].sync()
-        unsigned = replace(self._link, previous=chain.last)
         self.written = sum(part.size for part in self._link.files.values())
-        self.written += chain.append(replace(unsigned, digest=digest(unsigned)))
+        self.written += chain.append(self._link)
 
     def discard(self) -> None:
         """Takes files away that did not become part of the chain."""
         for part in self._parts.values():
             part.discard()
-

@@ -2,18 +2,23 @@
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tracer.store import chain, lock
-from tracer.store.chain import CHAIN, Link
+from tracer.store import chain as chains
+from tracer.store import lock
+from tracer.store.chain import CHAIN, Chain, Link
 from tracer.store.errors import FutureSchema, NotARecording, from_os
 from tracer.store.folder import Folder
 from tracer.store.replace import END, FORMAT, MANIFEST
 from tracer.store.schema import SCHEMA_VERSION
 from tracer.store.tail import TAIL_FOLDER, TailReader
 
+ALIVE = "The recording is still being written."
+KILLED = (
+    "The recorder was killed or the machine went down: there is no end.json, and the last records "
+    "may be missing."
+)
 _TRIES = 20
 _IN_FLIGHT = 3  # segments that a writer may have cut and not yet put into the chain
 
@@ -61,13 +66,13 @@ def read_end(folder: Folder) -> dict[str, Any] | None:
     return end if isinstance(end, dict) else None
 
 
-def read_chain(folder: Folder, manifest: bytes) -> tuple[list[Link], list[str]]:
+def read_chain(folder: Folder, manifest: bytes) -> Chain:
     """The chain's links and what is wrong with them."""
     try:
         data = folder.read(CHAIN)
     except FileNotFoundError:
-        return [], []  # killed between the manifest and the chain: nothing was recorded
-    return chain.read(data, manifest)
+        return Chain()  # killed between the manifest and the chain: nothing was recorded
+    return chains.read(data, manifest)
 
 
 def open_tail(folder: Folder, number: int) -> TailReader | None:
@@ -87,7 +92,10 @@ class Snapshot:
     end: dict[str, Any] | None
     alive: bool
     tails: dict[int, TailReader]
-    problems: list[str] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
+    """What was changed, in sentences."""
+    missing: list[str] = field(default_factory=list)
+    """What is not there since nobody finished it, in sentences."""
 
     @property
     def next_number(self) -> int:
@@ -110,40 +118,33 @@ def take(folder: Folder, manifest: bytes) -> Snapshot:
     for _ in range(_TRIES):
         alive = lock.held(folder)
         end = read_end(folder)
-        links, problems = read_chain(folder, manifest)
-        first = links[-1].number + 1 if links else 0
-        shot = Snapshot(links, end, alive, _open_tails(folder, first), problems)
+        chain = read_chain(folder, manifest)
+        first = chain.links[-1].number + 1 if chain.links else 0
+        shot = Snapshot(chain.links, end, alive, _open_tails(folder, first), chain.damage)
         # A tail may have been exchanged for its segment while we looked; then look again.
-        if not alive or read_chain(folder, manifest)[0] == links:
+        if not alive or read_chain(folder, manifest).links == chain.links:
             break
         shot.close()
-    shot.problems = list(_problems(shot))
+    if chain.unfinished and not alive:
+        shot.missing.append(
+            "The last line of chain.jsonl is unfinished; its segment is taken from the tail."
+        )
+    if end is None:
+        shot.missing.append(ALIVE if alive else KILLED)
+    else:
+        _check_end(shot, end)
     return shot
 
 
-def _problems(shot: Snapshot) -> Iterator[str]:
-    yield from shot.problems
-    if shot.end is None:
-        yield (
-            "The recording is still being written."
-            if shot.alive
-            else "The recorder was killed or the machine went down: there is no end.json, and the "
-            "last records may be missing."
-        )
-    else:
-        yield from _end_problems(shot, shot.end)
-
-
-def _end_problems(shot: Snapshot, end: dict[str, Any]) -> Iterator[str]:
+def _check_end(shot: Snapshot, end: dict[str, Any]) -> None:
     if end.get("error"):
-        yield f"The recording ended because of an error: {end['error']}"
+        shot.missing.append(f"The recording ended because of an error: {end['error']}")
     unsaved = end.get("unsaved")
     if isinstance(unsaved, int) and unsaved:
-        yield f"{unsaved} records came from the kernel but could not be stored."
-    if end.get("segments") != len(shot.links) or (
-        shot.links and end.get("chain") != shot.links[-1].digest
-    ):
-        yield (
+        shot.missing.append(f"{unsaved} records came from the kernel but could not be stored.")
+    last = shot.links[-1].digest if shot.links else None
+    if end.get("segments") != len(shot.links) or last not in (None, end.get("chain")):
+        shot.damage.append(
             f"chain.jsonl has {len(shot.links)} segments where end.json says "
             f"{end.get('segments')}, or ends with another one: segments were removed or changed."
         )

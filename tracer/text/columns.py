@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from tracer.model.args import MAX_ERRNO, errno_name
+from tracer.model.escape import printable
 
 # fmt: off
 DESIGN_ORDER = [
@@ -24,19 +25,22 @@ def ordered(names: list[str]) -> list[str]:
     return [name for name in DESIGN_ORDER if name in names or name in derived] + more
 
 
+def _safe(values: list[Any]) -> list[Any]:
+    """Text as our own writer would have escaped it: the recording may be somebody else's."""
+    return [printable(value) if isinstance(value, str) else value for value in values]
+
+
 def to_list(column: pa.ChunkedArray) -> list[Any]:
     """Values of one column; null becomes None. Much faster than ``to_pylist`` for long ones."""
     array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):  # older pyarrow: no chunk at all
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], column.type)
-    if array.null_count:
-        return list(array.to_pylist())
-    if pa.types.is_dictionary(array.type):
-        words = np.array([*array.dictionary.to_pylist(), None], dtype=object)
+    if isinstance(array, pa.ChunkedArray):  # dictionaries may stay in chunks
+        return [value for chunk in array.chunks for value in to_list(pa.chunked_array([chunk]))]
+    if pa.types.is_dictionary(array.type) and not array.null_count:
+        words = np.array([*_safe(array.dictionary.to_pylist()), None], dtype=object)
         return list(words[array.indices.to_numpy()])
-    if pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
+    if pa.types.is_integer(array.type) and not array.null_count:
         return list(array.to_numpy().tolist())
-    return list(array.to_pylist())
+    return _safe(array.to_pylist())
 
 
 def column(table: pa.Table, name: str, missing: object) -> list[Any]:

@@ -1,6 +1,6 @@
 """One event, one line: what ``sealsnoop script`` prints by default.
 
-``      1.234567 writer/4242     mmap       memfd:frame      Ss-w-- SHARED rw- 0+4096 fd3   EPERM``
+``  1.234567 writer/4242     mmap       memfd:frame      Ss-w-- SHARED rw- 0+4096 fd3   EPERM``
 """
 
 from collections.abc import Iterator
@@ -76,9 +76,12 @@ def _marks(failed: int, flags: int, check: int, file: int) -> str:
 
 
 class Lines:
-    """Turns event tables into lines of at most ``width`` cells; times count from ``start_ns``."""
+    """Turns event tables into lines of at most ``width`` cells.
 
-    def __init__(self, names: Names, start_ns: int, width: int = DEFAULT_WIDTH) -> None:
+    Times count from ``start_ns`` (boot clock, ns), None: from the first event.
+    """
+
+    def __init__(self, names: Names, start_ns: int | None, width: int = DEFAULT_WIDTH) -> None:
         self._names = names
         self._start_ns = start_ns
         self._width = max(width, MIN_WIDTH)
@@ -91,7 +94,7 @@ class Lines:
 
     def header(self) -> str:
         """Names of the columns, as a comment line."""
-        head = f"#{'seconds':>10} {pad('process', self._who_width)} {'op':10} "
+        head = f"#{'seconds':>9} {pad('process', self._who_width)} {'op':10} "
         return f"{head}{pad('object', self._object_width)} seals  arguments, fd, answer"
 
     def _who_text(self, comm: str, pid: int) -> str:
@@ -99,14 +102,18 @@ class Lines:
         return pad(clip(comm or "?", self._who_width - len(tail)) + tail, self._who_width)
 
     def _object_text(self, kind: str, name: str | None, dev: int, ino: int) -> str:
-        shown = name if name is not None else f"{dev >> 20}:{dev & 0xFFFFF}/{ino}"
+        shown = f"{dev >> 20}:{dev & 0xFFFFF}/{ino}" if name is None else name
+        if kind in ("memfd", "hugetlb"):
+            shown = shown.removeprefix("memfd:")  # the kernel's prefix, not the maker's
         return pad(f"{kind}:{shown}", self._object_width)
 
     def of(self, table: pa.Table) -> Iterator[str]:
         """The lines of a table, without newline; printable characters only."""
         columns = [column(table, name, missing) for name, missing in _NEEDED.items()]
         dev, ino = column(table, "dev", 0), column(table, "ino", 0)
-        width, start = self._width, self._start_ns
+        if self._start_ns is None and table.num_rows:
+            self._start_ns = columns[0][0]
+        width, start = self._width, self._start_ns or 0
         fixed = self._who_width + self._object_width + 5  # and the spaces between
         rows = zip(*columns, self._names.of(table), dev, ino, strict=True)
         for (
@@ -117,12 +124,12 @@ class Lines:
             sign = "-" if micro < 0 else ""
             seconds = f"{sign}{abs(micro) // 1_000_000}.{abs(micro) % 1_000_000:06d}"
             head = (
-                f"{seconds:>11} {self._who(comm, pid)} {op:10} "
+                f"{seconds:>10} {self._who(comm, pid)} {op:10} "
                 f"{self._object(kind, name, dev_, ino_)} {seals_text(seals)} "
             )
             # Cells, not characters: the padded columns have exactly the cells they should, and
             # everything that follows has one cell a character.
-            used = fixed + max(11, len(seconds)) + max(10, len(op)) + len(seals_text(seals))
+            used = fixed + max(10, len(seconds)) + max(10, len(op)) + len(seals_text(seals))
             asked = describe(op, kind, arg, offset, length, size)
             if fd >= 0:
                 asked = f"{asked} fd{fd}" if asked else f"fd{fd}"

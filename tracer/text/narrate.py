@@ -1,21 +1,13 @@
 """What a reader has to know before trusting a recording: problems, gaps and losses, in words."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
-
-import pyarrow as pa
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from tracer.text.columns import column
 
-
-class Source(Protocol):
-    """The part of ``tracer.store.reader.Recording`` that is asked here."""
-
-    @property
-    def problems(self) -> Iterable[Any]: ...
-
-    def tables(self, name: str) -> Iterator[pa.Table]: ...
+if TYPE_CHECKING:
+    from tracer.store.reader import Recording
 
 
 _MEANING = {
@@ -28,12 +20,13 @@ _MEANING = {
     "seq_hole": "sequence numbers that never arrived",
     "name": "object name not readable",
 }
+_CONTEXT = ("objects_full", "name")  # here no event is lost
 
 
-def losses(source: Source) -> Counter[str]:
+def losses(recording: "Recording") -> Counter[str]:
     """Lost events by cause (``enum loss_cause``, lower case); causes that lost none are absent."""
     counts: Counter[str] = Counter()
-    for table in source.tables("losses"):
+    for table in recording.tables("losses"):
         causes = column(table, "cause", "unknown")
         for cause, count in zip(causes, column(table, "count", 0), strict=True):
             if count:
@@ -41,18 +34,27 @@ def losses(source: Source) -> Counter[str]:
     return counts
 
 
-def loss_sentence(counts: Counter[str]) -> str | None:
-    """One sentence about ``counts``, None where nothing was lost."""
+def _sentence(start: str, counts: Counter[str]) -> list[str]:
     if not counts:
-        return None
-    shown = ", ".join(
-        f"{count} {_MEANING.get(cause, cause)}" for cause, count in counts.most_common()
-    )
-    return f"LOST {counts.total()} (not in this recording): {shown}"
+        return []
+    shown = (f"{count} {_MEANING.get(cause, cause)}" for cause, count in counts.most_common())
+    return [start.format(counts.total()) + ", ".join(shown)]
 
 
-def narration(source: Source) -> list[str]:
-    """Sentences for stderr, empty for a recording that is whole and lost nothing."""
-    sentences = [str(problem) for problem in source.problems]
-    lost = loss_sentence(losses(source))
-    return [*sentences, lost] if lost else sentences
+def loss_sentences(counts: Counter[str]) -> list[str]:
+    """At most two sentences about ``counts``: events lost, and events without their context."""
+    context = Counter({cause: counts[cause] for cause in _CONTEXT if counts[cause]})
+    return _sentence("LOST {} events: ", counts - context) + _sentence("incomplete: ", context)
+
+
+def narration(recording: "Recording", told: Collection[str] = ()) -> list[str]:
+    """Sentences for stderr, empty for a recording that is whole and lost nothing.
+
+    ``told``: what was said before; of that only a loss is said again.
+    """
+    # Reading a table asks for the problems anew and forgets those that reading had found.
+    problems = list(recording.problems)
+    lost = loss_sentences(losses(recording))
+    problems += [problem for problem in recording.problems if problem not in problems]
+    fresh = [problem for problem in problems if problem not in told]
+    return fresh + lost

@@ -1,0 +1,96 @@
+"""``sealsnoop ls`` on this test process's own memory files."""
+
+import argparse
+import json
+import mmap
+import os
+from collections.abc import Iterator
+
+import pytest
+from rich.console import Console
+
+from tracer.capture.memoryfile import MemoryFile
+from tracer.cli import ls
+from tracer.errors import UserError
+from tracer.model.args import SEALS_UNKNOWN
+from tracer.model.record import Kind
+from tracer.text import files as forms
+
+NAME = b"[bold]\x1b[31m\nevil\tls"
+SHOWN = "[bold]\\x1b[31m\\nevil\\tls"
+
+
+def call(*argv: str) -> int:
+    parser = argparse.ArgumentParser()
+    ls.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["ls", *argv])
+    return int(args.run(args))
+
+
+@pytest.fixture
+def memfd() -> Iterator[int]:
+    fd = os.memfd_create(os.fsdecode(NAME), os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, 4096)
+    yield fd
+    os.close(fd)
+
+
+def test_plain_lines(memfd: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with mmap.mmap(memfd, 4096), mmap.mmap(memfd, 4096, prot=mmap.PROT_READ):
+        assert call("--pid", str(os.getpid())) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].split("\t") == list(forms.HEADER)
+    [row] = [line.split("\t") for line in out if SHOWN in line]
+    kind, seals, size, mappings, writable, holders, name = row
+    assert (kind, seals, size, mappings, writable) == ("memfd", "------", "4096", "2", "1")
+    assert f"{os.getpid()}/" in holders
+    assert holders.split()[0].endswith(f":{memfd}")
+    assert name == SHOWN
+
+
+def test_json(memfd: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--json", "--name", "*evil*ls") == 0
+    [row] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert row["name"] == "memfd:" + SHOWN
+    assert (row["kind"], row["seals"], row["size"]) == ("memfd", 0, 4096)
+    assert row["holders"][0]["fd"] == memfd
+    assert row["holders"][0]["writable"] is True
+
+
+def test_name_and_pid_select(memfd: int, capsys: pytest.CaptureFixture[str]) -> None:
+    call("--name", "nobody-is-called-this")
+    assert len(capsys.readouterr().out.splitlines()) == 1, "the header alone"
+    call("--pid", "1", "--name", "*evil*")
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    with pytest.raises(UserError, match="no process"):
+        call("--pid", "999999999")
+
+
+def test_an_empty_answer_never_reassures(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tracer.capture import visibility
+
+    for problems, code in (([], 0), (["open files of 3 of 9 processes not readable"], 1)):
+        monkeypatch.setattr(visibility, "problems", lambda *_, found=problems: found)
+        assert call("--name", "nobody-is-called-this") == code
+        told = capsys.readouterr().err
+        assert "no memory file found" in told
+        assert all(text in told for text in problems)
+
+
+def test_table_shows_names_as_they_are() -> None:
+    file = MemoryFile(Kind.MEMFD, 1, 2, b"/memfd:" + NAME)
+    console = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    console.print(forms.table([file]))
+    text = console.export_text()
+    assert SHOWN in text
+    assert "??????" in text
+    assert file.seals == SEALS_UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(None, "?"), (0, "0"), (1023, "1023"), (1536, "1.5K"), (2 << 30, "2.0G")]
+)
+def test_human(size: int | None, text: str) -> None:
+    assert forms.human(size) == text

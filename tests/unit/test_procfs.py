@@ -1,0 +1,209 @@
+"""The scan of /proc: real memory files of this very process, and made-up process trees."""
+
+import fcntl
+import mmap
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tracer.capture import inode, kinds, processes
+from tracer.capture.memoryfile import MemoryFile, Scan
+from tracer.capture.procfs import Scanner
+from tracer.model.args import SEALS_UNKNOWN
+from tracer.model.record import Kind
+
+F_ADD_SEALS = 1033
+HOSTILE = [
+    b"x" * 249,
+    b"line\nline (deleted)",
+    b"\xff\xfe\x80bytes",
+    b"back\\012slash",
+    b"a/b/c",
+    "größe \u202e漢".encode(),
+    b"",
+]
+
+
+@pytest.fixture(params=HOSTILE, ids=ascii)
+def memfd(request: pytest.FixtureRequest) -> Iterator[tuple[bytes, int]]:
+    name: bytes = request.param
+    fd = os.memfd_create(os.fsdecode(name), os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, 8192)
+    yield name, fd
+    os.close(fd)
+
+
+def find(scan: Scan, ino: int) -> MemoryFile:
+    return next(file for file in scan.files if file.ino == ino)
+
+
+def test_finds_a_held_memfd(memfd: tuple[bytes, int]) -> None:
+    name, fd = memfd
+    fcntl.fcntl(fd, F_ADD_SEALS, 0x6)
+    found = find(Scanner().scan(), os.fstat(fd).st_ino)
+    assert found.kind == Kind.MEMFD
+    assert (found.shown_name, found.kernel_name) == (name, b"memfd:" + name)
+    assert found.seals == 0x6
+    assert found.stat is not None
+    assert (found.stat.size, found.stat.uid) == (8192, os.geteuid())
+    [holder] = [one for one in found.holders if one.pid == os.getpid()]
+    assert (holder.fd, holder.fmode, holder.who.uid) == (fd, 3, os.getuid())
+    assert holder.who.comm == Path("/proc/self/comm").read_bytes().rstrip(b"\n")
+
+
+def test_finds_a_mapping_without_descriptor(memfd: tuple[bytes, int]) -> None:
+    name, fd = memfd
+    ino = os.fstat(fd).st_ino
+    copy = os.dup(fd)
+    # Python's mmap keeps a descriptor of its own unless the mapping is anonymous, so a
+    # child that has closed all stands for a program that did.
+    reader, writer = os.pipe()
+    mapped = mmap.mmap(copy, 4096, offset=4096)
+    child = os.fork()
+    if child == 0:
+        os.closerange(3, writer)
+        os.closerange(writer + 1, 256)
+        os.write(writer, b"r")
+        threading.Event().wait(30)
+        os._exit(0)
+    try:
+        os.read(reader, 1)
+        found = find(Scanner().scan(), ino)
+        assert not [one for one in found.holders if one.pid == child]
+        [mapping] = [one for one in found.mappings if one.pid == child]
+        assert mapping.line.vm_flags == 0xB
+        assert (mapping.line.offset, mapping.line.end - mapping.line.start) == (4096, 4096)
+        assert found.shared_writable >= 1
+        assert found.shown_name == name
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        mapped.close()
+        for one in (copy, reader, writer):
+            os.close(one)
+
+
+def test_read_only_descriptor_is_told_apart() -> None:
+    fd = os.memfd_create("ro", os.MFD_CLOEXEC)
+    reader = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+    found = find(Scanner().scan(), os.fstat(fd).st_ino)
+    modes = {one.fd: one.fmode for one in found.holders if one.pid == os.getpid()}
+    assert modes == {fd: 3, reader: 1}
+    assert found.seals == 1
+    os.close(fd)
+    os.close(reader)
+
+
+def test_tmpfs_files_only_when_asked(tmp_path: Path) -> None:
+    path = Path("/dev/shm") / f"sealsnoop test {os.getpid()}"
+    with path.open("w+") as file:
+        path.unlink()
+        ino = os.fstat(file.fileno()).st_ino
+        if inode.file_system(b"/dev/shm") != inode.TMPFS_MAGIC:
+            pytest.skip("no tmpfs here")
+        assert ino not in {one.ino for one in Scanner().scan().files}
+        found = find(Scanner(all_tmpfs=True).scan(), ino)
+    assert (found.kind, found.seals) == (Kind.TMPFS, 1)
+    assert found.name == os.fsencode(path)
+
+
+def test_look_agrees_with_stat_and_generation_is_stable() -> None:
+    fd = os.memfd_create("x", os.MFD_CLOEXEC)
+    path = b"/proc/self/fd/%d" % fd
+    found, known = inode.look(path), os.fstat(fd)
+    assert (found.ino, found.mode, found.size) == (known.st_ino, known.st_mode, 0)
+    assert found.dev == os.major(known.st_dev) << 20 | os.minor(known.st_dev)
+    generations = {inode.generation(path, found.dev, found.ino) for _ in range(3)}
+    assert len(generations) == 1
+    with pytest.raises(FileNotFoundError):
+        inode.seals(path, found.dev, found.ino + 1)
+    os.close(fd)
+
+
+def test_fifo_is_never_opened(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path / "fifo")
+    os.mkfifo(path)
+    found = inode.look(path)
+    with pytest.raises(FileNotFoundError):
+        inode.seals(path, found.dev, found.ino)
+
+
+def test_a_name_alone_makes_no_memfd() -> None:
+    internal = {1: inode.TMPFS_MAGIC}
+    link = b"/memfd:x (deleted)"
+    assert kinds.kind_of(link, 1, inode.TMPFS_MAGIC, internal) == Kind.MEMFD
+    assert kinds.kind_of(link, 40, inode.TMPFS_MAGIC, internal) == Kind.TMPFS
+    assert kinds.kind_of(link, 41, 0, internal) == Kind.UNKNOWN
+    assert kinds.kind_of(b"/secretmem (deleted)", 14, 0x5345434D, internal) == Kind.SECRETMEM
+    gmem = b"anon_inode:[kvm-gmem]"
+    assert kinds.kind_of(gmem, 16, inode.ANON_INODE_FS_MAGIC, internal) == Kind.GUEST_MEMFD
+
+
+def test_maps_lines() -> None:
+    text = (
+        b"55d0-55d1 r--p 00000000 fe:00 123    /bin/x\n"
+        b"7f00-7f02 rw-s 00001000 00:01 42                 /memfd:a\\012b (deleted)\n"
+        b"7f03-7f04 rw-p 00000000 00:00 0    [heap]\n"
+        b"7f05-7f06 ---p 00000000 00:1f 7    /x y\n"
+    )
+    first, second = processes.parse_maps(text)
+    assert first.link == b"/memfd:a\nb (deleted)"
+    assert (first.start, first.end, first.vm_flags, first.offset) == (0x7F00, 0x7F02, 0xB, 4096)
+    assert (first.dev, first.ino, first.range) == (1, 42, b"7f00-7f02")
+    assert (second.dev, second.link, second.vm_flags) == (0x1F, b"/x y", 0)
+
+
+def fake_process(root: Path, pid: int, **descriptors: str) -> Path:
+    folder = root / str(pid)
+    (folder / "fd").mkdir(parents=True)
+    (folder / "comm").write_bytes(b"fa\xffke\n")
+    (folder / "status").write_text("Name:\tfake\nUid:\t1000\t0\t0\t0\n")
+    (folder / "maps").write_text("")
+    for fd, link in descriptors.items():
+        (folder / "fd" / fd.removeprefix("fd")).symlink_to(link)
+    return folder
+
+
+def fake_look(path: bytes) -> inode.Inode:
+    link = os.readlink(path)  # noqa: PTH115
+    if link.startswith(b"/memfd:"):
+        return inode.Inode(1, int(link.split(b":")[1].split()[0]), 0o100777, 0, 5, 6, 4096)
+    if link == b"/stale":
+        raise OSError(116, "stale file handle")
+    return inode.Inode(1, 1, stat.S_IFCHR, 1, 0, 0, 0)
+
+
+def test_fake_tree(tmp_path: Path) -> None:
+    links = {"fd3": "/memfd:77 (deleted)", "fd4": "/stale", "fd5": "/dev/kmsg", "fd6": "socket:[1]"}
+    fake_process(tmp_path, 10, **links)
+    fake_process(tmp_path, 11, **links)
+    (tmp_path / "12").mkdir()  # vanished between two looks
+    (tmp_path / "self").mkdir()
+    (tmp_path / "uptime").write_text("")
+    scan = Scanner(tmp_path, look=fake_look).scan()
+    [file] = scan.files
+    assert (file.ino, file.gen, file.seals) == (77, 0, SEALS_UNKNOWN)
+    assert {(one.pid, one.fd, one.who.uid, one.who.comm) for one in file.holders} == {
+        (10, 3, 1000, b"fa\xffke"),
+        (11, 3, 1000, b"fa\xffke"),
+    }
+    assert (scan.processes, scan.denied_fds, scan.denied_maps) == (3, 0, 0)
+    assert any("seals of 1 memory files not readable" in text for text in scan.problems)
+
+
+def test_denied_processes_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_process(tmp_path, 10)
+    fake_process(tmp_path, 11)
+
+    def denied(root: Path, pid: int) -> list[processes.MapsLine]:
+        raise PermissionError(13, "no")
+
+    monkeypatch.setattr(processes, "maps", denied)
+    monkeypatch.setattr(processes, "links", denied)
+    scan = Scanner(tmp_path, look=fake_look).scan()
+    assert (scan.denied_fds, scan.denied_maps, scan.files) == (2, 2, [])
+    assert any("mappings of 2 of 2 processes" in text for text in scan.problems)

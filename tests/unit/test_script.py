@@ -1,0 +1,245 @@
+"""``sealsnoop script`` on recordings that the store's own writer made."""
+
+import argparse
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tracer.cli import script
+from tracer.errors import UserError
+from tracer.model.escape import cells, escape_bytes
+from tracer.model.record import CLOCK, EVENT, HEAD, LOSS, NAME, OBJECT, RecordType
+from tracer.store.writer import RecordingWriter
+from tracer.text.data import csv_text
+
+START = 5_000_000_000
+HOSTILE = b"=cmd|\x1b[2J\n\xff" + "\u202e漢字漢字漢字".encode()
+SHOWN = escape_bytes(HOSTILE)
+
+
+def asked(**fields: Any) -> dict[str, Any]:
+    """Fields of an event that are not as in all others."""
+    return fields
+
+
+FIELDS: list[dict[str, Any]] = [
+    asked(op=10, arg=2, answer=3, fd=-1, ino=7),
+    asked(op=1, arg=3 | 1 << 32, length=4096, answer=-1, fd=3, seals=0xB, ino=7),
+    asked(op=1, arg=3 | 1 << 32, length=4096, answer=0x7F1234567000, fd=3, ino=8),
+    asked(op=3, offset=12, length=34, answer=34, fd=3, ino=8, flags=16),
+    asked(op=5, size=8192, length=4096, arg=0x2068, answer=0, fd=123456, ino=8, flags=3),
+    asked(op=9, arg=0x48, answer=-16, fd=3, seals=0x1F, ino=8, comm=b'@evil\x1b\n,"x'),
+    asked(op=8, arg=3, offset=1 << 60, length=1 << 60, answer=-1, fd=3, ino=9, kind=2, flags=8),
+    asked(op=3, offset=0, length=1, answer=1, fd=-1, ino=8, flags=16 | 128, check_answer=-1),
+]
+GOLDEN = """\
+  0.000000 seal-writ…/4242 create     memfd:=cmd|\\x1b… ------ ALLOW_SEALING           = 3
+  0.001500 seal-writ…/4242 mmap       memfd:=cmd|\\x1b… Ss-w-- SHARED rw- 0+4096 fd3   EPERM
+  0.003000 seal-writ…/4242 mmap       memfd:plain      ------ SHARED rw- 0+4096 fd3 = 0x7f1234567000
+  0.004500 seal-writ…/4242 write      memfd:plain      ------ 12+34 fd3               = 34
+  0.006000 seal-writ…/4242 truncate   memfd:plain      ------ 8192→4096 fd12… = 0 !raced !raced-size
+  0.007500 @evil\\x1b…/4242 add_seals  memfd:plain      Ssgwf- WRITE|0x40 fd3          EBUSY
+  0.009000 seal-writ…/4242 punch_hole hugetlb:0:1/9    ------ KEEP_SIZE|PUNCH_HOLE 1… = ? !no-return
+  0.010500 seal-writ…/4242 write      memfd:plain      ------ 0+1           = 1 !kernel !check=EPERM
+""".splitlines()
+
+
+def events(fields: list[dict[str, Any]], first: int = 0) -> np.ndarray[Any, Any]:
+    rows = np.zeros(len(fields), EVENT)
+    rows["type"], rows["dev"], rows["kind"], rows["pid"] = RecordType.EVENT, 1, 1, 4242
+    rows["comm"] = np.void(b"seal-writer".ljust(16, b"\0"))
+    for place, values in enumerate(fields):
+        rows["time_ns"][place] = START + (first + place) * 1_500_000
+        rows["seq"][place] = 10 + first + place
+        for name, value in values.items():
+            raw = np.void(value.ljust(16, b"\0")) if name == "comm" else value
+            rows[name][place] = raw
+    return rows
+
+
+def announcement(ino: int, name: bytes, seq: int) -> list[np.ndarray[Any, Any]]:
+    thing, piece = np.zeros(1, OBJECT), np.zeros(1, NAME)
+    for row in (thing, piece):
+        row["dev"], row["ino"], row["kind"] = 1, ino, 1
+    thing["type"], thing["seq"], thing["name_len"] = RecordType.OBJECT, seq, len(name)
+    piece["type"], piece["seq"], piece["length"] = RecordType.NAME, seq + 1, len(name)
+    piece["text"] = np.void(name.ljust(124, b"\0"))
+    return [thing, piece]
+
+
+def clock() -> np.ndarray[Any, Any]:
+    row = np.zeros(1, CLOCK)
+    row["type"], row["cpu"], row["time_ns"] = RecordType.CLOCK, 0xFFFF, START
+    return row
+
+
+def loss(count: int) -> np.ndarray[Any, Any]:
+    row = np.zeros(1, LOSS)
+    row["type"], row["cpu"], row["seq"], row["cause"] = RecordType.LOSS, 0xFFFF, 1, 1
+    row["count"] = row["total"] = count
+    return row
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "x.seal"
+    writer = RecordingWriter(path, {})
+    parts = [clock(), *announcement(7, b"memfd:" + HOSTILE, 0), *announcement(8, b"memfd:plain", 2)]
+    for rows in [*parts, events(FIELDS), loss(5)]:
+        writer.append(rows)
+    writer.close("test")
+    return path
+
+
+def call(*argv: str) -> int:
+    parser = argparse.ArgumentParser()
+    script.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["script", *argv])
+    return int(args.run(args))
+
+
+def test_text(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(str(recording)) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == GOLDEN
+    assert all(cells(line) <= 100 and line.isprintable() for line in GOLDEN)
+    assert err.count("LOST 5 events: 5 no room in the ring buffer") == 2
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 133, 200])
+def test_width_holds(recording: Path, capsys: pytest.CaptureFixture[str], width: int) -> None:
+    call(str(recording), "--width", str(width))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(FIELDS)
+    assert max(map(cells, lines)) <= width
+    if width == 200:
+        assert "0+4096 fd3" in lines[2]
+        assert SHOWN[:20] in lines[0]
+
+
+def test_json(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(str(recording), "--json")
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) == len(FIELDS)
+    for row, wanted in zip(rows, FIELDS, strict=True):
+        for name in ("arg", "answer", "fd", "offset", "length", "flags", "check_answer"):
+            assert row[name] == wanted.get(name, 0)
+    assert list(rows[0])[:4] == ["time_ns", "cpu", "seq", "pid"]
+    assert rows[0]["name"] == "memfd:" + SHOWN
+    assert [row["errno"] for row in rows[:3]] == [None, "EPERM", None]
+    assert (rows[1]["op"], rows[1]["kind"], rows[1]["seals"]) == ("mmap", "memfd", 11)
+    assert rows[6]["name"] is None
+
+
+def test_csv_round_trip(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(str(recording), "--json")
+    wanted = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    call(str(recording), "--csv")
+    text = capsys.readouterr().out
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert len(rows) == len(wanted)
+    for row, want in zip(rows, wanted, strict=True):
+        for name, value in want.items():
+            if isinstance(value, str):
+                assert csv_text(row[name]) == value
+                assert not row[name].startswith(("=", "+", "-", "@"))
+            else:
+                assert row[name] == ("" if value is None else str(value))
+    assert rows[5]["comm"].startswith("'@evil")
+
+
+def test_ops_and_limit(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(str(recording), "--ops", "mmap,write", "--limit", "3")
+    assert capsys.readouterr().out.splitlines() == [GOLDEN[1], GOLDEN[2], GOLDEN[3]]
+    call(str(recording), "--limit", "0")
+    assert capsys.readouterr().out == ""
+    with pytest.raises(UserError, match="mapp"):
+        call(str(recording), "--ops", "mapp")
+    with pytest.raises(UserError):
+        call(str(recording), "--width", "10")
+    with pytest.raises(UserError):
+        call(str(recording), "--limit", "-1")
+    with pytest.raises(UserError):
+        call(str(recording / "no-such"))
+
+
+def test_follow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "live.seal"
+    writer = RecordingWriter(path, {})
+    writer.append(clock())
+
+    def write() -> None:
+        for place, values in enumerate(FIELDS):
+            if place == 0:
+                for row in announcement(7, b"memfd:late", 0):
+                    writer.append(row)
+            writer.append(events([values], place))
+            writer.tick(time.monotonic())
+            time.sleep(0.05)
+        writer.close("test")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert call(str(path), "--follow") == 0
+    thread.join()
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert [line[:10] for line in lines] == [line[:10] for line in GOLDEN]
+    assert "memfd:late" in lines[0]
+    assert "still being written" in err
+
+
+def test_closed_pipe_is_quiet(recording: Path) -> None:
+    code = (
+        "import argparse, sys; from tracer.cli import script;"
+        "p = argparse.ArgumentParser(); script.add_parser(p.add_subparsers());"
+        "a = p.parse_args(sys.argv[1:]); sys.exit(a.run(a))"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    argv = [sys.executable, "-c", code, "script", str(recording), "--json"]
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(argv, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=root)
+    os.close(writer)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert "Broken" not in done.stderr
+
+
+def test_help_needs_nothing_heavy() -> None:
+    code = (
+        "import sys, argparse; from tracer.cli import script, ls;"
+        "p = argparse.ArgumentParser().add_subparsers(); script.add_parser(p); ls.add_parser(p);"
+        "print([m for m in ('pandas', 'pyarrow', 'rich', 'numpy', 'bcc') if m in sys.modules])"
+    )
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    assert done.stdout.strip() == "[]"
+
+
+def test_forged_text_cannot_reach_the_terminal() -> None:
+    import pyarrow as pa
+
+    from tracer.text.lines import Lines
+    from tracer.text.names import Names
+
+    names = Names()
+    names.add(pa.table({"dev": [1], "ino": [2], "gen": [3], "name": ["\x1b]0;owned\x07"]}))
+    words = pa.array(["mm\x1bap"]).dictionary_encode()
+    table = pa.table({"op": words, "comm": words, "dev": [1], "ino": [2], "gen": [3]})
+    [line] = Lines(names, None).of(table)
+    assert line.isprintable()
+
+
+def test_record_sizes_are_equal() -> None:
+    assert HEAD.itemsize == EVENT.itemsize == NAME.itemsize

@@ -1,0 +1,94 @@
+"""From what this kernel offers to a program that is attached: plan, try, fall back, or say why not."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from tracer.capture.filters import Filters
+from tracer.capture.program import AttachError, Program
+from tracer.errors import UserError
+from tracer.kernel import offsets, requirements
+from tracer.kernel.btf import Btf, BtfError
+from tracer.kernel.plan import MethodChoice, Plan, Planner
+from tracer.kernel.symbols import Symbols, SymbolsError
+
+VMLINUX = "/sys/kernel/btf/vmlinux"
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """What the running kernel told about itself."""
+
+    btf: Btf
+    symbols: Symbols
+    layout: dict[str, int]
+    trampolines: bool
+    kprobes: bool
+
+    @classmethod
+    def running(cls) -> "Kernel":
+        """Raises UserError naming cause and remedy where this kernel cannot be traced."""
+        findings = requirements.check(requirements.Host.live())
+        blocking = requirements.blocking(findings)
+        if blocking:
+            reasons = "\n".join(f"  {one.name}: {one.cause}\n    → {one.remedy}" for one in blocking)
+            raise UserError(f"this kernel cannot be traced:\n{reasons}")
+        offered = {one.name: one.ok is not False for one in findings}
+        try:
+            btf = Btf.from_file(VMLINUX)
+            layout = offsets.macros(btf)
+            return cls(btf, Symbols.load(), layout, offered["trampolines"], offered["kprobes"])
+        except (BtfError, SymbolsError) as error:
+            raise UserError(str(error)) from error
+
+    def plan(
+        self,
+        method: MethodChoice = "auto",
+        no_fexit: Collection[str] = (),
+        families: Collection[str] | None = None,
+    ) -> Plan:
+        planner = Planner(self.btf, self.symbols, self.trampolines, self.kprobes)
+        return planner.plan(method, no_fexit, families)
+
+
+def attach(
+    kernel: Kernel,
+    method: MethodChoice,
+    families: Collection[str] | None,
+    filters: Filters,
+    ring_bytes: int,
+    tell: Callable[[str], None],
+) -> Program:
+    """An attached program that does not send yet.
+
+    A family that cannot be attached as planned is tried by kprobe where ``method`` allows it, and
+    left out otherwise: what stays unseen then stands in ``program.plan`` and was told.
+    Raises UserError when nothing at all could be attached.
+    """
+    no_fexit: set[str] = set()
+    left_out: dict[str, str] = {}
+    while True:
+        plan = kernel.plan(method, no_fexit, families)
+        for family, reason in left_out.items():
+            plan = plan.without(family, reason)
+        if not plan.live:
+            reasons = "\n".join(f"  {step.family}: {step.reason}" for step in plan.uncovered)
+            raise UserError(f"no hook could be attached:\n{reasons}")
+        program = Program(plan, kernel.layout, filters.shape(ring_bytes), filters)
+        try:
+            program.attach()
+        except AttachError as error:
+            program.close()
+            family = error.step.family
+            said = error.kernel_log.strip().splitlines()
+            reason = f"{error}{': ' + said[-1] if said else ''}"
+            if error.step.method == "fexit" and method == "auto":
+                no_fexit.add(family)
+                tell(f"{reason}; trying a kprobe")
+            else:
+                left_out[family] = reason
+                tell(f"{reason}; unseen from now on: {error.step.unseen}")
+        except BaseException:
+            program.close()
+            raise
+        else:
+            return program

@@ -1,0 +1,93 @@
+"""What the kernel side counted, as LOSS and TOTALS records: only what moved since the last look."""
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.model.record import (
+    CLOCK,
+    HEAD,
+    LOSS,
+    NO_SYSCALL,
+    TOTALS,
+    USER_CPU,
+    LossCause,
+    RecordType,
+)
+
+Records = NDArray[np.void]
+_TOTALS = ("entered", "returned", "dropped", "recorded")
+
+
+def _blank(count: int, dtype: np.dtype[Any], record_type: RecordType) -> Records:
+    rows = np.zeros(count, dtype)
+    rows["time_ns"] = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    rows["cpu"] = USER_CPU
+    rows["nr"] = NO_SYSCALL
+    rows["type"] = record_type
+    return rows
+
+
+def clock_record() -> Records:
+    """The boot, real-time and monotonic clocks, read one after the other (nanoseconds)."""
+    row = _blank(1, CLOCK, RecordType.CLOCK)
+    row["realtime_ns"] = time.clock_gettime_ns(time.CLOCK_REALTIME)
+    row["monotonic_ns"] = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    return row.view(HEAD)
+
+
+class Ledger:
+    """Remembers the last counts, shape (hooks, causes) and (hooks,), summed over CPUs."""
+
+    def __init__(self, hooks: int, causes: int) -> None:
+        self._lost = np.zeros((hooks, causes), "u8")
+        self._totals = np.zeros((hooks, len(_TOTALS)), "u8")
+
+    @property
+    def lost(self) -> int:
+        """All losses so far."""
+        return int(self._lost.sum())
+
+    @property
+    def recorded(self) -> int:
+        """Events submitted so far."""
+        return int(self._totals[:, _TOTALS.index("recorded")].sum())
+
+    def by_cause(self) -> dict[str, int]:
+        """``{cause: count}`` of what was lost so far, without the zeros."""
+        sums = self._lost.sum(axis=0)
+        return {
+            cause.name.lower(): int(sums[cause.value]) for cause in LossCause if sums[cause.value]
+        }
+
+    def update(self, counts: Records, missed: dict[int, int]) -> Records:
+        """Records for everything that moved.
+
+        ``counts`` has one row a CPU (`tracer.capture.program.COUNTS`); ``missed`` is
+        ``{hook: times}`` that the kernel skipped a program, which it counts itself.
+        """
+        lost = counts["lost"].sum(axis=0)
+        for hook, times in missed.items():
+            lost[hook, LossCause.MISSED] = times
+        totals = np.stack([counts["totals"][name].sum(axis=0) for name in _TOTALS], axis=1)
+        records = np.concatenate([self._losses(lost), self._sums(totals)])
+        self._lost, self._totals = lost, totals
+        return records
+
+    def _losses(self, lost: NDArray[np.uint64]) -> Records:
+        hooks, causes = np.nonzero(lost != self._lost)
+        rows = _blank(len(hooks), LOSS, RecordType.LOSS)
+        rows["hook"], rows["cause"] = hooks, causes
+        rows["total"] = lost[hooks, causes]
+        rows["count"] = rows["total"] - self._lost[hooks, causes]
+        return rows.view(HEAD)
+
+    def _sums(self, totals: NDArray[np.uint64]) -> Records:
+        (hooks,) = np.nonzero((totals != self._totals).any(axis=1))
+        rows = _blank(len(hooks), TOTALS, RecordType.TOTALS)
+        rows["hook"] = hooks
+        for place, name in enumerate(_TOTALS):
+            rows[name] = totals[hooks, place]
+        return rows.view(HEAD)

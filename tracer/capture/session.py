@@ -1,0 +1,152 @@
+"""One recording from start to end: hooks, baseline, ring to store, losses, and an orderly stop."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.capture.baseline import baseline_records
+from tracer.capture.command import Command
+from tracer.capture.ledger import Ledger, clock_record
+from tracer.capture.procfs import Scanner
+from tracer.capture.program import CAUSES, HOOKS, Program
+from tracer.capture.ring import Source
+from tracer.kernel.btf import Btf
+from tracer.model.record import USER_CPU, Hook
+from tracer.store.writer import RecordingWriter
+
+_SHORTEST_NAP_S = 0.002
+_LONGEST_NAP_S = 0.05
+_BUSY_FILL = 0.05
+_PROGRESS_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a recording stands; seconds, events, losses and bytes since its start."""
+
+    seconds: float
+    events: int
+    lost: int
+    bytes: int
+
+
+class Stop(Protocol):
+    """Why to stop now, or None."""
+
+    def __call__(self) -> str | None: ...
+
+
+class Session:
+    """Moves what the ring holds into the recording until it is told to stop."""
+
+    def __init__(
+        self,
+        program: Program,
+        btf: Btf,
+        writer: RecordingWriter,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._program = program
+        self._btf = btf
+        self._writer = writer
+        self._tell = tell
+        self._source: Source = program.ring()
+        self._ledger = Ledger(HOOKS, CAUSES)
+        self._user_seq = 0
+        self._start_s = time.monotonic()
+        self._next_second_s = self._start_s + 1
+
+    @property
+    def progress(self) -> Progress:
+        return Progress(
+            time.monotonic() - self._start_s,
+            self._ledger.recorded,
+            self._ledger.lost,
+            self._writer.bytes_written,
+        )
+
+    @property
+    def losses(self) -> dict[str, int]:
+        """``{cause: count}`` so far."""
+        return self._ledger.by_cause()
+
+    def begin(self, with_baseline: bool = True) -> None:
+        """Starts sending. The baseline is read after that, so that nothing falls in between."""
+        self._append(clock_record())
+        self._program.enable()
+        if not with_baseline:
+            return
+        found = Scanner().scan()
+        self._append(baseline_records(found))
+        for problem in found.problems:
+            self._tell(f"baseline: {problem}")
+
+    def run(self, stop: Stop, show: Callable[[Progress], None]) -> str:
+        """Records until ``stop`` gives a reason, which is returned. Raises StoreError."""
+        nap_s = _SHORTEST_NAP_S
+        next_show_s = self._start_s
+        while True:
+            reason = stop()
+            busy = self._drain()
+            now_s = time.monotonic()
+            self._writer.tick(now_s)
+            if now_s >= self._next_second_s:
+                self._each_second()
+                self._next_second_s = now_s + 1
+            if now_s >= next_show_s:
+                show(self.progress)
+                next_show_s = now_s + _PROGRESS_S
+            if reason is not None:
+                return reason
+            nap_s = _SHORTEST_NAP_S if busy else min(nap_s * 2, _LONGEST_NAP_S)
+            time.sleep(nap_s)
+
+    def _drain(self) -> bool:
+        records = self._source.poll()
+        self._writer.append(records)
+        count = len(records)
+        self._source.release()
+        return count > 0
+
+    def _each_second(self) -> None:
+        missed = {
+            Hook[hook.upper()].value: times
+            for hook, times in self._program.missed(self._btf).items()
+            if times
+        }
+        self._append(self._ledger.update(self._program.counts(), missed))
+
+    def finish(self) -> dict[int, int]:
+        """Takes the hooks off and reads what is left; ``{cpu: sequence numbers given out}``."""
+        self._program.detach()
+        while self._drain():
+            pass
+        self._each_second()
+        self._append(clock_record())
+        return {
+            cpu: int(row["seq"]) for cpu, row in enumerate(self._program.counts()) if row["seq"]
+        } | {USER_CPU: self._user_seq}
+
+    @property
+    def in_flight(self) -> int:
+        return self._program.in_flight()
+
+    def _append(self, records: NDArray[np.void]) -> None:
+        """Records of our own making are numbered too, so that a hole among them shows."""
+        records["seq"] = np.arange(self._user_seq, self._user_seq + len(records))
+        self._user_seq += len(records)
+        self._writer.append(records)
+
+
+def wait_for(command: Command) -> Callable[[], str | None]:
+    """A `Stop` for a traced command."""
+
+    def ended() -> str | None:
+        code = command.poll()
+        return None if code is None else f"command exited with {code}"
+
+    return ended

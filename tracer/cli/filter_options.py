@@ -1,0 +1,104 @@
+"""Options of ``record`` that become kernel-side filters, each checked before anything is traced."""
+
+import argparse
+import os
+import pwd
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from tracer.capture.filters import Filters
+from tracer.errors import UserError
+from tracer.kernel.families import FAMILIES
+from tracer.model.record import Op
+from tracer.model.seals import Seal
+
+_NAME_BYTES = 249
+"""The longest name of a memfd: mm/memfd.c, MFD_NAME_MAX_LEN."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("filters (in the kernel; all must hold)")
+    group.add_argument("--pid", type=int, action="append", metavar="N", default=[],
+                       help="this process and the children it makes from now on; repeatable")  # fmt: skip
+    group.add_argument("--uid", action="append", metavar="USER", default=[],
+                       help="processes of this user, by name or number; repeatable")  # fmt: skip
+    group.add_argument("--cgroup", action="append", metavar="PATH", default=[],
+                       help="tasks in this cgroup v2 folder (not below it); repeatable")  # fmt: skip
+    group.add_argument("--name", metavar="PREFIX", default="",
+                       help="files whose name begins so (a memfd's without 'memfd:')")  # fmt: skip
+    group.add_argument("--seals", metavar="S,S", default="",
+                       help="files that carry all of these seals, e.g. write,grow")  # fmt: skip
+    group.add_argument("--ops", metavar="OP,OP", default="",
+                       help="hook only these operations, e.g. mmap,write,add_seals")  # fmt: skip
+    group.add_argument("--denied", action="store_true", help="only operations that failed")
+    group.add_argument("--unsealable", action="store_true",
+                       help="also files that can never be sealed (ordinary tmpfs files)")  # fmt: skip
+
+
+def _closest(word: str, known: Sequence[str]) -> str:
+    near = get_close_matches(word, known, 1)
+    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+
+
+def _uid(user: str) -> int:
+    if user.isdecimal():
+        return int(user)
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        raise UserError(f"--uid: this host has no user {user!r}", 2) from None
+
+
+def _cgroup(path: str) -> int:
+    """A cgroup's id is the inode number of its folder (kernel/cgroup/cgroup.c)."""
+    folder = Path(path) if path.startswith("/sys/") else Path("/sys/fs/cgroup", path.lstrip("/"))
+    if not (folder / "cgroup.procs").exists():
+        raise UserError(f"--cgroup: {folder} is not a cgroup v2 folder; see /proc/PID/cgroup", 2)
+    return folder.stat().st_ino
+
+
+def _seals(words: str) -> int:
+    known = [seal.name.lower() for seal in Seal if seal.name]
+    found = 0
+    for word in filter(None, words.split(",")):
+        name = word.strip().lower()
+        if name not in known:
+            raise UserError(f"--seals: there is no seal {word!r}{_closest(name, known)}", 2)
+        found |= Seal[name.upper()]
+    return found
+
+
+def families(words: str) -> frozenset[str] | None:
+    """The hook families for ``--ops``; None for all. Raises UserError naming the bad word."""
+    if not words:
+        return None
+    known = [op.name.lower() for op in Op if any(op in family.ops for family in FAMILIES)]
+    wanted = set()
+    for word in filter(None, words.split(",")):
+        if word not in known:
+            raise UserError(f"--ops: there is no operation {word!r}{_closest(word, known)}", 2)
+        wanted.add(Op[word.upper()])
+    # Without evictions an inode that is used again would keep its forerunner's name.
+    wanted.add(Op.EVICT)
+    return frozenset(family.name for family in FAMILIES if wanted.intersection(family.ops))
+
+
+def filters(args: argparse.Namespace, follow_command: bool) -> Filters:
+    """The filters that the options ask for. Raises UserError (exit code 2) for a bad value."""
+    name = os.fsencode(args.name)
+    if len(name) > _NAME_BYTES:
+        raise UserError(f"--name: {len(name)} bytes, but a name has at most {_NAME_BYTES}", 2)
+    for pid in args.pid:
+        if not Path(f"/proc/{pid}").exists():
+            raise UserError(f"--pid: there is no process {pid}", 2)
+    return Filters(
+        pids=tuple(args.pid),
+        uids=tuple(_uid(user) for user in args.uid),
+        cgroups=tuple(_cgroup(path) for path in args.cgroup),
+        name=name,
+        seals=_seals(args.seals),
+        denied=args.denied,
+        unsealable=args.unsealable,
+        follow_command=follow_command,
+    )

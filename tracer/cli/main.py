@@ -1,0 +1,84 @@
+"""The command ``sealsnoop``: finds the verb, and turns every expected failure into one message."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import NoReturn
+
+from tracer import __version__
+from tracer.errors import UserError
+
+VERBS = ("record", "script", "ls", "doctor", "verify")
+
+EPILOG = """\
+examples:
+  sealsnoop doctor                        can this host be traced, and if not, why
+  sudo sealsnoop record -o s.seal -- CMD  record what CMD and its children do
+  sealsnoop script s.seal                 show the decisions, one a line
+  sealsnoop ls                            memory files and their seals, now
+
+'sealsnoop VERB --help' tells more of each.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in our own form, with the nearest word that is known."""
+
+    def error(self, message: str) -> NoReturn:
+        word = message.partition("invalid choice: ")[2].partition("'")[2].partition("'")[0]
+        near = get_close_matches(word, VERBS, 1) if word else []
+        hint = f"did you mean {near[0]}?" if near else f"see '{self.prog} --help'"
+        sys.stderr.write(f"sealsnoop: {message}; {hint}\n")
+        sys.exit(2)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = Parser(
+        prog="sealsnoop",
+        description="Shows every memfd seal decision that a real Linux kernel makes.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"sealsnoop {__version__}")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
+    for verb in VERBS:
+        importlib.import_module(f"tracer.cli.{verb}").add_parser(verbs)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb; returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    # What comes after "--" is another program's: argparse must not look at it.
+    own = words[: words.index("--")] if "--" in words else words
+    top = parser()
+    args = top.parse_args(own)
+    if args.verb is None:
+        top.print_help()
+        return 2
+    command = words[len(own) + 1 :]
+    if args.verb == "record":
+        args.command = command
+    elif len(own) < len(words):
+        top.error(f"{args.verb} takes no command after --")
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+        return code
+    except UserError as error:
+        print(f"sealsnoop: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("sealsnoop: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has seen enough. Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""``sealsnoop record``: every seal decision of the running kernel, into a recording."""
+
+import argparse
+import signal
+import sys
+import time
+from datetime import datetime
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from tracer.cli import parsing
+from tracer.cli.filter_options import add_options, families, filters
+from tracer.errors import UserError
+
+if TYPE_CHECKING:  # costly or in need of bcc: imported when a recording begins
+    from tracer.capture.attach import Kernel
+    from tracer.capture.command import Command
+    from tracer.capture.program import Program
+    from tracer.store.writer import RecordingWriter
+
+EPILOG = """\
+examples:
+  sealsnoop record -- ./program --its-option     trace a program and its children
+  sealsnoop record -o wayland.seal --name wl_     memfds of this name, until Ctrl-C
+  sealsnoop record --pid 4711 --duration 60      one process for a minute
+  sealsnoop record --denied --seals write        refusals on write-sealed files
+
+The exit code is the command's own (128 + N when signal N ended it); 1 when the
+recording failed, 2 for a wrong option, 126 or 127 when the command cannot run.
+Under sudo the command runs as the user who called sudo.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = parsing.add_verb(
+        subparsers, "record", "record every seal decision of the running kernel", EPILOG
+    )
+    parser.add_argument("-o", "--output", metavar="S",
+                        help="the recording, a folder (default: NAME-DATE-TIME.seal here)")  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="replace an existing recording")
+    parser.add_argument("--duration", type=float, metavar="SECONDS", help="stop after so long")
+    parser.add_argument("--method", choices=("auto", "fexit", "kprobe"), default="auto",
+                        help="how to attach (default: fexit where the kernel takes it)")  # fmt: skip
+    parser.add_argument("--ring", type=int, metavar="MB", default=16,
+                        help="size of the ring buffer, a power of two (default: 16)")  # fmt: skip
+    parser.add_argument("--no-baseline", action="store_true",
+                        help="do not read who had memory files open or mapped before")  # fmt: skip
+    parser.add_argument("-q", "--quiet", action="store_true", help="errors and losses only")
+    add_options(parser)
+    parser.usage = "sealsnoop record [-o S] [options] [filters] [-- CMD ...]"
+    parser.set_defaults(run=run)
+
+
+class Stopper:
+    """Why to stop: a signal, the time, or the command's end. Signals count from the start."""
+
+    def __init__(self, duration_s: float | None) -> None:
+        self._duration_s = duration_s
+        self._signals: list[int] = []
+        self._until_s: float | None = None
+        self.command: Command | None = None
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signals.append(number)
+
+    @property
+    def interrupted(self) -> bool:
+        return bool(self._signals)
+
+    def begin(self) -> None:
+        if self._duration_s is not None:
+            self._until_s = time.monotonic() + self._duration_s
+
+    def __call__(self) -> str | None:
+        code = self.command.poll() if self.command else None
+        if code is not None:
+            return f"command exited with {code}"
+        if self._until_s is not None and time.monotonic() >= self._until_s:
+            return "duration"
+        # Ctrl-C reaches the command as well: what it does then still belongs to the recording.
+        patient = self.command is not None and signal.SIGTERM not in self._signals
+        if len(self._signals) > (1 if patient else 0):
+            return f"interrupted by {signal.Signals(self._signals[-1]).name}"
+        return None
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.ring < 1 or args.ring & (args.ring - 1) or args.ring > 1024:
+        raise UserError(f"--ring: {args.ring} is not a power of two from 1 to 1024 (MB)", 2)
+    if args.duration is not None and not args.duration > 0:
+        raise UserError(f"--duration: {args.duration:g} is not a positive number of seconds", 2)
+
+
+def run(args: argparse.Namespace) -> int:
+    from tracer.capture.command import Command
+
+    _check(args)
+    wanted = filters(args, follow_command=bool(args.command))
+    hooks = families(args.ops)
+    stop = Stopper(args.duration)
+    # Forked now, before any thread and before bcc's memory; it waits for its turn.
+    command = Command.prepare(args.command) if args.command else None
+    try:
+        from tracer.capture.attach import Kernel, attach
+
+        kernel = Kernel.running()
+        program = attach(kernel, args.method, hooks, wanted, args.ring << 20, _tell)
+        try:
+            if stop.interrupted:
+                raise UserError("interrupted before the recording began", 130)
+            writer = _writer(args, kernel, program, wanted.to_json())
+            return _record(args, kernel, program, writer, stop, command)
+        finally:
+            program.close()
+    finally:
+        if command is not None and command.exit_code is None:
+            command.terminate()
+
+
+def _writer(
+    args: argparse.Namespace, kernel: "Kernel", program: "Program", filters_json: dict[str, Any]
+) -> "RecordingWriter":
+    from tracer.capture import host
+    from tracer.kernel.families import BLIND_SPOTS
+    from tracer.store.writer import RecordingWriter
+
+    manifest = {
+        **host.facts(),
+        "btf_sha256": kernel.btf.digest,
+        "hooks": program.plan.to_json(),
+        "method": args.method,
+        "blind_spots": list(BLIND_SPOTS),
+        "filters": filters_json,
+        "ring_bytes": args.ring << 20,
+        "command": args.command,
+        "self_test": None,
+    }
+    return RecordingWriter(args.output or _default_name(args.command), manifest, force=args.force)
+
+
+def _default_name(command: list[str]) -> str:
+    stem = command[0].rsplit("/", 1)[-1] if command else "host"
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in stem)
+    return f"{safe.lstrip('.') or 'command'}-{datetime.now():%Y%m%d-%H%M%S}.seal"
+
+
+def _record(
+    args: argparse.Namespace,
+    kernel: "Kernel",
+    program: "Program",
+    writer: "RecordingWriter",
+    stop: Stopper,
+    command: "Command | None",
+) -> int:
+    from tracer.capture.session import Session
+    from tracer.cli.progress import ProgressLine, size_text
+    from tracer.store.errors import StoreError
+
+    for step in program.plan.uncovered:
+        if step.reason != "not asked for":
+            _tell(f"unseen: {step.unseen} ({step.reason})")
+    session = Session(program, kernel.btf, writer, _tell)
+    line = ProgressLine(args.quiet)
+    failure: UserError | None = None
+    try:
+        session.begin(with_baseline=not args.no_baseline)
+        if command is not None:
+            program.follow(command.pid)
+            command.release()
+        stop.command = command
+        stop.begin()
+        reason = session.run(stop, line.show)
+        final_seq = session.finish()
+        writer.close(reason, final_seq, lost=session.losses, in_flight=session.in_flight)
+    except UserError as error:
+        failure = error
+        why = "storage failed" if isinstance(error, StoreError) else "command could not be started"
+        writer.close(why, error=str(error))
+    line.clear()
+    done = session.progress
+    if failure is not None:
+        _tell(f"RECORDING STOPPED after {done.events:,} events; what was written stays readable")
+        raise failure
+    if not args.quiet:
+        _tell(f"{done.events:,} events, {done.lost:,} lost, {size_text(done.bytes)}: {writer.path}")
+    if session.losses:
+        _tell("LOST: " + ", ".join(f"{n:,} {cause}" for cause, n in session.losses.items()))
+    return (command.exit_code or 0) if command is not None else 0
+
+
+def _tell(text: str) -> None:
+    print(f"sealsnoop: {text}", file=sys.stderr)

@@ -1,0 +1,108 @@
+"""Two threads behind the writer: one encodes records, one waits for the disk.
+
+Capture goes on while a disk takes its time: at most one chunk of records is being encoded and one
+segment is being made durable; only then does the writer wait.
+"""
+
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.store.chainfile import ChainWriter
+from tracer.store.events import EventColumns
+from tracer.store.folder import Folder
+from tracer.store.limits import Limits
+from tracer.store.segment import Segment, TableFolders
+from tracer.store.tail import TAIL_FOLDER, TailWriter
+from tracer.store.worker import Worker
+
+Records = npt.NDArray[np.void]
+
+
+class Open:
+    """A segment that is not in the chain yet, and its tail."""
+
+    def __init__(self, segment: Segment, tail: TailWriter) -> None:
+        self.segment = segment
+        self.tail = tail
+        self.rows = 0
+        """Records that belong to it so far."""
+
+
+class Pipeline:
+    """Takes chunks of records and turns them into segments of the chain."""
+
+    def __init__(self, root: Folder, manifest_digest: str, limits: Limits) -> None:
+        self.chain = ChainWriter(root, manifest_digest)
+        self.stored_rows = 0
+        """Records in the segments of the chain."""
+        self.stored_bytes = 0
+        self._tables = TableFolders(root)
+        self._tables["events"]  # there from the start, for readers that only know folders
+        self._tails = root.make_sub(TAIL_FOLDER)
+        self._columns = EventColumns(limits.group_rows)
+        self._encoder = Worker("encode", inline=not limits.threads)
+        self._finisher = Worker("finish", inline=not limits.threads)
+        self._open: dict[int, Open] = {}
+
+    def begin(self, number: int) -> Open:
+        """A new segment; nothing is written for it yet."""
+        new = Open(
+            Segment(number, self._tables, self._columns),
+            TailWriter(self._tails, number),
+        )
+        self._open[number] = new
+        return new
+
+    def add(self, to: Open, records: Records, *, last: bool) -> None:
+        """Encodes ``records`` (HEAD) into a segment, which ends with them if ``last``.
+
+        Waits for the call before this one; ``records`` must not change until the call behind it.
+        """
+        self._encoder.submit(partial(self._encode, to, records, last))
+
+    def _encode(self, to: Open, records: Records, last: bool) -> None:
+        if len(records):
+            to.segment.add(records)
+        if last:
+            to.segment.finish()
+            self._finisher.submit(partial(self._commit, to))
+
+    def _commit(self, done: Open) -> None:
+        done.segment.commit(self.chain)
+        self.stored_rows += done.segment.rows
+        self.stored_bytes += done.segment.written
+        del self._open[done.segment.number]
+        if done.tail.begun:
+            self._tails.unlink(done.tail.name)
+
+    def check(self) -> None:
+        """Raises what went wrong in a thread."""
+        self._encoder.check()
+        self._finisher.check()
+
+    def wait(self) -> None:
+        """Waits until everything given is in the chain. Raises like :meth:`check`."""
+        self._encoder.wait()
+        self._finisher.wait()
+
+    @property
+    def rows_in_tails(self) -> int:
+        """Records that are in no segment of the chain, but in a tail."""
+        return sum(open_.tail.rows for open_ in self._open.values())
+
+    def stop(self) -> None:
+        """Ends the threads and takes unfinished files away; tails stay. Raises nothing."""
+        self._encoder.stop()
+        self._finisher.stop()
+        for left in self._open.values():
+            left.tail.close()
+            left.segment.discard()
+
+    def close(self) -> None:
+        """:meth:`stop`, and gives the descriptors back."""
+        self.stop()
+        self.chain.close()
+        self._tables.close()
+        self._tails.close()
