@@ -26,8 +26,7 @@ lint: setup ## Style, types and import rules
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/lint-imports --no-logo > .import-linter.log || { cat .import-linter.log; false; }
-	@rm -f .import-linter.log
+	@out=$$($(BIN)/lint-imports --no-logo) || { echo "$$out"; false; }
 
 format: setup ## Rewrite the Python files in the project's style
 	@$(BIN)/ruff check --quiet --fix . || true

@@ -60,7 +60,7 @@ def test_examples(raw: bytes, text: str) -> None:
 
 @pytest.mark.parametrize("text", ["\\", "\\q", "\\x1", "\\u12", "\\U00110000", "\\ud800"])
 def test_bad_escape_is_an_error(text: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"escape|surrogate"):
         unescape(text)
 
 

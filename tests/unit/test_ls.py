@@ -81,7 +81,7 @@ def test_an_empty_answer_never_reassures(
 
 def test_table_shows_names_as_they_are() -> None:
     file = MemoryFile(Kind.MEMFD, 1, 2, b"/memfd:" + NAME)
-    console = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    console = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     console.print(forms.table([file]))
     text = console.export_text()
     assert SHOWN in text

@@ -169,7 +169,7 @@ def fake_process(root: Path, pid: int, **descriptors: str) -> Path:
 
 
 def fake_look(path: bytes) -> inode.Inode:
-    link = os.readlink(path)  # noqa: PTH115
+    link = os.readlink(path)
     if link.startswith(b"/memfd:"):
         return inode.Inode(1, int(link.split(b":")[1].split()[0]), 0o100777, 0, 5, 6, 4096)
     if link == b"/stale":

@@ -5,6 +5,7 @@ value is 0 or 1, and their values go through maps.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,15 +59,20 @@ def text() -> str:
     return _OWN_INCLUDE.sub(put_in_place, (BPF_DIR / "sealsnoop.c").read_text())
 
 
-_SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_C_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
-def flags(*macros: dict[str, int | str] | dict[str, int]) -> list[str]:
-    """Compiler flags; refuses a value that is neither a number nor a plain C name."""
+def flags(*macros: Mapping[str, int | str]) -> list[str]:
+    """Compiler flags; refuses a value that is neither a whole number nor a plain C name."""
     found = []
     for group in macros:
         for name, value in group.items():
-            if isinstance(value, str) and not _SYMBOL.match(value):
-                raise ValueError(f"{name}: {value!r} is not a kernel symbol")
-            found.append(f"-D{name}={value}")
+            if not _C_NAME.match(name):
+                raise ValueError(f"{name!r} is not the name of a macro")
+            if isinstance(value, int):
+                found.append(f"-D{name}={int(value)}")  # int: True is 1
+            elif isinstance(value, str) and _C_NAME.match(value):
+                found.append(f"-D{name}={value}")
+            else:
+                raise ValueError(f"{name}: {value!r} is neither a number nor a C name")
     return found

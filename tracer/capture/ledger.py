@@ -72,6 +72,8 @@ class Ledger:
         for hook, times in missed.items():
             lost[hook, LossCause.MISSED] = times
         totals = np.stack([counts["totals"][name].sum(axis=0) for name in _TOTALS], axis=1)
+        # What the kernel did not tell this time is as it was: a count never goes back.
+        lost, totals = np.maximum(lost, self._lost), np.maximum(totals, self._totals)
         records = np.concatenate([self._losses(lost), self._sums(totals)])
         self._lost, self._totals = lost, totals
         return records

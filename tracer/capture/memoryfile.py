@@ -63,7 +63,9 @@ class MemoryFile:
     @property
     def shown_name(self) -> bytes:
         """The name as its maker gave it: a memfd's alone, any other file's with its folders."""
-        return self.name.removeprefix(b"/memfd:").removeprefix(b"anon_inode:")
+        if self.kind in (Kind.GUEST_MEMFD, Kind.SECRETMEM):
+            return self.kernel_name
+        return self.name.removeprefix(b"/memfd:")
 
     @property
     def shared_writable(self) -> int:

@@ -58,7 +58,7 @@ def links(root: Path, pid: int) -> Iterator[tuple[int, bytes]]:
         return
     for name in names:
         try:
-            link = os.readlink(folder + b"/" + name)  # noqa: PTH115 - bytes, not text
+            link = os.readlink(folder + b"/" + name)
         except _GONE:
             continue
         if link.startswith(b"anon_inode:") and link not in GMEM_LINKS:
@@ -102,7 +102,7 @@ def _cgroup(root: Path, pid: int) -> int:
         number, _, rest = line.partition(b":")
         if number == b"0":
             path = rest.partition(b":")[2]
-            return os.stat(b"/sys/fs/cgroup" + path).st_ino  # noqa: PTH116 - bytes
+            return os.stat(b"/sys/fs/cgroup" + path).st_ino
     return 0
 
 

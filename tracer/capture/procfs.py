@@ -162,4 +162,4 @@ class Scanner:
         found = self._look(path)
         if (found.dev, found.ino) == (file.dev, file.ino):
             file.stat = found
-            file.name = strip_deleted(readlink(path))  # noqa: PTH115 - bytes
+            file.name = strip_deleted(readlink(path))

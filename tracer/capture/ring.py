@@ -43,6 +43,11 @@ class Source(Protocol):
         """Gives the space of the last batch back."""
         ...
 
+    @property
+    def fill(self) -> float:
+        """From 0, nothing is left (not even a record that is still being written), to 1."""
+        ...
+
 
 class RingReader:
     """Reads a ring through its three areas.
@@ -68,11 +73,18 @@ class RingReader:
         count = (int(self._producer[0]) - start) // STRIDE
         offset = start % self._size
         frames = self._data[offset : offset + count * STRIDE].view(_FRAME)
-        busy = (frames["length"] & BUSY) != 0
-        if busy.any():
-            frames = frames[: int(busy.argmax())]
+        if (frames["length"] != RECORD_SIZE).any():
+            return self._ready(frames)
         self._taken = len(frames) * STRIDE
         return frames["record"]
+
+    def _ready(self, frames: Records) -> Records:
+        """Of frames that are not all good ones: those before the first busy one, not discarded."""
+        lengths = frames["length"].copy()  # the kernel goes on changing them
+        busy = (lengths & BUSY) != 0
+        count = int(busy.argmax()) if busy.any() else len(frames)
+        self._taken = count * STRIDE
+        return frames["record"][:count][(lengths[:count] & DISCARDED) == 0]
 
     def release(self) -> None:
         self._consumer[0] += np.uint64(self._taken)

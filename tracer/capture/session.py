@@ -20,7 +20,7 @@ from tracer.store.writer import RecordingWriter
 
 _SHORTEST_NAP_S = 0.002
 _LONGEST_NAP_S = 0.05
-_BUSY_FILL = 0.05
+_LAST_RECORDS_S = 1.0
 _PROGRESS_S = 0.25
 
 
@@ -80,7 +80,11 @@ class Session:
         self._program.enable()
         if not with_baseline:
             return
-        found = Scanner().scan()
+        try:
+            found = Scanner().scan()
+        except OSError as error:
+            self._tell(f"no baseline: /proc cannot be read: {error.strerror or error}")
+            return
         self._append(baseline_records(found))
         for problem in found.problems:
             self._tell(f"baseline: {problem}")
@@ -123,8 +127,10 @@ class Session:
     def finish(self) -> dict[int, int]:
         """Takes the hooks off and reads what is left; ``{cpu: sequence numbers given out}``."""
         self._program.detach()
-        while self._drain():
-            pass
+        # A BPF program that was running when its hook was taken off may still write its record.
+        until_s = time.monotonic() + _LAST_RECORDS_S
+        while self._drain() or (self._source.fill and time.monotonic() < until_s):
+            time.sleep(0)
         self._each_second()
         self._append(clock_record())
         return {

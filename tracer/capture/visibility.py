@@ -20,7 +20,7 @@ def _hidden(root: Path) -> list[str]:
     found = []
     try:
         options = _mount_options(root).split(",")
-        namespace = os.readlink(root / "self" / "ns" / "pid")  # noqa: PTH115 - text is enough
+        namespace = os.readlink(root / "self" / "ns" / "pid")
     except OSError:
         return [f"{root} does not tell about itself: processes may be hidden"]
     hiding = [option for option in options if option.startswith(("hidepid=", "subset="))]

@@ -3,6 +3,7 @@
 import argparse
 import os
 import pwd
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,11 +11,13 @@ from pathlib import Path
 from tracer.capture.filters import Filters
 from tracer.errors import UserError
 from tracer.kernel.families import FAMILIES
-from tracer.model.record import Op
+from tracer.model.words import Op
 from tracer.model.seals import Seal
 
 _NAME_BYTES = 249
 """The longest name of a memfd: mm/memfd.c, MFD_NAME_MAX_LEN."""
+_NO_UID = 0xFFFFFFFF
+"""(uid_t)-1 is nobody's."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -43,29 +46,55 @@ def _closest(word: str, known: Sequence[str]) -> str:
 
 def _uid(user: str) -> int:
     if user.isdecimal():
+        if int(user) >= _NO_UID:
+            raise UserError(f"--uid: {user} is more than a user number can be", 2)
         return int(user)
     try:
         return pwd.getpwnam(user).pw_uid
-    except KeyError:
-        raise UserError(f"--uid: this host has no user {user!r}", 2) from None
+    except (KeyError, ValueError):  # ValueError: a NUL in it
+        near = get_close_matches(user, [one.pw_name for one in pwd.getpwall()], 1)
+        hint = f"did you mean {near[0]}?" if near else "give its number"
+        raise UserError(f"--uid: this host has no user {user!r}; {hint}", 2) from None
+
+
+def _pid(pid: int) -> int:
+    """Raises UserError for what is no process: a thread's own number would match nothing."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        raise UserError(f"--pid: there is no process {pid}", 2) from None
+    found = re.search(r"^Tgid:\t(\d+)$", status, re.MULTILINE)
+    if found and int(found[1]) != pid:
+        raise UserError(f"--pid: {pid} is a thread; did you mean its process {found[1]}?", 2)
+    return pid
 
 
 def _cgroup(path: str) -> int:
     """A cgroup's id is the inode number of its folder (kernel/cgroup/cgroup.c)."""
     folder = Path(path) if path.startswith("/sys/") else Path("/sys/fs/cgroup", path.lstrip("/"))
-    if not (folder / "cgroup.procs").exists():
-        raise UserError(f"--cgroup: {folder} is not a cgroup v2 folder; see /proc/PID/cgroup", 2)
-    return folder.stat().st_ino
+    try:
+        (folder / "cgroup.controllers").stat()  # cgroup v1 has none
+        return folder.stat().st_ino
+    except (OSError, ValueError):  # ValueError: a NUL in it
+        why = f"{folder} is not a cgroup v2 folder; see /proc/PID/cgroup"
+        raise UserError(f"--cgroup: {why}", 2) from None
 
 
 def _seals(words: str) -> int:
     known = [seal.name.lower() for seal in Seal if seal.name]
     found = 0
-    for word in filter(None, words.split(",")):
-        name = word.strip().lower()
+    for name in (word.removeprefix("f_seal_") for word in _listed("--seals", words)):
         if name not in known:
-            raise UserError(f"--seals: there is no seal {word!r}{_closest(name, known)}", 2)
+            raise UserError(f"--seals: there is no seal {name!r}{_closest(name, known)}", 2)
         found |= Seal[name.upper()]
+    return found
+
+
+def _listed(option: str, words: str) -> list[str]:
+    """The words between commas. Raises UserError where there is nothing but commas."""
+    found = [word for word in (part.strip().lower() for part in words.split(",")) if word]
+    if words and not found:
+        raise UserError(f"{option}: {words!r} names nothing", 2)
     return found
 
 
@@ -75,7 +104,7 @@ def families(words: str) -> frozenset[str] | None:
         return None
     known = [op.name.lower() for op in Op if any(op in family.ops for family in FAMILIES)]
     wanted = set()
-    for word in filter(None, words.split(",")):
+    for word in _listed("--ops", words):
         if word not in known:
             raise UserError(f"--ops: there is no operation {word!r}{_closest(word, known)}", 2)
         wanted.add(Op[word.upper()])
@@ -89,11 +118,8 @@ def filters(args: argparse.Namespace, follow_command: bool) -> Filters:
     name = os.fsencode(args.name)
     if len(name) > _NAME_BYTES:
         raise UserError(f"--name: {len(name)} bytes, but a name has at most {_NAME_BYTES}", 2)
-    for pid in args.pid:
-        if not Path(f"/proc/{pid}").exists():
-            raise UserError(f"--pid: there is no process {pid}", 2)
     return Filters(
-        pids=tuple(args.pid),
+        pids=tuple(_pid(pid) for pid in args.pid),
         uids=tuple(_uid(user) for user in args.uid),
         cgroups=tuple(_cgroup(path) for path in args.cgroup),
         name=name,

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -24,12 +25,15 @@ examples:
 """
 
 
+_CHOICE = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
+
+
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in our own form, with the nearest word that is known."""
 
     def error(self, message: str) -> NoReturn:
-        word = message.partition("invalid choice: ")[2].partition("'")[2].partition("'")[0]
-        near = get_close_matches(word, VERBS, 1) if word else []
+        choice = _CHOICE.search(message)
+        near = get_close_matches(choice[1], re.findall(r"\w+", choice[2]), 1) if choice else []
         hint = f"did you mean {near[0]}?" if near else f"see '{self.prog} --help'"
         sys.stderr.write(f"sealsnoop: {message}; {hint}\n")
         sys.exit(2)
@@ -51,23 +55,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns its exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    # What comes after "--" is another program's: argparse must not look at it.
-    own = words[: words.index("--")] if "--" in words else words
-    top = parser()
-    args = top.parse_args(own)
-    if args.verb is None:
-        top.print_help()
-        return 2
-    command = words[len(own) + 1 :]
-    if args.verb == "record":
-        args.command = command
-    elif len(own) < len(words):
-        top.error(f"{args.verb} takes no command after --")
     try:
-        code: int = args.run(args)
-        sys.stdout.flush()
-        return code
+        return _run(list(sys.argv[1:] if argv is None else argv))
     except UserError as error:
         print(f"sealsnoop: {error}", file=sys.stderr)
         return error.exit_code
@@ -78,6 +67,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output has seen enough. Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _run(words: list[str]) -> int:
+    # What comes after "--" is another program's: argparse must not look at it.
+    own = words[: words.index("--")] if "--" in words else words
+    top = parser()
+    try:
+        args = top.parse_args(own)
+    except SystemExit:
+        sys.stdout.flush()  # of --help: here a closed pipe is still ours to deal with
+        raise
+    if args.verb is None:
+        top.print_help()
+        return 2
+    command = words[len(own) + 1 :]
+    if args.verb == "record":
+        if len(own) < len(words) and not command:
+            # An empty $CMD must not record the whole host.
+            top.error("no command after --")
+        args.command = command
+    elif len(own) < len(words):
+        top.error(f"{args.verb} takes no command after --")
+    code: int = args.run(args)
+    sys.stdout.flush()
+    return code
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """One line on a terminal's stderr that is drawn over and over; nothing anywhere else."""
 
+import shutil
 import sys
 import time
 
@@ -32,11 +33,16 @@ class ProgressLine:
         if now_s - before_s >= 0.5:
             self._rate = (progress.events - before) / (now_s - before_s)
             self._last = (now_s, progress.events)
-        lost = f"\x1b[31mlost {progress.lost:,}\x1b[39m" if progress.lost else "lost 0"
-        sys.stderr.write(
-            f"\r\x1b[Krecording {progress.seconds:.0f} s  {progress.events:,} events  "
+        lost = f"lost {progress.lost:,}"
+        text = (
+            f"recording {progress.seconds:.0f} s  {progress.events:,} events  "
             f"{self._rate:,.0f}/s  {lost}  {size_text(progress.bytes)}  (Ctrl-C ends it)"
         )
+        # A line that wraps could not be drawn over.
+        text = text[: shutil.get_terminal_size().columns - 1]
+        if progress.lost:
+            text = text.replace(lost, f"\x1b[31m{lost}\x1b[39m")
+        sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()
 
     def clear(self) -> None:

@@ -60,7 +60,9 @@ class Stopper:
         self._until_s: float | None = None
         self.command: Command | None = None
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
+            # nohup: a recording goes on when its terminal is gone.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals.append(number)
@@ -99,10 +101,11 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     wanted = filters(args, follow_command=bool(args.command))
     hooks = families(args.ops)
-    stop = Stopper(args.duration)
-    # Forked now, before any thread and before bcc's memory; it waits for its turn.
+    # Forked now, before any thread, before bcc's memory and with the signals as they were when
+    # we came; it waits for its turn.
     command = Command.prepare(args.command) if args.command else None
     try:
+        stop = Stopper(args.duration)
         from tracer.capture.attach import Kernel, attach
 
         kernel = Kernel.running()

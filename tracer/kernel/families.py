@@ -6,7 +6,7 @@ kernel has. Which kernel has which is told for the reader only: nothing here loo
 
 from dataclasses import dataclass
 
-from tracer.model.record import Hook, Op
+from tracer.model.words import Hook, Op
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,17 @@ class Step:
     def live(self) -> bool:
         return self.method is not None
 
+    def macros(self) -> dict[str, int]:
+        """What ``bpf/programs.h`` must know to compile this step's program."""
+        if not self.live:
+            return {}
+        program = self.program.upper()
+        found = dict(self.defines)
+        found[f"WITH_{'FENTRY' if self.method == 'fexit' else 'KPROBE'}_{program}"] = 1
+        if self.method == "fexit" and self.at_return:
+            found[f"NARGS_{program}"] = self.parameters  # the answer stands behind them
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -74,11 +85,7 @@ class Plan:
         """``-D`` macros for ``bpf/programs.h``: which programs to compile, and argument places."""
         found: dict[str, int] = {}
         for step in self.live:
-            program = step.program.upper()
-            with_program = "FENTRY" if step.method == "fexit" else "KPROBE"
-            found[f"WITH_{with_program}_{program}"] = 1
-            found[f"NARGS_{program}"] = step.parameters
-            found.update(step.defines)
+            found.update(step.macros())
         return found
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -105,13 +112,32 @@ class Planner:
         no_fexit: Collection[str] = (),
         families: Collection[str] | None = None,
     ) -> Plan:
-        steps = []
+        steps: list[Step] = []
+        taken: dict[str, int] = {}
         for family in FAMILIES:
             if families is not None and family.name not in families:
                 steps.append(self._off(family, "not asked for"))
-            else:
-                steps.append(self._step(family, method, family.name in no_fexit))
+                continue
+            step = self._step(family, method, family.name in no_fexit)
+            if _contradiction(step, taken):
+                step = self._apart(step, method, taken)
+            taken.update(step.macros())
+            steps.append(step)
         return Plan(tuple(steps))
+
+    def _apart(self, step: Step, method: MethodChoice, taken: dict[str, int]) -> Step:
+        """A step whose program another family uses as well, with other argument places.
+
+        One program is compiled once. A kprobe finds the answer without them (7.3: shmem's mmap
+        function takes one parameter, hugetlb's two).
+        """
+        clash = _contradiction(step, taken)
+        why = f"another family's {step.program} has {clash[0]}={taken[clash[0]]}"
+        if step.method == "fexit" and method == "auto" and self._kprobes:
+            other = replace(step, method="kprobe", reason=f"kprobe because {why}")
+            if not _contradiction(other, taken):
+                return other
+        return replace(step, method=None, reason=f"{step.method} would do, but {why}")
 
     def _step(self, family: Family, method: MethodChoice, refused: bool) -> Step:
         for alternative in family.alternatives:
@@ -211,3 +237,8 @@ class Planner:
             family.unseen,
             family.essential,
         )
+
+
+def _contradiction(step: Step, taken: dict[str, int]) -> list[str]:
+    """The macros that the step needs with another value than they have."""
+    return [name for name, value in step.macros().items() if taken.get(name, value) != value]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracer.model.escape import escape_bytes
+from tracer.store.arrays import coded, texts
 
 _SLOT_BITS = 15
 _SHIFT = np.uint64(64 - _SLOT_BITS)
@@ -76,8 +77,8 @@ class Comms:
     def array(self, codes: npt.NDArray[np.int32]) -> pa.DictionaryArray:
         """The column for ``codes``, all of which were handed out since the last :meth:`renew`."""
         if self._dictionary is None:
-            self._dictionary = pa.array(self._texts, pa.string())
-        return pa.DictionaryArray.from_arrays(pa.array(codes), self._dictionary)
+            self._dictionary = texts(self._texts)
+        return coded(codes, self._dictionary)
 
     def renew(self) -> None:
         """Forgets the texts if there are too many; codes handed out before lose their meaning."""

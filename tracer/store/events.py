@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracer.model.record import EVENT
+from tracer.store.arrays import integers
 from tracer.store.comms import Comms
 from tracer.store.schema import EVENTS
 from tracer.store.words import HOOKS, KINDS, OPS
@@ -75,7 +76,7 @@ class EventColumns:
         if name == "comm":
             return self._comms.array(self._comm[: self.rows])
         column = self._columns[name][: self.rows]
-        return _WORDS[name].array(column) if name in _WORDS else pa.array(column)
+        return _WORDS[name].array(column) if name in _WORDS else integers(column)
 
 
 def event_table(records: npt.NDArray[np.void]) -> pa.Table:

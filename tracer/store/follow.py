@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from tracer.store import lock, snapshot
 from tracer.store.errors import from_os
-from tracer.store.tables import tables
+from tracer.store.tables import build, split
 from tracer.store.tail import TailReader
 
 if TYPE_CHECKING:
@@ -86,10 +86,10 @@ class _Follower:
             cursor = self._cursors.get(number)
             if cursor is not None:
                 for batch in cursor.tail.read():
-                    table = tables(batch).get("events")
-                    if table is not None:
-                        cursor.events += table.num_rows
-                        yield table
+                    rows = split(batch)[0].get("events")
+                    if rows is not None:
+                        cursor.events += len(rows)
+                        yield build("events", rows)
             if not last and (cursor is None or not cursor.tail.complete):
                 return  # the rest of this segment comes in its part, before the next segment
             misses = misses + 1 if cursor is None else 0

@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from tracer.model.escape import escape_bytes
 from tracer.model.record import NAME, OBJECT, RECORD_SIZE, RecordType
+from tracer.store.arrays import binaries, booleans, integers, texts
 from tracer.store.comms import Comms
 from tracer.store.schema import NAMES, OBJECTS
 from tracer.store.words import HOOKS, KINDS, OPS
@@ -24,24 +25,32 @@ def comm_column(records: Records) -> pa.DictionaryArray:
     return comms.array(codes)
 
 
-def integers(records: Records, name: str, kind: pa.DataType) -> pa.Array:
+def field_array(records: Records, name: str, kind: pa.DataType) -> pa.Array:
     """Field ``name`` as an Arrow array; signed and unsigned of one width are the same bits."""
-    return pa.array(np.ascontiguousarray(records[name]).view(kind.to_pandas_dtype()))
+    values = integers(records[name])
+    return values if values.type == kind else values.view(kind)
+
+
+def _arrays(schema: pa.Schema, columns: dict[str, pa.Array], records: Records) -> list[pa.Array]:
+    return [
+        columns[field.name]
+        if field.name in columns
+        else field_array(records, field.name, field.type)
+        for field in schema
+    ]
 
 
 def names_table(records: Records) -> pa.Table:
     """NAME records as a table of NAMES."""
-    texts = [
+    pieces = [
         text.tobytes()[:length]
         for text, length in zip(records["text"], records["length"].tolist(), strict=True)
     ]
     columns = {
         "kind": KINDS.array(records["kind"]),
-        "text": pa.array(texts, pa.binary()),
+        "text": binaries(pieces),
     }
-    return pa.Table.from_arrays(
-        [columns.get(f.name) or integers(records, f.name, f.type) for f in NAMES], schema=NAMES
-    )
+    return pa.Table.from_arrays(_arrays(NAMES, columns, records), schema=NAMES)
 
 
 class Pieces:
@@ -94,8 +103,8 @@ def joined(objects: pa.Table, names: pa.Table) -> pa.Table:
         )
     ]
     values = {
-        "name": pa.array([name for name, _ in found], pa.string()),
-        "name_complete": pa.array([whole for _, whole in found], pa.bool_()),
+        "name": texts([name for name, _ in found]),
+        "name_complete": booleans(np.array([whole for _, whole in found], bool)),
     }
     for name, value in values.items():
         objects = objects.set_column(
@@ -118,13 +127,10 @@ def objects_tables(records: Records) -> tuple[pa.Table, pa.Table]:
         "seen_by": OPS.array(rows["op"]),
         "comm": comm_column(rows),
         "name": pa.nulls(len(rows), pa.string()),
-        "name_complete": pa.array(np.zeros(len(rows), bool)),
-        "create_flags": pa.array(np.ascontiguousarray(rows["create_flags"]), mask=unknown),
-        "folio_order_min": pa.array((orders >> _ORDER_MIN & _ORDER_MASK).astype("u1")),
-        "folio_order_max": pa.array((orders >> _ORDER_MAX & _ORDER_MASK).astype("u1")),
+        "name_complete": booleans(np.zeros(len(rows), bool)),
+        "create_flags": integers(rows["create_flags"], unknown),
+        "folio_order_min": integers((orders >> _ORDER_MIN & _ORDER_MASK).astype("u1")),
+        "folio_order_max": integers((orders >> _ORDER_MAX & _ORDER_MASK).astype("u1")),
     }
-    objects = pa.Table.from_arrays(
-        [columns[f.name] if f.name in columns else integers(rows, f.name, f.type) for f in OBJECTS],
-        schema=OBJECTS,
-    )
+    objects = pa.Table.from_arrays(_arrays(OBJECTS, columns, rows), schema=OBJECTS)
     return joined(objects, names), names

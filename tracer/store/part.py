@@ -12,6 +12,7 @@ from tracer.store.folder import Folder
 from tracer.store.schema import TABLES
 
 _VERSION = "2.6"
+_AT_ONCE = 1 << 18  # bytes
 _RAW = {"answer"}
 """Addresses, counts and errors mixed: compression takes longer than it saves."""
 
@@ -24,16 +25,28 @@ class _Sink:
         self.size = 0
         self.digest = hashlib.sha256()
         self.closed = False
+        self._small: list[bytes] = []  # Arrow writes each page and its header by itself
+        self._waiting = 0
 
     def write(self, data: bytes) -> int:
-        if self.fd < 0:  # the writer of a discarded part wants to end its file
-            return len(data)
-        self.digest.update(data)
-        self.size += disk.write_all(self.fd, data)
+        self._small.append(data)
+        self._waiting += len(data)
+        if self._waiting >= _AT_ONCE:
+            self.push()
         return len(data)
 
+    def push(self) -> None:
+        """Hands over what was gathered."""
+        data = b"".join(self._small)
+        self._small.clear()
+        self._waiting = 0
+        if self.fd < 0:  # the writer of a discarded part wants to end its file
+            return
+        self.digest.update(data)
+        self.size += disk.write_all(self.fd, data)
+
     def tell(self) -> int:
-        return self.size
+        return self.size + self._waiting
 
     def flush(self) -> None:
         pass
@@ -56,7 +69,8 @@ def encoding_options(name: str) -> dict[str, object]:
     numbers = [name for name in numbers if name not in _RAW]
     return {
         "use_dictionary": words,
-        "column_encoding": dict.fromkeys(numbers, "BYTE_STREAM_SPLIT") | dict.fromkeys(raw, "PLAIN"),
+        "column_encoding": dict.fromkeys(numbers, "BYTE_STREAM_SPLIT")
+        | dict.fromkeys(raw, "PLAIN"),
         "compression": dict.fromkeys([*words, *raw], "none") | dict.fromkeys(numbers, "lz4"),
         "write_statistics": ["time_ns"],
         "version": _VERSION,
@@ -83,6 +97,7 @@ class Part:
     def finish(self) -> PartInfo:
         """Writes the end of the file; nothing can be added then."""
         self._writer.close()
+        self._sink.push()
         return PartInfo(self._sink.digest.hexdigest(), self._sink.size, self._rows)
 
     def publish(self) -> None:

@@ -49,7 +49,7 @@ class VerifyReport:
         """One JSON object; at most 1000 holes are listed, ``missing`` counts all."""
         body = asdict(self)
         holes = self.holes[:_HOLES_JSON]
-        body["holes"] = [{**hole._asdict(), "count": hole.count} for hole in holes]
+        body["holes"] = [{**hole._asdict(), "count": hole.size} for hole in holes]
         return json.dumps({"ok": self.ok, **body}, indent=2)
 
     def lines(self) -> list[str]:
@@ -67,7 +67,7 @@ class VerifyReport:
                 f"declared {causes or 'none'}; unexplained {self.unexplained}"
             )
             lines += [
-                f"    CPU {hole.cpu}: {hole.first}-{hole.last} ({hole.count})"
+                f"    CPU {hole.cpu}: {hole.first}-{hole.last} ({hole.size})"
                 for hole in self.holes[:_HOLES_SHOWN]
             ]
             if len(self.holes) > _HOLES_SHOWN:

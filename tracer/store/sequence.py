@@ -37,7 +37,7 @@ class Hole(NamedTuple):
     last: int
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """How many numbers."""
         return self.last - self.first + 1
 

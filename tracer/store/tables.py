@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from tracer.model.record import CLOCK, EVENT, HEAD, LOSS, RECORD_SIZE, TOTALS, RecordType
 from tracer.store.events import event_table
-from tracer.store.objects import integers, objects_tables
+from tracer.store.objects import field_array, objects_tables
 from tracer.store.schema import TABLES
 from tracer.store.words import CAUSES, HOOKS
 
@@ -35,7 +35,7 @@ def _small_table(name: str) -> Callable[[Records], pa.Table]:
             elif field.name == "cause":
                 arrays.append(CAUSES.array(records["cause"]))
             else:
-                arrays.append(integers(records, field.name, field.type))
+                arrays.append(field_array(records, field.name, field.type))
         return pa.Table.from_arrays(arrays, schema=schema)
 
     return build

@@ -156,8 +156,8 @@ class _Check:
             report.damage.append(
                 f"{self.sequences.repeated} records have a sequence number that is there already."
             )
-        kernel = sum(hole.count for hole in report.holes if hole.cpu != USER_CPU)
-        user = sum(hole.count for hole in report.holes if hole.cpu == USER_CPU)
+        kernel = sum(hole.size for hole in report.holes if hole.cpu != USER_CPU)
+        user = sum(hole.size for hole in report.holes if hole.cpu == USER_CPU)
         report.missing = kernel + user
         for (cause, _), total in sorted(self.lost.items()):
             if cause in _RING_CAUSES and total:
@@ -170,7 +170,7 @@ class _Check:
         if shot.end is None:
             # Behind what the chain vouches for, the recorder was killed or is still at work.
             other["unfinished"] = sum(
-                hole.count
+                hole.size
                 for hole in report.holes
                 if hole.first > self.chain_highest.get(hole.cpu, -1)
             )

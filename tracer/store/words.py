@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracer.model.record import Hook, Kind, LossCause, Op, words
+from tracer.store.arrays import coded, texts
 
 
 class Words:
@@ -18,18 +19,15 @@ class Words:
         self._first = min(known)
         self._last = max(known)
         self._words = [known.get(n, f"{label}_{n}") for n in range(self._first, self._last + 1)]
-        self._dictionary = pa.array(self._words, pa.string())
+        self._dictionary = texts(self._words)
 
     def array(self, numbers: npt.NDArray[np.unsignedinteger]) -> pa.DictionaryArray:
         """One word per number."""
         if not len(numbers) or (numbers.min() >= self._first and numbers.max() <= self._last):
             codes = (numbers - numbers.dtype.type(self._first)).astype(np.int16)
-            return pa.DictionaryArray.from_arrays(pa.array(codes), self._dictionary)
+            return coded(codes, self._dictionary)
         found, codes = np.unique(numbers, return_inverse=True)
-        texts = [self._word(int(number)) for number in found]
-        return pa.DictionaryArray.from_arrays(
-            pa.array(codes.astype(np.int16)), pa.array(texts, pa.string())
-        )
+        return coded(codes.astype(np.int16), texts([self._word(int(number)) for number in found]))
 
     def _word(self, number: int) -> str:
         place = number - self._first

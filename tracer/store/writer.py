@@ -81,7 +81,7 @@ class RecordingWriter:
         rows = min(self.limits.chunk_rows, self.limits.direct_rows)
         count = -(-self.limits.direct_rows // rows) + 2
         self._chunks = [np.empty(rows, _RAW) for _ in range(count)]
-        self._last_tail_s: float | None = None
+        self._last_tail_s = float("-inf")
         self._last_beat_s = float("-inf")
         self._new_segment(0)
 
@@ -136,8 +136,6 @@ class RecordingWriter:
         if now_s - self._last_beat_s >= _BEAT_S:
             self._last_beat_s = now_s
             disk.touch(self._lock)
-        if self._last_tail_s is None:
-            self._last_tail_s = now_s
         if self._segment.rows == 0:
             return
         if self._begun_s is None:

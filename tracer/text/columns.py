@@ -30,13 +30,14 @@ def _safe(values: list[Any]) -> list[Any]:
     return [printable(value) if isinstance(value, str) else value for value in values]
 
 
-def to_list(column: pa.ChunkedArray) -> list[Any]:
-    """Values of one column; null becomes None. Much faster than ``to_pylist`` for long ones."""
-    array = column.combine_chunks()
+def to_list(column: Any) -> list[Any]:
+    """Values of a ChunkedArray; null becomes None. Faster than ``to_pylist`` for long ones."""
+    array: Any = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):  # dictionaries may stay in chunks
         return [value for chunk in array.chunks for value in to_list(pa.chunked_array([chunk]))]
     if pa.types.is_dictionary(array.type) and not array.null_count:
-        words = np.array([*_safe(array.dictionary.to_pylist()), None], dtype=object)
+        words = np.empty(len(array.dictionary), object)
+        words[:] = _safe(array.dictionary.to_pylist())
         return list(words[array.indices.to_numpy()])
     if pa.types.is_integer(array.type) and not array.null_count:
         return list(array.to_numpy().tolist())

@@ -1,0 +1,240 @@
+"""Who may write where: permissions, symbolic links, other recordings, full disks."""
+
+import json
+import os
+import resource
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.store_records import SMALL, mixed, numbered, seqs, write
+from tracer.store.errors import (
+    AlreadyExists,
+    Busy,
+    DiskFull,
+    FutureSchema,
+    NotARecording,
+    StoreError,
+)
+from tracer.store.limits import Limits
+from tracer.store.reader import Recording
+from tracer.store.verify import verify
+from tracer.store.writer import RecordingWriter
+
+
+def test_modes(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        path = write(tmp_path / "r.seal", mixed(100))
+    finally:
+        os.umask(old)
+    for file in [path, *path.rglob("*")]:
+        assert stat.S_IMODE(file.stat().st_mode) == (0o700 if file.is_dir() else 0o600), file
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.seal", numbered(10))
+    with pytest.raises(AlreadyExists, match="--force"):
+        RecordingWriter(path, {})
+    with RecordingWriter(path, {"second": True}, force=True):
+        pass
+    with Recording.open(path) as recording:
+        assert seqs(recording) == []
+        assert recording.manifest["second"] is True
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_force_replaces_nothing_but_recordings(tmp_path: Path, force: bool) -> None:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("mine")
+    with pytest.raises(AlreadyExists, match="no sealsnoop recording"):
+        RecordingWriter(folder, {}, force=force)
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(AlreadyExists):
+        RecordingWriter(file, {}, force=force)
+    path = write(tmp_path / "r.seal", numbered(10))
+    (path / "events" / "thesis.txt").write_text("mine")
+    with pytest.raises(AlreadyExists):
+        RecordingWriter(path, {}, force=force)
+    assert (path / "manifest.json").exists()
+    assert (path / "events" / "000000.parquet").exists()
+
+
+def test_symbolic_links_are_not_followed(tmp_path: Path) -> None:
+    real = write(tmp_path / "real.seal", numbered(100))
+    link = tmp_path / "link.seal"
+    link.symlink_to(real)
+    with pytest.raises(StoreError, match="symbolic link"):
+        Recording.open(link)
+    with pytest.raises(StoreError):
+        RecordingWriter(link, {}, force=True)
+    dangling = tmp_path / "dangling.seal"
+    dangling.symlink_to(tmp_path / "victim")
+    with pytest.raises(StoreError):
+        RecordingWriter(dangling, {}, force=True)
+    assert not (tmp_path / "victim").exists()
+    part = real / "events" / "000000.parquet"
+    part.rename(tmp_path / "elsewhere")
+    part.symlink_to(tmp_path / "elsewhere")
+    with Recording.open(real) as recording:
+        assert seqs(recording) == list(range(40, 100))
+        assert any("000000.parquet" in problem for problem in recording.problems)
+
+
+def test_a_fifo_does_not_hold_the_reader_up(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.seal", numbered(10))
+    (path / "events" / "000000.parquet").unlink()
+    os.mkfifo(path / "events" / "000000.parquet")
+    with Recording.open(path) as recording:
+        assert seqs(recording) == []
+
+
+def test_two_writers(tmp_path: Path) -> None:
+    path = tmp_path / "r.seal"
+    with RecordingWriter(path, {}) as writer:
+        with pytest.raises(Busy, match="another sealsnoop"):
+            RecordingWriter(path, {}, force=True)
+        writer.append(numbered(3))
+    with Recording.open(path) as recording:
+        assert seqs(recording) == [0, 1, 2]
+
+
+def test_what_is_no_recording(tmp_path: Path) -> None:
+    with pytest.raises(NotARecording):
+        Recording.open(tmp_path / "nothing")
+    with pytest.raises(NotARecording, match=r"manifest\.json"):
+        Recording.open(tmp_path)
+    for text in ("[]", "{}", "\xff", '{"format": "other", "schema_version": 1}'):
+        (tmp_path / "manifest.json").write_text(text, encoding="latin-1")
+        with pytest.raises(NotARecording):
+            Recording.open(tmp_path)
+
+
+def test_a_newer_recording(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.seal", numbered(3))
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | {"schema_version": 2}))
+    with pytest.raises(FutureSchema, match="update sealsnoop"):
+        Recording.open(path)
+
+
+def test_messages_say_what_to_do_and_show_no_internals(tmp_path: Path) -> None:
+    with pytest.raises(StoreError) as caught:
+        RecordingWriter(tmp_path / "no" / "r.seal", {})
+    assert "does not exist" in str(caught.value)
+    assert "Errno" not in str(caught.value)
+
+
+def test_unknown_table_and_column(tmp_path: Path) -> None:
+    with Recording.open(write(tmp_path / "r.seal", numbered(3))) as recording:
+        with pytest.raises(StoreError, match="no table 'event'"):
+            next(recording.tables("event"))
+        with pytest.raises(StoreError, match="no column 'sead'"):
+            next(recording.tables("events", ["sead"]))
+
+
+@pytest.fixture
+def little_disk(tmp_path: Path) -> Iterator[Path]:
+    where = tmp_path / "disk"
+    where.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(where)]
+    if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("NOT TESTED: a full tmpfs needs root; the file size limit below is tested")
+    yield where
+    subprocess.run(["umount", "-l", str(where)], check=True)
+
+
+@pytest.mark.parametrize("threads", [False, True])
+@pytest.mark.parametrize("tails", [False, True])
+def test_full_disk(little_disk: Path, threads: bool, tails: bool) -> None:
+    path = little_disk / "r.seal"
+    limits = Limits(
+        rows=2000, direct_rows=500, group_rows=1000, chunk_rows=100, tail_s=0, threads=threads
+    )
+    writer = RecordingWriter(path, {}, limits=limits)
+    accepted = 0
+    with pytest.raises(DiskFull, match="no space left") as caught:
+        for turn in range(100_000):
+            writer.append(mixed(100, turn, (1,)))
+            accepted += 100
+            if tails:
+                writer.tick(float(turn) / 1000)
+    assert "Errno" not in str(caught.value)
+    with pytest.raises(DiskFull):
+        writer.append(numbered(1))
+    writer.close("interrupted", {0: 5})
+    assert writer.rows_written >= accepted
+    end = json.loads((path / "end.json").read_text())
+    assert end["reason"] == "disk full"
+    assert end["asked_reason"] == "interrupted"
+    with Recording.open(path) as recording:
+        there = len(seqs(recording))
+        assert there + end["unsaved"] == end["rows"] == writer.rows_written
+        assert there > 1000
+        assert any("no space left" in problem for problem in recording.problems)
+
+
+_LIMITED = """
+import resource, sys
+from tests.unit.store_records import mixed
+from tracer.store.errors import DiskFull
+from tracer.store.limits import Limits
+from tracer.store.writer import RecordingWriter
+writer = RecordingWriter(sys.argv[1], {}, limits=Limits(rows=5000, reserve_bytes=0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    for turn in range(1000):
+        writer.append(mixed(100, turn, (1,)))
+except DiskFull as error:
+    print(error)
+    writer.close("duration")
+"""
+
+
+def test_file_size_limit(tmp_path: Path) -> None:
+    path = tmp_path / "r.seal"
+    done = subprocess.run(
+        [sys.executable, "-c", _LIMITED, str(path)], capture_output=True, text=True, timeout=60
+    )
+    assert "file size limit" in done.stdout, done
+    assert not done.stderr
+    assert verify(path).reason == "disk full"
+
+
+def test_disk_full_at_the_very_end_is_raised_by_close(little_disk: Path) -> None:
+    path = little_disk / "r.seal"
+    writer = RecordingWriter(path, {})
+    writer.append(mixed(20_000, 0, (1,)))  # one segment that has no room
+    with pytest.raises(DiskFull):
+        writer.close("duration")
+    assert json.loads((path / "end.json").read_text())["unsaved"] == 20_000
+    assert verify(path).exit_code == 3
+
+
+def test_closed_means_closed(tmp_path: Path) -> None:
+    writer = RecordingWriter(tmp_path / "r.seal", {}, limits=SMALL)
+    writer.close("done")
+    writer.close("again")
+    with pytest.raises(StoreError, match="closed"):
+        writer.append(numbered(1))
+    assert json.loads((tmp_path / "r.seal" / "end.json").read_text())["reason"] == "done"
+
+
+def test_open_files_are_given_back(tmp_path: Path) -> None:
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = descriptors()
+    path = write(tmp_path / "r.seal", mixed(300), Limits(rows=100))
+    with Recording.open(path) as recording:
+        recording.frame("events", names=True)
+        list(recording.follow())
+    verify(path)
+    assert descriptors() == before
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > before

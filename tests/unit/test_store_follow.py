@@ -1,0 +1,131 @@
+"""Following a growing recording: every event once, across cuts, until its end or its death."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.unit.store_records import SMALL, Records, mixed, numbered, rows_of
+from tracer.store.limits import Limits
+from tracer.store.reader import Recording
+from tracer.store.tables import tables
+from tracer.store.writer import RecordingWriter
+
+
+class _Follower(threading.Thread):
+    def __init__(self, path: Path) -> None:
+        super().__init__(daemon=True)
+        self.recording = Recording.open(path)
+        self.found: list[int] = []
+        self.rows: list[dict[str, object]] = []
+
+    def run(self) -> None:
+        for table in self.recording.follow(poll_s=0.001):
+            self.found += table["seq"].to_pylist()
+            self.rows += table.to_pylist()
+
+    def done(self) -> None:
+        self.join(20)
+        assert not self.is_alive()
+        self.recording.close()
+
+
+@pytest.mark.parametrize("threads", [False, True])
+@pytest.mark.parametrize("batch", [1, 7, 33, 100])
+def test_every_row_once_across_cuts(tmp_path: Path, batch: int, threads: bool) -> None:
+    limits = Limits(**{**vars(SMALL), "threads": threads})
+    records: Records = mixed(1200 if batch > 1 else 200, types=(1, 1, 1, 5, 2))
+    writer = RecordingWriter(tmp_path / "r.seal", {}, limits=limits)
+    follower = _Follower(tmp_path / "r.seal")
+    follower.start()
+    for turn, start in enumerate(range(0, len(records), batch)):
+        writer.append(records[start : start + batch])
+        writer.tick(turn * 0.3)
+        time.sleep(0.002)
+    writer.close("done")
+    follower.done()
+    want = rows_of([tables(records)["events"]], "events")
+    assert follower.rows == want
+
+
+def test_what_is_in_the_tail_is_seen_before_any_cut(tmp_path: Path) -> None:
+    writer = RecordingWriter(tmp_path / "r.seal", {})
+    follower = _Follower(tmp_path / "r.seal")
+    follower.start()
+    writer.tick(0)
+    writer.append(numbered(5))
+    writer.tick(1)
+    until = time.monotonic() + 10
+    while len(follower.found) < 5 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert follower.found == [0, 1, 2, 3, 4]
+    assert not (tmp_path / "r.seal" / "chain.jsonl").read_bytes()
+    writer.close("done")
+    follower.done()
+    assert follower.found == [0, 1, 2, 3, 4]
+
+
+_DOOMED = """
+import os, sys, time
+from tests.unit.store_records import numbered
+from tracer.store.writer import RecordingWriter
+writer = RecordingWriter(sys.argv[1], {})
+writer.tick(0)
+writer.append(numbered(9))
+writer.tick(1)
+print("ready", flush=True)
+sys.stdin.read()
+os._exit(9)
+"""
+
+
+def test_ends_when_the_writer_dies(tmp_path: Path) -> None:
+    path = tmp_path / "r.seal"
+    with subprocess.Popen(
+        [sys.executable, "-c", _DOOMED, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdout.readline()
+        follower = _Follower(path)
+        follower.start()
+        time.sleep(0.1)
+        assert follower.is_alive()
+        assert follower.recording.alive
+        process.stdin.close()
+        process.wait()
+        follower.done()
+    assert follower.found == list(range(9))
+
+
+def test_a_finished_recording_is_given_once(tmp_path: Path) -> None:
+    with RecordingWriter(tmp_path / "r.seal", {}, limits=SMALL) as writer:
+        writer.append(numbered(100))
+    with Recording.open(tmp_path / "r.seal") as recording:
+        found = [n for table in recording.follow() for n in table["seq"].to_pylist()]
+    assert found == list(range(100))
+
+
+def test_a_recorder_on_another_machine_is_heard_by_its_beat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tracer.store import follow
+
+    monkeypatch.setattr(follow, "_SILENCE_S", 0.3)
+    writer = RecordingWriter(tmp_path / "r.seal", {"boot_id": "of another machine"}, limits=SMALL)
+    writer.append(numbered(2))
+    os.close(writer._lock)  # as if its lock could not be seen from here
+    writer._lock = os.open(tmp_path / "r.seal" / "lock", os.O_RDWR)
+    follower = _Follower(tmp_path / "r.seal")
+    follower.start()
+    for turn in range(5):
+        writer.tick(2.0 * turn)
+        time.sleep(0.15)
+        assert follower.is_alive()
+    follower.done()
+    assert follower.found == [0, 1]
+    writer.close("done")

@@ -1,0 +1,179 @@
+"""``verify`` finds what was lost, changed, removed or added, and tells which losses were declared."""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.unit.store_records import SMALL, Records, mixed, numbered, pick, write
+from tracer.cli import verify as verb
+from tracer.model.record import HEAD, LOSS, USER_CPU
+from tracer.store.reader import Recording
+from tracer.store.sequence import Hole
+from tracer.store.verify import verify
+from tracer.store.writer import RecordingWriter
+
+
+def _flip(path: Path) -> None:
+    part = path / "events" / "000001.parquet"
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    part.write_bytes(data)
+
+
+def _truncate(path: Path) -> None:
+    part = path / "events" / "000001.parquet"
+    part.write_bytes(part.read_bytes()[:-1])
+
+
+def _chain(change: Callable[[list[bytes]], list[bytes]]) -> Callable[[Path], None]:
+    def apply(path: Path) -> None:
+        file = path / "chain.jsonl"
+        file.write_bytes(b"".join(change(file.read_bytes().splitlines(keepends=True))))
+
+    return apply
+
+
+def _edit(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def apply(path: Path) -> None:
+        text = (path / name).read_text()
+        assert old in text
+        (path / name).write_text(text.replace(old, new, 1))
+
+    return apply
+
+
+_DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "flipped byte": (_flip, "000001.parquet was changed"),
+    "truncated part": (_truncate, "bytes long"),
+    "removed part": (lambda p: (p / "events" / "000001.parquet").unlink(), "is missing"),
+    "added part": (
+        lambda p: (p / "events" / "000009.parquet").write_bytes(b"x"),
+        "000009.parquet is not in the chain",
+    ),
+    "last line removed": (_chain(lambda lines: lines[:-1]), "segments were removed"),
+    "first line removed": (_chain(lambda lines: lines[1:]), "lines were removed"),
+    "lines swapped": (_chain(lambda lines: [lines[1], lines[0], *lines[2:]]), "exchanged"),
+    "no chain": (lambda p: (p / "chain.jsonl").unlink(), "segments were removed"),
+    "line changed": (_edit("chain.jsonl", '"rows":40', '"rows":41'), "its digest is wrong"),
+    "line unreadable": (_edit("chain.jsonl", '{"segment":1', '{"segment":"x"'), "cannot be read"),
+    "line names another file": (_edit("chain.jsonl", "events/000001", "../x/000001"), "be read"),
+    "manifest changed": (_edit("manifest.json", "test", "TEST"), "manifest.json is not the one"),
+    "line unfinished": (_edit("chain.jsonl", "}\n", "}"), ""),
+}
+
+
+@pytest.mark.parametrize("what", _DAMAGE)
+def test_damage_is_found(tmp_path: Path, what: str) -> None:
+    path = write(tmp_path / "r.seal", numbered(150))
+    assert verify(path).ok
+    change, sentence = _DAMAGE[what]
+    change(path)
+    report = verify(path)
+    assert report.exit_code == 2
+    assert not report.ok
+    assert sentence in " ".join(report.damage)
+    with Recording.open(path) as recording:  # and it still reads
+        recording.frame("events")
+
+
+def test_exchanged_contents_are_found_even_with_good_digests(tmp_path: Path) -> None:
+    """Somebody who rewrites the chain too leaves holes, which need no digest."""
+    path = write(tmp_path / "r.seal", pick(numbered(150), np.arange(150) != 70), final={0: 150})
+    report = verify(path)
+    assert report.damage == []
+    assert report.holes == [Hole(0, 70, 70)]
+    assert (report.missing, report.unexplained, report.exit_code) == (1, 1, 2)
+
+
+def _loss(count: int, cause: int = 1) -> Records:
+    loss = np.zeros(1, LOSS)
+    loss["type"], loss["cause"], loss["count"], loss["total"] = 5, cause, count, count
+    loss["cpu"] = USER_CPU
+    return loss.view(f"V{HEAD.itemsize}").view(HEAD)
+
+
+@pytest.mark.parametrize(("declared", "unexplained"), [(0, 7), (5, 2), (7, 0), (9, 0)])
+def test_declared_losses_explain_holes(tmp_path: Path, declared: int, unexplained: int) -> None:
+    kept = pick(numbered(150), [n for n in range(150) if not 10 <= n < 15 and n not in (60, 80)])
+    raw = [one.view(f"V{HEAD.itemsize}") for one in (kept, _loss(declared))]
+    report = verify(write(tmp_path / "r.seal", np.concatenate(raw).view(HEAD)))
+    assert report.holes == [Hole(0, 10, 14), Hole(0, 60, 60), Hole(0, 80, 80)]
+    assert report.missing == 7
+    assert report.unexplained == unexplained
+    assert report.accounted == ({"ring_full": declared} if declared else {})
+    assert report.ok is (unexplained == 0)
+
+
+def test_other_losses_explain_no_hole(tmp_path: Path) -> None:
+    kept = pick(numbered(20), [n for n in range(20) if n != 5])
+    raw = [one.view(f"V{HEAD.itemsize}") for one in (kept, _loss(4, cause=6))]
+    assert verify(write(tmp_path / "r.seal", np.concatenate(raw).view(HEAD))).unexplained == 1
+
+
+def test_losses_at_both_ends_cannot_hide(tmp_path: Path) -> None:
+    report = verify(write(tmp_path / "r.seal", numbered(10, first=3), final={0: 15, 4: 2}))
+    assert report.holes == [Hole(0, 0, 2), Hole(0, 13, 14), Hole(4, 0, 1)]
+
+
+def test_local_disorder_is_no_hole_and_repetition_is_damage(tmp_path: Path) -> None:
+    order = np.arange(150)
+    order[38:42] = [41, 40, 39, 38]  # across the cut at 40
+    assert verify(write(tmp_path / "a.seal", pick(numbered(150), order))).ok
+    order[100] = 3
+    report = verify(write(tmp_path / "b.seal", pick(numbered(150), order)))
+    assert "already" in " ".join(report.damage)
+    assert report.holes == [Hole(0, 100, 100)]
+
+
+def test_all_tables_count(tmp_path: Path) -> None:
+    records = mixed(400)
+    report = verify(write(tmp_path / "r.seal", records))
+    assert report.ok, report.lines()
+    assert sum(report.rows.values()) == 400
+
+
+def test_unknown_record_types_are_told(tmp_path: Path) -> None:
+    records = numbered(50)
+    records["type"][7] = 99
+    report = verify(write(tmp_path / "r.seal", records))
+    assert report.accounted == {"unknown_type": 1}
+    assert report.ok
+
+
+def test_a_recording_without_end(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.seal", numbered(150))
+    (path / "end.json").unlink()
+    report = verify(path)
+    assert (report.exit_code, report.damage, report.unexplained) == (3, [], 0)
+    assert "killed" in report.incomplete[0]
+
+
+def test_a_live_recording_is_incomplete_not_damaged(tmp_path: Path) -> None:
+    with RecordingWriter(tmp_path / "r.seal", {}, limits=SMALL) as writer:
+        writer.tick(0)
+        writer.append(numbered(50))
+        writer.tick(1)
+        report = verify(tmp_path / "r.seal")
+        assert report.alive
+        assert (report.exit_code, report.rows) == (3, {"events": 50})
+
+
+def _run(*args: str) -> int:
+    parser = argparse.ArgumentParser()
+    verb.add_parser(parser.add_subparsers())
+    parsed = parser.parse_args(["verify", *args])
+    return int(parsed.run(parsed))
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "r.seal", pick(numbered(150), np.arange(150) != 70))
+    assert _run(str(path)) == 2
+    assert "CPU 0: 70-70 (1)" in capsys.readouterr().out
+    assert _run(str(path), "--json") == 2
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] is False
+    assert found["holes"] == [{"cpu": 0, "first": 70, "last": 70, "count": 1}]
