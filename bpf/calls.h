@@ -21,34 +21,38 @@ INLINE struct call *my_call(u64 *pid_tgid)
  * Opens this task's slot for an operation on inode, or returns NULL. A slot
  * that is still open belongs to a call whose return never came.
  */
-INLINE struct call *begin_call(u64 inode, u8 kind, u32 seals, u8 op, u8 hook)
+INLINE struct call *begin_call(u64 inode, int direct, u8 kind, u32 seals, u8 op, u8 hook)
 {
 	u64 pid_tgid = bpf_get_current_pid_tgid();
-	struct counts *n = my_counts();
 	struct call *c;
 
-	if (!n || !task_wanted(pid_tgid))
+	if (!task_wanted(pid_tgid))
 		return NULL;
 	c = calls.lookup(&pid_tgid);
-	if (!c) {
+	if (unlikely(!c)) {
 		struct call fresh = {};
 
 		calls.update(&pid_tgid, &fresh);
 		c = calls.lookup(&pid_tgid);
 		if (!c) {
-			count_loss(n, LOSS_INFLIGHT_FULL, hook);
+			struct counts *n = my_counts();
+
+			if (n)
+				count_loss(n, LOSS_INFLIGHT_FULL, hook);
 			return NULL;
 		}
 	}
-	if (unlikely(c->op && !c->before_enabled))
-		count_loss(n, LOSS_NO_RETURN, c->hook);
+	if (unlikely(c->op && !c->before_enabled)) {
+		struct counts *n = my_counts();
+
+		if (n)
+			count_loss(n, LOSS_NO_RETURN, c->hook);
+	}
 	c->before_enabled = !is_enabled();
-	if (!c->before_enabled)
-		lock_xadd(&n->totals[hook & (HOOK_MAX - 1)].entered, 1);
 	c->time_ns = bpf_ktime_get_boot_ns();
 	c->inode = inode;
 	c->iocb = 0;
-	c->size = inode_size(inode);
+	c->size = inode_size(inode, direct);
 	c->seals = seals;
 	c->checks = 0;
 	c->flags = 0;
@@ -67,51 +71,58 @@ INLINE void read_inode_details(struct call *c)
 	c->mode = read_u16(c->inode + OFF_INODE_MODE);
 }
 
-INLINE u16 file_mode(u64 file)
+INLINE u16 file_mode(u64 file, int direct)
 {
-	return read_u32(file + OFF_FILE_MODE) & 3;
+	return load_u32(file + OFF_FILE_MODE, direct) & 3;
 }
 
 /* Seals that the successful call itself may have added: F_SEAL_EXEC brings others (6.3). */
 #define SEALS_BY_EXEC 0x3e
 
-INLINE u32 raced_flags(struct call *c, s64 answer, u32 seals_after, u64 size_after)
+INLINE u32 raced_flags(struct call *c, u8 op, s64 answer, u32 seals_after, u64 size_after)
 {
 	u32 expected = c->seals, flags = 0;
 
-	if (c->op == OP_ADD_SEALS && !answer) {
+	if (op == OP_ADD_SEALS && !answer) {
 		expected |= c->arg;
 		if ((c->arg & 0x20) && (c->mode & 0111))
 			expected |= SEALS_BY_EXEC;
 	}
 	if (seals_after != expected)
 		flags |= FLAG_RACED_SEALS;
-	if (size_after != c->size && (is_error(answer) || c->op == OP_READ || c->op == OP_CHMOD ||
-				      c->op == OP_ADD_SEALS || c->op == OP_PUNCH_HOLE))
+	if (size_after != c->size && (is_error(answer) || op == OP_READ || op == OP_CHMOD ||
+				      op == OP_ADD_SEALS || op == OP_PUNCH_HOLE))
 		flags |= FLAG_RACED_SIZE;
 	return flags;
 }
 
-/* The return of what this task has in flight, if it began at one of hooks (bits by enum hook). */
-INLINE void finish_call(s64 answer, u32 hooks)
+/*
+ * The return of what this task has in flight, if it began at the given hook.
+ * A trampoline has the arguments again: inode and iocb are then typed and can
+ * be loaded from directly. A kretprobe has not, and the slot's are used.
+ */
+INLINE void finish_call(s64 answer, u8 hook, int direct, u64 inode, u64 iocb)
 {
 	u64 pid_tgid;
 	struct call *c = my_call(&pid_tgid);
-	struct object o = {};
 	struct counts *n;
 	struct record *r;
 	u32 seals_after;
-	u8 op, hook;
+	u64 ino;
+	u8 op;
 
-	if (!c || !c->op || !(1 << c->hook & hooks))
+	if (!c || !c->op || c->hook != hook)
 		return;
-	hook = c->hook;
 	op = c->op;
 	c->op = 0;
 	n = my_counts();
 	if (!n || c->before_enabled)
 		return;
-	lock_xadd(&n->totals[hook & (HOOK_MAX - 1)].returned, 1);
+	if (!direct) {
+		inode = c->inode;
+		iocb = c->iocb;
+	}
+	lock_xadd(&n->totals[hook].decided, 1);
 	seals_after = inode_seals(c->inode, c->kind);
 #if FILTER_SEALS
 	{
@@ -126,23 +137,28 @@ INLINE void finish_call(s64 answer, u32 hooks)
 	if (!is_error(answer))
 		goto dropped;
 #endif
-	if (!get_object(n, c->inode, c->kind, op, hook, c->seals, NULL, &o))
-		goto dropped;
+	ino = load_u64(inode + OFF_INODE_INO, direct);
+	/* The same file as this task's last event: the common case needs no other map. */
+	if (c->known_inode != c->inode || c->known.ino != ino || !c->known.announced) {
+		c->known_inode = c->inode;
+		if (!get_object(n, c->inode, ino, c->kind, op, hook, c->seals, NULL, &c->known))
+			goto dropped;
+	}
 	r = new_record(n, TYPE_EVENT, hook);
 	if (!r)
 		return;
 	r->head.time_ns = c->time_ns;
 	r->head.op = op;
 	r->head.seals = c->seals;
-	set_key(r, &o);
+	set_key(r, &c->known);
 	set_task(r, pid_tgid);
 	r->head.flags = c->flags | syscall_origin(r, op);
 	r->event.size = c->size;
-	r->event.size_after = inode_size(c->inode);
+	r->event.size_after = inode_size(inode, direct);
 	r->event.offset = c->offset;
 	/* Only now is it known where an O_APPEND write or a first chunk began. */
-	if (c->iocb)
-		r->event.offset = read_u64(c->iocb + OFF_KIOCB_POS) - (answer > 0 ? answer : 0);
+	if (hook == HOOK_WRITE || hook == HOOK_READ)
+		r->event.offset = load_u64(iocb + OFF_KIOCB_POS, direct) - (answer > 0 ? answer : 0);
 	r->event.length = c->length;
 	r->event.arg = c->arg;
 	r->event.answer = answer;
@@ -155,15 +171,12 @@ INLINE void finish_call(s64 answer, u32 hooks)
 	r->event.mode = c->mode;
 	r->event.fmode = c->fmode;
 	r->event.checks = c->checks;
-	c->op = op;
-	r->head.flags |= raced_flags(c, answer, seals_after, r->event.size_after);
-	c->op = 0;
+	r->head.flags |= raced_flags(c, op, answer, seals_after, r->event.size_after);
 	submit(r);
-	lock_xadd(&n->totals[hook & (HOOK_MAX - 1)].recorded, 1);
 	return;
 dropped:
 	__attribute__((unused));
-	lock_xadd(&n->totals[hook & (HOOK_MAX - 1)].dropped, 1);
+	lock_xadd(&n->totals[hook].dropped, 1);
 }
 
 /* The seal check inside a call, or the file's own mmap: they add to the call in flight. */

@@ -28,15 +28,43 @@ struct user_regs {
 #define PT_REGS_SIZE 168
 #define PT_REGS_R8 72
 
-INLINE u64 task_user_regs(u64 task)
-{
+/*
+ * The current task. Kernels with bpf_get_current_task_btf (5.11, commit
+ * 3ca1032ab7ab) and bpf_task_pt_regs (5.15, commit dd6e10fbd9fb) let its
+ * fields be loaded directly; others need a helper for each, and the place of
+ * the user's registers worked out (they have no FRED, which would move them).
+ */
 #if HAVE_TASK_PT_REGS
-	return (u64)bpf_task_pt_regs((struct task_struct *)bpf_get_current_task_btf());
-#else
-	/* Before 5.15 (commit dd6e10fbd9fb) no helper, and no FRED padding. */
-	return read_u64(task + OFF_TASK_STACK) + THREAD_SIZE - PT_REGS_SIZE;
-#endif
+#define TASK_DIRECT 1
+INLINE u64 current_task(void)
+{
+	return (u64)bpf_get_current_task_btf();
 }
+
+INLINE void user_regs(u64 task, struct user_regs *regs)
+{
+	u64 at = (u64)bpf_task_pt_regs((struct task_struct *)task) + PT_REGS_R8;
+
+	regs->r8 = *(u64 *)(at + 0);
+	regs->dx = *(u64 *)(at + 24);
+	regs->si = *(u64 *)(at + 32);
+	regs->di = *(u64 *)(at + 40);
+	regs->orig_ax = *(u64 *)(at + 48);
+}
+#else
+#define TASK_DIRECT 0
+INLINE u64 current_task(void)
+{
+	return bpf_get_current_task();
+}
+
+INLINE void user_regs(u64 task, struct user_regs *regs)
+{
+	u64 top = read_u64(task + OFF_TASK_STACK) + THREAD_SIZE;
+
+	bpf_probe_read_kernel(regs, sizeof(*regs), (void *)(top - PT_REGS_SIZE + PT_REGS_R8));
+}
+#endif
 
 INLINE s32 syscall_fd(u8 op, u64 nr, struct user_regs *regs)
 {
@@ -74,17 +102,16 @@ INLINE s32 syscall_fd(u8 op, u64 nr, struct user_regs *regs)
 /* Fills fd and nr; returns the flags that explain why they are unknown. */
 INLINE u32 syscall_origin(struct record *r, u8 op)
 {
-	u64 task = bpf_get_current_task();
+	u64 task = current_task();
 	struct user_regs regs = {};
 
 	r->event.fd = -1;
 	r->head.nr = 0xffff;
-	if (read_u32(task + OFF_TASK_FLAGS) & (PF_KTHREAD | PF_IO_WORKER))
+	if (load_u32(task + OFF_TASK_FLAGS, TASK_DIRECT) & (PF_KTHREAD | PF_IO_WORKER))
 		return FLAG_KERNEL_TASK;
-	if (read_u32(task + OFF_TASK_STATUS) & TS_COMPAT)
+	if (load_u32(task + OFF_TASK_STATUS, TASK_DIRECT) & TS_COMPAT)
 		return FLAG_COMPAT;
-	bpf_probe_read_kernel(&regs, sizeof(regs),
-			      (void *)(task_user_regs(task) + PT_REGS_R8));
+	user_regs(task, &regs);
 	/* An exception's frame carries -1 there: no system call is running. */
 	if (regs.orig_ax >= 0xffff)
 		return 0;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* What each hook does, whatever the method by which it is attached. */
 
-INLINE void begin_io(u64 iocb, u64 iter, u8 op, u8 hook, u8 is_shmem)
+INLINE void begin_io(u64 iocb, u64 iter, int direct, u8 op, u8 hook, u8 is_shmem)
 {
-	u64 file = read_u64(iocb + OFF_KIOCB_FILE), inode = file_inode(file);
-	u8 kind = is_shmem ? KIND_TMPFS : inode_kind(inode);
+	u64 file = load_u64(iocb + OFF_KIOCB_FILE, direct), inode = file_inode(file, direct);
+	u8 kind = is_shmem ? KIND_TMPFS : inode_kind(inode, direct);
 	struct call *c;
 	u32 seals;
 
@@ -13,16 +13,16 @@ INLINE void begin_io(u64 iocb, u64 iter, u8 op, u8 hook, u8 is_shmem)
 	seals = inode_seals(inode, kind);
 	if (!is_sealable(seals))
 		return;
-	c = begin_call(inode, kind, seals, op, hook);
+	c = begin_call(inode, direct, kind, seals, op, hook);
 	if (!c)
 		return;
 	c->iocb = iocb;
 	c->length = read_u64(iter + OFF_IOV_COUNT);
 	c->arg = 0;
-	c->fmode = file_mode(file);
+	c->fmode = file_mode(file, direct);
 }
 
-INLINE void begin_mmap(u64 file, u64 len, u64 prot, u64 flags, u64 pgoff)
+INLINE void begin_mmap(u64 file, int direct, u64 len, u64 prot, u64 flags, u64 pgoff)
 {
 	struct call *c;
 	u64 inode;
@@ -31,27 +31,27 @@ INLINE void begin_mmap(u64 file, u64 len, u64 prot, u64 flags, u64 pgoff)
 
 	if (!file)
 		return;
-	inode = file_inode(file);
-	kind = inode_kind(inode);
+	inode = file_inode(file, direct);
+	kind = inode_kind(inode, direct);
 	if (!kind)
 		return;
 	seals = inode_seals(inode, kind);
 	if (!is_sealable(seals))
 		return;
-	c = begin_call(inode, kind, seals, OP_MMAP, HOOK_MMAP);
+	c = begin_call(inode, direct, kind, seals, OP_MMAP, HOOK_MMAP);
 	if (!c)
 		return;
 	c->offset = pgoff << 12;
 	c->length = len;
 	c->arg = (u32)prot | flags << 32;
-	c->fmode = file_mode(file);
+	c->fmode = file_mode(file, direct);
 	read_inode_details(c);
 }
 
-INLINE void begin_setattr(u64 dentry, u64 iattr)
+INLINE void begin_setattr(u64 dentry, u64 iattr, int direct)
 {
-	u64 inode = read_u64(dentry + OFF_DENTRY_INODE);
-	u32 valid = read_u32(iattr + OFF_IATTR_VALID);
+	u64 inode = load_u64(dentry + OFF_DENTRY_INODE, direct);
+	u32 valid = load_u32(iattr + OFF_IATTR_VALID, direct);
 	struct call *c;
 	u32 seals;
 	u8 kind;
@@ -59,11 +59,11 @@ INLINE void begin_setattr(u64 dentry, u64 iattr)
 	/* Times and owners are no seal's business. */
 	if (!(valid & (ATTR_SIZE | ATTR_MODE)))
 		return;
-	kind = inode_kind(inode);
+	kind = inode_kind(inode, direct);
 	seals = inode_seals(inode, kind);
 	if (!is_sealable(seals))
 		return;
-	c = begin_call(inode, kind, seals, valid & ATTR_SIZE ? OP_TRUNCATE : OP_CHMOD, HOOK_SETATTR);
+	c = begin_call(inode, direct, kind, seals, valid & ATTR_SIZE ? OP_TRUNCATE : OP_CHMOD, HOOK_SETATTR);
 	if (!c)
 		return;
 	c->offset = 0;
@@ -73,27 +73,27 @@ INLINE void begin_setattr(u64 dentry, u64 iattr)
 	read_inode_details(c);
 }
 
-INLINE void begin_allocate(u64 file, u64 mode, u64 offset, u64 len)
+INLINE void begin_allocate(u64 file, int direct, u64 mode, u64 offset, u64 len)
 {
-	u64 inode = file_inode(file);
-	u8 kind = inode_kind(inode);
+	u64 inode = file_inode(file, direct);
+	u8 kind = inode_kind(inode, direct);
 	u32 seals = inode_seals(inode, kind);
 	struct call *c;
 
 	if (!is_sealable(seals))
 		return;
-	c = begin_call(inode, kind, seals, mode & FALLOC_FL_PUNCH_HOLE ? OP_PUNCH_HOLE : OP_ALLOCATE,
+	c = begin_call(inode, direct, kind, seals, mode & FALLOC_FL_PUNCH_HOLE ? OP_PUNCH_HOLE : OP_ALLOCATE,
 		       HOOK_ALLOCATE);
 	if (!c)
 		return;
 	c->offset = offset;
 	c->length = len;
 	c->arg = (u32)mode;
-	c->fmode = file_mode(file);
+	c->fmode = file_mode(file, direct);
 }
 
 /* Also on files that cannot be sealed: the refusal is a decision too. */
-INLINE void begin_seals(u64 file, u64 cmd, u64 arg)
+INLINE void begin_seals(u64 file, int direct, u64 cmd, u64 arg)
 {
 	struct call *c;
 	u64 inode;
@@ -101,24 +101,24 @@ INLINE void begin_seals(u64 file, u64 cmd, u64 arg)
 
 	if ((u32)cmd != F_ADD_SEALS)
 		return;
-	inode = file_inode(file);
-	kind = inode_kind(inode);
+	inode = file_inode(file, direct);
+	kind = inode_kind(inode, direct);
 	if (!kind)
 		return;
-	c = begin_call(inode, kind, inode_seals(inode, kind), OP_ADD_SEALS, HOOK_SEALS);
+	c = begin_call(inode, direct, kind, inode_seals(inode, kind), OP_ADD_SEALS, HOOK_SEALS);
 	if (!c)
 		return;
 	c->offset = 0;
 	c->length = 0;
 	c->arg = (u32)arg;
-	c->fmode = file_mode(file);
+	c->fmode = file_mode(file, direct);
 	read_inode_details(c);
 }
 
 /* fd to file in the current task; 0 if there is none. */
 INLINE u64 task_file(u32 fd)
 {
-	u64 files = read_u64(bpf_get_current_task() + OFF_TASK_FILES);
+	u64 files = load_u64(current_task() + OFF_TASK_FILES, TASK_DIRECT);
 	u64 table = read_u64(files + OFF_FILES_FDT);
 
 	if (fd >= read_u32(table + OFF_FDT_MAX))
@@ -129,7 +129,7 @@ INLINE u64 task_file(u32 fd)
 /* memfd_create(name, flags): told at its return alone, which has the new file. */
 INLINE void finish_create(s64 answer)
 {
-	u64 pid_tgid = bpf_get_current_pid_tgid(), inode = 0, task = bpf_get_current_task();
+	u64 pid_tgid = bpf_get_current_pid_tgid(), inode = 0;
 	struct user_regs regs = {};
 	struct counts *n = my_counts();
 	struct object o = {};
@@ -139,14 +139,12 @@ INLINE void finish_create(s64 answer)
 
 	if (!n || !is_enabled() || !task_wanted(pid_tgid))
 		return;
-	lock_xadd(&n->totals[HOOK_CREATE].entered, 1);
-	lock_xadd(&n->totals[HOOK_CREATE].returned, 1);
-	bpf_probe_read_kernel(&regs, sizeof(regs),
-			      (void *)(task_user_regs(task) + PT_REGS_R8));
+	lock_xadd(&n->totals[HOOK_CREATE].decided, 1);
+	user_regs(current_task(), &regs);
 	flags = regs.si;
 	if (answer >= 0) {
-		inode = file_inode(task_file(answer));
-		kind = inode_kind(inode);
+		inode = file_inode(task_file(answer), 0);
+		kind = inode_kind(inode, 0);
 		seals = inode_seals(inode, kind);
 	}
 #if FILTER_SEALS
@@ -167,7 +165,7 @@ INLINE void finish_create(s64 answer)
 	if (!kind)
 		goto dropped;
 #endif
-	if (kind && !get_object(n, inode, kind, OP_CREATE, HOOK_CREATE, seals, &flags, &o))
+	if (kind && !get_object(n, inode, read_u64(inode + OFF_INODE_INO), kind, OP_CREATE, HOOK_CREATE, seals, &flags, &o))
 		goto dropped;
 	r = new_record(n, TYPE_EVENT, HOOK_CREATE);
 	if (!r)
@@ -196,7 +194,6 @@ INLINE void finish_create(s64 answer)
 	r->event.fmode = kind ? 3 : 0;
 	r->event.checks = 0;
 	submit(r);
-	lock_xadd(&n->totals[HOOK_CREATE].recorded, 1);
 	return;
 dropped:
 	__attribute__((unused));
@@ -233,10 +230,10 @@ INLINE struct record *plain_event(struct counts *n, u64 pid_tgid, struct object 
 	return r;
 }
 
-INLINE void note_mapping(u64 vma, u8 op, u8 hook)
+INLINE void note_mapping(u64 vma, int direct, u8 op, u8 hook)
 {
 #if !FILTER_DENIED
-	u64 file = read_u64(vma + OFF_VMA_FILE), inode, mm, start, pid_tgid;
+	u64 file = load_u64(vma + OFF_VMA_FILE, direct), inode, mm, start, pid_tgid;
 	struct counts *n;
 	struct object o = {};
 	struct record *r;
@@ -245,8 +242,8 @@ INLINE void note_mapping(u64 vma, u8 op, u8 hook)
 
 	if (!file)
 		return;
-	inode = file_inode(file);
-	kind = inode_kind(inode);
+	inode = file_inode(file, direct);
+	kind = inode_kind(inode, direct);
 	if (!kind)
 		return;
 	seals = inode_seals(inode, kind);
@@ -256,8 +253,7 @@ INLINE void note_mapping(u64 vma, u8 op, u8 hook)
 	pid_tgid = bpf_get_current_pid_tgid();
 	if (!n || !is_enabled() || !task_wanted(pid_tgid))
 		return;
-	lock_xadd(&n->totals[hook & (HOOK_MAX - 1)].entered, 1);
-	lock_xadd(&n->totals[hook & (HOOK_MAX - 1)].returned, 1);
+	lock_xadd(&n->totals[hook].decided, 1);
 #if FILTER_SEALS
 	{
 		int zero = 0;
@@ -267,17 +263,17 @@ INLINE void note_mapping(u64 vma, u8 op, u8 hook)
 			goto dropped;
 	}
 #endif
-	if (!get_object(n, inode, kind, op, hook, seals, NULL, &o))
+	if (!get_object(n, inode, read_u64(inode + OFF_INODE_INO), kind, op, hook, seals, NULL, &o))
 		goto dropped;
 	r = plain_event(n, pid_tgid, &o, op, hook);
 	if (!r)
 		return;
 	mm = read_u64(vma + OFF_VMA_MM);
 	start = read_u64(vma + OFF_VMA_START);
-	r->head.flags = mm != read_u64(bpf_get_current_task() + OFF_TASK_MM) ? FLAG_OTHER_MM : 0;
+	r->head.flags = mm != load_u64(current_task() + OFF_TASK_MM, TASK_DIRECT) ? FLAG_OTHER_MM : 0;
 	r->head.seals = seals;
 	r->event.seals_after = seals;
-	r->event.size = inode_size(inode);
+	r->event.size = inode_size(inode, 0);
 	r->event.size_after = r->event.size;
 	r->event.offset = read_u64(vma + OFF_VMA_PGOFF) << 12;
 	r->event.length = read_u64(vma + OFF_VMA_END) - start;
@@ -286,11 +282,10 @@ INLINE void note_mapping(u64 vma, u8 op, u8 hook)
 	r->event.mm = mm;
 	r->event.writable = read_u32(inode + OFF_INODE_DATA + OFF_MAPPING_WRITABLE);
 	submit(r);
-	lock_xadd(&n->totals[hook & (HOOK_MAX - 1)].recorded, 1);
 	return;
 dropped:
 	__attribute__((unused));
-	lock_xadd(&n->totals[hook & (HOOK_MAX - 1)].dropped, 1);
+	lock_xadd(&n->totals[hook].dropped, 1);
 #endif
 }
 
@@ -309,16 +304,14 @@ INLINE void note_evict(u64 inode)
 	n = my_counts();
 	if (!n || !o.announced || !is_enabled())
 		return;
-	lock_xadd(&n->totals[HOOK_EVICT].entered, 1);
-	lock_xadd(&n->totals[HOOK_EVICT].returned, 1);
+	lock_xadd(&n->totals[HOOK_EVICT].decided, 1);
 	r = plain_event(n, bpf_get_current_pid_tgid(), &o, OP_EVICT, HOOK_EVICT);
 	if (!r)
 		return;
 	r->head.seals = inode_seals(inode, o.kind);
 	r->event.seals_after = r->head.seals;
-	r->event.size_after = r->event.size = inode_size(inode);
+	r->event.size_after = r->event.size = inode_size(inode, 0);
 	submit(r);
-	lock_xadd(&n->totals[HOOK_EVICT].recorded, 1);
 }
 
 /* The address space of a child that inherits mappings is known by its parent's fork. */

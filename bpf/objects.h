@@ -91,6 +91,7 @@ INLINE void send_name(struct counts *n, struct object *o, struct name *name, u64
 		r->name.length = length;
 		/* Said again where the verifier sees it: clang drops what it can prove. */
 		asm volatile("" : "+r"(length));
+		length &= 127;
 		if (length > NAME_PART)
 			length = NAME_PART;
 		if (bpf_probe_read_kernel(r->name.text, length, (void *)(name->text + start))) {
@@ -122,7 +123,7 @@ INLINE int send_object(struct counts *n, struct object *o, struct name *name, u6
 	r->object.cgroup = bpf_get_current_cgroup_id();
 	r->object.owner_uid = read_u32(inode + OFF_INODE_UID);
 	r->object.owner_gid = read_u32(inode + OFF_INODE_GID);
-	r->object.size = inode_size(inode);
+	r->object.size = inode_size(inode, 0);
 	r->object.mapping_flags = read_u64(inode + OFF_INODE_DATA + OFF_MAPPING_FLAGS);
 	r->object.mode = read_u16(inode + OFF_INODE_MODE);
 	r->object.name_len = name->length;
@@ -139,11 +140,10 @@ INLINE int send_object(struct counts *n, struct object *o, struct name *name, u6
  * entry whose eviction was missed. A full table costs announcements over and
  * over, and is counted, but loses no event.
  */
-INLINE int get_object(struct counts *n, u64 inode, u8 kind, u8 op, u8 hook, u32 seals,
+INLINE int get_object(struct counts *n, u64 inode, u64 ino, u8 kind, u8 op, u8 hook, u32 seals,
 		      u32 *create_flags, struct object *out)
 {
 	struct object *o = objects.lookup(&inode);
-	u64 ino = read_u64(inode + OFF_INODE_INO);
 
 	if (o && o->ino == ino && (o->announced || o->unwanted)) {
 		*out = *o;

@@ -27,15 +27,19 @@
 #define ANSWER_K ((s64)PT_REGS_RC(ctx))
 /* Functions that return an int leave the upper half of the register undefined. */
 #define INT(answer) ((s64)(s32)(answer))
-#define BIT(hook) (1 << (hook))
+
+/* What a trampoline can load directly, from the arguments that it has at the return as well. */
+#define FILE_INODE(file) load_u64((file) + OFF_FILE_INODE, 1)
+#define IOCB_INODE(iocb) FILE_INODE(load_u64((iocb) + OFF_KIOCB_FILE, 1))
+#define DENTRY_INODE(dentry) load_u64((dentry) + OFF_DENTRY_INODE, 1)
 
 #if WITH_FENTRY_MMAP
-PROGRAM_F(fentry, mmap, begin_mmap(F0, F2, F3, F4, F5))
-PROGRAM_F(fexit, mmap, finish_call(ANSWER_F(NARGS_MMAP), BIT(HOOK_MMAP)))
+PROGRAM_F(fentry, mmap, begin_mmap(F0, 1, F2, F3, F4, F5))
+PROGRAM_F(fexit, mmap, finish_call(ANSWER_F(NARGS_MMAP), HOOK_MMAP, 1, FILE_INODE(F0), 0))
 #endif
 #if WITH_KPROBE_MMAP
-PROGRAM_K(kprobe, mmap, begin_mmap(K0, K2, K3, K4, K5))
-PROGRAM_K(kretprobe, mmap, finish_call(ANSWER_K, BIT(HOOK_MMAP)))
+PROGRAM_K(kprobe, mmap, begin_mmap(K0, 0, K2, K3, K4, K5))
+PROGRAM_K(kretprobe, mmap, finish_call(ANSWER_K, HOOK_MMAP, 0, 0, 0))
 #endif
 
 #if WITH_FENTRY_MMAP_CHECK
@@ -53,21 +57,21 @@ PROGRAM_K(kretprobe, file_mmap, note_file_mmap(INT(ANSWER_K)))
 #endif
 
 #if WITH_FENTRY_SETATTR
-PROGRAM_F(fentry, setattr, begin_setattr(CAT(F, ARG_SETATTR_DENTRY), CAT(F, ARG_SETATTR_IATTR)))
-PROGRAM_F(fexit, setattr, finish_call(INT(ANSWER_F(NARGS_SETATTR)), BIT(HOOK_SETATTR)))
+PROGRAM_F(fentry, setattr, begin_setattr(CAT(F, ARG_SETATTR_DENTRY), CAT(F, ARG_SETATTR_IATTR), 1))
+PROGRAM_F(fexit, setattr, finish_call(INT(ANSWER_F(NARGS_SETATTR)), HOOK_SETATTR, 1, DENTRY_INODE(CAT(F, ARG_SETATTR_DENTRY)), 0))
 #endif
 #if WITH_KPROBE_SETATTR
-PROGRAM_K(kprobe, setattr, begin_setattr(CAT(K, ARG_SETATTR_DENTRY), CAT(K, ARG_SETATTR_IATTR)))
-PROGRAM_K(kretprobe, setattr, finish_call(INT(ANSWER_K), BIT(HOOK_SETATTR)))
+PROGRAM_K(kprobe, setattr, begin_setattr(CAT(K, ARG_SETATTR_DENTRY), CAT(K, ARG_SETATTR_IATTR), 0))
+PROGRAM_K(kretprobe, setattr, finish_call(INT(ANSWER_K), HOOK_SETATTR, 0, 0, 0))
 #endif
 
 #if WITH_FENTRY_WRITE
-PROGRAM_F(fentry, write, begin_io(F0, F1, OP_WRITE, HOOK_WRITE, WRITE_IS_SHMEM))
-PROGRAM_F(fexit, write, finish_call(ANSWER_F(NARGS_WRITE), BIT(HOOK_WRITE)))
+PROGRAM_F(fentry, write, begin_io(F0, F1, 1, OP_WRITE, HOOK_WRITE, WRITE_IS_SHMEM))
+PROGRAM_F(fexit, write, finish_call(ANSWER_F(NARGS_WRITE), HOOK_WRITE, 1, IOCB_INODE(F0), F0))
 #endif
 #if WITH_KPROBE_WRITE
-PROGRAM_K(kprobe, write, begin_io(K0, K1, OP_WRITE, HOOK_WRITE, WRITE_IS_SHMEM))
-PROGRAM_K(kretprobe, write, finish_call(ANSWER_K, BIT(HOOK_WRITE)))
+PROGRAM_K(kprobe, write, begin_io(K0, K1, 0, OP_WRITE, HOOK_WRITE, WRITE_IS_SHMEM))
+PROGRAM_K(kretprobe, write, finish_call(ANSWER_K, HOOK_WRITE, 0, 0, 0))
 #endif
 
 #if WITH_FENTRY_WRITE_CHECK
@@ -78,30 +82,30 @@ PROGRAM_K(kretprobe, write_check, note_check(INT(ANSWER_K), HOOK_WRITE))
 #endif
 
 #if WITH_FENTRY_READ
-PROGRAM_F(fentry, read, begin_io(F0, F1, OP_READ, HOOK_READ, 1))
-PROGRAM_F(fexit, read, finish_call(ANSWER_F(NARGS_READ), BIT(HOOK_READ)))
+PROGRAM_F(fentry, read, begin_io(F0, F1, 1, OP_READ, HOOK_READ, 1))
+PROGRAM_F(fexit, read, finish_call(ANSWER_F(NARGS_READ), HOOK_READ, 1, IOCB_INODE(F0), F0))
 #endif
 #if WITH_KPROBE_READ
-PROGRAM_K(kprobe, read, begin_io(K0, K1, OP_READ, HOOK_READ, 1))
-PROGRAM_K(kretprobe, read, finish_call(ANSWER_K, BIT(HOOK_READ)))
+PROGRAM_K(kprobe, read, begin_io(K0, K1, 0, OP_READ, HOOK_READ, 1))
+PROGRAM_K(kretprobe, read, finish_call(ANSWER_K, HOOK_READ, 0, 0, 0))
 #endif
 
 #if WITH_FENTRY_ALLOCATE
-PROGRAM_F(fentry, allocate, begin_allocate(F0, F1, F2, F3))
-PROGRAM_F(fexit, allocate, finish_call(ANSWER_F(NARGS_ALLOCATE), BIT(HOOK_ALLOCATE)))
+PROGRAM_F(fentry, allocate, begin_allocate(F0, 1, F1, F2, F3))
+PROGRAM_F(fexit, allocate, finish_call(ANSWER_F(NARGS_ALLOCATE), HOOK_ALLOCATE, 1, FILE_INODE(F0), 0))
 #endif
 #if WITH_KPROBE_ALLOCATE
-PROGRAM_K(kprobe, allocate, begin_allocate(K0, K1, K2, K3))
-PROGRAM_K(kretprobe, allocate, finish_call(ANSWER_K, BIT(HOOK_ALLOCATE)))
+PROGRAM_K(kprobe, allocate, begin_allocate(K0, 0, K1, K2, K3))
+PROGRAM_K(kretprobe, allocate, finish_call(ANSWER_K, HOOK_ALLOCATE, 0, 0, 0))
 #endif
 
 #if WITH_FENTRY_SEALS
-PROGRAM_F(fentry, seals, begin_seals(F0, F1, F2))
-PROGRAM_F(fexit, seals, finish_call(ANSWER_F(NARGS_SEALS), BIT(HOOK_SEALS)))
+PROGRAM_F(fentry, seals, begin_seals(F0, 1, F1, F2))
+PROGRAM_F(fexit, seals, finish_call(ANSWER_F(NARGS_SEALS), HOOK_SEALS, 1, FILE_INODE(F0), 0))
 #endif
 #if WITH_KPROBE_SEALS
-PROGRAM_K(kprobe, seals, begin_seals(K0, K1, K2))
-PROGRAM_K(kretprobe, seals, finish_call(ANSWER_K, BIT(HOOK_SEALS)))
+PROGRAM_K(kprobe, seals, begin_seals(K0, 0, K1, K2))
+PROGRAM_K(kretprobe, seals, finish_call(ANSWER_K, HOOK_SEALS, 0, 0, 0))
 #endif
 
 #if WITH_FENTRY_CREATE
@@ -112,17 +116,17 @@ PROGRAM_K(kretprobe, create, finish_create(ANSWER_K))
 #endif
 
 #if WITH_FENTRY_MAP
-PROGRAM_F(fentry, map, note_mapping(F0, OP_MAP, HOOK_MAP))
+PROGRAM_F(fentry, map, note_mapping(F0, 1, OP_MAP, HOOK_MAP))
 #endif
 #if WITH_KPROBE_MAP
-PROGRAM_K(kprobe, map, note_mapping(K0, OP_MAP, HOOK_MAP))
+PROGRAM_K(kprobe, map, note_mapping(K0, 0, OP_MAP, HOOK_MAP))
 #endif
 
 #if WITH_FENTRY_UNMAP
-PROGRAM_F(fentry, unmap, note_mapping(F0, OP_UNMAP, HOOK_UNMAP))
+PROGRAM_F(fentry, unmap, note_mapping(F0, 1, OP_UNMAP, HOOK_UNMAP))
 #endif
 #if WITH_KPROBE_UNMAP
-PROGRAM_K(kprobe, unmap, note_mapping(K0, OP_UNMAP, HOOK_UNMAP))
+PROGRAM_K(kprobe, unmap, note_mapping(K0, 0, OP_UNMAP, HOOK_UNMAP))
 #endif
 
 #if WITH_FENTRY_EVICT

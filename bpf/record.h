@@ -94,13 +94,11 @@ struct clock_body {
 	u64 unused[14];
 };
 
-/* type TOTALS: what each hook counted, whether or not it was recorded. */
+/* type TOTALS: what each hook decided, whether or not it was recorded. */
 struct totals_body {
-	u64 entered;		/* calls that reached the hook's entry */
-	u64 returned;		/* calls that reached its return */
-	u64 dropped;		/* not ours: no memory file, unsealable, filtered */
-	u64 recorded;		/* records submitted to the ring */
-	u64 unused[12];
+	u64 decided;		/* calls that reached the hook's return and were ours */
+	u64 dropped;		/* of these, turned away by a filter */
+	u64 unused[14];
 };
 
 enum record_type {

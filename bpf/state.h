@@ -10,10 +10,8 @@ struct config {
 };
 
 struct totals {
-	u64 entered;
-	u64 returned;
+	u64 decided;
 	u64 dropped;
-	u64 recorded;
 };
 
 /* Everything one CPU counts, behind one lookup. */
@@ -21,6 +19,17 @@ struct counts {
 	u64 seq;
 	u64 lost[HOOK_MAX * LOSS_MAX];
 	struct totals totals[HOOK_MAX];
+};
+
+/* An object that was announced, or that the name filter turned away. */
+struct object {
+	u64 ino;
+	u32 dev;
+	u32 gen;
+	u8 kind;
+	u8 announced;
+	u8 unwanted;
+	u8 unused[5];
 };
 
 /*
@@ -50,17 +59,8 @@ struct call {
 	u8 hook;
 	u8 before_enabled;
 	u8 unused;
-};
-
-/* An object that was announced, or that the name filter turned away. */
-struct object {
-	u64 ino;
-	u32 dev;
-	u32 gen;
-	u8 kind;
-	u8 announced;
-	u8 unwanted;
-	u8 unused[5];
+	u64 known_inode;	/* the inode of this task's last event, */
+	struct object known;	/*   and what the objects map said of it */
 };
 
 struct record {

@@ -18,7 +18,7 @@ from tracer.model.record import (
 )
 
 Records = NDArray[np.void]
-_TOTALS = ("entered", "returned", "dropped", "recorded")
+_TOTALS = ("decided", "dropped")
 
 
 def _blank(count: int, dtype: np.dtype[Any], record_type: RecordType) -> Records:
@@ -51,9 +51,10 @@ class Ledger:
         return int(self._lost.sum())
 
     @property
-    def recorded(self) -> int:
-        """Events submitted so far."""
-        return int(self._totals[:, _TOTALS.index("recorded")].sum())
+    def decided(self) -> int:
+        """Decisions that passed the filters so far, those included that were lost."""
+        decided, dropped = self._totals.sum(axis=0)
+        return int(decided - dropped)
 
     def by_cause(self) -> dict[str, int]:
         """``{cause: count}`` of what was lost so far, without the zeros."""

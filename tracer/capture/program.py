@@ -34,11 +34,7 @@ COUNTS = np.dtype(
     [
         ("seq", "<u8"),
         ("lost", "<u8", (HOOKS, CAUSES)),
-        (
-            "totals",
-            [("entered", "<u8"), ("returned", "<u8"), ("dropped", "<u8"), ("recorded", "<u8")],
-            (HOOKS,),
-        ),
+        ("totals", [("decided", "<u8"), ("dropped", "<u8")], (HOOKS,)),
     ]
 )
 """struct counts of ``bpf/state.h``."""

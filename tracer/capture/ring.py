@@ -84,7 +84,9 @@ class RingReader:
         busy = (lengths & BUSY) != 0
         count = int(busy.argmax()) if busy.any() else len(frames)
         self._taken = count * STRIDE
-        return frames["record"][:count][(lengths[:count] & DISCARDED) == 0]
+        ready: Records = frames["record"][:count]
+        kept: Records = ready[(lengths[:count] & DISCARDED) == 0]
+        return kept
 
     def release(self) -> None:
         self._consumer[0] += np.uint64(self._taken)

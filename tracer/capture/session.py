@@ -64,7 +64,7 @@ class Session:
     def progress(self) -> Progress:
         return Progress(
             time.monotonic() - self._start_s,
-            self._ledger.recorded,
+            self._ledger.decided,
             self._ledger.lost,
             self._writer.bytes_written,
         )

@@ -11,8 +11,8 @@ from pathlib import Path
 from tracer.capture.filters import Filters
 from tracer.errors import UserError
 from tracer.kernel.families import FAMILIES
-from tracer.model.words import Op
 from tracer.model.seals import Seal
+from tracer.model.words import Op
 
 _NAME_BYTES = 249
 """The longest name of a memfd: mm/memfd.c, MFD_NAME_MAX_LEN."""
@@ -22,21 +22,52 @@ _NO_UID = 0xFFFFFFFF
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("filters (in the kernel; all must hold)")
-    group.add_argument("--pid", type=int, action="append", metavar="N", default=[],
-                       help="this process and the children it makes from now on; repeatable")  # fmt: skip
-    group.add_argument("--uid", action="append", metavar="USER", default=[],
-                       help="processes of this user, by name or number; repeatable")  # fmt: skip
-    group.add_argument("--cgroup", action="append", metavar="PATH", default=[],
-                       help="tasks in this cgroup v2 folder (not below it); repeatable")  # fmt: skip
-    group.add_argument("--name", metavar="PREFIX", default="",
-                       help="files whose name begins so (a memfd's without 'memfd:')")  # fmt: skip
-    group.add_argument("--seals", metavar="S,S", default="",
-                       help="files that carry all of these seals, e.g. write,grow")  # fmt: skip
-    group.add_argument("--ops", metavar="OP,OP", default="",
-                       help="hook only these operations, e.g. mmap,write,add_seals")  # fmt: skip
+    group.add_argument(
+        "--pid",
+        type=int,
+        action="append",
+        metavar="N",
+        default=[],
+        help="this process and the children it makes from now on; repeatable",
+    )
+    group.add_argument(
+        "--uid",
+        action="append",
+        metavar="USER",
+        default=[],
+        help="processes of this user, by name or number; repeatable",
+    )
+    group.add_argument(
+        "--cgroup",
+        action="append",
+        metavar="PATH",
+        default=[],
+        help="tasks in this cgroup v2 folder (not below it); repeatable",
+    )
+    group.add_argument(
+        "--name",
+        metavar="PREFIX",
+        default="",
+        help="files whose name begins so (a memfd's without 'memfd:')",
+    )
+    group.add_argument(
+        "--seals",
+        metavar="S,S",
+        default="",
+        help="files that carry all of these seals, e.g. write,grow",
+    )
+    group.add_argument(
+        "--ops",
+        metavar="OP,OP",
+        default="",
+        help="hook only these operations, e.g. mmap,write,add_seals",
+    )
     group.add_argument("--denied", action="store_true", help="only operations that failed")
-    group.add_argument("--unsealable", action="store_true",
-                       help="also files that can never be sealed (ordinary tmpfs files)")  # fmt: skip
+    group.add_argument(
+        "--unsealable",
+        action="store_true",
+        help="also files that can never be sealed (ordinary tmpfs files)",
+    )
 
 
 def _closest(word: str, known: Sequence[str]) -> str:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:  # costly or in need of bcc: imported when a recording begins
 
 EPILOG = """\
 examples:
-  sealsnoop record -- ./program --its-option     trace a program and its children
-  sealsnoop record -o wayland.seal --name wl_     memfds of this name, until Ctrl-C
-  sealsnoop record --pid 4711 --duration 60      one process for a minute
-  sealsnoop record --denied --seals write        refusals on write-sealed files
+  sealsnoop record -- ./program --option   a program and its children
+  sealsnoop record -o w.seal --name wl_    memfds called wl_..., until Ctrl-C
+  sealsnoop record --pid 42 --duration 60  one process for a minute
+  sealsnoop record --denied --seals write  refusals on write-sealed files
 
 The exit code is the command's own (128 + N when signal N ended it); 1 when the
 recording failed, 2 for a wrong option, 126 or 127 when the command cannot run.
@@ -35,16 +35,32 @@ def add_parser(subparsers: Any) -> None:
     parser = parsing.add_verb(
         subparsers, "record", "record every seal decision of the running kernel", EPILOG
     )
-    parser.add_argument("-o", "--output", metavar="S",
-                        help="the recording, a folder (default: NAME-DATE-TIME.seal here)")  # fmt: skip
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="S",
+        help="the recording, a folder (default: NAME-DATE-TIME.seal here)",
+    )
     parser.add_argument("--force", action="store_true", help="replace an existing recording")
     parser.add_argument("--duration", type=float, metavar="SECONDS", help="stop after so long")
-    parser.add_argument("--method", choices=("auto", "fexit", "kprobe"), default="auto",
-                        help="how to attach (default: fexit where the kernel takes it)")  # fmt: skip
-    parser.add_argument("--ring", type=int, metavar="MB", default=16,
-                        help="size of the ring buffer, a power of two (default: 16)")  # fmt: skip
-    parser.add_argument("--no-baseline", action="store_true",
-                        help="do not read who had memory files open or mapped before")  # fmt: skip
+    parser.add_argument(
+        "--method",
+        choices=("auto", "fexit", "kprobe"),
+        default="auto",
+        help="how to attach (default: fexit where the kernel takes it)",
+    )
+    parser.add_argument(
+        "--ring",
+        type=int,
+        metavar="MB",
+        default=16,
+        help="size of the ring buffer, a power of two (default: 16)",
+    )
+    parser.add_argument(
+        "--no-baseline",
+        action="store_true",
+        help="do not read who had memory files open or mapped before",
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="errors and losses only")
     add_options(parser)
     parser.usage = "sealsnoop record [-o S] [options] [filters] [-- CMD ...]"

@@ -33,7 +33,7 @@ class Comms:
         self._high = np.zeros(1 << _SLOT_BITS, np.uint64)
         self._code = np.zeros(1 << _SLOT_BITS, np.int32)
         # An empty slot looks as if it held the empty name, so code 0 is that.
-        self._texts = [""]
+        self.texts = [""]
         self._by_text = {"": 0}
         self._dictionary: pa.Array | None = None
 
@@ -68,19 +68,19 @@ class Comms:
 
     def _text(self, raw: bytes) -> int:
         text = escape_bytes(raw.split(b"\0", 1)[0])
-        code = self._by_text.setdefault(text, len(self._texts))
-        if code == len(self._texts):
-            self._texts.append(text)
+        code = self._by_text.setdefault(text, len(self.texts))
+        if code == len(self.texts):
+            self.texts.append(text)
             self._dictionary = None
         return code
 
     def array(self, codes: npt.NDArray[np.int32]) -> pa.DictionaryArray:
         """The column for ``codes``, all of which were handed out since the last :meth:`renew`."""
         if self._dictionary is None:
-            self._dictionary = texts(self._texts)
+            self._dictionary = texts(self.texts)
         return coded(codes, self._dictionary)
 
     def renew(self) -> None:
         """Forgets the texts if there are too many; codes handed out before lose their meaning."""
-        if len(self._texts) > _KEEP:
+        if len(self.texts) > _KEEP:
             self._clear()

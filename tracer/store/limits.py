@@ -16,10 +16,10 @@ class Limits:
     direct_rows: int = 1 << 15
     """So many records since the last look at the tail: a segment is cut instead."""
     group_rows: int = 1 << 16
-    """Events in one row group; together with ``chunk_rows`` this bounds the memory."""
+    """Events in one row group; this bounds the memory."""
     chunk_rows: int = 1 << 13
-    """Records copied together before they are encoded: small enough for the processor's cache."""
+    """Records gathered before they are encoded: few enough for the processor's cache."""
     reserve_bytes: int = 1 << 16
     """Kept on the disk, to be given up for ``end.json`` when the disk is full."""
     threads: bool = True
-    """Encode and wait for the disk in threads."""
+    """Wait for the disk in a thread."""

@@ -35,10 +35,14 @@ def pack(codes: U8, width: int) -> bytes:
     """Codes in ``width`` (1, 2, 4 or 8) bits each, lowest bits first, filled up to 8 codes."""
     if len(codes) % 8:
         codes = np.concatenate([codes, np.zeros(-len(codes) % 8, np.uint8)])
-    while width < 8:
-        # Two neighbours into one byte, until a byte is full.
-        codes = codes[0::2] | codes[1::2] << np.uint8(width)
-        width *= 2
+    if width == 1:
+        return np.packbits(codes, bitorder="little").tobytes()
+    if width == 2:
+        four = codes.view("<u4")
+        return (four | four >> 6 | four >> 12 | four >> 18).astype(np.uint8).tobytes()
+    if width == 4:
+        two = codes.view("<u2")
+        return (two | two >> 4).astype(np.uint8).tobytes()
     return codes.tobytes()
 
 
@@ -51,11 +55,13 @@ def _page(kind: int, body: bytes, more: Struct) -> bytes:
     return struct({1: I32(kind), 2: size, 3: size, **more}) + body
 
 
-def dictionary_chunk(values: bytes, count: int, codes: U8) -> Chunk:
-    """A column with ``count`` (up to 256) different plain ``values`` and a code for each row."""
+def dictionary_chunk(values: bytes, count: int, codes: U8, rows: int) -> Chunk:
+    """A column with ``count`` (up to 256) different plain ``values`` and a code for each row.
+
+    With one value the codes are not looked at.
+    """
     head: Struct = {7: {1: I32(count), 2: I32(PLAIN)}}
     dictionary = _page(_DICTIONARY_PAGE, values, head)
-    rows = len(codes)
     if count == 1:
         runs = b"\1" + varint(rows << 1) + b"\0"  # width 1; code 0, `rows` times
     else:

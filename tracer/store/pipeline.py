@@ -1,7 +1,7 @@
-"""Two threads behind the writer: one encodes records, one waits for the disk.
+"""From records to segments of the chain, with a thread that waits for the disk.
 
-Capture goes on while a disk takes its time: at most one chunk of records is being encoded and one
-segment is being made durable; only then does the writer wait.
+Capture goes on while a disk takes its time: one segment may be on its way to the device; only when
+the next one is cut before that has arrived does the writer wait.
 """
 
 from functools import partial
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.store.chainfile import ChainWriter
-from tracer.store.events import EventColumns
+from tracer.store.eventgroup import EventGroup
 from tracer.store.folder import Folder
 from tracer.store.limits import Limits
 from tracer.store.segment import Segment, TableFolders
@@ -41,33 +41,29 @@ class Pipeline:
         self._tables = TableFolders(root)
         self._tables["events"]  # there from the start, for readers that only know folders
         self._tails = root.make_sub(TAIL_FOLDER)
-        self._columns = EventColumns(limits.group_rows)
-        self._encoder = Worker("encode", inline=not limits.threads)
+        self._group = EventGroup(limits.group_rows)
         self._finisher = Worker("finish", inline=not limits.threads)
         self._open: dict[int, Open] = {}
 
     def begin(self, number: int) -> Open:
         """A new segment; nothing is written for it yet."""
         new = Open(
-            Segment(number, self._tables, self._columns),
+            Segment(number, self._tables, self._group),
             TailWriter(self._tails, number),
         )
         self._open[number] = new
         return new
 
-    def add(self, to: Open, records: Records, *, last: bool) -> None:
-        """Encodes ``records`` (HEAD) into a segment, which ends with them if ``last``.
-
-        Waits for the call before this one; ``records`` must not change until the call behind it.
-        """
-        self._encoder.submit(partial(self._encode, to, records, last))
-
-    def _encode(self, to: Open, records: Records, last: bool) -> None:
+    def add(self, to: Open, records: Records) -> None:
+        """Encodes ``records`` (HEAD, any stride) into a segment."""
         if len(records):
             to.segment.add(records)
-        if last:
-            to.segment.finish()
-            self._finisher.submit(partial(self._commit, to))
+
+    def finish(self, done: Open) -> None:
+        """Nothing more comes for this segment: it goes to the disk and into the chain."""
+        done.tail.close()
+        done.segment.finish()
+        self._finisher.submit(partial(self._commit, done))
 
     def _commit(self, done: Open) -> None:
         done.segment.commit(self.chain)
@@ -78,13 +74,11 @@ class Pipeline:
             self._tails.unlink(done.tail.name)
 
     def check(self) -> None:
-        """Raises what went wrong in a thread."""
-        self._encoder.check()
+        """Raises what went wrong in the thread."""
         self._finisher.check()
 
     def wait(self) -> None:
         """Waits until everything given is in the chain. Raises like :meth:`check`."""
-        self._encoder.wait()
         self._finisher.wait()
 
     @property
@@ -93,8 +87,7 @@ class Pipeline:
         return sum(open_.tail.rows for open_ in self._open.values())
 
     def stop(self) -> None:
-        """Ends the threads and takes unfinished files away; tails stay. Raises nothing."""
-        self._encoder.stop()
+        """Ends the thread and takes unfinished files away; tails stay. Raises nothing."""
         self._finisher.stop()
         for left in self._open.values():
             left.tail.close()

@@ -90,10 +90,8 @@ CLOCKS = _schema(*_WHEN, ("hook", WORD), ("realtime_ns", _I64), ("monotonic_ns",
 TOTALS = _schema(
     *_WHEN,
     ("hook", WORD),
-    ("entered", _U64),
-    ("returned", _U64),
+    ("decided", _U64),
     ("dropped", _U64),
-    ("recorded", _U64),
 )
 
 TABLES: dict[str, pa.Schema] = {

@@ -27,9 +27,10 @@ class Words:
             codes = (numbers - numbers.dtype.type(self._first)).astype(np.int16)
             return coded(codes, self._dictionary)
         found, codes = np.unique(numbers, return_inverse=True)
-        return coded(codes.astype(np.int16), texts([self._word(int(number)) for number in found]))
+        return coded(codes.astype(np.int16), texts([self.word(int(number)) for number in found]))
 
-    def _word(self, number: int) -> str:
+    def word(self, number: int) -> str:
+        """The word of one number."""
         place = number - self._first
         return self._words[place] if 0 <= place < len(self._words) else f"{self._label}_{number}"
 

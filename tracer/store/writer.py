@@ -1,9 +1,9 @@
 """Writes a recording: records in, segments and a tail out, readable whenever the power fails.
 
 What happens to a record: ``append`` copies it into a chunk (the ring's memory belongs to the kernel
-again after that). A full chunk is encoded; a cut segment is made durable and joins the chain.
-``tick`` brings the tail up to date a few times a second, or cuts the segment at once where so much
-came that a tail would be work for nothing.
+again after that), and a full chunk is encoded; when much comes at once it is encoded where it lies.
+A cut segment is made durable and joins the chain. ``tick`` brings the tail up to date a few times a
+second, or cuts the segment at once where so much came that a tail would be work for nothing.
 """
 
 import contextlib
@@ -76,10 +76,9 @@ class RecordingWriter:
             os.close(fd)
         self._pipeline = Pipeline(self._root, sha256(text), self.limits)
         self._root.sync()
-        # Chunks in turn: those that a tail may still want, the one that is being filled, the one
-        # that is being encoded.
+        # Chunks in turn: those that a tail may still want, and the one that is being filled.
         rows = min(self.limits.chunk_rows, self.limits.direct_rows)
-        count = -(-self.limits.direct_rows // rows) + 2
+        count = -(-self.limits.direct_rows // rows) + 1
         self._chunks = [np.empty(rows, _RAW) for _ in range(count)]
         self._last_tail_s = float("-inf")
         self._last_beat_s = float("-inf")
@@ -106,21 +105,26 @@ class RecordingWriter:
         """
         self._check()
         raw = records.view(_RAW)
-        start = 0
-        while start < len(raw):
-            chunk = self._chunks[0]
-            count = min(
-                len(raw) - start, len(chunk) - self._fill, self.limits.rows - self._segment.rows
-            )
-            chunk[self._fill : self._fill + count] = raw[start : start + count]
-            start += count
+        while len(raw):
+            raw = raw[self._take(raw[: self.limits.rows - self._segment.rows]) :]
+
+    def _take(self, raw: Records) -> int:
+        """Takes some of ``raw``, and says how many."""
+        chunk = self._chunks[0]
+        straight = self._direct and not self._fill and len(raw) >= len(chunk)
+        count = len(raw) if straight else min(len(raw), len(chunk) - self._fill)
+        self._segment.rows += count
+        self.rows_written += count
+        if straight:
+            self._guard(partial(self._pipeline.add, self._segment, raw.view(HEAD)))
+        else:
+            chunk[self._fill : self._fill + count] = raw[:count]
             self._fill += count
-            self._segment.rows += count
-            self.rows_written += count
-            if self._segment.rows >= self.limits.rows:
-                self._guard(self._cut)
-            elif self._fill == len(chunk):
-                self._guard(self._chunk_full)
+        if self._segment.rows >= self.limits.rows:
+            self._guard(self._cut)
+        elif self._fill == len(chunk):
+            self._guard(self._chunk_full)
+        return count
 
     def tick(self, now_s: float) -> None:
         """To be called a few times a second with a clock that never goes back (seconds).
@@ -167,11 +171,10 @@ class RecordingWriter:
             if self._segment.tail.begun:
                 self._cut()  # readers saw its beginning: they get the rest soon, from the chain
                 return
-        self._hand_over(last=False)
+        self._hand_over()
 
-    def _hand_over(self, *, last: bool) -> None:
-        records = self._chunks[0][: self._fill].view(HEAD)
-        self._pipeline.add(self._segment, records, last=last)
+    def _hand_over(self) -> None:
+        self._pipeline.add(self._segment, self._chunks[0][: self._fill].view(HEAD))
         self._chunks.append(self._chunks.pop(0))
         self._fill = self._in_tail = 0
 
@@ -181,8 +184,8 @@ class RecordingWriter:
         if tail.begun and not self._direct:
             self._update_tail()
             tail.complete()
-        tail.close()
-        self._hand_over(last=True)
+        self._hand_over()
+        self._pipeline.finish(self._segment)
         self._new_segment(self._segment.segment.number + 1)
 
     def _check(self) -> None:

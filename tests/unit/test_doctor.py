@@ -1,0 +1,164 @@
+"""``sealsnoop doctor``: what it says and ends with, for hosts that are not here."""
+
+import argparse
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.fake_kernel import btf_of, functions, symbols_of
+from tracer.cli import doctor
+from tracer.kernel import requirements
+from tracer.kernel.families import BLIND_SPOTS, FAMILIES
+from tracer.kernel.plan import Plan, Planner
+from tracer.kernel.requirements import Finding
+
+KEYS = [
+    "kernel",
+    "can_record",
+    "complete",
+    "findings",
+    "hooks",
+    "no_plan_because",
+    "blind_spots",
+]
+GOOD = [
+    Finding("btf", True, "/sys/kernel/btf/vmlinux"),
+    Finding("kprobes", True, "there"),
+    Finding("trampolines", True, "tried"),
+]
+NO_BCC = Finding("bcc", False, "no module bcc", "bcc is not installed", "apt-get install it")
+UNKNOWN = Finding("jit", None, "unreadable", "it cannot be read", "run as root")
+
+
+def plan_of(root: Path, without: Iterable[str] = ()) -> Plan:
+    found = functions("6.12")
+    for name in without:
+        del found[name]
+    return Planner(btf_of(found), symbols_of(found, root)).plan()
+
+
+def ask(
+    monkeypatch: pytest.MonkeyPatch,
+    findings: list[Finding],
+    plan: Plan | None,
+    *argv: str,
+    obstacle: str | None = None,
+) -> int:
+    """Runs the verb with what was found out about some host."""
+    monkeypatch.setattr(requirements, "check", lambda host: findings)
+    monkeypatch.setattr(doctor, "_plan", lambda method, found: (plan, obstacle))
+    return run(*argv)
+
+
+def run(*argv: str) -> int:
+    parser = argparse.ArgumentParser()
+    doctor.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["doctor", *argv])
+    return int(args.run(args))
+
+
+def read(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    out, err = capsys.readouterr()
+    assert err == ""
+    found = json.loads(out)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_all_is_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_of(tmp_path)
+    assert ask(monkeypatch, GOOD, plan, "--json") == 0
+    found = read(capsys)
+    assert list(found) == KEYS
+    assert (found["can_record"], found["complete"], found["no_plan_because"]) == (True, True, None)
+    assert list(found["findings"][0]) == ["name", "ok", "detail", "cause", "remedy"]
+    assert found["hooks"] == json.loads(json.dumps(plan.to_json()))
+    assert found["blind_spots"] == list(BLIND_SPOTS)
+    assert list(found["kernel"]) == ["release", "version", "machine", "command_line"]
+    assert ask(monkeypatch, GOOD, plan) == 0
+    out = capsys.readouterr().out
+    assert "ok      btf: /sys/kernel/btf/vmlinux\n" in out
+    assert "  mmap               vm_mmap_pgoff by fexit: the kernel has trampolines" in out
+    assert out.endswith("\nrecording would work here\n")
+    assert all(f"  {spot}\n" in out for spot in BLIND_SPOTS)
+
+
+def test_something_stays_unseen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_of(tmp_path, ["memfd_fcntl", "hugetlbfs_setattr"])
+    assert ask(monkeypatch, [*GOOD, UNKNOWN], plan, "--json") == 3
+    found = read(capsys)
+    assert (found["can_record"], found["complete"]) == (True, False)
+    assert found["findings"][-1]["ok"] is None
+    assert ask(monkeypatch, [*GOOD, UNKNOWN], plan) == 3
+    lines = capsys.readouterr().out.splitlines()
+    at = lines.index("  seals              UNSEEN: this kernel has no memfd_fcntl")
+    assert lines[at + 1].strip() == "F_ADD_SEALS: who sealed what, and what was refused"
+    assert "  hugetlb_setattr    absent: this kernel has no hugetlbfs_setattr" in lines
+    at = lines.index("  unknown jit: unreadable")
+    assert [line.strip() for line in lines[at + 1 : at + 3]] == [
+        "it cannot be read",
+        "→ run as root",
+    ]
+    assert lines[-1] == "recording would work here, with the gaps marked UNSEEN"
+
+
+def test_what_a_kernel_need_not_have_is_no_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(monkeypatch, GOOD, plan_of(tmp_path, ["hugetlbfs_setattr"]), "--json") == 0
+    assert read(capsys)["complete"] is True
+
+
+def test_something_forbids_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_of(tmp_path)
+    assert ask(monkeypatch, [*GOOD, NO_BCC], plan, "--json") == 1
+    found = read(capsys)
+    assert (found["can_record"], found["complete"]) == (False, False)
+    assert len(found["hooks"]) == len(FAMILIES), "the plan is worth seeing all the same"
+    assert ask(monkeypatch, [*GOOD, NO_BCC], plan) == 1
+    out = capsys.readouterr().out
+    assert (
+        "  MISSING bcc: no module bcc\n"
+        "          bcc is not installed\n"
+        "          → apt-get install it\n"
+    ) in out
+    assert "this host cannot be traced; 'make live'" in out.splitlines()[-1]
+
+
+def test_no_plan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask(monkeypatch, GOOD, None, "--json", obstacle="cannot read it") == 1
+    found = read(capsys)
+    assert (found["hooks"], found["no_plan_because"]) == (None, "cannot read it")
+    assert found["can_record"] is False
+    assert ask(monkeypatch, GOOD, None, obstacle="cannot read it") == 1
+    assert "\nhook plan\n  none: cannot read it\n" in capsys.readouterr().out
+
+
+def test_no_hook_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = functions("6.12")
+    nothing = Planner(btf_of(found), symbols_of(found, tmp_path), False, False).plan()
+    assert ask(monkeypatch, GOOD, nothing, "--json") == 1
+    assert read(capsys)["can_record"] is False
+
+
+@pytest.mark.parametrize("method", ["auto", "fexit", "kprobe"])
+def test_on_this_host(method: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code = run("--json", "--method", method)
+    found = read(capsys)
+    assert list(found) == KEYS
+    blocked = requirements.blocking(requirements.check(requirements.Host.live()))
+    assert found["can_record"] is (code != 1)
+    assert code in ((1,) if blocked else (0, 1, 3))
+    live = {step["method"] for step in found["hooks"] or () if step["method"]}
+    assert live <= ({"fexit", "kprobe"} if method == "auto" else {method})

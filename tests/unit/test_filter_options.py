@@ -1,0 +1,216 @@
+"""Filters of ``record``: what each option becomes, and what is said about each bad value."""
+
+import argparse
+import os
+import pwd
+import threading
+from pathlib import Path
+
+import pytest
+
+from tracer.capture.filters import Filters
+from tracer.cli.filter_options import add_options, families, filters
+from tracer.errors import UserError
+from tracer.kernel.families import FAMILIES
+from tracer.model.seals import Seal
+
+
+def asked(*argv: str, follow: bool = False) -> Filters:
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    return filters(parser.parse_args(argv), follow)
+
+
+def said(*argv: str) -> str:
+    with pytest.raises(UserError) as caught:
+        asked(*argv)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def hooked(words: str) -> set[str]:
+    found = families(words)
+    assert found is not None
+    return set(found)
+
+
+def ops_said(words: str) -> str:
+    with pytest.raises(UserError) as caught:
+        families(words)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def test_nothing_is_asked_for() -> None:
+    assert asked() == Filters()
+    assert asked(follow=True) == Filters(follow_command=True)
+    assert families("") is None
+
+
+def test_everything_is_asked_for() -> None:
+    mine = str(os.getpid())
+    argv = ["--name", "wl_", "--seals", "write,grow", "--denied", "--unsealable"]
+    argv += ["--uid", "1000", "--uid", "root"]
+    assert asked(*argv, "--pid", mine, "--pid", "1") == Filters(
+        pids=(os.getpid(), 1),
+        uids=(1000, 0),
+        name=b"wl_",
+        seals=Seal.WRITE | Seal.GROW,
+        denied=True,
+        unsealable=True,
+    )
+
+
+# ---- seals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "seals"),
+    [
+        ("seal", 0x01),
+        ("shrink,grow", 0x06),
+        ("future_write", 0x10),
+        ("EXEC", 0x20),
+        (" write , seal,", 0x09),
+        ("F_SEAL_WRITE", 0x08),
+        ("write,write", 0x08),
+    ],
+)
+def test_seals(words: str, seals: int) -> None:
+    assert asked("--seals", words).seals == seals
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("writ", "--seals: there is no seal 'writ'; did you mean write?"),
+        ("grow,Shrnk", "--seals: there is no seal 'shrnk'; did you mean shrink?"),
+        ("future-write", "--seals: there is no seal 'future-write'; did you mean future_write?"),
+        (
+            "0x8",
+            "--seals: there is no seal '0x8'; known: seal, shrink, grow, write, future_write, exec",
+        ),
+        (",", "--seals: ',' names nothing"),
+        (" ", "--seals: ' ' names nothing"),
+    ],
+)
+def test_bad_seals(words: str, message: str) -> None:
+    assert said("--seals", words) == message
+
+
+# ---- operations -------------------------------------------------------------------------------
+
+
+def test_ops() -> None:
+    evict = {"shmem_evict", "hugetlb_evict"}
+    mmap = {"mmap", "mmap_check", "shmem_mmap", "hugetlb_mmap"}
+    assert hooked("mmap") == mmap | evict
+    assert hooked("add_seals") == {"seals"} | evict
+    assert hooked(" Write ,map") == {"write", "write_check", "map", "map_after"} | evict
+    assert hooked("punch_hole") == hooked("allocate")
+    assert hooked("truncate") == {"shmem_setattr", "hugetlb_setattr"} | evict
+
+
+def test_every_family_can_be_asked_for() -> None:
+    words = {op.name.lower() for family in FAMILIES for op in family.ops}
+    assert hooked(",".join(sorted(words))) == {family.name for family in FAMILIES}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("mmapp", "--ops: there is no operation 'mmapp'; did you mean mmap?"),
+        ("mmap,wirte", "--ops: there is no operation 'wirte'; did you mean write?"),
+        ("addseals", "--ops: there is no operation 'addseals'; did you mean add_seals?"),
+        (",,", "--ops: ',,' names nothing"),
+    ],
+)
+def test_bad_ops(words: str, message: str) -> None:
+    assert ops_said(words) == message
+
+
+@pytest.mark.parametrize("word", ["fault", "mprotect", "open", "xyzzy"])
+def test_ops_that_no_hook_sees(word: str) -> None:
+    """A word of the recording, perhaps, but recording it alone would record nothing."""
+    assert ops_said(word).startswith(f"--ops: there is no operation '{word}'; ")
+
+
+# ---- processes and users ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pid", ["4194999", "-1", "0"])
+def test_no_such_process(pid: str) -> None:
+    assert said(f"--pid={pid}") == f"--pid: there is no process {pid}"
+
+
+def test_a_thread_is_no_process() -> None:
+    """/proc/TID exists, but the kernel-side filter compares thread groups: it would never match."""
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    try:
+        tid = thread.native_id
+        assert Path(f"/proc/{tid}").exists()
+        message = f"--pid: {tid} is a thread; did you mean its process {os.getpid()}?"
+        assert said("--pid", str(tid)) == message
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_uids() -> None:
+    last = pwd.getpwall()[-1]
+    assert asked("--uid", last.pw_name).uids == (last.pw_uid,)
+    assert asked("--uid", "4294967294").uids == (4294967294,)
+    for number in ("4294967295", "99999999999"):
+        message = f"--uid: {number} is more than a user number can be"
+        assert said("--uid", number) == message
+
+
+def test_bad_uids() -> None:
+    assert said("--uid", "rooot") == "--uid: this host has no user 'rooot'; did you mean root?"
+    assert said("--uid", "0x1 2") == "--uid: this host has no user '0x1 2'; give its number"
+    assert said("--uid=-1") == "--uid: this host has no user '-1'; give its number"
+    assert said("--uid", "") == "--uid: this host has no user ''; give its number"
+
+
+# ---- cgroups and names ------------------------------------------------------------------------
+
+
+def v2_root() -> str | None:
+    lines = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
+    return next((parts[1] for parts in lines if parts[2] == "cgroup2"), None)
+
+
+@pytest.mark.skipif(v2_root() is None, reason="no cgroup v2 on this host")
+def test_cgroup() -> None:
+    root = v2_root() or ""
+    wanted = (Path(root).stat().st_ino,)
+    assert asked("--cgroup", root).cgroups == wanted
+    inside = root.removeprefix("/sys/fs/cgroup") or "/"
+    assert asked("--cgroup", inside).cgroups == wanted
+    assert asked("--cgroup", inside.lstrip("/")).cgroups == wanted
+
+
+@pytest.mark.parametrize("path", ["/no/such", "no-such", "/sys/kernel", "../../..", "x" * 300])
+def test_bad_cgroups(path: str) -> None:
+    message = said("--cgroup", path)
+    assert message.startswith("--cgroup: /sys/")
+    assert message.endswith(" is not a cgroup v2 folder; see /proc/PID/cgroup")
+    assert path.removeprefix("/") in message
+
+
+@pytest.mark.skipif(
+    not Path("/sys/fs/cgroup/memory/cgroup.procs").exists(), reason="no cgroup v1 on this host"
+)
+def test_a_v1_cgroup_is_none() -> None:
+    """It has a number too, but not one that the kernel-side filter ever sees."""
+    assert "is not a cgroup v2 folder" in said("--cgroup", "/memory")
+
+
+def test_names() -> None:
+    assert asked("--name", "x" * 249).name == b"x" * 249
+    assert asked("--name", "\udcff").name == b"\xff", "bytes that are no UTF-8 come as surrogates"
+    message = "--name: 250 bytes, but a name has at most 249"
+    assert said("--name", "x" * 250) == message
+    assert said("--name", "ä" * 125) == message

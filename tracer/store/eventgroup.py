@@ -1,0 +1,217 @@
+"""Gathers events as codes of their 64-bit words and turns them into the columns of a row group.
+
+A record is 22 words. Those that repeat (task, operation, object, seals, sizes) become one byte each
+while the record is in the processor's cache, and all columns that lie in such a word come from that
+byte. What does not repeat (time, offset, duration) goes to Arrow's writer.
+"""
+
+import struct as bits
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tracer.model.record import EVENT, RECORD_SIZE
+from tracer.store.arrays import integers
+from tracer.store.coder import U8, Coder, Scratch
+from tracer.store.comms import Comms
+from tracer.store.events import WORDS
+from tracer.store.footer import physical
+from tracer.store.pages import DELTA, PLAIN, RLE, RLE_DICTIONARY, Chunk, dictionary_chunk, recode
+from tracer.store.schema import EVENTS
+
+_BLOCK = 4096
+_WORD = 8  # bytes
+_ENCODINGS = {
+    "PLAIN": PLAIN,
+    "RLE": RLE,
+    "DELTA_BINARY_PACKED": DELTA,
+    "RLE_DICTIONARY": RLE_DICTIONARY,
+}
+Records = npt.NDArray[np.void]
+
+
+_OUTCOME = ("flags", "seals_after", "file_answer", "checks")
+"""Fields whose words share a code: what a decision may look like."""
+
+_WORDS_OF_RECORD = np.dtype([(f"w{word}", "<u8") for word in range(RECORD_SIZE // _WORD)])
+
+
+def _groups() -> list[list[int]]:
+    """The words of a record, those that share a code together."""
+    fields = EVENT.fields or {}
+    word = {name: field[1] // _WORD for name, field in fields.items()}
+    task = [word["tid"], word["comm"], word["comm"] + 1, word["cgroup"], word["mm"]]
+    outcome = list(dict.fromkeys(word[name] for name in _OUTCOME))
+    alone = sorted({*word.values()} - {*task, *outcome})
+    return [task, outcome, *([one] for one in alone)]
+
+
+def _in_word(name: str) -> np.dtype[np.void]:
+    """A word as a record of the one field ``name``."""
+    kind, offset = (EVENT.fields or {})[name][:2]
+    return np.dtype(
+        {"names": [name], "formats": [kind], "offsets": [offset % _WORD], "itemsize": _WORD}
+    )
+
+
+def _plain(values: npt.NDArray[np.generic], kind: pa.DataType) -> bytes:
+    """Integers as Parquet stores them: in 4 or 8 bytes."""
+    if kind.bit_width < 32:
+        values = values.astype(np.uint32)
+    return values.tobytes()
+
+
+def _plain_texts(texts: list[str]) -> bytes:
+    raw = [text.encode() for text in texts]
+    return b"".join(bits.pack("<I", len(text)) + text for text in raw)
+
+
+def _places(groups: list[list[int]]) -> dict[str, tuple[int, int]]:
+    """Field → its group, and which word of that."""
+    where = {word: (g, w) for g, group in enumerate(groups) for w, word in enumerate(group)}
+    return {
+        name: where[field[1] // _WORD]
+        for name, field in (EVENT.fields or {}).items()
+        if field[1] // _WORD in where
+    }
+
+
+class EventGroup:
+    """At most ``capacity`` events; memory is used again and again."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.rows = 0
+        groups = _groups()
+        scratch = Scratch(_BLOCK)
+        self._where = _places(groups)
+        self._coders = [
+            (Coder(len(group), capacity, scratch), [f"w{word}" for word in group])
+            for group in groups
+        ]
+        self._comms = Comms()
+
+    def add(self, records: Records) -> int:
+        """Takes as many of ``records`` (EVENT) as there is room for, and says how many."""
+        count = min(len(records), self.capacity - self.rows)
+        words = records[:count].view(_WORDS_OF_RECORD)
+        for start in range(0, count, _BLOCK):
+            block = words[start : start + _BLOCK]
+            for coder, names in self._coders:
+                coder.add([block[name] for name in names], self.rows)
+            self.rows += len(block)
+        return count
+
+    def chunks(self) -> list[Chunk]:
+        """The columns of EVENTS, in that order."""
+        found: dict[str, Chunk] = {}
+        others: dict[str, pa.Array] = {}
+        for column in EVENTS:
+            chunk = self._comm_chunk() if column.name == "comm" else self._chunk(column)
+            if isinstance(chunk, Chunk):
+                found[column.name] = chunk
+            else:
+                others[column.name] = chunk
+        found |= _by_arrow(others)
+        return [found[name] for name in EVENTS.names]
+
+    def time_range(self) -> tuple[int, int]:
+        """Lowest and highest ``time_ns``."""
+        _, times = self._values("time_ns")
+        return int(times.min()), int(times.max())
+
+    def clear(self) -> None:
+        """Begins anew."""
+        self.rows = 0
+        self._comms.renew()
+        for coder, _ in self._coders:
+            coder.next_group()
+
+    def _values(self, name: str) -> tuple[U8 | None, npt.NDArray[np.generic]]:
+        """``(codes, the field's value of each code)``, or ``(None, its value in each row)``."""
+        group, word = self._where[name]
+        coder = self._coders[group][0]
+        values = coder.values(word, self.rows).view(_in_word(name))[name]
+        codes = coder.codes[: self.rows] if coder.raw is None else None
+        return codes, values.view("<i8") if name.endswith("_ns") else values
+
+    def _chunk(self, column: pa.Field) -> Chunk | pa.Array:
+        codes, values = self._values(column.name)
+        words = WORDS.get(column.name)
+        if codes is None:
+            return integers(values) if words is None else words.array(values)
+        distinct, new = np.unique(values, return_inverse=True)
+        if 1 < len(distinct) < len(values):
+            codes = recode(codes, new.astype(np.uint8))
+        else:
+            distinct = values[: len(distinct)]  # each code has a value of its own, or all the same
+        if words is None:
+            plain = _plain(distinct, column.type)
+        else:
+            plain = _plain_texts([words.word(int(number)) for number in distinct])
+        return dictionary_chunk(plain, len(distinct), codes, self.rows)
+
+    def _comm_chunk(self) -> Chunk | pa.Array:
+        group, word = self._where["comm"]
+        coder = self._coders[group][0]
+        low, high = (coder.values(place, self.rows) for place in (word, word + 1))
+        texts = np.empty(len(low), np.int32)
+        self._comms.codes(low, high, texts)
+        if coder.raw is not None:
+            return self._comms.array(texts)
+        distinct, new = np.unique(texts, return_inverse=True)
+        codes = recode(coder.codes[: self.rows], new.astype(np.uint8))
+        plain = _plain_texts([self._comms.texts[number] for number in distinct])
+        return dictionary_chunk(plain, len(distinct), codes, self.rows)
+
+
+def _by_arrow(columns: dict[str, pa.Array]) -> dict[str, Chunk]:
+    """Column chunks as Arrow's writer makes them, cut out of a file in memory."""
+    if not columns:
+        return {}
+    schema = pa.schema([EVENTS.field(name) for name in columns])
+    numbers = [field.name for field in schema if pa.types.is_integer(field.type)]
+    out = pa.BufferOutputStream()
+    with pq.ParquetWriter(
+        out,
+        schema,
+        use_dictionary=[name for name in columns if name not in numbers],
+        column_encoding={
+            name: "PLAIN" if name in _IRREGULAR else "DELTA_BINARY_PACKED" for name in numbers
+        },
+        compression="none",
+        write_statistics=False,
+        store_schema=False,
+    ) as writer:
+        writer.write_table(pa.Table.from_arrays([*columns.values()], schema=schema))
+    buffer = out.getvalue()
+    group = pq.read_metadata(pa.BufferReader(buffer)).row_group(0)
+    return dict(_cut_out(buffer, group))
+
+
+_IRREGULAR = {"answer"}
+"""Addresses, counts and errors mixed: differences are no smaller than the values."""
+
+
+def _cut_out(buffer: pa.Buffer, group: pq.RowGroupMetaData) -> Iterator[tuple[str, Chunk]]:
+    data = memoryview(buffer)
+    for index in range(group.num_columns):
+        column = group.column(index)
+        begin = column.data_page_offset
+        dictionary = 0
+        if column.has_dictionary_page:
+            dictionary = begin - column.dictionary_page_offset
+            begin = column.dictionary_page_offset
+        yield (
+            column.path_in_schema,
+            Chunk(
+                bytes(data[begin : begin + column.total_compressed_size]),
+                dictionary,
+                column.total_uncompressed_size,
+                0,
+                [_ENCODINGS[name] for name in column.encodings],
+            ),
+        )
