@@ -28,7 +28,7 @@ untraceable = pytest.mark.skipif(
 
 
 def sealsnoop(*argv: str, cwd: Path = ROOT, **more: Any) -> "subprocess.CompletedProcess[str]":
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
     options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 60} | more
     return subprocess.run([*COMMAND, *argv], cwd=cwd, env=environ, check=False, **options)
 
