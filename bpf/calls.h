@@ -97,6 +97,27 @@ INLINE u32 raced_flags(struct call *c, u8 op, s64 answer, u32 seals_after, u64 s
 }
 
 /*
+ * A trampoline's return sees by its arguments that a call was ours though
+ * nothing is in flight: the program at its entry did not run. For setattr and
+ * seals that also depends on what was asked, and the kernel's own count of
+ * programs that it skipped must do.
+ */
+INLINE void note_no_entry(u64 inode, u8 hook)
+{
+	struct counts *n;
+	u8 kind;
+
+	if (!inode || hook == HOOK_SETATTR || hook == HOOK_SEALS)
+		return;
+	kind = inode_kind(inode, 1);
+	if (!kind || !is_sealable(inode_seals(inode, kind)))
+		return;
+	n = my_counts();
+	if (n && is_enabled() && task_wanted(bpf_get_current_pid_tgid()))
+		count_loss(n, LOSS_NO_ENTRY, hook);
+}
+
+/*
  * The return of what this task has in flight, if it began at the given hook.
  * A trampoline has the arguments again: inode and iocb are then typed and can
  * be loaded from directly. A kretprobe has not, and the slot's are used.
@@ -111,8 +132,11 @@ INLINE void finish_call(s64 answer, u8 hook, int direct, u64 inode, u64 iocb)
 	u64 ino;
 	u8 op;
 
-	if (!c || !c->op || c->hook != hook)
+	if (!c || !c->op || c->hook != hook) {
+		if (direct)
+			note_no_entry(inode, hook);
 		return;
+	}
 	op = c->op;
 	c->op = 0;
 	n = my_counts();

@@ -22,6 +22,64 @@ INLINE void begin_io(u64 iocb, u64 iter, int direct, u8 op, u8 hook, u8 is_shmem
 	c->fmode = file_mode(file, direct);
 }
 
+/*
+ * Writes by trampolines: the call begins at its first seal check, where the
+ * inode lock is held and seals and size are exact, so that an unsealable file
+ * costs one read and one look-up. What the call was asked for is still in its
+ * arguments when it returns; a call that was never checked begins only there.
+ */
+INLINE void write_checked(u64 mapping, s64 answer)
+{
+	u64 inode = load_u64(mapping + OFF_MAPPING_HOST, 1), pid_tgid;
+	u32 seals = inode_seals(inode, KIND_TMPFS);
+	struct call *c;
+
+	if (!is_sealable(seals))
+		return;
+	c = my_call(&pid_tgid);
+	if (!c || c->op != OP_WRITE || c->inode != inode) {
+		c = begin_call(inode, 1, KIND_TMPFS, seals, OP_WRITE, HOOK_WRITE);
+		if (!c)
+			return;
+		c->arg = 0;
+	}
+	c->check_answer = answer;
+	c->checks++;
+	c->flags |= FLAG_CHECK_REACHED;
+}
+
+INLINE void write_returned(u64 iocb, u64 iter, s64 answer)
+{
+	u64 file = load_u64(iocb + OFF_KIOCB_FILE, 1), inode = file_inode(file, 1), pid_tgid;
+	struct call *c = my_call(&pid_tgid);
+
+	if (!c || c->op != OP_WRITE) {
+		u8 kind = WRITE_IS_SHMEM ? KIND_TMPFS : inode_kind(inode, 1);
+		u32 seals;
+
+		if (kind != KIND_TMPFS)
+			return;
+		seals = inode_seals(inode, kind);
+		if (!is_sealable(seals))
+			return;
+		c = begin_call(inode, 1, kind, seals, OP_WRITE, HOOK_WRITE);
+		if (!c)
+			return;
+		c->arg = 0;
+		/* Bytes went in, so a check was asked: its program did not run. */
+		if (answer > 0) {
+			struct counts *n = my_counts();
+
+			c->flags |= FLAG_ENTRY_MISSING;
+			if (n && !c->before_enabled)
+				count_loss(n, LOSS_NO_ENTRY, HOOK_WRITE);
+		}
+	}
+	c->fmode = file_mode(file, 1);
+	c->length = read_u64(iter + OFF_IOV_COUNT) + (answer > 0 ? answer : 0);
+	finish_call(answer, HOOK_WRITE, 1, inode, iocb);
+}
+
 INLINE void begin_mmap(u64 file, int direct, u64 len, u64 prot, u64 flags, u64 pgoff)
 {
 	struct call *c;

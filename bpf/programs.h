@@ -35,7 +35,7 @@
 
 #if WITH_FENTRY_MMAP
 PROGRAM_F(fentry, mmap, begin_mmap(F0, 1, F2, F3, F4, F5))
-PROGRAM_F(fexit, mmap, finish_call(ANSWER_F(NARGS_MMAP), HOOK_MMAP, 1, FILE_INODE(F0), 0))
+PROGRAM_F(fexit, mmap, finish_call(ANSWER_F(NARGS_MMAP), HOOK_MMAP, 1, F0 ? FILE_INODE(F0) : 0, 0))
 #endif
 #if WITH_KPROBE_MMAP
 PROGRAM_K(kprobe, mmap, begin_mmap(K0, 0, K2, K3, K4, K5))
@@ -49,11 +49,18 @@ PROGRAM_F(fexit, mmap_check, note_check(INT(ANSWER_F(NARGS_MMAP_CHECK)), HOOK_MM
 PROGRAM_K(kretprobe, mmap_check, note_check(INT(ANSWER_K), HOOK_MMAP))
 #endif
 
-#if WITH_FENTRY_FILE_MMAP
-PROGRAM_F(fexit, file_mmap, note_file_mmap(INT(ANSWER_F(NARGS_FILE_MMAP))))
+#if WITH_FENTRY_SHMEM_MMAP
+PROGRAM_F(fexit, shmem_mmap, note_file_mmap(INT(ANSWER_F(NARGS_SHMEM_MMAP))))
 #endif
-#if WITH_KPROBE_FILE_MMAP
-PROGRAM_K(kretprobe, file_mmap, note_file_mmap(INT(ANSWER_K)))
+#if WITH_KPROBE_SHMEM_MMAP
+PROGRAM_K(kretprobe, shmem_mmap, note_file_mmap(INT(ANSWER_K)))
+#endif
+
+#if WITH_FENTRY_HUGETLB_MMAP
+PROGRAM_F(fexit, hugetlb_mmap, note_file_mmap(INT(ANSWER_F(NARGS_HUGETLB_MMAP))))
+#endif
+#if WITH_KPROBE_HUGETLB_MMAP
+PROGRAM_K(kretprobe, hugetlb_mmap, note_file_mmap(INT(ANSWER_K)))
 #endif
 
 #if WITH_FENTRY_SETATTR
@@ -66,8 +73,7 @@ PROGRAM_K(kretprobe, setattr, finish_call(INT(ANSWER_K), HOOK_SETATTR, 0, 0, 0))
 #endif
 
 #if WITH_FENTRY_WRITE
-PROGRAM_F(fentry, write, begin_io(F0, F1, 1, OP_WRITE, HOOK_WRITE, WRITE_IS_SHMEM))
-PROGRAM_F(fexit, write, finish_call(ANSWER_F(NARGS_WRITE), HOOK_WRITE, 1, IOCB_INODE(F0), F0))
+PROGRAM_F(fexit, write, write_returned(F0, F1, ANSWER_F(NARGS_WRITE)))
 #endif
 #if WITH_KPROBE_WRITE
 PROGRAM_K(kprobe, write, begin_io(K0, K1, 0, OP_WRITE, HOOK_WRITE, WRITE_IS_SHMEM))
@@ -75,7 +81,7 @@ PROGRAM_K(kretprobe, write, finish_call(ANSWER_K, HOOK_WRITE, 0, 0, 0))
 #endif
 
 #if WITH_FENTRY_WRITE_CHECK
-PROGRAM_F(fexit, write_check, note_check(INT(ANSWER_F(NARGS_WRITE_CHECK)), HOOK_WRITE))
+PROGRAM_F(fexit, write_check, write_checked(F1, INT(ANSWER_F(NARGS_WRITE_CHECK))))
 #endif
 #if WITH_KPROBE_WRITE_CHECK
 PROGRAM_K(kretprobe, write_check, note_check(INT(ANSWER_K), HOOK_WRITE))

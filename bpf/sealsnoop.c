@@ -2,7 +2,7 @@
 /*
  * sealsnoop's BPF programs: one source for every kernel and both methods.
  *
- * bcc rewrites map operations only in its main file, so tracer/capture/source.py
+ * bcc rewrites map operations only in its main file, so tracer/capture/bpf_source.py
  * puts the text of these includes in place before it hands the source over.
  */
 #include <uapi/linux/ptrace.h>

@@ -44,7 +44,7 @@ WANTED: dict[str, dict[str, str | None]] = {
         "mmap_check": None,
         "shmem_mmap": "shmem_mmap fexit",
         "hugetlb_mmap": "hugetlbfs_file_mmap fexit",
-        "write": "generic_file_write_iter fexit",
+        "write": "generic_file_write_iter kprobe",
         "write_check": "shmem_write_begin kprobe",
         "map": "vma_interval_tree_insert fexit",
         "map_after": "vma_interval_tree_insert_after fexit",
@@ -81,6 +81,7 @@ WANTED: dict[str, dict[str, str | None]] = {
         "unmap": "vma_interval_tree_remove fexit",
     },
     "7.3": {
+        "hugetlb_mmap": "hugetlbfs_file_mmap fexit",
         "mmap_check": "memfd_check_seals_mmap fexit",
         "shmem_mmap": "shmem_mmap_prepare fexit",
         "write": "shmem_file_write_iter fexit",
@@ -111,11 +112,6 @@ def test_auto(release: str, root: Path) -> None:
         family: f"{symbol} {method}" if method else None
         for family, (symbol, method) in chosen(plan).items()
     }
-    if release == "7.3":
-        assert found.pop("hugetlb_mmap") in (
-            "hugetlbfs_file_mmap kprobe",  # while it shares a program with shmem's
-            "hugetlbfs_file_mmap fexit",
-        )
     assert found == EVERYWHERE | WANTED[release]
     assert list(chosen(plan)) == [family.name for family in FAMILIES]
     assert plan.uncovered == ()
@@ -147,33 +143,48 @@ def test_seven_parameters(root: Path) -> None:
     why = "7 parameters are more than a trampoline surely takes"
     assert (step.method, step.reason) == ("kprobe", f"kprobe because {why}")
     assert step.parameters == 7
+    assert old.plan().step("write").reason == (
+        "kprobe because write_check, where its calls would begin, is on no trampoline"
+    )
     step = old.plan("fexit").step("write_check")
     assert (step.method, step.reason) == (None, f"fexit was asked for, but {why}")
     assert (step.symbol, step.live) == ("shmem_write_begin", False)
-    assert [one.family for one in old.plan("fexit").uncovered] == ["write_check"]
+    assert [one.family for one in old.plan("fexit").uncovered] == ["write_check", "write"]
     assert planner("6.1", root).plan("fexit").step("write_check").method == "fexit"
 
 
+def test_a_write_begins_at_its_check_by_trampolines_alone(root: Path) -> None:
+    new = planner("6.12", root)
+    assert new.plan().step("write").at_entry is False
+    assert new.plan("kprobe").step("write").at_entry is True
+    refused = new.plan(no_fexit=["write_check"])
+    assert [refused.step(name).method for name in ("write_check", "write")] == ["kprobe"] * 2
+    gone = new.plan(left_out={"write_check": "broken"})
+    assert gone.step("write_check").reason == "broken"
+    assert gone.step("write").method == "kprobe"
+
+
 def test_no_program_is_asked_for_two_argument_places(root: Path) -> None:
-    """7.3: shmem's mmap function takes one parameter, hugetlb's two."""
-    plan = planner("7.3", root).plan()
-    shmem, hugetlb = plan.step("shmem_mmap"), plan.step("hugetlb_mmap")
-    assert (shmem.parameters, hugetlb.parameters) == (1, 2)
     for release in RELEASES:
         for method in ("auto", "fexit", "kprobe"):
-            found = planner(release, root).plan(method)
-            for step in found.live:
-                assert step.macros().items() <= found.macros().items(), (release, step.family)
-    if shmem.program == hugetlb.program:
-        assert (shmem.method, hugetlb.method) == ("fexit", "kprobe")
-        why = "another family's file_mmap has NARGS_FILE_MMAP=1"
-        assert hugetlb.reason == f"kprobe because {why}"
-        forced = planner("7.3", root).plan("fexit").step("hugetlb_mmap")
-        assert (forced.method, forced.reason) == (None, f"fexit would do, but {why}")
-        alone = planner("7.3", root, kprobes=False).plan().step("hugetlb_mmap")
-        assert (alone.method, alone.reason) == (None, f"fexit would do, but {why}")
-        apart = planner("7.3", root).plan(no_fexit=["shmem_mmap"])
-        assert apart.step("hugetlb_mmap").method == "fexit", "nobody else's program is in the way"
+            plan = planner(release, root).plan(method)
+            for step in plan.live:
+                assert step.macros().items() <= plan.macros().items(), (release, step.family)
+
+
+def test_families_that_share_a_program_but_not_its_arguments(root: Path) -> None:
+    found = functions("6.12")
+    found["hugetlbfs_setattr"] = ["mnt_idmap *", "dentry *", "iattr *", "int"]
+    both = Planner(btf_of(found), symbols_of(found, root))
+    why = "another family's setattr has NARGS_SETATTR=3"
+    step = both.plan().step("hugetlb_setattr")
+    assert (step.method, step.reason) == ("kprobe", f"kprobe because {why}")
+    forced = both.plan("fexit").step("hugetlb_setattr")
+    assert (forced.method, forced.reason) == (None, f"fexit would do, but {why}")
+    alone = Planner(btf_of(found), symbols_of(found, root), kprobes=False)
+    assert alone.plan().step("hugetlb_setattr").reason == f"fexit would do, but {why}"
+    apart = both.plan(no_fexit=["shmem_setattr"])
+    assert apart.step("hugetlb_setattr").method == "fexit", "nobody else is in the way"
 
 
 def test_forced_fexit(root: Path) -> None:
@@ -287,7 +298,7 @@ def test_no_trampolines(root: Path) -> None:
 def test_no_kprobes(root: Path) -> None:
     plan = planner("5.10", root, kprobes=False).plan()
     assert {step.method for step in plan.live} == {"fexit"}
-    assert [step.family for step in plan.uncovered] == ["write_check"]
+    assert [step.family for step in plan.uncovered] == ["write_check", "write"]
     assert plan.step("write_check").reason == (
         "7 parameters are more than a trampoline surely takes, but this kernel has no kprobes"
     )
@@ -328,20 +339,19 @@ def test_only_some_families(root: Path) -> None:
     assert set(plan.macros()) == {
         "WITH_FENTRY_MMAP",
         "NARGS_MMAP",
-        "WITH_FENTRY_FILE_MMAP",
-        "NARGS_FILE_MMAP",
+        "WITH_FENTRY_SHMEM_MMAP",
+        "NARGS_SHMEM_MMAP",
     }
     assert planner("6.12", root).plan(families=()).live == ()
 
 
-def test_without(root: Path) -> None:
+def test_left_out(root: Path) -> None:
     whole = planner("6.12", root).plan()
-    plan = whole.without("mmap", "refused")
+    plan = planner("6.12", root).plan(left_out={"mmap": "refused"})
     assert plan.step("mmap").method is None
-    assert (plan.step("mmap").reason, plan.step("mmap").symbol) == ("refused", "vm_mmap_pgoff")
+    assert plan.step("mmap").reason == "refused"
     assert [step.family for step in plan.uncovered] == ["mmap"]
     assert len(plan.live) == len(whole.live) - 1
-    assert whole.step("mmap").live, "the first plan is as it was"
 
 
 def test_json(root: Path) -> None:
@@ -421,7 +431,9 @@ def test_every_program_exists_for_both_methods() -> None:
     wanted = set()
     for family in FAMILIES:
         if family.at_entry:
-            wanted |= {("fentry", family.program), ("kprobe", family.program)}
+            wanted.add(("kprobe", family.program))
+        if family.at_entry and not family.begun_by:
+            wanted.add(("fentry", family.program))
         if family.at_return:
             wanted |= {("fexit", family.program), ("kretprobe", family.program)}
     assert found - {("kind", "name")} == wanted

@@ -1,6 +1,6 @@
 """From what this kernel offers to a program that is attached: plan, try, fall back, or say why not."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from tracer.capture.filters import Filters
@@ -45,9 +45,16 @@ class Kernel:
         method: MethodChoice = "auto",
         no_fexit: Collection[str] = (),
         families: Collection[str] | None = None,
+        left_out: Mapping[str, str] | None = None,
     ) -> Plan:
         planner = Planner(self.btf, self.symbols, self.trampolines, self.kprobes)
-        return planner.plan(method, no_fexit, families)
+        return planner.plan(method, no_fexit, families, left_out)
+
+
+def _verdict(kernel_log: str) -> str:
+    """What the verifier or libbcc said in the end; statistics are not it."""
+    said = [line for line in kernel_log.strip().splitlines() if not line.startswith("processed ")]
+    return f": {said[-1].strip()}" if said else ""
 
 
 def attach(
@@ -67,9 +74,7 @@ def attach(
     no_fexit: set[str] = set()
     left_out: dict[str, str] = {}
     while True:
-        plan = kernel.plan(method, no_fexit, families)
-        for family, reason in left_out.items():
-            plan = plan.without(family, reason)
+        plan = kernel.plan(method, no_fexit, families, left_out)
         if not plan.live:
             reasons = "\n".join(f"  {step.family}: {step.reason}" for step in plan.uncovered)
             raise UserError(f"no hook could be attached:\n{reasons}")
@@ -79,9 +84,8 @@ def attach(
         except AttachError as error:
             program.close()
             family = error.step.family
-            said = error.kernel_log.strip().splitlines()
-            reason = f"{error}{': ' + said[-1] if said else ''}"
-            if error.step.method == "fexit" and method == "auto":
+            reason = f"{error}{_verdict(error.kernel_log)}"
+            if error.step.method == "fexit" and method == "auto" and kernel.kprobes:
                 no_fexit.add(family)
                 tell(f"{reason}; trying a kprobe")
             else:

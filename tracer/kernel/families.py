@@ -40,6 +40,8 @@ class Family:
     """False: a kernel without any alternative has nothing there to be seen."""
     tells_truth_alone: bool = True
     """False: it only adds detail to what another family records."""
+    begun_by: str = ""
+    """By trampolines, this earlier family's program stands for the entry (see ``bpf/hooks.h``)."""
 
 
 _SETATTR = (("DENTRY", "dentry"), ("IATTR", "iattr"))
@@ -71,7 +73,7 @@ FAMILIES = (
     ),
     Family(
         "shmem_mmap",
-        "file_mmap",
+        "shmem_mmap",
         Hook.FILE_MMAP,
         (Op.MMAP,),
         (
@@ -85,7 +87,7 @@ FAMILIES = (
     ),
     Family(
         "hugetlb_mmap",
-        "file_mmap",
+        "hugetlb_mmap",
         Hook.FILE_MMAP,
         (Op.MMAP,),
         (
@@ -121,6 +123,17 @@ FAMILIES = (
         essential=False,
     ),
     Family(
+        "write_check",
+        "write_check",
+        Hook.WRITE_CHECK,
+        (Op.WRITE,),
+        (Alternative("shmem_write_begin", "mm/shmem.c"),),
+        at_entry=False,
+        at_return=True,
+        unseen="what the seal check of each chunk of a write said (the call's answer is seen)",
+        tells_truth_alone=False,
+    ),
+    Family(
         "write",
         "write",
         Hook.WRITE,
@@ -138,17 +151,7 @@ FAMILIES = (
         at_entry=True,
         at_return=True,
         unseen="write decisions",
-    ),
-    Family(
-        "write_check",
-        "write_check",
-        Hook.WRITE_CHECK,
-        (Op.WRITE,),
-        (Alternative("shmem_write_begin", "mm/shmem.c"),),
-        at_entry=False,
-        at_return=True,
-        unseen="what the seal check of each chunk of a write said (the call's answer is seen)",
-        tells_truth_alone=False,
+        begun_by="write_check",
     ),
     Family(
         "shmem_fallocate",

@@ -27,6 +27,7 @@ OFFSETS = (
     Offset("OFF_INODE_MODE", "inode", ("i_mode",)),
     Offset("OFF_INODE_DATA", "inode", ("i_data",)),
     Offset("OFF_INODE_DENTRY", "inode", ("i_dentry",)),
+    Offset("OFF_MAPPING_HOST", "address_space", ("host",)),
     Offset("OFF_MAPPING_WRITABLE", "address_space", ("i_mmap_writable",)),
     Offset("OFF_MAPPING_FLAGS", "address_space", ("flags",)),
     Offset("OFF_SB_MAGIC", "super_block", ("s_magic",)),

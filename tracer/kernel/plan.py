@@ -1,6 +1,6 @@
 """The plan: which symbol and which method serve each hook family on this kernel, and why."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -72,15 +72,6 @@ class Plan:
     def step(self, family: str) -> Step:
         return next(step for step in self.steps if step.family == family)
 
-    def without(self, family: str, reason: str) -> "Plan":
-        """The plan after an attempt to attach a family failed for good."""
-        return Plan(
-            tuple(
-                replace(step, method=None, reason=reason) if step.family == family else step
-                for step in self.steps
-            )
-        )
-
     def macros(self) -> dict[str, int]:
         """``-D`` macros for ``bpf/programs.h``: which programs to compile, and argument places."""
         found: dict[str, int] = {}
@@ -111,14 +102,21 @@ class Planner:
         method: MethodChoice = "auto",
         no_fexit: Collection[str] = (),
         families: Collection[str] | None = None,
+        left_out: Mapping[str, str] | None = None,
     ) -> Plan:
+        """``left_out``: families that could not be attached at all, with the reason."""
+        left_out = left_out or {}
         steps: list[Step] = []
         taken: dict[str, int] = {}
         for family in FAMILIES:
             if families is not None and family.name not in families:
                 steps.append(self._off(family, "not asked for"))
                 continue
-            step = self._step(family, method, family.name in no_fexit)
+            if family.name in left_out:
+                steps.append(self._off(family, left_out[family.name]))
+                continue
+            refusal = "the kernel refused a trampoline there" if family.name in no_fexit else None
+            step = self._step(family, method, refusal or _no_begin(family, steps))
             if _contradiction(step, taken):
                 step = self._apart(step, method, taken)
             taken.update(step.macros())
@@ -139,10 +137,10 @@ class Planner:
                 return other
         return replace(step, method=None, reason=f"{step.method} would do, but {why}")
 
-    def _step(self, family: Family, method: MethodChoice, refused: bool) -> Step:
+    def _step(self, family: Family, method: MethodChoice, refusal: str | None) -> Step:
         for alternative in family.alternatives:
             if self._symbols.has(alternative.symbol):
-                return self._serve(family, alternative, method, refused)
+                return self._serve(family, alternative, method, refusal)
         names = " nor ".join(alternative.symbol for alternative in family.alternatives)
         copies = [
             copy
@@ -154,14 +152,14 @@ class Planner:
         return self._off(family, f"this kernel has no {names}")
 
     def _serve(
-        self, family: Family, alternative: Alternative, method: MethodChoice, refused: bool
+        self, family: Family, alternative: Alternative, method: MethodChoice, refusal: str | None
     ) -> Step:
         prototype = self._prototype(alternative.symbol)
         try:
             defines = self._defines(family, alternative, prototype)
         except BtfMissing as error:
             return self._off(family, str(error))
-        obstacle = self._fexit_obstacle(alternative, prototype, refused)
+        obstacle = refusal or self._fexit_obstacle(alternative, prototype)
         chosen: Method | None
         if method != "kprobe" and obstacle is None:
             chosen, reason = "fexit", "the kernel has trampolines and the prototype fits"
@@ -188,7 +186,7 @@ class Planner:
             prototype=str(prototype) if prototype else None,
             parameters=len(prototype.params) if prototype else 0,
             defines=defines,
-            at_entry=family.at_entry,
+            at_entry=family.at_entry and not (chosen == "fexit" and family.begun_by),
             at_return=family.at_return,
         )
 
@@ -209,12 +207,10 @@ class Planner:
         return tuple(found)
 
     def _fexit_obstacle(
-        self, alternative: Alternative, prototype: Prototype | None, refused: bool
+        self, alternative: Alternative, prototype: Prototype | None
     ) -> str | None:
         if not self._trampolines:
             return "this kernel does not offer BPF trampolines"
-        if refused:
-            return "the kernel refused a trampoline there"
         if prototype is None:
             return f"BTF has no prototype of {alternative.symbol}"
         if prototype.ambiguous:
@@ -237,6 +233,16 @@ class Planner:
             family.unseen,
             family.essential,
         )
+
+
+def _no_begin(family: Family, steps: list[Step]) -> str | None:
+    """Why a family whose calls begin in another one's program cannot use a trampoline."""
+    if not family.begun_by:
+        return None
+    begin = next((step for step in steps if step.family == family.begun_by), None)
+    if begin is not None and begin.method == "fexit":
+        return None
+    return f"{family.begun_by}, where its calls would begin, is on no trampoline"
 
 
 def _contradiction(step: Step, taken: dict[str, int]) -> list[str]:

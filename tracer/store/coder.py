@@ -49,6 +49,8 @@ class Coder:
         self.codes: U8 = np.zeros(capacity, np.uint8)
         self.count = 0
         """How many values are known."""
+        self.version = 0
+        """Changes with the values of the codes."""
         self.raw: U64 | None = None
         """The words in order, one row a word, where there are too many values for codes."""
         self._known: U64 = np.zeros((width, CODES), np.uint64)
@@ -94,17 +96,19 @@ class Coder:
             np.add(places, product, out=places)
         np.right_shift(places, _SHIFT, out=places)
         index = places.view(np.int64)
-        differ[:] = False
-        for word, slots in zip(words, self._slots, strict=True):
-            np.take(slots, index, out=found, mode="clip")
+        self._slots[0].take(index, out=found, mode="clip")
+        np.not_equal(found, words[0], out=differ)
+        for word, slots in zip(words[1:], self._slots[1:], strict=True):
+            slots.take(index, out=found, mode="clip")
             np.not_equal(found, word, out=more)
             np.logical_or(differ, more, out=differ)
         if differ.any():
             return False
-        np.take(self._slot_codes, index, out=codes, mode="clip")
+        self._slot_codes.take(index, out=codes, mode="clip")
         return True
 
     def _learn(self, words: Sequence[U64]) -> None:
+        self.version += 1
         rows = np.stack([*words], axis=1)
         if len(rows[0]) == 1:
             rows = np.unique(rows)[:, np.newaxis]

@@ -7,6 +7,7 @@ byte. What does not repeat (time, offset, duration) goes to Arrow's writer.
 
 import struct as bits
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ from tracer.store.footer import physical
 from tracer.store.pages import DELTA, PLAIN, RLE, RLE_DICTIONARY, Chunk, dictionary_chunk, recode
 from tracer.store.schema import EVENTS
 
-_BLOCK = 4096
+_BLOCK = 32768  # records: numpy's cost of a call is spread, and the records are still near
 _WORD = 8  # bytes
 _ENCODINGS = {
     "PLAIN": PLAIN,
@@ -79,6 +80,16 @@ def _places(groups: list[list[int]]) -> dict[str, tuple[int, int]]:
     }
 
 
+class _Dictionary(NamedTuple):
+    """A column's dictionary page, as long as its coder knows no other values."""
+
+    version: int
+    plain: bytes
+    count: int
+    recode: U8 | None
+    """The coder's code → the column's, where several codes have one value."""
+
+
 class EventGroup:
     """At most ``capacity`` events; memory is used again and again."""
 
@@ -93,6 +104,7 @@ class EventGroup:
             for group in groups
         ]
         self._comms = Comms()
+        self._known: dict[str, _Dictionary] = {}
 
     def add(self, records: Records) -> int:
         """Takes as many of ``records`` (EVENT) as there is room for, and says how many."""
@@ -110,7 +122,7 @@ class EventGroup:
         found: dict[str, Chunk] = {}
         others: dict[str, pa.Array] = {}
         for column in EVENTS:
-            chunk = self._comm_chunk() if column.name == "comm" else self._chunk(column)
+            chunk = self._chunk(column)
             if isinstance(chunk, Chunk):
                 found[column.name] = chunk
             else:
@@ -120,7 +132,7 @@ class EventGroup:
 
     def time_range(self) -> tuple[int, int]:
         """Lowest and highest ``time_ns``."""
-        _, times = self._values("time_ns")
+        times = self._values("time_ns")
         return int(times.min()), int(times.max())
 
     def clear(self) -> None:
@@ -130,42 +142,52 @@ class EventGroup:
         for coder, _ in self._coders:
             coder.next_group()
 
-    def _values(self, name: str) -> tuple[U8 | None, npt.NDArray[np.generic]]:
-        """``(codes, the field's value of each code)``, or ``(None, its value in each row)``."""
+    def _values(self, name: str) -> npt.NDArray[np.generic]:
+        """The field's value of each code, or (``raw``) in each row."""
         group, word = self._where[name]
-        coder = self._coders[group][0]
-        values = coder.values(word, self.rows).view(_in_word(name))[name]
-        codes = coder.codes[: self.rows] if coder.raw is None else None
-        return codes, values.view("<i8") if name.endswith("_ns") else values
+        values = self._coders[group][0].values(word, self.rows).view(_in_word(name))[name]
+        return values.view("<i8") if name.endswith("_ns") else values
 
     def _chunk(self, column: pa.Field) -> Chunk | pa.Array:
-        codes, values = self._values(column.name)
-        words = WORDS.get(column.name)
-        if codes is None:
-            return integers(values) if words is None else words.array(values)
-        distinct, new = np.unique(values, return_inverse=True)
-        if 1 < len(distinct) < len(values):
-            codes = recode(codes, new.astype(np.uint8))
-        else:
-            distinct = values[: len(distinct)]  # each code has a value of its own, or all the same
-        if words is None:
-            plain = _plain(distinct, column.type)
-        else:
-            plain = _plain_texts([words.word(int(number)) for number in distinct])
-        return dictionary_chunk(plain, len(distinct), codes, self.rows)
-
-    def _comm_chunk(self) -> Chunk | pa.Array:
-        group, word = self._where["comm"]
+        group, _ = self._where[column.name]
         coder = self._coders[group][0]
-        low, high = (coder.values(place, self.rows) for place in (word, word + 1))
+        if coder.raw is not None:
+            return self._array(column.name)
+        known = self._known.get(column.name)
+        if known is None or known.version != coder.version:
+            known = self._known[column.name] = self._dictionary(column, coder.version)
+        codes = coder.codes[: self.rows]
+        if known.recode is not None:
+            codes = recode(codes, known.recode)
+        return dictionary_chunk(known.plain, known.count, codes, self.rows)
+
+    def _array(self, name: str) -> pa.Array:
+        if name == "comm":
+            return self._comms.array(self._texts())
+        values = self._values(name)
+        return WORDS[name].array(values) if name in WORDS else integers(values)
+
+    def _texts(self) -> npt.NDArray[np.int32]:
+        """As :meth:`_values`, for the comm: places in the list of its texts."""
+        group, word = self._where["comm"]
+        low, high = (self._coders[group][0].values(word + n, self.rows) for n in range(2))
         texts = np.empty(len(low), np.int32)
         self._comms.codes(low, high, texts)
-        if coder.raw is not None:
-            return self._comms.array(texts)
-        distinct, new = np.unique(texts, return_inverse=True)
-        codes = recode(coder.codes[: self.rows], new.astype(np.uint8))
-        plain = _plain_texts([self._comms.texts[number] for number in distinct])
-        return dictionary_chunk(plain, len(distinct), codes, self.rows)
+        return texts
+
+    def _dictionary(self, column: pa.Field, version: int) -> "_Dictionary":
+        values = self._texts() if column.name == "comm" else self._values(column.name)
+        distinct, new = np.unique(values, return_inverse=True)
+        table = new.astype(np.uint8)
+        if column.name == "comm":
+            plain = _plain_texts([self._comms.texts[number] for number in distinct])
+        elif column.name in WORDS:
+            words = WORDS[column.name]
+            plain = _plain_texts([words.word(int(number)) for number in distinct])
+        else:
+            plain = _plain(distinct, column.type)
+        as_they_are = len(distinct) == 1 or bool((table == np.arange(len(table))).all())
+        return _Dictionary(version, plain, len(distinct), None if as_they_are else table)
 
 
 def _by_arrow(columns: dict[str, pa.Array]) -> dict[str, Chunk]:

@@ -30,9 +30,10 @@ class Floor:
         if not symbols.has(call):
             call = "generic_file_write_iter"
         attach = self._fexit if method == "fexit" else self._kprobe
+        # As our programs stand: a kprobe pair begins at the call's entry, a trampoline does not.
         attach("shmem_write_begin", entry=method == "kprobe" and not both)
         if both:
-            attach(call, entry=True)
+            attach(call, entry=method == "kprobe")
 
     def _load(self, function: bytes, kind: int, name: bytes) -> int:
         module = self.bpf.module

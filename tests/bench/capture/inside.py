@@ -55,8 +55,7 @@ class Bench:
                 floor = Floor(method, both)
                 where = "both write hooks" if both else "shmem_write_begin"
                 self.measure(f"empty {method}, {where}", "memfd")
-                if not both:
-                    self.measure(f"empty {method}, {where}, tmpfs file", tmpfs)
+                self.measure(f"empty {method}, {where}, tmpfs file", tmpfs)
                 floor.detach()
 
     def ours(self, method: str, target: str, name: str) -> None:
