@@ -35,7 +35,8 @@
 
 #if WITH_FENTRY_MMAP
 PROGRAM_F(fentry, mmap, begin_mmap(F0, 1, F2, F3, F4, F5))
-PROGRAM_F(fexit, mmap, finish_call(ANSWER_F(NARGS_MMAP), HOOK_MMAP, 1, F0 ? FILE_INODE(F0) : 0, 0))
+/* Most mmaps have no file. */
+PROGRAM_F(fexit, mmap, if (F0) finish_call(ANSWER_F(NARGS_MMAP), HOOK_MMAP, 1, FILE_INODE(F0), 0))
 #endif
 #if WITH_KPROBE_MMAP
 PROGRAM_K(kprobe, mmap, begin_mmap(K0, 0, K2, K3, K4, K5))

@@ -178,7 +178,10 @@ class EventGroup:
     def _dictionary(self, column: pa.Field, version: int) -> "_Dictionary":
         values = self._texts() if column.name == "comm" else self._values(column.name)
         distinct, new = np.unique(values, return_inverse=True)
-        table = new.astype(np.uint8)
+        one_each = len(distinct) == len(values)
+        if one_each:
+            distinct = values  # in the order of the codes, which need no change then
+        merged = None if one_each or len(distinct) == 1 else new.astype(np.uint8)
         if column.name == "comm":
             plain = _plain_texts([self._comms.texts[number] for number in distinct])
         elif column.name in WORDS:
@@ -186,8 +189,7 @@ class EventGroup:
             plain = _plain_texts([words.word(int(number)) for number in distinct])
         else:
             plain = _plain(distinct, column.type)
-        as_they_are = len(distinct) == 1 or bool((table == np.arange(len(table))).all())
-        return _Dictionary(version, plain, len(distinct), None if as_they_are else table)
+        return _Dictionary(version, plain, len(distinct), merged)
 
 
 def _by_arrow(columns: dict[str, pa.Array]) -> dict[str, Chunk]:
