@@ -174,7 +174,9 @@ def _wanted(call: Row) -> Row:
     op = call["op"]
     arg = {"truncate": _ATTR_SIZE}.get(op, call["arg"])
     kind = call["object"] if call["object"] != "none" else "unknown"
-    return call | {"arg": arg, "kind": kind, "hook": HOOKS[op], "flags": 0}
+    # There is no file at memfd_create's entry: the event has the seals it was born with.
+    seals = call["seals_after"] if op == "create" else call["seals"]
+    return call | {"arg": arg, "kind": kind, "hook": HOOKS[op], "flags": 0, "seals": seals}
 
 
 def _rows(events: pd.DataFrame, ops: set[str], pids: set[int], tids: set[int]) -> list[Row]:

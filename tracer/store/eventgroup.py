@@ -2,7 +2,7 @@
 
 A record is 22 words. Those that repeat (task, operation, object, seals, sizes) become one byte each
 while the record is in the processor's cache, and all columns that lie in such a word come from that
-byte. What does not repeat (time, offset, duration) goes to Arrow's writer.
+byte. What does not repeat (time, offset, duration) is stored by its differences.
 """
 
 import struct as bits
@@ -15,22 +15,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tracer.model.record import EVENT, RECORD_SIZE
-from tracer.store.arrays import integers
 from tracer.store.coder import U8, Coder, Scratch
 from tracer.store.comms import Comms
+from tracer.store.delta import number_chunk
 from tracer.store.events import WORDS
 from tracer.store.footer import physical
-from tracer.store.pages import DELTA, PLAIN, RLE, RLE_DICTIONARY, Chunk, dictionary_chunk, recode
+from tracer.store.pages import PLAIN, RLE, RLE_DICTIONARY, Chunk, dictionary_chunk, recode
 from tracer.store.schema import EVENTS
 
 _BLOCK = 32768  # records: numpy's cost of a call is spread, and the records are still near
 _WORD = 8  # bytes
-_ENCODINGS = {
-    "PLAIN": PLAIN,
-    "RLE": RLE,
-    "DELTA_BINARY_PACKED": DELTA,
-    "RLE_DICTIONARY": RLE_DICTIONARY,
-}
+_ENCODINGS = {"PLAIN": PLAIN, "RLE": RLE, "RLE_DICTIONARY": RLE_DICTIONARY}
 Records = npt.NDArray[np.void]
 
 
@@ -152,7 +147,7 @@ class EventGroup:
         group, _ = self._where[column.name]
         coder = self._coders[group][0]
         if coder.raw is not None:
-            return self._array(column.name)
+            return self._raw_chunk(column.name)
         known = self._known.get(column.name)
         if known is None or known.version != coder.version:
             known = self._known[column.name] = self._dictionary(column, coder.version)
@@ -161,11 +156,11 @@ class EventGroup:
             codes = recode(codes, known.recode)
         return dictionary_chunk(known.plain, known.count, codes, self.rows)
 
-    def _array(self, name: str) -> pa.Array:
+    def _raw_chunk(self, name: str) -> Chunk | pa.Array:
         if name == "comm":
             return self._comms.array(self._texts())
         values = self._values(name)
-        return WORDS[name].array(values) if name in WORDS else integers(values)
+        return WORDS[name].array(values) if name in WORDS else number_chunk(values)
 
     def _texts(self) -> npt.NDArray[np.int32]:
         """As :meth:`_values`, for the comm: places in the list of its texts."""
@@ -193,31 +188,17 @@ class EventGroup:
 
 
 def _by_arrow(columns: dict[str, pa.Array]) -> dict[str, Chunk]:
-    """Column chunks as Arrow's writer makes them, cut out of a file in memory."""
+    """Columns of many texts: the chunks that Arrow's writer makes, cut out of a file in memory."""
     if not columns:
         return {}
     schema = pa.schema([EVENTS.field(name) for name in columns])
-    numbers = [field.name for field in schema if pa.types.is_integer(field.type)]
     out = pa.BufferOutputStream()
-    with pq.ParquetWriter(
-        out,
-        schema,
-        use_dictionary=[name for name in columns if name not in numbers],
-        column_encoding={
-            name: "PLAIN" if name in _IRREGULAR else "DELTA_BINARY_PACKED" for name in numbers
-        },
-        compression="none",
-        write_statistics=False,
-        store_schema=False,
-    ) as writer:
+    options = {"compression": "none", "write_statistics": False, "store_schema": False}
+    with pq.ParquetWriter(out, schema, **options) as writer:
         writer.write_table(pa.Table.from_arrays([*columns.values()], schema=schema))
     buffer = out.getvalue()
     group = pq.read_metadata(pa.BufferReader(buffer)).row_group(0)
     return dict(_cut_out(buffer, group))
-
-
-_IRREGULAR = {"answer"}
-"""Addresses, counts and errors mixed: differences are no smaller than the values."""
 
 
 def _cut_out(buffer: pa.Buffer, group: pq.RowGroupMetaData) -> Iterator[tuple[str, Chunk]]:

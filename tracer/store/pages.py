@@ -1,6 +1,6 @@
 """Parquet column chunks whose dictionary and codes are there already.
 
-Arrow's writer would look every value up again, or pack codes one by one; here a column of few
+Arrow's writer would look up every value again and pack codes one by one; here a column of few
 values costs a table look-up in C and a few shifts. The format: dictionary page with the values
 plain, then one data page of codes in one bit-packed run (or one repeated run for a single value).
 """
@@ -55,6 +55,12 @@ def _page(kind: int, body: bytes, more: Struct) -> bytes:
     return struct({1: I32(kind), 2: size, 3: size, **more}) + body
 
 
+def data_page(body: bytes, rows: int, encoding: int) -> bytes:
+    """A page of ``rows`` values, none of them null."""
+    head: Struct = {5: {1: I32(rows), 2: I32(encoding), 3: I32(RLE), 4: I32(RLE)}}
+    return _page(_DATA_PAGE, body, head)
+
+
 def dictionary_chunk(values: bytes, count: int, codes: U8, rows: int) -> Chunk:
     """A column with ``count`` (up to 256) different plain ``values`` and a code for each row.
 
@@ -67,8 +73,7 @@ def dictionary_chunk(values: bytes, count: int, codes: U8, rows: int) -> Chunk:
     else:
         width = _width(count)
         runs = bytes([width]) + varint(-(-rows // 8) << 1 | 1) + pack(codes, width)
-    encodings = {1: I32(rows), 2: I32(RLE_DICTIONARY), 3: I32(RLE), 4: I32(RLE)}
-    data = dictionary + _page(_DATA_PAGE, runs, {5: encodings})
+    data = dictionary + data_page(runs, rows, RLE_DICTIONARY)
     return Chunk(data, len(dictionary), len(data), 0, [PLAIN, RLE, RLE_DICTIONARY])
 
 
