@@ -14,11 +14,10 @@ import pytest
 
 from tests.unit.synthetic_ring import SyntheticRing
 from tracer.capture import session as session_module
-from tracer.capture.command import Command
 from tracer.capture.procfs import Scanner
 from tracer.capture.program import COUNTS, Program
 from tracer.capture.ring import STRIDE
-from tracer.capture.session import Progress, Session, wait_for
+from tracer.capture.session import Progress, Session
 from tracer.kernel.btf import Btf
 from tracer.model.record import EVENT, HEAD, USER_CPU, Hook, LossCause, Op, RecordType
 from tracer.store.errors import DiskFull
@@ -301,14 +300,6 @@ def test_progress_is_shown_a_few_times_a_second(setting: Setting) -> None:
     assert setting.shown[0].seconds < setting.shown[-1].seconds < 5
     assert setting.shown[-1].bytes > 0
     assert (setting.shown[-1].events, setting.shown[-1].lost) == (0, 0)
-    setting.end()
-
-
-def test_stops_when_the_command_has_ended(setting: Setting) -> None:
-    setting.session.begin(with_baseline=False)
-    command = Command.prepare(["sh", "-c", "exit 7"])
-    command.release()
-    assert setting.run(wait_for(command)) == "command exited with 7"
     setting.end()
 
 

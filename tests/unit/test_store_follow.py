@@ -5,12 +5,12 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.unit.store_records import SMALL, Records, mixed, numbered, rows_of
-from tracer.store.limits import Limits
 from tracer.store.reader import Recording
 from tracer.store.tables import tables
 from tracer.store.writer import RecordingWriter
@@ -37,15 +37,15 @@ class _Follower(threading.Thread):
 @pytest.mark.parametrize("threads", [False, True])
 @pytest.mark.parametrize("batch", [1, 7, 33, 100])
 def test_every_row_once_across_cuts(tmp_path: Path, batch: int, threads: bool) -> None:
-    limits = Limits(**{**vars(SMALL), "threads": threads})
-    records: Records = mixed(1200 if batch > 1 else 200, types=(1, 1, 1, 5, 2))
+    limits = replace(SMALL, threads=threads, group_rows=64)
+    records: Records = mixed(600 if batch > 1 else 150, types=(1, 1, 1, 5, 2))
     writer = RecordingWriter(tmp_path / "r.seal", {}, limits=limits)
     follower = _Follower(tmp_path / "r.seal")
     follower.start()
     for turn, start in enumerate(range(0, len(records), batch)):
         writer.append(records[start : start + batch])
         writer.tick(turn * 0.3)
-        time.sleep(0.002)
+        time.sleep(0.001)
     writer.close("done")
     follower.done()
     want = rows_of([tables(records)["events"]], "events")

@@ -118,7 +118,7 @@ def test_losses() -> None:
     assert (row["cause"], row["hook"], row["count"], row["total"]) == ("ring_full", "write", 7, 9)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     seed=st.integers(0, 1000),
     steps=st.lists(st.tuples(st.integers(0, 30), st.floats(0, 1)), max_size=12),

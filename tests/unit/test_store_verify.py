@@ -1,4 +1,4 @@
-"""``verify`` finds what was lost, changed, removed or added, and tells which losses were declared."""
+"""``verify`` finds what was lost, changed, removed or added, and which losses were declared."""
 
 import argparse
 import json
@@ -29,6 +29,14 @@ def _truncate(path: Path) -> None:
     part.write_bytes(part.read_bytes()[:-1])
 
 
+def _remove(path: Path) -> None:
+    (path / "events" / "000001.parquet").unlink()
+
+
+def _add(path: Path) -> None:
+    (path / "events" / "000009.parquet").write_bytes(b"x")
+
+
 def _chain(change: Callable[[list[bytes]], list[bytes]]) -> Callable[[Path], None]:
     def apply(path: Path) -> None:
         file = path / "chain.jsonl"
@@ -49,11 +57,8 @@ def _edit(name: str, old: str, new: str) -> Callable[[Path], None]:
 _DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "flipped byte": (_flip, "000001.parquet was changed"),
     "truncated part": (_truncate, "bytes long"),
-    "removed part": (lambda p: (p / "events" / "000001.parquet").unlink(), "is missing"),
-    "added part": (
-        lambda p: (p / "events" / "000009.parquet").write_bytes(b"x"),
-        "000009.parquet is not in the chain",
-    ),
+    "removed part": (_remove, "is missing"),
+    "added part": (_add, "000009.parquet is not in the chain"),
     "last line removed": (_chain(lambda lines: lines[:-1]), "segments were removed"),
     "first line removed": (_chain(lambda lines: lines[1:]), "lines were removed"),
     "lines swapped": (_chain(lambda lines: [lines[1], lines[0], *lines[2:]]), "exchanged"),

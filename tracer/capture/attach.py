@@ -1,4 +1,4 @@
-"""From what this kernel offers to a program that is attached: plan, try, fall back, or say why not."""
+"""From what this kernel offers to an attached program: plan, try, fall back, or say why not."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -30,7 +30,9 @@ class Kernel:
         findings = requirements.check(requirements.Host.live())
         blocking = requirements.blocking(findings)
         if blocking:
-            reasons = "\n".join(f"  {one.name}: {one.cause}\n    → {one.remedy}" for one in blocking)
+            reasons = "\n".join(
+                f"  {one.name}: {one.cause}\n    → {one.remedy}" for one in blocking
+            )
             raise UserError(f"this kernel cannot be traced:\n{reasons}")
         offered = {one.name: one.ok is not False for one in findings}
         try:

@@ -27,7 +27,7 @@ class Shape:
     filter_seals: bool = False
     filter_denied: bool = False
     filter_unsealable: bool = True
-    ring_bytes: int = 16 << 20
+    ring_bytes: int = 32 << 20
     max_tasks: int = 16384
     max_objects: int = 65536
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.capture.baseline import baseline_records
-from tracer.capture.command import Command
 from tracer.capture.ledger import Ledger, clock_record
+from tracer.capture.memoryfile import Scan
 from tracer.capture.procfs import Scanner
 from tracer.capture.program import CAUSES, HOOKS, Program
 from tracer.capture.ring import Source
@@ -81,13 +82,22 @@ class Session:
         if not with_baseline:
             return
         try:
-            found = Scanner().scan()
+            found = self._scan()
         except OSError as error:
             self._tell(f"no baseline: /proc cannot be read: {error.strerror or error}")
             return
         self._append(baseline_records(found))
         for problem in found.problems:
             self._tell(f"baseline: {problem}")
+
+    def _scan(self) -> Scan:
+        """Reads /proc in a thread: with thousands of processes the ring would not wait for it."""
+        with ThreadPoolExecutor(1) as pool:
+            scan = pool.submit(Scanner().scan)
+            while not scan.done():
+                self._drain()
+                time.sleep(_SHORTEST_NAP_S)
+            return scan.result()
 
     def run(self, stop: Stop, show: Callable[[Progress], None]) -> str:
         """Records until ``stop`` gives a reason, which is returned. Raises StoreError."""
@@ -146,13 +156,3 @@ class Session:
         records["seq"] = np.arange(self._user_seq, self._user_seq + len(records))
         self._user_seq += len(records)
         self._writer.append(records)
-
-
-def wait_for(command: Command) -> Callable[[], str | None]:
-    """A `Stop` for a traced command."""
-
-    def ended() -> str | None:
-        code = command.poll()
-        return None if code is None else f"command exited with {code}"
-
-    return ended

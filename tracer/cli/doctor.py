@@ -63,9 +63,9 @@ def _plan(method: Any, findings: "list[Finding]") -> "tuple[Plan | None, str | N
     try:
         btf = Btf.from_file("/sys/kernel/btf/vmlinux")
         offsets.macros(btf)
-        return Planner(
-            btf, Symbols.load(), offered["trampolines"], offered["kprobes"]
-        ).plan(method), None
+        return Planner(btf, Symbols.load(), offered["trampolines"], offered["kprobes"]).plan(
+            method
+        ), None
     except (BtfError, SymbolsError) as error:
         return None, str(error)
 

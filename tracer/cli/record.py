@@ -1,6 +1,7 @@
 """``sealsnoop record``: every seal decision of the running kernel, into a recording."""
 
 import argparse
+import contextlib
 import signal
 import sys
 import time
@@ -42,7 +43,12 @@ def add_parser(subparsers: Any) -> None:
         help="the recording, a folder (default: NAME-DATE-TIME.seal here)",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing recording")
-    parser.add_argument("--duration", type=float, metavar="SECONDS", help="stop after so long")
+    parser.add_argument(
+        "--duration",
+        type=float,
+        metavar="SECONDS",
+        help="stop after so long; a command that still runs is ended",
+    )
     parser.add_argument(
         "--method",
         choices=("auto", "fexit", "kprobe"),
@@ -53,8 +59,8 @@ def add_parser(subparsers: Any) -> None:
         "--ring",
         type=int,
         metavar="MB",
-        default=16,
-        help="size of the ring buffer, a power of two (default: 16)",
+        default=32,
+        help="size of the ring buffer, a power of two (default: 32)",
     )
     parser.add_argument(
         "--no-baseline",
@@ -123,6 +129,10 @@ def run(args: argparse.Namespace) -> int:
     try:
         stop = Stopper(args.duration)
         from tracer.capture.attach import Kernel, attach
+        from tracer.store.replace import refuse_existing
+
+        if args.output:
+            refuse_existing(args.output, force=args.force)
 
         kernel = Kernel.running()
         program = attach(kernel, args.method, hooks, wanted, args.ring << 20, _tell)
@@ -182,7 +192,6 @@ def _record(
             _tell(f"unseen: {step.unseen} ({step.reason})")
     session = Session(program, kernel.btf, writer, _tell)
     line = ProgressLine(args.quiet)
-    failure: UserError | None = None
     try:
         session.begin(with_baseline=not args.no_baseline)
         if command is not None:
@@ -194,20 +203,36 @@ def _record(
         final_seq = session.finish()
         writer.close(reason, final_seq, lost=session.losses, in_flight=session.in_flight)
     except UserError as error:
-        failure = error
-        why = "storage failed" if isinstance(error, StoreError) else "command could not be started"
+        stored = not isinstance(error, StoreError)
+        why = "command could not be started" if stored else "storage failed"
         writer.close(why, error=str(error))
+        line.clear()
+        program.detach()
+        if not stored:
+            _tell("RECORDING STOPPED; what was written stays readable")
+            _let_end(command, stop)
+        raise
     line.clear()
     done = session.progress
-    if failure is not None:
-        _tell(f"RECORDING STOPPED after {done.events:,} events; what was written stays readable")
-        raise failure
     if not args.quiet:
         _tell(f"{done.events:,} events, {done.lost:,} lost, {size_text(done.bytes)}: {writer.path}")
     if session.losses:
         _tell("LOST: " + ", ".join(f"{n:,} {cause}" for cause, n in session.losses.items()))
-    return (command.exit_code or 0) if command is not None else 0
+    if command is None:
+        return 0
+    return command.terminate() if command.poll() is None else command.exit_code or 0
+
+
+def _let_end(command: "Command | None", stop: Stopper) -> None:
+    """The user's program is not to blame for a full disk: it goes on, without us."""
+    if command is None or command.poll() is not None:
+        return
+    _tell("the command goes on without being recorded")
+    while stop() is None:
+        time.sleep(0.05)
 
 
 def _tell(text: str) -> None:
-    print(f"sealsnoop: {text}", file=sys.stderr)
+    # Nobody may be listening any more; that is no reason to end a recording.
+    with contextlib.suppress(OSError):
+        print(f"sealsnoop: {text}", file=sys.stderr)

@@ -206,9 +206,7 @@ class Planner:
             found.append((f"ARG_{family.program.upper()}_{suffix}", place))
         return tuple(found)
 
-    def _fexit_obstacle(
-        self, alternative: Alternative, prototype: Prototype | None
-    ) -> str | None:
+    def _fexit_obstacle(self, alternative: Alternative, prototype: Prototype | None) -> str | None:
         if not self._trampolines:
             return "this kernel does not offer BPF trampolines"
         if prototype is None:

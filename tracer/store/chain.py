@@ -139,7 +139,8 @@ def _wrong(link: Link, place: int, previous: str) -> list[str]:
     wrong = []
     if link.number != place:
         wrong.append(
-            f"{line_} is segment {link.number}, not {place}: lines were removed, added or exchanged."
+            f"{line_} is segment {link.number}, not {place}: "
+            "lines were removed, added or exchanged."
         )
     if digest(link) != link.digest:
         wrong.append(f"{line_} was changed (its digest is wrong).")

@@ -38,7 +38,7 @@ class Comms:
         self._dictionary: pa.Array | None = None
 
     def _slots(self, low: U64, high: U64) -> npt.NDArray[np.intp]:
-        mixed = low * self._factors[0]
+        mixed: U64 = low * self._factors[0]
         mixed += high * self._factors[1]
         mixed >>= _SHIFT
         return mixed.astype(np.intp)

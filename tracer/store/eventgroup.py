@@ -7,7 +7,7 @@ byte. What does not repeat (time, offset, duration) is stored by its differences
 
 import struct as bits
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,41 +19,41 @@ from tracer.store.coder import U8, Coder, Scratch
 from tracer.store.comms import Comms
 from tracer.store.delta import number_chunk
 from tracer.store.events import WORDS
-from tracer.store.footer import physical
 from tracer.store.pages import PLAIN, RLE, RLE_DICTIONARY, Chunk, dictionary_chunk, recode
 from tracer.store.schema import EVENTS
 
 _BLOCK = 32768  # records: numpy's cost of a call is spread, and the records are still near
 _WORD = 8  # bytes
 _ENCODINGS = {"PLAIN": PLAIN, "RLE": RLE, "RLE_DICTIONARY": RLE_DICTIONARY}
-Records = npt.NDArray[np.void]
-
-
 _OUTCOME = ("flags", "seals_after", "file_answer", "checks")
 """Fields whose words share a code: what a decision may look like."""
 
+Records = npt.NDArray[np.void]
+_FIELDS: dict[str, tuple[np.dtype[Any], int]] = {
+    name: (field[0], field[1]) for name, field in (EVENT.fields or {}).items()
+}
 _WORDS_OF_RECORD = np.dtype([(f"w{word}", "<u8") for word in range(RECORD_SIZE // _WORD)])
 
 
 def _groups() -> list[list[int]]:
     """The words of a record, those that share a code together."""
-    fields = EVENT.fields or {}
-    word = {name: field[1] // _WORD for name, field in fields.items()}
+    word = {name: offset // _WORD for name, (_, offset) in _FIELDS.items()}
     task = [word["tid"], word["comm"], word["comm"] + 1, word["cgroup"], word["mm"]]
     outcome = list(dict.fromkeys(word[name] for name in _OUTCOME))
-    alone = sorted({*word.values()} - {*task, *outcome})
-    return [task, outcome, *([one] for one in alone)]
+    sizes = [word["size"], word["size_after"]]
+    alone = sorted({*word.values()} - {*task, *outcome, *sizes})
+    return [task, outcome, sizes, *([one] for one in alone)]
 
 
 def _in_word(name: str) -> np.dtype[np.void]:
     """A word as a record of the one field ``name``."""
-    kind, offset = (EVENT.fields or {})[name][:2]
+    kind, offset = _FIELDS[name]
     return np.dtype(
         {"names": [name], "formats": [kind], "offsets": [offset % _WORD], "itemsize": _WORD}
     )
 
 
-def _plain(values: npt.NDArray[np.generic], kind: pa.DataType) -> bytes:
+def _plain(values: npt.NDArray[Any], kind: pa.DataType) -> bytes:
     """Integers as Parquet stores them: in 4 or 8 bytes."""
     if kind.bit_width < 32:
         values = values.astype(np.uint32)
@@ -68,11 +68,7 @@ def _plain_texts(texts: list[str]) -> bytes:
 def _places(groups: list[list[int]]) -> dict[str, tuple[int, int]]:
     """Field → its group, and which word of that."""
     where = {word: (g, w) for g, group in enumerate(groups) for w, word in enumerate(group)}
-    return {
-        name: where[field[1] // _WORD]
-        for name, field in (EVENT.fields or {}).items()
-        if field[1] // _WORD in where
-    }
+    return {name: where[offset // _WORD] for name, (_, offset) in _FIELDS.items()}
 
 
 class _Dictionary(NamedTuple):
@@ -80,7 +76,8 @@ class _Dictionary(NamedTuple):
 
     version: int
     plain: bytes
-    count: int
+    size: int
+    """How many values."""
     recode: U8 | None
     """The coder's code → the column's, where several codes have one value."""
 
@@ -127,7 +124,11 @@ class EventGroup:
 
     def time_range(self) -> tuple[int, int]:
         """Lowest and highest ``time_ns``."""
+        group, _ = self._where["time_ns"]
+        coder = self._coders[group][0]
         times = self._values("time_ns")
+        if coder.raw is None:
+            times = times[np.unique(coder.codes[: self.rows])]  # not those of groups before
         return int(times.min()), int(times.max())
 
     def clear(self) -> None:
@@ -137,7 +138,7 @@ class EventGroup:
         for coder, _ in self._coders:
             coder.next_group()
 
-    def _values(self, name: str) -> npt.NDArray[np.generic]:
+    def _values(self, name: str) -> npt.NDArray[Any]:
         """The field's value of each code, or (``raw``) in each row."""
         group, word = self._where[name]
         values = self._coders[group][0].values(word, self.rows).view(_in_word(name))[name]
@@ -154,7 +155,7 @@ class EventGroup:
         codes = coder.codes[: self.rows]
         if known.recode is not None:
             codes = recode(codes, known.recode)
-        return dictionary_chunk(known.plain, known.count, codes, self.rows)
+        return dictionary_chunk(known.plain, known.size, codes, self.rows)
 
     def _raw_chunk(self, name: str) -> Chunk | pa.Array:
         if name == "comm":

@@ -115,7 +115,7 @@ def joined(objects: pa.Table, names: pa.Table) -> pa.Table:
 
 def objects_tables(records: Records) -> tuple[pa.Table, pa.Table]:
     """OBJECT and NAME records in the order of arrival as tables of OBJECTS and of NAMES."""
-    # Indexing HEAD itself would copy its fields and leave the bodies behind.
+    # As one field: numpy would copy each field by itself.
     whole = records.view(f"V{RECORD_SIZE}")
     names = names_table(whole[records["type"] == RecordType.NAME].view(NAME))
     rows = whole[records["type"] == RecordType.OBJECT].view(OBJECT)

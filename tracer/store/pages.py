@@ -38,11 +38,11 @@ def pack(codes: U8, width: int) -> bytes:
     if width == 1:
         return np.packbits(codes, bitorder="little").tobytes()
     if width == 2:
-        four = codes.view("<u4")
-        return (four | four >> 6 | four >> 12 | four >> 18).astype(np.uint8).tobytes()
+        four: npt.NDArray[np.uint32] = codes.view("<u4")
+        codes = (four | four >> 6 | four >> 12 | four >> 18).astype(np.uint8)
     if width == 4:
-        two = codes.view("<u2")
-        return (two | two >> 4).astype(np.uint8).tobytes()
+        two: npt.NDArray[np.uint16] = codes.view("<u2")
+        codes = (two | two >> 4).astype(np.uint8)
     return codes.tobytes()
 
 

@@ -16,7 +16,7 @@ class Part:
         self.path = f"{table}/{part_name(number)}"
         self.sink = Sink(where, part_name(number))
         self._rows = 0
-        self._writer = pq.ParquetWriter(self.sink, TABLES[table], compression="lz4")
+        self._writer = pq.ParquetWriter(self.sink, TABLES[table], compression="zstd")
 
     def add(self, table: pa.Table) -> None:
         """Appends a row group."""

@@ -167,7 +167,8 @@ class Recording:
         schema = TABLES[name]
         if read is not None:
             schema = pa.schema([schema.field(column) for column in read])
-        frame = pa.concat_tables([schema.empty_table(), *pieces]).to_pandas()
+        table = pa.concat_tables([schema.empty_table(), *pieces])
+        frame: pd.DataFrame = table.to_pandas()
         if not names:
             return frame
         known = self._objects([*KEY, "name"]).to_pandas().drop_duplicates(KEY, keep="last")

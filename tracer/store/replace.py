@@ -39,7 +39,31 @@ def new_folder(path: str, *, force: bool) -> tuple[Folder, int]:
         raise from_os(error, doing) from error
 
 
+def refuse_existing(path: str, *, force: bool) -> None:
+    """Raises what `new_folder` would for a ``path`` that is there, before any costly work."""
+    if not os.path.lexists(path):
+        return
+    try:
+        folder, held = _claimed(path, force)
+    except OSError as error:
+        raise from_os(error, f"making the recording {path}") from error
+    os.close(held)
+    folder.close()
+
+
 def _replaced(path: str, force: bool) -> tuple[Folder, int]:
+    folder, held = _claimed(path, force)
+    try:
+        _empty(folder, path)
+    except BaseException:
+        os.close(held)
+        folder.close()
+        raise
+    return folder, held
+
+
+def _claimed(path: str, force: bool) -> tuple[Folder, int]:
+    """An existing recording that may be replaced, locked."""
     if not _is_recording(path):
         raise AlreadyExists(
             f"{path} exists and is no sealsnoop recording, so it is left alone; "
@@ -54,7 +78,6 @@ def _replaced(path: str, force: bool) -> tuple[Folder, int]:
                     f"{path} is there already; record under another name, "
                     "or give --force to replace that recording"
                 )
-            _empty(folder, path)
         except BaseException:
             os.close(held)
             raise

@@ -10,9 +10,21 @@ Counts = dict[int, tuple[int, int, int]]
 
 def count_by_cpu(cpus: npt.NDArray[np.uint16], seqs: npt.NDArray[np.uint64], into: Counts) -> None:
     """Adds to ``into[cpu]``: lowest and highest sequence number, and how many records."""
-    for cpu, run in by_cpu(cpus, seqs).items():
+    if not len(cpus):
+        return
+    index = cpus.astype(np.intp)
+    counts = np.bincount(index)
+    low = np.full(len(counts), 2**64 - 1, np.uint64)
+    high = np.zeros(len(counts), np.uint64)
+    np.minimum.at(low, index, seqs)
+    np.maximum.at(high, index, seqs)
+    for cpu in np.flatnonzero(counts).tolist():
         first, last, count = into.get(cpu, (2**64, -1, 0))
-        into[cpu] = (min(first, int(run.min())), max(last, int(run.max())), count + len(run))
+        into[cpu] = (
+            min(first, int(low[cpu])),
+            max(last, int(high[cpu])),
+            count + int(counts[cpu]),
+        )
 
 
 def by_cpu(

@@ -61,7 +61,7 @@ def split(records: Records) -> tuple[dict[str, Records], Records, int]:
     The order of arrival is kept; only tables that have rows are there.
     """
     types = records["type"].copy()
-    raw = records.view(f"V{RECORD_SIZE}")  # indexing HEAD would copy only the fields of HEAD
+    raw = records.view(f"V{RECORD_SIZE}")  # numpy copies a record of one field in one go
     found: dict[str, Records] = {}
     rest = len(records)
     for kind, (name, dtype) in _OF_TYPE.items():

@@ -1,4 +1,4 @@
-"""A ring buffer in memory, laid out as the kernel lays out BPF_MAP_TYPE_RINGBUF, and its producer."""
+"""A ring buffer in memory as the kernel lays it out (BPF_MAP_TYPE_RINGBUF), and its producer."""
 
 import ctypes
 import mmap

@@ -1,6 +1,7 @@
 """What is measured: our writer, and what one would write without thinking about it."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -77,4 +78,4 @@ class Plain:
         return self._bytes
 
 
-WAYS = {"sealsnoop": Sealsnoop, "plain pyarrow": Plain}
+WAYS: dict[str, Callable[[Path], Way]] = {"sealsnoop": Sealsnoop, "plain pyarrow": Plain}

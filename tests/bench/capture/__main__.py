@@ -1,0 +1,79 @@
+"""``python -m tests.bench.capture``: what recording a write costs, beside bpftrace and trace-cmd.
+
+Boots a kernel, runs tests/bench/capture/inside.py there and prints the table. "over" is what a write
+costs more than untraced; the floor is an empty BPF program on the same functions: on
+shmem_write_begin alone ("one hook"), and on the two functions that our programs stand on.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+Rows = dict[str, dict[str, Any]]
+
+
+def run_inside(kernel: str, rest: list[str]) -> tuple[dict[str, Any], Rows]:
+    command = [str(ROOT / "tests/vm/boot"), "--kernel", kernel, "--timeout", "1500", "--"]
+    inside = ["python", str(ROOT / "tests/bench/capture/inside.py"), *rest]
+    facts: dict[str, Any] = {}
+    rows: Rows = {}
+    with subprocess.Popen([*command, *inside], stdout=subprocess.PIPE, text=True) as guest:
+        for line in guest.stdout or ():
+            found = json.loads(line)
+            if "name" in found:
+                rows[found["name"]] = found
+                print(".", end="", file=sys.stderr, flush=True)
+            else:
+                facts = found
+    print(file=sys.stderr)
+    if guest.returncode != 0:
+        raise SystemExit(f"the benchmark failed inside the kernel (exit {guest.returncode})")
+    return facts, rows
+
+
+def floors(rows: Rows, name: str) -> list[dict[str, Any]]:
+    method = "fexit" if "fexit" in name else "kprobe"
+    end = ", tmpfs" if name.endswith("tmpfs") else ""
+    return [rows[f"empty {method}, {where}{end}"] for where in ("one hook", "both hooks")]
+
+
+def print_table(facts: dict[str, Any], rows: Rows) -> None:
+    print(
+        f"kernel {facts['kernel']} under TCG, {facts['cpus']} CPUs, clock {facts['clock']}; "
+        f"{facts['count']:,} writes of 8 bytes, best of {facts['rounds']}"
+    )
+    print(
+        f"{'':34}{'µs/write':>9}{'over':>7}{'kept':>8}{'over/floor':>12}{'total/floor':>13}\n"
+        f"{'':34}{'':>9}{'':>7}{'':>8}{'one  both':>12}{'one  both':>13}"
+    )
+    for name, row in rows.items():
+        bare = rows["untraced, tmpfs" if name.endswith("tmpfs") else "untraced"]["ns"]
+        over = row["ns"] - bare
+        kept = "" if row["kept"] is None else f"{row['kept']:.1%}"
+        ratios = ["", ""]
+        if name.startswith("sealsnoop"):
+            pair = floors(rows, name)
+            ratios[0] = " ".join(f"{over / (floor['ns'] - bare):5.2f}" for floor in pair)
+            ratios[1] = " ".join(f"{row['ns'] / floor['ns']:5.2f}" for floor in pair)
+        line = f"{name:34}{row['ns'] / 1000:9.2f}{over / 1000:7.2f}{kept:>8}"
+        print(f"{line}{ratios[0]:>12}{ratios[1]:>13}".rstrip())
+    for peer in (name for name in rows if name.startswith(("bpftrace", "trace-cmd"))):
+        ours = rows["sealsnoop fexit" if "fexit" in peer else "sealsnoop kprobe"]
+        print(f"{ours['name']} / {peer}: {ours['ns'] / rows[peer]['ns']:.2f}")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--kernel", default="6.1", help="as tests/vm/boot has it")
+    args, rest = options.parse_known_args()
+    print_table(*run_inside(args.kernel, rest))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""We and our peers, each around the same load: what a write costs, and how many were kept."""
+
+import contextlib
+import signal
+import subprocess
+from pathlib import Path
+
+from load import MEMFD, Load, tell, wait_for
+
+TRACEFS = Path("/sys/kernel/tracing")
+HOOK = "shmem_write_begin"
+FORMAT = r'"W %d %s %lld %d %d\n", pid, comm'
+COUNT = f"kprobe:{HOOK} {{ @e = count(); }} kretprobe:{HOOK} {{ @n = count(); }}"
+PRINT_KPROBE = (
+    f"kprobe:{HOOK} {{ @pos[tid] = arg2; @len[tid] = arg3; }} "
+    f"kretprobe:{HOOK} {{ printf({FORMAT}, @pos[tid], @len[tid], retval); "
+    "delete(@pos[tid]); delete(@len[tid]); } END { clear(@pos); clear(@len); }"
+)
+PRINT_FEXIT = f"kretfunc:{HOOK} {{ printf({FORMAT}, args->pos, args->len, retval); }}"
+EVENTS = f"p:bench/wb {HOOK} pos=%dx:s64 len=%cx:u32\nr:bench/wr {HOOK} ret=$retval:s32\n"
+
+
+def sealsnoop(load: Load, work: Path, method: str, target: str, name: str) -> None:
+    recording = work / f"{method}-{Path(target).name}.seal"
+    command = ["sealsnoop", "record", "--method", method, "--no-baseline", "-o", str(recording)]
+    recorder = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: (recording / "tail").exists(), recorder)
+    times = load.run(target)
+    recorder.send_signal(signal.SIGINT)
+    said = recorder.communicate()[1]
+    if recorder.returncode != 0:
+        raise SystemExit(f"sealsnoop record failed: {said}")
+    tell(name, times, _recorded_writes(recording) / load.writes)
+
+
+def _recorded_writes(recording: Path) -> int:
+    import pyarrow.compute as pc
+    import pyarrow.dataset as ds
+
+    if not list((recording / "events").iterdir()):
+        return 0
+    ops = ds.dataset(recording / "events").to_table(columns=["op"])["op"]
+    return int(pc.sum(pc.equal(ops.cast("string"), "write")).as_py() or 0)
+
+
+def bpftrace(load: Load, work: Path, name: str, program: str, printing: bool) -> None:
+    output = work / "bpftrace.out"
+    with output.open("w") as file:
+        command = ["bpftrace", "-e", f'BEGIN {{ printf("ready\\n"); }} {program}']
+        tracer = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        wait_for(lambda: "ready" in output.read_text(errors="replace"), tracer)
+        times = load.run(MEMFD)
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait()
+    text = output.read_text(errors="replace")
+    counted = sum(int(line.split(":")[1]) for line in text.splitlines() if line.startswith("@n:"))
+    tell(name, times, (text.count("\nW ") if printing else counted) / load.writes)
+
+
+def trace_cmd(load: Load, work: Path, name: str) -> None:
+    probes = TRACEFS / "kprobe_events"
+    with probes.open("a") as file:
+        file.write(EVENTS)
+    try:
+        data = str(work / "trace.dat")
+        recorder = subprocess.Popen(
+            ["trace-cmd", "record", "-q", "-e", "bench", "-o", data, "sleep", "1000"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        enabled = TRACEFS / "events/bench/wr/enable"
+        wait_for(lambda: enabled.read_text()[0] == "1", recorder)
+        times = load.run(MEMFD)
+        subprocess.run(["pkill", "-INT", "-x", "sleep"], check=False)
+        recorder.wait()
+        report = subprocess.run(
+            ["trace-cmd", "report", "-i", data, "-F", "bench/wr"], capture_output=True, check=True
+        )
+        tell(name, times, report.stdout.count(b" wr:") / load.writes)
+    finally:
+        with contextlib.suppress(OSError), probes.open("a") as file:
+            file.write("-:bench/wb\n-:bench/wr\n")

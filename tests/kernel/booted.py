@@ -1,0 +1,152 @@
+"""What a booted kernel left behind: results, recordings and truths, read on the host."""
+
+import json
+import subprocess
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tests.kernel.ground_truth import Truth, load_truth
+from tests.kernel.guest_tools import PROJECT
+from tracer.store.reader import Recording
+from tracer.store.report import VerifyReport
+from tracer.store.verify import verify
+
+SEALSNOOP = PROJECT / ".venv" / "bin" / "sealsnoop"
+
+
+@dataclass(frozen=True)
+class Told:
+    """How one ``sealsnoop`` in the guest ended, and what it said."""
+
+    code: int
+    stdout: str
+    stderr: str
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run(Told):
+    """One recording made in the guest."""
+
+    path: Path
+
+    def table(self, name: str) -> pd.DataFrame:
+        with Recording.open(self.path) as recording:
+            return recording.frame(name)
+
+    @cached_property
+    def events(self) -> pd.DataFrame:
+        with Recording.open(self.path) as recording:
+            return recording.frame("events", names=True)
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        with Recording.open(self.path) as recording:
+            return recording.manifest
+
+    @cached_property
+    def end(self) -> dict[str, Any] | None:
+        with Recording.open(self.path) as recording:
+            return recording.end
+
+    @cached_property
+    def verified(self) -> VerifyReport:
+        return verify(self.path)
+
+    def totals(self, column: str) -> dict[str, int]:
+        """The last word of each hook that said something."""
+        last = self.table("totals").groupby("hook", observed=True)[column].last()
+        return {str(hook): int(value) for hook, value in last.items()}
+
+    def per(self, column: str) -> dict[str, int]:
+        return dict(Counter(self.events[column].astype(str)))
+
+    def script(self, *options: str) -> "subprocess.CompletedProcess[str]":
+        """``sealsnoop script`` of it, on this host."""
+        return _host("script", self.path, *options)
+
+    def check_whole(self) -> None:
+        """Ended by its recorder, no loss of any kind, and the kernel's counts are the events."""
+        assert self.verified.exit_code == 0, self.verified.lines()
+        assert not self.verified.holes
+        assert self.table("losses").empty, self.table("losses").to_string()
+        assert self.end is not None
+        assert self.end["lost"] == {}
+        assert self.end["unsaved"] == 0
+        assert self.end["in_flight"] == 0
+        decided, dropped = self.totals("decided"), self.totals("dropped")
+        passed = {hook: decided[hook] - dropped[hook] for hook in decided}
+        assert {hook: n for hook, n in passed.items() if n} == self.per("hook")
+
+
+def _host(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [SEALSNOOP, *arguments], capture_output=True, text=True, check=False, errors="strict"
+    )
+
+
+class Booted:
+    """One kernel's folder."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.folder = name, folder
+        self._results: dict[str, dict[str, Any]] = json.loads(
+            (folder / "results.json").read_text()
+        )
+        self._runs: dict[str, Run] = {}
+        self._truths: dict[str, Truth] = {}
+
+    @property
+    def release(self) -> str:
+        return str(self.facts("guest")["release"])
+
+    @property
+    def failed_scenes(self) -> dict[str, str]:
+        return {
+            name: facts["error"]
+            for name, facts in self._results.items()
+            if name.startswith("scene ") and facts["error"]
+        }
+
+    @property
+    def scenes(self) -> dict[str, float]:
+        """Seconds of each scene that was played."""
+        played = (name for name in self._results if name.startswith("scene "))
+        return {name.removeprefix("scene "): self._results[name]["seconds"] for name in played}
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """A result by name; a missing one fails with what went wrong in the guest."""
+        problems = "\n".join(self.failed_scenes.values())
+        assert name in self._results, f"the guest has no result {name!r}\n{problems}"
+        return self._results[name]
+
+    def told(self, name: str) -> Told:
+        facts = self.facts(name)
+        assert "code" in facts, f"{name} did not end: {self._text(name, 'stderr')}"
+        return Told(facts["code"], self._text(name, "stdout"), self._text(name, "stderr"), facts)
+
+    def run(self, name: str) -> Run:
+        if name not in self._runs:
+            told = self.told(name)
+            path = self.folder / f"{name}.seal"
+            assert path.is_dir(), f"no recording {name}: {told.stderr}"
+            self._runs[name] = Run(told.code, told.stdout, told.stderr, told.facts, path)
+        return self._runs[name]
+
+    def truth(self, name: str) -> Truth:
+        if name not in self._truths:
+            self._truths[name] = load_truth(self.folder / f"{name}.jsonl")
+        return self._truths[name]
+
+    def stderrs(self) -> dict[str, str]:
+        return {
+            path.stem: path.read_text(errors="replace") for path in self.folder.glob("*.stderr")
+        }
+
+    def _text(self, name: str, stream: str) -> str:
+        return (self.folder / f"{name}.{stream}").read_text(errors="replace")

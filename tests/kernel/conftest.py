@@ -1,0 +1,105 @@
+"""One boot for each kernel: the guest does everything once, the tests read what it wrote.
+
+A kernel that cannot be fetched or booted is an error of every test that needs it, never a skip.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.booted import Booted
+from tests.kernel.guest_tools import PROJECT
+
+KERNELS = {"6.1": "6.1.", "newest": "7."}
+"""Names of tests/vm/kernels.toml, and how the release that they stand for begins."""
+
+_TIMEOUT_S = 2400  # emulated, on a machine that may be busy
+_RACE = PROJECT / "tests" / "kernel" / "programs"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--guest-out",
+        type=Path,
+        metavar="DIR",
+        help="keep what the guests write in DIR; a kernel whose results are there is not booted "
+        "again (for work on the tests themselves)",
+    )
+
+
+def _run(what: str, command: list[str]) -> None:
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.fail(f"{what}: {done.stdout}{done.stderr}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def programs() -> None:
+    """What the guest runs, compiled here: a compiler in the emulated guest would be slow."""
+    _run("the workload does not build", ["make", "-s", "-C", "samples/workload"])
+    (_RACE / "build").mkdir(exist_ok=True)
+    race = [str(_RACE / "build" / "race"), str(_RACE / "race.c")]
+    flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
+    _run("the race does not build", ["cc", *flags, "-o", *race])
+
+
+def _boot(
+    config: pytest.Config, kernel: str, folder: Path, *options: str, scenes: str = ""
+) -> None:
+    """Boots and shows the guest's progress, which takes minutes, whatever pytest captures."""
+    command = ["tests/vm/boot", "--kernel", kernel, "--rw", str(folder), "--memory", "4G",
+               "--timeout", str(_TIMEOUT_S), "--console", str(folder / "console.log"), *options,
+               "--", "python", "-m", "tests.kernel.guest", str(folder), "--only", scenes]  # fmt: skip
+    said = []
+    capture = config.pluginmanager.getplugin("capturemanager")
+    assert capture
+    with (
+        capture.global_and_fixture_disabled(),
+        subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True) as process,
+    ):
+        assert process.stderr
+        print(file=sys.stderr)
+        for line in process.stderr:
+            said.append(line)
+            print(f"  {kernel}: {line}", end="", file=sys.stderr, flush=True)
+    (folder / "boot.log").write_text("".join(said))
+    if process.returncode != 0:
+        tail = "".join(said[-30:])
+        pytest.fail(f"kernel {kernel}: boot ended with {process.returncode}\n{tail}", pytrace=False)
+
+
+def _folder(config: pytest.Config, factory: pytest.TempPathFactory, name: str) -> Path:
+    keep: Path | None = config.getoption("--guest-out")
+    if keep is None:
+        return factory.mktemp(name, numbered=False)
+    folder = keep.resolve() / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session", params=list(KERNELS))
+def kernel(
+    request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
+) -> Booted:
+    """What one kernel had to show."""
+    name: str = request.param
+    folder = _folder(request.config, tmp_path_factory, f"kernel-{name}")
+    if not (folder / "results.json").exists():
+        _boot(request.config, name, folder)
+    return Booted(name, folder)
+
+
+@pytest.fixture(scope="session")
+def locked_down(
+    request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
+) -> Booted:
+    """6.1 in confidentiality lockdown."""
+    folder = _folder(request.config, tmp_path_factory, "lockdown")
+    if not (folder / "results.json").exists():
+        _boot(
+            request.config, "6.1", folder, "--append", "lockdown=confidentiality",
+            scenes="lockdown",
+        )  # fmt: skip
+    return Booted("6.1 in lockdown", folder)

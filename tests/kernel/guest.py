@@ -1,0 +1,63 @@
+"""Runs inside the booted kernel: all that this kernel has to show, in one boot.
+
+``python -m tests.kernel.guest OUT [--only SCENE,…]`` writes recordings, truths and results.json
+into OUT, where the tests on the host read them. A scene that fails is a result like any other:
+the scenes after it still run, and the tests that need it fail with its traceback.
+"""
+
+import argparse
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.kernel import scenes_decisions, scenes_life
+from tests.kernel.guest_tools import Results
+
+SCENES: tuple[Callable[[Results], None], ...] = (
+    scenes_decisions.doctor,
+    scenes_life.killed,
+    scenes_decisions.truth_default,
+    scenes_decisions.truth_quick,
+    scenes_decisions.filters,
+    scenes_decisions.race,
+    scenes_life.interrupted,
+    scenes_life.full_disk_and_killed_command,
+    scenes_life.hostile_names,
+    scenes_life.interrupted_early,
+    scenes_life.refused,
+)
+
+
+def lockdown(results: Results) -> None:
+    scenes_life.lockdown(results)
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("out", type=Path)
+    arguments.add_argument("--only", default="")
+    args = arguments.parse_args()
+    results = Results(args.out)
+    results.tell("guest", release=os.uname().release, cpus=os.cpu_count())
+    wanted = [name for name in args.only.split(",") if name]
+    for scene in (*SCENES, lockdown):
+        if scene.__name__ not in wanted if wanted else scene is lockdown:
+            continue
+        began = time.monotonic()
+        error = None
+        try:
+            scene(results)
+        except Exception:
+            error = traceback.format_exc()
+        seconds = round(time.monotonic() - began, 1)
+        results.tell(f"scene {scene.__name__}", error=error, seconds=seconds)
+        print(f"{scene.__name__}: {seconds} s{' FAILED' if error else ''}", file=sys.stderr)
+    results.tell("guest", done=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""What the scenes in the guest share: recorders as processes, waiting, and results as files."""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[2]
+HERE = PROJECT / "tests" / "kernel"
+WORKLOAD = PROJECT / "samples" / "workload" / "build" / "workload"
+KPROBES = Path("/sys/kernel/debug/kprobes/list")
+NOBODY = 65534
+
+_START_S = 300.0  # a busy machine compiles slowly
+_END_S = 120.0
+_BPF_SYSCALL, _PROG_GET_NEXT_ID = 321, 11
+
+
+def wait_until(what: str, ready: Callable[[], bool], timeout_s: float = _START_S) -> None:
+    until = time.monotonic() + timeout_s
+    while not ready():
+        if time.monotonic() > until:
+            raise TimeoutError(f"{what} did not come in {timeout_s:g} s")
+        time.sleep(0.1)
+
+
+def boottime_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+class Results:
+    """Facts by name, on disk after each change, so that a guest that hangs has told the rest."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self._found: dict[str, Any] = {}
+
+    def tell(self, name: str, **facts: Any) -> None:
+        self._found.setdefault(name, {}).update(facts)
+        fresh = self.out / "results.new"
+        fresh.write_text(json.dumps(self._found, indent=1))
+        fresh.replace(self.out / "results.json")
+
+
+class Tool:
+    """A running ``sealsnoop``; what it said and how it ended become a result of its name."""
+
+    def __init__(
+        self,
+        results: Results,
+        name: str,
+        arguments: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        user: int | None = None,
+    ) -> None:
+        self.results, self.name = results, name
+        self._began = time.monotonic()
+        with (
+            (results.out / f"{name}.stdout").open("wb") as out,
+            (results.out / f"{name}.stderr").open("wb") as err,
+        ):
+            self.process = subprocess.Popen(
+                ["sealsnoop", *map(str, arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env={**os.environ, **(env or {})},
+                start_new_session=True,  # a Ctrl-C for it is not one for us
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
+            )
+        results.tell(name, pid=self.process.pid, arguments=[str(a) for a in arguments])
+
+    def interrupt_all(self) -> None:
+        """Ctrl-C on a terminal: the recorder and its command get it."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def check_alive(self) -> None:
+        if self.process.poll() is not None:
+            said = (self.results.out / f"{self.name}.stderr").read_text(errors="replace")
+            raise RuntimeError(f"{self.name} ended too early ({self.process.returncode}): {said}")
+
+    def wait(self, timeout_s: float = _START_S) -> int:
+        try:
+            code = self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.results.tell(self.name, hung=True)
+            raise
+        finally:
+            seconds = round(time.monotonic() - self._began, 1)
+            self.results.tell(self.name, code=self.process.returncode, seconds=seconds)
+        return code
+
+
+class Recorder(Tool):
+    """``sealsnoop record -o OUT/NAME.seal``."""
+
+    def __init__(
+        self,
+        results: Results,
+        name: str,
+        *options: str | Path,
+        command: Sequence[str | Path] = (),
+        output: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.output = output or results.out / f"{name}.seal"
+        words: list[str | Path] = ["record", "-o", self.output, *options]
+        super().__init__(results, name, [*words, *(["--", *command] if command else [])], env=env)
+
+    def wait_ready(self) -> None:
+        """Until its hooks send: the tail then has its first records."""
+
+        def begun() -> bool:
+            self.check_alive()
+            tails = self.output / "tail"
+            return tails.is_dir() and any(one.stat().st_size for one in tails.iterdir())
+
+        wait_until(f"{self.name}'s beginning", begun)
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        self.process.send_signal(number)
+        return self.wait(_END_S)
+
+
+def python(script: str, *arguments: str | Path) -> list[str | Path]:
+    return [sys.executable, HERE / "programs" / script, *arguments]
+
+
+def in_pairs(makers: Sequence[Callable[[], Recorder]]) -> list[Recorder]:
+    """Starts recorders two at a time (the guest has two CPUs) and waits until all are ready."""
+    recorders: list[Recorder] = []
+    for start in range(0, len(makers), 2):
+        pair = [make() for make in makers[start : start + 2]]
+        for recorder in pair:
+            recorder.wait_ready()
+        recorders += pair
+    return recorders
+
+
+def bpf_programs() -> set[int]:
+    """The ids of all BPF programs in the kernel (bpf(2), BPF_PROG_GET_NEXT_ID)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    found: set[int] = set()
+    last = 0
+    while True:
+        attributes = (ctypes.c_uint32 * 4)(last, 0, 0, 0)
+        if libc.syscall(_BPF_SYSCALL, _PROG_GET_NEXT_ID, attributes, 16) != 0:
+            return found
+        last = attributes[1]
+        found.add(last)
+
+
+def kprobes() -> list[str]:
+    return sorted(KPROBES.read_text().splitlines())

@@ -1,0 +1,154 @@
+"""Scenes in the guest: the workload under every method and filter, the baseline, and races."""
+
+import contextlib
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from tests.kernel.guest_tools import (
+    HERE,
+    NOBODY,
+    WORKLOAD,
+    Recorder,
+    Results,
+    Tool,
+    in_pairs,
+    python,
+)
+
+METHODS = ("fexit", "kprobe")
+HUGE_PAGES = 64  # of 2 MB; two workloads at once use a few each
+RACES = 500
+
+
+@contextlib.contextmanager
+def tmpfs() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="tmpfs-", dir="/tmp"))
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=False)
+
+
+def doctor(results: Results) -> None:
+    for method in ("auto", *METHODS):
+        Tool(results, f"doctor-{method}", ["doctor", "--json", "--method", method]).wait()
+
+
+def _workload(results: Results, name: str, *options: str | Path) -> list[str | Path]:
+    return [WORKLOAD, "--out", results.out / f"{name}.jsonl", *options]
+
+
+def _by_both_methods(results: Results, name: str, options: list[str | Path]) -> None:
+    """Two recorders at once, each with a workload of its own: neither may see the other's."""
+    recorders = [
+        Recorder(
+            results,
+            f"{name}-{method}",
+            *("--method", method),
+            command=_workload(results, f"{name}-{method}", *options),
+        )
+        for method in METHODS
+    ]
+    for recorder in recorders:
+        recorder.wait()
+
+
+def truth_default(results: Results) -> None:
+    _by_both_methods(results, "default", [])
+
+
+def truth_quick(results: Results) -> None:
+    huge = Path("/proc/sys/vm/nr_hugepages")
+    huge.write_text(str(HUGE_PAGES))
+    reserved = int(huge.read_text())
+    results.tell("quick", huge_pages=reserved)
+    options: list[str | Path] = ["--quick", "--fork", "--threads"]
+    with tmpfs() as folder:
+        options += ["--tmpfs", folder]
+        _by_both_methods(results, "quick", [*options, *(["--hugetlb"] if reserved else [])])
+    huge.write_text("0")
+
+
+FILTERS: dict[str, tuple[str, ...]] = {
+    "pid": ("--method", "kprobe"),  # and --pid, known only when its process runs
+    "uid": ("--uid", str(NOBODY)),
+    "name": ("--name", "w0-mmap", "--method", "kprobe"),
+    "seals": ("--seals", "grow,write"),
+    "denied": ("--denied", "--method", "kprobe"),
+    "ops": ("--ops", "mmap,add_seals"),
+    "unsealable": ("--unsealable",),
+}
+"""Recordings of one and the same moment, through different filters."""
+
+
+def filters(results: Results) -> None:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tmpfs())
+        holder = stack.enter_context(
+            subprocess.Popen(python("holder.py"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        )
+        assert holder.stdout
+        results.tell("holder", **json.loads(holder.stdout.readline()))
+        # The process that is followed is the workload's parent: its children must be seen.
+        inside = _workload(results, "inside", "--quick", "--fork", "--threads", "--tmpfs", folder)
+        parent = stack.enter_context(
+            subprocess.Popen(
+                ["sh", "-c", 'read go; "$@"; exit $?', "sh", *inside], stdin=subprocess.PIPE
+            )
+        )
+        options = FILTERS | {"pid": (*FILTERS["pid"], "--pid", str(parent.pid))}
+        recorders = in_pairs(
+            [partial(_filtered, results, name, folder, words) for name, words in options.items()]
+        )
+        # Writing over a recording that is being written.
+        Tool(results, "busy", ["record", "--force", "-o", recorders[0].output, "--", "true"]).wait()
+        outside = _as_nobody()
+        parent.communicate(b"go\n")
+        with outside:
+            pass
+        results.tell("filters", inside=parent.returncode, outside=outside.returncode)
+        time.sleep(1)
+        for recorder in recorders:
+            recorder.stop()
+        shutil.copy("/tmp/outside/truth.jsonl", results.out / "outside.jsonl")
+        shutil.copytree(folder / "unsealable.seal", results.out / "filter-unsealable.seal")
+        holder.communicate()
+
+
+def _filtered(results: Results, name: str, folder: Path, options: tuple[str, ...]) -> Recorder:
+    # On a tmpfs the recorder's own writing would be events, were it not left out.
+    output = folder / "unsealable.seal" if name == "unsealable" else None
+    return Recorder(results, f"filter-{name}", *options, output=output)
+
+
+def _as_nobody() -> subprocess.Popen[bytes]:
+    folder = Path("/tmp/outside")
+    folder.mkdir()
+    folder.chmod(0o777)
+    return subprocess.Popen(
+        [WORKLOAD, "--quick", "--out", folder / "truth.jsonl"],
+        user=NOBODY,
+        group=NOBODY,
+        extra_groups=[],
+    )
+
+
+def race(results: Results) -> None:
+    recorders = [
+        Recorder(
+            results,
+            f"race-{method}",
+            *("--method", method),
+            command=[HERE / "programs" / "build" / "race", str(RACES)],
+        )
+        for method in METHODS
+    ]
+    for recorder in recorders:
+        recorder.wait()

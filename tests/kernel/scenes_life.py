@@ -1,0 +1,156 @@
+"""Scenes in the guest: how recorders end, and what they refuse."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.kernel.guest_tools import (
+    NOBODY,
+    PROJECT,
+    WORKLOAD,
+    Recorder,
+    Results,
+    Tool,
+    boottime_ns,
+    bpf_programs,
+    kprobes,
+    python,
+    wait_until,
+)
+from tests.kernel.scenes_decisions import METHODS
+
+_TICKS_S = 8.0  # longer than a segment
+_BPF_GONE_S = 20.0
+
+
+def killed(results: Results) -> None:
+    """kill -9 of two recorders, one of each method, in the middle of their commands' work."""
+    before = bpf_programs(), kprobes()
+    logs = [results.out / f"killed-{method}.json" for method in METHODS]
+    recorders = [
+        Recorder(
+            results,
+            f"killed-{method}",
+            *("--method", method),
+            command=python("ticker.py", log),
+        )
+        for method, log in zip(METHODS, logs, strict=True)
+    ]
+    pids = [Path(f"{log}.pid") for log in logs]
+    wait_until("both tickers", lambda: all(pid.exists() for pid in pids))
+    time.sleep(_TICKS_S)
+    during = bpf_programs(), kprobes()
+    for recorder in recorders:
+        results.tell(recorder.name, killed_ns=boottime_ns())
+        recorder.process.kill()
+        recorder.wait()
+    with contextlib.suppress(TimeoutError):
+        wait_until("the end of all hooks", lambda: (bpf_programs(), kprobes()) == before,
+                   _BPF_GONE_S)  # fmt: skip
+    after = bpf_programs(), kprobes()
+    for name, (programs, probes) in zip(
+        ("before", "during", "after"), (before, during, after), strict=True
+    ):
+        results.tell("hooks", **{name: {"programs": sorted(programs), "kprobes": probes}})
+    for pid in pids:
+        os.kill(int(pid.read_text()), signal.SIGTERM)
+    wait_until("the tickers' logs", lambda: all(log.exists() for log in logs))
+
+
+def interrupted(results: Results) -> None:
+    """SIGTERM without a command; Ctrl-C twice with a command that does not listen."""
+    log = results.out / "stubborn.json"
+    stubborn = Recorder(
+        results, "stubborn", command=python("ticker.py", log, "--ignore-interrupts")
+    )
+    terminated = Recorder(results, "terminated", "--name", "ticker")
+    terminated.wait_ready()
+    wait_until("the ticker", lambda: Path(f"{log}.pid").exists())
+    time.sleep(2)
+    terminated.stop(signal.SIGTERM)
+    stubborn.interrupt_all()
+    time.sleep(2)
+    results.tell("stubborn", after_one=stubborn.process.poll(), second_ns=boottime_ns())
+    stubborn.interrupt_all()
+    stubborn.wait()
+
+
+def full_disk_and_killed_command(results: Results) -> None:
+    disk = Path("/tmp/small-disk")
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=True)
+    full = Recorder(
+        results, "full", output=disk / "full.seal",
+        command=[WORKLOAD, "--repeat", "200", "--out", "/tmp/full.jsonl"],
+    )  # fmt: skip
+    killed = Recorder(results, "by-signal", command=["sh", "-c", "kill -KILL $$"])
+    full.wait()
+    killed.wait()
+    shutil.copytree(full.output, results.out / "full.seal")
+
+
+def hostile_names(results: Results) -> None:
+    """Names from hell, as the user behind sudo; and a plain command that ends by Ctrl-C."""
+    nobody = {"SUDO_UID": str(NOBODY), "SUDO_GID": str(NOBODY)}
+    _let_in(PROJECT)
+    names = Recorder(results, "names", command=python("names.py"), env=nobody)
+    log = results.out / "ctrl-c.json"
+    ctrl_c = Recorder(results, "ctrl-c", command=python("ticker.py", log))
+    wait_until("the ticker", lambda: Path(f"{log}.pid").exists())
+    time.sleep(1)
+    ctrl_c.interrupt_all()
+    ctrl_c.wait()
+    names.wait()
+
+
+def interrupted_early(results: Results) -> None:
+    """Ctrl-C one second after the start, and while the BPF program is compiled."""
+    early = Recorder(results, "at-once", command=["true"])
+    time.sleep(1)
+    early.interrupt_all()
+    compiling = Recorder(results, "compiling", command=["true"])
+    maps = Path(f"/proc/{compiling.process.pid}/maps")
+    wait_until("the compiler", lambda: "libbcc" in maps.read_text())
+    time.sleep(2)
+    compiling.interrupt_all()
+    early.wait()
+    compiling.wait()
+
+
+def refused(results: Results) -> None:
+    out = results.out
+    _let_in(PROJECT)
+
+    def run(name: str, arguments: Sequence[str | Path], user: int | None = None) -> None:
+        Tool(results, name, arguments, user=user).wait()
+
+    there = out / "default-fexit.seal"
+    run("not-found", ["record", "-o", out / "no.seal", "--", "no-such-program"])
+    run("not-executable", ["record", "-o", out / "no.seal", "--", "/etc/passwd"])
+    run("there-already", ["record", "-o", there, "--", "true"])
+    run("no-folder", ["record", "-o", out / "missing" / "no.seal", "--", "true"])
+    private = Path("/tmp/private.seal")
+    shutil.copytree(there, private)
+    private.chmod(0o700)
+    run("unprivileged-script", ["script", private], NOBODY)
+    run("unprivileged-record", ["record", "-o", "/tmp/no.seal", "--", "true"], NOBODY)
+    run("unprivileged-doctor", ["doctor"], NOBODY)
+
+
+def _let_in(folder: Path) -> None:
+    """An ordinary user must be able to run the checkout, wherever it lies (a scratch layer)."""
+    for one in (folder, *folder.parents):
+        with contextlib.suppress(OSError):
+            one.chmod(one.stat().st_mode | 0o011)
+
+
+def lockdown(results: Results) -> None:
+    """On a kernel in confidentiality lockdown, which forbids BPF to read kernel memory."""
+    Tool(results, "doctor", ["doctor"]).wait()
+    Tool(results, "doctor-json", ["doctor", "--json"]).wait()
+    Tool(results, "record", ["record", "-o", results.out / "no.seal", "--", "true"]).wait()

@@ -1,0 +1,45 @@
+"""``sealsnoop doctor`` on a kernel that can be traced, and in lockdown on one that cannot."""
+
+import json
+
+import pytest
+
+from tests.kernel.booted import Booted
+
+
+@pytest.mark.parametrize("method", ["auto", "fexit", "kprobe"])
+def test_doctor_tells_the_plan_that_a_recording_has(kernel: Booted, method: str) -> None:
+    told = kernel.told(f"doctor-{method}")
+    assert told.code == 0, told.stdout
+    report = json.loads(told.stdout)
+    assert report["can_record"]
+    assert report["complete"]
+    recording = kernel.run("filter-uid" if method == "auto" else f"default-{method}")
+    assert report["hooks"] == recording.manifest["hooks"]
+    assert report["kernel"]["release"] == kernel.release == recording.manifest["kernel"]["release"]
+
+
+def test_methods_are_used_as_asked(kernel: Booted) -> None:
+    for method in ("fexit", "kprobe"):
+        hooks = kernel.run(f"default-{method}").manifest["hooks"]
+        live = [step for step in hooks if step["method"]]
+        assert len(live) >= 10
+        assert {step["method"] for step in live} == {method}
+
+
+def test_lockdown_is_named(locked_down: Booted) -> None:
+    assert not locked_down.failed_scenes, "\n".join(locked_down.failed_scenes.values())
+    doctor, record = locked_down.told("doctor"), locked_down.told("record")
+    assert doctor.code == 1, doctor.stdout
+    assert record.code == 1, record.stderr
+    for said in (doctor.stdout, record.stderr):
+        assert "lockdown" in said
+        assert "confidentiality" in said
+    assert locked_down.told("doctor-json").code == 1
+    report = json.loads(locked_down.told("doctor-json").stdout)
+    assert not report["can_record"]
+    bad = [one for one in report["findings"] if one["ok"] is False]
+    assert any("lockdown" in one["name"] for one in bad)
+    assert all(one["remedy"] for one in bad)
+    assert not {n: said for n, said in locked_down.stderrs().items() if "Traceback" in said}
+    assert not (locked_down.folder / "no.seal").exists()

@@ -1,0 +1,196 @@
+"""How recorders end, what they leave behind, and what they refuse."""
+
+import json
+import re
+
+import pytest
+
+from tests.kernel.booted import Booted, Run
+from tests.kernel.guest_tools import NOBODY
+from tracer.model.escape import unescape
+
+METHODS = ("fexit", "kprobe")
+_FLUSHED_NS = 3_000_000_000
+"""A tail is flushed four times a second; an emulated, busy machine may lag."""
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u200b]")
+
+
+def _ticks(kernel: Booted, name: str) -> tuple[int, list[int]]:
+    log = json.loads((kernel.folder / f"{name}.json").read_text())
+    return log["pid"], log["times_ns"]
+
+
+def _offsets(run: Run, pid: int) -> list[int]:
+    rows = run.events[(run.events["op"] == "write") & (run.events["pid"] == pid)]
+    offsets: list[int] = rows["offset"].tolist()
+    return offsets
+
+
+def _readable(run: Run) -> None:
+    """Whatever happened to the recorder: the events are there and can be shown."""
+    shown = run.script()
+    assert shown.returncode == 0, shown.stderr
+    assert len(shown.stdout.splitlines()) == len(run.events)
+    assert "Traceback" not in shown.stderr
+
+
+# ---- the end comes from outside -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_killed(kernel: Booted, method: str) -> None:
+    run = kernel.run(f"killed-{method}")
+    assert run.code == -9
+    assert run.end is None
+    assert run.verified.exit_code == 3, run.verified.lines()
+    assert not run.verified.unexplained
+    _readable(run)
+    pid, times_ns = _ticks(kernel, f"killed-{method}")
+    offsets = _offsets(run, pid)
+    assert offsets == list(range(len(offsets)))
+    flushed = sum(time < run.facts["killed_ns"] - _FLUSHED_NS for time in times_ns)
+    assert len(times_ns) >= len(offsets) >= flushed > 100
+    assert (run.events["seals"] == 0).all()
+
+
+def test_killed_recorders_leave_no_hook(kernel: Booted) -> None:
+    hooks = kernel.facts("hooks")
+    assert len(hooks["during"]["programs"]) > len(hooks["before"]["programs"]) + 20
+    assert any("vm_mmap_pgoff" in line for line in hooks["during"]["kprobes"])
+    assert hooks["after"] == hooks["before"]
+
+
+def test_terminated(kernel: Booted) -> None:
+    run = kernel.run("terminated")
+    assert run.code == 0, run.stderr
+    assert run.end is not None
+    assert "SIGTERM" in run.end["reason"]
+    run.check_whole()
+    _readable(run)
+    offsets = _offsets(run, _ticks(kernel, "stubborn")[0])
+    assert offsets == list(range(offsets[0], offsets[0] + len(offsets)))
+    assert len(offsets) > 50
+
+
+def test_a_command_that_ignores_ctrl_c(kernel: Booted) -> None:
+    """The first is the command's, the second ends the recording, and then the command too."""
+    run = kernel.run("stubborn")
+    assert run.facts["after_one"] is None
+    assert run.code == 0, run.stderr
+    assert run.end is not None
+    assert "SIGINT" in run.end["reason"]
+    pid, times_ns = _ticks(kernel, "stubborn")
+    offsets = _offsets(run, pid)
+    assert offsets == list(range(len(offsets)))
+    assert len(offsets) >= sum(time < run.facts["second_ns"] for time in times_ns)
+    assert run.verified.exit_code == 0, run.verified.lines()
+    _readable(run)
+
+
+def test_ctrl_c_ends_the_command_and_then_the_recording(kernel: Booted) -> None:
+    run = kernel.run("ctrl-c")
+    assert run.code == 5, run.stderr  # the command's own
+    run.check_whole()
+    pid, times_ns = _ticks(kernel, "ctrl-c")
+    assert _offsets(run, pid) == list(range(len(times_ns)))
+
+
+@pytest.mark.parametrize("name", ["at-once", "compiling"])
+def test_ctrl_c_before_the_recording_began(kernel: Booted, name: str) -> None:
+    told = kernel.told(name)
+    assert told.code == 130, told.stderr
+    assert "interrupted" in told.stderr
+    assert "Traceback" not in told.stderr
+    assert not (kernel.folder / f"{name}.seal").exists()
+
+
+def test_full_disk(kernel: Booted) -> None:
+    run = kernel.run("full")
+    assert run.code == 1, run.stderr
+    assert "RECORDING STOPPED" in run.stderr
+    assert "No space left" in run.stderr or "full" in run.stderr.replace("full.seal", "")
+    assert run.verified.exit_code == 3, run.verified.lines()
+    assert run.end is not None
+    assert run.end["reason"] == "storage failed"
+    assert len(run.events) > 1000
+    _readable(run)
+
+
+# ---- the command --------------------------------------------------------------------------
+
+
+def test_killed_command(kernel: Booted) -> None:
+    run = kernel.run("by-signal")
+    assert run.code == 128 + 9
+    run.check_whole()
+    assert run.events.empty
+
+
+@pytest.mark.parametrize(("name", "code"), [("not-found", 127), ("not-executable", 126)])
+def test_no_command(kernel: Booted, name: str, code: int) -> None:
+    told = kernel.told(name)
+    assert told.code == code, told.stderr
+    assert len(told.stderr.splitlines()) == 1
+    assert told.facts["seconds"] < 60
+    assert not (kernel.folder / "no.seal").exists()
+
+
+def test_the_command_is_run_as_the_user_behind_sudo(kernel: Booted) -> None:
+    run = kernel.run("names")
+    assert run.code == 7, run.stderr
+    who = json.loads(run.stdout)
+    assert (who["uid"], who["gid"], who["groups"]) == (NOBODY, NOBODY, [NOBODY])
+    assert set(run.events["uid"]) == {NOBODY}
+
+
+def test_hostile_names(kernel: Booted) -> None:
+    run = kernel.run("names")
+    run.check_whole()
+    names = [bytes.fromhex(name) for name in json.loads(run.stdout)["names"]]
+    objects = run.table("objects")
+    assert objects["name_complete"].all()
+    found = [unescape(name) for name in objects["name"]]
+    assert [name.removeprefix(b"memfd:") for name in found] == names
+    counts = run.events.groupby("op", observed=True).size().to_dict()
+    assert {op: counts[op] for op in ("create", "write", "add_seals")} == {
+        "create": len(names), "write": 2 * len(names), "add_seals": len(names),
+    }  # fmt: skip
+    _readable(run)
+    for form in ([], ["--json"], ["--csv"]):
+        assert not _CONTROL.search(run.script(*form).stdout)
+    assert all(len(line) <= 100 for line in run.script().stdout.splitlines())
+
+
+# ---- what is refused ----------------------------------------------------------------------
+
+
+def test_existing_recording(kernel: Booted) -> None:
+    told = kernel.told("there-already")
+    assert told.code == 1
+    assert "--force" in told.stderr
+    assert told.facts["seconds"] < 60
+    kernel.run("default-fexit").check_whole()  # as it was
+
+
+def test_two_recorders_on_one_recording(kernel: Booted) -> None:
+    told = kernel.told("busy")
+    assert told.code == 1
+    assert "another sealsnoop is writing" in told.stderr
+
+
+def test_no_such_folder(kernel: Booted) -> None:
+    told = kernel.told("no-folder")
+    assert told.code == 1
+    assert "does not exist" in told.stderr
+
+
+def test_without_privilege(kernel: Booted) -> None:
+    record = kernel.told("unprivileged-record")
+    assert record.code == 1
+    assert "root" in record.stderr or "privilege" in record.stderr
+    doctor = kernel.told("unprivileged-doctor")
+    assert doctor.code == 1
+    assert "cannot be traced" in doctor.stdout
+    script = kernel.told("unprivileged-script")
+    assert script.code == 1
+    assert "ermission" in script.stderr

@@ -1,0 +1,58 @@
+"""Seals added by one thread while another works on the file: every event is true or says not."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.kernel.booted import Booted
+from tracer.model.record import Flag
+
+EPERM, EBUSY = -1, -16
+SHRINK, GROW, WRITE, FUTURE_WRITE = 2, 4, 8, 16
+OPS = ("write", "mmap", "truncate", "allocate", "punch_hole", "add_seals")
+_RACED = int(Flag.RACED_SEALS | Flag.RACED_SIZE)
+
+
+def _refused(events: pd.DataFrame) -> "pd.Series[bool]":
+    """Whether the seals at entry forbid the operation; all mappings are shared and writable."""
+    seals, size = events["seals"].to_numpy(), events["size"].to_numpy().astype("i8")
+    length = events["length"].to_numpy().astype("i8")
+    end = events["offset"].to_numpy() + length
+    no_write = seals & (WRITE | FUTURE_WRITE) != 0
+    resized = (length > size) & (seals & GROW != 0) | (length < size) & (seals & SHRINK != 0)
+    grown = (end > size) & (seals & GROW != 0)
+    op = events["op"].astype(str).to_numpy()
+    forbidden = np.select(
+        [np.isin(op, ["write", "mmap", "punch_hole"]), op == "truncate", op == "allocate"],
+        [no_write, resized, grown],
+    )
+    return pd.Series(forbidden.astype(bool), events.index)
+
+
+@pytest.mark.parametrize("method", ["fexit", "kprobe"])
+def test_race(kernel: Booted, method: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run = kernel.run(f"race-{method}")
+    assert run.code == 0, run.stderr
+    run.check_whole()
+    told = json.loads(run.stdout)
+    events = run.events[run.events["op"].isin(list(OPS))]
+    # every call once, with the answer that it had
+    outcome = events["answer"].where(events["answer"] < 0, 0)
+    found = {
+        op: [int(((events["op"] == op) & (outcome == answer)).sum()) for answer in (0, EPERM, EBUSY)]
+        for op in OPS
+    }
+    assert found == {op: told[op] for op in OPS}
+
+    work = events[events["op"] != "add_seals"]
+    flagged = work["flags"] & int(Flag.RACED_SEALS) != 0
+    changed = work["seals"] != work["seals_after"]
+    raced = work["flags"] & _RACED != 0
+    wrong = work[(_refused(work) != (work["answer"] == EPERM)) & ~raced]
+    with capsys.disabled():
+        print(f"\n  {kernel.release} {method}: {len(events)} events, {int(raced.sum())} raced")
+    pd.testing.assert_series_equal(flagged, changed, check_names=False)
+    assert wrong.empty, wrong.to_string()
+    assert flagged.any(), "nothing raced, so nothing was shown"

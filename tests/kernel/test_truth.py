@@ -1,0 +1,116 @@
+"""Every call of the workload is exactly one event with the same content, by both methods."""
+
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.kernel.booted import Booted, Run
+from tests.kernel.ground_truth import (
+    HOOKS,
+    Truth,
+    compare,
+    compare_mappings,
+    expected_calls,
+    expected_mappings,
+)
+
+METHODS = ("fexit", "kprobe")
+ON_ANY_FILE = {"unsealable_ops": ("create", "add_seals"), "tmpfs_ops": ("add_seals",)}
+"""Recorded on files that can never be sealed too: the refusal is a decision."""
+
+AGREEING = (
+    "uid", "comm", "op", "kind", "hook", "fd", "seals", "seals_after", "size", "size_after",
+    "offset", "length", "arg", "answer", "flags", "nr", "check_answer", "file_answer", "writable",
+    "mode", "fmode", "checks",
+)  # fmt: skip
+"""Columns that two runs of the workload on one kernel have in common."""
+
+
+@pytest.fixture(params=METHODS)
+def method(request: pytest.FixtureRequest) -> str:
+    value: str = request.param
+    return value
+
+
+@pytest.fixture(params=["default", "quick"])
+def profile(request: pytest.FixtureRequest) -> str:
+    value: str = request.param
+    return value
+
+
+def test_every_call_is_one_event(
+    kernel: Booted, profile: str, method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, truth = kernel.run(f"{profile}-{method}"), kernel.truth(f"{profile}-{method}")
+    assert run.code == 0, run.stderr
+    run.check_whole()
+    calls = compare(truth, run.events, **ON_ANY_FILE)
+    mappings = compare_mappings(truth, run.events)
+    with capsys.disabled():
+        print(f"\n  {kernel.release} {profile} {method}: calls {calls}; mappings {mappings}")
+        print(f"    {_counts(truth)}")
+    assert calls.ok, calls
+    assert mappings.ok, mappings
+    assert calls.expected == calls.events > 500
+    assert mappings.expected > 50
+
+
+def test_counts_by_op(kernel: Booted, profile: str, method: str) -> None:
+    """The same again by counting alone, which trusts nothing of the comparison's alignment."""
+    run, truth = kernel.run(f"{profile}-{method}"), kernel.truth(f"{profile}-{method}")
+    per_op = run.per("op")
+    assert {op: per_op[op] for op in HOOKS} == _counts(truth)
+    assert per_op["map"] == per_op["unmap"] >= len(expected_mappings(truth))
+    assert set(per_op) <= {*HOOKS, "map", "unmap", "evict"}
+    hooks = Counter(HOOKS[row["op"]] for row in _expected(truth))
+    decided = run.totals("decided")
+    assert {hook: decided[hook] for hook in hooks} == hooks
+
+
+def test_nothing_of_others_is_there(kernel: Booted, profile: str, method: str) -> None:
+    """Another recorder with its own workload ran at the same time."""
+    run, truth = kernel.run(f"{profile}-{method}"), kernel.truth(f"{profile}-{method}")
+    assert set(run.events["pid"]) == truth.pids
+    assert len(truth.pids) == (4 if profile == "quick" else 2)  # with one that tries fork
+
+
+def test_the_wider_profile_is_wider(kernel: Booted, method: str) -> None:
+    """The quick run had children, threads, huge pages and an ordinary tmpfs file."""
+    truth = kernel.truth(f"quick-{method}")
+    assert {row["object"] for row in truth.calls} >= {"memfd", "hugetlb", "tmpfs"}
+    assert len({row["tid"] for row in truth.calls}) > len(truth.pids)
+    events = kernel.run(f"quick-{method}").events
+    assert set(events["kind"]) == {"memfd", "hugetlb", "tmpfs", "unknown"}
+    assert set(events.loc[events["kind"] == "tmpfs", "op"]) == {"add_seals"}
+    hugetlb = [row for row in truth.calls if row["object"] == "hugetlb"]
+    assert any(row["op"] == "mmap" and row["answer"] > 0 for row in hugetlb)
+
+
+def test_both_methods_give_the_same_table(kernel: Booted, profile: str) -> None:
+    fexit, kprobe = (
+        _comparable(kernel.run(f"{profile}-{method}"), kernel.truth(f"{profile}-{method}"))
+        for method in METHODS
+    )
+    pd.testing.assert_frame_equal(fexit, kprobe)
+
+
+def _expected(truth: Truth) -> list[dict[str, Any]]:
+    return expected_calls(truth, **ON_ANY_FILE)
+
+
+def _counts(truth: Truth) -> dict[str, int]:
+    return dict(Counter(row["op"] for row in _expected(truth)))
+
+
+def _comparable(run: Run, truth: Truth) -> pd.DataFrame:
+    """Decisions by worker and in order, addresses left out."""
+    workers = {row["tid"]: row["worker"] for row in truth.calls}
+    rows = run.events[run.events["op"].isin(list(HOOKS))].copy()
+    rows["worker"] = rows["tid"].map(workers)
+    rows = rows.sort_values("worker", kind="stable", ignore_index=True)
+    rows.loc[(rows["op"] == "mmap") & (rows["answer"] > 0), "answer"] = 0
+    for column in ("op", "kind", "hook", "comm"):
+        rows[column] = rows[column].astype(str)
+    return rows[["worker", "name", *AGREEING]]
