@@ -11,24 +11,23 @@ INLINE int is_sealable(u32 seals)
 #endif
 }
 
-INLINE struct call *my_call(u64 *pid_tgid)
+/* This task's slot, NULL before its first operation; *me is filled for later use. */
+INLINE struct call *my_call(u64 *me)
 {
-	*pid_tgid = bpf_get_current_pid_tgid();
-	return calls.lookup(pid_tgid);
+	*me = bpf_get_current_pid_tgid();
+	return calls.lookup(me);
 }
 
 /*
- * Opens this task's slot for an operation on inode, or returns NULL. A slot
- * that is still open belongs to a call whose return never came.
+ * Opens this task's slot (c, or a new one) for an operation on inode, or
+ * returns NULL. A slot that is still open belongs to a call whose return
+ * never came.
  */
-INLINE struct call *begin_call(u64 inode, int direct, u8 kind, u32 seals, u8 op, u8 hook)
+INLINE struct call *begin_call(u64 pid_tgid, struct call *c, u64 inode, int direct, u8 kind, u32 seals,
+			       u8 op, u8 hook)
 {
-	u64 pid_tgid = bpf_get_current_pid_tgid();
-	struct call *c;
-
 	if (!task_wanted(pid_tgid))
 		return NULL;
-	c = calls.lookup(&pid_tgid);
 	if (unlikely(!c)) {
 		struct call fresh = {};
 
@@ -62,6 +61,15 @@ INLINE struct call *begin_call(u64 inode, int direct, u8 kind, u32 seals, u8 op,
 	c->kind = kind;
 	c->hook = hook;
 	return c;
+}
+
+/* As begin_call, for programs that did not look for the slot yet. */
+INLINE struct call *begin_my_call(u64 inode, int direct, u8 kind, u32 seals, u8 op, u8 hook)
+{
+	u64 me;
+	struct call *c = my_call(&me);
+
+	return begin_call(me, c, inode, direct, kind, seals, op, hook);
 }
 
 /* What only some operations are decided by: exec bits and shared mappings. */
@@ -122,14 +130,13 @@ INLINE void note_no_entry(u64 inode, u8 hook)
  * A trampoline has the arguments again: inode and iocb are then typed and can
  * be loaded from directly. A kretprobe has not, and the slot's are used.
  */
-INLINE void finish_call(s64 answer, u8 hook, int direct, u64 inode, u64 iocb)
+INLINE void finish_call(u64 pid_tgid, struct call *c, s64 answer, u8 hook, int direct, u64 inode,
+			u64 iocb)
 {
-	u64 pid_tgid;
-	struct call *c = my_call(&pid_tgid);
 	struct counts *n;
 	struct record *r;
 	u32 seals_after;
-	u64 ino;
+	u64 ino, task;
 	u8 op;
 
 	if (!c || !c->op || c->hook != hook) {
@@ -175,8 +182,9 @@ INLINE void finish_call(s64 answer, u8 hook, int direct, u64 inode, u64 iocb)
 	r->head.op = op;
 	r->head.seals = c->seals;
 	set_key(r, &c->known);
-	set_task(r, pid_tgid);
-	r->head.flags = c->flags | syscall_origin(r, op);
+	task = current_task();
+	set_task(r, task, pid_tgid);
+	r->head.flags = c->flags | syscall_origin(r, task, op);
 	r->event.size = c->size;
 	r->event.size_after = inode_size(inode, direct);
 	r->event.offset = c->offset;
@@ -201,6 +209,15 @@ INLINE void finish_call(s64 answer, u8 hook, int direct, u64 inode, u64 iocb)
 dropped:
 	__attribute__((unused));
 	lock_xadd(&n->totals[hook].dropped, 1);
+}
+
+/* As finish_call, for programs that did not look for the slot yet. */
+INLINE void finish_my_call(s64 answer, u8 hook, int direct, u64 inode, u64 iocb)
+{
+	u64 me;
+	struct call *c = my_call(&me);
+
+	finish_call(me, c, answer, hook, direct, inode, iocb);
 }
 
 /* The seal check inside a call, or the file's own mmap: they add to the call in flight. */

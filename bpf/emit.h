@@ -21,51 +21,6 @@
 #define NR_PREADV2 327
 #define NR_PWRITEV2 328
 
-/* struct pt_regs from r8 to orig_ax. */
-struct user_regs {
-	u64 r8, ax, cx, dx, si, di, orig_ax;
-};
-#define PT_REGS_SIZE 168
-#define PT_REGS_R8 72
-
-/*
- * The current task. Kernels with bpf_get_current_task_btf (5.11, commit
- * 3ca1032ab7ab) and bpf_task_pt_regs (5.15, commit dd6e10fbd9fb) let its
- * fields be loaded directly; others need a helper for each, and the place of
- * the user's registers worked out (they have no FRED, which would move them).
- */
-#if HAVE_TASK_PT_REGS
-#define TASK_DIRECT 1
-INLINE u64 current_task(void)
-{
-	return (u64)bpf_get_current_task_btf();
-}
-
-INLINE void user_regs(u64 task, struct user_regs *regs)
-{
-	u64 at = (u64)bpf_task_pt_regs((struct task_struct *)task) + PT_REGS_R8;
-
-	regs->r8 = *(u64 *)(at + 0);
-	regs->dx = *(u64 *)(at + 24);
-	regs->si = *(u64 *)(at + 32);
-	regs->di = *(u64 *)(at + 40);
-	regs->orig_ax = *(u64 *)(at + 48);
-}
-#else
-#define TASK_DIRECT 0
-INLINE u64 current_task(void)
-{
-	return bpf_get_current_task();
-}
-
-INLINE void user_regs(u64 task, struct user_regs *regs)
-{
-	u64 top = read_u64(task + OFF_TASK_STACK) + THREAD_SIZE;
-
-	bpf_probe_read_kernel(regs, sizeof(*regs), (void *)(top - PT_REGS_SIZE + PT_REGS_R8));
-}
-#endif
-
 INLINE s32 syscall_fd(u8 op, u64 nr, struct user_regs *regs)
 {
 	switch (op) {
@@ -100,9 +55,8 @@ INLINE s32 syscall_fd(u8 op, u64 nr, struct user_regs *regs)
 }
 
 /* Fills fd and nr; returns the flags that explain why they are unknown. */
-INLINE u32 syscall_origin(struct record *r, u8 op)
+INLINE u32 syscall_origin(struct record *r, u64 task, u8 op)
 {
-	u64 task = current_task();
 	struct user_regs regs = {};
 
 	r->event.fd = -1;
@@ -131,7 +85,7 @@ INLINE struct record *new_record(struct counts *n, u8 type, u8 hook)
 		return NULL;
 	}
 	r->head.seq = seq;
-	r->head.cpu = bpf_get_smp_processor_id();
+	r->head.cpu = n->cpu;
 	r->head.type = type;
 	r->head.hook = hook;
 	return r;
@@ -151,11 +105,11 @@ INLINE void set_key(struct record *r, struct object *o)
 	r->head.kind = o->kind;
 }
 
-INLINE void set_task(struct record *r, u64 pid_tgid)
+INLINE void set_task(struct record *r, u64 task, u64 pid_tgid)
 {
 	r->event.pid = pid_tgid >> 32;
 	r->event.tid = pid_tgid;
-	r->event.uid = bpf_get_current_uid_gid();
-	r->event.cgroup = bpf_get_current_cgroup_id();
-	bpf_get_current_comm(r->event.comm, sizeof(r->event.comm));
+	r->event.uid = task_uid(task);
+	r->event.cgroup = task_cgroup(task);
+	task_comm(task, r->event.comm);
 }

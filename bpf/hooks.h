@@ -13,11 +13,11 @@ INLINE void begin_io(u64 iocb, u64 iter, int direct, u8 op, u8 hook, u8 is_shmem
 	seals = inode_seals(inode, kind);
 	if (!is_sealable(seals))
 		return;
-	c = begin_call(inode, direct, kind, seals, op, hook);
+	c = begin_my_call(inode, direct, kind, seals, op, hook);
 	if (!c)
 		return;
 	c->iocb = iocb;
-	c->length = read_u64(iter + OFF_IOV_COUNT);
+	c->length = load_u64(iter + OFF_IOV_COUNT, direct);
 	c->arg = 0;
 	c->fmode = file_mode(file, direct);
 }
@@ -30,15 +30,15 @@ INLINE void begin_io(u64 iocb, u64 iter, int direct, u8 op, u8 hook, u8 is_shmem
  */
 INLINE void write_checked(u64 mapping, s64 answer)
 {
-	u64 inode = load_u64(mapping + OFF_MAPPING_HOST, 1), pid_tgid;
+	u64 inode = load_u64(mapping + OFF_MAPPING_HOST, 1), me;
 	u32 seals = inode_seals(inode, KIND_TMPFS);
 	struct call *c;
 
 	if (!is_sealable(seals))
 		return;
-	c = my_call(&pid_tgid);
+	c = my_call(&me);
 	if (!c || c->op != OP_WRITE || c->inode != inode) {
-		c = begin_call(inode, 1, KIND_TMPFS, seals, OP_WRITE, HOOK_WRITE);
+		c = begin_call(me, c, inode, 1, KIND_TMPFS, seals, OP_WRITE, HOOK_WRITE);
 		if (!c)
 			return;
 		c->arg = 0;
@@ -50,8 +50,8 @@ INLINE void write_checked(u64 mapping, s64 answer)
 
 INLINE void write_returned(u64 iocb, u64 iter, s64 answer)
 {
-	u64 file = load_u64(iocb + OFF_KIOCB_FILE, 1), inode = file_inode(file, 1), pid_tgid;
-	struct call *c = my_call(&pid_tgid);
+	u64 file = load_u64(iocb + OFF_KIOCB_FILE, 1), inode = file_inode(file, 1), me;
+	struct call *c = my_call(&me);
 
 	if (!c || c->op != OP_WRITE) {
 		u8 kind = WRITE_IS_SHMEM ? KIND_TMPFS : inode_kind(inode, 1);
@@ -62,7 +62,7 @@ INLINE void write_returned(u64 iocb, u64 iter, s64 answer)
 		seals = inode_seals(inode, kind);
 		if (!is_sealable(seals))
 			return;
-		c = begin_call(inode, 1, kind, seals, OP_WRITE, HOOK_WRITE);
+		c = begin_call(me, c, inode, 1, kind, seals, OP_WRITE, HOOK_WRITE);
 		if (!c)
 			return;
 		c->arg = 0;
@@ -76,8 +76,8 @@ INLINE void write_returned(u64 iocb, u64 iter, s64 answer)
 		}
 	}
 	c->fmode = file_mode(file, 1);
-	c->length = read_u64(iter + OFF_IOV_COUNT) + (answer > 0 ? answer : 0);
-	finish_call(answer, HOOK_WRITE, 1, inode, iocb);
+	c->length = load_u64(iter + OFF_IOV_COUNT, 1) + (answer > 0 ? answer : 0);
+	finish_call(me, c, answer, HOOK_WRITE, 1, inode, iocb);
 }
 
 INLINE void begin_mmap(u64 file, int direct, u64 len, u64 prot, u64 flags, u64 pgoff)
@@ -96,7 +96,7 @@ INLINE void begin_mmap(u64 file, int direct, u64 len, u64 prot, u64 flags, u64 p
 	seals = inode_seals(inode, kind);
 	if (!is_sealable(seals))
 		return;
-	c = begin_call(inode, direct, kind, seals, OP_MMAP, HOOK_MMAP);
+	c = begin_my_call(inode, direct, kind, seals, OP_MMAP, HOOK_MMAP);
 	if (!c)
 		return;
 	c->offset = pgoff << 12;
@@ -121,7 +121,7 @@ INLINE void begin_setattr(u64 dentry, u64 iattr, int direct)
 	seals = inode_seals(inode, kind);
 	if (!is_sealable(seals))
 		return;
-	c = begin_call(inode, direct, kind, seals, valid & ATTR_SIZE ? OP_TRUNCATE : OP_CHMOD, HOOK_SETATTR);
+	c = begin_my_call(inode, direct, kind, seals, valid & ATTR_SIZE ? OP_TRUNCATE : OP_CHMOD, HOOK_SETATTR);
 	if (!c)
 		return;
 	c->offset = 0;
@@ -140,7 +140,7 @@ INLINE void begin_allocate(u64 file, int direct, u64 mode, u64 offset, u64 len)
 
 	if (!is_sealable(seals))
 		return;
-	c = begin_call(inode, direct, kind, seals, mode & FALLOC_FL_PUNCH_HOLE ? OP_PUNCH_HOLE : OP_ALLOCATE,
+	c = begin_my_call(inode, direct, kind, seals, mode & FALLOC_FL_PUNCH_HOLE ? OP_PUNCH_HOLE : OP_ALLOCATE,
 		       HOOK_ALLOCATE);
 	if (!c)
 		return;
@@ -163,7 +163,7 @@ INLINE void begin_seals(u64 file, int direct, u64 cmd, u64 arg)
 	kind = inode_kind(inode, direct);
 	if (!kind)
 		return;
-	c = begin_call(inode, direct, kind, inode_seals(inode, kind), OP_ADD_SEALS, HOOK_SEALS);
+	c = begin_my_call(inode, direct, kind, inode_seals(inode, kind), OP_ADD_SEALS, HOOK_SEALS);
 	if (!c)
 		return;
 	c->offset = 0;
@@ -234,7 +234,7 @@ INLINE void finish_create(s64 answer)
 	r->head.seals = seals;
 	r->head.nr = regs.orig_ax;
 	set_key(r, &o);
-	set_task(r, pid_tgid);
+	set_task(r, current_task(), pid_tgid);
 	r->event.fd = answer >= 0 ? answer : -1;
 	r->event.size = 0;
 	r->event.size_after = 0;
@@ -270,7 +270,7 @@ INLINE struct record *plain_event(struct counts *n, u64 pid_tgid, struct object 
 	r->head.flags = 0;
 	r->head.nr = 0xffff;
 	set_key(r, o);
-	set_task(r, pid_tgid);
+	set_task(r, current_task(), pid_tgid);
 	r->event.fd = -1;
 	r->event.size = 0;
 	r->event.offset = 0;

@@ -116,11 +116,8 @@ INLINE int send_object(struct counts *n, struct object *o, struct name *name, u6
 	r->head.flags = 0;
 	r->head.seals = seals;
 	set_key(r, o);
-	r->object.pid = bpf_get_current_pid_tgid() >> 32;
-	r->object.tid = bpf_get_current_pid_tgid();
-	r->object.uid = bpf_get_current_uid_gid();
-	bpf_get_current_comm(r->object.comm, sizeof(r->object.comm));
-	r->object.cgroup = bpf_get_current_cgroup_id();
+	/* The same fields at the same places as an event's: bpf/record.h. */
+	set_task(r, current_task(), bpf_get_current_pid_tgid());
 	r->object.owner_uid = read_u32(inode + OFF_INODE_UID);
 	r->object.owner_gid = read_u32(inode + OFF_INODE_GID);
 	r->object.size = inode_size(inode, 0);

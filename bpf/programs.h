@@ -36,11 +36,11 @@
 #if WITH_FENTRY_MMAP
 PROGRAM_F(fentry, mmap, begin_mmap(F0, 1, F2, F3, F4, F5))
 /* Most mmaps have no file. */
-PROGRAM_F(fexit, mmap, if (F0) finish_call(ANSWER_F(NARGS_MMAP), HOOK_MMAP, 1, FILE_INODE(F0), 0))
+PROGRAM_F(fexit, mmap, if (F0) finish_my_call(ANSWER_F(NARGS_MMAP), HOOK_MMAP, 1, FILE_INODE(F0), 0))
 #endif
 #if WITH_KPROBE_MMAP
 PROGRAM_K(kprobe, mmap, begin_mmap(K0, 0, K2, K3, K4, K5))
-PROGRAM_K(kretprobe, mmap, finish_call(ANSWER_K, HOOK_MMAP, 0, 0, 0))
+PROGRAM_K(kretprobe, mmap, finish_my_call(ANSWER_K, HOOK_MMAP, 0, 0, 0))
 #endif
 
 #if WITH_FENTRY_MMAP_CHECK
@@ -66,11 +66,11 @@ PROGRAM_K(kretprobe, hugetlb_mmap, note_file_mmap(INT(ANSWER_K)))
 
 #if WITH_FENTRY_SETATTR
 PROGRAM_F(fentry, setattr, begin_setattr(CAT(F, ARG_SETATTR_DENTRY), CAT(F, ARG_SETATTR_IATTR), 1))
-PROGRAM_F(fexit, setattr, finish_call(INT(ANSWER_F(NARGS_SETATTR)), HOOK_SETATTR, 1, DENTRY_INODE(CAT(F, ARG_SETATTR_DENTRY)), 0))
+PROGRAM_F(fexit, setattr, finish_my_call(INT(ANSWER_F(NARGS_SETATTR)), HOOK_SETATTR, 1, DENTRY_INODE(CAT(F, ARG_SETATTR_DENTRY)), 0))
 #endif
 #if WITH_KPROBE_SETATTR
 PROGRAM_K(kprobe, setattr, begin_setattr(CAT(K, ARG_SETATTR_DENTRY), CAT(K, ARG_SETATTR_IATTR), 0))
-PROGRAM_K(kretprobe, setattr, finish_call(INT(ANSWER_K), HOOK_SETATTR, 0, 0, 0))
+PROGRAM_K(kretprobe, setattr, finish_my_call(INT(ANSWER_K), HOOK_SETATTR, 0, 0, 0))
 #endif
 
 #if WITH_FENTRY_WRITE
@@ -78,7 +78,7 @@ PROGRAM_F(fexit, write, write_returned(F0, F1, ANSWER_F(NARGS_WRITE)))
 #endif
 #if WITH_KPROBE_WRITE
 PROGRAM_K(kprobe, write, begin_io(K0, K1, 0, OP_WRITE, HOOK_WRITE, WRITE_IS_SHMEM))
-PROGRAM_K(kretprobe, write, finish_call(ANSWER_K, HOOK_WRITE, 0, 0, 0))
+PROGRAM_K(kretprobe, write, finish_my_call(ANSWER_K, HOOK_WRITE, 0, 0, 0))
 #endif
 
 #if WITH_FENTRY_WRITE_CHECK
@@ -90,29 +90,29 @@ PROGRAM_K(kretprobe, write_check, note_check(INT(ANSWER_K), HOOK_WRITE))
 
 #if WITH_FENTRY_READ
 PROGRAM_F(fentry, read, begin_io(F0, F1, 1, OP_READ, HOOK_READ, 1))
-PROGRAM_F(fexit, read, finish_call(ANSWER_F(NARGS_READ), HOOK_READ, 1, IOCB_INODE(F0), F0))
+PROGRAM_F(fexit, read, finish_my_call(ANSWER_F(NARGS_READ), HOOK_READ, 1, IOCB_INODE(F0), F0))
 #endif
 #if WITH_KPROBE_READ
 PROGRAM_K(kprobe, read, begin_io(K0, K1, 0, OP_READ, HOOK_READ, 1))
-PROGRAM_K(kretprobe, read, finish_call(ANSWER_K, HOOK_READ, 0, 0, 0))
+PROGRAM_K(kretprobe, read, finish_my_call(ANSWER_K, HOOK_READ, 0, 0, 0))
 #endif
 
 #if WITH_FENTRY_ALLOCATE
 PROGRAM_F(fentry, allocate, begin_allocate(F0, 1, F1, F2, F3))
-PROGRAM_F(fexit, allocate, finish_call(ANSWER_F(NARGS_ALLOCATE), HOOK_ALLOCATE, 1, FILE_INODE(F0), 0))
+PROGRAM_F(fexit, allocate, finish_my_call(ANSWER_F(NARGS_ALLOCATE), HOOK_ALLOCATE, 1, FILE_INODE(F0), 0))
 #endif
 #if WITH_KPROBE_ALLOCATE
 PROGRAM_K(kprobe, allocate, begin_allocate(K0, 0, K1, K2, K3))
-PROGRAM_K(kretprobe, allocate, finish_call(ANSWER_K, HOOK_ALLOCATE, 0, 0, 0))
+PROGRAM_K(kretprobe, allocate, finish_my_call(ANSWER_K, HOOK_ALLOCATE, 0, 0, 0))
 #endif
 
 #if WITH_FENTRY_SEALS
 PROGRAM_F(fentry, seals, begin_seals(F0, 1, F1, F2))
-PROGRAM_F(fexit, seals, finish_call(ANSWER_F(NARGS_SEALS), HOOK_SEALS, 1, FILE_INODE(F0), 0))
+PROGRAM_F(fexit, seals, finish_my_call(ANSWER_F(NARGS_SEALS), HOOK_SEALS, 1, FILE_INODE(F0), 0))
 #endif
 #if WITH_KPROBE_SEALS
 PROGRAM_K(kprobe, seals, begin_seals(K0, 0, K1, K2))
-PROGRAM_K(kretprobe, seals, finish_call(ANSWER_K, HOOK_SEALS, 0, 0, 0))
+PROGRAM_K(kretprobe, seals, finish_my_call(ANSWER_K, HOOK_SEALS, 0, 0, 0))
 #endif
 
 #if WITH_FENTRY_CREATE

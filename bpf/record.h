@@ -53,7 +53,7 @@ struct event_body {
 	u32 checks;		/* how often the inner check was asked (chunks) */
 };
 
-/* type OBJECT: a memory file, announced once. 128 bytes. */
+/* type OBJECT: a memory file, announced once. 128 bytes; the task stands as in an event. */
 struct object_body {
 	u32 pid;		/* the task that was seen with it first */
 	u32 tid;

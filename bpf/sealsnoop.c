@@ -8,6 +8,7 @@
 #include <uapi/linux/ptrace.h>
 #include "record.h"
 #include "kernel.h"
+#include "task.h"
 #include "state.h"
 #include "emit.h"
 #include "objects.h"

@@ -16,6 +16,7 @@ struct totals {
 
 /* Everything one CPU counts, behind one lookup. */
 struct counts {
+	u64 cpu;		/* set by user space: cheaper than asking each time */
 	u64 seq;
 	u64 lost[HOOK_MAX * LOSS_MAX];
 	struct totals totals[HOOK_MAX];
@@ -128,7 +129,7 @@ INLINE int task_wanted(u64 pid_tgid)
 		return 0;
 #endif
 #if FILTER_CGROUP
-	u64 cgroup = bpf_get_current_cgroup_id();
+	u64 cgroup = task_cgroup(current_task());
 
 	if (!cgroups.lookup(&cgroup))
 		return 0;

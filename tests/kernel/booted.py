@@ -95,9 +95,7 @@ class Booted:
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
-        self._results: dict[str, dict[str, Any]] = json.loads(
-            (folder / "results.json").read_text()
-        )
+        self._results: dict[str, dict[str, Any]] = json.loads((folder / "results.json").read_text())
         self._runs: dict[str, Run] = {}
         self._truths: dict[str, Truth] = {}
 

@@ -49,9 +49,9 @@ def _boot(
     config: pytest.Config, kernel: str, folder: Path, *options: str, scenes: str = ""
 ) -> None:
     """Boots and shows the guest's progress, which takes minutes, whatever pytest captures."""
-    command = ["tests/vm/boot", "--kernel", kernel, "--rw", str(folder), "--memory", "4G",
-               "--timeout", str(_TIMEOUT_S), "--console", str(folder / "console.log"), *options,
-               "--", "python", "-m", "tests.kernel.guest", str(folder), "--only", scenes]  # fmt: skip
+    command = ["tests/vm/boot", "--kernel", kernel, "--rw", str(folder), "--memory", "4G"]
+    command += ["--timeout", str(_TIMEOUT_S), "--console", str(folder / "console.log"), *options]
+    command += ["--", "python", "-m", "tests.kernel.guest", str(folder), "--only", scenes]
     said = []
     capture = config.pluginmanager.getplugin("capturemanager")
     assert capture

@@ -86,7 +86,7 @@ def full_disk_and_killed_command(results: Results) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=True)
     full = Recorder(
         results, "full", output=disk / "full.seal",
-        command=[WORKLOAD, "--repeat", "200", "--out", "/tmp/full.jsonl"],
+        command=[WORKLOAD, "--repeat", "12", "--out", "/tmp/full.jsonl"],
     )  # fmt: skip
     killed = Recorder(results, "by-signal", command=["sh", "-c", "kill -KILL $$"])
     full.wait()

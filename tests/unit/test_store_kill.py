@@ -58,7 +58,7 @@ class _MortalOs:
 
 
 def _record(path: Path, promised: list[int]) -> RecordingWriter:
-    """Segments cut by rows, by time and by the end, tails in between; notes what must not get lost."""
+    """Segments cut by rows, by time and by the end; notes what must not get lost."""
     writer = RecordingWriter(path, {}, limits=_LIMITS)
     records, start, now_s = numbered(83), 0, 0.0
     for count in (5, 30, 3, 2, 1, 1, 41):

@@ -32,6 +32,7 @@ HOOKS, CAUSES = _LIMITS["HOOK_MAX"], _LIMITS["LOSS_MAX"]
 
 COUNTS = np.dtype(
     [
+        ("cpu", "<u8"),
         ("seq", "<u8"),
         ("lost", "<u8", (HOOKS, CAUSES)),
         ("totals", [("decided", "<u8"), ("dropped", "<u8")], (HOOKS,)),
@@ -116,6 +117,11 @@ class Program:
         leaf.name_len = len(filters.name)
         leaf.name = filters.name
         config[ctypes.c_int(0)] = leaf
+        counts = self.counts()
+        counts["cpu"] = np.arange(len(counts))
+        self._bpf["counts"][ctypes.c_int(0)] = type(
+            self._bpf["counts"][ctypes.c_int(0)]
+        ).from_buffer(counts)
         for table, values in (
             ("pids", filters.pids),
             ("uids", filters.uids),

@@ -52,6 +52,14 @@ OFFSETS = (
     Offset("OFF_TASK_FILES", "task_struct", ("files",)),
     Offset("OFF_TASK_MM", "task_struct", ("mm",)),
     Offset("OFF_TASK_TGID", "task_struct", ("tgid",)),
+    Offset("OFF_TASK_COMM", "task_struct", ("comm",)),
+    Offset("OFF_TASK_CRED", "task_struct", ("cred",)),
+    Offset("OFF_CRED_UID", "cred", ("uid",)),
+    # CONFIG_CGROUPS may be off: then no task has one.
+    Offset("OFF_TASK_CGROUPS", "task_struct", ("cgroups",), optional=True),
+    Offset("OFF_CSS_SET_CGROUP", "css_set", ("dfl_cgrp",), optional=True),
+    Offset("OFF_CGROUP_NODE", "cgroup", ("kn",), optional=True),
+    Offset("OFF_KERNFS_ID", "kernfs_node", ("id",), optional=True),
     Offset("OFF_FILES_FDT", "files_struct", ("fdt",)),
     Offset("OFF_FDT_MAX", "fdtable", ("max_fds",)),
     Offset("OFF_FDT_FD", "fdtable", ("fd",)),
@@ -95,5 +103,6 @@ def macros(btf: Btf) -> dict[str, int]:
     """
     found = {wanted.macro: _offset(btf, wanted) for wanted in OFFSETS}
     found["HAVE_TASK_PT_REGS"] = int(_has_enumerator(btf, "BPF_FUNC_task_pt_regs"))
+    found["HAVE_CGROUPS"] = int(btf.has_member("task_struct", "cgroups"))
     found["THREAD_SIZE"] = _X86_64_THREAD_SIZE
     return found

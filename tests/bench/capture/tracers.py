@@ -1,6 +1,7 @@
 """We and our peers, each around the same load: what a write costs, and how many were kept."""
 
 import contextlib
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -58,9 +59,7 @@ def bpftrace(load: Load, work: Path, name: str, program: str, printing: bool) ->
 
 
 def trace_cmd(load: Load, work: Path, name: str) -> None:
-    probes = TRACEFS / "kprobe_events"
-    with probes.open("a") as file:
-        file.write(EVENTS)
+    _kprobe_events(EVENTS)
     try:
         data = str(work / "trace.dat")
         recorder = subprocess.Popen(
@@ -78,5 +77,14 @@ def trace_cmd(load: Load, work: Path, name: str) -> None:
         )
         tell(name, times, report.stdout.count(b" wr:") / load.writes)
     finally:
-        with contextlib.suppress(OSError), probes.open("a") as file:
-            file.write("-:bench/wb\n-:bench/wr\n")
+        with contextlib.suppress(OSError):
+            _kprobe_events("-:bench/wb\n-:bench/wr\n")
+
+
+def _kprobe_events(text: str) -> None:
+    # Python's own append mode seeks to the end, which tracefs refuses.
+    fd = os.open(TRACEFS / "kprobe_events", os.O_WRONLY | os.O_APPEND)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* The task that runs: who it is, and the registers with which it entered the kernel. */
+
+/* struct pt_regs from r8 to orig_ax. */
+struct user_regs {
+	u64 r8, ax, cx, dx, si, di, orig_ax;
+};
+#define PT_REGS_SIZE 168
+#define PT_REGS_R8 72
+
+/*
+ * The current task. Kernels with bpf_get_current_task_btf (5.11, commit
+ * 3ca1032ab7ab) and bpf_task_pt_regs (5.15, commit dd6e10fbd9fb) let its
+ * fields be loaded directly; others need a helper for each, and the place of
+ * the user's registers worked out (they have no FRED, which would move them).
+ */
+#if HAVE_TASK_PT_REGS
+#define TASK_DIRECT 1
+INLINE u64 current_task(void)
+{
+	return (u64)bpf_get_current_task_btf();
+}
+
+INLINE void user_regs(u64 task, struct user_regs *regs)
+{
+	u64 at = (u64)bpf_task_pt_regs((struct task_struct *)task) + PT_REGS_R8;
+
+	regs->r8 = *(u64 *)(at + 0);
+	regs->dx = *(u64 *)(at + 24);
+	regs->si = *(u64 *)(at + 32);
+	regs->di = *(u64 *)(at + 40);
+	regs->orig_ax = *(u64 *)(at + 48);
+}
+#else
+#define TASK_DIRECT 0
+INLINE u64 current_task(void)
+{
+	return bpf_get_current_task();
+}
+
+INLINE void user_regs(u64 task, struct user_regs *regs)
+{
+	u64 top = read_u64(task + OFF_TASK_STACK) + THREAD_SIZE;
+
+	bpf_probe_read_kernel(regs, sizeof(*regs), (void *)(top - PT_REGS_SIZE + PT_REGS_R8));
+}
+#endif
+
+/* The cgroup as bpf_get_current_cgroup_id has it: that of the default hierarchy. */
+INLINE u64 task_cgroup(u64 task)
+{
+#if !HAVE_CGROUPS
+	return 0;
+#elif TASK_DIRECT
+	u64 set = *(u64 *)(task + OFF_TASK_CGROUPS);
+	u64 cgroup = *(u64 *)(set + OFF_CSS_SET_CGROUP);
+
+	return *(u64 *)(*(u64 *)(cgroup + OFF_CGROUP_NODE) + OFF_KERNFS_ID);
+#else
+	return bpf_get_current_cgroup_id();
+#endif
+}
+
+INLINE u32 task_uid(u64 task)
+{
+#if TASK_DIRECT
+	return *(u32 *)(*(u64 *)(task + OFF_TASK_CRED) + OFF_CRED_UID);
+#else
+	return bpf_get_current_uid_gid();
+#endif
+}
+
+INLINE void task_comm(u64 task, char *comm)
+{
+#if TASK_DIRECT
+	*(u64 *)comm = *(u64 *)(task + OFF_TASK_COMM);
+	*(u64 *)(comm + 8) = *(u64 *)(task + OFF_TASK_COMM + 8);
+#else
+	bpf_get_current_comm(comm, 16);
+#endif
+}
