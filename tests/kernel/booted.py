@@ -16,6 +16,9 @@ from tracer.store.reader import Recording
 from tracer.store.report import VerifyReport
 from tracer.store.verify import verify
 
+KERNELS = {"6.1": "6.1.", "newest": "7."}
+"""What is tested: names of tests/vm/kernels.toml, and how the release behind each begins."""
+
 SEALSNOOP = PROJECT / ".venv" / "bin" / "sealsnoop"
 
 

@@ -9,11 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.booted import Booted
+from tests.kernel.booted import KERNELS, Booted
 from tests.kernel.guest_tools import PROJECT
-
-KERNELS = {"6.1": "6.1.", "newest": "7."}
-"""Names of tests/vm/kernels.toml, and how the release that they stand for begins."""
 
 _TIMEOUT_S = 2400  # emulated, on a machine that may be busy
 _RACE = PROJECT / "tests" / "kernel" / "programs"

@@ -83,6 +83,15 @@ class Tool:
         """Ctrl-C on a terminal: the recorder and its command get it."""
         os.killpg(self.process.pid, signal.SIGINT)
 
+    def wait_for(self, *files: Path) -> None:
+        """Until the command has made these files; not longer than we live."""
+
+        def there() -> bool:
+            self.check_alive()
+            return all(file.exists() for file in files)
+
+        wait_until(f"{self.name}: {files[0].name}", there)
+
     def check_alive(self) -> None:
         if self.process.poll() is not None:
             said = (self.results.out / f"{self.name}.stderr").read_text(errors="replace")

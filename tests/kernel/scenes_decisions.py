@@ -37,8 +37,12 @@ def tmpfs() -> Iterator[Path]:
 
 
 def doctor(results: Results) -> None:
-    for method in ("auto", *METHODS):
-        Tool(results, f"doctor-{method}", ["doctor", "--json", "--method", method]).wait()
+    doctors = [
+        Tool(results, f"doctor-{method}", ["doctor", "--json", "--method", method])
+        for method in ("auto", *METHODS)
+    ]
+    for one in doctors:
+        one.wait()
 
 
 def _workload(results: Results, name: str, *options: str | Path) -> list[str | Path]:

@@ -42,7 +42,8 @@ def killed(results: Results) -> None:
         for method, log in zip(METHODS, logs, strict=True)
     ]
     pids = [Path(f"{log}.pid") for log in logs]
-    wait_until("both tickers", lambda: all(pid.exists() for pid in pids))
+    for recorder in recorders:
+        recorder.wait_for(*pids)
     time.sleep(_TICKS_S)
     during = bpf_programs(), kprobes()
     for recorder in recorders:
@@ -70,7 +71,7 @@ def interrupted(results: Results) -> None:
     )
     terminated = Recorder(results, "terminated", "--name", "ticker")
     terminated.wait_ready()
-    wait_until("the ticker", lambda: Path(f"{log}.pid").exists())
+    stubborn.wait_for(Path(f"{log}.pid"))
     time.sleep(2)
     terminated.stop(signal.SIGTERM)
     stubborn.interrupt_all()
@@ -101,7 +102,7 @@ def hostile_names(results: Results) -> None:
     names = Recorder(results, "names", command=python("names.py"), env=nobody)
     log = results.out / "ctrl-c.json"
     ctrl_c = Recorder(results, "ctrl-c", command=python("ticker.py", log))
-    wait_until("the ticker", lambda: Path(f"{log}.pid").exists())
+    ctrl_c.wait_for(Path(f"{log}.pid"))
     time.sleep(1)
     ctrl_c.interrupt_all()
     ctrl_c.wait()
@@ -127,7 +128,9 @@ def refused(results: Results) -> None:
     _let_in(PROJECT)
 
     def run(name: str, arguments: Sequence[str | Path], user: int | None = None) -> None:
-        Tool(results, name, arguments, user=user).wait()
+        running.append(Tool(results, name, arguments, user=user))
+
+    running: list[Tool] = []
 
     there = out / "default-fexit.seal"
     run("not-found", ["record", "-o", out / "no.seal", "--", "no-such-program"])
@@ -140,6 +143,8 @@ def refused(results: Results) -> None:
     run("unprivileged-script", ["script", private], NOBODY)
     run("unprivileged-record", ["record", "-o", "/tmp/no.seal", "--", "true"], NOBODY)
     run("unprivileged-doctor", ["doctor"], NOBODY)
+    for one in running:
+        one.wait()
 
 
 def _let_in(folder: Path) -> None:

@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.kernel.booted import Booted
-from tests.kernel.conftest import KERNELS
+from tests.kernel.booted import KERNELS, Booted
 from tests.kernel.guest import SCENES
 
 

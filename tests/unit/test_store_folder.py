@@ -22,6 +22,7 @@ from tracer.store.errors import (
 )
 from tracer.store.limits import Limits
 from tracer.store.reader import Recording
+from tracer.store.replace import refuse_existing
 from tracer.store.verify import verify
 from tracer.store.writer import RecordingWriter
 
@@ -64,6 +65,21 @@ def test_force_replaces_nothing_but_recordings(tmp_path: Path, force: bool) -> N
         RecordingWriter(path, {}, force=force)
     assert (path / "manifest.json").exists()
     assert (path / "events" / "000000.parquet").exists()
+
+
+def test_refusal_before_any_work(tmp_path: Path) -> None:
+    """What `RecordingWriter` would say, without touching anything."""
+    path = tmp_path / "r.seal"
+    refuse_existing(str(path), force=False)
+    assert not path.exists()
+    with RecordingWriter(path, {}), pytest.raises(Busy):
+        refuse_existing(str(path), force=True)
+    with pytest.raises(AlreadyExists, match="--force"):
+        refuse_existing(str(path), force=False)
+    refuse_existing(str(path), force=True)
+    assert verify(path).exit_code == 0
+    with pytest.raises(AlreadyExists, match="no sealsnoop recording"):
+        refuse_existing(str(tmp_path), force=True)
 
 
 def test_symbolic_links_are_not_followed(tmp_path: Path) -> None:

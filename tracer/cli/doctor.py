@@ -75,12 +75,14 @@ def _print_json(
 ) -> None:
     from tracer.capture import host
     from tracer.kernel.families import BLIND_SPOTS
+    from tracer.kernel.requirements import blocking
 
     report = {
         "kernel": host.facts()["kernel"],
         "can_record": code != 1,
         "complete": code == 0,
         "findings": [finding.to_json() for finding in findings],
+        "blocking": [finding.name for finding in blocking(findings)],
         "hooks": plan.to_json() if plan else None,
         "no_plan_because": obstacle,
         "blind_spots": list(BLIND_SPOTS),

@@ -15,7 +15,7 @@ class Limits:
     """How often the tail is brought up to date."""
     direct_rows: int = 1 << 15
     """So many records since the last look at the tail: a segment is cut instead."""
-    group_rows: int = 1 << 17
+    group_rows: int = 1 << 16
     """Events in one row group; this bounds the memory."""
     chunk_rows: int = 1 << 13
     """Records gathered before they are encoded: few enough for the processor's cache."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.store.chainfile import ChainWriter
-from tracer.store.eventgroup import EventGroup
+from tracer.store.events import EventColumns
 from tracer.store.folder import Folder
 from tracer.store.limits import Limits
 from tracer.store.segment import Segment, TableFolders
@@ -41,14 +41,14 @@ class Pipeline:
         self._tables = TableFolders(root)
         self._tables["events"]  # there from the start, for readers that only know folders
         self._tails = root.make_sub(TAIL_FOLDER)
-        self._group = EventGroup(limits.group_rows)
+        self._columns = EventColumns(limits.group_rows)
         self._finisher = Worker("finish", inline=not limits.threads)
         self._open: dict[int, Open] = {}
 
     def begin(self, number: int) -> Open:
         """A new segment; nothing is written for it yet."""
         new = Open(
-            Segment(number, self._tables, self._group),
+            Segment(number, self._tables, self._columns),
             TailWriter(self._tails, number),
         )
         self._open[number] = new

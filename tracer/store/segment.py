@@ -6,8 +6,7 @@ import numpy.typing as npt
 from tracer.model.record import EVENT, HEAD, RECORD_SIZE
 from tracer.store.chain import Link
 from tracer.store.chainfile import ChainWriter
-from tracer.store.eventgroup import EventGroup
-from tracer.store.eventpart import EventPart
+from tracer.store.events import EventColumns
 from tracer.store.folder import Folder
 from tracer.store.objects import objects_tables
 from tracer.store.part import Part
@@ -41,14 +40,13 @@ class TableFolders:
 class Segment:
     """Takes records in pieces, writes them as they come, and becomes visible in :meth:`commit`."""
 
-    def __init__(self, number: int, folders: TableFolders, group: EventGroup) -> None:
+    def __init__(self, number: int, folders: TableFolders, columns: EventColumns) -> None:
         self.number = number
         self.rows = 0
         self.written = 0
         """Bytes, known after :meth:`commit`."""
         self._folders = folders
-        self._group = group
-        self._events: EventPart | None = None
+        self._columns = columns
         self._parts: dict[str, Part] = {}
         self._objects: list[Records] = []
         self._cpus: dict[int, tuple[int, int, int]] = {}
@@ -76,16 +74,14 @@ class Segment:
 
     def _add_events(self, rows: Records) -> None:
         while len(rows):
-            rows = rows[self._group.add(rows) :]
-            if self._group.rows == self._group.capacity:
+            rows = rows[self._columns.add(rows) :]
+            if self._columns.rows == self._columns.capacity:
                 self._write_events()
 
     def _write_events(self) -> None:
-        if self._group.rows:
-            if self._events is None:
-                self._events = EventPart(self._folders["events"], self.number)
-            self._events.add(self._group)
-            self._group.clear()
+        if self._columns.rows:
+            self._part("events").add(self._columns.table())
+            self._columns.clear()
 
     def _add_objects(self) -> None:
         if not self._objects:
@@ -101,27 +97,24 @@ class Segment:
             self._parts[name] = Part(self._folders[name], name, self.number)
         return self._parts[name]
 
-    def _all(self) -> list[Part | EventPart]:
-        return [*([self._events] if self._events else []), *self._parts.values()]
-
     def finish(self) -> None:
         """Writes what was held back and the ends of the files."""
         self._write_events()
         self._add_objects()
-        files = {part.path: part.finish() for part in self._all()}
+        files = {part.path: part.finish() for part in self._parts.values()}
         self._link = Link(self.number, files, dict(sorted(self._cpus.items())), self._unknown, "")
 
     def commit(self, chain: ChainWriter) -> None:
         """Makes the segment durable and then visible. The order is what kill -9 must not break."""
         if self._link is None:
             raise RuntimeError("commit before finish")
-        for part in self._all():
+        for name, part in self._parts.items():
             part.sink.publish()
-            self._folders[part.path.split("/")[0]].sync()
+            self._folders[name].sync()
         self.written = sum(part.size for part in self._link.files.values())
         self.written += chain.append(self._link)
 
     def discard(self) -> None:
         """Takes files away that did not become part of the chain."""
-        for part in self._all():
+        for part in self._parts.values():
             part.sink.discard()

@@ -18,10 +18,12 @@ Rows = dict[str, dict[str, Any]]
 
 def run_inside(kernel: str, rest: list[str]) -> tuple[dict[str, Any], Rows]:
     command = [str(ROOT / "tests/vm/boot"), "--kernel", kernel, "--timeout", "1500", "--"]
-    inside = ["python", str(ROOT / "tests/bench/capture/inside.py"), *rest]
+    inside = ["python", "-m", "tests.bench.capture.inside", *rest]
     facts: dict[str, Any] = {}
     rows: Rows = {}
-    with subprocess.Popen([*command, *inside], stdout=subprocess.PIPE, text=True) as guest:
+    with subprocess.Popen(
+        [*command, *inside], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as guest:
         for line in guest.stdout or ():
             found = json.loads(line)
             if "name" in found:

@@ -1,10 +1,8 @@
 """The floor: BPF programs that return at once, on the hooks that a write passes."""
 
 import os
-import sys
-from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from tracer.capture import bpf_source
 from tracer.kernel.symbols import Symbols
 
@@ -21,7 +19,7 @@ class Floor:
     def __init__(self, method: str, both: bool) -> None:
         from bcc import BPF, libbcc
 
-        self.lib = libbcc.lib
+        self.lib: Any = libbcc.lib
         self.bpf = BPF(text=TEXT.encode())
         self.kprobe_type, self.tracing_type = BPF.KPROBE, BPF.TRACING
         self.fds: list[int] = []
@@ -37,7 +35,7 @@ class Floor:
 
     def _load(self, function: bytes, kind: int, name: bytes) -> int:
         module = self.bpf.module
-        fd = self.lib.bcc_func_load(
+        fd: int = self.lib.bcc_func_load(
             module,
             kind,
             name,

@@ -7,17 +7,21 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[2])]
+from tests.bench.capture.empty import Floor
+from tests.bench.capture.load import MEMFD, Load
+from tests.bench.capture.tracers import (
+    COUNT,
+    PRINT_FEXIT,
+    PRINT_KPROBE,
+    bpftrace,
+    sealsnoop,
+    trace_cmd,
+)
 
-from empty import Floor  # noqa: E402
-from load import MEMFD, Load  # noqa: E402
-from tracers import COUNT, PRINT_FEXIT, PRINT_KPROBE, bpftrace, sealsnoop, trace_cmd  # noqa: E402
-
+WRITER = Path(__file__).with_name("writer.c")
 METHODS = ("fexit", "kprobe")
 
 
@@ -43,7 +47,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
         work = Path(folder)
         load = Load(work / "writer", args.count, args.rounds)
-        subprocess.run(["gcc", "-O2", "-o", load.writer, HERE / "writer.c"], check=True)
+        subprocess.run(["gcc", "-O2", "-o", load.writer, WRITER], check=True)
         tmpfs = str(work / "ordinary")
         load.measure("untraced")
         load.measure("untraced, tmpfs", tmpfs)

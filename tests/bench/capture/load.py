@@ -47,8 +47,8 @@ def wait_for(ready: Callable[[], bool], process: "subprocess.Popen[Any]") -> Non
     while not ready():
         if process.poll() is not None:
             said = process.stderr.read() if process.stderr else ""
-            raise SystemExit(f"a tracer ended before it began: {process.args}\n{said}")
+            raise SystemExit(f"a tracer ended before it began: {process.args!r}\n{said}")
         if time.monotonic() > until:
-            raise SystemExit(f"a tracer did not begin in 240 s: {process.args}")
+            raise SystemExit(f"a tracer did not begin in 240 s: {process.args!r}")
         time.sleep(0.2)
     time.sleep(2)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from load import MEMFD, Load, tell, wait_for
+from tests.bench.capture.load import MEMFD, Load, tell, wait_for
 
 TRACEFS = Path("/sys/kernel/tracing")
 HOOK = "shmem_write_begin"
