@@ -155,15 +155,8 @@ INLINE void finish_call(u64 pid_tgid, struct call *c, s64 answer, u8 hook, int d
 	}
 	lock_xadd(&n->totals[hook].decided, 1);
 	seals_after = inode_seals(c->inode, c->kind);
-#if FILTER_SEALS
-	{
-		int zero = 0;
-		struct config *s = config.lookup(&zero);
-
-		if (!s || ((c->seals | seals_after) & s->seals) != s->seals)
-			goto dropped;
-	}
-#endif
+	if (!seals_wanted(c->seals | seals_after))
+		goto dropped;
 #if FILTER_DENIED
 	if (!is_error(answer))
 		goto dropped;

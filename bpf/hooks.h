@@ -173,6 +173,36 @@ INLINE void begin_seals(u64 file, int direct, u64 cmd, u64 arg)
 	read_inode_details(c);
 }
 
+/* A record of something that just happened, with no answer of its own. */
+INLINE struct record *plain_event(struct counts *n, u64 pid_tgid, struct object *o, u8 op, u8 hook)
+{
+	struct record *r = new_record(n, TYPE_EVENT, hook);
+
+	if (!r)
+		return NULL;
+	r->head.time_ns = bpf_ktime_get_boot_ns();
+	r->head.op = op;
+	r->head.flags = 0;
+	r->head.nr = 0xffff;
+	set_key(r, o);
+	set_task(r, current_task(), pid_tgid);
+	r->event.fd = -1;
+	r->event.size = 0;
+	r->event.offset = 0;
+	r->event.length = 0;
+	r->event.arg = 0;
+	r->event.answer = 0;
+	r->event.duration_ns = 0;
+	r->event.mm = 0;
+	r->event.check_answer = 0;
+	r->event.file_answer = 0;
+	r->event.writable = 0;
+	r->event.mode = 0;
+	r->event.fmode = 0;
+	r->event.checks = 0;
+	return r;
+}
+
 /* fd to file in the current task; 0 if there is none. */
 INLINE u64 task_file(u32 fd)
 {
@@ -205,15 +235,8 @@ INLINE void finish_create(s64 answer)
 		kind = inode_kind(inode, 0);
 		seals = inode_seals(inode, kind);
 	}
-#if FILTER_SEALS
-	{
-		int zero = 0;
-		struct config *s = config.lookup(&zero);
-
-		if (!s || (seals & s->seals) != s->seals)
-			goto dropped;
-	}
-#endif
+	if (!seals_wanted(seals))
+		goto dropped;
 #if FILTER_DENIED
 	if (!is_error(answer))
 		goto dropped;
@@ -223,69 +246,28 @@ INLINE void finish_create(s64 answer)
 	if (!kind)
 		goto dropped;
 #endif
-	if (kind && !get_object(n, inode, read_u64(inode + OFF_INODE_INO), kind, OP_CREATE, HOOK_CREATE, seals, &flags, &o))
+	if (kind && !get_object(n, inode, read_u64(inode + OFF_INODE_INO), kind, OP_CREATE,
+				HOOK_CREATE, seals, &flags, &o))
 		goto dropped;
-	r = new_record(n, TYPE_EVENT, HOOK_CREATE);
+	r = plain_event(n, pid_tgid, &o, OP_CREATE, HOOK_CREATE);
 	if (!r)
 		return;
-	r->head.time_ns = bpf_ktime_get_boot_ns();
-	r->head.op = OP_CREATE;
-	r->head.flags = 0;
 	r->head.seals = seals;
 	r->head.nr = regs.orig_ax;
-	set_key(r, &o);
-	set_task(r, current_task(), pid_tgid);
 	r->event.fd = answer >= 0 ? answer : -1;
-	r->event.size = 0;
 	r->event.size_after = 0;
-	r->event.offset = 0;
-	r->event.length = 0;
 	r->event.arg = flags;
 	r->event.answer = answer;
-	r->event.duration_ns = 0;
-	r->event.mm = 0;
 	r->event.seals_after = seals;
-	r->event.check_answer = 0;
-	r->event.file_answer = 0;
-	r->event.writable = 0;
-	r->event.mode = kind ? read_u16(inode + OFF_INODE_MODE) : 0;
-	r->event.fmode = kind ? 3 : 0;
-	r->event.checks = 0;
+	if (kind) {
+		r->event.mode = read_u16(inode + OFF_INODE_MODE);
+		r->event.fmode = 3;
+	}
 	submit(r);
 	return;
 dropped:
 	__attribute__((unused));
 	lock_xadd(&n->totals[HOOK_CREATE].dropped, 1);
-}
-
-/* A record of something that just happened, with no answer of its own. */
-INLINE struct record *plain_event(struct counts *n, u64 pid_tgid, struct object *o, u8 op, u8 hook)
-{
-	struct record *r = new_record(n, TYPE_EVENT, hook);
-
-	if (!r)
-		return NULL;
-	r->head.time_ns = bpf_ktime_get_boot_ns();
-	r->head.op = op;
-	r->head.flags = 0;
-	r->head.nr = 0xffff;
-	set_key(r, o);
-	set_task(r, current_task(), pid_tgid);
-	r->event.fd = -1;
-	r->event.size = 0;
-	r->event.offset = 0;
-	r->event.length = 0;
-	r->event.arg = 0;
-	r->event.answer = 0;
-	r->event.duration_ns = 0;
-	r->event.mm = 0;
-	r->event.check_answer = 0;
-	r->event.file_answer = 0;
-	r->event.writable = 0;
-	r->event.mode = 0;
-	r->event.fmode = 0;
-	r->event.checks = 0;
-	return r;
 }
 
 INLINE void note_mapping(u64 vma, int direct, u8 op, u8 hook)
@@ -312,15 +294,8 @@ INLINE void note_mapping(u64 vma, int direct, u8 op, u8 hook)
 	if (!n || !is_enabled() || !task_wanted(pid_tgid))
 		return;
 	lock_xadd(&n->totals[hook].decided, 1);
-#if FILTER_SEALS
-	{
-		int zero = 0;
-		struct config *s = config.lookup(&zero);
-
-		if (!s || (seals & s->seals) != s->seals)
-			goto dropped;
-	}
-#endif
+	if (!seals_wanted(seals))
+		goto dropped;
 	if (!get_object(n, inode, read_u64(inode + OFF_INODE_INO), kind, op, hook, seals, NULL, &o))
 		goto dropped;
 	r = plain_event(n, pid_tgid, &o, op, hook);
@@ -372,27 +347,38 @@ INLINE void note_evict(u64 inode)
 	submit(r);
 }
 
-/* The address space of a child that inherits mappings is known by its parent's fork. */
+#if FILTER_PID
 INLINE void note_fork(u64 parent, u64 child)
 {
-	u32 ptgid = read_u32(parent + OFF_TASK_TGID), ctgid = read_u32(child + OFF_TASK_TGID);
-
-	if (ptgid == ctgid)
-		return;
-#if FILTER_PID
+	u32 parent_tgid = read_u32(parent + OFF_TASK_TGID), tgid = read_u32(child + OFF_TASK_TGID);
+	struct counts *n;
 	u8 yes = 1;
 
-	if (pids.lookup(&ptgid))
-		pids.update(&ctgid, &yes);
-#endif
+	if (parent_tgid == tgid || !pids.lookup(&parent_tgid))
+		return;
+	if (!pids.update(&tgid, &yes))
+		return;
+	n = my_counts();
+	if (n)
+		count_loss(n, LOSS_PIDS_FULL, HOOK_FORK);
 }
+#endif
 
+/* The slot goes with its task; a process id that is used again is another process. */
 INLINE void note_exit(void)
 {
 	u64 pid_tgid;
 	struct call *c = my_call(&pid_tgid);
 	struct counts *n = my_counts();
 
+#if FILTER_PID
+	u32 tgid = pid_tgid >> 32;
+	u64 signal = load_u64(current_task() + OFF_TASK_SIGNAL, TASK_DIRECT);
+
+	/* kernel/exit.c:do_exit has counted this thread off before the tracepoint. */
+	if (!load_u32(signal + OFF_SIGNAL_LIVE, TASK_DIRECT))
+		pids.delete(&tgid);
+#endif
 	if (!c)
 		return;
 	if (n && c->op && !c->before_enabled)

@@ -126,7 +126,6 @@ enum op {
 	OP_MAP = 12,		/* a mapping begins; arg: vm_flags, answer: address */
 	OP_UNMAP = 13,		/* a mapping ends; the same fields */
 	OP_EVICT = 14,		/* the object is gone */
-	OP_FORK = 15,		/* arg: the child's pid, mm: the child's */
 	OP_OPEN = 16,		/* BASELINE only: a file descriptor held */
 };
 
@@ -162,7 +161,7 @@ enum flag {
 	FLAG_RACED_SEALS = 1,		/* seals changed between entry and return */
 	FLAG_RACED_SIZE = 2,		/* size changed, though not by this call */
 	FLAG_ENTRY_MISSING = 4,		/* the return came, its entry was not seen */
-	FLAG_RETURN_MISSING = 8,	/* the entry came, its return was not seen */
+	FLAG_RETURN_MISSING = 8,	/* its return was not seen (BPF counts LOSS_NO_RETURN) */
 	FLAG_CHECK_REACHED = 16,	/* check_answer holds */
 	FLAG_FILE_MMAP_REACHED = 32,	/* file_answer holds */
 	FLAG_OTHER_MM = 64,		/* map/unmap: not in the task's own mm (fork) */
@@ -179,6 +178,7 @@ enum loss_cause {
 	LOSS_MISSED = 6,		/* BPF program not run (recursion, kretprobe) */
 	LOSS_SEQ_HOLE = 7,		/* sequence numbers that never arrived */
 	LOSS_NAME = 8,			/* name of an object could not be read */
+	LOSS_PIDS_FULL = 9,		/* no room to follow another child process */
 	LOSS_MAX = 16,
 };
 

@@ -136,3 +136,15 @@ INLINE int task_wanted(u64 pid_tgid)
 #endif
 	return 1;
 }
+
+INLINE int seals_wanted(u32 seals)
+{
+#if FILTER_SEALS
+	int zero = 0;
+	struct config *c = config.lookup(&zero);
+
+	return c && (seals & c->seals) == c->seals;
+#else
+	return 1;
+#endif
+}

@@ -48,7 +48,6 @@ def test_errno_name(answer: int, name: str | None) -> None:
         ("create", "secretmem", 0o2000000, "CLOEXEC"),
         ("map", "memfd", 0xB, "rw-s 8+16"),
         ("unmap", "memfd", 0x1, "r--p 8+16"),
-        ("fork", "memfd", 42, "child 42"),
         ("evict", "memfd", 0, ""),
         ("op_77", "memfd", 5, ""),
     ],

@@ -84,7 +84,7 @@ def test_shape() -> None:
         "FILTER_SEALS": 0,
         "FILTER_DENIED": 0,
         "FILTER_UNSEALABLE": 1,
-        "RING_PAGES": 4096,
+        "RING_PAGES": 8192,
         "MAX_TASKS": 16384,
         "MAX_OBJECTS": 65536,
     }

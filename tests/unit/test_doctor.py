@@ -20,6 +20,7 @@ KEYS = [
     "can_record",
     "complete",
     "findings",
+    "blocking",
     "hooks",
     "no_plan_because",
     "blind_spots",

@@ -52,6 +52,8 @@ OFFSETS = (
     Offset("OFF_TASK_FILES", "task_struct", ("files",)),
     Offset("OFF_TASK_MM", "task_struct", ("mm",)),
     Offset("OFF_TASK_TGID", "task_struct", ("tgid",)),
+    Offset("OFF_TASK_SIGNAL", "task_struct", ("signal",)),
+    Offset("OFF_SIGNAL_LIVE", "signal_struct", ("live",)),
     Offset("OFF_TASK_COMM", "task_struct", ("comm",)),
     Offset("OFF_TASK_CRED", "task_struct", ("cred",)),
     Offset("OFF_CRED_UID", "cred", ("uid",)),

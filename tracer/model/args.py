@@ -122,7 +122,5 @@ def describe(op: str, kind: str, arg: int, offset: int, length: int, size: int) 
             return create_text(kind, arg)
         case "chmod":
             return attr_text(arg)
-        case "fork":
-            return f"child {arg}"
         case _:
             return ""

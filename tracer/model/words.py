@@ -34,7 +34,6 @@ class Op(IntEnum):
     MAP = 12
     UNMAP = 13
     EVICT = 14
-    FORK = 15
     OPEN = 16
 
 
@@ -88,6 +87,7 @@ class LossCause(IntEnum):
     MISSED = 6
     SEQ_HOLE = 7
     NAME = 8
+    PIDS_FULL = 9
 
 
 def words(enum: type[IntEnum]) -> dict[int, str]:
