@@ -35,13 +35,21 @@ def lockdown(results: Results) -> None:
     scenes_life.lockdown(results)
 
 
+def _preemption() -> str:
+    """Which of ``none voluntary full lazy`` is in brackets: where it is, is chosen at boot."""
+    try:
+        return Path("/sys/kernel/debug/sched/preempt").read_text().strip()
+    except OSError:
+        return "unknown"
+
+
 def main() -> int:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("out", type=Path)
     arguments.add_argument("--only", default="")
     args = arguments.parse_args()
     results = Results(args.out)
-    results.tell("guest", release=os.uname().release, cpus=os.cpu_count())
+    results.tell("guest", release=os.uname().release, cpus=os.cpu_count(), preemption=_preemption())
     wanted = [name for name in args.only.split(",") if name]
     for scene in (*SCENES, lockdown):
         if scene.__name__ not in wanted if wanted else scene is lockdown:

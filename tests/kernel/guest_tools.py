@@ -1,5 +1,6 @@
 """What the scenes in the guest share: recorders as processes, waiting, and results as files."""
 
+import contextlib
 import ctypes
 import json
 import os
@@ -132,8 +133,11 @@ class Recorder(Tool):
 
         def begun() -> bool:
             self.check_alive()
-            tails = self.output / "tail"
-            return tails.is_dir() and any(one.stat().st_size for one in tails.iterdir())
+            # In the tail at first, a few seconds later in the chain.
+            places = [self.output / "chain.jsonl", *(self.output / "tail").glob("*")]
+            with contextlib.suppress(FileNotFoundError):  # cut just now
+                return any(place.stat().st_size for place in places)
+            return False
 
         wait_until(f"{self.name}'s beginning", begun)
 

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -49,23 +49,32 @@ def _workload(results: Results, name: str, *options: str | Path) -> list[str | P
     return [WORKLOAD, "--out", results.out / f"{name}.jsonl", *options]
 
 
-def _by_both_methods(results: Results, name: str, options: list[str | Path]) -> None:
-    """Two recorders at once, each with a workload of its own: neither may see the other's."""
-    recorders = [
-        Recorder(
-            results,
-            f"{name}-{method}",
-            *("--method", method),
-            command=_workload(results, f"{name}-{method}", *options),
+def _by_both_methods(
+    results: Results, name: str, command: Callable[[str], list[str | Path]]
+) -> None:
+    """Two recorders at once, each with a command of its own: neither may see the other's."""
+    recorders = []
+    for mine, other in (METHODS, METHODS[::-1]):
+        gate: list[str | Path] = [
+            "sh",
+            HERE / "programs" / "together.sh",
+            results.out,
+            f"{name}-{mine}",
+        ]
+        recorders.append(
+            Recorder(
+                results,
+                f"{name}-{mine}",
+                *("--method", mine),
+                command=[*gate, f"{name}-{other}", *command(f"{name}-{mine}")],
+            )
         )
-        for method in METHODS
-    ]
     for recorder in recorders:
         recorder.wait()
 
 
 def truth_default(results: Results) -> None:
-    _by_both_methods(results, "default", [])
+    _by_both_methods(results, "default", lambda name: _workload(results, name))
 
 
 def truth_quick(results: Results) -> None:
@@ -75,8 +84,8 @@ def truth_quick(results: Results) -> None:
     results.tell("quick", huge_pages=reserved)
     options: list[str | Path] = ["--quick", "--fork", "--threads"]
     with tmpfs() as folder:
-        options += ["--tmpfs", folder]
-        _by_both_methods(results, "quick", [*options, *(["--hugetlb"] if reserved else [])])
+        options += ["--tmpfs", folder, *(["--hugetlb"] if reserved else [])]
+        _by_both_methods(results, "quick", lambda name: _workload(results, name, *options))
     huge.write_text("0")
 
 
@@ -145,14 +154,5 @@ def _as_nobody() -> subprocess.Popen[bytes]:
 
 
 def race(results: Results) -> None:
-    recorders = [
-        Recorder(
-            results,
-            f"race-{method}",
-            *("--method", method),
-            command=[HERE / "programs" / "build" / "race", str(RACES)],
-        )
-        for method in METHODS
-    ]
-    for recorder in recorders:
-        recorder.wait()
+    program: list[str | Path] = [HERE / "programs" / "build" / "race", str(RACES)]
+    _by_both_methods(results, "race", lambda name: program)

@@ -12,7 +12,6 @@ from pathlib import Path
 from tests.kernel.guest_tools import (
     NOBODY,
     PROJECT,
-    WORKLOAD,
     Recorder,
     Results,
     Tool,
@@ -84,14 +83,21 @@ def interrupted(results: Results) -> None:
 def full_disk_and_killed_command(results: Results) -> None:
     disk = Path("/tmp/small-disk")
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=True)
-    full = Recorder(
-        results, "full", output=disk / "full.seal",
-        command=[WORKLOAD, "--repeat", "12", "--out", "/tmp/full.jsonl"],
-    )  # fmt: skip
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", disk], check=True)
+    log = Path("/tmp/full.json")
+    full = Recorder(results, "full", output=disk / "full.seal", command=python("ticker.py", log))
     killed = Recorder(results, "by-signal", command=["sh", "-c", "kill -KILL $$"])
-    full.wait()
     killed.wait()
+    said = results.out / "full.stderr"
+
+    def stopped() -> bool:
+        full.check_alive()
+        return "RECORDING STOPPED" in said.read_text()
+
+    wait_until("the full disk", stopped)
+    time.sleep(1)
+    results.tell("full", command_alive=Path(f"/proc/{Path(f'{log}.pid').read_text()}").exists())
+    full.stop(signal.SIGTERM)
     shutil.copytree(full.output, results.out / "full.seal")
 
 

@@ -8,7 +8,9 @@ from tests.kernel.guest import SCENES
 
 def test_release(kernel: Booted, capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
-        print(f"\n  {kernel.name} is {kernel.release}; seconds: {kernel.scenes}")
+        preemption = kernel.facts("guest")["preemption"]
+        print(f"\n  {kernel.name} is {kernel.release}, preemption {preemption}")
+        print(f"    seconds: {kernel.scenes}")
     assert kernel.release.startswith(KERNELS[kernel.name])
 
 

@@ -112,7 +112,8 @@ def test_full_disk(kernel: Booted) -> None:
     assert run.verified.exit_code == 3, run.verified.lines()
     assert run.end is not None
     assert run.end["reason"] == "storage failed"
-    assert len(run.events) > 1000
+    assert len(run.events) > 500
+    assert run.facts["command_alive"]  # it is not to blame
     _readable(run)
 
 

@@ -51,6 +51,9 @@ def test_race(kernel: Booted, method: str, capsys: pytest.CaptureFixture[str]) -
     wrong = work[(_refused(work) != (work["answer"] == EPERM)) & ~raced]
     with capsys.disabled():
         print(f"\n  {kernel.release} {method}: {len(events)} events, {int(raced.sum())} raced")
-    pd.testing.assert_series_equal(flagged, changed, check_names=False)
+    assert flagged[changed].all()
+    # A seal in the making forbids writable mappings before it shows (mm/memfd.c).
+    early = work[flagged & ~changed]
+    assert ((early["op"] == "mmap") & (early["answer"] == EPERM)).all()
     assert wrong.empty, f"{len(wrong)} contradictions, the first:\n{wrong.iloc[0]}"
     assert flagged.any(), "nothing raced, so nothing was shown"
