@@ -86,6 +86,8 @@ INLINE u16 file_mode(u64 file, int direct)
 
 /* Seals that the successful call itself may have added: F_SEAL_EXEC brings others (6.3). */
 #define SEALS_BY_EXEC 0x3e
+#define F_SEAL_WRITE 0x8
+#define F_SEAL_FUTURE_WRITE 0x10
 
 INLINE u32 raced_flags(struct call *c, u8 op, s64 answer, u32 seals_after, u64 size_after)
 {
@@ -97,6 +99,10 @@ INLINE u32 raced_flags(struct call *c, u8 op, s64 answer, u32 seals_after, u64 s
 			expected |= SEALS_BY_EXEC;
 	}
 	if (seals_after != expected)
+		flags |= FLAG_RACED_SEALS;
+	/* memfd_add_seals forbids writable mappings before it sets the seal. */
+	if (op == OP_MMAP && answer == -1 && !(seals_after & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) &&
+	    (c->writable < 0 || (s32)read_u32(c->inode + OFF_INODE_DATA + OFF_MAPPING_WRITABLE) < 0))
 		flags |= FLAG_RACED_SEALS;
 	if (size_after != c->size && (is_error(answer) || op == OP_READ || op == OP_CHMOD ||
 				      op == OP_ADD_SEALS || op == OP_PUNCH_HOLE))

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* What each hook does, whatever the method by which it is attached. */
 
+#ifndef WRITE_IS_SHMEM
+#define WRITE_IS_SHMEM 0
+#endif
+
 INLINE void begin_io(u64 iocb, u64 iter, int direct, u8 op, u8 hook, u8 is_shmem)
 {
 	u64 file = load_u64(iocb + OFF_KIOCB_FILE, direct), inode = file_inode(file, direct);
@@ -364,21 +368,27 @@ INLINE void note_fork(u64 parent, u64 child)
 }
 #endif
 
-/* The slot goes with its task; a process id that is used again is another process. */
+#if FILTER_PID
+/*
+ * When its last thread is released, a process is no longer followed: its id
+ * may come again. Not at its exit, where 7.3 has not yet unmapped its memory.
+ */
+INLINE void note_free(u64 task)
+{
+	u32 tgid = read_u32(task + OFF_TASK_TGID);
+
+	if (tgid == read_u32(task + OFF_TASK_PID))
+		pids.delete(&tgid);
+}
+#endif
+
+/* The slot goes with its task. */
 INLINE void note_exit(void)
 {
 	u64 pid_tgid;
 	struct call *c = my_call(&pid_tgid);
 	struct counts *n = my_counts();
 
-#if FILTER_PID
-	u32 tgid = pid_tgid >> 32;
-	u64 signal = load_u64(current_task() + OFF_TASK_SIGNAL, TASK_DIRECT);
-
-	/* kernel/exit.c:do_exit has counted this thread off before the tracepoint. */
-	if (!load_u32(signal + OFF_SIGNAL_LIVE, TASK_DIRECT))
-		pids.delete(&tgid);
-#endif
 	if (!c)
 		return;
 	if (n && c->op && !c->before_enabled)

@@ -150,6 +150,13 @@ int on_fork(struct bpf_raw_tracepoint_args *ctx)
 	note_fork(ctx->args[0], ctx->args[1]);
 	return 0;
 }
+
+/* sched_process_free(task): nothing of it is left to be seen. */
+int on_free(struct bpf_raw_tracepoint_args *ctx)
+{
+	note_free(ctx->args[0]);
+	return 0;
+}
 #endif
 
 /* sched_process_exit: a task's slot goes with it. */

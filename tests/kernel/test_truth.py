@@ -45,12 +45,18 @@ def test_every_call_is_one_event(
 ) -> None:
     run, truth = kernel.run(f"{profile}-{method}"), kernel.truth(f"{profile}-{method}")
     assert run.code == 0, run.stderr
-    run.check_whole()
+    whole = kernel.is_whole(run, method)
     calls = compare(truth, run.events, **ON_ANY_FILE)
     mappings = compare_mappings(truth, run.events)
     with capsys.disabled():
         print(f"\n  {kernel.release} {profile} {method}: calls {calls}; mappings {mappings}")
         print(f"    {_counts(truth)}")
+    if not whole:
+        missing = calls.expected - calls.events
+        with capsys.disabled():
+            print(f"    preempted: {missing} events missing, {run.misses} skips declared")
+        assert 0 <= missing <= run.misses
+        return
     assert calls.ok, calls
     assert mappings.ok, mappings
     assert calls.expected == calls.events > 500
@@ -61,6 +67,11 @@ def test_counts_by_op(kernel: Booted, profile: str, method: str) -> None:
     """The same again by counting alone, which trusts nothing of the comparison's alignment."""
     run, truth = kernel.run(f"{profile}-{method}"), kernel.truth(f"{profile}-{method}")
     per_op = run.per("op")
+    if not kernel.is_whole(run, method):
+        missing = {op: count - per_op.get(op, 0) for op, count in _counts(truth).items()}
+        assert all(count >= 0 for count in missing.values())
+        assert sum(missing.values()) <= run.misses
+        return
     assert {op: per_op[op] for op in HOOKS} == _counts(truth)
     assert per_op["map"] == per_op["unmap"] >= len(expected_mappings(truth))
     assert set(per_op) <= {*HOOKS, "map", "unmap", "evict"}
@@ -93,7 +104,11 @@ def test_both_methods_give_the_same_table(kernel: Booted, profile: str) -> None:
         _comparable(kernel.run(f"{profile}-{method}"), kernel.truth(f"{profile}-{method}"))
         for method in METHODS
     )
-    pd.testing.assert_frame_equal(fexit, kprobe)
+    run = kernel.run(f"{profile}-fexit")
+    if kernel.is_whole(run, "fexit"):
+        pd.testing.assert_frame_equal(fexit, kprobe)
+    else:
+        assert 0 <= len(kprobe) - len(fexit) <= run.misses
 
 
 def _expected(truth: Truth) -> list[dict[str, Any]]:

@@ -50,6 +50,9 @@ class FakeProgram:
     def enable(self) -> None:
         self.calls.append("enable")
 
+    def disable(self) -> None:
+        self.calls.append("disable")
+
     def detach(self) -> None:
         self.calls.append("detach")
         self.at_detach()
@@ -169,7 +172,7 @@ def test_order_of_beginning_and_end(setting: Setting) -> None:
     assert setting.program.calls == ["enable"]
     setting.run(lambda: "now")
     setting.end()
-    assert setting.program.calls[:2] == ["enable", "detach"]
+    assert setting.program.calls[:3] == ["enable", "disable", "detach"]
     assert set(setting.program.calls[2:]) == {"counts"}, "counts stand still only after detach"
 
 

@@ -23,11 +23,13 @@ class Kernel:
     layout: dict[str, int]
     trampolines: bool
     kprobes: bool
+    preempts: bool
 
     @classmethod
     def running(cls) -> "Kernel":
         """Raises UserError naming cause and remedy where this kernel cannot be traced."""
-        findings = requirements.check(requirements.Host.live())
+        host = requirements.Host.live()
+        findings = requirements.check(host)
         blocking = requirements.blocking(findings)
         if blocking:
             reasons = "\n".join(
@@ -38,7 +40,14 @@ class Kernel:
         try:
             btf = Btf.from_file(VMLINUX)
             layout = offsets.macros(btf)
-            return cls(btf, Symbols.load(), layout, offered["trampolines"], offered["kprobes"])
+            return cls(
+                btf,
+                Symbols.load(),
+                layout,
+                offered["trampolines"],
+                offered["kprobes"],
+                requirements.preempts(host),
+            )
         except (BtfError, SymbolsError) as error:
             raise UserError(str(error)) from error
 
@@ -49,7 +58,7 @@ class Kernel:
         families: Collection[str] | None = None,
         left_out: Mapping[str, str] | None = None,
     ) -> Plan:
-        planner = Planner(self.btf, self.symbols, self.trampolines, self.kprobes)
+        planner = Planner(self.btf, self.symbols, self.trampolines, self.kprobes, self.preempts)
         return planner.plan(method, no_fexit, families, left_out)
 
 

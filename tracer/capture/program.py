@@ -150,7 +150,7 @@ class Program:
                 self._attach(step, at_return=True)
         tracepoints = [("sched_process_exit", "on_exit")]
         if self._lib.bpf_function_start(self._bpf.module, b"on_fork"):
-            tracepoints.append(("sched_process_fork", "on_fork"))
+            tracepoints += [("sched_process_fork", "on_fork"), ("sched_process_free", "on_free")]
         for tracepoint, function in tracepoints:
             with _captured_stderr() as said:
                 try:
@@ -213,6 +213,13 @@ class Program:
         leaf.enabled = 1
         config[ctypes.c_int(0)] = leaf
 
+    def disable(self) -> None:
+        """From now on no call is begun; those that began before are still told."""
+        config = self._bpf["config"]
+        leaf = config[ctypes.c_int(0)]
+        leaf.enabled = 0
+        config[ctypes.c_int(0)] = leaf
+
     def ring(self) -> RingReader:
         return map_ring(self._bpf["ring"].map_fd, self._ring_bytes)
 
@@ -252,7 +259,7 @@ class Program:
         for link in self._links:
             os.close(link)
         self._links.clear()
-        for tracepoint in (b"sched_process_exit", b"sched_process_fork"):
+        for tracepoint in (b"sched_process_exit", b"sched_process_fork", b"sched_process_free"):
             with contextlib.suppress(Exception):  # was not attached
                 self._bpf.detach_raw_tracepoint(tp=tracepoint)
 

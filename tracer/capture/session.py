@@ -136,6 +136,7 @@ class Session:
 
     def finish(self) -> dict[int, int]:
         """Takes the hooks off and reads what is left; ``{cpu: sequence numbers given out}``."""
+        self._program.disable()
         self._program.detach()
         # A BPF program that was running when its hook was taken off may still write its record.
         until_s = time.monotonic() + _LAST_RECORDS_S

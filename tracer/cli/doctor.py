@@ -57,15 +57,21 @@ def _plan(method: Any, findings: "list[Finding]") -> "tuple[Plan | None, str | N
     from tracer.kernel import offsets
     from tracer.kernel.btf import Btf, BtfError
     from tracer.kernel.plan import Planner
+    from tracer.kernel.requirements import Host, preempts
     from tracer.kernel.symbols import Symbols, SymbolsError
 
     offered = {one.name: one.ok is not False for one in findings}
     try:
         btf = Btf.from_file("/sys/kernel/btf/vmlinux")
         offsets.macros(btf)
-        return Planner(btf, Symbols.load(), offered["trampolines"], offered["kprobes"]).plan(
-            method
-        ), None
+        planner = Planner(
+            btf,
+            Symbols.load(),
+            offered["trampolines"],
+            offered["kprobes"],
+            preempts(Host.live()),
+        )
+        return planner.plan(method), None
     except (BtfError, SymbolsError) as error:
         return None, str(error)
 

@@ -14,6 +14,13 @@ MethodChoice = Literal["auto", "fexit", "kprobe"]
 FEXIT_PARAMETERS = 6
 """Trampolines take six parameters everywhere, more only since 6.6 (commit 473e3150e30a)."""
 
+PREEMPTED = (
+    "this kernel preempts tasks inside trampoline programs, which it then skips for other tasks"
+)
+"""The guard of kernel/bpf/trampoline.c:__bpf_prog_enter_recur is per CPU and program, and
+preemption stays on in it; a kprobe's program runs with preemption off (kernel/kprobes.c). Seen as
+missed events on a booted 7.3."""
+
 _KPROBE_PARAMETERS = 6
 """Parameters in registers: arch/x86/include/asm/ptrace.h."""
 
@@ -86,16 +93,22 @@ class Plan:
 class Planner:
     """Chooses from what a kernel offers.
 
-    ``no_fexit`` names families whose trampoline the kernel refused when it was tried.
+    ``preempts``: tasks are preempted in the kernel, so that ``auto`` prefers kprobes.
     """
 
     def __init__(
-        self, btf: Btf, symbols: Symbols, trampolines: bool = True, kprobes: bool = True
+        self,
+        btf: Btf,
+        symbols: Symbols,
+        trampolines: bool = True,
+        kprobes: bool = True,
+        preempts: bool = False,
     ) -> None:
         self._btf = btf
         self._symbols = symbols
         self._trampolines = trampolines
         self._kprobes = kprobes
+        self._preempts = preempts
 
     def plan(
         self,
@@ -116,6 +129,8 @@ class Planner:
                 steps.append(self._off(family, left_out[family.name]))
                 continue
             refusal = "the kernel refused a trampoline there" if family.name in no_fexit else None
+            if method == "auto" and self._preempts and self._kprobes:
+                refusal = refusal or PREEMPTED
             step = self._step(family, method, refusal or _no_begin(family, steps))
             if _contradiction(step, taken):
                 step = self._apart(step, method, taken)

@@ -148,6 +148,19 @@ def check(host: Host) -> list[Finding]:
     ]
 
 
+def preempts(host: Host) -> bool:
+    """Whether tasks may be preempted inside the kernel; True where that cannot be found out.
+
+    kernel/sched/debug.c shows the mode in brackets: none, voluntary, full, and lazy since 6.13.
+    """
+    modes = host.read("sys/kernel/debug/sched/preempt")
+    if modes is not None:
+        return "(none)" not in modes and "(voluntary)" not in modes
+    if host.config("PREEMPT_DYNAMIC") is not False:
+        return True
+    return host.config("PREEMPTION") is not False
+
+
 def blocking(findings: Iterable[Finding]) -> list[Finding]:
     """Those findings that make live tracing impossible; empty when it is worth a try.
 
