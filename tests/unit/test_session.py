@@ -173,7 +173,7 @@ def test_order_of_beginning_and_end(setting: Setting) -> None:
     setting.run(lambda: "now")
     setting.end()
     assert setting.program.calls[:3] == ["enable", "disable", "detach"]
-    assert set(setting.program.calls[2:]) == {"counts"}, "counts stand still only after detach"
+    assert set(setting.program.calls[3:]) == {"counts"}, "counts stand still only after detach"
 
 
 def test_finish_takes_everything(setting: Setting) -> None:
