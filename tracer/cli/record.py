@@ -53,7 +53,7 @@ def add_parser(subparsers: Any) -> None:
         "--method",
         choices=("auto", "fexit", "kprobe"),
         default="auto",
-        help="how to attach (default: fexit, or kprobe where the kernel preempts tasks inside fexit)",
+        help="how to attach (default: fexit; kprobe where the kernel preempts inside fexit)",
     )
     parser.add_argument(
         "--ring",
