@@ -104,6 +104,8 @@ def events_of(truth: Truth, **select: Any) -> list[Row]:
         names = ("pid", "tid", "fd", "dev", "ino", "seals", "seals_after", "size", "size_after",
                  "offset", "length", "answer")  # fmt: skip
         row = {name: want[name] for name in names}
+        if op == "create":  # no file at the call's entry: the event has what it was born with
+            row["seals"] = want["seals_after"]
         row["gen"] = want["gen"] or 0
         row["op"], row["hook"] = int(Op[op.upper()]), int(Hook[HOOKS[op].upper()])
         row["kind"] = int(Kind.MEMFD if want["object"] == "none" else Kind[want["object"].upper()])
