@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.kernel.booted import Booted
+from tests.kernel.booted import SKIPPED, Booted
 from tracer.model.record import Flag
 
 EPERM, EBUSY = -1, -16
@@ -61,3 +61,5 @@ def test_race(kernel: Booted, method: str, capsys: pytest.CaptureFixture[str]) -
     assert ((early["op"] == "mmap") & (early["answer"] == EPERM)).all()
     assert wrong.empty, f"{len(wrong)} contradictions, the first:\n{wrong.iloc[0]}"
     assert flagged.any(), "nothing raced, so nothing was shown"
+    if not whole:
+        pytest.xfail(SKIPPED)

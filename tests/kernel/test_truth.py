@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.kernel.booted import Booted, Run
+from tests.kernel.booted import SKIPPED, Booted, Run
 from tests.kernel.ground_truth import (
     HOOKS,
     Truth,
@@ -56,7 +56,7 @@ def test_every_call_is_one_event(
         with capsys.disabled():
             print(f"    preempted: {missing} events missing, {run.misses} skips declared")
         assert 0 <= missing <= run.misses
-        return
+        pytest.xfail(SKIPPED)
     assert calls.ok, calls
     assert mappings.ok, mappings
     assert calls.expected == calls.events > 500
@@ -71,7 +71,7 @@ def test_counts_by_op(kernel: Booted, profile: str, method: str) -> None:
         missing = {op: count - per_op.get(op, 0) for op, count in _counts(truth).items()}
         assert all(count >= 0 for count in missing.values())
         assert sum(missing.values()) <= run.misses
-        return
+        pytest.xfail(SKIPPED)
     assert {op: per_op[op] for op in HOOKS} == _counts(truth)
     assert per_op["map"] == per_op["unmap"] >= len(expected_mappings(truth))
     assert set(per_op) <= {*HOOKS, "map", "unmap", "evict"}
@@ -109,6 +109,7 @@ def test_both_methods_give_the_same_table(kernel: Booted, profile: str) -> None:
         pd.testing.assert_frame_equal(fexit, kprobe)
     else:
         assert 0 <= len(kprobe) - len(fexit) <= run.misses
+        pytest.xfail(SKIPPED)
 
 
 def _expected(truth: Truth) -> list[dict[str, Any]]:
