@@ -22,13 +22,6 @@ KERNELS = {"6.1": "6.1.", "newest": "7."}
 SEALSNOOP = PROJECT / ".venv" / "bin" / "sealsnoop"
 
 
-SKIPPED = (
-    "wanted: zero loss by fexit too. This kernel preempts tasks inside trampolines and skips their "
-    "programs for others; the skips are declared (see Booted.is_whole)"
-)
-"""Why a test is an expected failure there, and never a pass."""
-
-
 @dataclass(frozen=True)
 class Told:
     """How one ``sealsnoop`` in the guest ended, and what it said."""
@@ -112,9 +105,8 @@ class Booted:
     def is_whole(self, run: Run, method: str) -> bool:
         """Whether nothing is missing, which is demanded but for one case; that one is False.
 
-        A kernel that preempts tasks inside a trampoline's program skips that program for other
-        tasks on the CPU (kernel/bpf/trampoline.c), and nothing in BPF can prevent it: `auto` takes
-        kprobes there. Of forced fexit it is demanded that every skip is declared.
+        The case: fexit on a kernel that preempts tasks (scenes_decisions.UNPREEMPTED says why).
+        Of that it is demanded that every skipped program is declared.
         """
         modes = self.facts("guest")["preemption"]
         preempts = "(none)" not in modes and "(voluntary)" not in modes

@@ -225,8 +225,8 @@ def _grouped(rows: Iterable[Row], key: Sequence[str]) -> dict[tuple[Hashable, ..
 
 
 def _compare_groups(expected: list[Row], got: list[Row], found: list[str]) -> set[Hashable]:
-    """Adds the differences of every (tid, op, ino); returns the tids that have none."""
-    key = ("tid", "op", "ino")
+    """Adds the differences of every (tid, op, file); returns the tids that have none."""
+    key = ("tid", "op", "dev", "ino")  # two filesystems may use one inode number
     want_groups, got_groups = _grouped(expected, key), _grouped(got, key)
     spoilt = set()
     for group in dict.fromkeys((*want_groups, *got_groups)):

@@ -24,6 +24,10 @@ from tests.kernel.guest_tools import (
 METHODS = ("fexit", "kprobe")
 HUGE_PAGES = 64  # of 2 MB; two workloads at once use a few each
 RACES = 500
+UNPREEMPTED = ("chrt", "--fifo", "1")
+"""A kernel that preempts a task inside a trampoline's program skips it for other tasks on that CPU
+(kernel/bpf/trampoline.c:__bpf_prog_enter_recur), and no BPF program can prevent that. So where
+fexit must lose nothing, the workload runs in a class that is not preempted."""
 
 
 @contextlib.contextmanager
@@ -49,7 +53,7 @@ def _workload(results: Results, name: str, *options: str | Path) -> list[str | P
     return [WORKLOAD, "--out", results.out / f"{name}.jsonl", *options]
 
 
-def _by_both_methods(
+def by_both_methods(
     results: Results, name: str, command: Callable[[str], list[str | Path]]
 ) -> None:
     """Two recorders at once, each with a command of its own: neither may see the other's."""
@@ -74,7 +78,7 @@ def _by_both_methods(
 
 
 def truth_default(results: Results) -> None:
-    _by_both_methods(results, "default", lambda name: _workload(results, name))
+    by_both_methods(results, "default", lambda name: [*UNPREEMPTED, *_workload(results, name)])
 
 
 def truth_quick(results: Results) -> None:
@@ -85,8 +89,17 @@ def truth_quick(results: Results) -> None:
     options: list[str | Path] = ["--quick", "--fork", "--threads"]
     with tmpfs() as folder:
         options += ["--tmpfs", folder, *(["--hugetlb"] if reserved else [])]
-        _by_both_methods(results, "quick", lambda name: _workload(results, name, *options))
+        by_both_methods(
+            results, "quick", lambda name: [*UNPREEMPTED, *_workload(results, name, *options)]
+        )
+        _preempted(results, options)
     huge.write_text("0")
+
+
+def _preempted(results: Results, options: list[str | Path]) -> None:
+    """Many at once, as the scheduler likes: what fexit then misses has to be declared."""
+    command = _workload(results, "preempted", *options)
+    Recorder(results, "preempted", "--method", "fexit", command=command).wait()
 
 
 FILTERS: dict[str, tuple[str, ...]] = {
@@ -155,4 +168,4 @@ def _as_nobody() -> subprocess.Popen[bytes]:
 
 def race(results: Results) -> None:
     program: list[str | Path] = [HERE / "programs" / "build" / "race", str(RACES)]
-    _by_both_methods(results, "race", lambda name: program)
+    by_both_methods(results, "race", lambda name: program)
