@@ -173,6 +173,89 @@ def test_ops_and_limit(recording: Path, capsys: pytest.CaptureFixture[str]) -> N
         call(str(recording / "no-such"))
 
 
+# Filters over FIELDS and the places of the events they take.
+FILTERS = {
+    "op:mmap,write": [1, 2, 3, 7],
+    "op:mmap,write ret:ok": [2, 3, 7],
+    "!op:mmap,write": [0, 4, 5, 6],
+    "ret:EPERM": [1],
+    "ret:unknown": [6],
+    "seals:+w": [1, 5],
+    "seals:=Ss-w--": [1],
+    "name:plain": [2, 3, 4, 5, 7],
+    "plain seals:-f": [2, 3, 4, 7],
+    f'name:"{SHOWN}"': [0, 1],
+    f"name:memfd:{SHOWN[:6]}*": [0, 1],
+    "!name:*": [6],
+    r'comm:"@evil\x1b\n,""x"': [5],
+    "EVIL": [5],
+    "size:>=8K": [4],
+    "length:34..4K fd:>2": [1, 2, 3, 4],
+    "flag:raced": [4],
+    "uid:0 cpu:0 duration:0 object:1:7": [0, 1],
+    "pid:1": [],
+}
+
+
+@pytest.mark.parametrize(("text", "places"), FILTERS.items())
+def test_filter(
+    recording: Path, capsys: pytest.CaptureFixture[str], text: str, places: list[int]
+) -> None:
+    assert call(str(recording), "--filter", text) == 0
+    assert capsys.readouterr().out.splitlines() == [GOLDEN[place] for place in places]
+    call(str(recording), "--filter", text, "--json")
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["seq"] - 10 for row in rows] == places
+    call(str(recording), "--filter", text, "--csv")
+    lines = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert [int(line["seq"]) - 10 for line in lines] == places
+    call(str(recording), "--filter", text, "--follow")
+    assert capsys.readouterr().out.splitlines() == [GOLDEN[place] for place in places]
+
+
+def test_filter_with_other_options(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(str(recording), "--filter", "plain", "--ops", "write,mmap", "--limit", "2")
+    assert capsys.readouterr().out.splitlines() == [GOLDEN[2], GOLDEN[3]]
+    call(str(recording), "--filter", "plain", "--filter", "!op:write")
+    assert capsys.readouterr().out.splitlines() == [GOLDEN[2], GOLDEN[4], GOLDEN[5]]
+    with pytest.raises(UserError, match="did you mean op"):
+        call(str(recording / "no-such"), "--filter", "opp:mmap")
+    with pytest.raises(UserError, match="use 'sealsnoop report'"):
+        call(str(recording), "--filter", "op:mmap verdict:breach")
+
+
+def test_filter_asks_for_each_name_once() -> None:
+    """Objects are told apart by all three parts of the key, in tables of several chunks too."""
+    import pyarrow as pa
+
+    from tracer.query import parse
+    from tracer.query.events import matching
+    from tracer.text.names import Names
+
+    keys = [(dev, ino, gen) for dev in (1, 2) for ino in (1, 1 << 40) for gen in (0, 5)]
+    asked_for: list[int] = []
+
+    class Counting(Names):
+        def of(self, table: pa.Table) -> list[str | None]:
+            asked_for.append(table.num_rows)
+            return super().of(table)
+
+    names = Counting()
+    names.add(pa.table({**columns_of(keys), "name": [f"n{place}" for place in range(8)]}))
+    many = pa.concat_tables([pa.table(columns_of([key] * 100)) for key in [*keys, *keys[::-1]]])
+    many = many.append_column("place", pa.array(range(1600)))
+    for place in range(8):
+        [found] = matching([many, many.slice(0, 0)], parse(f"name:n{place}"), names)
+        wanted = [*range(place * 100, place * 100 + 100)]
+        wanted += range(1500 - place * 100, 1600 - place * 100)
+        assert found["place"].to_pylist() == wanted
+    assert asked_for == [8, 0] * 8
+
+
+def columns_of(keys: list[tuple[int, int, int]]) -> dict[str, list[int]]:
+    return dict(zip(("dev", "ino", "gen"), map(list, zip(*keys, strict=True)), strict=True))
+
+
 def test_follow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "live.seal"
     writer = RecordingWriter(path, {})

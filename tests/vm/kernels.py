@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from tests.vm import built
 from tests.vm.cache import cache_folder, lock, new_folder, say
 from tests.vm.debian import HarnessError, Registry, run, version_key
 
@@ -25,7 +26,10 @@ class Wanted:
     name: str
     suites: tuple[str, ...]
     image: str
+    """A pattern over package names; of a kernel of our own, the package of its source."""
     note: str
+    folder: str = ""
+    """Where the patch and the configuration of a kernel of our own are; else empty."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,9 @@ def known() -> dict[str, Wanted]:
     """The kernels that can be asked for by name."""
     entries = tomllib.loads(DATA.read_text())["kernels"]
     return {
-        name: Wanted(name, tuple(entry["suites"]), entry["image"], entry["note"])
+        name: Wanted(
+            name, tuple(entry["suites"]), entry["image"], entry["note"], entry.get("folder", "")
+        )
         for name, entry in entries.items()
     }
 
@@ -96,6 +102,9 @@ def find(name: str, refresh: bool = False) -> Kernel:
                 f"unknown kernel {name!r}: neither a file nor in {', '.join(known())}"
             )
         return Kernel(name, release_of(image), image.resolve())
+    if entry.folder:
+        release, image = built.find(name, DATA.parent / entry.folder, entry.image, entry.suites)
+        return Kernel(name, release, image)
     kernel = None if refresh else cached(name)
     if kernel is None:
         with lock():

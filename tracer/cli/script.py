@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from tracer.errors import UserError
+from tracer.query.options import add_option, asked, filter_help
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from tracer.query import Query
     from tracer.text.follow import Feed
 
 _EPILOG = """\
@@ -27,7 +29,8 @@ front, so that no spreadsheet runs it as a formula.
 examples:
   sealsnoop script trace.seal
   sealsnoop script trace.seal --ops mmap,add_seals --width 160
-  sealsnoop script trace.seal --follow
+  sealsnoop script trace.seal --filter 'op:mmap ret:EPERM seals:+WRITE'
+  sealsnoop script trace.seal --filter '!ret:ok name:~ram' --follow
   sealsnoop script trace.seal --json | jq 'select(.errno == "EPERM")'
   sealsnoop script trace.seal --csv > trace.csv
 """
@@ -41,7 +44,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         "script",
         help="print a recording's events as text, JSON lines or CSV",
         description="Prints the events of a recording on stdout, one per line.",
-        epilog=_EPILOG,
+        epilog=f"{_EPILOG}\n{filter_help(judged=False)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("recording", metavar="RECORDING", help="a NAME.seal folder")
@@ -54,6 +57,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--ops", metavar="OP,…", help="only these operations, for example mmap,write"
     )
+    add_option(parser)
     parser.add_argument("--limit", type=int, metavar="N", help="stop after N events")
     parser.add_argument(
         "--width",
@@ -77,13 +81,16 @@ def _ops(text: str | None) -> frozenset[str] | None:
     return wanted
 
 
-def _columns(args: argparse.Namespace) -> list[str] | None:
-    """The columns that have to be read: text needs few, data all (None)."""
+def _columns(args: argparse.Namespace, query: "Query") -> list[str] | None:
+    """The columns that have to be read: text needs few and the filter's, data all (None)."""
+    from tracer.query.events import columns
     from tracer.text.lines import COLUMNS
 
     if args.limit is not None and args.limit < 0:
         raise UserError("--limit: a count of events, not below 0")
-    return None if args.json or args.csv else COLUMNS
+    if args.json or args.csv:
+        return None
+    return list(dict.fromkeys([*COLUMNS, *columns(query)]))
 
 
 def _width(asked: int | None) -> int:
@@ -114,13 +121,11 @@ def _form(args: argparse.Namespace, feed: "Feed") -> tuple[Form, str | None]:
     return lines.of, lines.header() if sys.stdout.isatty() else None
 
 
-def _print(
-    tables: Iterable["pa.Table"], form: Form, ops: frozenset[str] | None, args: argparse.Namespace
-) -> None:
-    from tracer.text.select import limited, with_ops
+def _print(tables: Iterable["pa.Table"], form: Form, args: argparse.Namespace) -> None:
+    from tracer.text.select import limited
 
     write = sys.stdout.write
-    for table in limited(with_ops(tables, ops), args.limit):
+    for table in limited(tables, args.limit):
         for line in form(table):
             write(line)
             write("\n")
@@ -143,11 +148,14 @@ def _say(sentences: Iterable[str]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the events; 0 (also when the reader of the pipe left), 130 after Ctrl-C."""
-    ops, columns = _ops(args.ops), _columns(args)
+    from tracer.query import events
     from tracer.store.reader import Recording
     from tracer.text.follow import Feed
     from tracer.text.narrate import narration
+    from tracer.text.select import with_ops
 
+    ops, query = _ops(args.ops), asked(args, events.COLUMNS)
+    columns = _columns(args, query)
     code = 0
     with Recording.open(args.recording) as recording:
         told = narration(recording)
@@ -157,7 +165,8 @@ def run(args: argparse.Namespace) -> int:
             form, header = _form(args, feed)
             if header:
                 print(header)
-            _print(feed.tables(), form, ops, args)
+            tables = events.matching(with_ops(feed.tables(), ops), query, feed.names)
+            _print(tables, form, args)
         except BrokenPipeError:
             _quiet_stdout()
             return 0

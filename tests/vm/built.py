@@ -1,0 +1,112 @@
+"""A kernel of our own: Debian's source of a release, patched, with a small configuration.
+
+Built once and kept by content: the key is made of patch, configuration and the version of the
+source package, so a change of any of them builds anew (about 10 minutes on two free cores).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.vm.cache import cache_folder, lock, new_folder, say
+from tests.vm.debian import HarnessError, Registry, run
+
+PACKAGES = ("bc", "bison", "dwarves", "flex", "gcc", "libelf-dev", "libssl-dev", "make", "patch")
+"""What a kernel build needs on the host; pahole, of dwarves, makes the BTF."""
+
+
+def options(config: str) -> list[str]:
+    """The options that a configuration file names, one a line, without CONFIG_ and remarks."""
+    lines = (line.partition("#")[0].strip() for line in config.splitlines())
+    return [line for line in lines if line]
+
+
+def find(name: str, folder: Path, package: str, suites: Sequence[str]) -> tuple[str, Path]:
+    """Release and bzImage of the kernel that ``folder`` (``NAME.patch``, ``config``) describes.
+
+    HarnessError naming the step when it cannot be built.
+    """
+    patch, config = folder / f"{name}.patch", folder / "config"
+    home = cache_folder() / "built" / f"{name}-{_digest(patch, config)}"
+    if not (home / "bzImage").exists():
+        with lock():
+            if not (home / "bzImage").exists():  # perhaps built while we waited
+                _build(name, patch, config, package, suites, home)
+    return (home / "release").read_text().strip(), home / "bzImage"
+
+
+def _digest(*files: Path) -> str:
+    whole = hashlib.sha256()
+    for file in files:
+        whole.update(file.read_bytes())
+    return whole.hexdigest()[:12]
+
+
+def _build(
+    name: str, patch: Path, config: Path, package: str, suites: Sequence[str], home: Path
+) -> None:
+    _install()
+    with new_folder(home) as work:
+        tree = _source(package, suites, work)
+        _step(tree, "patch", "-p1", "-s", "-i", str(patch.resolve()))
+        _configure(tree, options(config.read_text()))
+        say(f"building the kernel {name} (about 10 minutes, once)")
+        suffix = f"LOCALVERSION=-{name}"
+        _step(tree, "make", "-s", f"-j{os.cpu_count()}", suffix, "bzImage")
+        release = _step(tree, "make", "-s", suffix, "kernelrelease").strip().splitlines()[-1]
+        shutil.move(tree / "arch/x86/boot/bzImage", work / "bzImage")
+        (work / "release").write_text(release + "\n")
+        shutil.rmtree(tree)
+
+
+def _install() -> None:
+    """The packages that are missing, through the machine's own apt."""
+    shown = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *PACKAGES],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    here = {line.split()[0] for line in shown.stdout.splitlines() if line.endswith(" installed")}
+    missing = [package for package in PACKAGES if package not in here]
+    if missing:
+        say(f"installing {' '.join(missing)}")
+        sudo = [] if os.geteuid() == 0 else ["sudo"]
+        apt = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "install", "-y"]
+        run([*apt, "--no-install-recommends", *missing])
+
+
+def _source(package: str, suites: Sequence[str], work: Path) -> Path:
+    say(f"fetching {package}")
+    registry = Registry(cache_folder() / "apt", suites)
+    registry.update()
+    registry.unpack([package], work)
+    registry.forget()
+    (archive,) = (work / "usr" / "src").glob("linux-source-*.tar.*")
+    tree = work / "tree"
+    tree.mkdir()
+    run(["tar", "-xf", str(archive), "-C", str(tree), "--strip-components=1"])
+    shutil.rmtree(work / "usr")
+    return tree
+
+
+def _configure(tree: Path, wanted: Sequence[str]) -> None:
+    _step(tree, "make", "-s", "tinyconfig")
+    _step(tree, "scripts/config", *(word for option in wanted for word in ("-e", option)))
+    _step(tree, "make", "-s", "olddefconfig")
+    have = (tree / ".config").read_text().splitlines()
+    missing = [option for option in wanted if f"CONFIG_{option}=y" not in have]
+    if missing:
+        raise HarnessError(f"this source cannot be built with {', '.join(missing)}")
+
+
+def _step(tree: Path, *command: str) -> str:
+    """One step of the build; the end of what it said, when it fails."""
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()[-12:]
+        raise HarnessError(f"{' '.join(command[:2])} failed:\n" + "\n".join(said))
+    return done.stdout
