@@ -199,6 +199,9 @@ INLINE void finish_call(u64 pid_tgid, struct call *c, s64 answer, u8 hook, int d
 	r->event.check_answer = c->flags & FLAG_CHECK_REACHED ? c->check_answer : 0;
 	r->event.file_answer = c->flags & FLAG_FILE_MMAP_REACHED ? c->file_answer : 0;
 	r->event.writable = c->writable;
+	/* A mapping that went while the call waited for the inode did not hinder it. */
+	if (op == OP_ADD_SEALS && !answer)
+		r->event.writable = read_u32(c->inode + OFF_INODE_DATA + OFF_MAPPING_WRITABLE);
 	r->event.mode = c->mode;
 	r->event.fmode = c->fmode;
 	r->event.checks = c->checks;

@@ -47,7 +47,7 @@ struct event_body {
 	u32 seals_after;	/* F_SEAL_* at return */
 	s32 check_answer;	/* of the inner seal check, if CHECK_REACHED */
 	s32 file_answer;	/* of the file's own mmap, if FILE_MMAP_REACHED */
-	s32 writable;		/* address_space.i_mmap_writable at entry */
+	s32 writable;		/* address_space.i_mmap_writable at entry; add_seals that succeeded: at return */
 	u16 mode;		/* i_mode at entry */
 	u16 fmode;		/* file.f_mode & 3: 1 read, 2 write; 0: no file */
 	u32 checks;		/* how often the inner check was asked (chunks) */

@@ -1,0 +1,100 @@
+"""What a rule may ask about a decision: small facts, one bit each.
+
+The lowest six are the record's own flags (``tracer.model.words.Flag``) at their own places.
+"""
+
+from enum import IntFlag
+
+from tracer.model.words import Flag
+
+
+class Fact(IntFlag):
+    RACED_SEALS = Flag.RACED_SEALS
+    RACED_SIZE = Flag.RACED_SIZE
+    ENTRY_MISSING = Flag.ENTRY_MISSING
+    RETURN_MISSING = Flag.RETURN_MISSING
+    CHECK_REACHED = Flag.CHECK_REACHED
+    FILE_MMAP_REACHED = Flag.FILE_MMAP_REACHED
+
+    FD_READ = 1 << 6
+    FD_WRITE = 1 << 7
+    """The descriptor's open mode (FMODE_READ, FMODE_WRITE)."""
+    CHECK_DENIED = 1 << 8
+    """The inner seal check itself gave an error (memfd_check_seals_mmap, shmem_write_begin)."""
+    MAPPED_WRITABLE = 1 << 9
+    """At entry the kernel counted mappings that may write (i_mmap_writable > 0)."""
+    SLOW = 1 << 10
+    """F_ADD_SEALS that took 100 ms or more: the kernel waited for pinned pages."""
+
+    SHARED = 1 << 11
+    PROT_WRITE = 1 << 12
+    PROT_EXEC = 1 << 13
+    LOCKED = 1 << 14
+    """MAP_LOCKED."""
+    EMPTY = 1 << 15
+    """Length 0."""
+    EXEC_CHANGED = 1 << 16
+    """The new mode differs from the old one in an execute bit."""
+    EXECUTABLE = 1 << 17
+    """The file's mode has an execute bit."""
+    NOT_OWNER = 1 << 18
+    """The caller's uid is not the file's owner, or one of them is unknown."""
+    UNALIGNED = 1 << 19
+    """Not whole pages of 4 KiB."""
+    HUGE_UNALIGNED = 1 << 20
+    """Not a multiple of 2 MiB, so of no huge page size of x86-64."""
+    BAD_MODE = 1 << 21
+    """fallocate: other bits than KEEP_SIZE and PUNCH_HOLE."""
+    WHOLE_HUGE = 1 << 22
+    """The hole covers at least one whole huge page of 2 MiB."""
+    CHUNK_UNKNOWN = 1 << 23
+    """The largest folio of the file is not known, so neither is the chunk of a write."""
+    BEYOND = 1 << 24
+    """Bytes were written past the end of the file, or a mapping made it larger."""
+
+    PAST_END = 1 << 25
+    """What was asked for ends past the end of the file (truncate: a larger size)."""
+    SHRINKS = 1 << 26
+    HAS_SIZE = 1 << 27
+    BEFORE_END = 1 << 28
+    """It begins in a page that is not behind the file's last one."""
+    NO_PAGE_FITS = 1 << 29
+    """Not even the first page of a write ends within the file."""
+    NO_HUGE_FITS = 1 << 30
+    """The same for a chunk of 2 MiB,"""
+    NO_CHUNK_FITS = 1 << 31
+    """and for a chunk of the file's own largest folio."""
+
+    # From here on worked out from what F_ADD_SEALS or memfd_create asked for (``ASKED_SHIFT``).
+    ASKS_UNKNOWN = 1 << 40
+    """A seal or a flag that none of these rules knows."""
+    ASKS_BIT5 = 1 << 41
+    """The seal 0x20."""
+    ADDS_WRITE = 1 << 42
+    """F_SEAL_WRITE would be new, be it by itself or with F_SEAL_EXEC."""
+    EXEC_BRINGS_WRITE = 1 << 43
+    """F_SEAL_WRITE would be new and comes with F_SEAL_EXEC alone."""
+    SEALS_LOST = 1 << 44
+    """Answered with success, yet a seal that was there or was added is not."""
+    ASKS_SEALABLE = 1 << 45
+    """MFD_ALLOW_SEALING."""
+    ASKS_BIT3 = 1 << 46
+    """Creation flag 0x8: MFD_NOEXEC_SEAL, in the proposal MFD_INACCESSIBLE."""
+    ASKS_EXEC = 1 << 47
+    """MFD_EXEC."""
+
+
+SIZE_FACTS = (
+    Fact.PAST_END
+    | Fact.SHRINKS
+    | Fact.HAS_SIZE
+    | Fact.BEFORE_END
+    | Fact.NO_PAGE_FITS
+    | Fact.NO_HUGE_FITS
+    | Fact.NO_CHUNK_FITS
+)
+"""Facts that another size of the file can change."""
+
+ASKED_SHIFT = 25
+"""add_seals and create have no facts about the size: in their place stands what they asked for, six
+bits and a seventh for anything beyond."""

@@ -1,0 +1,75 @@
+"""Documented differences between kernels that a verdict depends on.
+
+No kernel version is ever looked at: the self-test finds out which choice is this kernel's. A
+question that it did not answer is judged under every choice, and where these lead to different
+verdicts, the decision is indeterminate.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+Variants = Mapping[str, str]
+"""Question -> choice of this kernel; a missing question was not answered."""
+
+
+class Choice(NamedTuple):
+    name: str
+    text: str
+    source: str
+
+
+QUESTIONS: dict[str, tuple[Choice, ...]] = {
+    "bit_0x20": (
+        Choice(
+            "exec",
+            "F_SEAL_EXEC; memfd_create knows MFD_NOEXEC_SEAL 0x8 and MFD_EXEC 0x10",
+            "since 6.3 (6fd7353829ca, 105ff5339f49)",
+        ),
+        Choice(
+            "inaccessible",
+            "F_SEAL_INACCESSIBLE, born with MFD_INACCESSIBLE 0x8",
+            "never merged: list patches v4 01/12 and 02/12 of 18 Jan 2022",
+        ),
+        Choice("none", "an unknown bit, as are 0x8 and 0x10 of memfd_create", "until 6.2"),
+    ),
+    "shared_read_of_write_sealed": (
+        Choice(
+            "denied",
+            "EPERM for a shared read-only mapping of a file sealed WRITE, made through a "
+            "descriptor that may write",
+            "until 6.6, 5.10.240, 6.1.148, 6.6.102; again in 6.12.0 to 6.12.8",
+        ),
+        Choice(
+            "allowed",
+            "granted, and never to be made writable",
+            "since 6.7 (except 6.12.0 to 6.12.8), 5.10.241, 6.1.149, 6.6.103",
+        ),
+    ),
+    "hugetlb_partial_punch": (
+        Choice(
+            "checked",
+            "EPERM for a hole within one huge page of a file sealed WRITE or FUTURE_WRITE",
+            "fs/hugetlbfs/inode.c:hugetlbfs_punch_hole, 6.1 and later",
+        ),
+        Choice("skipped", "0, and nothing is changed", "the same function in 5.10"),
+    ),
+    "grow_write_chunk": (
+        Choice(
+            "folio_order",
+            "a write is checked in chunks of the file's largest folio (objects: folio_order_max, "
+            "0: one page)",
+            "mm/filemap.c:generic_perform_write: PAGE_SIZE until 6.10, mapping_max_folio_size "
+            "since 6.11, whose order is in address_space.flags since 6.12",
+        ),
+        Choice(
+            "largest",
+            "in chunks of 2 MiB, though address_space.flags say nothing of it",
+            "6.11, where large folios are one bit (AS_LARGE_FOLIO_SUPPORT)",
+        ),
+    ),
+}
+"""What the self-test has to find out, and the answers that are documented."""
+
+VARIANTS: dict[str, tuple[str, ...]] = {
+    question: tuple(choice.name for choice in choices) for question, choices in QUESTIONS.items()
+}
