@@ -1,6 +1,7 @@
 """Judged columns of a batch, by name, made when they are asked for."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,10 @@ class Judged(Mapping[str, Any]):
             "severity": lambda: self._of_outcome("severity"),
         }
         for name in ("expected", "reason", "rule", "hole"):
-            self._made[name] = lambda name=name: Coded(
-                outcome, [getattr(one, name) for one in keys.outcomes]
-            )
+            self._made[name] = partial(self._text_of_outcome, name)
+
+    def _text_of_outcome(self, name: str) -> Coded:
+        return Coded(self._outcome, [getattr(one, name) for one in self._keys.outcomes])
 
     @property
     def source(self) -> Source:

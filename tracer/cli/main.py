@@ -12,12 +12,13 @@ from typing import NoReturn
 from tracer import __version__
 from tracer.errors import UserError
 
-VERBS = ("record", "script", "ls", "doctor", "verify")
+VERBS = ("record", "report", "audit", "script", "ls", "doctor", "verify")
 
 EPILOG = """\
 examples:
   sealsnoop doctor                        can this host be traced, and if not, why
   sudo sealsnoop record -o s.seal -- CMD  record what CMD and its children do
+  sealsnoop report s.seal                 was every answer right? breaches first
   sealsnoop script s.seal                 show the decisions, one a line
   sealsnoop ls                            memory files and their seals, now
 
@@ -35,6 +36,8 @@ class Parser(argparse.ArgumentParser):
         choice = _CHOICE.search(message)
         near = get_close_matches(choice[1], re.findall(r"\w+", choice[2]), 1) if choice else []
         hint = f"did you mean {near[0]}?" if near else f"see '{self.prog} --help'"
+        if message == "argument --filter: expected one argument":
+            hint = "not is written !WORD, in single quotes"
         sys.stderr.write(f"sealsnoop: {message}; {hint}\n")
         sys.exit(2)
 
@@ -82,9 +85,11 @@ def _run(words: list[str]) -> int:
         top.print_help()
         return 2
     command = words[len(own) + 1 :]
-    if args.verb == "record":
+    if args.verb in ("record", "audit"):
         if len(own) < len(words) and not command:
             # An empty $CMD must not record the whole host.
+            if args.verb == "audit":  # there 2 means that a claim failed
+                raise UserError("no command after --; see 'sealsnoop audit --help'")
             top.error("no command after --")
         args.command = command
     elif len(own) < len(words):

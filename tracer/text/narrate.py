@@ -19,8 +19,10 @@ _MEANING = {
     "missed": "BPF program not run",
     "seq_hole": "sequence numbers that never arrived",
     "name": "object name not readable",
+    "pids_full": "no room to follow a child process",
 }
-_CONTEXT = ("objects_full", "name")  # here no event is lost
+CONTEXT = ("objects_full", "name")
+"""Causes by which no event is lost, only what stands around it."""
 
 
 def losses(recording: "Recording") -> Counter[str]:
@@ -43,7 +45,7 @@ def _sentence(start: str, counts: Counter[str]) -> list[str]:
 
 def loss_sentences(counts: Counter[str]) -> list[str]:
     """At most two sentences about ``counts``: events lost, and events without their context."""
-    context = Counter({cause: counts[cause] for cause in _CONTEXT if counts[cause]})
+    context = Counter({cause: counts[cause] for cause in CONTEXT if counts[cause]})
     return _sentence("LOST {} events: ", counts - context) + _sentence("incomplete: ", context)
 
 

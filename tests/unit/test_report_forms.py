@@ -1,0 +1,250 @@
+"""The report as text, JSON, CSV and HTML: exact for a sample, harmless for hostile names."""
+
+import csv
+import io
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from tests.unit.report_sample import HOSTILE, counts, coverage, report
+from tracer.model.escape import cells as width_of
+from tracer.report import data, sentences
+from tracer.report.assets import SCRIPT, STYLE
+from tracer.report.model import TABLES, Question, Report, SelfTest
+from tracer.report.page import POLICY, page
+from tracer.report.terminal import Terminal
+from tracer.text.data import csv_text
+
+GOLDEN = Path(__file__).parent / "golden" / "report"
+LOSSY = coverage(lost={"ring_full": 5}, incomplete={"name": 2}, state="killed", reason="")
+
+
+def shown(what: Report, width: int, top: int = 10, tables: tuple[str, ...] = TABLES) -> str:
+    out = io.StringIO()
+    console = Console(file=out, width=width, highlight=False, color_system=None)
+    Terminal(console, top).show(what, tables)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_text_golden(width: int) -> None:
+    text = shown(report(coverage=(LOSSY,)), width)
+    golden = GOLDEN / f"terminal-{width}.txt"
+    assert text == golden.read_text()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    lines = shown(report(), width).splitlines()
+    assert max(map(width_of, lines)) <= width
+    assert all(line.isprintable() for line in lines)
+
+
+def test_loss_and_death_stand_at_the_top_and_are_red() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=100, force_terminal=True, color_system="standard")
+    Terminal(console, 10).show(report(coverage=(LOSSY,)), ["object"])
+    lines = out.getvalue().splitlines()
+    assert "killed" in lines[1]
+    assert "LOST 5 events" in lines[2]
+    assert all("\x1b[1;31m" in line for line in lines[1:3])
+
+
+def test_no_colour_keeps_the_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = io.StringIO()
+    Terminal(Console(file=out, width=100, force_terminal=True), 10).show(report(), ["object"])
+    for word in ("BREACH: 3", "KNOWN HOLE merge_beside_old", "expected EPERM", "UNSEEN"):
+        assert word in out.getvalue()
+    assert "\x1b[3" not in out.getvalue()
+
+
+def test_what_was_left_out_is_said() -> None:
+    text = shown(report(), 100, top=1)
+    assert "and 2 more (--top 3)" in text
+
+
+def test_an_empty_report_says_so() -> None:
+    nothing = pd.DataFrame()
+    empty = report(
+        verdicts=dict.fromkeys(counts(), 0),
+        listed=pd.DataFrame({"verdict": []}),
+        tables=dict.fromkeys(TABLES, nothing),
+        over_time=nothing, late=nothing, busy=nothing, seals=nothing,
+    )  # fmt: skip
+    assert "no decision was recorded" in shown(empty, 80)
+    asked = Question(filter="op:mmap")
+    filtered = Report(asked, *(getattr(empty, name) for name in (
+        "coverage", "verdicts", "listed", "tables", "over_time", "late", "busy")))  # fmt: skip
+    assert "no decision matches" in shown(filtered, 80)
+    assert "No decision matches" in "".join(page(filtered, 10))
+    assert json.loads("".join(data.json_pieces(empty)))["listed"] == []
+
+
+def test_several_hosts_have_a_column() -> None:
+    one = report()
+    objects = pd.concat([one.tables["object"], one.tables["object"].assign(host="h2")])
+    two = report(
+        coverage=(coverage(), coverage(host="h2", boot_id="b2")),
+        tables={**one.tables, "object": objects},
+    )
+    text = shown(two, 100, tables=("object",))
+    assert "host  file" in text
+    assert "h2    memfd:frame" in text
+    assert "host" not in shown(one, 100, tables=("object",)).split("Memory files")[1]
+
+
+def test_sentences_about_the_self_test() -> None:
+    [(said, alarm)] = sentences.self_test(SelfTest(False))
+    assert ("did not run" in said, alarm) == (True, False)
+    [(said, alarm)] = sentences.self_test(SelfTest(False, failed="no memory"))
+    assert ("self-test FAILED: no memory" in said, alarm) == (True, True)
+    [(said, alarm)] = sentences.self_test(SelfTest(True, 480, bit_0x20="exec"))
+    assert said == (
+        "self-test of 480 cases, every answer documented, every hook reported every attempt, "
+        "seal 0x20 is exec"
+    )
+    bad = SelfTest(
+        True, 10, {}, 2, ("write 10 of 12",), holes=("hugetlb-grow",), open=("x",),
+        unconfirmed="only refused calls",
+    )  # fmt: skip
+    found = dict(sentences.self_test(bad))
+    assert [said for said, alarm in found.items() if alarm] == [
+        "self-test: 2 ANSWERS THAT NO DOCUMENTED VARIANT GIVES",
+        "self-test: HOOKS THAT MISSED ATTEMPTS: write 10 of 12",
+    ]
+    assert "self-test of 10 cases" in found
+    assert "KNOWN HOLES of this kernel: hugetlb-grow" in found
+    assert "self-test: hooks not all confirmed, only refused calls" in found
+    page_text = "".join(page(report(coverage=(coverage(self_test=bad),)), 10))
+    assert page_text.index('class="alarm">self-test: 2 ANSWERS') < page_text.index('class="card"')
+
+
+def test_json() -> None:
+    body = json.loads("".join(data.json_pieces(report())))
+    assert (body["format"], body["schema_version"]) == ("sealsnoop report", 1)
+    assert sum(body["verdicts"].values()) == 1251
+    assert next(iter(body["verdicts"])) == "breach"
+    assert list(body["tables"]) == list(TABLES)
+    assert body["recordings"][0]["whole"] is True
+    assert body["recordings"][0]["self_test"]["cases"] == 480
+    [breach] = [row for row in body["listed"] if row["verdict"] == "breach"]
+    assert (breach["count"], breach["hole"], breach["seals"]) == (3, "merge_beside_old", 16)
+    assert body["tables"]["object"][2]["seals"] is None
+    assert body["tables"]["object"][2]["name"] is None
+    assert body["late_seals"][0]["seal"] == "FUTURE_WRITE"
+    assert body["busy"][0]["holders"] == "workload/145"
+    assert (body["seals"][0]["seals"], body["seals"][0]["seals_after"]) == (0, 16)
+    short = json.loads("".join(data.json_pieces(report(), top=1)))
+    assert len(short["tables"]["object"]) == len(short["listed"]) == 1
+
+
+def test_every_key_of_the_json_is_documented() -> None:
+    body = json.loads("".join(data.json_pieces(report())))
+    text = str(data.__doc__)
+    for key in [
+        *body,
+        *body["recordings"][0],
+        *body["recordings"][0]["self_test"],
+        *body["tables"],
+    ]:
+        assert key in text, key
+
+
+def test_csv_is_no_formula() -> None:
+    frame = pd.DataFrame(
+        {"name": ["=cmd|x", 'a"b', None], "n": [2**63, 1, 2], "who": [[{"pid": 1}], [], []]}
+    )
+    lines = list(data.csv_lines(frame))
+    assert lines[0] == "name,n,who"
+    rows = list(csv.reader(io.StringIO("\n".join(lines[1:]))))
+    assert rows[0][0] == "'=cmd|x"
+    assert csv_text(rows[0][0]) == "=cmd|x"
+    assert rows[1] == ['a"b', "1", "[]"]
+    assert rows[2] == ["", "2", "[]"]
+    assert json.loads(rows[0][2]) == [{"pid": 1}]
+    assert len(list(data.csv_lines(frame, 1))) == 2
+
+
+class _Reader(HTMLParser):
+    """Collects tags, attributes and text, and finds what is not closed."""
+
+    VOID = frozenset({"meta"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def read(text: str) -> _Reader:
+    reader = _Reader()
+    reader.feed(text)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def test_html_is_whole_and_alone() -> None:
+    text = "".join(page(report(coverage=(LOSSY,)), 100))
+    reader = read(text)
+    names = [tag for tag, _ in reader.tags]
+    assert names.count("script") == names.count("style") == 1
+    assert names.count("svg") == 3
+    for tag, attributes in reader.tags:
+        assert tag not in ("link", "img", "iframe", "object", "form")
+        assert not {"src", "href", "style", "onclick"} & attributes.keys()
+    assert "http://" not in text
+    assert "https://" not in text
+    said = "".join(reader.text)
+    assert "LOST 5 events" in said
+    assert "merge_beside_old" in said
+
+
+def test_html_escapes_hostile_names() -> None:
+    text = "".join(page(report(), 100))
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert HOSTILE not in text
+
+
+def test_html_policy_names_what_is_there() -> None:
+    reader = read("".join(page(report(), 100)))
+    [policy] = [
+        attributes["content"]
+        for tag, attributes in reader.tags
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert policy == POLICY
+    assert POLICY.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in POLICY
+    # The digests in POLICY are of these very texts, with nothing around them.
+    body = "".join(page(report(), 100))
+    assert f"<style>{STYLE}</style>" in body
+    assert f"<script>{SCRIPT}</script>" in body
+
+
+def test_html_says_what_it_leaves_out() -> None:
+    text = "".join(page(report(), 1))
+    assert "and 2 more (--top 3)" in text

@@ -1,0 +1,187 @@
+"""Recordings judged and summed up, in two lines::
+
+    from tracer.analysis import api
+    found = api.load("program.seal")
+
+Then ``found.decisions`` is a DataFrame with one row a decision and its verdict, and::
+
+    found.by_object     found.by_fd      found.by_process    found.by_op    found.by_rule
+    found.listed        found.seals      found.late_seals    found.busy     found.over_time()
+
+are its sums, ready to be sorted, filtered and plotted. ``found.problems``, ``found.losses`` and
+``found.unannounced`` say what is missing. Several recordings (hosts) may be given at once: the
+columns ``host`` and ``boot_id`` tell them apart. A recording that is still being written is read as
+far as it goes.
+
+Times are ns of the host's boot clock; seals are bit sets as in fcntl.h (tracer.model.seals.text
+shows them); answers are as the kernel gave them: 0, a count, an address, or -errno. Text is escaped
+text (tracer.model.escape.unescape gives the bytes).
+"""
+
+import os
+from collections.abc import Collection, Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+import pandas as pd
+
+from tracer.analysis import frames, holders
+from tracer.analysis import load as reading
+from tracer.analysis import tables as judging
+from tracer.analysis.batch import FACTS
+from tracer.analysis.fold import Keep
+from tracer.analysis.source import Source
+from tracer.analysis.summary import summarize
+from tracer.model.words import Op
+from tracer.store.reader import Recording
+
+if TYPE_CHECKING:
+    from tracer.analysis.snapshot import Tables
+
+
+def load(*paths: str | os.PathLike[str], keep: Keep | None = None) -> "Analysis":
+    """Opens recordings (``NAME.seal`` folders). StoreError: one cannot be read.
+
+    ``keep``: which decisions count in the sums, for example
+    ``tracer.query.parse("op:mmap verdict:blocked,breach").mask``.
+    """
+    return Analysis([Recording.open(path) for path in paths], keep)
+
+
+class Analysis:
+    """Open recordings. Whatever is asked for is read and worked out then, and kept."""
+
+    def __init__(self, recordings: Iterable[Recording], keep: Keep | None = None) -> None:
+        self.recordings = tuple(recordings)
+        self._keep = keep
+        self._problems: dict[str, None] = {}
+
+    @cached_property
+    def tables(self) -> "Tables":
+        """All sums (tracer.analysis.snapshot.Tables), in one pass and with bounded memory."""
+        found = summarize(self.recordings, keep=self._keep)
+        self._note()
+        return found
+
+    @cached_property
+    def decisions(self) -> pd.DataFrame:
+        """One row a decision, whether kept or not, in the order of arrival.
+
+        The columns of a recording's events (``time_ns``, ``pid``, ``comm``, ``op``, ``fd``,
+        ``seals``, ``answer`` ...), ``row`` (its number among the events), the object's ``name``,
+        and ``errno``, ``expected``, ``reason``, ``rule``, ``verdict`` (ordered, worst last),
+        ``hole``, ``severity``. All rows are in memory then: some 300 bytes each.
+        """
+        pieces = []
+        for recording in self.recordings:
+            events = self.events(set(Op) - set(FACTS), of=(recording,))
+            if len(events):
+                objects = reading.objects(recording)
+                pieces.append(judging.decisions(events, objects, reading.variants(recording)))
+        return frames.stacked(pieces) if pieces else self.events(())
+
+    def events(
+        self, ops: Collection[Op] | None = None, *, of: Iterable[Recording] | None = None
+    ) -> pd.DataFrame:
+        """Events as they were recorded, facts (``map``, ``unmap``, ``evict``) too; of some ``ops``.
+
+        ``of``: of some of :attr:`recordings` only.
+        """
+        pieces = []
+        for recording in self.recordings if of is None else of:
+            batches = reading.batches(recording, ops=ops, source=Source.of(recording))
+            pieces.append(frames.concat(batches, reading.ALL))
+            self._note()
+        return frames.stacked(pieces)
+
+    @cached_property
+    def objects(self) -> pd.DataFrame:
+        """Announcements of memory files as they were recorded, with host and boot_id."""
+        pieces = []
+        for recording in self.recordings:
+            source = Source.of(recording)
+            whence = {"host": source.host, "boot_id": source.boot_id}
+            pieces.append(reading.objects(recording).assign(**whence))
+        return frames.stacked(pieces)
+
+    @property
+    def by_object(self) -> pd.DataFrame:
+        """One row a memory file (:attr:`tracer.analysis.snapshot.Tables.by_object`)."""
+        return self.tables.by_object
+
+    @property
+    def by_fd(self) -> pd.DataFrame:
+        """One row a process, file descriptor and memory file (``Tables.by_fd``)."""
+        return self.tables.by_fd
+
+    @property
+    def by_process(self) -> pd.DataFrame:
+        """One row a process (``Tables.by_process``)."""
+        return self.tables.by_process
+
+    @property
+    def by_op(self) -> pd.DataFrame:
+        """One row an operation: op x verdict (``Tables.by_op``)."""
+        return self.tables.by_op
+
+    @property
+    def by_rule(self) -> pd.DataFrame:
+        """One row for each verdict, op and reason (``Tables.by_rule``)."""
+        return self.tables.by_rule
+
+    @property
+    def listed(self) -> pd.DataFrame:
+        """What was not simply allowed, equal decisions as one row (``Tables.listed``)."""
+        return self.tables.listed
+
+    @property
+    def seals(self) -> pd.DataFrame:
+        """How each object was made and sealed, in time (``Tables.seals``)."""
+        return self.tables.seals
+
+    @property
+    def late_seals(self) -> pd.DataFrame:
+        """Seals against writing that came too late to be sure of (``Tables.late_seals``)."""
+        return self.tables.late_seals
+
+    @cached_property
+    def busy(self) -> pd.DataFrame:
+        """F_ADD_SEALS that failed EBUSY, and who held the mappings (tracer.analysis.holders)."""
+        return holders.busy(self.recordings, self.tables)
+
+    def over_time(self, step_ns: int | None = None) -> pd.DataFrame:
+        """Decisions by verdict in steps (``Tables.over_time``)."""
+        return self.tables.over_time(step_ns)
+
+    @property
+    def losses(self) -> pd.DataFrame:
+        """What was lost: host, boot_id, cause, hook, ``count`` events (``Tables.losses``)."""
+        return self.tables.losses
+
+    @property
+    def unannounced(self) -> int:
+        """Decisions on objects that were never announced (``Tables.unannounced``)."""
+        return self.tables.unannounced
+
+    @property
+    def problems(self) -> list[str]:
+        """What is missing from the recordings, in sentences; more may join as more is read."""
+        self._note()
+        return list(self._problems)
+
+    def _note(self) -> None:
+        several = len(self.recordings) > 1
+        for recording in self.recordings:
+            for problem in recording.problems:
+                self._problems[f"{recording.path}: {problem}" if several else problem] = None
+
+    def close(self) -> None:
+        """Closes the recordings."""
+        for recording in self.recordings:
+            recording.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

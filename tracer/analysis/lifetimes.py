@@ -1,0 +1,84 @@
+"""When mappings began and ended, from map and unmap events and the baseline."""
+
+import numpy as np
+import pandas as pd
+
+from tracer.analysis.batch import Array
+from tracer.analysis.latest import BEFORE, NEVER
+from tracer.analysis.mappings import writable
+from tracer.model.words import Flag
+
+OBJECT = ["boot_id", "dev", "ino", "gen"]
+_MAPPING = [*OBJECT, "mm", "answer"]
+COLUMNS = [*OBJECT, "pid", "comm", "forked", "address", "length", "arg", "writable", "begin_ns",
+           "end_ns"]  # fmt: skip
+
+
+def lifetimes(events: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
+    """One row a mapping.
+
+    ``events`` (op ``map`` and ``unmap``; others are ignored) and ``baseline`` (table ``mappings``)
+    have the columns of a recording plus ``boot_id``. ``begin_ns``: :data:`BEFORE` where it began
+    before the trace or its begin was lost; ``end_ns``: :data:`NEVER` while it lasts. ``pid`` and
+    ``comm``: whose it is; ``forked``: only its parent's process id is known (a fork is told by the
+    parent, and the child has done nothing since). ``writable``: shared, and written through or
+    able to be.
+    """
+    told = _told(events)
+    return pd.concat([told, _silent(baseline, told)], ignore_index=True)[COLUMNS]
+
+
+def _told(events: pd.DataFrame) -> pd.DataFrame:
+    rows = events[events["op"].isin(["map", "unmap"])]
+    rows = rows.assign(order=np.arange(len(rows)))
+    rows = rows.sort_values([*_MAPPING, "time_ns", "order"], kind="stable", ignore_index=True)
+    begins = (rows["op"] == "map").to_numpy()
+    which = rows.groupby(_MAPPING, sort=False, observed=True).ngroup().to_numpy()
+    same_before = np.append(False, which[1:] == which[:-1])
+    same_after = np.append(which[1:] == which[:-1], False)
+    times = rows["time_ns"].to_numpy()
+    # A mapping ends with its unmap, or, where that was lost, when another begins in its place.
+    ends = np.where(same_after, np.append(times[1:], 0), NEVER)
+    # An unmap that nothing came before ends what began before the trace.
+    orphan = ~begins & ~(same_before & np.append(False, begins[:-1]))
+    rows = rows.assign(
+        begin_ns=np.where(begins, times, BEFORE),
+        end_ns=np.where(begins, ends, times),
+        address=rows["answer"],
+        writable=writable(rows["arg"].to_numpy(np.uint64)),
+    )
+    found: pd.DataFrame = _owned(rows).loc[begins | orphan]
+    return found
+
+
+def _owned(rows: pd.DataFrame) -> pd.DataFrame:
+    """Whose address space it is: best told by its own doings, then by who took it down."""
+    other = (rows["flags"].to_numpy(np.uint32) & np.uint32(Flag.OTHER_MM)) != 0
+    trust = np.where(other, np.where(rows["op"] == "unmap", 1, 0), 2)
+    best = rows.assign(trust=trust).sort_values(["trust", "time_ns"], kind="stable")
+    best = best.drop_duplicates(["boot_id", "mm"], keep="last")[
+        ["boot_id", "mm", "pid", "comm", "trust"]
+    ]
+    owned = rows.drop(columns=["pid", "comm"]).merge(best, on=["boot_id", "mm"], how="left")
+    return owned.assign(forked=owned["trust"] == 0)
+
+
+def _silent(baseline: pd.DataFrame, told: pd.DataFrame) -> pd.DataFrame:
+    """Mappings of the baseline about whose process and address no event says anything."""
+    rows = baseline[baseline["op"] == "map"]
+    key = ["boot_id", "pid", "address"]
+    rows = rows.assign(
+        address=rows["answer"],
+        forked=False,
+        writable=writable(rows["arg"].to_numpy(np.uint64)),
+        begin_ns=BEFORE,
+        end_ns=NEVER,
+    )
+    known = pd.MultiIndex.from_frame(told.loc[~told["forked"], key])
+    silent: Array = ~pd.MultiIndex.from_frame(rows[key]).isin(known)
+    return rows[silent].drop_duplicates([*OBJECT, "pid", "address"])
+
+
+def held(lives: pd.DataFrame, when_ns: int) -> pd.DataFrame:
+    """The mappings that existed at ``when_ns``."""
+    return lives[(lives["begin_ns"] <= when_ns) & (lives["end_ns"] > when_ns)]

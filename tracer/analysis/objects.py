@@ -1,0 +1,180 @@
+"""Memory files: who is who, what their announcements told, and how they are now."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.analysis.batch import Array, Batch
+from tracer.analysis.growing import Growing
+from tracer.analysis.keytable import Ids, KeyTable
+from tracer.analysis.latest import BEFORE, NEVER, advance
+from tracer.model.args import SEALS_UNKNOWN
+from tracer.model.record import USER_CPU
+from tracer.model.words import Flag, Kind, Op, words
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ORDER_UNKNOWN = 255
+"""folio_order_max of an object that the kernel side did not announce."""
+OWNER_UNKNOWN = 0xFFFFFFFF
+KEY = {"dev": np.uint32, "ino": np.uint64, "gen": np.uint32}
+_KINDS = {word: number for number, word in words(Kind).items()}
+_KNOWN = {
+    "announced_ns": (np.int64, NEVER),  # by the kernel side, first
+    "order": (np.uint8, ORDER_UNKNOWN),
+    "owner": (np.uint32, OWNER_UNKNOWN),
+    "owned_ns": (np.int64, NEVER),
+    "in_events": (np.bool_, 0),  # set where the generation is 0 only
+    "kind_told": (np.uint8, 0),  # by announcements
+    "kind_seen": (np.uint8, 0),  # in events
+    "named_ns": (np.int64, BEFORE),
+    "named_rank": (np.int64, -1),
+    "first_ns": (np.int64, NEVER),  # of anything about it
+    "last_ns": (np.int64, BEFORE),
+    "created_ns": (np.int64, NEVER),
+    "evicted_ns": (np.int64, BEFORE),
+    "mapped_ns": (np.int64, NEVER),  # shared and able to write, first
+    "seals": (np.int64, -1),  # -1: not known
+    "size": (np.uint64, 0),
+    "size_ns": (np.int64, BEFORE),  # the return of the call that saw this size
+    "size_rank": (np.int64, -1),
+    "moved": (np.bool_, 0),
+}
+
+
+def packed(high: Array, low: Array) -> npt.NDArray[np.uint64]:
+    """Two 32-bit columns as one of 64 bits."""
+    whole = high.astype(np.uint64)
+    whole <<= np.uint64(32)
+    whole |= low.view(np.uint32) if low.dtype == np.int32 else low
+    return whole
+
+
+def column(frame: "pd.DataFrame", name: str, dtype: npt.DTypeLike, unknown: int) -> Array:
+    """A column of integers; ``unknown`` where it is null or not there at all."""
+    if name not in frame:
+        return np.full(len(frame), unknown, dtype)
+    found = frame[name]
+    if found.isna().any():
+        found = found.astype(object).where(found.notna(), unknown)
+    return np.asarray(found.to_numpy().astype(dtype))
+
+
+class Objects:
+    """Object keys (host, dev, ino, gen) with ids from 0 on, and what is known of each.
+
+    What judging needs (``order``, ``owner``) is that of the earliest announcement, so that it does
+    not matter when announcements arrive; the name is the last one announced. The scan of /proc at
+    the start announces too (``cpu`` USER_CPU): it knows no folio order, and no owner and size where
+    it had no permission (``mode`` 0).
+    """
+
+    def __init__(self) -> None:
+        self.keys = KeyTable(3)
+        """ino, dev << 32 | gen, host."""
+        self.known = Growing(_KNOWN)
+        self.names: list[str | None] = []
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def ids(self, host: int, ino: Array, dev_gen: Array) -> Ids:
+        """The id of each row's object."""
+        ids = self.keys.ids(ino, dev_gen, np.full(len(ino), host, np.uint64))
+        if len(self.keys) > len(self.known):
+            self.known.resize(len(self.keys))
+            self.names.extend([None] * (len(self.keys) - len(self.names)))
+        return ids
+
+    def announce(self, host: int, frame: "pd.DataFrame") -> None:
+        """Takes announcements (table ``objects``); those taken before may come again."""
+        if not len(frame):
+            return
+        order = [column(frame, name, np.int64, 0) for name in ("seq", "cpu", "time_ns")]
+        frame = frame.iloc[np.lexsort(order)]
+        dev, ino, gen = (column(frame, name, kind, 0) for name, kind in KEY.items())
+        ids = self.ids(host, ino, packed(dev, gen))
+        when = column(frame, "time_ns", np.int64, 0)
+        rank = np.arange(-len(ids), 0)  # an event of the same time knows better
+        from_kernel = column(frame, "cpu", np.int64, USER_CPU) != USER_CPU
+        stat = column(frame, "mode", np.int64, 0) != 0
+        known = self.known
+        np.minimum.at(known["first_ns"], ids, when)
+        np.maximum.at(known["last_ns"], ids, when)
+        self._earliest("announced_ns", "order", ids, when, from_kernel,
+                       column(frame, "folio_order_max", np.uint8, ORDER_UNKNOWN))  # fmt: skip
+        self._earliest("owned_ns", "owner", ids, when, stat,
+                       column(frame, "owner_uid", np.uint32, OWNER_UNKNOWN))  # fmt: skip
+        self.name(ids, when, frame)
+        if "kind" in frame:
+            kinds = frame["kind"].astype(object).map(_KINDS).fillna(0).to_numpy()
+            np.maximum.at(known["kind_told"], ids, kinds.astype(np.uint8))
+        if "create_flags" in frame:
+            made = frame["create_flags"].notna().to_numpy()
+            np.minimum.at(known["created_ns"], ids[made], when[made])
+        self._seals(ids, column(frame, "seals", np.uint32, SEALS_UNKNOWN))
+        self._size(ids[stat], when[stat], rank[stat], column(frame, "size", np.uint64, 0)[stat])
+
+    def _earliest(
+        self, clock: str, name: str, ids: Ids, when: Array, which: Array, values: Array
+    ) -> None:
+        ids, when, values = ids[which], when[which], values[which]
+        earlier = when < self.known[clock][ids]
+        # Rows come by rising time: backwards, the earliest is assigned last.
+        ids, when, values = ids[earlier][::-1], when[earlier][::-1], values[earlier][::-1]
+        self.known[clock][ids] = when
+        self.known[name][ids] = values
+
+    def name(self, ids: Ids, when: Array, frame: "pd.DataFrame") -> None:
+        """Takes names (column ``name`` of rows that come by rising time, null: not known)."""
+        if "name" not in frame:
+            return
+        named = (frame["name"].notna().to_numpy()).nonzero()[0]
+        texts = frame["name"].to_numpy(object)
+        known = self.known["named_ns"]
+        for row in named[when[named] >= known[ids[named]]].tolist():
+            self.names[ids[row]] = str(texts[row])
+        np.maximum.at(known, ids[named], when[named])
+
+    def observe(self, ids: Ids, batch: Batch, rank: Array) -> None:
+        """What events of any kind (or the baseline: rank -1) tell about their objects."""
+        known, when, flags = self.known, batch["time_ns"], batch["flags"]
+        np.minimum.at(known["first_ns"], ids, when)
+        np.maximum.at(known["last_ns"], ids, when)
+        blank = ((batch["gen"] == 0) & (rank >= 0)).nonzero()[0]
+        known["in_events"][ids[blank]] = True
+        kinds = batch["kind"]
+        new = (kinds > known["kind_seen"][ids]).nonzero()[0]
+        np.maximum.at(known["kind_seen"], ids[new], kinds[new])
+        ops = batch["op"]
+        made = ((ops == Op.CREATE) & (batch["answer"] >= 0)).nonzero()[0]
+        np.minimum.at(known["created_ns"], ids[made], when[made])
+        gone = (ops == Op.EVICT).nonzero()[0]
+        np.maximum.at(known["evicted_ns"], ids[gone], when[gone])
+        whole = (flags & np.uint32(Flag.RETURN_MISSING)) == 0
+        if not whole.all():
+            rows = whole.nonzero()[0]
+            ids, rank, when, batch = ids[rows], rank[rows], when[rows], batch.take(rows)
+        self._seals(ids, batch["seals_after"])
+        self._size(ids, when + batch["duration_ns"], rank, batch["size_after"])
+
+    def _seals(self, ids: Ids, seals: Array) -> None:
+        # Seals are only ever added (mm/memfd.c:memfd_add_seals), so of the sets seen the largest
+        # number is the latest.
+        rows = (seals > self.known["seals"].take(ids, mode="clip")).nonzero()[0]
+        rows = rows[seals[rows] != SEALS_UNKNOWN]
+        np.maximum.at(self.known["seals"], ids[rows], seals[rows].astype(np.int64))
+
+    def _size(self, ids: Ids, when: Array, rank: Array, size: Array) -> None:
+        """Sizes in the order of arrival; only of files whose size moved one needs to know when."""
+        known = self.known
+        moved = (size != known["size"].take(ids, mode="clip")).nonzero()[0]
+        mark = known["moved"]
+        mark[ids[moved]] = True
+        rows = (mark.take(ids, mode="clip")).nonzero()[0]
+        mark[ids[moved]] = False
+        last = advance(ids[rows], when[rows], rank[rows], known["size_ns"], known["size_rank"])
+        known["size"][ids[rows[last]]] = size[rows[last]]
+        np.maximum.at(known["size_ns"], ids, when)

@@ -1,0 +1,48 @@
+"""Where events came from: one recording, its host, and what its kernel was found to do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tracer.store.reader import Recording
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One recording; two of the same boot have the same processes and objects."""
+
+    path: str = ""
+    boot_id: str = ""
+    """Of the kernel that ran; the path where a manifest does not tell it."""
+    host: str = ""
+    release: str = ""
+    """Of the kernel, as uname(2) gives it."""
+    variants: Mapping[str, str] = field(default_factory=dict)
+    """What the self-test found: question to choice (tracer.model.variants)."""
+
+    @classmethod
+    def of(cls, recording: "Recording") -> "Source":
+        """From the manifest, which may be somebody else's: wrong types count as missing."""
+        manifest = recording.manifest
+        return cls(
+            path=recording.path,
+            boot_id=_text(manifest.get("boot_id")) or recording.path,
+            host=_text(manifest.get("host")),
+            release=_text(_dict(manifest.get("kernel")).get("release")),
+            variants=variants(manifest),
+        )
+
+
+def _dict(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def variants(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The choices of the self-test that a manifest holds; ``{}`` where it did not run."""
+    chosen = _dict(_dict(manifest.get("self_test")).get("variants"))
+    return {key: value for key, value in chosen.items() if isinstance(value, str)}

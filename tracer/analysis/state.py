@@ -1,0 +1,129 @@
+"""Everything that tables are made of, as it was at one moment."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from tracer.analysis.growing import Growing
+from tracer.analysis.keys import Keys
+from tracer.analysis.latest import BEFORE, NEVER
+from tracer.analysis.mappings import Mappings
+from tracer.analysis.objects import OWNER_UNKNOWN, Objects
+from tracer.analysis.rollup import I64, U64, halves
+from tracer.analysis.sealing import Sealing
+from tracer.analysis.source import Source
+from tracer.analysis.totals import Totals
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class State:
+    """Ids of :class:`Keys` never change their meaning, so only what is counted was copied."""
+
+    keys: Keys
+    totals: Totals
+    losses: "Mapping[Source, pd.DataFrame]"
+    sources: tuple[Source, ...]
+    hosts: tuple[str, ...]
+    """Boot ids."""
+    now: I64
+    """By host: the last time that anything was heard of it, ns of its boot clock."""
+    sealing: Growing
+    """Rows of :class:`tracer.analysis.sealing.Sealing`."""
+    used_ns: I64
+    """By group."""
+    known: Growing
+    """By object, as all that follow."""
+    names: list[str | None]
+    ino: U64
+    dev_gen: U64
+    host: I64
+    same_as: I64
+    """The id under which an object is shown, see :func:`_same`."""
+    mappings: I64
+    """Mappings that exist."""
+    writable: I64
+    """Those of them that are shared and writable."""
+
+    @classmethod
+    def of(
+        cls,
+        keys: Keys,
+        totals: Totals,
+        mappings: Mappings,
+        sealing: Sealing,
+        losses: "Mapping[Source, pd.DataFrame]",
+    ) -> Self:
+        """``totals`` must not change any more; of the others nothing is kept that does."""
+        totals.sources.resize(len(keys.sources))
+        objects = keys.objects
+        known, names = objects.known.copy(), list(objects.names)
+        host = objects.keys.key(2).astype(np.int64)
+        now = np.full(len(keys.hosts), BEFORE)
+        for clock in ("size_ns", "evicted_ns", "last_ns"):
+            np.maximum.at(now, host, known[clock])
+        same_as = np.arange(len(host))
+        for blank, found in _same(objects, known, host):
+            same_as[blank] = found
+            _merge(known, names, blank, found)
+        mapped, writable = mappings.live(same_as, known["evicted_ns"])
+        return cls(
+            keys=keys,
+            totals=totals,
+            losses=dict(losses),
+            sources=tuple(keys.sources),
+            hosts=tuple(keys.hosts),
+            now=now,
+            sealing=sealing.rows.copy(),
+            used_ns=keys.of_group["used_ns"].copy(),
+            known=known,
+            names=names,
+            ino=objects.keys.key(0),
+            dev_gen=objects.keys.key(1),
+            host=host,
+            same_as=same_as,
+            mappings=mapped,
+            writable=writable,
+        )
+
+
+def _same(objects: Objects, known: Growing, host: I64) -> Iterator[tuple[int, int]]:
+    """Objects without a generation, and the object that each of them is.
+
+    The baseline cannot always read an inode's generation and says 0. If nobody else speaks of such
+    an object, it is the first one of its device and inode number that has a generation, unless that
+    one was made during the trace.
+    """
+    ino = objects.keys.key(0)
+    dev, gen = halves(objects.keys.key(1))
+    told = (known["announced_ns"] != NEVER) | known["in_events"]
+    blank = np.flatnonzero((gen == 0) & ~told & (ino != 0))
+    if not len(blank):
+        return
+    other = np.flatnonzero((gen != 0) & np.isin(ino, ino[blank]))
+    first: dict[tuple[int, int, int], int] = {}
+    for place in other[np.lexsort((gen[other], known["first_ns"][other]))].tolist():
+        first.setdefault((int(host[place]), int(dev[place]), int(ino[place])), place)
+    for place in blank.tolist():
+        found = first.get((int(host[place]), int(dev[place]), int(ino[place])))
+        if found is not None and known["created_ns"][found] == NEVER:
+            yield place, found
+
+
+def _merge(known: Growing, names: list[str | None], blank: int, found: int) -> None:
+    """What was known of ``blank`` is known of ``found``, unless that knows better."""
+    if names[found] is None:
+        names[found] = names[blank]
+    if known["owner"][found] == OWNER_UNKNOWN:
+        known["owner"][found] = known["owner"][blank]
+    if known["size_ns"][found] == BEFORE:
+        known["size"][found] = known["size"][blank]
+        known["size_ns"][found] = known["size_ns"][blank]
+    for name in ("seals", "kind_told"):
+        known[name][found] = max(known[name][found], known[name][blank])
+    for name in ("first_ns", "mapped_ns"):
+        known[name][found] = min(known[name][found], known[name][blank])

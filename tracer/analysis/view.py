@@ -1,0 +1,110 @@
+"""What the tables have in common: who, what, whence, and the sums."""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tracer.analysis import columns
+from tracer.analysis.batch import Array, Vocabulary
+from tracer.analysis.columns import VERDICT_WORDS, maybe
+from tracer.analysis.keytable import Ids, KeyTable
+from tracer.analysis.rollup import I64, Sums, distinct, halves, pair, sums
+from tracer.analysis.state import State
+
+NO_FD = 0xFFFFFFFF
+"""-1 as it is in a key."""
+
+Frame = dict[str, Any]
+
+
+class View:
+    """Columns of the groups that decisions were counted in, and how they look in a DataFrame."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.groups = state.totals.groups
+        self.which = np.flatnonzero(self.groups["counts"].any(axis=1))
+        keys = state.keys.groups
+        self._pid, self._fd = halves(keys.key(2))
+        self._uid, self._code = halves(keys.key(3))
+        self.pid, self.fd, self.uid, self.code = (
+            column[self.which] for column in (self._pid, self._fd, self._uid, self._code)
+        )
+        self.object: I64 = state.same_as[state.keys.objects_of[self.which]]
+        self.host: I64 = state.host[self.object]
+
+    def sums(self, ids: Array, count: int) -> Sums:
+        """The groups summed up; ``ids``: the row of each."""
+        return sums(ids, count, self.groups, self.which)
+
+    @cached_property
+    def fds(self) -> tuple[Ids, KeyTable]:
+        """Distinct (object, pid << 32 | fd)."""
+        return distinct(self.object.astype(np.uint64), pair(self.pid, self.fd))
+
+    def whence(self, hosts: I64) -> Frame:
+        """host and boot_id of each row."""
+        names: dict[str, str] = {}
+        for source in self.state.sources:
+            names[source.boot_id] = names.get(source.boot_id) or source.host
+        boots = self.state.hosts
+        texts = [names.get(boot, "") for boot in boots]
+        distinct_texts = list(dict.fromkeys(texts))
+        codes = np.array([distinct_texts.index(text) for text in texts], np.int64)
+        return {
+            "host": columns.words(codes[hosts] if len(hosts) else hosts, distinct_texts),
+            "boot_id": columns.words(hosts, boots),
+        }
+
+    def what(self, objects: I64) -> Frame:
+        """The object of each row."""
+        state, known = self.state, self.state.known
+        dev, gen = halves(state.dev_gen[objects])
+        told, seen = known["kind_told"][objects], known["kind_seen"][objects]
+        return {
+            "kind": columns.enum("kind", np.where(told > 0, told, seen)),
+            "name": columns.texts(state.names[place] for place in objects.tolist()),
+            "dev": dev.astype(np.uint32),
+            "ino": state.ino[objects],
+            "gen": gen.astype(np.uint32),
+        }
+
+    def who(self, groups: I64) -> Frame:
+        """comm and uid of groups."""
+        texts = Vocabulary()
+        comms = texts.codes(comm for _, comm in self.state.keys.actors)
+        return {
+            "comm": columns.words(comms[self._code[groups]], texts.texts),
+            "uid": self._uid[groups].astype(np.uint32),
+        }
+
+    def which_fd(self, groups: I64) -> Frame:
+        """pid and fd of groups."""
+        return {
+            "pid": self._pid[groups].astype(np.uint32),
+            "fd": self._fd[groups].astype(np.uint32).view(np.int32),
+        }
+
+    def counted(self, found: Sums, *, last: bool = True) -> Frame:
+        """Decisions by verdict, when, and (``last``) the latest one."""
+        some = found.last_ns >= found.first_ns
+        frame: Frame = {
+            **dict(zip(VERDICT_WORDS, found.counts.T, strict=True)),
+            "decisions": found.decisions,
+            "worst": columns.verdicts(found.worst),
+            "first_ns": maybe(found.first_ns, some),
+            "last_ns": maybe(found.last_ns, some),
+        }
+        if last:
+            ops = np.where(some, self._of_last("last_op", found), -1)
+            answers = self._of_last("last_answer", found)
+            frame["last_op"] = columns.enum("op", ops)
+            frame["last_answer"] = maybe(answers, some)
+            frame["last_errno"] = columns.errnos(answers)
+        return frame
+
+    def _of_last(self, name: str, found: Sums) -> I64:
+        """A column of the last group of each row, 0 where there is none."""
+        values = self.groups[name].astype(np.int64)
+        return np.append(values, 0)[found.last]

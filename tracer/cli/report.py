@@ -1,0 +1,261 @@
+"""``sealsnoop report``: recordings judged and summed up, loss first and the worst at the top."""
+
+import argparse
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tracer.cli import parsing
+from tracer.errors import UserError
+from tracer.model.verdicts import Verdict
+from tracer.query.options import add_option, asked, filter_help
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tracer.report.diff import Diff
+    from tracer.report.model import Coverage, Report
+    from tracer.report.reading import Request
+
+EPILOG = """\
+examples:
+  sealsnoop report s.seal
+  sealsnoop report s.seal --by fd --filter 'verdict:breach,blocked name:~ram'
+  sealsnoop report a.seal b.seal --html both.html
+  sealsnoop report s.seal --json | jq .verdicts
+  sealsnoop report s.seal --fail-on breach,unexplained,loss     in a test
+  sealsnoop report --diff old-kernel.seal new-kernel.seal
+
+exit code: 0 read well; 1 cannot be read; 2 wrong option or filter
+           3 something of --fail-on is there
+
+On top: what each recording could see and what it lost; then decisions by verdict,
+then one by one those that were not simply allowed, the worst first, and tables.
+A verdict holds the kernel's answer against the rules of the seals:
+  breach         a seal should have denied it, and it went through
+  unexplained    denied as a seal denies, though no rule says so
+  indeterminate  the evidence is incomplete, or the kernel's variant is not known
+  blocked        a seal, or what guards sealing, should deny it, and did
+  error          failed for another reason (ENOMEM, EBADF ...)
+  allowed        should go through, and did
+
+times (--since, --until): 1.5 or +2s after the start, -10s before the end, or
+2026-11-22T17:48:10 by the wall clock (local time unless it says Z or +01:00).
+
+{filters}"""
+
+BY = ("object", "fd", "process", "op", "rule")
+SHOWN = ("object", "fd")
+"""Tables of the text form without ``--by``."""
+FAIL_ON = (*(verdict.word for verdict in reversed(Verdict)), "loss", "difference")
+_TOP_TEXT, _TOP_HTML = 10, 500
+_PIPE_WIDTH = 100
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the verb ``report``."""
+    parser = parsing.add_verb(
+        subparsers,
+        "report",
+        "judge and sum up recordings: breaches first, per file, per fd, per process",
+        EPILOG.format(filters=filter_help(judged=True)),
+    )
+    # "--since -10s" must not be taken for an option; argparse knows only plain negative numbers.
+    parser._negative_number_matcher = re.compile(r"-\.?\d.*")
+    parser.add_argument("recordings", metavar="RECORDING", nargs="+", help="NAME.seal folders")
+    parser.add_argument("--by", choices=BY, help="only this table (default: object and fd)")
+    add_option(parser)
+    parser.add_argument("--since", metavar="TIME", help="only decisions from this time on")
+    parser.add_argument("--until", metavar="TIME", help="only decisions before this time")
+    parser.add_argument(
+        "--top",
+        type=int,
+        metavar="N",
+        help=f"rows of each table (default {_TOP_TEXT}, in HTML {_TOP_HTML}, in JSON and CSV all)",
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="all of it as one JSON object")
+    form.add_argument("--csv", action="store_true", help="the table of --by (default object)")
+    form.add_argument("--html", metavar="FILE", help="one file for a browser; - is stdout")
+    parser.add_argument(
+        "--diff", action="store_true", help="what is different in the second of two recordings"
+    )
+    parser.add_argument(
+        "--fail-on",
+        metavar="WORD,…",
+        default="",
+        help="exit code 3 if there is any of: a verdict, loss, difference (with --diff)",
+    )
+    parser.set_defaults(run=run)
+
+
+def _words(text: str, diff: bool) -> frozenset[str]:
+    from difflib import get_close_matches
+
+    words = [word for word in (part.strip().lower() for part in text.split(",")) if word]
+    if text and not words:
+        raise UserError(f"--fail-on: {text!r} names nothing", 2)
+    for word in words:
+        if word not in FAIL_ON:
+            near = get_close_matches(word, FAIL_ON, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(FAIL_ON)}"
+            raise UserError(f"--fail-on: there is no {word!r}; {hint}", 2)
+        if word == "difference" and not diff:
+            raise UserError("--fail-on difference: only with --diff", 2)
+    return frozenset(words)
+
+
+def _check(args: argparse.Namespace) -> frozenset[str]:
+    """The words of --fail-on. UserError for options that do not go together."""
+    if args.top is not None and args.top < 1:
+        raise UserError("--top: at least 1", 2)
+    if args.diff and len(args.recordings) != 2:
+        raise UserError(f"--diff compares two recordings, {len(args.recordings)} given", 2)
+    if args.diff and args.by:
+        raise UserError("--by: not with --diff, which always compares by request and by file", 2)
+    if args.html is not None and args.by:
+        raise UserError("--by: not with --html, which has all tables", 2)
+    real = [os.path.realpath(path) for path in args.recordings]
+    for place, path in enumerate(real):
+        if path in real[:place]:
+            raise UserError(f"{args.recordings[place]} is given twice", 2)
+    return _words(args.fail_on, args.diff)
+
+
+def _request(args: argparse.Namespace) -> "Request":
+    from tracer.report.reading import COLUMNS, Request
+    from tracer.report.window import moment
+
+    return Request(
+        query=asked(args, COLUMNS),
+        since=None if args.since is None else moment(args.since, "--since"),
+        until=None if args.until is None else moment(args.until, "--until"),
+        since_text=args.since,
+        until_text=args.until,
+    )
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    class Out(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would exit with 1
+
+    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else _PIPE_WIDTH
+    return Out(width=width, highlight=False, soft_wrap=False)
+
+
+def _tell(sentence: str) -> None:
+    from tracer.model.escape import printable
+
+    print(f"sealsnoop: {printable(sentence)}", file=sys.stderr)
+
+
+def _write(pieces: Iterable[str], path: str) -> None:
+    if path == "-":
+        for piece in pieces:
+            sys.stdout.write(piece)
+        sys.stdout.flush()
+        return
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.writelines(pieces)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"--html {path}: {reason}") from error
+    _tell(f"wrote {path}")
+
+
+def _print(lines: Iterable[str], end: str = "") -> None:
+    for line in lines:
+        sys.stdout.write(line + end)
+    sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _quiet_pipe() -> Iterator[None]:
+    """Who reads our output may stop; the exit code is still that of what was read."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the report; the exit code is as in the help."""
+    fail_on = _check(args)
+    request = _request(args)
+    from tracer.report import build
+    from tracer.report.progress import Reading
+
+    with Reading() as reading:
+        if args.diff:
+            diff = build.compare(args.recordings, request, reading.step, _tell)
+            there = _there([*diff.verdicts], [diff.a, diff.b])
+            there |= {"difference"} if (diff.decisions["change"] == "answer").any() else set()
+        else:
+            wanted = _tables(args)
+            report = build.build(args.recordings, request, reading.step, _tell, wanted)
+            there = _there([report.verdicts], report.coverage)
+    with _quiet_pipe():
+        if args.diff:
+            _show_diff(diff, args)
+        else:
+            _show(report, args)
+    found = sorted(fail_on & there, key=FAIL_ON.index)
+    if found:
+        _tell(f"--fail-on: there is {', '.join(found)}")
+    return 3 if found else 0
+
+
+def _tables(args: argparse.Namespace) -> Sequence[str]:
+    """The tables that the form asked for has."""
+    if args.by:
+        return (args.by,)
+    if args.csv:
+        return ("object",)
+    return BY if args.json or args.html is not None else SHOWN
+
+
+def _there(verdicts: Sequence[Mapping[str, int]], coverage: "Sequence[Coverage]") -> set[str]:
+    """The words of --fail-on that hold."""
+    from tracer.report.sentences import alarms
+
+    there = {word for side in verdicts for word, count in side.items() if count}
+    return there | {"loss"} if any(any(alarms(one)) for one in coverage) else there
+
+
+def _show(report: "Report", args: argparse.Namespace) -> None:
+    from tracer.report import data
+
+    if args.json:
+        _print(data.json_pieces(report, args.top))
+    elif args.csv:
+        _print(data.csv_lines(report.tables[_tables(args)[0]], args.top), "\n")
+    elif args.html is not None:
+        from tracer.report.page import page
+
+        _write(page(report, args.top or _TOP_HTML), args.html)
+    else:
+        from tracer.report.terminal import Terminal
+
+        Terminal(_console(), args.top or _TOP_TEXT).show(report, _tables(args))
+
+
+def _show_diff(diff: "Diff", args: argparse.Namespace) -> None:
+    from tracer.report import diffview
+
+    if args.json:
+        _print(diffview.diff_json(diff, args.top))
+    elif args.csv:
+        _print(diffview.diff_csv(diff, args.top), "\n")
+    elif args.html is not None:
+        from tracer.report.diffpage import diff_page
+
+        _write(diff_page(diff, args.top or _TOP_HTML), args.html)
+    else:
+        diffview.DiffTerminal(_console(), args.top or _TOP_TEXT).show_diff(diff)
