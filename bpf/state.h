@@ -4,6 +4,7 @@
 struct config {
 	u32 enabled;		/* emit nothing before every hook is attached */
 	u32 own_tgid;		/* the recorder never records itself */
+	u32 test_tgid;		/* the self-test: what it does is sent before that, past the filters */
 	u32 seals;		/* with FILTER_SEALS: all of these are set */
 	u32 name_len;		/* with FILTER_NAME: bytes of name to compare */
 	char name[256];
@@ -106,7 +107,8 @@ INLINE int is_enabled(void)
 	int zero = 0;
 	struct config *c = config.lookup(&zero);
 
-	return c && c->enabled;
+	return c && (c->enabled ||
+		     (c->test_tgid && c->test_tgid == bpf_get_current_pid_tgid() >> 32));
 }
 
 /* Whose operations are recorded: decided before anything else is read. */
@@ -118,6 +120,10 @@ INLINE int task_wanted(u64 pid_tgid)
 
 	if (!c || tgid == c->own_tgid)
 		return 0;
+#if FILTER_PID || FILTER_UID || FILTER_CGROUP
+	if (tgid == c->test_tgid)
+		return 1;
+#endif
 #if FILTER_PID
 	if (!pids.lookup(&tgid))
 		return 0;

@@ -10,10 +10,14 @@ import pytest
 
 from tests.unit.fake_kernel import btf_of, functions, symbols_of
 from tracer.cli import doctor
+from tracer.errors import UserError
 from tracer.kernel import requirements
 from tracer.kernel.families import BLIND_SPOTS, FAMILIES
 from tracer.kernel.plan import Plan, Planner
 from tracer.kernel.requirements import Finding
+from tracer.selftest import cases
+from tracer.selftest.hooks import Count
+from tracer.selftest.run import SelfTest
 
 KEYS = [
     "kernel",
@@ -24,6 +28,7 @@ KEYS = [
     "hooks",
     "no_plan_because",
     "blind_spots",
+    "self_test",
 ]
 GOOD = [
     Finding("btf", True, "/sys/kernel/btf/vmlinux"),
@@ -160,6 +165,83 @@ def test_on_this_host(method: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert list(found) == KEYS
     blocked = requirements.blocking(requirements.check(requirements.Host.live()))
     assert found["can_record"] is (code != 1)
+    assert found["self_test"] is None, "not asked for"
     assert code in ((1,) if blocked else (0, 1, 3))
     live = {step["method"] for step in found["hooks"] or () if step["method"]}
     assert live <= ({"fexit", "kprobe"} if method == "auto" else {method})
+
+
+# ---- the self-test ----------------------------------------------------------------------------
+
+
+FINDING: dict[str, Any] = {
+    "cases": 600, "variants": {"bit_0x20": "exec"}, "open": [], "bit_0x20": "exec",
+    "write_chunk": 4096, "holes": ["hugetlb-grow"], "verdicts": {"allowed": 600},
+    "unexplained": [],
+}  # fmt: skip
+
+
+def test_self_test_on_this_host(capsys: pytest.CaptureFixture[str]) -> None:
+    code = run("--json", "--self-test")
+    found = read(capsys)["self_test"]
+    assert found["ran"]
+    assert found["thorough"]
+    assert found["unexplained"] == []
+    assert found["cases"] > 5000
+    if found["hooks"] is None:
+        assert code in (1, 3)
+        assert found["hooks_note"]
+
+
+def test_calls_are_made_where_nothing_can_be_traced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cases, "all_sets", cases.short_sets)  # enough to be printed
+    assert ask(monkeypatch, [*GOOD, NO_BCC], plan_of(tmp_path), "--self-test") == 1
+    out = capsys.readouterr().out
+    assert "\n  seal 0x20: " in out
+    assert "\n  unexplained answers: none\n" in out
+    assert "\n  hooks: could not be confirmed, this host cannot be traced\n" in out
+    assert out.splitlines()[-1].startswith("this host cannot be traced;")
+
+
+def test_hooks_that_cannot_be_attached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def attached(method: str) -> None:
+        raise UserError(f"no hook could be attached by {method}")
+
+    monkeypatch.setattr(doctor, "_attached", attached)
+    plan = plan_of(tmp_path)
+    assert ask(monkeypatch, GOOD, plan, "--self-test", "--json", "--method", "kprobe") == 3
+    found = read(capsys)
+    assert found["self_test"]["hooks_note"] == "no hook could be attached by kprobe"
+    assert (found["can_record"], found["complete"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("hooks", "code", "last"),
+    [
+        ({"mmap": Count(9, 9), "read": Count(0, 0)}, 0, "recording would work here"),
+        ({"mmap": Count(9, 8)}, 3,
+         "recording would work here, but the self-test found something amiss"),
+        (None, 3, "recording would work here, but the self-test found something amiss"),
+    ],
+)  # fmt: skip
+def test_code_0_only_when_all_hooks_reported(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    hooks: dict[str, Count] | None,
+    code: int,
+    last: str,
+) -> None:
+    result = SelfTest(FINDING, hooks)
+    monkeypatch.setattr(doctor, "_self_test", lambda examiner, method, traceable: result)
+    assert ask(monkeypatch, GOOD, plan_of(tmp_path), "--self-test") == code
+    assert capsys.readouterr().out.splitlines()[-1] == last
+    assert ask(monkeypatch, GOOD, plan_of(tmp_path), "--self-test", "--json") == code
+    assert read(capsys)["self_test"] == json.loads(json.dumps(result.to_json()))
+    without = plan_of(tmp_path, ["memfd_fcntl"])
+    assert ask(monkeypatch, GOOD, without, "--self-test") == 3
+    assert "with the gaps marked UNSEEN" in capsys.readouterr().out.splitlines()[-1]

@@ -39,7 +39,7 @@ from tests.unit.rule_table import CASES
 from tests.unit.test_features import rows as any_row
 from tracer.analysis.judge import Judge
 from tracer.analysis.judging.lookup import Lookup
-from tracer.model.variants import VARIANTS, Variants
+from tracer.model.variants import UNEXPLAINED, VARIANTS, Variants, doubt
 from tracer.model.verdicts import SEVERITY, Verdict, words
 from tracer.model.words import Flag, Kind, Op
 
@@ -371,3 +371,25 @@ def test_lookup_with_many_keys() -> None:
 def test_words_are_in_the_order_of_badness() -> None:
     assert words() == ("allowed", "error", "blocked", "indeterminate", "unexplained", "breach")
     assert [SEVERITY[verdict] for verdict in Verdict] == [0, 0, 0, 1, 2, 3]
+
+
+# ---- what the self-test could not explain
+
+
+def test_a_denial_that_the_self_test_met_too_is_indeterminate() -> None:
+    odd = truncate(PAGE, "EPERM", seals=WRITE)
+    assert outcome(odd, MODERN).verdict == Verdict.UNEXPLAINED
+    told = {**MODERN, doubt("truncate", outcome(odd, MODERN).rule): UNEXPLAINED}
+    assert outcome(odd, told)[:3] == (
+        *INDETERMINATE,
+        "the self-test met an answer that is not documented",
+    )
+    assert outcome(mmap("EPERM", seals=SHRINK), told).verdict == Verdict.UNEXPLAINED
+
+
+def test_a_breach_that_the_self_test_met_too_stays_one() -> None:
+    went = mmap(seals=WRITE)
+    rule = outcome(went, MODERN).rule
+    assert rule == "mmap-write"
+    told = {**MODERN, doubt("mmap", rule): UNEXPLAINED}
+    assert outcome(went, told).verdict == Verdict.BREACH

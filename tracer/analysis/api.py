@@ -54,14 +54,11 @@ class Analysis:
     def __init__(self, recordings: Iterable[Recording], keep: Keep | None = None) -> None:
         self.recordings = tuple(recordings)
         self._keep = keep
-        self._problems: dict[str, None] = {}
 
     @cached_property
     def tables(self) -> "Tables":
         """All sums (tracer.analysis.snapshot.Tables), in one pass and with bounded memory."""
-        found = summarize(self.recordings, keep=self._keep)
-        self._note()
-        return found
+        return summarize(self.recordings, keep=self._keep)
 
     @cached_property
     def decisions(self) -> pd.DataFrame:
@@ -91,7 +88,6 @@ class Analysis:
         for recording in self.recordings if of is None else of:
             batches = reading.batches(recording, ops=ops, source=Source.of(recording))
             pieces.append(frames.concat(batches, reading.ALL))
-            self._note()
         return frames.stacked(pieces)
 
     @cached_property
@@ -165,15 +161,8 @@ class Analysis:
 
     @property
     def problems(self) -> list[str]:
-        """What is missing from the recordings, in sentences; more may join as more is read."""
-        self._note()
-        return list(self._problems)
-
-    def _note(self) -> None:
-        several = len(self.recordings) > 1
-        for recording in self.recordings:
-            for problem in recording.problems:
-                self._problems[f"{recording.path}: {problem}" if several else problem] = None
+        """What could not be read, in sentences (``Tables.problems``)."""
+        return self.tables.problems
 
     def close(self) -> None:
         """Closes the recordings."""

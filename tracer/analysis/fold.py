@@ -10,7 +10,7 @@ Objects may be announced after their events: decisions on an object whose announ
 wait for it (in :meth:`Fold.tables` they are judged as they stand, without what it would tell).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,6 +60,7 @@ class Fold:
         self._sealing = Sealing()
         self._judges: dict[frozenset[tuple[str, str]], Judge] = {}
         self._waiting: list[Rows] = []
+        self._problems: dict[Source, dict[str, None]] = {}
         self._losses: dict[Source, pd.DataFrame] = {}
         self._complete: set[Source] = set()
 
@@ -91,6 +92,10 @@ class Fold:
         self._keys.source(source)
         self._losses[source] = frame
 
+    def problems(self, found: Iterable[str], source: Source = UNKNOWN) -> None:
+        """Takes sentences about what could not be read; one that is known already is not new."""
+        self._problems.setdefault(source, {}).update(dict.fromkeys(found))
+
     def add(self, batch: Batch) -> None:
         """Takes events: each row once, batches in any order."""
         if not len(batch):
@@ -112,7 +117,11 @@ class Fold:
         totals = self._totals.copy()
         for rows in self._waiting:
             self._decide(totals, rows)
-        return Tables(State.of(self._keys, totals, self._mappings, self._sealing, self._losses))
+        return Tables(
+            State.of(
+                self._keys, totals, self._mappings, self._sealing, self._losses, self._problems
+            )
+        )
 
     def _decide_or_wait(self, rows: Rows) -> None:
         batch, group, _ = rows

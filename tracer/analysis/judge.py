@@ -16,12 +16,15 @@ from tracer.analysis.judging.lookup import Lookup
 from tracer.model.holes import HOLES, Hole
 from tracer.model.rules import RULES, Rule
 from tracer.model.seals import Seal
-from tracer.model.variants import VARIANTS, Variants
+from tracer.model.variants import UNEXPLAINED, VARIANTS, Variants, doubt
 from tracer.model.verdicts import Outcome as Outcome
 from tracer.model.verdicts import Verdict
+from tracer.model.words import Op, words
 
 _NOT_ASKED = "the self-test did not run"
 _NO_ANSWER = "this kernel fits no documented variant"
+_ODD = "the self-test met an answer that is not documented"
+_OPS = words(Op)
 
 
 class Judge:
@@ -73,7 +76,17 @@ class Judge:
         first, *others = possible
         for other in others:
             first = _agreed(first, other, self._why_open(case))
-        return first
+        return self._unless_doubtful(case.op, first)
+
+    def _unless_doubtful(self, op: int, result: Outcome) -> Outcome:
+        """A denial that the self-test met as well is this kernel's way, which no rule knows.
+
+        A breach stays one: what a seal promises does not depend on the kernel.
+        """
+        if result.verdict != Verdict.UNEXPLAINED:
+            return result
+        odd = self._variants.get(doubt(_OPS[op], result.rule)) == UNEXPLAINED
+        return outcome(Verdict.INDETERMINATE, UNKNOWN, _ODD) if odd else result
 
     def _takes_unknown(self, result: Outcome) -> bool:
         return result.verdict == Verdict.INDETERMINATE and result.rule in self._unknown

@@ -24,12 +24,12 @@ def lifetimes(events: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
     parent, and the child has done nothing since). ``writable``: shared, and written through or
     able to be.
     """
-    told = _told(events)
-    return pd.concat([told, _silent(baseline, told)], ignore_index=True)[COLUMNS]
-
-
-def _told(events: pd.DataFrame) -> pd.DataFrame:
     rows = events[events["op"].isin(["map", "unmap"])]
+    pieces = [_told(rows), _silent(baseline, rows)]
+    return pd.concat(pieces, ignore_index=True)[COLUMNS]
+
+
+def _told(rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows.assign(order=np.arange(len(rows)))
     rows = rows.sort_values([*_MAPPING, "time_ns", "order"], kind="stable", ignore_index=True)
     begins = (rows["op"] == "map").to_numpy()
@@ -63,22 +63,24 @@ def _owned(rows: pd.DataFrame) -> pd.DataFrame:
     return owned.assign(forked=owned["trust"] == 0)
 
 
-def _silent(baseline: pd.DataFrame, told: pd.DataFrame) -> pd.DataFrame:
+def _silent(baseline: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
     """Mappings of the baseline about whose process and address no event says anything."""
-    rows = baseline[baseline["op"] == "map"]
-    key = ["boot_id", "pid", "address"]
-    rows = rows.assign(
+    key = ["boot_id", "pid", "answer"]
+    known = pd.MultiIndex.from_frame(events.loc[~_forks(events), key])
+    rows = baseline[baseline["op"] == "map"].drop_duplicates([*OBJECT, "pid", "answer"])
+    silent: Array = ~pd.MultiIndex.from_frame(rows[key]).isin(known)
+    rows = rows[silent]
+    return rows.assign(
         address=rows["answer"],
         forked=False,
         writable=writable(rows["arg"].to_numpy(np.uint64)),
         begin_ns=BEFORE,
         end_ns=NEVER,
     )
-    known = pd.MultiIndex.from_frame(told.loc[~told["forked"], key])
-    silent: Array = ~pd.MultiIndex.from_frame(rows[key]).isin(known)
-    return rows[silent].drop_duplicates([*OBJECT, "pid", "address"])
 
 
-def held(lives: pd.DataFrame, when_ns: int) -> pd.DataFrame:
-    """The mappings that existed at ``when_ns``."""
-    return lives[(lives["begin_ns"] <= when_ns) & (lives["end_ns"] > when_ns)]
+def _forks(rows: pd.DataFrame) -> Array:
+    """A fork is told by the parent, about an address space that is not its own."""
+    other = (rows["flags"].to_numpy(np.uint32) & np.uint32(Flag.OTHER_MM)) != 0
+    forks: Array = other & (rows["op"] == "map").to_numpy()
+    return forks

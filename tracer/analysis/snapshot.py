@@ -171,6 +171,16 @@ class Tables:
         """
         return timeline.busy(self._view)
 
+    @property
+    def problems(self) -> list[str]:
+        """What could not be read, in sentences; with several recordings, each behind its path."""
+        several = len(self._state.sources) > 1
+        return [
+            f"{source.path}: {sentence}" if several else sentence
+            for source, found in self._state.problems.items()
+            for sentence in found
+        ]
+
     @cached_property
     def losses(self) -> pd.DataFrame:
         """What was lost: path, host, boot_id, cause, hook, ``count`` events."""

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tracer.model.variants import UNEXPLAINED, doubt
+
 if TYPE_CHECKING:
     from tracer.store.reader import Recording
 
@@ -43,6 +45,11 @@ def _text(value: object) -> str:
 
 
 def variants(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """The choices of the self-test that a manifest holds; ``{}`` where it did not run."""
-    chosen = _dict(_dict(manifest.get("self_test")).get("variants"))
-    return {key: value for key, value in chosen.items() if isinstance(value, str)}
+    """What the self-test of a manifest chose, and what it could not explain; ``{}``: did not run."""
+    told = _dict(manifest.get("self_test"))
+    chosen = _dict(told.get("variants"))
+    odd = told.get("unexplained")
+    doubts = [_dict(one) for one in odd] if isinstance(odd, list) else []
+    return {key: value for key, value in chosen.items() if isinstance(value, str)} | {
+        doubt(_text(one.get("op")), _text(one.get("rule"))): UNEXPLAINED for one in doubts
+    }

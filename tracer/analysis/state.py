@@ -1,6 +1,6 @@
 """Everything that tables are made of, as it was at one moment."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -27,6 +27,7 @@ class State:
     keys: Keys
     totals: Totals
     losses: "Mapping[Source, pd.DataFrame]"
+    problems: Mapping[Source, tuple[str, ...]]
     sources: tuple[Source, ...]
     hosts: tuple[str, ...]
     """Boot ids."""
@@ -57,6 +58,7 @@ class State:
         mappings: Mappings,
         sealing: Sealing,
         losses: "Mapping[Source, pd.DataFrame]",
+        problems: Mapping[Source, Iterable[str]],
     ) -> Self:
         """``totals`` must not change any more; of the others nothing is kept that does."""
         totals.sources.resize(len(keys.sources))
@@ -75,6 +77,7 @@ class State:
             keys=keys,
             totals=totals,
             losses=dict(losses),
+            problems={source: tuple(found) for source, found in problems.items()},
             sources=tuple(keys.sources),
             hosts=tuple(keys.hosts),
             now=now,

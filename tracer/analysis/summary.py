@@ -34,8 +34,8 @@ def summarize(
     ``tracer.query.parse(text).mask`` does; ``columns``: what it needs beside the usual
     (:data:`tracer.analysis.load.NEEDED`). ``windows``: one a recording; decisions before it do not
     count, and of what came after it nothing does: objects are as they were at its end.
-    ``progress`` is told the rows read so far. Raises StoreError; afterwards ``problems`` of each
-    recording says what could not be read.
+    ``progress`` is told the rows read so far. Raises StoreError; what cannot be read is skipped and
+    told in ``problems`` of the tables.
     """
     spans: dict[Source, Window] = {}
     fold = Fold(keep=_in_window(keep, spans))
@@ -45,6 +45,7 @@ def summarize(
         source = Source.of(recording)
         spans[source] = windows[place] if windows is not None else (None, None)
         ended = recording.end is not None
+        fold.losses(load.losses(recording), source)
         fold.objects(load.objects(recording), source, complete=ended)
         fold.mappings(load.mappings(recording), source)
         for batch in load.batches(recording, names, source=source, where=_until(spans[source][1])):
@@ -52,10 +53,11 @@ def summarize(
             rows += len(batch)
             if progress is not None:
                 progress(rows)
+        # Each look into the recording forgets what reading it had found to be missing.
+        fold.problems(recording.problems, source)
         if not ended:
             # Announcements that came while the events were read.
             fold.objects(load.objects(recording), source, complete=True)
-        fold.losses(load.losses(recording), source)
     return fold.tables()
 
 

@@ -81,7 +81,7 @@ def tables(decisions: pd.DataFrame, objects: pd.DataFrame | None = None) -> Tabl
         keys.objects.name(objects_of, batch["time_ns"], rows)
         codes, outcomes = _outcomes(rows)
         totals.add(keys, batch, group, rank, keys.outcome_ids(outcomes)[codes])
-    return Tables(State.of(keys, totals, Mappings(), sealing, {}))
+    return Tables(State.of(keys, totals, Mappings(), sealing, {}, {}))
 
 
 def _by_host(

@@ -117,11 +117,7 @@ class Program:
         leaf.name_len = len(filters.name)
         leaf.name = filters.name
         config[ctypes.c_int(0)] = leaf
-        counts = self.counts()
-        counts["cpu"] = np.arange(len(counts))
-        self._bpf["counts"][ctypes.c_int(0)] = type(
-            self._bpf["counts"][ctypes.c_int(0)]
-        ).from_buffer(counts)
+        self._forget_counts()
         for table, values in (
             ("pids", filters.pids),
             ("uids", filters.uids),
@@ -129,6 +125,12 @@ class Program:
         ):
             for value in values:
                 self._add(table, value)
+
+    def _forget_counts(self) -> None:
+        counts = np.zeros_like(self.counts())
+        counts["cpu"] = np.arange(len(counts))
+        table = self._bpf["counts"]
+        table[ctypes.c_int(0)] = type(table[ctypes.c_int(0)]).from_buffer(counts)
 
     def _add(self, table: str, value: int) -> None:
         keys = self._bpf[table]
@@ -205,6 +207,25 @@ class Program:
             -1,
         )
         return fd
+
+    @contextlib.contextmanager
+    def tested_by(self, pid: int) -> Iterator[None]:
+        """Sends what process ``pid`` does meanwhile, whoever and whatever seals are asked for.
+
+        For the self-test, before `enable`: nobody else is sent or counted then, so the counts can
+        go back to zero in the end. The ring has to be emptied before that.
+        """
+        config = self._bpf["config"]
+        leaf = config[ctypes.c_int(0)]
+        seals = leaf.seals
+        leaf.test_tgid, leaf.seals = pid, 0
+        config[ctypes.c_int(0)] = leaf
+        try:
+            yield
+        finally:
+            leaf.test_tgid, leaf.seals = 0, seals
+            config[ctypes.c_int(0)] = leaf
+            self._forget_counts()
 
     def enable(self) -> None:
         """From now on events are sent: every hook is in place."""

@@ -8,22 +8,30 @@ from typing import TYPE_CHECKING, Any
 from tracer.cli import parsing
 
 if TYPE_CHECKING:
+    from tracer.capture.program import Program
     from tracer.kernel.plan import Plan
     from tracer.kernel.requirements import Finding
+    from tracer.selftest.process import Examiner
+    from tracer.selftest.run import SelfTest
 
 EPILOG = """\
 examples:
   sealsnoop doctor                  a report for people
   sealsnoop doctor --json           the same for programs
   sealsnoop doctor --method kprobe  the plan if trampolines are not to be used
+  sealsnoop doctor --self-test      try every seal rule and every hook
 
-Loads at most one empty BPF program, attaches nothing and traces nothing.
+Loads at most one empty BPF program, attaches nothing and traces nothing; with --self-test it
+attaches as a recording does, and makes some ten thousand calls on memory files of its own. The
+calls need no root and work where nothing can be traced.
 
 exit code: 0 recording would work and every hook has its place
-           3 recording would work, but something would stay unseen
+           3 recording would work, but something would stay unseen, or the self-test met
+             an answer that is not documented, or a hook that did not report
            1 this host cannot be traced; each reason has a remedy beside it
 """
 
+_RING_BYTES = 8 << 20
 _MARKS = {True: "ok     ", False: "MISSING", None: "unknown"}
 
 
@@ -34,10 +42,21 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--method", choices=("auto", "fexit", "kprobe"), default="auto",
                         help="plan for this method (default: auto)")  # fmt: skip
+    parser.add_argument("--self-test", action="store_true",
+                        help="also try the seal rules and the hooks on scratch files")  # fmt: skip
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    if not args.self_test:
+        return _report(args, None)
+    from tracer.selftest.process import prepared
+
+    with prepared(thorough=True, prefix=b"") as examiner:
+        return _report(args, examiner)
+
+
+def _report(args: argparse.Namespace, examiner: "Examiner | None") -> int:
     from tracer.kernel import requirements
 
     findings = requirements.check(requirements.Host.live())
@@ -45,11 +64,43 @@ def run(args: argparse.Namespace) -> int:
     plan, obstacle = _plan(args.method, findings)
     uncovered = plan.uncovered if plan else ()
     code = 1 if blocking or plan is None or not plan.live else 3 if uncovered else 0
+    self_test = _self_test(examiner, args.method, traceable=code != 1) if examiner else None
+    if self_test and not self_test.ok:
+        code = code or 3
     if args.json:
-        _print_json(findings, plan, obstacle, code)
+        _print_json(findings, plan, obstacle, self_test, code)
     else:
-        _print_text(findings, plan, obstacle, code)
+        _print_text(findings, plan, obstacle, self_test, code)
     return code
+
+
+def _self_test(examiner: "Examiner", method: Any, traceable: bool) -> "SelfTest":
+    """With the hooks attached where that can be done, else without."""
+    from dataclasses import replace
+
+    from tracer.errors import UserError
+    from tracer.selftest.run import run as self_test
+
+    if not traceable:
+        return replace(self_test(examiner, None), hooks_note="this host cannot be traced")
+    try:
+        program = _attached(method)
+    except UserError as error:
+        return replace(self_test(examiner, None), hooks_note=str(error))
+    try:
+        return self_test(examiner, program)
+    finally:
+        program.close()
+
+
+def _attached(method: Any) -> "Program":
+    from tracer.capture.attach import Kernel, attach
+    from tracer.capture.filters import Filters
+
+    def tell(text: str) -> None:
+        print(f"sealsnoop: {text}", file=sys.stderr)
+
+    return attach(Kernel.running(), method, None, Filters(), _RING_BYTES, tell)
 
 
 def _plan(method: Any, findings: "list[Finding]") -> "tuple[Plan | None, str | None]":
@@ -77,7 +128,11 @@ def _plan(method: Any, findings: "list[Finding]") -> "tuple[Plan | None, str | N
 
 
 def _print_json(
-    findings: "list[Finding]", plan: "Plan | None", obstacle: str | None, code: int
+    findings: "list[Finding]",
+    plan: "Plan | None",
+    obstacle: str | None,
+    self_test: "SelfTest | None",
+    code: int,
 ) -> None:
     from tracer.capture import host
     from tracer.kernel.families import BLIND_SPOTS
@@ -92,13 +147,18 @@ def _print_json(
         "hooks": plan.to_json() if plan else None,
         "no_plan_because": obstacle,
         "blind_spots": list(BLIND_SPOTS),
+        "self_test": self_test.to_json() if self_test else None,
     }
     json.dump(report, sys.stdout, indent=2)
     print()
 
 
 def _print_text(
-    findings: "list[Finding]", plan: "Plan | None", obstacle: str | None, code: int
+    findings: "list[Finding]",
+    plan: "Plan | None",
+    obstacle: str | None,
+    self_test: "SelfTest | None",
+    code: int,
 ) -> None:
     import os
 
@@ -122,9 +182,21 @@ def _print_text(
     print("\nnever seen, on any kernel, by this version")
     for spot in BLIND_SPOTS:
         print(f"  {spot}")
-    verdict = {
-        0: "recording would work here",
-        3: "recording would work here, with the gaps marked UNSEEN",
-        1: "this host cannot be traced; 'make live' traces a real kernel in QEMU instead",
-    }
-    print(f"\n{verdict[code]}")
+    if self_test:
+        from tracer.selftest.table import lines
+
+        print()
+        for line in lines(self_test):
+            print(line)
+    print(f"\n{_verdict(code, plan, self_test)}")
+
+
+def _verdict(code: int, plan: "Plan | None", self_test: "SelfTest | None") -> str:
+    if code == 1:
+        return "this host cannot be traced; 'make live' traces a real kernel in QEMU instead"
+    said = ["recording would work here"]
+    if plan and plan.uncovered:
+        said.append("with the gaps marked UNSEEN")
+    if self_test and not self_test.ok:
+        said.append("but the self-test found something amiss")
+    return ", ".join(said)

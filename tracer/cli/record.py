@@ -16,9 +16,12 @@ from tracer.errors import UserError
 if TYPE_CHECKING:  # costly or in need of bcc: imported when a recording begins
     from tracer.capture.attach import Kernel
     from tracer.capture.command import Command
+    from tracer.capture.filters import Filters
     from tracer.capture.program import Program
+    from tracer.selftest.process import Examiner
     from tracer.store.writer import RecordingWriter
 
+_PROBLEMS_SHOWN = 8
 EPILOG = """\
 examples:
   sealsnoop record -- ./program --option   a program and its children
@@ -66,6 +69,11 @@ def add_parser(subparsers: Any) -> None:
         "--no-baseline",
         action="store_true",
         help="do not read who had memory files open or mapped before",
+    )
+    parser.add_argument(
+        "--no-self-test",
+        action="store_true",
+        help="do not find out on scratch files how this kernel decides and whether hooks report",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="errors and losses only")
     add_options(parser)
@@ -119,6 +127,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from tracer.capture.command import Command
+    from tracer.selftest.process import Examiner
 
     _check(args)
     wanted = filters(args, follow_command=bool(args.command))
@@ -126,7 +135,10 @@ def run(args: argparse.Namespace) -> int:
     # Forked now, before any thread, before bcc's memory and with the signals as they were when
     # we came; it waits for its turn.
     command = Command.prepare(args.command) if args.command else None
+    examiner = None
     try:
+        if not args.no_self_test:
+            examiner = Examiner.prepare(thorough=False, prefix=wanted.name)
         stop = Stopper(args.duration)
         from tracer.capture.attach import Kernel, attach
         from tracer.store.replace import refuse_existing
@@ -139,17 +151,41 @@ def run(args: argparse.Namespace) -> int:
         try:
             if stop.interrupted:
                 raise UserError("interrupted before the recording began", 130)
-            writer = _writer(args, kernel, program, wanted.to_json())
+            self_test = None
+            if examiner is not None:
+                self_test = _self_test(examiner, program, wanted)
+            writer = _writer(args, kernel, program, wanted.to_json(), self_test)
             return _record(args, kernel, program, writer, stop, command)
         finally:
             program.close()
     finally:
+        if examiner is not None:
+            examiner.close()
         if command is not None and command.exit_code is None:
             command.terminate()
 
 
+def _self_test(examiner: "Examiner", program: "Program", wanted: "Filters") -> dict[str, Any]:
+    """What is amiss is told, and stored; the recording goes on."""
+    from tracer.selftest.run import run as self_test
+
+    result = self_test(examiner, program, wanted)
+    examiner.close()
+    problems = list(result.problems())
+    for problem in problems[:_PROBLEMS_SHOWN]:
+        _tell(f"SELF-TEST: {problem}")
+    if len(problems) > _PROBLEMS_SHOWN:
+        rest = len(problems) - _PROBLEMS_SHOWN
+        _tell(f"SELF-TEST: and {rest} more; 'sealsnoop doctor --self-test' tells them all")
+    return result.to_json()
+
+
 def _writer(
-    args: argparse.Namespace, kernel: "Kernel", program: "Program", filters_json: dict[str, Any]
+    args: argparse.Namespace,
+    kernel: "Kernel",
+    program: "Program",
+    filters_json: dict[str, Any],
+    self_test: dict[str, Any] | None,
 ) -> "RecordingWriter":
     from tracer.capture import host
     from tracer.kernel.families import BLIND_SPOTS
@@ -164,7 +200,7 @@ def _writer(
         "filters": filters_json,
         "ring_bytes": args.ring << 20,
         "command": args.command,
-        "self_test": None,
+        "self_test": self_test,
     }
     return RecordingWriter(args.output or _default_name(args.command), manifest, force=args.force)
 

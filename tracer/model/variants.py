@@ -73,3 +73,11 @@ QUESTIONS: dict[str, tuple[Choice, ...]] = {
 VARIANTS: dict[str, tuple[str, ...]] = {
     question: tuple(choice.name for choice in choices) for question, choices in QUESTIONS.items()
 }
+
+UNEXPLAINED = "unexplained"
+"""What :func:`doubt` maps to where the self-test met an answer that no variant gives."""
+
+
+def doubt(op: str, rule: str) -> str:
+    """The question of `Variants` whether this kernel does ``op`` otherwise than ``rule`` says."""
+    return f"{op}:{rule}"
