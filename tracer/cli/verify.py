@@ -1,22 +1,33 @@
-"""``sealsnoop verify``: is a recording whole, unchanged, and are its gaps accounted for?"""
+"""``sealsnoop verify``: is a recording whole and unchanged; does an audit's statement hold?"""
 
 import argparse
+import os
 from typing import Any
 
+from tracer.cli.audit import quiet_pipe
+from tracer.errors import UserError
+
 _EPILOG = """\
-exit status:
+exit status, recording:
   0  whole: ended by its recorder, nothing changed, every gap declared as a loss
   1  cannot be read (no recording, no permission, written by a newer sealsnoop)
   2  damaged: files changed, removed or added, or gaps that nobody declared
   3  readable, but cut off: killed, power failure, full disk, or still being written
 
-The digests show accidents and careless changes. They are not a signature: who
-can write to the recording can also write a new chain.
+exit status, statement of an audit:
+  0  what could be checked holds; what was not checked is said
+  1  cannot be read
+  2  wrong signature, changed files, or another result when it is computed again
+
+The digests of a recording show accidents and careless changes. They are not a
+signature: who can write to the recording can also write a new chain. A signed
+statement (sealsnoop audit --statement FILE --sign KEY) is one.
 
 examples:
   sealsnoop verify trace.seal
   sealsnoop verify trace.seal --json | jq .unexplained
   sealsnoop verify trace.seal && sealsnoop report trace.seal
+  sealsnoop verify audit.json --key pub.pem --recording trace.seal
 """
 
 
@@ -24,21 +35,56 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Adds the verb ``verify``."""
     parser = subparsers.add_parser(
         "verify",
-        help="check a recording: digests, gaps, missing or added files",
+        help="check a recording (digests, gaps), or the signed statement of an audit",
         description="Checks that a recording is what its recorder wrote, and that what is missing "
-        "from it was declared missing.",
+        "from it was declared missing; or that the statement of an audit holds.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("recording", metavar="RECORDING", help="a NAME.seal folder")
+    parser.add_argument(
+        "recording", metavar="RECORDING|STATEMENT", help="a NAME.seal folder, or a statement's file"
+    )
     parser.add_argument("--json", action="store_true", help="the findings as one JSON object")
+    statement = parser.add_argument_group("of a statement")
+    statement.add_argument("--key", metavar="PUB", help="public key of who signed it (PEM)")
+    statement.add_argument(
+        "--recording",
+        metavar="S",
+        dest="recordings",
+        action="append",
+        default=[],
+        help="what was audited: check it and compute the result again (may come several times)",
+    )
+    statement.add_argument("--policy", metavar="P", help="the policy that it should be about")
+    statement.add_argument(
+        "--report",
+        metavar="FILE",
+        dest="reports",
+        action="append",
+        default=[],
+        help="a report (--html, --sarif) of the same audit",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the findings on stdout; the exit status is as in the help."""
+    if os.path.isfile(args.recording):
+        from tracer.audit.recheck import recheck
+
+        found = recheck(args.recording, args.key, args.recordings, args.policy, args.reports)
+        with quiet_pipe():
+            print(found.to_json() if args.json else "\n".join(found.lines()))
+        return found.exit_code
+    if args.key or args.recordings or args.policy or args.reports:
+        raise UserError(
+            f"{args.recording} is not a statement's file: --key, --recording, --policy and "
+            "--report are for one (sealsnoop audit --statement FILE)",
+            2,
+        )
     from tracer.store.verify import verify
 
     report = verify(args.recording)
-    print(report.to_json() if args.json else "\n".join(report.lines()))
+    with quiet_pipe():
+        print(report.to_json() if args.json else "\n".join(report.lines()))
     return report.exit_code

@@ -1,0 +1,1 @@
+"""Audits: claims about memory files, held against what a recording shows and cannot show."""

@@ -1,0 +1,306 @@
+"""The claims: for one object, what breaks each of them and what leaves it open.
+
+Pure functions of rows: every row that could be a violation is looked at, and where a row cannot be
+told to be one or not, a doubt comes of it and never a pass.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tracer.audit.actors import Allowed
+from tracer.audit.mappings import VM_SHARED, VM_WRITE, Range
+from tracer.audit.objects import Known
+from tracer.audit.policy import INACCESSIBLE, SEALS, Claim
+from tracer.audit.results import Doubt
+from tracer.audit.rows import VM_FAULT_ERROR, Row
+from tracer.audit.scope import wanted_seals
+from tracer.model.args import SEALS_UNKNOWN
+from tracer.model.words import Flag
+
+SEALABLE = ("memfd", "hugetlb", "tmpfs", "unknown")
+"""tmpfs files carry F_SEAL_SEAL from birth: they can have no other seal."""
+DECISIONS = frozenset({"mmap", "write", "read", "truncate", "chmod", "allocate", "punch_hole",
+                       "add_seals", "create"})  # fmt: skip
+"""What tracer.analysis.judge judges."""
+_NO_SHARE = frozenset({"unmap", "evict", "mapped", "attach", "memslot"})
+"""Rows that do not show their process to have the object: the recorder's own, or what ends it."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A row that breaks a claim, and how."""
+
+    row: Row
+    text: str
+
+
+Said = Iterator[Violation | Doubt]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One object under one claim."""
+
+    claim: Claim
+    one: Known
+    rows: Sequence[Row]
+    """Its events and baseline, in the order of time."""
+    ranges: Sequence[Range]
+    reached: Sequence[Row]
+    """Accesses by address that reached it though they name another file, or none."""
+    allowed: Allowed
+    baseline: str
+    """Empty if who held and mapped what at the start is known for sure; else why not."""
+    bit_0x20: str
+
+    @property
+    def creator(self) -> Row | None:
+        """Its creation."""
+        return next((row for row in self.rows if row.op == "create" and row.answer >= 0), None)
+
+
+def never_mapped(case: Case) -> Said:
+    """Nobody maps it."""
+    for row in case.rows:
+        if row.op == "map":
+            yield Violation(row, "maps it" if not row.copied else "forks, and its child maps it")
+        elif row.op == "unmap":
+            yield Violation(row, "had it mapped: a mapping of it ends")
+        elif row.op == "mmap" and not row.failed and not row.unanswered:
+            yield Violation(row, "maps it by mmap")
+        elif row.op == "mapped" and row.answer == 1:
+            yield Violation(row, "the inode itself has mappings; whose is not told here")
+        elif row.op == "fault" and not row.answer & VM_FAULT_ERROR and not row.unanswered:
+            yield Violation(row, "touches a page of it through a mapping")
+        elif row.op == "memslot" and row.fd < 0 and not row.failed:
+            yield Violation(row, "gives it to KVM by an address at which it has it mapped")
+    yield from _past(case)
+
+
+def mapped_only_by(case: Case) -> Said:
+    """Only these map it."""
+    for row in case.rows:
+        if row.op == "map" and not case.allowed(row):
+            yield Violation(row, "maps it" if not row.copied else "forks, and its child maps it")
+        elif row.op == "fault" and not row.answer & VM_FAULT_ERROR and not case.allowed(row):
+            yield Violation(row, "touches a page of it through a mapping")
+    yield from _unbegun(case, lambda one: True)
+    yield from _past(case)
+    yield from _sweep(case)
+
+
+def never_writable_outside(case: Case) -> Said:
+    """Nobody else can write through a mapping, or changes it through a descriptor."""
+    for one in case.ranges:
+        if not one.begun or case.allowed(one.row):
+            continue
+        if one.can_write:
+            yield Violation(one.row, "has a shared mapping of it that can be written")
+        elif one.row.table == "mappings" and one.row.arg & VM_SHARED and not _none_writable(case):
+            yield Doubt(
+                "past",
+                f"Process {one.row.pid} had a shared mapping before the trace that cannot be "
+                "written now; whether mprotect can make it so is not known.",
+            )
+    for row in case.rows:
+        # The baseline may tell of a mapping that events told of before: then its flags are newer.
+        there = row.table == "mappings" and row.op == "map"
+        if there and row.arg & VM_SHARED and row.arg & VM_WRITE and not case.allowed(row):
+            yield Violation(row, "has a shared mapping of it that can be written")
+    yield from _calls(case, case.rows, _CHANGES, "changes it")
+    yield from _unbegun(case, lambda one: one.can_write)
+    yield from _past(case)
+    yield from _sweep(case)
+
+
+def never_read_or_written(case: Case) -> Said:
+    """Nobody else reads or writes it."""
+    rows = [*case.rows, *case.reached]
+    yield from _calls(case, rows, {**_CHANGES, **_READS}, "reads or writes it")
+    for one in case.ranges:
+        if one.begun and not case.allowed(one.row):
+            yield Doubt(
+                "not-seen",
+                f"{_who(one.row)} has it mapped: what it reads or writes there is not seen.",
+            )
+    yield from _unbegun(case, lambda one: True, unseen=True)
+    yield from _past(case)
+    yield from _past_pins(case)
+    yield from _sweep(case)
+
+
+def never_pinned_except(case: Case) -> Said:
+    """Nobody else pins it for long."""
+    yield from _calls(case, [*case.rows, *case.reached], {"pin": _got}, "pins pages of it")
+    yield from _past_pins(case)
+
+
+def sealed_with(case: Case) -> Said:
+    """It has the seals when somebody else first gets it."""
+    bits, sure = wanted_seals(case.claim.seals, case.bit_0x20)
+    creator = case.creator
+    first = creator or next((row for row in case.rows if row.op not in _NO_SHARE), None)
+    if creator is None:
+        yield Doubt("past", "Its creation is not in the recording: it may have been shared before.")
+    if sure is None:
+        yield Doubt("self-test", "What seal 0x20 means on this kernel is not known.")
+    for row in case.rows:
+        if first is None or not _shares(row) or not _other(row, first):
+            continue
+        seals, after = row.seals, row.seals_after
+        if SEALS_UNKNOWN in (seals, after):
+            yield Doubt("incomplete", f"Its seals when {_who(row)} had it are not known.")
+        elif sure is not False and seals & bits == bits:
+            continue  # where it is not known what the bit means, that was said above
+        elif sure is not False and after & bits == bits:
+            yield Doubt("raced", f"It was sealed just while {_who(row)} used it.")
+        elif row.pid == first.pid and not row.copied:
+            yield Doubt(
+                "identity",
+                f"Process {row.pid} has another address space than the one that made it: it called "
+                "exec, or the number was used again.",
+            )
+        else:
+            how = "forks: its child has it" if row.copied else "has it"
+            missing = [name for name in case.claim.seals if not seals & SEALS[name]]
+            named = ", ".join(missing or case.claim.seals)
+            yield Violation(row, f"{how}, not yet sealed with {named}")
+
+
+def no_breach(case: Case) -> Said:
+    """Nothing went through that a seal denies."""
+    if case.bit_0x20 == "inaccessible" and (case.one.seals or 0) & SEALS[INACCESSIBLE]:
+        yield Doubt("not-hooked", "Reads of it by splice, which its seal denies, are not hooked.")
+    for row in case.rows:
+        if row.verdict == "breach":
+            hole = f" (known hole {row.hole})" if row.hole else ""
+            yield Violation(row, f"does what seal {row.reason} denies{hole}")
+        elif row.verdict == "indeterminate":
+            yield Doubt("unjudged", f"Whether {row.op} should have been denied is not known: "
+                        f"{row.reason}.")  # fmt: skip
+
+
+CLAIMS: Mapping[str, Callable[[Case], Said]] = {
+    "never-mapped": never_mapped,
+    "mapped-only-by": mapped_only_by,
+    "never-writable-outside": never_writable_outside,
+    "never-read-or-written": never_read_or_written,
+    "sealed-with": sealed_with,
+    "never-pinned-except": never_pinned_except,
+    "no-breach": no_breach,
+}
+
+
+def shared(case: Case) -> bool:
+    """Whether anybody but its first user ever had it (else sealed-with has nothing to say)."""
+    first = case.creator or next((row for row in case.rows if row.op not in _NO_SHARE), None)
+    return first is not None and any(_shares(row) and _other(row, first) for row in case.rows)
+
+
+def _shares(row: Row) -> bool:
+    """Whether the row shows its process to have the object."""
+    return row.op not in _NO_SHARE and not (row.op == "receive" and row.failed)
+
+
+def _other(row: Row, first: Row) -> bool:
+    different = bool(row.own_mm and first.own_mm and row.own_mm != first.own_mm)
+    return row.copied or row.pid != first.pid or different
+
+
+def _who(row: Row) -> str:
+    who = f"process {row.pid}"
+    return f"A child of {who}" if row.copied else who.capitalize()
+
+
+def _got(row: Row) -> bool:
+    return row.answer > 0
+
+
+def _done(row: Row) -> bool:
+    return row.answer == 0
+
+
+_CHANGES: Mapping[str, Callable[[Row], bool]] = {
+    "write": _got,
+    "truncate": _done,
+    "punch_hole": _done,
+    "allocate": lambda row: row.answer == 0 and row.size_after > row.size,
+}
+_READS: Mapping[str, Callable[[Row], bool]] = {
+    "read": _got,
+    "remote_read": _got,
+    "remote_write": _got,
+    "pin": _got,
+    "fault": lambda row: not row.answer & VM_FAULT_ERROR,
+    "uffd_register": _done,
+}
+
+
+def _calls(
+    case: Case, rows: Sequence[Row], broken: Mapping[str, Callable[[Row], bool]], how: str
+) -> Said:
+    """Calls by others that did what ``broken`` says of their answers."""
+    suspects = []
+    for row in rows:
+        if row.op not in broken or row.table != "events" or case.allowed(row):
+            continue
+        if row.unanswered:
+            yield Doubt("incomplete", f"How {row.op} of {_who(row)} ended was not seen.")
+        elif broken[row.op](row):
+            suspects.append(row)
+    for row in suspects:
+        yield Violation(row, f"{how} ({row.op})")
+
+
+def _unbegun(case: Case, counts: Callable[[Range], bool], unseen: bool = False) -> Said:
+    """Mappings of which only the end was seen."""
+    for one in case.ranges:
+        if one.begun or not counts(one):
+            continue
+        if one.row.flags & Flag.OTHER_MM:
+            yield Doubt("identity", "A mapping ended of which it is not known whose it was.")
+        elif case.allowed(one.row):
+            continue
+        elif unseen:
+            yield Doubt(
+                "not-seen", f"{_who(one.row)} had it mapped: what it did there is not seen."
+            )
+        else:
+            yield Violation(one.row, "had it mapped: a mapping of it ends")
+
+
+def _past(case: Case) -> Said:
+    """Mappings from before the trace."""
+    if case.one.born or _unmapped_at_start(case):
+        return
+    if case.baseline:
+        yield Doubt("past", f"It is older than the trace, and who had it mapped then is not known "
+                    f"for sure: {case.baseline}")  # fmt: skip
+
+
+def _unmapped_at_start(case: Case) -> bool:
+    """The inode itself said at the start that nothing maps it."""
+    return any(row.op == "mapped" and row.baseline and row.answer == 0 for row in case.rows)
+
+
+def _none_writable(case: Case) -> bool:
+    """The inode itself said that no mapping can write (i_mmap_writable, include/linux/fs.h)."""
+    return any(row.op == "mapped" and row.baseline and row.writable <= 0 for row in case.rows)
+
+
+def _past_pins(case: Case) -> Said:
+    if not case.one.born:
+        yield Doubt("past", "It is older than the trace: a pin from before may still hold pages.")
+
+
+def _sweep(case: Case) -> Said:
+    """The inode's own word against what events and baseline tell."""
+    for row in case.rows:
+        if row.op != "mapped" or row.answer != 1:
+            continue
+        if not any(
+            one.since_ns <= row.until_ns and row.time_ns <= one.until_ns for one in case.ranges
+        ):
+            when = "end" if row.final else "start"
+            yield Doubt("sweep", f"At the {when} the inode itself had a mapping that nothing else "
+                        "tells of.")  # fmt: skip

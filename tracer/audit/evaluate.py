@@ -1,0 +1,264 @@
+"""Holds a policy against recordings. A result is never better than the evidence."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from tracer.audit.actors import Allowed
+from tracer.audit.claims import CLAIMS, SEALABLE, Case, Violation, shared
+from tracer.audit.loading import Evidence, load
+from tracer.audit.mappings import Range
+from tracer.audit.objects import Key3, Known
+from tracer.audit.policy import Claim, Policy
+from tracer.audit.proofs import proof
+from tracer.audit.results import (
+    Audit,
+    AuditedObject,
+    ClaimResult,
+    Doubt,
+    Finding,
+    Need,
+    Proof,
+    RecordingAudit,
+    Result,
+    worst,
+)
+from tracer.audit.rows import Row
+from tracer.audit.scope import OUT, Answer, Look, check_where, hidden, member
+from tracer.audit.ways import WAYS, blind_spots, needed
+from tracer.model.escape import printable
+from tracer.store.reader import Recording
+
+_BY_ADDRESS = ("never-read-or-written", "never-pinned-except")
+"""Claims that an access by address can break."""
+MOST_PROOFS = 100
+"""Violations that a finding lists; the others are counted."""
+
+
+def audit(policy: Policy, recordings: Sequence[Recording], tool: str) -> Audit:
+    """``policy`` against each of ``recordings``. StoreError, UserError."""
+    for claim in policy.claims:
+        check_where(claim.scope)
+    found = tuple(one_recording(policy, recording) for recording in recordings)
+    return Audit(policy.name, policy.text, policy.sha256, tool, found)
+
+
+def one_recording(policy: Policy, recording: Recording) -> RecordingAudit:
+    """All claims against one recording."""
+    evidence = load(recording, policy.claims)
+    claims = tuple(evaluate(claim, evidence) for claim in policy.claims)
+    manifest = evidence.manifest
+    kernel = manifest.get("kernel")
+    lost: Counter[str] = Counter()
+    for (cause, hook), total in evidence.losses.items():
+        lost[
+            f"{printable(cause)} at {printable(hook)}" if hook != "none" else printable(cause)
+        ] += total
+    command = manifest.get("command")
+    return RecordingAudit(
+        path=printable(os.fspath(recording.path)),
+        host=_text(manifest.get("host")),
+        boot_id=_text(manifest.get("boot_id")),
+        kernel=_text(kernel.get("release")) if isinstance(kernel, dict) else "",
+        command=" ".join(_text(word) for word in command) if isinstance(command, list) else "",
+        window=evidence.window,
+        claims=claims,
+        coverage=tuple(_coverage(evidence, claims)),
+        losses=dict(lost.most_common()),
+        doubts=tuple(evidence.doubts),
+        blind_spots=_blind_spots(manifest.get("blind_spots")),
+    )
+
+
+def evaluate(claim: Claim, evidence: Evidence) -> ClaimResult:
+    """One claim: every object that is in its scope, or may be."""
+    look = _look(evidence)
+    findings, kinds = [], set(claim.scope.kind)
+    for key, one in evidence.known.items():
+        answer, why = member(claim.scope, one, look)
+        if answer is OUT:
+            continue
+        kinds.add(one.kind)
+        findings.append(_finding(claim, evidence, key, one, answer, why))
+    needs = {family: way for kind in sorted(kinds) or ["unknown"]
+             for family, way in needed(claim.claim, kind, claim.words).items()}  # fmt: skip
+    # What was lost or not seen may have been about an object that is not here at all.
+    general = _unique([*hidden(claim.scope, look), *_general(evidence, needs)])
+    if evidence.baseline:
+        general.append(Doubt("past", f"Objects older than the trace may be missing: "
+                             f"{evidence.baseline}"))  # fmt: skip
+    result = worst(finding.result for finding in findings)
+    if general and result != Result.FAIL:
+        result = Result.INDETERMINATE
+    told = {doubt.text for doubt in general}
+    findings = [
+        replace(one, doubts=tuple(doubt for doubt in one.doubts if doubt.text not in told))
+        for one in findings
+    ]
+    order = {Result.FAIL: 0, Result.INDETERMINATE: 1, Result.PASS: 2, Result.NOT_APPLICABLE: 3}
+    findings.sort(key=lambda one: (order[one.result], one.object.ino))
+    return ClaimResult(
+        claim.id,
+        claim.claim,
+        claim.text,
+        result,
+        tuple(findings),
+        tuple(general),
+        tuple(evidence.plan.need(family, way) for family, way in needs.items()),
+    )
+
+
+def _look(evidence: Evidence) -> Look:
+    filters = evidence.manifest.get("filters")
+    said = filters if isinstance(filters, dict) else {}
+    return Look(evidence.plan, evidence.slots, evidence.bit_0x20, said)
+
+
+def _general(evidence: Evidence, needs: dict[str, str]) -> Iterator[Doubt]:
+    """What of the whole recording touches a claim that needs these families."""
+    hooks = {evidence.plan.hook(family) for family in needs}
+    calls = any(WAYS[way].call for way in needs.values())
+    for doubt in evidence.doubts:
+        if doubt.hooks is not None and not doubt.hooks & hooks:
+            continue
+        if doubt.code != "in-flight" or calls:
+            yield doubt
+    yield from evidence.plan.doubts(needs)
+
+
+def _finding(
+    claim: Claim, evidence: Evidence, key: Key3, one: Known, answer: Answer, why: str
+) -> Finding:
+    audited = one.audited()
+    if claim.claim in ("sealed-with", "no-breach") and one.kind not in SEALABLE:
+        return Finding(audited, Result.NOT_APPLICABLE if answer else Result.INDETERMINATE)
+    case, doubts = _case(claim, evidence, key, one)
+    violations: list[Violation] = []
+    for said in CLAIMS[claim.claim](case):
+        if isinstance(said, Doubt):
+            doubts.append(said)
+        elif case.allowed.same_number(said.row):
+            text = (
+                f"Process {said.row.pid} {said.text}, in another address space than before: it "
+                "called exec, or the number was used again."
+            )
+            doubts.append(Doubt("identity", text))
+        else:
+            violations.append(said)
+    doubts += _general(evidence, needed(claim.claim, one.kind, claim.words))
+    doubts += _about(evidence, key, one)
+    if violations and (unknown := _nobody(claim, case, evidence, doubts)):
+        doubts.append(unknown)
+        return _made(audited, Result.INDETERMINATE, violations, doubts)
+    if answer is not True:
+        doubts.append(Doubt("unknown-object", f"Whether it is in scope is not known: {why}."))
+        return _made(audited, Result.INDETERMINATE, violations, doubts)
+    if violations:
+        return _made(audited, Result.FAIL, violations, doubts)
+    if doubts:
+        return _made(audited, Result.INDETERMINATE, [], doubts)
+    if claim.claim == "sealed-with" and not shared(case):
+        return Finding(audited, Result.NOT_APPLICABLE)
+    return Finding(audited, Result.PASS)
+
+
+def _case(claim: Claim, evidence: Evidence, key: Key3, one: Known) -> tuple[Case, list[Doubt]]:
+    rows = evidence.rows.get(key, ())
+    ranges = evidence.ranges.get(key, [])
+    by_address = evidence.by_address if claim.claim in _BY_ADDRESS else ()
+    reached, maybe = _reached(by_address, key, ranges)
+    creators = [row for row in rows if row.op == "create" and row.answer >= 0]
+    allowed = Allowed(
+        claim.by,
+        claim.children,
+        frozenset((slot.row.pid, slot.row.mm) for slot in evidence.slots.of(key)),
+        frozenset((row.pid, row.mm) for row in creators),
+    )
+    case = Case(claim, one, rows, ranges, reached, allowed, evidence.baseline, evidence.bit_0x20)
+    doubts = []
+    if maybe:
+        doubts.append(Doubt("address", f"{maybe} accesses by address may have reached it: in which "
+                            "address space it was mapped there is not known."))  # fmt: skip
+    for pid in allowed.unsure(rows, evidence.spaces):
+        doubts.append(Doubt("identity", f"Process {pid} had several address spaces: it called "
+                            "exec, or its number was used again."))  # fmt: skip
+    return case, doubts
+
+
+def _reached(
+    by_address: Sequence[Row], key: Key3, ranges: Sequence[Range]
+) -> tuple[list[Row], int]:
+    """Accesses that name another file (or none) and lie where this one was mapped; and how many
+    may do so."""
+    reached, maybe = [], 0
+    for row in by_address if ranges else ():
+        if row.key == key:
+            continue
+        end = row.size_after + row.length
+        then = (row.time_ns, row.until_ns)
+        met = [one for one in ranges if one.meets(row.size_after, end, *then)]
+        if any(one.mm and one.mm == row.mm for one in met):
+            reached.append(row)
+        elif any(not one.mm for one in met):
+            maybe += row.times
+    return reached, maybe
+
+
+def _nobody(claim: Claim, case: Case, evidence: Evidence, doubts: Sequence[Doubt]) -> Doubt | None:
+    """A word in ``by`` that stands for somebody who is not known: then others are not either."""
+    incomplete = bool(doubts) or not case.one.born
+    if "vmm" in claim.words and not case.allowed.vmm and incomplete:
+        return Doubt("identity", "Who gave it to a virtual machine is not known, so that the "
+                     "evidence may be about the VMM itself.")  # fmt: skip
+    if "creator" in claim.words and not case.allowed.creator:
+        return Doubt("identity", "Who created it is not known, so that the evidence may be about "
+                     "its creator.")  # fmt: skip
+    return None
+
+
+def _about(evidence: Evidence, key: Key3, one: Known) -> Iterator[Doubt]:
+    """What leaves every claim about this object open."""
+    filters = evidence.manifest.get("filters")
+    if one.only_seal and not (isinstance(filters, dict) and filters.get("unsealable")):
+        yield Doubt("filter", "It cannot be sealed, and what happens to such files was not "
+                    "recorded: record with --unsealable.")  # fmt: skip
+    if one.kind == "unknown":
+        yield Doubt("unknown-object", "What kind of file it is is not known.")
+    if odd := evidence.unknown_ops.get(key):
+        yield Doubt("unknown-event", f"It has events that this version does not know "
+                    f"({', '.join(map(printable, sorted(odd)))}).")  # fmt: skip
+
+
+def _made(
+    one: AuditedObject, result: Result, violations: Sequence[Violation], doubts: Sequence[Doubt]
+) -> Finding:
+    seen: dict[tuple[str, int, int], Proof] = {}
+    for violation in violations:
+        found = proof(violation.row, violation.text)
+        seen.setdefault((found.table, found.cpu, found.seq), found)
+    listed = list(seen.values())
+    return Finding(
+        one, result, tuple(listed[:MOST_PROOFS]), max(0, len(listed) - MOST_PROOFS),
+        tuple(_unique(doubts)),
+    )  # fmt: skip
+
+
+def _unique(doubts: Sequence[Doubt]) -> list[Doubt]:
+    return list({doubt.text: doubt for doubt in doubts}.values())
+
+
+def _coverage(evidence: Evidence, claims: Sequence[ClaimResult]) -> Iterator[Need]:
+    """Every planned family, then those that are needed and were not even planned."""
+    ways = {need.family: need.way for claim in claims for need in claim.needs}
+    for family in [*evidence.plan.steps, *(one for one in ways if one not in evidence.plan.steps)]:
+        yield evidence.plan.need(family, ways.get(family, ""))
+
+
+def _blind_spots(recorded: object) -> tuple[str, ...]:
+    said = [_text(one) for one in recorded] if isinstance(recorded, list) else []
+    return tuple(dict.fromkeys([*(one for one in said if one), *blind_spots()]))
+
+
+def _text(value: object) -> str:
+    return printable(value) if isinstance(value, str) else ""

@@ -1,0 +1,146 @@
+"""Rows of a recording as the audit needs them: few columns, few rows, no evidence lost.
+
+What a program does a million times is one row with a count: rows that no claim could tell apart are
+put together, the first of them stays as the proof.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from tracer.store.reader import Recording
+
+Mask = npt.NDArray[np.bool_]
+KEY = ["dev", "ino", "gen"]
+COLUMNS = [
+    "time_ns", "cpu", "seq", "pid", "tid", "uid", "cgroup", "comm", "op", "kind", *KEY, "fd",
+    "seals", "seals_after", "size", "size_after", "offset", "length", "arg", "answer",
+    "duration_ns", "flags", "hook", "mm", "writable", "mode", "fmode", "checks", "check_answer",
+]  # fmt: skip
+
+_LATER = {
+    "op_17": "memslot", "op_18": "remote_read", "op_19": "remote_write", "op_20": "pin",
+    "op_21": "uffd_register", "op_22": "receive", "op_23": "mapped", "op_24": "attach",
+}  # fmt: skip
+"""Words that bpf/record.h has for ops, where the recorder that wrote the rows had none yet."""
+
+BY_ADDRESS = frozenset({"remote_read", "remote_write", "pin", "uffd_register", "mprotect"})
+"""Ops that name the first memory file of an address range, though there may be more in it."""
+MANY = frozenset(
+    ["read", "write", "truncate", "chmod", "allocate", "punch_hole", "fault", "remote_read",
+     "remote_write", "pin", "mmap", "mprotect", "add_seals"]
+)  # fmt: skip
+"""Ops of which equal rows are put together; of mappings each one counts."""
+_SAME = [*KEY, "op", "kind", "pid", "uid", "cgroup", "comm", "flags", "seals", "seals_after", "mm",
+         "checks", "_answered"]  # fmt: skip
+JUDGED = ["verdict", "reason", "rule", "hole", "expected"]
+_BY_RANGE = ["size_after", "length"]
+
+KNOWN_OPS = MANY | {"map", "unmap", "evict", "open", "create", "memslot", "uffd_register",
+                    "receive", "mapped", "attach"}  # fmt: skip
+
+
+def frame(table: pa.Table) -> pd.DataFrame:
+    """A table of events or of the baseline as a DataFrame with plain words."""
+    found: pd.DataFrame = table.to_pandas()
+    for name in ("op", "kind", "comm", "hook"):
+        if name in found:
+            found[name] = found[name].astype(object)
+    found["op"] = found["op"].replace(_LATER)
+    return found
+
+
+def empty() -> pd.DataFrame:
+    """A frame of events without rows."""
+    from tracer.store.schema import EVENTS
+
+    made = frame(EVENTS.empty_table().select(COLUMNS))
+    return made.assign(table=pd.Series(dtype=object), times=pd.Series(dtype=np.int64),
+                       last_ns=pd.Series(dtype=np.int64))  # fmt: skip
+
+
+def keys(found: pd.DataFrame) -> pd.MultiIndex:
+    """The object of each row."""
+    return pd.MultiIndex.from_arrays([found[name] for name in KEY], names=KEY)
+
+
+def together(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with equal ones put together: ``times`` and ``last_ns`` say how many and until when.
+
+    Rows that come in have ``times`` and ``last_ns``, so that this can be done again and again.
+    """
+    if rows.empty:
+        return rows
+    many = rows["op"].isin(MANY).to_numpy()
+    rest, rows = rows[~many], rows[many]
+    if rows.empty:
+        return rest
+    by_range = rows["op"].isin(BY_ADDRESS)
+    same = [name for name in (*_SAME, *JUDGED) if name in rows or name == "_answered"]
+    rows = rows.assign(
+        _answered=np.sign(rows["answer"].to_numpy()),
+        _grows=(rows["op"] == "allocate") & (rows["size_after"] > rows["size"]),
+        **{f"_{name}": rows[name].where(by_range, 0) for name in _BY_RANGE},
+    )
+    same += ["_grows", *(f"_{name}" for name in _BY_RANGE)]
+    rows = rows.sort_values(["time_ns", "cpu", "seq"], kind="stable")
+    groups = rows.groupby(same, dropna=False, sort=False, observed=True)
+    counts = groups["times"].transform("sum")
+    last = groups["last_ns"].transform("max")
+    first = ~rows.duplicated(same)
+    rows = rows.assign(times=counts, last_ns=last)[first]
+    return _concat([rest, rows.drop(columns=[c for c in rows if str(c).startswith("_")])])
+
+
+Judging = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+def events(
+    recording: Recording, wanted: Callable[[pd.DataFrame], Mask], judging: Judging | None
+) -> pd.DataFrame:
+    """The events that ``wanted`` takes, equal ones together, in the order of their times.
+
+    ``judging`` adds the columns :data:`JUDGED` to a frame with all columns of events.
+    """
+    held: list[pd.DataFrame] = [empty()]
+    size = limit = 1 << 18
+    for table in recording.tables("events"):
+        found = frame(table)
+        found = found[wanted(found)]
+        if found.empty:
+            continue
+        if judging is not None:
+            found = judging(found)
+        found = found[[*COLUMNS, *(name for name in JUDGED if name in found)]]
+        held.append(_one(found, "events"))
+        size -= len(found)
+        if size < 0:
+            held = [together(_concat(held))]
+            size = max(limit, len(held[0]))
+    return _ordered(together(_concat(held)))
+
+
+def baseline(recording: Recording) -> pd.DataFrame:
+    """The baseline: who held or mapped what before the trace (and, with FINAL, at its end)."""
+    pieces = [_one(frame(table.select(COLUMNS)), "mappings") for table in _tables(recording)]
+    return _ordered(_concat([empty(), *pieces]))
+
+
+def _tables(recording: Recording) -> Iterator[pa.Table]:
+    yield from recording.tables("mappings")
+
+
+def _one(found: pd.DataFrame, table: str) -> pd.DataFrame:
+    return found.assign(table=table, times=1, last_ns=found["time_ns"])
+
+
+def _concat(pieces: list[pd.DataFrame]) -> pd.DataFrame:
+    there = [one for one in pieces if len(one)]
+    return pd.concat(there, ignore_index=True) if there else pieces[0]
+
+
+def _ordered(found: pd.DataFrame) -> pd.DataFrame:
+    return found.sort_values(["time_ns", "cpu", "seq"], kind="stable", ignore_index=True)

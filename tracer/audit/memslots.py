@@ -1,0 +1,69 @@
+"""Which memory files back guest memory: KVM's memslots, held against what was mapped where.
+
+A slot names a guest_memfd, or only an address of the VMM, behind which the file can change without
+a call to KVM (virt/kvm/kvm_main.c keeps no file): so every file that was mapped there while the
+slot lived backs it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from tracer.audit.actors import matching
+from tracer.audit.mappings import FOREVER, Range
+from tracer.audit.objects import Key3
+from tracer.audit.policy import Actor
+from tracer.audit.rows import Row
+
+
+@dataclass(slots=True)
+class Slot:
+    """A memslot from its row until the next one of the same number in the same VM."""
+
+    row: Row
+    until_ns: int = FOREVER
+
+
+@dataclass
+class Slots:
+    """The memslots of a recording, and the mappings of its objects."""
+
+    slots: list[Slot]
+    ranges: Mapping[Key3, list[Range]]
+    _known: dict[Key3, list[Slot]] = field(default_factory=dict)
+
+    def of(self, key: Key3) -> list[Slot]:
+        """The slots that an object backs, or backed for a time."""
+        if key not in self._known:
+            self._known[key] = [slot for slot in self.slots if self._backs(slot, key)]
+        return self._known[key]
+
+    def _backs(self, slot: Slot, key: Key3) -> bool:
+        row = slot.row
+        if row.key == key:
+            return True
+        end = row.size_after + row.length
+        return any(
+            (one.mm == row.mm if one.mm else one.row.pid == row.pid)
+            and one.meets(row.size_after, end, row.time_ns, slot.until_ns)
+            for one in self.ranges.get(key, ())
+        )
+
+    def by(self, key: Key3, vmm: Actor) -> bool:
+        """Whether a process that set one of these slots is ``vmm``."""
+        return any(matching(vmm, slot.row) for slot in self.of(key))
+
+
+def slots(found: Iterable[Row], ranges: Mapping[Key3, list[Range]]) -> Slots:
+    """Slots from rows of op ``memslot``, in the order of time; refused ones count for nothing."""
+    live: dict[tuple[int, int, int], Slot] = {}
+    all_: list[Slot] = []
+    for row in found:
+        if row.failed and not row.unanswered:
+            continue
+        number = (row.size, row.mm, row.check_answer)
+        if number in live:
+            live.pop(number).until_ns = row.time_ns
+        if row.length:
+            live[number] = Slot(row)
+            all_.append(live[number])
+    return Slots(all_, ranges)

@@ -1,0 +1,328 @@
+"""Audit policies: which claims about which memory files, in TOML, read strictly.
+
+It stands here and not in tracer.analysis since nothing is analysed: claims, scopes and actors are
+the audit's own words, and the parser is half of what defines them.
+"""
+
+import hashlib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from tracer.audit.forms import (
+    Count,
+    Either,
+    Fail,
+    Form,
+    Key,
+    Schema,
+    Several,
+    Table,
+    Text,
+    Truth,
+    Word,
+)
+from tracer.audit.places import Path, line_of, places
+from tracer.audit.ways import CLAIM_WAYS, KINDS
+from tracer.errors import UserError
+from tracer.model.escape import printable
+from tracer.model.seals import Seal
+
+FORMAT = 1
+_MOST_BYTES = 1 << 20
+_U32, _U64, _PID = 0xFFFFFFFF, (1 << 63) - 1, 1 << 22
+INACCESSIBLE = "INACCESSIBLE"
+"""The F_SEAL_INACCESSIBLE of the January 2022 proposal: the same bit as EXEC."""
+SEALS: Mapping[str, int] = {seal.name: int(seal) for seal in Seal if seal.name} | {
+    INACCESSIBLE: int(Seal.EXEC)
+}
+ACTOR_WORDS = ("vmm", "creator")
+
+
+class PolicyError(UserError):
+    """``FILE:LINE: KEY: what is wrong``; exit code 1, since no claim was looked at."""
+
+    def __init__(self, file: str, line: int, key: str, problem: str) -> None:
+        self.file, self.line, self.key, self.problem = file, line, key, problem
+        said = "\n".join(map(printable, problem.splitlines()))  # a filter is shown with carets
+        super().__init__(f"{printable(file)}:{line}: {f'{printable(key)}: ' if key else ''}{said}")
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who: a word (``vmm``, ``creator``), or conditions that must all hold."""
+
+    word: str = ""
+    pid: tuple[int, ...] = ()
+    uid: tuple[int, ...] = ()
+    cgroup: tuple[int, ...] = ()
+    comm: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.word:
+            return self.word
+        parts = {"comm": self.comm, "pid": self.pid, "uid": self.uid, "cgroup": self.cgroup}
+        return " ".join(f"{k}={','.join(map(str, v))}" for k, v in parts.items() if v)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which memory files; all that is given must hold."""
+
+    kind: tuple[str, ...] = ()
+    name: tuple[str, ...] = ()
+    seals: tuple[str, ...] = ()
+    memslot: bool = False
+    vmm: Actor | None = None
+    user: tuple[int, ...] = ()
+    cgroup: tuple[int, ...] = ()
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is claimed of every object in ``scope``."""
+
+    id: str
+    claim: str
+    scope: Scope
+    text: str = ""
+    by: tuple[Actor, ...] = ()
+    children: bool = False
+    seals: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The words in ``by``, which must be known for it to mean anybody."""
+        return frozenset(actor.word for actor in self.by if actor.word)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A whole policy; ``sha256`` is that of the file's bytes."""
+
+    name: str
+    text: str
+    claims: tuple[Claim, ...]
+    path: str = ""
+    sha256: str = ""
+    source: bytes = field(default=b"", repr=False)
+
+
+def _where(text: str) -> object:
+    from tracer.query import parse
+
+    try:
+        return parse(text)
+    except UserError as error:
+        raise ValueError(str(error).removeprefix("filter: ")) from None
+
+
+_PIDS = Several(Count("a process id", _PID))
+_UIDS = Several(Count("a user number", _U32 - 1))
+_CGROUPS = Several(Count("a cgroup id (the inode number of its folder)", _U64))
+_WHO: dict[str, Key] = {
+    "comm": Key(Several(Text("a command name, * and ? match")), "command name, which a process "
+                "may change at will: a weak sign of who it is"),
+    "pid": Key(_PIDS, "process id, as the host's initial pid namespace has it"),
+    "uid": Key(_UIDS, "user number"),
+    "cgroup": Key(_CGROUPS, "cgroup id"),
+}  # fmt: skip
+ACTOR = Table("an actor", _WHO, empty=False)
+ACTORS = Several(Either(ACTOR, Word(ACTOR_WORDS, "actor")))
+_SEALS = Several(Word(tuple(SEALS), "seal"))
+SCOPE = Table(
+    "scope",
+    {
+        "kind": Key(Several(Word(KINDS, "kind")), "kind of memory file"),
+        "name": Key(Several(Text("a name, * and ? match")), "name, with or without 'memfd:'"),
+        "seals": Key(_SEALS, "it had all of these seals at some time in the window"),
+        "memslot": Key(
+            Either(Table("the VMM", _WHO, empty=False), Truth("it backs guest memory", True)),
+            "it backs a KVM memslot, of any VM (true) or of one whose VMM this is",
+        ),
+        "user": Key(_UIDS, "user number of its owner"),
+        "cgroup": Key(_CGROUPS, "cgroup of the process that was seen with it first"),
+        "where": Key(Text("a filter", _where), "the filter language over objects"),
+    },
+)
+_COMMON: dict[str, Key] = {
+    "claim": Key(Word(tuple(CLAIM_WAYS), "claim"), "what is claimed", required=True),
+    "id": Key(Text("a name for this claim"), "how results name it; the claim's word by default"),
+    "text": Key(Text("a sentence"), "why, for readers"),
+    "scope": Key(SCOPE, "instead of the policy's scope, for this claim alone"),
+}
+_BY = Key(ACTORS, "who may; nobody else")
+_CHILDREN = Key(Truth("with children"), "copies of mappings that a fork makes are allowed too")
+_EXCEPT = {"by": Key(ACTORS, "who may nevertheless; by default nobody"), "children": _CHILDREN}
+_MUST = {"by": Key(ACTORS, _BY.text, required=True), "children": _CHILDREN}
+CLAIM_KEYS: Mapping[str, dict[str, Key]] = {
+    "never-mapped": {},
+    "mapped-only-by": _MUST,
+    "never-writable-outside": _MUST,
+    "never-read-or-written": _EXCEPT,
+    "sealed-with": {"seals": Key(_SEALS, "seals it must have when it is first shared", True)},
+    "never-pinned-except": {"by": _EXCEPT["by"]},
+    "no-breach": {},
+}
+CLAIM_TEXTS: Mapping[str, str] = {
+    "never-mapped": "No process of the host maps it.",
+    "mapped-only-by": "Only these map it.",
+    "never-writable-outside": "Nobody else has a shared mapping of it that can be written, "
+    "or changes it through a descriptor.",
+    "never-read-or-written": "Nobody else reads or writes it: by a call, by process_vm_readv and "
+    "ptrace, through a pin, or by touching its pages.",
+    "sealed-with": "It has these seals when another process first gets it, maps it or uses it.",
+    "never-pinned-except": "Nobody else pins its pages for long.",
+    "no-breach": "No call went through that a seal should have denied.",
+}
+
+
+def claim_table(claim: str) -> Table:
+    """The keys of a claim."""
+    return Table(f"a {claim} claim", {**_COMMON, **CLAIM_KEYS[claim]})
+
+
+class _Claim:
+    """A claim's table: which keys it has depends on its word."""
+
+    def read(self, value: object, at: Path, fail: Fail) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            fail(at, "claims are written [[claim]]")
+        word = value.get("claim")
+        everything = {**_COMMON, **{k: v for keys in CLAIM_KEYS.values() for k, v in keys.items()}}
+        if "claim" not in value:
+            Table("a claim", everything).read(value, at, fail)
+        _COMMON["claim"].form.read(word, (*at, "claim"), fail)
+        return claim_table(str(word)).read(value, at, fail)
+
+    def schema(self) -> Schema:
+        tables = []
+        for word in CLAIM_WAYS:
+            one = claim_table(word).schema()
+            one["properties"]["claim"] = {"const": word, "description": CLAIM_TEXTS[word]}
+            tables.append(one)
+        return {"oneOf": tables}
+
+
+@dataclass(frozen=True)
+class _Claims:
+    """At least one claim."""
+
+    form: Form
+
+    def read(self, value: object, at: Path, fail: Fail) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            fail(at, "claims are written [[claim]], with two brackets")
+        if not value:
+            fail(at, "there is no claim: nothing would be audited")
+        return tuple(self.form.read(one, (*at, place), fail) for place, one in enumerate(value))
+
+    def schema(self) -> Schema:
+        return {"type": "array", "items": self.form.schema(), "minItems": 1}
+
+
+POLICY = Table(
+    "a policy",
+    {
+        "name": Key(Text("a name"), "how reports name the policy", required=True),
+        "text": Key(Text("some sentences"), "what it is for"),
+        "format": Key(Count("a format version", FORMAT), f"{FORMAT}, the version of this form"),
+        "scope": Key(SCOPE, "which memory files the claims are about", required=False),
+        "claim": Key(_Claims(_Claim()), "the claims", required=True),
+    },
+)
+
+
+def schema() -> Schema:
+    """The policy format as JSON Schema (2020-12)."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "sealsnoop audit policy",
+        **POLICY.schema(),
+    }
+
+
+def load(path: str | os.PathLike[str]) -> Policy:
+    """Reads a policy file. PolicyError for what is wrong in it, UserError where it is not there."""
+    name = os.fspath(path)
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"policy {printable(name)}: {reason}") from error
+    return parse(data, name)
+
+
+def parse(data: bytes, path: str = "policy") -> Policy:
+    """A policy from a file's bytes; ``path`` is named in errors. PolicyError."""
+    if len(data) > _MOST_BYTES:
+        raise PolicyError(path, 1, "", f"larger than {_MOST_BYTES >> 20} MB: not a policy")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise PolicyError(path, line, "", "not UTF-8, as TOML has to be") from None
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        problem, _, at = str(error).rpartition(" (at ")
+        words = at.removesuffix(")").split()
+        line = int(words[1].rstrip(",")) if words[:1] == ["line"] else text.count("\n") + 1
+        raise PolicyError(path, line, "", problem or str(error)) from None
+    except RecursionError:
+        raise PolicyError(path, 1, "", "nested too deeply") from None
+    lines = places(text)
+
+    def fail(at: Path, problem: str) -> NoReturn:
+        raise PolicyError(path, line_of(lines, at), _shown(at), problem)
+
+    found = POLICY.read(raw, (), fail)
+    if found.get("format", FORMAT) != FORMAT:
+        fail(("format",), f"this sealsnoop reads format {FORMAT}")
+    scope = _scope(found.get("scope", {}))
+    claims: list[Claim] = []
+    for place, one in enumerate(found["claim"]):
+        claim = _claim(one, scope, claims)
+        if claim.id in {other.id for other in claims}:
+            fail(("claim", place, "id"), f"there is a claim {claim.id!r} already")
+        if claim.scope == Scope():
+            fail(("claim", place), "no scope: say which memory files, in [scope] or in the claim")
+        claims.append(claim)
+    digest = hashlib.sha256(data).hexdigest()
+    return Policy(found["name"], found.get("text", ""), tuple(claims), path, digest, data)
+
+
+def _shown(at: Path) -> str:
+    """``claim[2].by``: places from 1, as people count."""
+    shown = ""
+    for part in at:
+        shown += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if shown else part
+    return shown
+
+
+def _scope(found: Mapping[str, Any]) -> Scope:
+    values = dict(found)
+    memslot = values.pop("memslot", None)
+    vmm = Actor(**memslot) if isinstance(memslot, dict) else None
+    return Scope(**values, memslot=memslot is not None, vmm=vmm)
+
+
+def _claim(found: Mapping[str, Any], scope: Scope, before: list[Claim]) -> Claim:
+    word = found["claim"]
+    same = sum(one.claim == word for one in before)
+    by = tuple(
+        Actor(word=one) if isinstance(one, str) else Actor(**one) for one in found.get("by", ())
+    )
+    return Claim(
+        id=found.get("id", word if not same else f"{word}-{same + 1}"),
+        claim=word,
+        scope=_scope(found["scope"]) if "scope" in found else scope,
+        text=found.get("text", CLAIM_TEXTS[word]),
+        by=by,
+        children=found.get("children", False),
+        seals=tuple(found.get("seals", ())),
+    )

@@ -1,0 +1,49 @@
+"""Rows as evidence that people can read and look up."""
+
+from tracer.audit.results import Proof
+from tracer.audit.rows import Row
+from tracer.model.args import describe
+from tracer.model.escape import printable
+
+_BY_ADDRESS = ("remote_read", "remote_write", "pin", "uffd_register", "mprotect")
+
+
+def proof(row: Row, text: str) -> Proof:
+    """``row`` as evidence for ``text``, which says what its process does."""
+    comm = printable(row.comm)
+    who = f"{comm or '?'}/{row.pid} (uid {row.uid})"
+    # The recorder itself reads what an inode says of its mappings.
+    said = text if row.op == "mapped" else f"{who} {text}"
+    when = "" if row.table == "events" else (
+        ", as it was at the end" if row.final else ", as it was when the trace began"
+    )  # fmt: skip
+    return Proof(
+        text=f"{said}{when}",
+        table=row.table,
+        cpu=row.cpu,
+        seq=row.seq,
+        time_ns=row.time_ns,
+        pid=row.pid,
+        tid=row.tid,
+        uid=row.uid,
+        cgroup=row.cgroup,
+        comm=comm,
+        op=printable(row.op),
+        answer=row.answer,
+        flags=row.flags,
+        asked=_asked(row),
+        count=row.times,
+        last_ns=row.last_ns,
+    )
+
+
+def _asked(row: Row) -> str:
+    if row.op in ("map", "unmap"):
+        said = describe(row.op, row.kind, row.arg, row.offset, row.length, row.size)
+        return f"{said} at {row.address:#x}"
+    if row.op in _BY_ADDRESS:
+        return f"{row.size_after:#x}+{row.length}"
+    if row.op == "memslot":
+        return f"guest {row.arg:#x}+{row.length} at {row.size_after:#x}"
+    shown = describe(row.op, row.kind, row.arg, row.offset, row.length, row.size)
+    return f"{shown} fd{row.fd}".strip() if row.fd >= 0 else shown

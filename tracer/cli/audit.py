@@ -1,0 +1,246 @@
+"""``sealsnoop audit``: claims about memory files, proved or not by what was recorded."""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tracer.cli import parsing
+from tracer.errors import UserError
+
+if TYPE_CHECKING:
+    from tracer.audit.policy import Policy
+    from tracer.audit.results import Audit
+
+EPILOG = """\
+examples:
+  sealsnoop audit samples/policies/ordinary-qemu.toml vm.seal
+  sudo sealsnoop audit confidential-guest.toml --live --duration 60
+  sudo sealsnoop audit sealed-buffer.toml -o a.seal -- ./program
+  sealsnoop audit p.toml a.seal --json | jq '.recordings[].claims[].result'
+  sealsnoop audit p.toml a.seal --statement a.json --sign key.pem
+  sealsnoop verify a.json --key pub.pem --recording a.seal
+
+exit code:
+  0  pass            every claim holds, and nothing that could break it was unseen
+  2  fail            a violation was found
+  3  indeterminate   no violation found, but one could have been missed
+  4  not applicable  nothing in scope
+  1  the audit itself failed: wrong policy or option, recording not readable
+
+A key pair: openssl genpkey -algorithm ed25519 -out key.pem
+            openssl pkey -in key.pem -pubout -out pub.pem
+docs/audit.md has the policy's keys, the claims and the form of --json.
+"""
+
+
+_INTERRUPTED = 130
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the verb ``audit``."""
+    parser = parsing.add_verb(
+        subparsers, "audit", "check claims about memory files (who may map, read, write)", EPILOG
+    )
+    parser.add_argument("policy", metavar="POLICY", nargs="?", help="a policy, a TOML file")
+    parser.add_argument("recordings", metavar="RECORDING", nargs="*", help="NAME.seal folders")
+    parser.add_argument("--live", action="store_true", help="record this host first, until Ctrl-C")
+    parser.add_argument("--duration", type=float, metavar="SECONDS", help="record so long")
+    parser.add_argument("-o", "--output", metavar="S", help="where --live or CMD is recorded")
+    parser.add_argument("--top", type=int, default=20, metavar="N", help="rows shown (default 20)")
+    parser.add_argument("--json", action="store_true", help="the result as one JSON object")
+    parser.add_argument("--html", metavar="FILE", help="also as one file for a browser")
+    parser.add_argument("--sarif", metavar="FILE", help="also as SARIF 2.1.0")
+    parser.add_argument("--statement", metavar="FILE", help="also as an in-toto statement")
+    parser.add_argument("--sign", metavar="KEY", help="sign the statement: Ed25519, PEM")
+    parser.add_argument(
+        "--schema", choices=("policy", "result"), help="print a JSON Schema and do nothing else"
+    )
+    parser.usage = "sealsnoop audit POLICY [RECORDING ... | --live | -- CMD ...] [options]"
+    parser.error = _usage  # type: ignore[method-assign]  # 2 would mean that a claim failed
+    _leave_nothing(parser)
+    parser.set_defaults(run=run, command=[])
+
+
+def _leave_nothing(parser: argparse.ArgumentParser) -> None:
+    """Options that are not known are refused here: above us that would end with 2."""
+    parse = parser.parse_known_args
+
+    def strict(args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
+        found, rest = parse(args, namespace)
+        if rest:
+            _usage(f"unrecognized arguments: {' '.join(rest)}")
+        return found, rest
+
+    parser.parse_known_args = strict  # type: ignore[method-assign, assignment]
+
+
+def _usage(message: str) -> NoReturn:
+    raise UserError(f"{message}; see 'sealsnoop audit --help'", 1)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the audit; the exit code is as in the help."""
+    try:
+        return _run(args)
+    except UserError as error:
+        # Whatever went wrong, no claim failed.
+        raise UserError(
+            str(error), _INTERRUPTED if error.exit_code == _INTERRUPTED else 1
+        ) from error
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.schema:
+        return _schema(args.schema)
+    _check(args)
+    from tracer.audit import policy as policies
+
+    policy = policies.load(args.policy)
+    if args.sign:  # before anything is recorded
+        from tracer.audit.dsse import private_key
+
+        private_key(args.sign)
+    paths = args.recordings or [_record(args, policy)]
+    audit = _audit(policy, paths)
+    written = _write_reports(audit, args)
+    if args.statement:
+        from tracer.audit.statement import write
+
+        write(audit, policy, paths, written, args.statement, args.sign)
+    with quiet_pipe():
+        _show(audit, args)
+    return audit.result.exit_code
+
+
+def _schema(which: str) -> int:
+    import json
+
+    if which == "policy":
+        from tracer.audit.policy import schema
+    else:
+        from tracer.audit.data import schema
+    print(json.dumps(schema(), indent=2))
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    if not args.policy:
+        _usage("which policy?")
+    recorded = bool(args.live or args.command)
+    if args.live and args.command:
+        _usage("--live or a command, not both")
+    if recorded and args.recordings:
+        _usage("a recording that is there, or one that is to be made, not both")
+    if not recorded and not args.recordings:
+        _usage("what is to be audited: a RECORDING, --live, or -- CMD")
+    if not recorded and (args.output or args.duration is not None):
+        _usage("-o and --duration are for --live and -- CMD")
+    if args.sign and not args.statement:
+        _usage("--sign signs the file of --statement FILE")
+    if args.top < 1:
+        _usage("--top: at least 1")
+
+
+def _audit(policy: "Policy", paths: list[str]) -> "Audit":
+    from contextlib import ExitStack
+
+    from tracer import __version__
+    from tracer.audit.evaluate import audit
+    from tracer.store.reader import Recording
+
+    with ExitStack() as stack:
+        recordings = [stack.enter_context(Recording.open(path)) for path in paths]
+        return audit(policy, recordings, f"sealsnoop {__version__}")
+
+
+def _record(args: argparse.Namespace, policy: "Policy") -> str:
+    """Records what the policy needs, of the whole host; the path of the recording."""
+    from tracer.audit.recording import options
+    from tracer.cli import record
+    from tracer.cli.main import Parser
+
+    path = args.output or f"audit-{datetime.now():%Y%m%d-%H%M%S}.seal"
+    top = Parser(prog="sealsnoop")
+    verbs = top.add_subparsers(parser_class=Parser)
+    record.add_parser(verbs)
+    known = verbs.choices["record"].format_help()
+    words = ["record", "-o", path, *options(policy, known)]
+    if args.duration is not None:
+        words += ["--duration", str(args.duration)]
+    wanted = top.parse_args(words)
+    wanted.command = args.command
+    # Everybody else on the host counts too, not only the command's own processes.
+    wanted.whole_host = True
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        code = wanted.run(wanted)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if code and args.command:
+        _tell(f"the command exited with {code}")
+    return str(path)
+
+
+def _write_reports(audit: "Audit", args: argparse.Namespace) -> list[str]:
+    written = []
+    if args.html:
+        from tracer.audit.page import page
+
+        _write(args.html, "--html", "".join(page(audit)))
+        written.append(args.html)
+    if args.sarif:
+        from tracer.audit.sarif import text
+
+        _write(args.sarif, "--sarif", text(audit))
+        written.append(args.sarif)
+    return written
+
+
+def _write(path: str, option: str, text: str) -> None:
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{option} {path}: {reason}") from error
+    _tell(f"wrote {path}")
+
+
+def _show(audit: "Audit", args: argparse.Namespace) -> None:
+    if args.json:
+        from tracer.audit.data import text
+
+        print(text(audit))
+        return
+    from rich.console import Console
+
+    from tracer.audit.terminal import Terminal
+
+    width = None if sys.stdout.isatty() else 100
+    console = Console(width=width, highlight=False, markup=False)
+    with console.capture() as shown:  # rich itself would end with 1 when a pipe breaks
+        Terminal(console, args.top).show(audit)
+    sys.stdout.write(shown.get())
+
+
+@contextlib.contextmanager
+def quiet_pipe() -> Iterator[None]:
+    """Who reads our output may stop; the exit code is still that of what was found."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise UserError(f"writing the result: {error.strerror or error}") from error
+
+
+def _tell(text: str) -> None:
+    print(f"sealsnoop: {text}", file=sys.stderr)
