@@ -11,6 +11,8 @@ import pytest
 
 from tests.kernel.booted import KERNELS, Booted
 from tests.kernel.guest_tools import PROJECT
+from tests.vm.debian import HarnessError
+from tests.vm.sources import memfd_selftest
 
 _TIMEOUT_S = 2400  # emulated, on a machine that may be busy
 _RACE = PROJECT / "tests" / "kernel" / "programs"
@@ -24,6 +26,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="keep what the guests write in DIR; a kernel whose results are there is not booted "
         "again (for work on the tests themselves)",
     )
+    parser.addoption(
+        "--guest-scenes",
+        default="",
+        metavar="NAME,…",
+        help="boot for these scenes of tests/kernel/guest.py alone; tests of others then fail",
+    )
 
 
 def _run(what: str, command: list[str]) -> None:
@@ -35,11 +43,24 @@ def _run(what: str, command: list[str]) -> None:
 @pytest.fixture(scope="session")
 def programs() -> None:
     """What the guest runs, compiled here: a compiler in the emulated guest would be slow."""
-    _run("the workload does not build", ["make", "-s", "-C", "samples/workload"])
+    for sample in ("workload", "holes"):
+        _run(f"samples/{sample} does not build", ["make", "-s", "-C", f"samples/{sample}"])
     (_RACE / "build").mkdir(exist_ok=True)
     race = [str(_RACE / "build" / "race"), str(_RACE / "race.c")]
     flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
     _run("the race does not build", ["cc", *flags, "-o", *race])
+
+
+def _compile_memfd_test(kernel: str, folder: Path) -> None:
+    """The kernel's own selftest, of the release that is booted."""
+    try:
+        source = memfd_selftest(kernel)
+    except HarnessError as error:
+        pytest.fail(f"kernel {kernel}: no source of memfd_test: {error}", pytrace=False)
+    # glibc's headers are older than what the test tests; its Makefile has _FILE_OFFSET_BITS.
+    flags = ["-O2", "-D_FILE_OFFSET_BITS=64", "-I", str(source / "include")]
+    files = [str(source / name) for name in ("memfd_test.c", "common.c")]
+    _run("memfd_test does not build", ["cc", *flags, "-o", str(folder / "memfd_test"), *files])
 
 
 def _boot(
@@ -84,7 +105,8 @@ def kernel(
     name: str = request.param
     folder = _folder(request.config, tmp_path_factory, f"kernel-{name}")
     if not (folder / "results.json").exists():
-        _boot(request.config, name, folder)
+        _compile_memfd_test(name, folder)
+        _boot(request.config, name, folder, scenes=request.config.getoption("--guest-scenes"))
     return Booted(name, folder)
 
 

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.kernel import scenes_decisions, scenes_life
+from tests.kernel import scenes_decisions, scenes_judge, scenes_life
 from tests.kernel.guest_tools import Results
 
 SCENES: tuple[Callable[[Results], None], ...] = (
@@ -23,6 +23,8 @@ SCENES: tuple[Callable[[Results], None], ...] = (
     scenes_decisions.truth_quick,
     scenes_decisions.filters,
     scenes_decisions.race,
+    scenes_judge.holes,
+    scenes_judge.memfd_test,
     scenes_life.interrupted,
     scenes_life.full_disk_and_killed_command,
     scenes_life.hostile_names,

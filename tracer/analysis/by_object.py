@@ -6,7 +6,7 @@ import pandas as pd
 from tracer.analysis.columns import maybe
 from tracer.analysis.latest import BEFORE, NEVER
 from tracer.analysis.objects import OWNER_UNKNOWN
-from tracer.analysis.rollup import distinct, halves, pair
+from tracer.analysis.rollup import halves, pair
 from tracer.analysis.view import NO_FD, View
 
 
@@ -41,8 +41,8 @@ def by_object(view: View) -> pd.DataFrame:
 
 
 def _processes(view: View, count: int) -> np.ndarray:
-    pids = distinct(pair(view.object, view.pid))[1]
-    return np.bincount(halves(pids.key(0))[0], minlength=count)
+    pids = np.unique(pair(view.object, view.pid))
+    return np.bincount(halves(pids)[0], minlength=count)
 
 
 def _fds(view: View, count: int) -> np.ndarray:

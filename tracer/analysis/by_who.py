@@ -41,7 +41,7 @@ def by_process(view: View) -> pd.DataFrame:
     numbered = files[view.fd[files] != NO_FD]
 
     def how_many(of: Array, among: I64) -> I64:
-        owners = halves(distinct(pair(ids[among], of[among]))[1].key(0))[0]
+        owners = halves(np.unique(pair(ids[among], of[among])))[0]
         return np.bincount(owners, minlength=count)[rows]
 
     every = np.arange(len(ids))

@@ -13,6 +13,7 @@ from tracer.analysis.latest import BEFORE, NEVER, NO_RANK
 MOST = 10_000
 """Cases of one verdict that are kept; decisions of others are only counted."""
 
+_HALF = np.uint64(32)
 SHOWN: dict[str, npt.DTypeLike] = {
     "tid": np.uint32,
     "seals": np.uint32,
@@ -44,6 +45,8 @@ class Cases:
         )
         self.unlisted = 0
         """Decisions that belong to none of the cases kept."""
+        self._groups: npt.NDArray[np.bool_] | None = None
+        """Whether a group has a case; known when no more cases are kept."""
 
     def copy(self) -> Self:
         """One that shares nothing with this."""
@@ -54,12 +57,18 @@ class Cases:
     def add(
         self, table: KeyTable, key: tuple[Array, ...], batch: Batch, rows: Array, rank: Array
     ) -> None:
-        """Counts some ``rows`` of a batch, with their keys; ``rank`` is that of all its rows."""
-        ids = _ids(table, key)
+        """Counts some ``rows`` of a batch, with their keys; ``rank`` is that of all its rows.
+
+        The group is in the upper half of a key's first number.
+        """
         if len(table) >= MOST:
+            ids, kept = self._find(table, key)
+        else:
+            ids = _ids(table, key)
             kept = (ids >= 0).nonzero()[0]
-            self.unlisted += len(ids) - len(kept)
-            ids, rows = ids[kept], rows[kept]
+            ids = ids[kept]
+        self.unlisted += len(rows) - len(kept)
+        rows = rows[kept]
         known, when, rank = self.rows, batch["time_ns"][rows], rank[rows]
         known.resize(len(table))
         np.add.at(known["count"], ids, 1)
@@ -69,6 +78,18 @@ class Cases:
         first = (known["rank"][ids] == rank).nonzero()[0]
         for name in SHOWN:
             known[name][ids[first]] = batch[name][rows[first]]
+
+    def _find(self, table: KeyTable, key: tuple[Array, ...]) -> tuple[Ids, Array]:
+        """Ids of the rows that are of a case, and these rows; most groups have none."""
+        if self._groups is None:
+            groups = (table.key(0) >> _HALF).astype(np.int64)
+            self._groups = np.zeros(int(groups.max()) + 2, np.bool_)
+            self._groups[groups] = True
+        groups = (key[0] >> _HALF).astype(np.int64)
+        rows = self._groups.take(groups, mode="clip").nonzero()[0]
+        ids = table.find(*(part[rows] for part in key))
+        found = (ids >= 0).nonzero()[0]
+        return ids[found], rows[found]
 
 
 def _ids(table: KeyTable, key: tuple[Array, ...]) -> Ids:

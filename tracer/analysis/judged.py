@@ -1,8 +1,8 @@
 """Judged columns of a batch, by name, made when they are asked for."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,9 @@ import numpy.typing as npt
 from tracer.analysis.batch import Array, Batch
 from tracer.analysis.keys import Keys
 from tracer.analysis.source import Source
-from tracer.query.columns import Coded
+
+if TYPE_CHECKING:
+    from tracer.query.columns import Coded
 
 
 class Judged(Mapping[str, Any]):
@@ -23,16 +25,16 @@ class Judged(Mapping[str, Any]):
     def __init__(self, keys: Keys, batch: Batch, group: Array, outcome: Array) -> None:
         self._batch, self._outcome, self._keys = batch, outcome, keys
         self._made: dict[str, Callable[[], Any]] = {
-            "comm": lambda: Coded(batch["comm"], batch.comms.texts),
-            "name": lambda: Coded(keys.objects_of[group], keys.objects.names),
+            "comm": lambda: _coded(batch["comm"], batch.comms.texts),
+            "name": lambda: _coded(keys.objects_of[group], keys.objects.names),
             "verdict": lambda: keys.verdicts[outcome],
             "severity": lambda: self._of_outcome("severity"),
         }
         for name in ("expected", "reason", "rule", "hole"):
             self._made[name] = partial(self._text_of_outcome, name)
 
-    def _text_of_outcome(self, name: str) -> Coded:
-        return Coded(self._outcome, [getattr(one, name) for one in self._keys.outcomes])
+    def _text_of_outcome(self, name: str) -> "Coded":
+        return _coded(self._outcome, [getattr(one, name) for one in self._keys.outcomes])
 
     @property
     def source(self) -> Source:
@@ -54,3 +56,9 @@ class Judged(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def _coded(codes: Array, words: Sequence[str | None]) -> "Coded":
+    from tracer.query.columns import Coded  # a tenth of a second that only filters need
+
+    return Coded(codes, words)

@@ -45,7 +45,7 @@ def _text(value: object) -> str:
 
 
 def variants(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """What the self-test of a manifest chose, and what it could not explain; ``{}``: did not run."""
+    """What the self-test chose and what it could not explain; ``{}`` where it did not run."""
     told = _dict(manifest.get("self_test"))
     chosen = _dict(told.get("variants"))
     odd = told.get("unexplained")
