@@ -67,6 +67,11 @@ def add_parser(subparsers: Any) -> None:
         action="store_true",
         help="do not read who had memory files open or mapped before",
     )
+    parser.add_argument(
+        "--audit",
+        action="store_true",
+        help="also what an audit needs: guest memory, KVM, pins, access by other processes",
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="errors and losses only")
     add_options(parser)
     parser.usage = "sealsnoop record [-o S] [options] [filters] [-- CMD ...]"
@@ -122,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
 
     _check(args)
     wanted = filters(args, follow_command=bool(args.command))
-    hooks = families(args.ops)
+    hooks = families(args.ops, args.audit)
     # Forked now, before any thread, before bcc's memory and with the signals as they were when
     # we came; it waits for its turn.
     command = Command.prepare(args.command) if args.command else None
@@ -135,7 +140,9 @@ def run(args: argparse.Namespace) -> int:
             refuse_existing(args.output, force=args.force)
 
         kernel = Kernel.running()
-        program = attach(kernel, args.method, hooks, wanted, args.ring << 20, _tell)
+        if args.audit:
+            kernel = kernel.again()
+        program = attach(kernel, args.method, hooks, wanted, args.ring << 20, _tell, args.audit)
         try:
             if stop.interrupted:
                 raise UserError("interrupted before the recording began", 130)
@@ -152,6 +159,7 @@ def _writer(
     args: argparse.Namespace, kernel: "Kernel", program: "Program", filters_json: dict[str, Any]
 ) -> "RecordingWriter":
     from tracer.capture import host
+    from tracer.kernel.audit_families import AUDIT_BLIND_SPOTS
     from tracer.kernel.families import BLIND_SPOTS
     from tracer.store.writer import RecordingWriter
 
@@ -160,7 +168,8 @@ def _writer(
         "btf_sha256": kernel.btf.digest,
         "hooks": program.plan.to_json(),
         "method": args.method,
-        "blind_spots": list(BLIND_SPOTS),
+        "audit": args.audit,
+        "blind_spots": list(AUDIT_BLIND_SPOTS if args.audit else BLIND_SPOTS),
         "filters": filters_json,
         "ring_bytes": args.ring << 20,
         "command": args.command,
@@ -183,6 +192,7 @@ def _record(
     stop: Stopper,
     command: "Command | None",
 ) -> int:
+    from tracer.capture.modules import ModuleWatch
     from tracer.capture.session import Session
     from tracer.cli.progress import ProgressLine, size_text
     from tracer.store.errors import StoreError
@@ -190,7 +200,8 @@ def _record(
     for step in program.plan.uncovered:
         if step.reason != "not asked for":
             _tell(f"unseen: {step.unseen} ({step.reason})")
-    session = Session(program, kernel.btf, writer, _tell)
+    watch = ModuleWatch(program, kernel, args.method, _tell) if args.audit else None
+    session = Session(program, kernel.btf, writer, _tell, args.audit, watch)
     line = ProgressLine(args.quiet)
     try:
         session.begin(with_baseline=not args.no_baseline)
@@ -200,7 +211,7 @@ def _record(
         stop.command = command
         stop.begin()
         reason = session.run(stop, line.show)
-        final_seq = session.finish()
+        final_seq = session.finish(with_baseline=not args.no_baseline)
         writer.close(reason, final_seq, lost=session.losses, in_flight=session.in_flight)
     except UserError as error:
         stored = not isinstance(error, StoreError)
