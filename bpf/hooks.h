@@ -256,7 +256,7 @@ INLINE void finish_create(s64 answer, u32 flags, u16 nr)
 	r->head.seals = seals;
 	r->head.nr = nr;
 	r->event.fd = answer >= 0 ? answer : -1;
-	r->event.size_after = kind ? inode_size(inode, 0) : 0;
+	r->event.size_after = AUDIT && kind ? inode_size(inode, 0) : 0;
 	r->event.arg = flags;
 	r->event.answer = answer;
 	r->event.seals_after = seals;

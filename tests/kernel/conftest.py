@@ -36,6 +36,7 @@ def _run(what: str, command: list[str]) -> None:
 def programs() -> None:
     """What the guest runs, compiled here: a compiler in the emulated guest would be slow."""
     _run("the workload does not build", ["make", "-s", "-C", "samples/workload"])
+    _run("the VMM does not build", ["make", "-s", "-C", "samples/vmm"])
     (_RACE / "build").mkdir(exist_ok=True)
     race = [str(_RACE / "build" / "race"), str(_RACE / "race.c")]
     flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
@@ -100,3 +101,18 @@ def locked_down(
             scenes="lockdown",
         )  # fmt: skip
     return Booted("6.1 in lockdown", folder)
+
+
+@pytest.fixture(scope="session", params=list(KERNELS))
+def guest_host(
+    request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
+) -> Booted:
+    """A kernel that runs guests of its own, and what it had to show."""
+    name: str = request.param
+    folder = _folder(request.config, tmp_path_factory, f"guests-{name}")
+    if not (folder / "results.json").exists():
+        _boot(
+            request.config, name, folder, "--svm", "--append", "secretmem.enable=1",
+            scenes="guests,kvm_comes_and_goes,start_times",
+        )  # fmt: skip
+    return Booted(name, folder)
