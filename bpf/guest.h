@@ -23,7 +23,7 @@ INLINE int kvm_has_gmem(void)
 /* The caller's mm is the VM's: every KVM ioctl of another process fails with EIO. */
 INLINE struct asked asked_memslot(struct access *a, u64 kvm, u64 region)
 {
-	struct asked asked = { my_mm(), 0, 1, 0, OP_MEMSLOT, HOOK_MEMSLOT };
+	struct asked asked = { my_mm(), 0, 0, 0, OP_MEMSLOT, HOOK_MEMSLOT };
 
 	a->vm = kvm;
 	a->mm = asked.mm;
@@ -40,7 +40,8 @@ INLINE struct asked asked_memslot(struct access *a, u64 kvm, u64 region)
 		a->kind = a->inode ? inode_kind(a->inode, 0) : KIND_UNKNOWN;
 		if (!a->kind)
 			a->inode = 0;
-		asked.length = 0;
+	} else if (a->length) {
+		asked.length = 1;
 	}
 	return asked;
 }

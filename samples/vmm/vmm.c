@@ -28,6 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <linux/kvm.h>
+#include <linux/userfaultfd.h>
 
 /* Older headers lack some of these; the values are kernel ABI. */
 #ifndef MFD_ALLOW_SEALING
@@ -80,7 +81,8 @@ static const uint8_t CODE[] = {
 static FILE *out;
 
 static struct {
-	bool gmem, host_mmap, read, write, second_process, process_vm, proc_mem, fork, pin, mprotect;
+	bool gmem, host_mmap, read, write, second_process, process_vm, proc_mem, fork, pin, uffd;
+	bool mprotect;
 	bool unsealed_window, map_before, punch, secret, no_run;
 	long gmem_flags;
 	size_t size;
@@ -405,6 +407,22 @@ static void pin_it(void)
 	     (unsigned long)ram.map, (unsigned long)want.size, got);
 }
 
+/* userfaultfd(2): page faults of the memory would come to us. */
+static void uffd_it(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register area = {
+		.range = { (uint64_t)ram.map, want.size }, .mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	long got = answer(fd < 0 || ioctl(fd, UFFDIO_API, &api) ? -1 :
+			  ioctl(fd, UFFDIO_REGISTER, &area));
+
+	tell("uffd", getpid(), ", \"address\": %lu, \"length\": %lu, \"mode\": 1, \"answer\": %ld",
+	     (unsigned long)ram.map, (unsigned long)want.size, got);
+	close(fd);
+}
+
 static void mprotect_it(void)
 {
 	long got = answer(mprotect(ram.map, PAGE, PROT_READ));
@@ -472,14 +490,14 @@ static void rendezvous(void)
 }
 
 enum { GUEST_MEMFD = 1, GMEM_FLAGS, HOST_MMAP, READ, WRITE, SECOND_PROCESS, PROCESS_VM, PROC_MEM_,
-       FORK, PIN, MPROTECT, UNSEALED_WINDOW, MAP_BEFORE, PUNCH, SECRET, NO_RUN, NAME, PAGES, READY,
+       FORK, PIN, UFFD, MPROTECT, UNSEALED_WINDOW, MAP_BEFORE, PUNCH, SECRET, NO_RUN, NAME, PAGES, READY,
        GO, STAY, OUT };
 static const struct option OPTIONS[] = {
 	{ "guest-memfd", 0, 0, GUEST_MEMFD }, { "gmem-flags", 1, 0, GMEM_FLAGS },
 	{ "host-mmap", 0, 0, HOST_MMAP }, { "read", 0, 0, READ }, { "write", 0, 0, WRITE },
 	{ "second-process", 0, 0, SECOND_PROCESS }, { "process-vm-readv", 0, 0, PROCESS_VM },
 	{ "proc-mem", 0, 0, PROC_MEM_ }, { "fork", 0, 0, FORK }, { "pin-io-uring", 0, 0, PIN },
-	{ "mprotect", 0, 0, MPROTECT }, { "unsealed-window", 0, 0, UNSEALED_WINDOW },
+	{ "userfaultfd", 0, 0, UFFD }, { "mprotect", 0, 0, MPROTECT }, { "unsealed-window", 0, 0, UNSEALED_WINDOW },
 	{ "map-before", 0, 0, MAP_BEFORE }, { "punch", 0, 0, PUNCH }, { "secret", 0, 0, SECRET },
 	{ "no-run", 0, 0, NO_RUN }, { "name", 1, 0, NAME }, { "pages", 1, 0, PAGES },
 	{ "ready", 1, 0, READY }, { "go", 1, 0, GO }, { "stay", 1, 0, STAY }, { "out", 1, 0, OUT }, { 0, 0, 0, 0 },
@@ -501,6 +519,7 @@ static void parse(int argc, char **argv)
 		case PROC_MEM_: want.proc_mem = true; break;
 		case FORK: want.fork = true; break;
 		case PIN: want.pin = true; break;
+		case UFFD: want.uffd = true; break;
 		case MPROTECT: want.mprotect = true; break;
 		case UNSEALED_WINDOW: want.unsealed_window = true; break;
 		case MAP_BEFORE: want.map_before = true; break;
@@ -521,7 +540,7 @@ static void parse(int argc, char **argv)
 	/* A guest_memfd that only the guest can use, unless the host is to use it too. */
 	if (want.gmem_flags < 0)
 		want.gmem_flags = want.read || want.write || want.second_process || want.process_vm ||
-				  want.proc_mem || want.fork || want.pin || want.mprotect ?
+				  want.proc_mem || want.fork || want.pin || want.uffd || want.mprotect ?
 				  GMEM_MMAP | GMEM_INIT_SHARED : GMEM_MMAP;
 }
 
@@ -579,6 +598,8 @@ int main(int argc, char **argv)
 		fork_it();
 	if (want.pin)
 		pin_it();
+	if (want.uffd)
+		uffd_it();
 	if (want.mprotect)
 		mprotect_it();
 	if (want.punch)

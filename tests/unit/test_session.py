@@ -42,6 +42,7 @@ class FakeProgram:
         self.calls: list[str] = []
         self.row = np.zeros(2, COUNTS)
         self.skipped: dict[str, int] = {}
+        self.shown: set[tuple[int, int]] = set()
         self.at_detach: Callable[[], None] = lambda: None
 
     def ring(self) -> Any:
@@ -71,8 +72,9 @@ class FakeProgram:
         name = os.readlink(f"/proc/self/fd/{fd}")
         self.calls.append(f"mapped {name} {'final' if final else 'first'}")
 
-    def show_known_mapped(self, final: bool) -> None:
+    def show_known_mapped(self, final: bool, shown: set[tuple[int, int]]) -> None:
         self.calls.append(f"known {'final' if final else 'first'}")
+        self.shown = shown
 
     def send(self, first: int, count: int) -> None:
         self.synthetic.put(events(first, count))
@@ -324,11 +326,12 @@ def test_an_audit_sweeps_again_while_the_hooks_still_send(tmp_path: Path) -> Non
         < calls.index(f"mapped {after} final")
     )
     assert f"mapped {after} first" not in calls
+    assert {ino for _, ino in setting.program.shown} >= set(inos), "not shown twice"
     assert calls.index("known final") < calls.index("disable") < calls.index("detach")
 
 
 def test_an_audit_without_the_kernels_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: FakeProgram, final: bool) -> None:
+    def refuse(self: FakeProgram, final: bool, shown: set[tuple[int, int]]) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(FakeProgram, "show_known_mapped", refuse)

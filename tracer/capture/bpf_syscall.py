@@ -100,7 +100,7 @@ def run_raw(program: int, arguments: Sequence[int]) -> None:
     buffer = ctypes.create_string_buffer(context, len(context))
     attributes = bytearray(80)
     for place, size, value in (
-        (0, 4, program),
+        (0, 4, program & 0xFFFFFFFF),
         (40, 4, len(context)),
         (48, 8, ctypes.addressof(buffer)),
     ):

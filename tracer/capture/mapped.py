@@ -4,7 +4,7 @@
 in the kernel, tells that nobody does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Protocol
 
@@ -19,7 +19,7 @@ class Shows(Protocol):
 
     def show_mapped(self, fd: int, final: bool) -> None: ...
 
-    def show_known_mapped(self, final: bool) -> None: ...
+    def show_known_mapped(self, final: bool, shown: Collection[tuple[int, int]]) -> None: ...
 
 
 def show_mapped(
@@ -27,20 +27,24 @@ def show_mapped(
 ) -> None:
     """One BASELINE record (op ``mapped``) for each file of ``scan`` and each object known in BPF.
 
-    A file that both know is told twice. ``drain`` empties the ring in between. OSError where the
-    kernel does not run BPF programs at will.
+    ``drain`` empties the ring in between. OSError where the kernel does not run BPF programs at
+    will.
     """
+    shown: set[tuple[int, int]] = set()
     for number, file in enumerate(scan.files if scan else ()):
-        _show(program, file, final)
+        if _show(program, file, final):
+            shown.add((file.dev, file.ino))
         if number % _DRAIN_EVERY == 0:
             drain()
-    program.show_known_mapped(final)
+    program.show_known_mapped(final, shown)
 
 
-def _show(program: Shows, file: MemoryFile, final: bool) -> None:
+def _show(program: Shows, file: MemoryFile, final: bool) -> bool:
+    """Whether the file could still be reached."""
     for path in file.paths():
         # Gone meanwhile: then another of its users may still have it.
         with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
             with inode.held(path, file.dev, file.ino) as fd:
                 program.show_mapped(fd, final)
-            return
+            return True
+    return False

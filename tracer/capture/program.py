@@ -8,7 +8,7 @@ import ctypes
 import errno
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -324,11 +324,15 @@ class Program:
         """
         bpf_syscall.run_raw(self._mapped_program(), (fd, 0, int(Flag.FINAL) if final else 0))
 
-    def show_known_mapped(self, final: bool) -> None:
-        """The same for every object that was announced and still lives."""
+    def show_known_mapped(self, final: bool, shown: Collection[tuple[int, int]]) -> None:
+        """The same for every object that was announced, still lives, and is not in ``shown``.
+
+        ``shown``: by device and inode number.
+        """
         flags = int(Flag.FINAL) if final else 0
-        for inode in [key.value for key in self._bpf["objects"].keys()]:  # noqa: SIM118
-            bpf_syscall.run_raw(self._mapped_program(), (0, inode, flags))
+        for inode, known in self._bpf["objects"].items():
+            if (known.dev, known.ino) not in shown:
+                bpf_syscall.run_raw(self._mapped_program(), (0, inode.value, flags))
 
     def _mapped_program(self) -> int:
         if self._show_mapped < 0:
