@@ -215,6 +215,7 @@ def test_missing_symbols(root: Path) -> None:
     reason = "this kernel has no shmem_mmap_prepare nor shmem_mmap"
     assert plan.step("shmem_mmap").reason == reason
     assert plan.step("hugetlb_setattr").reason == "this kernel has no hugetlbfs_setattr"
+    assert {step.family for step in plan.steps if step.absent} == {"hugetlb_setattr"}
     assert "WITH_FENTRY_SEALS" not in plan.macros()
     assert plan.macros()["WITH_FENTRY_SETATTR"] == 1, "shmem's own still needs it"
 
@@ -234,6 +235,7 @@ def test_changed_copies(root: Path) -> None:
     step = Planner(btf_of(found), symbols_of(names, root)).plan().step("seals")
     assert (step.symbol, step.method) == (None, None)
     assert step.reason == "this kernel has only a changed copy: memfd_fcntl.isra.0"
+    assert not step.absent
 
 
 def test_no_prototype(root: Path) -> None:
@@ -383,6 +385,7 @@ def test_json(root: Path) -> None:
         "at_entry": True,
         "at_return": True,
         "way": 0,
+        "absent": False,
     }
     assert len(rows) == len(FAMILIES)
 

@@ -50,6 +50,8 @@ class Step:
     at_return: bool = False
     way: int = 0
     """Put into the program when it is loaded (see ``bpf/access.h``)."""
+    absent: bool = False
+    """This kernel has no such function and need not: there is nothing that stays unseen."""
 
     @property
     def live(self) -> bool:
@@ -187,7 +189,8 @@ class Planner:
         ]
         if copies:
             return self._off(family, f"this kernel has only a changed copy: {', '.join(copies)}")
-        return self._off(family, f"this kernel has no {names}")
+        step = self._off(family, f"this kernel has no {names}")
+        return replace(step, absent=not family.essential)
 
     def _serve(
         self, family: Family, alternative: Alternative, method: MethodChoice, refusal: str | None
