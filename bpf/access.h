@@ -131,7 +131,7 @@ INLINE void tell_access(struct access *a, u64 pid_tgid, u8 hook, s64 answer)
 	r->head.time_ns = a->time_ns;
 	r->head.flags = syscall_origin(r, current_task(), a->op);
 	r->head.seals = seals;
-	r->event.fd = a->op == OP_RECEIVE && answer >= 0 ? answer : a->fd;
+	r->event.fd = a->fd;
 	r->event.size = a->op == OP_MEMSLOT ? a->vm : a->inode ? inode_size(a->inode, 0) : 0;
 	r->event.size_after = a->address;
 	r->event.offset = a->offset;

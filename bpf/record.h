@@ -132,7 +132,7 @@ enum op {
 	OP_REMOTE_WRITE = 19,	/* the same */
 	OP_PIN = 20,		/* long-term pin, by address; arg: FOLL_* flags */
 	OP_UFFD_REGISTER = 21,	/* userfaultfd, by address; arg: UFFDIO_REGISTER_MODE_* */
-	OP_RECEIVE = 22,	/* a descriptor arrived; fd: its new number */
+	OP_RECEIVE = 22,	/* a descriptor arrives; its number is not known yet */
 	OP_MAPPED = 23,		/* BASELINE only, the recorder's: answer: 1 i_mmap has mappings, 0 none */
 	OP_ATTACH = 24,		/* BASELINE only: hooks in a module; answer: 0 on, -ENOENT off */
 };

@@ -61,7 +61,7 @@ def _has_gmem() -> bool:
 
 
 def _stays(log: Path) -> bool:
-    return '"stay"' in log.read_text()
+    return log.exists() and '"stay"' in log.read_text()
 
 
 def guests(results: Results) -> None:
@@ -73,23 +73,25 @@ def guests(results: Results) -> None:
         results, "before",
         ("--map-before", "--ready", ready, "--go", go, "--stay", stay),
     )  # fmt: skip
-    wait_until("the guest that maps before", ready.exists)
-    recorders = in_pairs(_makers(results, "guests"))
-    for name, options in (MEMFD_GUESTS | (GMEM_GUESTS if gmem else {})).items():
-        _run(results, name, options)
     staying = [before]
-    if gmem:
-        staying.append(_start(results, "gmem-stays", ("--guest-memfd", "--stay", stay)))
-    go.touch()
-    for name in ("before", "gmem-stays")[: len(staying)]:
-        log = results.out / f"vmm-{name}.jsonl"
-        wait_until(name, partial(_stays, log))
-    time.sleep(_SETTLE_S)
-    for recorder in recorders:
-        recorder.stop()
-    stay.touch()
-    for process in staying:
-        process.wait(60)
+    try:
+        wait_until("the guest that maps before", ready.exists)
+        recorders = in_pairs(_makers(results, "guests"))
+        for name, options in (MEMFD_GUESTS | (GMEM_GUESTS if gmem else {})).items():
+            _run(results, name, options)
+        if gmem:
+            staying.append(_start(results, "gmem-stays", ("--guest-memfd", "--stay", stay)))
+        go.touch()
+        for name in ("before", "gmem-stays")[: len(staying)]:
+            wait_until(name, partial(_stays, results.out / f"vmm-{name}.jsonl"))
+        time.sleep(_SETTLE_S)
+        for recorder in recorders:
+            recorder.stop()
+    finally:
+        go.touch()
+        stay.touch()
+        for process in staying:
+            process.wait(60)
 
 
 def kvm_comes_and_goes(results: Results) -> None:

@@ -16,6 +16,7 @@ shmem_file_read_iter(kiocb *, iov_iter *)
 generic_file_write_iter(kiocb *, iov_iter *)
 memfd_fcntl(file *, uint, ulong)
 __x64_sys_memfd_create(pt_regs *)
+security_file_receive(file *)
 userfaultfd_ioctl(file *, uint, ulong)
 do_mprotect_pkey(ulong, ulong, ulong, int)
 pin_user_pages_fast(ulong, int, uint, page **)
@@ -52,7 +53,6 @@ pin_user_pages(ulong, ulong, uint, page **)
 pin_user_pages_remote(mm_struct *, ulong, ulong, uint, page **, int *)
 secretmem_setattr(mnt_idmap *, dentry *, iattr *)
 memfd_pin_folios(file *, long, long, folio **, uint, ulong *)
-receive_fd(file *, int *, uint)
 """
 PROTOTYPES = {
     "5.10": _SINCE_510
@@ -65,7 +65,6 @@ shmem_write_begin(file *, address_space *, long, uint, uint, page **, void **)
 __access_remote_vm(task_struct *, mm_struct *, ulong, void *, int, uint)
 pin_user_pages(ulong, ulong, uint, page **, vm_area_struct **)
 pin_user_pages_remote(mm_struct *, ulong, ulong, uint, page **, vm_area_struct **, int *)
-__receive_fd(int, file *, int *, uint)
 """,
     "6.1": _SINCE_510
     + _SINCE_61
@@ -78,8 +77,6 @@ shmem_write_begin(file *, address_space *, long, uint, page **, void **)
 secretmem_setattr(user_namespace *, dentry *, iattr *)
 pin_user_pages(ulong, ulong, uint, page **, vm_area_struct **)
 pin_user_pages_remote(mm_struct *, ulong, ulong, uint, page **, vm_area_struct **, int *)
-__receive_fd(file *, int *, uint)
-receive_fd(file *, uint)
 """,
     "6.12": _SINCE_510
     + _SINCE_61

@@ -264,8 +264,11 @@ AUDIT_FAMILIES = (
         Hook.RECEIVE,
         (Op.RECEIVE,),
         (
-            Alternative("__receive_fd", "fs/file.c, 5.10 to 6.6", takes=("file",)),
-            Alternative("receive_fd", "fs/file.c", takes=("file",)),
+            Alternative(
+                "security_file_receive",
+                "security/security.c; a socket of 7.3 does not call receive_fd (seen there)",
+                takes=("file",),
+            ),
         ),
         at_entry=True,
         at_return=True,
