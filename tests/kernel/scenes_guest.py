@@ -98,17 +98,31 @@ def kvm_comes_and_goes(results: Results) -> None:
     """KVM is loaded during a recording, unloaded and loaded again."""
     _modprobe("-r", *KVM_MODULES)
     recorders = in_pairs(_makers(results, "kvm", "--ops", "memslot", "--no-baseline"))
-    _modprobe(KVM_MODULES[0])
-    time.sleep(_SETTLE_S)
-    _run(results, "first-load", ())
     by_method = dict(zip(METHODS, recorders, strict=True))
+    _modprobe(KVM_MODULES[0])
+    _wait_for_changes(recorders, 1)
+    _run(results, "first-load", ())
     by_method["fexit"].stop()
     _modprobe("-r", *KVM_MODULES)
-    time.sleep(_SETTLE_S)
+    _wait_for_changes([by_method["kprobe"]], 2)
     _modprobe(KVM_MODULES[0])
-    time.sleep(_SETTLE_S)
+    _wait_for_changes([by_method["kprobe"]], 3)
     _run(results, "second-load", ())
     by_method["kprobe"].stop()
+
+
+def _wait_for_changes(recorders: Sequence[Recorder], count: int) -> None:
+    """Until each recording says that often that memslots are seen from now on, or not any more."""
+    from tracer.store.reader import Recording  # takes long here, and the other scenes need it not
+
+    def said(recorder: Recorder) -> bool:
+        recorder.check_alive()
+        with Recording.open(recorder.output) as recording:
+            rows = recording.frame("mappings")
+        return int(((rows["op"] == "attach") & (rows["hook"] == "memslot")).sum()) >= count
+
+    for recorder in recorders:
+        wait_until(f"change {count} of KVM in {recorder.name}", partial(said, recorder))
 
 
 def start_times(results: Results) -> None:

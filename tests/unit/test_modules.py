@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.unit.fake_kernel import KVM, btf_of, functions, symbols_of
+from tracer.capture import modules
 from tracer.capture.attach import Kernel
 from tracer.capture.modules import ModuleWatch, identity
 from tracer.capture.program import AttachError, Program
@@ -53,10 +54,10 @@ class Setting:
             True,
             False,
             {"kvm": btf_of(module)},
-            0xFFFF,
         )
         first = self.with_kvm if loaded else without
-        monkeypatch.setattr(Kernel, "again", lambda kernel: self.with_kvm)
+        monkeypatch.setattr(Kernel, "only_kvm", lambda kernel: self.with_kvm)
+        monkeypatch.setattr(modules, "kvm_gmem_iops", lambda: 0xFFFF)
         self.program = FakeProgram(first.plan(audit=True))
         self.told: list[str] = []
         self.identity = 7 if loaded else 0
@@ -95,8 +96,9 @@ def test_it_comes_goes_and_comes_again(setting: Setting) -> None:
     assert setting.poll(0) is None
     assert setting.poll(7) == on_off(0)
     attached = setting.program.calls
-    assert attached[0] == "learn ['kvm'] 0xffff", "before the first program runs"
-    assert attached[1:] == [
+    assert attached[0] == "learn ['kvm'] 0x0", "before the first program runs"
+    assert attached[-1] == "learn ['kvm'] 0xffff", "what takes longer comes last"
+    assert attached[1:-1] == [
         "attach memslot kvm_set_memory_region",
         "attach gmem_create kvm_gmem_create",
         "attach gmem_fault kvm_gmem_fault_user_mapping",
@@ -106,7 +108,7 @@ def test_it_comes_goes_and_comes_again(setting: Setting) -> None:
     ]
     assert setting.poll(7) is None
     assert setting.poll(0) == on_off(-2)
-    assert setting.program.calls[7:] == ["detach kvm"]
+    assert setting.program.calls[8:] == ["detach kvm"]
     assert setting.poll(8) == on_off(0)
     assert setting.told == []
 
@@ -114,8 +116,8 @@ def test_it_comes_goes_and_comes_again(setting: Setting) -> None:
 def test_another_load_between_two_looks(setting: Setting) -> None:
     setting.poll(7)
     assert setting.poll(8) == [*on_off(-2), *on_off(0)]
-    assert setting.program.calls[7] == "detach kvm"
-    assert setting.program.calls[7 + 1 :] == setting.program.calls[:7]
+    assert setting.program.calls[8] == "detach kvm"
+    assert setting.program.calls[8 + 1 :] == setting.program.calls[:8]
 
 
 def test_it_was_there_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +154,7 @@ def test_symbols_that_cannot_be_read(setting: Setting, monkeypatch: pytest.Monke
     def refuse(kernel: Kernel) -> Kernel:
         raise UserError("no symbols")
 
-    monkeypatch.setattr(Kernel, "again", refuse)
+    monkeypatch.setattr(Kernel, "only_kvm", refuse)
     assert setting.poll(7) is None
     assert setting.told == ["module kvm came, and cannot be looked at: no symbols"]
     assert setting.poll(7) is None
@@ -178,3 +180,28 @@ def test_records_are_what_the_store_takes(setting: Setting) -> None:
     assert records is not None
     records["seq"] = np.arange(len(records))
     assert records["seq"].tolist() == list(range(6))
+
+
+def test_only_kvm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is planned with nothing but KVM's BTF is what is planned with everything."""
+    found, module = functions("7.3"), functions("7.3", KVM)
+    everything = Kernel(
+        btf_of(found),
+        symbols_of([*found, *module], tmp_path, dict.fromkeys(module, "kvm")),
+        {},
+        True,
+        True,
+        False,
+        {"kvm": btf_of(module)},
+    )
+    monkeypatch.setattr(
+        "tracer.capture.attach.module_btfs", lambda base, names: {"kvm": btf_of(module)}
+    )
+    wanted = everything.plan(audit=True)
+    quick = everything.only_kvm().plan(audit=True)
+    for step in wanted.steps:
+        if step.module == "kvm":
+            assert quick.step(step.family) == step
+    assert everything.only_kvm().symbols.traceable("kvm_gmem_create") is None
+    monkeypatch.setattr("tracer.capture.attach.module_btfs", lambda base, names: {})
+    assert everything.only_kvm().plan(audit=True).live == ()

@@ -7,7 +7,7 @@ from tracer.capture.filters import Filters
 from tracer.capture.program import AttachError, Program
 from tracer.errors import UserError
 from tracer.kernel import offsets, requirements
-from tracer.kernel.audit_families import KVM
+from tracer.kernel.audit_families import AUDIT_FAMILIES, KVM
 from tracer.kernel.btf import Btf, BtfError, module_btfs
 from tracer.kernel.plan import MethodChoice, Plan, Planner
 from tracer.kernel.symbols import Symbols, SymbolsError, data_address
@@ -56,17 +56,34 @@ class Kernel:
         except (BtfError, SymbolsError) as error:
             raise UserError(str(error)) from error
 
-    def again(self) -> "Kernel":
-        """The same kernel with its modules as they are now. Raises UserError."""
+    def with_kvm(self) -> "Kernel":
+        """The same with what an audit asks of KVM, if it is there. Raises UserError."""
         try:
-            return replace(
-                self,
-                symbols=Symbols.load(),
-                modules=module_btfs(self.btf, [KVM]),
-                gmem_iops=data_address("kvm_gmem_iops", KVM),
-            )
-        except (BtfError, SymbolsError) as error:
+            modules = module_btfs(self.btf, [KVM])
+        except BtfError as error:
             raise UserError(str(error)) from error
+        return replace(self, modules=modules, gmem_iops=kvm_gmem_iops())
+
+    def only_kvm(self) -> "Kernel":
+        """As if there were no function but KVM's own, as its BTF lists them. Raises UserError.
+
+        For when it comes while we record: nothing is read that takes long, since until its hooks
+        are set it is not seen.
+        """
+        try:
+            modules = module_btfs(self.btf, [KVM])
+        except BtfError as error:
+            raise UserError(str(error)) from error
+        names = [
+            alternative.symbol
+            for family in AUDIT_FAMILIES
+            if family.module == KVM
+            for alternative in family.alternatives
+            if KVM in modules and modules[KVM].has_function(alternative.symbol)
+        ]
+        symbols = Symbols((name.encode(), KVM.encode()) for name in names)
+        symbols.assume_traceable()
+        return replace(self, symbols=symbols, modules=modules, gmem_iops=0)
 
     def plan(
         self,
@@ -80,6 +97,11 @@ class Kernel:
             self.btf, self.symbols, self.trampolines, self.kprobes, self.preempts, self.modules
         )
         return planner.plan(method, no_fexit, families, left_out, audit)
+
+
+def kvm_gmem_iops() -> int:
+    """Address of the inode operations of guest_memfds, 0: there are none."""
+    return data_address("kvm_gmem_iops", KVM)
 
 
 def _verdict(kernel_log: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.capture.attach import Kernel
+from tracer.capture.attach import Kernel, kvm_gmem_iops
 from tracer.capture.program import AttachError, Program
 from tracer.errors import UserError
 from tracer.kernel.audit_families import KVM
@@ -91,11 +91,11 @@ class ModuleWatch:
     def _attach(self) -> list[Step]:
         """Hooks what the module has, as far as it is as it was thought to be."""
         try:
-            kernel = self._kernel.again()
+            kernel = self._kernel.only_kvm()
         except UserError as error:
             self._tell(f"module {KVM} came, and cannot be looked at: {error}")
             return []
-        self._program.learn_kvm(kernel.modules, kernel.gmem_iops)
+        self._program.learn_kvm(kernel.modules, 0)
         compiled = self._program.plan.macros()
         wanted = {
             step.family
@@ -121,4 +121,7 @@ class ModuleWatch:
                     continue
             if planned.essential:
                 self._tell(f"unseen: {step.unseen} ({reason})")
+        iops = kvm_gmem_iops()  # takes longer, and only kernels until 6.18 need it
+        if iops:
+            self._program.learn_kvm(kernel.modules, iops)
         return done

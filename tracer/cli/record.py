@@ -141,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
 
         kernel = Kernel.running()
         if args.audit:
-            kernel = kernel.again()
+            kernel = kernel.with_kvm()
         program = attach(kernel, args.method, hooks, wanted, args.ring << 20, _tell, args.audit)
         try:
             if stop.interrupted:

@@ -147,6 +147,13 @@ class Symbols:
             return False
         return None if self._filterable is None else name.encode() in self._filterable
 
+    def assume_traceable(self) -> None:
+        """Do not read the lists of debugfs and tracefs: that takes long, and trying tells as well.
+
+        `traceable` and `blacklisted` then say None.
+        """
+        self._blacklist = self._filterable = None
+
     @functools.cached_property
     def _blacklist(self) -> frozenset[bytes] | None:
         # lines: 0xSTART-0xEND<tab>name
