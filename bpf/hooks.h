@@ -218,22 +218,19 @@ INLINE u64 task_file(u32 fd)
 	return read_u64(read_u64(table + OFF_FDT_FD) + (u64)fd * 8);
 }
 
-/* memfd_create(name, flags): told at its return alone, which has the new file. */
-INLINE void finish_create(s64 answer)
+/* A new memory file: told at its return alone, which has it. */
+INLINE void finish_create(s64 answer, u32 flags, u16 nr)
 {
 	u64 pid_tgid = bpf_get_current_pid_tgid(), inode = 0;
-	struct user_regs regs = {};
 	struct counts *n = my_counts();
 	struct object o = {};
 	struct record *r;
-	u32 seals = 0, flags;
+	u32 seals = 0;
 	u8 kind = 0;
 
 	if (!n || !is_enabled() || !task_wanted(pid_tgid))
 		return;
 	lock_xadd(&n->totals[HOOK_CREATE].decided, 1);
-	user_regs(current_task(), &regs);
-	flags = regs.si;
 	if (answer >= 0) {
 		inode = file_inode(task_file(answer), 0);
 		kind = inode_kind(inode, 0);
@@ -257,9 +254,9 @@ INLINE void finish_create(s64 answer)
 	if (!r)
 		return;
 	r->head.seals = seals;
-	r->head.nr = regs.orig_ax;
+	r->head.nr = nr;
 	r->event.fd = answer >= 0 ? answer : -1;
-	r->event.size_after = 0;
+	r->event.size_after = AUDIT && kind ? inode_size(inode, 0) : 0;
 	r->event.arg = flags;
 	r->event.answer = answer;
 	r->event.seals_after = seals;
@@ -272,6 +269,15 @@ INLINE void finish_create(s64 answer)
 dropped:
 	__attribute__((unused));
 	lock_xadd(&n->totals[HOOK_CREATE].dropped, 1);
+}
+
+/* memfd_create(name, flags) */
+INLINE void finish_memfd_create(s64 answer)
+{
+	struct user_regs regs = {};
+
+	user_regs(current_task(), &regs);
+	finish_create(answer, regs.si, regs.orig_ax);
 }
 
 INLINE void note_mapping(u64 vma, int direct, u8 op, u8 hook)

@@ -13,6 +13,9 @@
 
 #define TMPFS_MAGIC 0x01021994
 #define HUGETLBFS_MAGIC 0x958458f6
+#define SECRETMEM_MAGIC 0x5345434d
+#define GUEST_MEMFD_MAGIC 0x474d454d
+#define ANON_INODE_FS_MAGIC 0x09041934
 
 #define F_SEAL_SEAL 0x1
 #define F_ADD_SEALS 1033
@@ -74,6 +77,25 @@ INLINE u64 inode_size(u64 inode, int direct)
 	return load_u64(inode + OFF_INODE_SIZE, direct);
 }
 
+#if AUDIT
+/* What user space found out about KVM, a module that may come while we record. */
+struct kvm_facts {
+	u64 gmem_iops;		/* address of kvm_gmem_iops, 0: none */
+	u64 has_gmem;		/* memory regions have a guest_memfd */
+};
+
+BPF_ARRAY(kvm_facts, struct kvm_facts, 1);
+
+/* Until 6.18 a guest_memfd is an anonymous inode, which KVM's own table of operations tells. */
+INLINE int is_anon_gmem(u64 inode)
+{
+	int zero = 0;
+	struct kvm_facts *kvm = kvm_facts.lookup(&zero);
+
+	return kvm && kvm->gmem_iops && read_u64(inode + OFF_INODE_IOPS) == kvm->gmem_iops;
+}
+#endif
+
 /* KIND_TMPFS stands for everything in shmem until the object is announced. */
 INLINE u8 inode_kind(u64 inode, int direct)
 {
@@ -83,6 +105,12 @@ INLINE u8 inode_kind(u64 inode, int direct)
 		return KIND_TMPFS;
 	if (magic == HUGETLBFS_MAGIC)
 		return KIND_HUGETLB;
+#if AUDIT
+	if (magic == SECRETMEM_MAGIC)
+		return KIND_SECRETMEM;
+	if (magic == GUEST_MEMFD_MAGIC || (magic == ANON_INODE_FS_MAGIC && is_anon_gmem(inode)))
+		return KIND_GUEST_MEMFD;
+#endif
 	return KIND_UNKNOWN;
 }
 
@@ -92,6 +120,11 @@ INLINE u8 inode_kind(u64 inode, int direct)
  */
 INLINE u32 inode_seals(u64 inode, u8 kind)
 {
+#if AUDIT
+	/* Others have none, and something else in its place. */
+	if (kind != KIND_TMPFS && kind != KIND_MEMFD && kind != KIND_HUGETLB)
+		return 0;
+#endif
 	if (kind == KIND_HUGETLB)
 		return read_u32(inode + OFF_HUGETLB_SEALS);
 	return read_u32(inode + OFF_SHMEM_SEALS);

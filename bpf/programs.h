@@ -116,10 +116,10 @@ PROGRAM_K(kretprobe, seals, finish_my_call(ANSWER_K, HOOK_SEALS, 0, 0, 0))
 #endif
 
 #if WITH_FENTRY_CREATE
-PROGRAM_F(fexit, create, finish_create(ANSWER_F(NARGS_CREATE)))
+PROGRAM_F(fexit, create, finish_memfd_create(ANSWER_F(NARGS_CREATE)))
 #endif
 #if WITH_KPROBE_CREATE
-PROGRAM_K(kretprobe, create, finish_create(ANSWER_K))
+PROGRAM_K(kretprobe, create, finish_memfd_create(ANSWER_K))
 #endif
 
 #if WITH_FENTRY_MAP

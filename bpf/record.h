@@ -37,7 +37,7 @@ struct event_body {
 	char comm[16];
 	u64 cgroup;
 	u64 size;		/* i_size at entry, bytes */
-	u64 size_after;		/* i_size at return, bytes */
+	u64 size_after;		/* i_size at return, bytes; some ops: an address */
 	s64 offset;		/* bytes into the file */
 	u64 length;		/* bytes asked for; truncate: the new size */
 	u64 arg;		/* by op: see enum op */
@@ -113,7 +113,7 @@ enum record_type {
 
 enum op {
 	OP_MMAP = 1,		/* arg: prot | flags << 32 */
-	OP_MPROTECT = 2,
+	OP_MPROTECT = 2,	/* by address; arg: the new prot */
 	OP_WRITE = 3,
 	OP_READ = 4,
 	OP_TRUNCATE = 5,	/* arg: ia_valid | ia_mode << 32 */
@@ -121,13 +121,38 @@ enum op {
 	OP_ALLOCATE = 7,	/* arg: fallocate mode */
 	OP_PUNCH_HOLE = 8,	/* arg: fallocate mode */
 	OP_ADD_SEALS = 9,	/* arg: the seals to add */
-	OP_CREATE = 10,		/* arg: MFD_* flags */
-	OP_FAULT = 11,
+	OP_CREATE = 10,		/* arg: MFD_* or GUEST_MEMFD_FLAG_* flags */
+	OP_FAULT = 11,		/* by address; arg: FAULT_FLAG_*, answer: VM_FAULT_* */
 	OP_MAP = 12,		/* a mapping begins; arg: vm_flags, answer: address */
 	OP_UNMAP = 13,		/* a mapping ends; the same fields */
 	OP_EVICT = 14,		/* the object is gone */
 	OP_OPEN = 16,		/* BASELINE only: a file descriptor held */
+	OP_MEMSLOT = 17,	/* KVM: guest memory is set; its own fields, see below */
+	OP_REMOTE_READ = 18,	/* by address, in another process; arg: FOLL_* flags */
+	OP_REMOTE_WRITE = 19,	/* the same */
+	OP_PIN = 20,		/* long-term pin, by address; arg: FOLL_* flags */
+	OP_UFFD_REGISTER = 21,	/* userfaultfd, by address; arg: UFFDIO_REGISTER_MODE_* */
+	OP_RECEIVE = 22,	/* a descriptor arrives; its number is not known yet */
+	OP_MAPPED = 23,		/* BASELINE only, the recorder's: answer: 1 i_mmap has mappings, 0 none */
+	OP_ATTACH = 24,		/* BASELINE only: hooks in a module; answer: 0 on, -ENOENT off */
 };
+
+/*
+ * Ops "by address": length bytes from address size_after in the address space
+ * mm were asked for. The object is the first memory file in that range, and
+ * offset where the range (or, if it begins elsewhere, this file's mapping in
+ * it) stands in it; checks is 1 and ino 0 where the range has more mappings
+ * than were looked at, so that mm and range are all there is.
+ *
+ * OP_MEMSLOT: arg: guest physical address; length: bytes, 0 deletes the slot;
+ * size_after: userspace address; mm: the VM's; size: identity of the VM (its
+ * struct kvm); check_answer: slot number | address space << 16; checks:
+ * KVM_MEM_* flags; fd: the guest_memfd, -1 none. The object is the guest_memfd
+ * and offset its part of it; without one, what is mapped at the userspace
+ * address, ino 0 where that is no memory file.
+ *
+ * OP_PIN of a file without any address (memfd_pin_folios): size_after and mm 0.
+ */
 
 enum kind {
 	KIND_UNKNOWN = 0,
@@ -154,7 +179,14 @@ enum hook {
 	HOOK_UNMAP = 12,
 	HOOK_EVICT = 13,
 	HOOK_FORK = 14,
-	HOOK_MAX = 16,
+	HOOK_MEMSLOT = 15,
+	HOOK_FAULT = 16,
+	HOOK_REMOTE = 17,
+	HOOK_PIN = 18,
+	HOOK_UFFD = 19,
+	HOOK_MPROTECT = 20,
+	HOOK_RECEIVE = 21,
+	HOOK_MAX = 32,
 };
 
 enum flag {
@@ -167,6 +199,7 @@ enum flag {
 	FLAG_OTHER_MM = 64,		/* map/unmap: not in the task's own mm (fork) */
 	FLAG_KERNEL_TASK = 128,		/* kernel thread or io_uring worker: no fd */
 	FLAG_COMPAT = 256,		/* 32-bit system call: no fd */
+	FLAG_FINAL = 512,		/* BASELINE: as it was at the stop, not at the start */
 };
 
 enum loss_cause {

@@ -15,3 +15,9 @@
 #include "calls.h"
 #include "hooks.h"
 #include "programs.h"
+#if AUDIT
+#include "vma.h"
+#include "access.h"
+#include "guest.h"
+#include "audit_programs.h"
+#endif

@@ -43,7 +43,7 @@ def _run(what: str, command: list[str]) -> None:
 @pytest.fixture(scope="session")
 def programs() -> None:
     """What the guest runs, compiled here: a compiler in the emulated guest would be slow."""
-    for sample in ("workload", "holes"):
+    for sample in ("workload", "holes", "vmm"):
         _run(f"samples/{sample} does not build", ["make", "-s", "-C", f"samples/{sample}"])
     (_RACE / "build").mkdir(exist_ok=True)
     race = [str(_RACE / "build" / "race"), str(_RACE / "race.c")]
@@ -122,3 +122,18 @@ def locked_down(
             scenes="lockdown",
         )  # fmt: skip
     return Booted("6.1 in lockdown", folder)
+
+
+@pytest.fixture(scope="session", params=list(KERNELS))
+def guest_host(
+    request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
+) -> Booted:
+    """A kernel that runs guests of its own, and what it had to show."""
+    name: str = request.param
+    folder = _folder(request.config, tmp_path_factory, f"guests-{name}")
+    if not (folder / "results.json").exists():
+        _boot(
+            request.config, name, folder, "--svm", "--append", "secretmem.enable=1",
+            scenes="guests,kvm_comes_and_goes,start_times",
+        )  # fmt: skip
+    return Booted(name, folder)

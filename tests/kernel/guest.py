@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.kernel import scenes_decisions, scenes_judge, scenes_life
+from tests.kernel import scenes_decisions, scenes_guest, scenes_judge, scenes_life
 from tests.kernel.guest_tools import Results
 
 SCENES: tuple[Callable[[Results], None], ...] = (
@@ -37,6 +37,15 @@ def lockdown(results: Results) -> None:
     scenes_life.lockdown(results)
 
 
+OTHER_SCENES: tuple[Callable[[Results], None], ...] = (
+    lockdown,
+    scenes_guest.guests,
+    scenes_guest.kvm_comes_and_goes,
+    scenes_guest.start_times,
+)
+"""In boots of their own: with other options."""
+
+
 def _preemption() -> str:
     """Which of ``none voluntary full lazy`` is in brackets: where it is, is chosen at boot."""
     try:
@@ -53,8 +62,8 @@ def main() -> int:
     results = Results(args.out)
     results.tell("guest", release=os.uname().release, cpus=os.cpu_count(), preemption=_preemption())
     wanted = [name for name in args.only.split(",") if name]
-    for scene in (*SCENES, lockdown):
-        if scene.__name__ not in wanted if wanted else scene is lockdown:
+    for scene in (*SCENES, *OTHER_SCENES):
+        if scene.__name__ not in wanted if wanted else scene in OTHER_SCENES:
             continue
         began = time.monotonic()
         error = None

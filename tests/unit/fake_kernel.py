@@ -16,6 +16,10 @@ shmem_file_read_iter(kiocb *, iov_iter *)
 generic_file_write_iter(kiocb *, iov_iter *)
 memfd_fcntl(file *, uint, ulong)
 __x64_sys_memfd_create(pt_regs *)
+security_file_receive(file *)
+userfaultfd_ioctl(file *, uint, ulong)
+do_mprotect_pkey(ulong, ulong, ulong, int)
+pin_user_pages_fast(ulong, int, uint, page **)
 shmem_evict_inode(inode *)
 hugetlbfs_evict_inode(inode *)
 """
@@ -38,6 +42,18 @@ shmem_setattr(mnt_idmap *, dentry *, iattr *)
 hugetlbfs_setattr(mnt_idmap *, dentry *, iattr *)
 shmem_file_write_iter(kiocb *, iov_iter *)
 """
+_SINCE_61 = """
+__access_remote_vm(mm_struct *, ulong, void *, int, uint)
+__x64_sys_memfd_secret(pt_regs *)
+secretmem_fault(vm_fault *)
+secretmem_release(inode *, file *)
+"""
+_SINCE_612 = """
+pin_user_pages(ulong, ulong, uint, page **)
+pin_user_pages_remote(mm_struct *, ulong, ulong, uint, page **, int *)
+secretmem_setattr(mnt_idmap *, dentry *, iattr *)
+memfd_pin_folios(file *, long, long, folio **, uint, ulong *)
+"""
 PROTOTYPES = {
     "5.10": _SINCE_510
     + _UNTIL_72
@@ -46,16 +62,25 @@ PROTOTYPES = {
 shmem_setattr(dentry *, iattr *)
 hugetlbfs_setattr(dentry *, iattr *)
 shmem_write_begin(file *, address_space *, long, uint, uint, page **, void **)
+__access_remote_vm(task_struct *, mm_struct *, ulong, void *, int, uint)
+pin_user_pages(ulong, ulong, uint, page **, vm_area_struct **)
+pin_user_pages_remote(mm_struct *, ulong, ulong, uint, page **, vm_area_struct **, int *)
 """,
     "6.1": _SINCE_510
+    + _SINCE_61
     + _UNTIL_72
     + _OLD_MMAP
     + """
 shmem_setattr(user_namespace *, dentry *, iattr *)
 hugetlbfs_setattr(user_namespace *, dentry *, iattr *)
 shmem_write_begin(file *, address_space *, long, uint, page **, void **)
+secretmem_setattr(user_namespace *, dentry *, iattr *)
+pin_user_pages(ulong, ulong, uint, page **, vm_area_struct **)
+pin_user_pages_remote(mm_struct *, ulong, ulong, uint, page **, vm_area_struct **, int *)
 """,
     "6.12": _SINCE_510
+    + _SINCE_61
+    + _SINCE_612
     + _UNTIL_72
     + _OLD_MMAP
     + _IDMAP
@@ -64,6 +89,8 @@ memfd_check_seals_mmap(file *, ulong *)
 shmem_write_begin(file *, address_space *, long, uint, folio **, void **)
 """,
     "6.19": _SINCE_510
+    + _SINCE_61
+    + _SINCE_612
     + _UNTIL_72
     + _IDMAP
     + """
@@ -73,6 +100,8 @@ shmem_mmap_prepare(vm_area_desc *)
 hugetlbfs_file_mmap_prepare(vm_area_desc *)
 """,
     "7.3": _SINCE_510
+    + _SINCE_61
+    + _SINCE_612
     + _SINCE_73
     + _IDMAP
     + """
@@ -84,21 +113,47 @@ hugetlbfs_file_mmap(file *, vm_area_struct *)
 }
 """Debian's 5.10.223, 6.1.192, 6.12.107, 6.19.14 and 7.3.4."""
 
+KVM = {
+    "6.1": """
+__kvm_set_memory_region(kvm *, kvm_userspace_memory_region *)
+kvm_set_memory_region(kvm *, kvm_userspace_memory_region *)
+""",
+    "7.3": """
+kvm_set_memory_region(kvm *, kvm_userspace_memory_region2 *)
+kvm_gmem_create(kvm *, kvm_create_guest_memfd *)
+kvm_gmem_fallocate(file *, int, long, long)
+kvm_gmem_setattr(mnt_idmap *, dentry *, iattr *)
+kvm_gmem_fault_user_mapping(vm_fault *)
+kvm_gmem_release(inode *, file *)
+""",
+}
+"""The module kvm of two of them."""
+
 Functions = dict[str, list[str]]
 
 
-def functions(release: str) -> Functions:
+def functions(release: str, of: dict[str, str] = PROTOTYPES) -> Functions:
     """``{name: [parameter type, …]}``"""
-    found = re.findall(r"^(\w+)\((.*)\)$", PROTOTYPES[release], re.MULTILINE)
+    found = re.findall(r"^(\w+)\((.*)\)$", of[release], re.MULTILINE)
     return {name: params.split(", ") for name, params in found}
 
 
-def btf_of(found: Functions, twice: Collection[str] = ()) -> Btf:
+def _audit_structs(b: Builder, word: int) -> None:
+    """What the families for audits ask for, as kernels with a maple tree have it."""
+    tree = b.composite("maple_tree", 16, [("ma_root", word, 64)])
+    b.composite("maple_range_64", 256, [("pivot", word, 64)])
+    b.composite("mm_struct", 64, [("mm_mt", tree, 0)])
+    b.composite("userfaultfd_ctx", 64, [("mm", word, 0)])
+
+
+def btf_of(found: Functions, twice: Collection[str] = (), maple: bool = True) -> Btf:
     """BTF with these functions; those in ``twice`` also with another prototype."""
     b = Builder()
     types = {"int": b.integer("int", 4), "uint": b.integer("unsigned int", 4)}
     types |= {"long": b.integer("long", 8), "ulong": b.integer("unsigned long", 8)}
     types["void"] = 0
+    if maple:
+        _audit_structs(b, types["ulong"])
 
     def type_id(text: str) -> int:
         if text not in types:

@@ -48,12 +48,26 @@ def test_errno_name(answer: int, name: str | None) -> None:
         ("create", "secretmem", 0o2000000, "CLOEXEC"),
         ("map", "memfd", 0xB, "rw-s 8+16"),
         ("unmap", "memfd", 0x1, "r--p 8+16"),
+        ("remote_read", "memfd", 0, "8+16"),
+        ("remote_write", "memfd", 1, "8+16"),
+        ("pin", "memfd", 0x10001, "WRITE 8+16"),
+        ("pin", "memfd", 0x100, "READ 8+16"),
+        ("fault", "guest_memfd", 0x41, "WRITE 8+16"),
+        ("fault", "secretmem", 0x40, "READ 8+16"),
+        ("uffd_register", "memfd", 5, "MISSING|MINOR 8+16"),
+        ("memslot", "guest_memfd", 0x10000, "gpa 0x10000+0x10 at 8"),
         ("evict", "memfd", 0, ""),
+        ("receive", "memfd", 0, ""),
+        ("mapped", "memfd", 0, ""),
         ("op_77", "memfd", 5, ""),
     ],
 )
 def test_describe(op: str, kind: str, arg: int, text: str) -> None:
     assert args.describe(op, kind, arg, 8, 16, 4096) == text
+
+
+def test_a_deleted_memslot() -> None:
+    assert args.describe("memslot", "unknown", 0x10000, 0, 0, 7) == "gpa 0x10000 deleted"
 
 
 def test_unknown_bits_are_never_dropped() -> None:

@@ -10,7 +10,7 @@ from tracer.capture.baseline import baseline_records
 from tracer.capture.memoryfile import MemoryFile, Scan
 from tracer.capture.procfs import Scanner
 from tracer.model.escape import unescape
-from tracer.model.record import HEAD, USER_CPU, Kind
+from tracer.model.record import HEAD, USER_CPU, Flag, Kind, RecordType
 from tracer.store.tables import tables
 
 
@@ -45,3 +45,23 @@ def test_baseline_of_nothing_is_empty() -> None:
     assert len(baseline_records(Scan(0, []))) == 0
     file = MemoryFile(Kind.MEMFD, 1, 2, b"/memfd:x")
     assert len(baseline_records(Scan(0, [file]))) == 0
+
+
+def test_the_final_sweep_is_marked_and_announces_what_is_new() -> None:
+    fds = [os.memfd_create(name) for name in ("old", "new")]
+    keys = [(os.major(s.st_dev) << 20 | os.minor(s.st_dev), s.st_ino) for s in map(os.fstat, fds)]
+    scan = Scanner().scan()
+    for fd in fds:
+        os.close(fd)
+    assert scan.duration_ns > 0
+    for final in (False, True):
+        announced = {(file.dev, file.ino) for file in scan.files} - {keys[1]} if final else set()
+        records = baseline_records(scan, final, announced)
+        rows = records[records["type"] == RecordType.BASELINE]
+        assert set(rows["flags"].tolist()) == {int(Flag.FINAL) if final else 0}
+        assert {key[1] for key in keys} <= set(rows["ino"].tolist())
+        told = records[records["type"] == RecordType.OBJECT]
+        assert [ino for _, ino in keys if ino in told["ino"]] == [keys[1][1]] if final else True
+        assert len(told) == (1 if final else len(scan.files))
+        for row in tables(records)["mappings"].to_pylist():
+            assert row["duration_ns"] == scan.duration_ns, "how long it may have missed something"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tracer.capture.bpf_source import BPF_DIR, HEADERS, Shape, flags, text
+from tracer.capture.bpf_source import BPF_DIR, HEADERS, Shape, flags, text, with_way
 from tracer.capture.filters import Filters
 from tracer.kernel.requirements import Host, bcc
 
@@ -84,6 +84,7 @@ def test_shape() -> None:
         "FILTER_SEALS": 0,
         "FILTER_DENIED": 0,
         "FILTER_UNSEALABLE": 1,
+        "AUDIT": 0,
         "RING_PAGES": 8192,
         "MAX_TASKS": 16384,
         "MAX_OBJECTS": 65536,
@@ -180,3 +181,19 @@ def test_compiles(tmp_path: Path) -> None:
     assert auto.split()[2:] == ["fentry_map", "fentry_unmap"]
     assert kprobe.split()[0] == "kprobe"
     assert kprobe.split()[2:] == [], "a program is missing or empty"
+
+
+def test_a_way_is_put_where_its_mark_is() -> None:
+    mark = 0x5EA150FB.to_bytes(4, "little")
+    assert f"#define WAY_MARK {0x5EA150FB:#x}" in (BPF_DIR / "access.h").read_text()
+    move = b"\xb7\x01\0\0"
+    code = b"\x79\x11\0\0\0\0\0\0" + move + mark + b"\x95" + bytes(7)
+    assert with_way(code, 7) == code.replace(mark, b"\x07\0\0\0")
+    for broken in (
+        code.replace(mark, bytes(4)),  # gone
+        code + move + mark,  # twice
+        code.replace(move, b"\xa5\x01\0\0"),  # compared with, not moved
+        code + mark + bytes(4),
+    ):
+        with pytest.raises(ValueError, match="WAY_MARK"):
+            with_way(broken, 7)

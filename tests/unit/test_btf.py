@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tracer.kernel.btf import Btf, BtfError, BtfMissing, Param
+from tracer.kernel.btf import Btf, BtfError, BtfMissing, Param, module_btfs
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 needs_vmlinux = pytest.mark.skipif(not VMLINUX.exists(), reason="this kernel has no BTF")
@@ -532,3 +532,21 @@ def test_offsets_agree_with_pahole(vmlinux: Btf, name: str) -> None:
     assert [(member, vmlinux.offset_of(name, member)) for member, _ in found] == [
         (member, int(offset)) for member, offset in found
     ]
+
+
+def test_btf_of_modules(tmp_path: Path) -> None:
+    base = Builder()
+    number = base.integer("int", 4)
+    vmlinux = base.load()
+    module = Builder(base)
+    module.function("kvm_it", number, [("a", number)])
+    folder = tmp_path / "sys/kernel/btf"
+    folder.mkdir(parents=True)
+    (folder / "kvm").write_bytes(module.build())
+    found = module_btfs(vmlinux, ["kvm", "kvm_amd"], tmp_path)
+    assert list(found) == ["kvm"]
+    assert str(found["kvm"].function("kvm_it")) == "int kvm_it(int a)"
+    assert module_btfs(vmlinux, ["kvm"], tmp_path / "nowhere") == {}
+    (folder / "kvm").write_bytes(b"broken")
+    with pytest.raises(BtfError):
+        module_btfs(vmlinux, ["kvm"], tmp_path)

@@ -12,6 +12,7 @@ from tests.unit.fake_kernel import btf_of, functions, symbols_of
 from tracer.cli import doctor
 from tracer.errors import UserError
 from tracer.kernel import requirements
+from tracer.kernel.audit_families import AUDIT_BLIND_SPOTS
 from tracer.kernel.families import BLIND_SPOTS, FAMILIES
 from tracer.kernel.plan import Plan, Planner
 from tracer.kernel.requirements import Finding
@@ -55,7 +56,7 @@ def ask(
 ) -> int:
     """Runs the verb with what was found out about some host."""
     monkeypatch.setattr(requirements, "check", lambda host: findings)
-    monkeypatch.setattr(doctor, "_plan", lambda method, found: (plan, obstacle))
+    monkeypatch.setattr(doctor, "_plan", lambda method, found, audit: (plan, obstacle))
     return run(*argv)
 
 
@@ -156,6 +157,20 @@ def test_no_hook_at_all(
     nothing = Planner(btf_of(found), symbols_of(found, tmp_path), False, False).plan()
     assert ask(monkeypatch, GOOD, nothing, "--json") == 1
     assert read(capsys)["can_record"] is False
+
+
+def test_for_audits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = functions("6.12")
+    plan = Planner(btf_of(found), symbols_of(found, tmp_path)).plan(audit=True)
+    assert ask(monkeypatch, GOOD, plan, "--audit", "--json") == 0, "KVM that is not there is no gap"
+    assert read(capsys)["blind_spots"] == list(AUDIT_BLIND_SPOTS)
+    assert ask(monkeypatch, GOOD, plan, "--audit") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "  memslot            by fexit: waits for the module kvm, which is not loaded" in lines
+    assert f"  {AUDIT_BLIND_SPOTS[0]}" in lines
+    assert f"  {BLIND_SPOTS[0]}" not in lines
 
 
 @pytest.mark.parametrize("method", ["auto", "fexit", "kprobe"])

@@ -47,6 +47,20 @@ def test_nothing_is_asked_for() -> None:
     assert families("") is None
 
 
+def test_operations_of_audits() -> None:
+    assert set(families("memslot,pin", audit=True) or ()) == {
+        "memslot", "pin", "pin_fast", "pin_remote", "pin_file",
+        "shmem_evict", "hugetlb_evict", "gmem_release", "secretmem_release",
+    }  # fmt: skip
+    assert "no operation 'memslot'" in ops_said("memslot")
+    both = families("truncate", audit=True)
+    assert both is not None
+    assert both - hooked("truncate") == {
+        "gmem_setattr", "secretmem_setattr", "gmem_release", "secretmem_release",
+    }  # fmt: skip
+    assert families("", audit=True) is None
+
+
 def test_everything_is_asked_for() -> None:
     mine = str(os.getpid())
     argv = ["--name", "wl_", "--seals", "write,grow", "--denied", "--unsealable"]

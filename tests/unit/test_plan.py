@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.fake_kernel import PROTOTYPES, btf_of, functions, symbols_of
+from tests.unit.fake_kernel import KVM, PROTOTYPES, btf_of, functions, symbols_of
 from tracer.capture.bpf_source import BPF_DIR, Shape
 from tracer.kernel import offsets
+from tracer.kernel.audit_families import AUDIT_BLIND_SPOTS, AUDIT_FAMILIES
 from tracer.kernel.btf import Btf, BtfMissing
-from tracer.kernel.families import BLIND_SPOTS, FAMILIES
+from tracer.kernel.families import BLIND_SPOTS, FAMILIES, Way
 from tracer.kernel.plan import Method, MethodChoice, Plan, Planner
 from tracer.kernel.symbols import Symbols
+from tracer.model.layout import enums
 from tracer.model.words import Hook, Op
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
@@ -26,11 +28,17 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def planner(release: str, root: Path, without: Iterable[str] = (), **kernel: bool) -> Planner:
+def planner(
+    release: str,
+    root: Path,
+    without: Iterable[str] = (),
+    trampolines: bool = True,
+    kprobes: bool = True,
+) -> Planner:
     found = functions(release)
     for name in without:
         del found[name]
-    return Planner(btf_of(found), symbols_of(found, root), **kernel)
+    return Planner(btf_of(found), symbols_of(found, root), trampolines, kprobes)
 
 
 def chosen(plan: Plan) -> dict[str, tuple[str | None, Method | None]]:
@@ -207,6 +215,7 @@ def test_missing_symbols(root: Path) -> None:
     reason = "this kernel has no shmem_mmap_prepare nor shmem_mmap"
     assert plan.step("shmem_mmap").reason == reason
     assert plan.step("hugetlb_setattr").reason == "this kernel has no hugetlbfs_setattr"
+    assert {step.family for step in plan.steps if step.absent} == {"hugetlb_setattr"}
     assert "WITH_FENTRY_SEALS" not in plan.macros()
     assert plan.macros()["WITH_FENTRY_SETATTR"] == 1, "shmem's own still needs it"
 
@@ -226,6 +235,7 @@ def test_changed_copies(root: Path) -> None:
     step = Planner(btf_of(found), symbols_of(names, root)).plan().step("seals")
     assert (step.symbol, step.method) == (None, None)
     assert step.reason == "this kernel has only a changed copy: memfd_fcntl.isra.0"
+    assert not step.absent
 
 
 def test_no_prototype(root: Path) -> None:
@@ -276,8 +286,9 @@ def test_not_traceable(root: Path) -> None:
 def test_modules_are_named(root: Path) -> None:
     found = functions("6.12")
     symbols = symbols_of(found, root, {"hugetlbfs_setattr": "huge"})
-    plan = Planner(btf_of(found), symbols).plan()
+    plan = Planner(btf_of(found), symbols, modules={"huge": btf_of(found)}).plan()
     assert plan.step("hugetlb_setattr").module == "huge"
+    assert plan.step("hugetlb_setattr").method == "fexit"
     assert plan.step("shmem_setattr").module is None
 
 
@@ -373,6 +384,8 @@ def test_json(root: Path) -> None:
         "defines": [],
         "at_entry": True,
         "at_return": True,
+        "way": 0,
+        "absent": False,
     }
     assert len(rows) == len(FAMILIES)
 
@@ -401,6 +414,113 @@ def test_on_this_kernel() -> None:
     assert found["HAVE_TASK_PT_REGS"] == 1, "no kernel before 5.15 runs these tests"
 
 
+# ---- for audits -------------------------------------------------------------------------------
+
+
+def audited(
+    release: str, root: Path, kvm: str | None = None, method: MethodChoice = "auto"
+) -> Plan:
+    """The plan for an audit; ``kvm``: whose module is loaded."""
+    found = functions(release)
+    module = functions(kvm, KVM) if kvm else {}
+    symbols = symbols_of([*found, *module], root, dict.fromkeys(module, "kvm"))
+    modules = {"kvm": btf_of(module)} if kvm else {}
+    return Planner(btf_of(found, maple=release != "5.10"), symbols, modules=modules).plan(
+        method, audit=True
+    )
+
+
+WANTED_FOR_AUDITS: dict[str, dict[str, str | None]] = {
+    "6.1": {
+        "memslot": "__kvm_set_memory_region fexit",
+        "pin_remote": "pin_user_pages_remote kprobe",
+        "pin_file": None,
+        "receive": "security_file_receive fexit",
+        "gmem_create": None,
+        "gmem_setattr": None,
+    },
+    "7.3": {
+        "memslot": "kvm_set_memory_region fexit",
+        "pin_remote": "pin_user_pages_remote fexit",
+        "pin_file": "memfd_pin_folios fexit",
+        "receive": "security_file_receive fexit",
+        "gmem_create": "kvm_gmem_create fexit",
+        "gmem_setattr": "kvm_gmem_setattr fexit",
+    },
+}
+
+
+@pytest.mark.parametrize("release", list(KVM))
+def test_for_audits(release: str, root: Path) -> None:
+    plan = audited(release, root, release)
+    found = {
+        step.family: f"{step.symbol} {step.method}" if step.live else None for step in plan.steps
+    }
+    assert found.items() >= WANTED_FOR_AUDITS[release].items()
+    assert {step.family for step in plan.steps if step.module} == {
+        family.name for family in AUDIT_FAMILIES if family.module and found[family.name]
+    }
+    assert plan.uncovered == ()
+    assert not any(step.waiting for step in plan.steps)
+    # what there is without them is as it was
+    assert plan.steps[: len(FAMILIES)] == planner(release, root).plan().steps
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("method", ["auto", "fexit", "kprobe"])
+def test_a_module_that_comes_later_is_what_was_compiled(
+    release: str, method: MethodChoice, root: Path
+) -> None:
+    before = audited(release, root, method=method)
+    waiting = {step.family for step in before.steps if step.waiting}
+    assert waiting >= {"memslot", "gmem_create", "gmem_fault", "gmem_fallocate", "gmem_release"}
+    assert not any(step.family in waiting for step in before.uncovered)
+    assert before.step("memslot").reason == "waits for the module kvm, which is not loaded"
+    for kvm in KVM:
+        for step in audited(release, root, kvm, method).live:
+            if step.family in waiting:
+                assert step.macros().items() <= before.macros().items(), step.family
+
+
+def test_a_module_with_another_prototype_is_noticed(root: Path) -> None:
+    found, module = functions("7.3"), functions("7.3", KVM)
+    module["kvm_set_memory_region"] = ["int", "kvm *", "kvm_userspace_memory_region2 *"]
+    module["kvm_gmem_fallocate"] = ["file *", "int", "long", "long", "int"]
+    symbols = symbols_of([*found, *module], root, dict.fromkeys(module, "kvm"))
+    plan = Planner(btf_of(found), symbols, modules={"kvm": btf_of(module)}).plan(audit=True)
+    memslot = plan.step("memslot")
+    assert not memslot.live
+    assert memslot.reason.endswith("does not take a struct kvm * there")
+    assert [step.family for step in plan.uncovered] == ["memslot"]
+    fallocate = plan.step("gmem_fallocate")
+    assert (fallocate.live, fallocate.method) == (True, "kprobe")
+    compiled = audited("7.3", root).macros()
+    assert fallocate.macros().items() - compiled.items() == {("WITH_KPROBE_ALLOCATE", 1)}
+
+
+def test_a_module_without_btf(root: Path) -> None:
+    found, module = functions("6.1"), functions("6.1", KVM)
+    symbols = symbols_of([*found, *module], root, dict.fromkeys(module, "kvm"))
+    step = Planner(btf_of(found | module), symbols).plan(audit=True).step("memslot")
+    assert (step.live, step.reason) == (False, "BTF has no prototype of __kvm_set_memory_region")
+
+
+def test_kvm_in_the_kernel_itself_is_not_waited_for(root: Path) -> None:
+    found = functions("7.3") | functions("7.3", KVM)
+    del found["kvm_gmem_create"]
+    plan = Planner(btf_of(found), symbols_of(found, root)).plan(audit=True)
+    assert (plan.step("memslot").live, plan.step("memslot").module) == (True, None)
+    assert plan.step("gmem_create").reason == "this kernel has no kvm_gmem_create"
+
+
+def test_nothing_is_found_by_address_without_a_maple_tree(root: Path) -> None:
+    plan = audited("5.10", root)
+    for family in ("remote_access", "pin_remote", "pin", "pin_fast", "userfaultfd", "mprotect"):
+        step = plan.step(family)
+        assert (step.live, step.reason) == (False, "this kernel has no maple_range_64.pivot")
+    assert plan.step("receive").live, "by the file itself"
+
+
 # ---- families and the BPF source --------------------------------------------------------------
 
 
@@ -415,12 +535,13 @@ def emitted(root: Path) -> set[str]:
     found: set[str] = set()
     for release in RELEASES:
         for method in ("auto", "kprobe"):
-            found |= planner(release, root).plan(method).macros().keys()
+            found |= planner(release, root).plan(method, audit=True).macros().keys()
     return found
 
 
 def test_macros_of_plans_are_those_of_the_programs(root: Path) -> None:
-    programs = re.sub(r"/\*.*?\*/", "", (BPF_DIR / "programs.h").read_text(), flags=re.DOTALL)
+    texts = [(BPF_DIR / name).read_text() for name in ("programs.h", "audit_programs.h")]
+    programs = re.sub(r"/\*.*?\*/", "", "".join(texts), flags=re.DOTALL)
     used = set(re.findall(r"\b(?:ARG_|NARGS_|WITH_)[A-Z_]+\b|\bWRITE_IS_SHMEM\b", programs))
     assert emitted(root) == used
     assert used == set(re.findall(r"\b(?:ARG_|NARGS_|WITH_)[A-Z_]+\b|\bWRITE_IS_SHMEM\b", code()))
@@ -429,7 +550,7 @@ def test_macros_of_plans_are_those_of_the_programs(root: Path) -> None:
 def test_every_program_exists_for_both_methods() -> None:
     found = set(re.findall(r"PROGRAM_[FK]\((\w+), (\w+),", code()))
     wanted = set()
-    for family in FAMILIES:
+    for family in (*FAMILIES, *AUDIT_FAMILIES):
         if family.at_entry:
             wanted.add(("kprobe", family.program))
         if family.at_entry and not family.begun_by:
@@ -449,12 +570,15 @@ def test_offsets_are_those_of_the_source() -> None:
     used = set(re.findall(r"\bOFF_[A-Z_]+\b", code()))
     assert {offset.macro for offset in offsets.OFFSETS} == used
     assert len(offsets.OFFSETS) == len(used)
-    for macro in ("HAVE_TASK_PT_REGS", "THREAD_SIZE"):
+    for macro in (
+        "HAVE_TASK_PT_REGS", "THREAD_SIZE", "HAVE_MAPLE_TREE", "FOLL_LONGTERM", "MAPLE_LEAF",
+        "MAPLE_ARANGE",
+    ):  # fmt: skip
         assert re.search(rf"\b{macro}\b", code())
 
 
 def test_shape_macros_are_those_of_the_source() -> None:
-    used = set(re.findall(r"\b(?:FILTER_[A-Z]+|RING_PAGES|MAX_TASKS|MAX_OBJECTS)\b", code()))
+    used = set(re.findall(r"\b(?:FILTER_[A-Z]+|AUDIT|RING_PAGES|MAX_TASKS|MAX_OBJECTS)\b", code()))
     assert Shape().macros().keys() == used
 
 
@@ -464,14 +588,33 @@ def test_missing_member_is_named() -> None:
 
 
 def test_families_are_well_formed() -> None:
-    names = [family.name for family in FAMILIES]
+    names = [family.name for family in (*FAMILIES, *AUDIT_FAMILIES)]
     assert len(set(names)) == len(names)
-    for family in FAMILIES:
+    for family in (*FAMILIES, *AUDIT_FAMILIES):
         assert family.ops
         assert family.alternatives
         assert family.unseen
         assert family.at_entry or family.at_return
         assert family.hook is not Hook.NONE
         assert all(isinstance(op, Op) for op in family.ops)
-    assert len(set(BLIND_SPOTS)) == len(BLIND_SPOTS) > 0
-    assert all(spot == spot.strip() for spot in BLIND_SPOTS)
+    for spots in (BLIND_SPOTS, AUDIT_BLIND_SPOTS):
+        assert len(set(spots)) == len(spots) > 0
+        assert all(spot == spot.strip() for spot in spots)
+
+
+def test_ways_are_those_of_the_source() -> None:
+    source = (BPF_DIR / "access.h").read_text()
+    assert {f"WAY_{way.name}": way.value for way in Way if way} == enums(source)["way"]
+    used = {family.way for family in AUDIT_FAMILIES}
+    assert used == set(Way)  # NONE: those that share a program of the others
+    for family in (*FAMILIES, *AUDIT_FAMILIES):
+        assert (family.program == "way") is (family.way is not Way.NONE)
+
+
+def test_families_in_modules_say_how_many_parameters() -> None:
+    for family in AUDIT_FAMILIES:
+        if family.module:
+            assert len({one.parameters for one in family.alternatives}) == 1
+            assert all(one.parameters for one in family.alternatives)
+            for one in family.alternatives:
+                assert len(one.takes) <= one.parameters

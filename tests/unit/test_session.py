@@ -19,7 +19,7 @@ from tracer.capture.program import COUNTS, Program
 from tracer.capture.ring import STRIDE
 from tracer.capture.session import Progress, Session
 from tracer.kernel.btf import Btf
-from tracer.model.record import EVENT, HEAD, USER_CPU, Hook, LossCause, Op, RecordType
+from tracer.model.record import EVENT, HEAD, USER_CPU, Flag, Hook, LossCause, Op, RecordType
 from tracer.store.errors import DiskFull
 from tracer.store.limits import Limits
 from tracer.store.reader import Recording
@@ -42,6 +42,7 @@ class FakeProgram:
         self.calls: list[str] = []
         self.row = np.zeros(2, COUNTS)
         self.skipped: dict[str, int] = {}
+        self.shown: set[tuple[int, int]] = set()
         self.at_detach: Callable[[], None] = lambda: None
 
     def ring(self) -> Any:
@@ -67,6 +68,14 @@ class FakeProgram:
     def in_flight(self) -> int:
         return 3
 
+    def show_mapped(self, fd: int, final: bool) -> None:
+        name = os.readlink(f"/proc/self/fd/{fd}")
+        self.calls.append(f"mapped {name} {'final' if final else 'first'}")
+
+    def show_known_mapped(self, final: bool, shown: set[tuple[int, int]]) -> None:
+        self.calls.append(f"known {'final' if final else 'first'}")
+        self.shown = shown
+
     def send(self, first: int, count: int) -> None:
         self.synthetic.put(events(first, count))
         self.row["seq"][0] += count
@@ -75,14 +84,18 @@ class FakeProgram:
 class Setting:
     """A session on a fake program, writing ``tmp_path/x.seal``."""
 
-    def __init__(self, path: Path, limits: Limits | None = None) -> None:
+    def __init__(self, path: Path, limits: Limits | None = None, audit: bool = False) -> None:
         self.path = path / "x.seal"
         self.program = FakeProgram()
         self.writer = RecordingWriter(self.path, {}, limits=limits)
         self.told: list[str] = []
         self.shown: list[Progress] = []
         self.session = Session(
-            cast("Program", self.program), cast("Btf", None), self.writer, self.told.append
+            cast("Program", self.program),
+            cast("Btf", None),
+            self.writer,
+            self.told.append,
+            audit,
         )
 
     def run(self, stop: Callable[[], str | None]) -> str:
@@ -282,6 +295,52 @@ def test_baseline(setting: Setting) -> None:
     assert [(row["pid"], row["fd"], row["op"]) for row in rows] == [(os.getpid(), fd, "open")]
     [thing] = [row for row in setting.table("objects") if row["ino"] == ino]
     assert thing["name"] == "memfd:held before"
+
+
+def test_an_audit_sweeps_again_while_the_hooks_still_send(tmp_path: Path) -> None:
+    setting = Setting(tmp_path, audit=True)
+    fds = [os.memfd_create("held before")]
+    setting.session.begin()
+    setting.run(lambda: "now")
+    fds.append(os.memfd_create("came later"))
+    inos = [os.fstat(fd).st_ino for fd in fds]
+    setting.end()
+    for fd in fds:
+        os.close(fd)
+    rows = {
+        (row["ino"], row["fd"]): row["flags"] & Flag.FINAL
+        for row in setting.table("mappings")
+        if row["ino"] in inos and row["op"] == "open" and row["pid"] == os.getpid()
+    }
+    assert set(rows) == set(zip(inos, fds, strict=True))
+    finals = [row["ino"] for row in setting.table("mappings") if row["flags"] & Flag.FINAL]
+    assert set(inos) <= set(finals)
+    told = [row["ino"] for row in setting.table("objects") if row["ino"] in inos]
+    assert sorted(told) == sorted(inos), "each announced once"
+    calls = setting.program.calls
+    before, after = "/memfd:held before (deleted)", "/memfd:came later (deleted)"
+    assert (
+        calls.index("enable")
+        < calls.index(f"mapped {before} first")
+        < calls.index("known first")
+        < calls.index(f"mapped {after} final")
+    )
+    assert f"mapped {after} first" not in calls
+    assert {ino for _, ino in setting.program.shown} >= set(inos), "not shown twice"
+    assert calls.index("known final") < calls.index("disable") < calls.index("detach")
+
+
+def test_an_audit_without_the_kernels_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: FakeProgram, final: bool, shown: set[tuple[int, int]]) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(FakeProgram, "show_known_mapped", refuse)
+    setting = Setting(tmp_path, audit=True)
+    setting.session.begin(with_baseline=False)
+    assert setting.told == ["whether files are mapped cannot be read: Operation not permitted"]
+    setting.run(lambda: "now")
+    setting.session.finish(with_baseline=False)
+    setting.writer.close("test")
 
 
 def test_no_proc_is_no_crash(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tracer.kernel.symbols import Symbols, SymbolsError
+from tracer.kernel.symbols import Symbols, SymbolsError, data_address
 
 KALLSYMS = """\
 ffffffff81000000 T _stext
@@ -50,6 +50,27 @@ def test_has(symbols: Symbols) -> None:
     # data, trampolines, programs, parts of a name and nothing are no functions
     absent = ["shmem_data", "bpf_prog_0123_handler", "ftrace_trampoline", "shmem", "", "T", "[kvm]"]
     assert [name for name in absent if symbols.has(name)] == []
+
+
+def test_has_module(symbols: Symbols) -> None:
+    assert symbols.has_module("kvm")
+    assert not symbols.has_module("kv")
+    assert not symbols.has_module("kvm_amd")
+
+
+def test_data_address(tmp_path: Path) -> None:
+    text = KALLSYMS + (
+        "ffffffffc0698240 r kvm_gmem_iops\t[kvm]\n"
+        "ffffffffc0698250 r kvm_gmem_iops2\t[kvm]\n"
+        "ffffffffc0698260 r kvm_gmem_fops\t[other]\n"
+        "ffffffffc0698270 r built_in\n"
+    )
+    root = tree(tmp_path, proc__kallsyms=text)
+    assert data_address("kvm_gmem_iops", "kvm", root) == 0xFFFFFFFFC0698240
+    assert data_address("kvm_gmem_fops", "kvm", root) == 0
+    assert data_address("built_in", "kvm", root) == 0
+    assert data_address("kvm.gmem.iops", "kvm", root) == 0
+    assert data_address("kvm_gmem_iops", "kvm", tmp_path / "nowhere") == 0
 
 
 def test_module_of(symbols: Symbols) -> None:

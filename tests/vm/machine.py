@@ -73,6 +73,8 @@ def start_script(command: Sequence[str], cwd: Path, marks: Marks, options: Optio
         lines.append(f"mkdir -p -- {target} && mount --bind /run/sealsnoop/{index} {target}")
     lines += [
         f"export PATH={shlex.quote(path)} VIRTUAL_ENV={shlex.quote(str(VENV))}",
+        # Where .venv is another checkout's, this one's modules are meant.
+        f"export PYTHONPATH={shlex.quote(str(PROJECT))}",
         "export HOME=/root LANG=C.UTF-8 TERM=dumb PYTHONUNBUFFERED=1 SEALSNOOP_GUEST=1",
         f"printf %s {begin}; printf %s {begin} >&2",
         f"(cd -- {shlex.quote(str(cwd))} && exec {shlex.join(command)})",

@@ -1,8 +1,11 @@
 """The baseline: what was held open or mapped before the trace began, as records.
 
 A trace only sees what happens; a descriptor that a process already has and a mapping that already
-stands need to be in the recording too, or an audit would have to call the past unseen.
+stands need to be in the recording too, or an audit would have to call the past unseen. An audit
+asks again at the end.
 """
+
+from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +19,7 @@ from tracer.model.record import (
     NO_SYSCALL,
     OBJECT,
     USER_CPU,
+    Flag,
     Op,
     RecordType,
 )
@@ -102,25 +106,30 @@ def _mapped(file: MemoryFile, time_ns: int) -> Records:
     return rows
 
 
-def baseline_records(scan: Scan) -> Records:
+def baseline_records(
+    scan: Scan, final: bool = False, announced: Collection[tuple[int, int]] = ()
+) -> Records:
     """Everything in ``scan`` as an array of ``HEAD``: each object, its name, then its uses.
 
     OBJECT and NAME records are as the BPF side sends them. BASELINE records have op ``open`` (a
     descriptor: ``fd``, ``fmode``) or ``map`` (a mapping: ``answer`` its address, ``arg`` VM_READ 1,
-    VM_WRITE 2, VM_EXEC 4, VM_SHARED 8); ``mm`` is 0, unknown. ``seals`` is ``SEALS_UNKNOWN``
-    where it could not be read, ``gen`` 0 where the kernel did not tell it: such a record matches
-    by ``dev`` and ``ino``. ``cpu`` is ``USER_CPU``; ``seq`` is 0, the recorder numbers them.
+    VM_WRITE 2, VM_EXEC 4, VM_SHARED 8); ``mm`` is 0, unknown; ``duration_ns`` is how long the
+    whole scan took, which is the time in which it may have missed something. ``final`` sets the
+    flag FINAL, and files that are in ``announced`` by (dev, ino) are not announced. ``seals`` is
+    ``SEALS_UNKNOWN`` where it could not be read, ``gen`` 0 where the kernel did not tell it: such a
+    record matches by ``dev`` and ``ino``. ``cpu`` is ``USER_CPU``; ``seq`` is 0, the
+    recorder numbers them.
     """
     blocks: list[bytes] = []
     for file in scan.files:
         if not file.holders and not file.mappings:
             continue
-        rows = (
-            _announcement(file, scan.time_ns),
-            _name(file, scan.time_ns),
-            _held(file, scan.time_ns),
-            _mapped(file, scan.time_ns),
-        )
-        # Bytes at once: copying HEAD arrays would copy HEAD's own fields alone.
-        blocks += [block.tobytes() for block in rows]
+        if (file.dev, file.ino) not in announced:
+            blocks.append(_announcement(file, scan.time_ns).tobytes())
+            blocks.append(_name(file, scan.time_ns).tobytes())
+        for rows in (_held(file, scan.time_ns), _mapped(file, scan.time_ns)):
+            rows["duration_ns"] = scan.duration_ns
+            rows["flags"] = Flag.FINAL if final else 0
+            # Bytes at once: copying HEAD arrays would copy HEAD's own fields alone.
+            blocks.append(rows.tobytes())
     return np.frombuffer(bytearray(b"".join(blocks)), HEAD)

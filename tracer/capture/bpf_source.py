@@ -27,6 +27,7 @@ class Shape:
     filter_seals: bool = False
     filter_denied: bool = False
     filter_unsealable: bool = True
+    audit: bool = False
     ring_bytes: int = 32 << 20
     max_tasks: int = 16384
     max_objects: int = 65536
@@ -40,6 +41,7 @@ class Shape:
             "FILTER_SEALS": int(self.filter_seals),
             "FILTER_DENIED": int(self.filter_denied),
             "FILTER_UNSEALABLE": int(self.filter_unsealable),
+            "AUDIT": int(self.audit),
             "RING_PAGES": self.ring_bytes // page_size,
             "MAX_TASKS": self.max_tasks,
             "MAX_OBJECTS": self.max_objects,
@@ -76,3 +78,26 @@ def flags(*macros: Mapping[str, int | str]) -> list[str]:
             else:
                 raise ValueError(f"{name}: {value!r} is neither a number nor a C name")
     return found
+
+
+_WAY_MARK = 0x5EA150FB
+"""WAY_MARK of ``bpf/access.h``."""
+_MOVE = 0xB7
+"""Opcode of rN = a number of 32 bits (BPF_ALU64 | BPF_MOV | BPF_K)."""
+
+
+def with_way(code: bytes, way: int) -> bytes:
+    """A program's instructions (8 bytes each) with ``way`` where the source has WAY_MARK.
+
+    ValueError where that is not exactly once: the compiler did something else with it.
+    """
+    mark = _WAY_MARK.to_bytes(4, "little")
+    places = [
+        place
+        for place in range(0, len(code), 8)
+        if code[place] == _MOVE and code[place + 4 : place + 8] == mark
+    ]
+    if len(places) != 1 or code.count(mark) != 1:
+        raise ValueError(f"WAY_MARK is {len(places)} times in the program, not once")
+    at = places[0] + 4
+    return code[:at] + way.to_bytes(4, "little") + code[at + 4 :]

@@ -26,8 +26,9 @@ class Filters:
     follow_command: bool = False
     """The pid filter is on, though its first pid is not known yet."""
 
-    def shape(self, ring_bytes: int) -> Shape:
+    def shape(self, ring_bytes: int, audit: bool = False) -> Shape:
         return Shape(
+            audit=audit,
             filter_pid=bool(self.pids) or self.follow_command,
             filter_uid=bool(self.uids),
             filter_cgroup=bool(self.cgroups),

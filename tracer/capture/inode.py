@@ -69,7 +69,7 @@ def file_system(path: bytes) -> int:
 
 
 @contextmanager
-def _held(path: bytes, dev: int, ino: int) -> Iterator[int]:
+def held(path: bytes, dev: int, ino: int) -> Iterator[int]:
     """An O_PATH descriptor of exactly that inode. OSError, FileNotFoundError where it is another.
 
     O_PATH does not open the file: no driver, lease or fanotify listener notices.
@@ -110,7 +110,7 @@ def generation(path: bytes, dev: int, ino: int) -> int:
 
     tmpfs answers no FS_IOC_GETVERSION, but puts the generation into its file handles.
     """
-    with _held(path, dev, ino) as fd:
+    with held(path, dev, ino) as fd:
         found = _handle_generation(fd, ino)
     return 0 if found is None else found
 
@@ -120,7 +120,7 @@ def seals(path: bytes, dev: int, ino: int) -> int:
 
     The file is opened for reading, and only after it proved to be the regular file meant.
     """
-    with _held(path, dev, ino) as fd:
+    with held(path, dev, ino) as fd:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise FileNotFoundError(path)
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

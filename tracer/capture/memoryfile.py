@@ -1,5 +1,6 @@
 """What a scan of /proc finds: memory files, who holds them, where they are mapped."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tracer.capture.inode import Inode
@@ -67,6 +68,13 @@ class MemoryFile:
             return self.kernel_name
         return self.name.removeprefix(b"/memfd:")
 
+    def paths(self, proc: bytes = b"/proc") -> Iterator[bytes]:
+        """Ways to it, for as long as its users keep it."""
+        for holder in self.holders:
+            yield b"%s/%d/fd/%d" % (proc, holder.tid, holder.fd)
+        for mapping in self.mappings:
+            yield b"%s/%d/map_files/%s" % (proc, mapping.tid, mapping.line.range)
+
     @property
     def shared_writable(self) -> int:
         """How many mappings are shared and writable at this moment."""
@@ -75,11 +83,16 @@ class MemoryFile:
 
 @dataclass(slots=True)
 class Scan:
-    """What was found. ``time_ns``: boot clock at the start; ``problems``: sentences for people."""
+    """What was found. ``time_ns``: boot clock at the start; ``problems``: sentences for people.
+
+    ``duration_ns``: until the last process was read. What a process did in that time may have
+    been missed, or be seen in two processes.
+    """
 
     time_ns: int
     files: list[MemoryFile]
     processes: int = 0
     denied_fds: int = 0
     denied_maps: int = 0
+    duration_ns: int = 0
     problems: list[str] = field(default_factory=list)

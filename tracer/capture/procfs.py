@@ -8,7 +8,7 @@ their use, a scan cannot.
 
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from os import fsencode, lstat, readlink
 from pathlib import Path
@@ -53,6 +53,7 @@ class Scanner:
                 self._process(pid, scan)
             seen.update(fresh)
         scan.processes = len(seen)
+        scan.duration_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - scan.time_ns
         for file in self._files.values():
             self._complete(file)
         scan.files = [
@@ -135,19 +136,13 @@ class Scanner:
         new = MemoryFile(kind, dev, ino, strip_deleted(link))
         return self._files.setdefault((dev, ino), new)
 
-    def _paths(self, file: MemoryFile) -> Iterator[bytes]:
-        for holder in file.holders:
-            yield b"%s/%d/fd/%d" % (self._base, holder.tid, holder.fd)
-        for mapping in file.mappings:
-            yield b"%s/%d/map_files/%s" % (self._base, mapping.tid, mapping.line.range)
-
     def _complete(self, file: MemoryFile) -> None:
         """Stat, name, generation and seals, by the first way that leads to the file."""
         if file.kind in (Kind.GUEST_MEMFD, Kind.SECRETMEM):
             file.seals = 0
         elif file.kind == Kind.TMPFS:
             file.seals = _SEAL_SEAL  # mm/shmem.c: only memfd_create ever takes it off
-        for path in self._paths(file):
+        for path in file.paths(self._base):
             with suppress(OSError):
                 if file.stat is None:
                     self._stat_mapped(file, path)

@@ -5,22 +5,24 @@ The only module that imports bcc, and only when it is used: that import costs a 
 
 import contextlib
 import ctypes
+import errno
 import os
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.capture import bpf_source
+from tracer.capture import bpf_source, bpf_syscall
 from tracer.capture.filters import Filters
 from tracer.capture.ring import RingReader, map_ring
 from tracer.errors import UserError
 from tracer.kernel.btf import Btf, BtfError
 from tracer.kernel.plan import Plan, Step
 from tracer.model.layout import HEADER, enums
+from tracer.model.words import Flag
 
 _LIMITS = {
     name: value
@@ -58,6 +60,8 @@ class Attached:
     hook: str
     symbol: str
     fd: int
+    link: int
+    module: str | None
 
 
 @contextlib.contextmanager
@@ -80,7 +84,12 @@ class Program:
     """Our BPF program for one plan. Close it to detach everything."""
 
     def __init__(
-        self, plan: Plan, layout: dict[str, int], shape: bpf_source.Shape, filters: Filters
+        self,
+        plan: Plan,
+        layout: dict[str, int],
+        shape: bpf_source.Shape,
+        filters: Filters,
+        modules: Mapping[str, Btf] | None = None,
     ) -> None:
         os.environ["BCC_KERNEL_SOURCE"] = str(bpf_source.HEADERS)
         from bcc import BPF, libbcc
@@ -93,7 +102,9 @@ class Program:
 
         self._lib: Any = libbcc.lib
         self._types = {"kprobe": BPF.KPROBE, "tracing": BPF.TRACING, "raw": BPF.RAW_TRACEPOINT}
-        self._links: list[int] = []
+        self._modules = dict(modules or {})
+        self._audit = shape.audit
+        self._show_mapped = -1
         self._ring_bytes = shape.ring_bytes
         self.plan = plan
         self.attached: list[Attached] = []
@@ -146,10 +157,7 @@ class Program:
         Raises AttachError at the first one that fails; close the program then.
         """
         for step in self.plan.live:
-            if step.at_entry:
-                self._attach(step, at_return=False)
-            if step.at_return:
-                self._attach(step, at_return=True)
+            self.attach_step(step)
         tracepoints = [("sched_process_exit", "on_exit")]
         if self._lib.bpf_function_start(self._bpf.module, b"on_fork"):
             tracepoints += [("sched_process_fork", "on_fork"), ("sched_process_free", "on_free")]
@@ -163,20 +171,35 @@ class Program:
             if failed:
                 raise UserError(f"cannot attach to the tracepoint {tracepoint}: {said[0]}")
 
+    def attach_step(self, step: Step) -> None:
+        """Attaches one step. Raises AttachError."""
+        if step.at_entry:
+            self._attach(step, at_return=False)
+        if step.at_return:
+            self._attach(step, at_return=True)
+
     def _attach(self, step: Step, at_return: bool) -> None:
         symbol = step.symbol or ""
+        refusal = ""
         with _captured_stderr() as said:
-            if step.method == "fexit":
+            if step.method == "fexit" and step.module:
+                fd = link = -1
+                try:
+                    fd = self._load_in_module(step, at_return)
+                    link = self._lib.bpf_attach_kfunc(fd)
+                except (OSError, BtfError) as error:
+                    refusal = str(error)
+            elif step.method == "fexit":
                 kind = "fexit" if at_return else "fentry"
                 # libbcc takes the attach point from the program's name, so one function serves
                 # several attach points by being loaded under several names.
                 name = f"{'kretfunc__' if at_return else 'kfunc__'}{symbol}"
-                fd = self._load(f"{kind}_{step.program}", "tracing", name)
+                fd = self._load(f"{kind}_{step.program}", "tracing", name, step.way)
                 link = self._lib.bpf_attach_kfunc(fd) if fd >= 0 else -1
             else:
                 kind = "kretprobe" if at_return else "kprobe"
                 function = f"{kind}_{step.program}"
-                fd = self._load(function, "kprobe", function)
+                fd = self._load(function, "kprobe", function, step.way)
                 event = f"{kind[0]}_{symbol}".encode()
                 link = (
                     self._lib.bpf_attach_kprobe(fd, int(at_return), event, symbol.encode(), 0, 0)
@@ -186,18 +209,39 @@ class Program:
         if link < 0:
             if fd >= 0:
                 os.close(fd)
-            raise AttachError(step, said[0])
-        self._links.append(link)
-        self.attached.append(Attached(step.family, step.hook, symbol, fd))
+            raise AttachError(step, refusal or said[0])
+        self.attached.append(Attached(step.family, step.hook, symbol, fd, link, step.module))
 
-    def _load(self, function: str, kind: str, name: str) -> int:
+    def _load_in_module(self, step: Step, at_return: bool) -> int:
+        """As `_load`, for a trampoline in a module. OSError, BtfError."""
+        module, symbol = step.module or "", step.symbol or ""
+        kind = "fexit" if at_return else "fentry"
+        attach_type = bpf_syscall.FEXIT if at_return else bpf_syscall.FENTRY
+        code = self._code(f"{kind}_{step.program}", step.way)
+        function = self._modules[module].function_id(symbol)
+        btf_fd = bpf_syscall.module_btf(module)
+        try:
+            return bpf_syscall.load_tracing(code, symbol, attach_type, function, btf_fd)
+        finally:
+            os.close(btf_fd)
+
+    def _code(self, function: str, way: int) -> bytes:
+        """A program's instructions, with ``way`` where the source has WAY_MARK (if it has)."""
         module, start = self._bpf.module, function.encode()
+        code = ctypes.string_at(
+            self._lib.bpf_function_start(module, start),
+            self._lib.bpf_function_size(module, start),
+        )
+        return bpf_source.with_way(code, way) if way else code
+
+    def _load(self, function: str, kind: str, name: str, way: int = 0) -> int:
+        module, code = self._bpf.module, self._code(function, way)
         fd: int = self._lib.bcc_func_load(
             module,
             self._types[kind],
             name.encode(),
-            self._lib.bpf_function_start(module, start),
-            self._lib.bpf_function_size(module, start),
+            code,
+            len(code),
             self._lib.bpf_module_license(module),
             self._lib.bpf_module_kern_version(module),
             0,
@@ -273,13 +317,65 @@ class Program:
     def in_flight(self) -> int:
         """Calls whose entry was seen and whose return did not come yet."""
         calls = self._bpf["calls"].values()
-        return sum(1 for call in calls if call.op and not call.before_enabled)
+        count = sum(1 for call in calls if call.op and not call.before_enabled)
+        return count + (len(self._bpf["accesses"].values()) if self._audit else 0)
+
+    def learn_kvm(self, modules: Mapping[str, Btf], gmem_iops: int) -> None:
+        """What the BPF side has to know about KVM, which may have come only now.
+
+        ``gmem_iops``: address of kvm_gmem_iops, 0 where there is none.
+        """
+        if not self._audit:
+            return
+        self._modules = dict(modules)
+        facts = self._bpf["kvm_facts"]
+        leaf = facts[ctypes.c_int(0)]
+        leaf.gmem_iops = gmem_iops
+        leaf.has_gmem = any(
+            btf.has_type("struct kvm_userspace_memory_region2")
+            and btf.has_member("kvm_userspace_memory_region2", "guest_memfd")
+            for btf in modules.values()
+        )
+        facts[ctypes.c_int(0)] = leaf
+
+    def show_mapped(self, fd: int, final: bool) -> None:
+        """Sends whether anybody maps the file behind our descriptor now. Only for audits.
+
+        OSError where the kernel does not run BPF programs at will.
+        """
+        bpf_syscall.run_raw(self._mapped_program(), (fd, 0, int(Flag.FINAL) if final else 0))
+
+    def show_known_mapped(self, final: bool, shown: Collection[tuple[int, int]]) -> None:
+        """The same for every object that was announced, still lives, and is not in ``shown``.
+
+        ``shown``: by device and inode number.
+        """
+        flags = int(Flag.FINAL) if final else 0
+        for inode, known in self._bpf["objects"].items():
+            if (known.dev, known.ino) not in shown:
+                bpf_syscall.run_raw(self._mapped_program(), (0, inode.value, flags))
+
+    def _mapped_program(self) -> int:
+        if self._show_mapped < 0:
+            with _captured_stderr() as said:
+                self._show_mapped = self._load("show_mapped", "raw", "show_mapped")
+            if self._show_mapped < 0:
+                raise OSError(errno.EINVAL, f"the kernel refused the program: {said[0].strip()}")
+        return self._show_mapped
+
+    def detach_module(self, module: str) -> None:
+        """Takes the hooks in a module off, which may be gone already."""
+        for one in [one for one in self.attached if one.module == module]:
+            os.close(one.link)
+            os.close(one.fd)
+            self.attached.remove(one)
 
     def detach(self) -> None:
         """Takes every hook off; maps and counts stay readable."""
-        for link in self._links:
-            os.close(link)
-        self._links.clear()
+        for place, one in enumerate(self.attached):
+            if one.link >= 0:
+                os.close(one.link)
+                self.attached[place] = replace(one, link=-1)
         for tracepoint in (b"sched_process_exit", b"sched_process_fork", b"sched_process_free"):
             with contextlib.suppress(Exception):  # was not attached
                 self._bpf.detach_raw_tracepoint(tp=tracepoint)
@@ -289,4 +385,6 @@ class Program:
         for one in self.attached:
             os.close(one.fd)
         self.attached.clear()
+        if self._show_mapped >= 0:
+            os.close(self._show_mapped)
         self._bpf.cleanup()

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from tracer.capture.baseline import baseline_records
 from tracer.capture.ledger import Ledger, clock_record
+from tracer.capture.mapped import show_mapped
 from tracer.capture.memoryfile import Scan
+from tracer.capture.modules import ModuleWatch
 from tracer.capture.procfs import Scanner
 from tracer.capture.program import CAUSES, HOOKS, Program
 from tracer.capture.ring import Source
@@ -50,7 +52,15 @@ class Session:
         btf: Btf,
         writer: RecordingWriter,
         tell: Callable[[str], None],
+        audit: bool = False,
+        watch: ModuleWatch | None = None,
     ) -> None:
+        self.sweeps: dict[str, dict[str, list[str]] | None] = {}
+        """``start`` and, for audits, ``final``: what was missed in looking at /proc, in words;
+        None where it was not looked at."""
+        self._audit = audit
+        self._watch = watch
+        self._announced: set[tuple[int, int]] = set()
         self._program = program
         self._btf = btf
         self._writer = writer
@@ -79,16 +89,29 @@ class Session:
         """Starts sending. The baseline is read after that, so that nothing falls in between."""
         self._append(clock_record())
         self._program.enable()
-        if not with_baseline:
-            return
-        try:
-            found = self._scan()
-        except OSError as error:
-            self._tell(f"no baseline: /proc cannot be read: {error.strerror or error}")
-            return
-        self._append(baseline_records(found))
-        for problem in found.problems:
-            self._tell(f"baseline: {problem}")
+        self._sweep(with_baseline, final=False)
+
+    def _sweep(self, with_baseline: bool, final: bool) -> None:
+        """Who has which memory file open or mapped now; for audits also the inodes' own word."""
+        found = None
+        when = "final" if final else "start"
+        self.sweeps[when] = None
+        if with_baseline:
+            try:
+                found = self._scan()
+            except OSError as error:
+                self._tell(f"no baseline: /proc cannot be read: {error.strerror or error}")
+        if found is not None:
+            self._append(baseline_records(found, final, self._announced))
+            self._announced |= {(file.dev, file.ino) for file in found.files}
+            self.sweeps[when] = {"problems": [str(problem) for problem in found.problems]}
+            for problem in found.problems:
+                self._tell(f"{'final sweep' if final else 'baseline'}: {problem}")
+        if self._audit:
+            try:
+                show_mapped(self._program, found, final, self._drain)
+            except OSError as error:
+                self._tell(f"whether files are mapped cannot be read: {error.strerror or error}")
 
     def _scan(self) -> Scan:
         """Reads /proc in a thread: with thousands of processes the ring would not wait for it."""
@@ -105,6 +128,9 @@ class Session:
         next_show_s = self._start_s
         while True:
             reason = stop()
+            changed = self._watch.poll() if self._watch else None
+            if changed is not None:
+                self._append(changed)
             busy = self._drain()
             now_s = time.monotonic()
             self._writer.tick(now_s)
@@ -134,8 +160,13 @@ class Session:
         }
         self._append(self._ledger.update(self._program.counts(), missed))
 
-    def finish(self) -> dict[int, int]:
-        """Takes the hooks off and reads what is left; ``{cpu: sequence numbers given out}``."""
+    def finish(self, with_baseline: bool = True) -> dict[int, int]:
+        """Takes the hooks off and reads what is left; ``{cpu: sequence numbers given out}``.
+
+        For audits a last sweep comes first, while the hooks still send: nothing falls in between.
+        """
+        if self._audit:
+            self._sweep(with_baseline, final=True)
         self._program.disable()
         self._program.detach()
         # A BPF program that was running when its hook was taken off may still write its record.

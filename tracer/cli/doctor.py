@@ -20,6 +20,7 @@ examples:
   sealsnoop doctor --json           the same for programs
   sealsnoop doctor --method kprobe  the plan if trampolines are not to be used
   sealsnoop doctor --self-test      try every seal rule and every hook
+  sealsnoop doctor --audit          the plan of record --audit
 
 Loads at most one empty BPF program, attaches nothing and traces nothing; with --self-test it
 attaches as a recording does, and makes some ten thousand calls on memory files of its own. The
@@ -44,6 +45,8 @@ def add_parser(subparsers: Any) -> None:
                         help="plan for this method (default: auto)")  # fmt: skip
     parser.add_argument("--self-test", action="store_true",
                         help="also try the seal rules and the hooks on scratch files")  # fmt: skip
+    parser.add_argument("--audit", action="store_true",
+                        help="plan for an audit: guest memory, pins, other processes")  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -61,16 +64,16 @@ def _report(args: argparse.Namespace, examiner: "Examiner | None") -> int:
 
     findings = requirements.check(requirements.Host.live())
     blocking = requirements.blocking(findings)
-    plan, obstacle = _plan(args.method, findings)
+    plan, obstacle = _plan(args.method, findings, args.audit)
     uncovered = plan.uncovered if plan else ()
     code = 1 if blocking or plan is None or not plan.live else 3 if uncovered else 0
     self_test = _self_test(examiner, args.method, traceable=code != 1) if examiner else None
     if self_test and not self_test.ok:
         code = code or 3
     if args.json:
-        _print_json(findings, plan, obstacle, self_test, code)
+        _print_json(findings, plan, obstacle, self_test, code, args.audit)
     else:
-        _print_text(findings, plan, obstacle, self_test, code)
+        _print_text(findings, plan, obstacle, self_test, code, args.audit)
     return code
 
 
@@ -103,10 +106,11 @@ def _attached(method: Any) -> "Program":
     return attach(Kernel.running(), method, None, Filters(), _RING_BYTES, tell)
 
 
-def _plan(method: Any, findings: "list[Finding]") -> "tuple[Plan | None, str | None]":
+def _plan(method: Any, findings: "list[Finding]", audit: bool) -> "tuple[Plan | None, str | None]":
     """The plan is worth seeing even where other things forbid tracing: BTF is often readable."""
     from tracer.kernel import offsets
-    from tracer.kernel.btf import Btf, BtfError
+    from tracer.kernel.audit_families import KVM
+    from tracer.kernel.btf import Btf, BtfError, module_btfs
     from tracer.kernel.plan import Planner
     from tracer.kernel.requirements import Host, preempts
     from tracer.kernel.symbols import Symbols, SymbolsError
@@ -121,10 +125,18 @@ def _plan(method: Any, findings: "list[Finding]") -> "tuple[Plan | None, str | N
             offered["trampolines"],
             offered["kprobes"],
             preempts(Host.live()),
+            module_btfs(btf, [KVM]) if audit else None,
         )
-        return planner.plan(method), None
+        return planner.plan(method, audit=audit), None
     except (BtfError, SymbolsError) as error:
         return None, str(error)
+
+
+def _blind_spots(audit: bool) -> tuple[str, ...]:
+    from tracer.kernel.audit_families import AUDIT_BLIND_SPOTS
+    from tracer.kernel.families import BLIND_SPOTS
+
+    return AUDIT_BLIND_SPOTS if audit else BLIND_SPOTS
 
 
 def _print_json(
@@ -133,9 +145,9 @@ def _print_json(
     obstacle: str | None,
     self_test: "SelfTest | None",
     code: int,
+    audit: bool,
 ) -> None:
     from tracer.capture import host
-    from tracer.kernel.families import BLIND_SPOTS
     from tracer.kernel.requirements import blocking
 
     report = {
@@ -146,7 +158,7 @@ def _print_json(
         "blocking": [finding.name for finding in blocking(findings)],
         "hooks": plan.to_json() if plan else None,
         "no_plan_because": obstacle,
-        "blind_spots": list(BLIND_SPOTS),
+        "blind_spots": list(_blind_spots(audit)),
         "self_test": self_test.to_json() if self_test else None,
     }
     json.dump(report, sys.stdout, indent=2)
@@ -159,10 +171,9 @@ def _print_text(
     obstacle: str | None,
     self_test: "SelfTest | None",
     code: int,
+    audit: bool,
 ) -> None:
     import os
-
-    from tracer.kernel.families import BLIND_SPOTS
 
     print(f"kernel {os.uname().release} on {os.uname().machine}")
     for finding in findings:
@@ -173,14 +184,16 @@ def _print_text(
     if plan is None:
         print(f"  none: {obstacle}")
     for step in plan.steps if plan else ():
-        if step.live:
+        if step.waiting:
+            print(f"  {step.family:<18} by {step.method}: {step.reason}")
+        elif step.live:
             print(f"  {step.family:<18} {step.symbol} by {step.method}: {step.reason}")
         else:
             mark = "UNSEEN" if step.essential else "absent"
             print(f"  {step.family:<18} {mark}: {step.reason}")
             print(f"  {'':<18} {step.unseen}")
     print("\nnever seen, on any kernel, by this version")
-    for spot in BLIND_SPOTS:
+    for spot in _blind_spots(audit):
         print(f"  {spot}")
     if self_test:
         from tracer.selftest.table import lines

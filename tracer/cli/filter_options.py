@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tracer.capture.filters import Filters
 from tracer.errors import UserError
+from tracer.kernel.audit_families import AUDIT_FAMILIES
 from tracer.kernel.families import FAMILIES
 from tracer.model.seals import Seal
 from tracer.model.words import Op
@@ -129,11 +130,15 @@ def _listed(option: str, words: str) -> list[str]:
     return found
 
 
-def families(words: str) -> frozenset[str] | None:
-    """The hook families for ``--ops``; None for all. Raises UserError naming the bad word."""
+def families(words: str, audit: bool = False) -> frozenset[str] | None:
+    """The hook families for ``--ops``; None for all. Raises UserError naming the bad word.
+
+    ``audit``: of the families that only an audit needs, too.
+    """
     if not words:
         return None
-    known = [op.name.lower() for op in Op if any(op in family.ops for family in FAMILIES)]
+    there = (*FAMILIES, *AUDIT_FAMILIES) if audit else FAMILIES
+    known = [op.name.lower() for op in Op if any(op in family.ops for family in there)]
     wanted = set()
     for word in _listed("--ops", words):
         if word not in known:
@@ -141,7 +146,7 @@ def families(words: str) -> frozenset[str] | None:
         wanted.add(Op[word.upper()])
     # Without evictions an inode that is used again would keep its forerunner's name.
     wanted.add(Op.EVICT)
-    return frozenset(family.name for family in FAMILIES if wanted.intersection(family.ops))
+    return frozenset(family.name for family in there if wanted.intersection(family.ops))
 
 
 def filters(args: argparse.Namespace, follow_command: bool) -> Filters:

@@ -75,10 +75,16 @@ def add_parser(subparsers: Any) -> None:
         action="store_true",
         help="do not find out on scratch files how this kernel decides and whether hooks report",
     )
+    parser.add_argument(
+        "--audit",
+        action="store_true",
+        help="also what an audit needs: guest memory, KVM, pins, access by other processes",
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="errors and losses only")
     add_options(parser)
     parser.usage = "sealsnoop record [-o S] [options] [filters] [-- CMD ...]"
-    parser.set_defaults(run=run)
+    # An audit records what anybody does while its command runs, not the command alone.
+    parser.set_defaults(run=run, whole_host=False)
 
 
 class Stopper:
@@ -130,8 +136,8 @@ def run(args: argparse.Namespace) -> int:
     from tracer.selftest.process import Examiner
 
     _check(args)
-    wanted = filters(args, follow_command=bool(args.command))
-    hooks = families(args.ops)
+    wanted = filters(args, follow_command=bool(args.command) and not args.whole_host)
+    hooks = families(args.ops, args.audit)
     # Forked now, before any thread, before bcc's memory and with the signals as they were when
     # we came; it waits for its turn.
     command = Command.prepare(args.command) if args.command else None
@@ -147,7 +153,9 @@ def run(args: argparse.Namespace) -> int:
             refuse_existing(args.output, force=args.force)
 
         kernel = Kernel.running()
-        program = attach(kernel, args.method, hooks, wanted, args.ring << 20, _tell)
+        if args.audit:
+            kernel = kernel.with_kvm()
+        program = attach(kernel, args.method, hooks, wanted, args.ring << 20, _tell, args.audit)
         try:
             if stop.interrupted:
                 raise UserError("interrupted before the recording began", 130)
@@ -188,6 +196,7 @@ def _writer(
     self_test: dict[str, Any] | None,
 ) -> "RecordingWriter":
     from tracer.capture import host
+    from tracer.kernel.audit_families import AUDIT_BLIND_SPOTS
     from tracer.kernel.families import BLIND_SPOTS
     from tracer.store.writer import RecordingWriter
 
@@ -196,7 +205,8 @@ def _writer(
         "btf_sha256": kernel.btf.digest,
         "hooks": program.plan.to_json(),
         "method": args.method,
-        "blind_spots": list(BLIND_SPOTS),
+        "audit": args.audit,
+        "blind_spots": list(AUDIT_BLIND_SPOTS if args.audit else BLIND_SPOTS),
         "filters": filters_json,
         "ring_bytes": args.ring << 20,
         "command": args.command,
@@ -219,6 +229,7 @@ def _record(
     stop: Stopper,
     command: "Command | None",
 ) -> int:
+    from tracer.capture.modules import ModuleWatch
     from tracer.capture.session import Session
     from tracer.cli.progress import ProgressLine, size_text
     from tracer.store.errors import StoreError
@@ -226,18 +237,26 @@ def _record(
     for step in program.plan.uncovered:
         if step.reason != "not asked for":
             _tell(f"unseen: {step.unseen} ({step.reason})")
-    session = Session(program, kernel.btf, writer, _tell)
+    watch = ModuleWatch(program, kernel, args.method, _tell) if args.audit else None
+    session = Session(program, kernel.btf, writer, _tell, args.audit, watch)
     line = ProgressLine(args.quiet)
     try:
         session.begin(with_baseline=not args.no_baseline)
         if command is not None:
-            program.follow(command.pid)
+            if not args.whole_host:
+                program.follow(command.pid)
             command.release()
         stop.command = command
         stop.begin()
         reason = session.run(stop, line.show)
-        final_seq = session.finish()
-        writer.close(reason, final_seq, lost=session.losses, in_flight=session.in_flight)
+        final_seq = session.finish(with_baseline=not args.no_baseline)
+        writer.close(
+            reason,
+            final_seq,
+            lost=session.losses,
+            in_flight=session.in_flight,
+            baseline=session.sweeps,
+        )
     except UserError as error:
         stored = not isinstance(error, StoreError)
         why = "command could not be started" if stored else "storage failed"

@@ -17,7 +17,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -652,6 +652,14 @@ class Btf:
             items.append("..." if variadic else self._text(words[item + 1], nested=True))
         returns = self._text(words[place + 2], nested=True)
         return f"{returns} ({stars})({', '.join(items) or 'void'})"
+
+
+def module_btfs(base: Btf, modules: Collection[str], root: str | Path = "/") -> dict[str, Btf]:
+    """The BTF of those of the modules that are loaded and have one. Raises BtfError."""
+    folder = Path(root) / "sys/kernel/btf"
+    return {
+        name: Btf.from_file(folder / name, base) for name in modules if (folder / name).exists()
+    }
 
 
 def _cut(data: bytes, split: bool) -> _Sections:

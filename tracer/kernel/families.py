@@ -5,8 +5,26 @@ kernel has. Which kernel has which is told for the reader only: nothing here loo
 """
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 from tracer.model.words import Hook, Op
+
+
+class Way(IntEnum):
+    """``enum way`` of ``bpf/access.h``: what the program that they share is to do."""
+
+    NONE = 0
+    MEMSLOT = 1
+    GMEM_CREATE = 2
+    SECRET_CREATE = 3
+    FAULT = 4
+    PIN = 5
+    PIN_REMOTE = 6
+    PIN_FILE = 7
+    REMOTE = 8
+    UFFD = 9
+    MPROTECT = 10
+    RECEIVE = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +38,10 @@ class Alternative:
     """``(macro suffix, struct)``: parameters found in the prototype by the struct they point to."""
     defines: tuple[tuple[str, int], ...] = ()
     """Further ``(macro, value)`` that the BPF source needs for this alternative."""
+    takes: tuple[str, ...] = ()
+    """Structs that the first parameters must point to, for the BPF source counts on it."""
+    parameters: int = 0
+    """In a module: how many there are on all known kernels, for as long as it is not loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +64,15 @@ class Family:
     """False: it only adds detail to what another family records."""
     begun_by: str = ""
     """By trampolines, this earlier family's program stands for the entry (see ``bpf/hooks.h``)."""
+    module: str | None = None
+    """Where its functions are; while it is not loaded, there is nothing to be seen."""
+    way: Way = Way.NONE
+    """Put into the program when it is loaded (see ``bpf/access.h``)."""
+    needs: tuple[tuple[str, str], ...] = ()
+    """``(struct, member)`` that the running kernel must have."""
 
 
-_SETATTR = (("DENTRY", "dentry"), ("IATTR", "iattr"))
+SETATTR = (("DENTRY", "dentry"), ("IATTR", "iattr"))
 
 FAMILIES = (
     Family(
@@ -106,7 +134,7 @@ FAMILIES = (
         Hook.SETATTR,
         (Op.TRUNCATE, Op.CHMOD),
         # The dentry moved from the first to the second place with user-namespace mounts (5.12).
-        (Alternative("shmem_setattr", "mm/shmem.c", pointers=_SETATTR),),
+        (Alternative("shmem_setattr", "mm/shmem.c", pointers=SETATTR),),
         at_entry=True,
         at_return=True,
         unseen="truncate and chmod decisions",
@@ -116,7 +144,7 @@ FAMILIES = (
         "setattr",
         Hook.SETATTR,
         (Op.TRUNCATE, Op.CHMOD),
-        (Alternative("hugetlbfs_setattr", "fs/hugetlbfs/inode.c", pointers=_SETATTR),),
+        (Alternative("hugetlbfs_setattr", "fs/hugetlbfs/inode.c", pointers=SETATTR),),
         at_entry=True,
         at_return=True,
         unseen="truncate and chmod decisions on hugetlb files",
@@ -274,4 +302,5 @@ BLIND_SPOTS = (
     "calls that are refused before a memory file's own function is entered (EBADF, EINVAL)",
     "guest_memfd and memfd_secret",
 )
-"""What no family looks at; shown by doctor and stored in every recording."""
+"""What none of these families looks at: stored in every recording, and shown by doctor beside
+what audits do not see (`tracer.kernel.audit_families.AUDIT_BLIND_SPOTS`)."""

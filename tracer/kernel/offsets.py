@@ -70,7 +70,29 @@ OFFSETS = (
     Offset("OFF_VMA_END", "vm_area_struct", ("vm_end",)),
     Offset("OFF_VMA_PGOFF", "vm_area_struct", ("vm_pgoff",)),
     Offset("OFF_VMA_FLAGS", "vm_area_struct", ("vm_flags", "__vm_flags")),
+    # For audits. Without a maple tree (until 6.0) nothing is looked for by address.
+    Offset("OFF_INODE_IOPS", "inode", ("i_op",)),
+    Offset("OFF_MAPPING_TREE", "address_space", ("i_mmap.rb_root.rb_node",)),
+    Offset("OFF_FILE_PRIVATE", "file", ("private_data",)),
+    Offset("OFF_VMF_VMA", "vm_fault", ("vma",)),
+    Offset("OFF_VMF_ADDRESS", "vm_fault", ("address",)),
+    Offset("OFF_VMF_PGOFF", "vm_fault", ("pgoff",)),
+    Offset("OFF_VMF_FLAGS", "vm_fault", ("flags",)),
+    Offset("OFF_UFFD_MM", "userfaultfd_ctx", ("mm",), optional=True),
+    Offset("OFF_MM_TREE_ROOT", "mm_struct", ("mm_mt.ma_root",), optional=True),
+    Offset("OFF_RANGE_PIVOT", "maple_range_64", ("pivot",), optional=True),
+    Offset("OFF_RANGE_SLOT", "maple_range_64", ("slot",), optional=True),
+    Offset("OFF_ARANGE_PIVOT", "maple_arange_64", ("pivot",), optional=True),
+    Offset("OFF_ARANGE_SLOT", "maple_arange_64", ("slot",), optional=True),
 )
+
+_ENUMERATORS = (
+    # A macro in include/linux/mm.h of 6.1, an enumerator in BTF of 7.3.
+    ("FOLL_LONGTERM", "FOLL_LONGTERM", 0x10000),
+    ("MAPLE_LEAF", "maple_leaf_64", 1),
+    ("MAPLE_ARANGE", "maple_arange_64", 3),
+)
+"""``(macro, enumerator, value where BTF has none)``"""
 
 _X86_64_THREAD_SIZE = 16384
 """arch/x86/include/asm/page_64_types.h: 4 pages, without KASAN."""
@@ -89,12 +111,11 @@ def _offset(btf: Btf, wanted: Offset) -> int:
     )
 
 
-def _has_enumerator(btf: Btf, name: str) -> bool:
+def _enumerator(btf: Btf, name: str) -> int | None:
     try:
-        btf.enum_value(name)
+        return btf.enum_value(name)
     except BtfMissing:
-        return False
-    return True
+        return None
 
 
 def macros(btf: Btf) -> dict[str, int]:
@@ -103,7 +124,11 @@ def macros(btf: Btf) -> dict[str, int]:
     Raises BtfMissing naming the member that this kernel does not have.
     """
     found = {wanted.macro: _offset(btf, wanted) for wanted in OFFSETS}
-    found["HAVE_TASK_PT_REGS"] = int(_has_enumerator(btf, "BPF_FUNC_task_pt_regs"))
+    found["HAVE_TASK_PT_REGS"] = int(_enumerator(btf, "BPF_FUNC_task_pt_regs") is not None)
     found["HAVE_CGROUPS"] = int(btf.has_member("task_struct", "cgroups"))
     found["THREAD_SIZE"] = _X86_64_THREAD_SIZE
+    found["HAVE_MAPLE_TREE"] = int(btf.has_member("mm_struct", "mm_mt.ma_root"))
+    for macro, name, until_now in _ENUMERATORS:
+        value = _enumerator(btf, name)
+        found[macro] = until_now if value is None else value
     return found

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from tracer.kernel.audit_families import AUDIT_FAMILIES
 from tracer.kernel.btf import Btf, BtfMissing, Prototype
 from tracer.kernel.families import FAMILIES, Alternative, Family
 from tracer.kernel.symbols import Symbols
@@ -27,7 +28,10 @@ _KPROBE_PARAMETERS = 6
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How one family is served. ``symbol`` and ``method`` are None where it is not."""
+    """How one family is served. ``symbol`` and ``method`` are None where it is not.
+
+    A method without a symbol: it will be served when its module is loaded.
+    """
 
     family: str
     program: str
@@ -44,26 +48,35 @@ class Step:
     defines: tuple[tuple[str, int], ...] = ()
     at_entry: bool = False
     at_return: bool = False
+    way: int = 0
+    """Put into the program when it is loaded (see ``bpf/access.h``)."""
+    absent: bool = False
+    """This kernel has no such function and need not: there is nothing that stays unseen."""
 
     @property
     def live(self) -> bool:
-        return self.method is not None
+        return self.method is not None and self.symbol is not None
+
+    @property
+    def waiting(self) -> bool:
+        """Its module is not loaded."""
+        return self.method is not None and self.symbol is None
 
     def macros(self) -> dict[str, int]:
         """What ``bpf/programs.h`` must know to compile this step's program."""
-        if not self.live:
+        if self.method is None:
             return {}
         program = self.program.upper()
         found = dict(self.defines)
         found[f"WITH_{'FENTRY' if self.method == 'fexit' else 'KPROBE'}_{program}"] = 1
-        if self.method == "fexit" and self.at_return:
+        if self.method == "fexit" and self.at_return and not self.way:
             found[f"NARGS_{program}"] = self.parameters  # the answer stands behind them
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All families in the order of `FAMILIES`."""
+    """All families in the order of `FAMILIES`, with `AUDIT_FAMILIES` behind them if asked for."""
 
     steps: tuple[Step, ...]
 
@@ -74,7 +87,7 @@ class Plan:
     @property
     def uncovered(self) -> tuple[Step, ...]:
         """Families that this kernel should have and that are not served."""
-        return tuple(step for step in self.steps if not step.live and step.essential)
+        return tuple(step for step in self.steps if step.method is None and step.essential)
 
     def step(self, family: str) -> Step:
         return next(step for step in self.steps if step.family == family)
@@ -82,7 +95,7 @@ class Plan:
     def macros(self) -> dict[str, int]:
         """``-D`` macros for ``bpf/programs.h``: which programs to compile, and argument places."""
         found: dict[str, int] = {}
-        for step in self.live:
+        for step in self.steps:
             found.update(step.macros())
         return found
 
@@ -94,6 +107,7 @@ class Planner:
     """Chooses from what a kernel offers.
 
     ``preempts``: tasks are preempted in the kernel, so that ``auto`` prefers kprobes.
+    ``modules``: the BTF of modules.
     """
 
     def __init__(
@@ -103,7 +117,9 @@ class Planner:
         trampolines: bool = True,
         kprobes: bool = True,
         preempts: bool = False,
+        modules: Mapping[str, Btf] | None = None,
     ) -> None:
+        self._modules = modules or {}
         self._btf = btf
         self._symbols = symbols
         self._trampolines = trampolines
@@ -116,12 +132,16 @@ class Planner:
         no_fexit: Collection[str] = (),
         families: Collection[str] | None = None,
         left_out: Mapping[str, str] | None = None,
+        audit: bool = False,
     ) -> Plan:
-        """``left_out``: families that could not be attached at all, with the reason."""
+        """``left_out``: families that could not be attached at all, with the reason.
+
+        ``audit``: the families that only an audit needs, too.
+        """
         left_out = left_out or {}
         steps: list[Step] = []
         taken: dict[str, int] = {}
-        for family in FAMILIES:
+        for family in (*FAMILIES, *AUDIT_FAMILIES) if audit else FAMILIES:
             if families is not None and family.name not in families:
                 steps.append(self._off(family, "not asked for"))
                 continue
@@ -153,6 +173,11 @@ class Planner:
         return replace(step, method=None, reason=f"{step.method} would do, but {why}")
 
     def _step(self, family: Family, method: MethodChoice, refusal: str | None) -> Step:
+        for struct, member in family.needs:
+            if not self._btf.has_member(struct, member):
+                return self._off(family, f"this kernel has no {struct}.{member}")
+        if family.module and self._absent(family.module):
+            return self._await(family, method, refusal)
         for alternative in family.alternatives:
             if self._symbols.has(alternative.symbol):
                 return self._serve(family, alternative, method, refusal)
@@ -164,7 +189,8 @@ class Planner:
         ]
         if copies:
             return self._off(family, f"this kernel has only a changed copy: {', '.join(copies)}")
-        return self._off(family, f"this kernel has no {names}")
+        step = self._off(family, f"this kernel has no {names}")
+        return replace(step, absent=not family.essential)
 
     def _serve(
         self, family: Family, alternative: Alternative, method: MethodChoice, refusal: str | None
@@ -203,15 +229,52 @@ class Planner:
             defines=defines,
             at_entry=family.at_entry and not (chosen == "fexit" and family.begun_by),
             at_return=family.at_return,
+            way=family.way,
+        )
+
+    def _absent(self, module: str) -> bool:
+        """Neither loaded nor built into the kernel."""
+        return not self._symbols.has_module(module) and not any(
+            self._symbols.has(alternative.symbol)
+            for family in AUDIT_FAMILIES
+            if family.module == module
+            for alternative in family.alternatives
+        )
+
+    def _await(self, family: Family, method: MethodChoice, refusal: str | None) -> Step:
+        """A step for a module that may come: compiled now, compared with its BTF then."""
+        obstacle = refusal or (None if self._trampolines else "it has no trampolines")
+        chosen: Method | None = "fexit" if method != "kprobe" and obstacle is None else "kprobe"
+        if chosen == "kprobe" and (method == "fexit" or not self._kprobes):
+            chosen = None
+        one = family.alternatives[0]
+        step = self._off(family, f"waits for the module {family.module}, which is not loaded")
+        return replace(
+            step,
+            method=chosen,
+            module=family.module,
+            parameters=one.parameters,
+            defines=one.defines,
+            at_entry=family.at_entry,
+            at_return=family.at_return,
+            way=family.way,
         )
 
     def _prototype(self, symbol: str) -> Prototype | None:
-        return self._btf.function(symbol) if self._btf.has_function(symbol) else None
+        module = self._symbols.module_of(symbol)
+        btf = self._modules.get(module) if module else self._btf
+        return btf.function(symbol) if btf is not None and btf.has_function(symbol) else None
 
     def _defines(
         self, family: Family, alternative: Alternative, prototype: Prototype | None
     ) -> tuple[tuple[str, int], ...]:
         found = list(alternative.defines)
+        if alternative.takes and prototype is None:
+            raise BtfMissing(f"BTF has no prototype of {alternative.symbol}")
+        for place, wanted in enumerate(alternative.takes):
+            params = prototype.params if prototype else ()
+            if place >= len(params) or params[place].pointee_struct != wanted:
+                raise BtfMissing(f"{prototype} does not take a struct {wanted} * there")
         for suffix, struct in alternative.pointers:
             if prototype is None:
                 raise BtfMissing(f"BTF has no prototype of {alternative.symbol}")

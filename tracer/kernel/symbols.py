@@ -29,6 +29,17 @@ class SymbolsError(Exception):
         self.remedy = remedy
 
 
+def data_address(name: str, module: str, root: str | Path = "/") -> int:
+    """Address of a module's variable in `root`/proc/kallsyms, 0 where it is not told."""
+    line = rf"^([0-9a-f]+) [a-zA-Z] {re.escape(name)}\t\[{re.escape(module)}\]$"
+    try:
+        data = (Path(root) / "proc/kallsyms").read_bytes()
+    except OSError:
+        return 0
+    found = re.search(line.encode(), data, re.MULTILINE)
+    return int(found[1], 16) if found else 0
+
+
 class Symbols:
     """The text symbols of one kernel.
 
@@ -92,6 +103,10 @@ class Symbols:
             return None
         return self._modules[name.encode()].decode() or None
 
+    def has_module(self, module: str) -> bool:
+        """True when a function of this module is listed: it is loaded."""
+        return module.encode() in self._modules.values()
+
     def copies(self, name: str) -> int:
         """How many functions have this name; with more than one, a hook by name may miss."""
         return self._copies.get(name.encode(), 1) if self.has(name) else 0
@@ -131,6 +146,13 @@ class Symbols:
         if not self.has(name) or self.blacklisted(name):
             return False
         return None if self._filterable is None else name.encode() in self._filterable
+
+    def assume_traceable(self) -> None:
+        """Do not read the lists of debugfs and tracefs: that takes long, and trying tells as well.
+
+        `traceable` and `blacklisted` then say None.
+        """
+        self._blacklist = self._filterable = None
 
     @functools.cached_property
     def _blacklist(self) -> frozenset[bytes] | None:

@@ -7,11 +7,14 @@ from tracer.model import seals as seals_model
 from tracer.model.flagnames import (
     ATTR,
     FALLOC_FL,
+    FAULT,
+    FOLL,
     GUEST_MEMFD,
     HUGE_MASK,
     MAP,
     MAP_TYPE,
     SECRETMEM,
+    UFFD_MODE,
     flag_names,
     huge_size,
     mfd_flags,
@@ -102,10 +105,21 @@ def _seal_names(arg: int) -> str:
 
 
 def describe(op: str, kind: str, arg: int, offset: int, length: int, size: int) -> str:
-    """What ``op`` asked for in a few words; ``size`` is the object's before, in bytes."""
+    """What ``op`` asked for in a few words; ``size`` is the object's before, in bytes.
+
+    A memslot's ``arg`` is the guest physical address, and its ``size`` names the VM.
+    """
     match op:
-        case "write" | "read" | "fault":
+        case "write" | "read" | "remote_read" | "remote_write":
             return f"{offset}+{length}"
+        case "fault":
+            return f"{flag_names(arg & 1, FAULT, none='READ')} {offset}+{length}"
+        case "memslot":
+            return f"gpa {arg:#x}+{length:#x} at {offset}" if length else f"gpa {arg:#x} deleted"
+        case "pin":
+            return f"{flag_names(arg & 1, FOLL, none='READ')} {offset}+{length}"
+        case "uffd_register":
+            return f"{flag_names(arg, UFFD_MODE)} {offset}+{length}"
         case "mmap":
             return f"{mmap_text(arg)} {offset}+{length}"
         case "map" | "unmap":

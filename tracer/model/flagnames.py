@@ -38,6 +38,10 @@ FALLOC_FL = {
     0x80: "WRITE_ZEROES",
 }
 MFD = {1: "CLOEXEC", 2: "ALLOW_SEALING", 4: "HUGETLB", 8: "NOEXEC_SEAL", 0x10: "EXEC"}
+FOLL = {1: "WRITE"}
+"""Of FOLL_* the one bit that is the same on all kernels (include/linux/mm.h, mm_types.h)."""
+UFFD_MODE = {1: "MISSING", 2: "WP", 4: "MINOR"}
+FAULT = {1: "WRITE", 2: "MKWRITE", 0x10: "KILLABLE", 0x40: "USER", 0x80: "REMOTE"}
 GUEST_MEMFD = {1: "MMAP", 2: "INIT_SHARED"}
 SECRETMEM = {0o2000000: "CLOEXEC"}
 ATTR = {

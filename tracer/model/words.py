@@ -35,6 +35,14 @@ class Op(IntEnum):
     UNMAP = 13
     EVICT = 14
     OPEN = 16
+    MEMSLOT = 17
+    REMOTE_READ = 18
+    REMOTE_WRITE = 19
+    PIN = 20
+    UFFD_REGISTER = 21
+    RECEIVE = 22
+    MAPPED = 23
+    ATTACH = 24
 
 
 class Kind(IntEnum):
@@ -64,6 +72,13 @@ class Hook(IntEnum):
     UNMAP = 12
     EVICT = 13
     FORK = 14
+    MEMSLOT = 15
+    FAULT = 16
+    REMOTE = 17
+    PIN = 18
+    UFFD = 19
+    MPROTECT = 20
+    RECEIVE = 21
 
 
 class Flag(IntFlag):
@@ -76,6 +91,7 @@ class Flag(IntFlag):
     OTHER_MM = 64
     KERNEL_TASK = 128
     COMPAT = 256
+    FINAL = 512
 
 
 class LossCause(IntEnum):

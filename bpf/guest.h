@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Guest memory: KVM's memslots, guest_memfd, secretmem, and who maps what at one moment. */
+#define KVM_MEM_GUEST_MEMFD 0x4
+
+/* struct kvm_userspace_memory_region(2): include/uapi/linux/kvm.h, fixed for ever. */
+#define REGION_SLOT 0
+#define REGION_FLAGS 4
+#define REGION_GUEST_ADDRESS 8
+#define REGION_SIZE 16
+#define REGION_ADDRESS 24
+#define REGION_GMEM_OFFSET 32	/* with KVM_MEM_GUEST_MEMFD; the older struct ends before */
+#define REGION_GMEM_FD 40
+#define CREATE_GMEM_FLAGS 8	/* struct kvm_create_guest_memfd */
+
+INLINE int kvm_has_gmem(void)
+{
+	int zero = 0;
+	struct kvm_facts *kvm = kvm_facts.lookup(&zero);
+
+	return kvm && kvm->has_gmem;
+}
+
+/* The caller's mm is the VM's: every KVM ioctl of another process fails with EIO. */
+INLINE struct asked asked_memslot(struct access *a, u64 kvm, u64 region)
+{
+	struct asked asked = { my_mm(), 0, 0, 0, OP_MEMSLOT, HOOK_MEMSLOT };
+
+	a->vm = kvm;
+	a->mm = asked.mm;
+	a->slot = read_u32(region + REGION_SLOT);
+	a->checks = read_u32(region + REGION_FLAGS);
+	a->arg = read_u64(region + REGION_GUEST_ADDRESS);
+	a->length = read_u64(region + REGION_SIZE);
+	a->address = read_u64(region + REGION_ADDRESS);
+	asked.address = a->address;
+	if ((a->checks & KVM_MEM_GUEST_MEMFD) && kvm_has_gmem()) {
+		a->offset = read_u64(region + REGION_GMEM_OFFSET);
+		a->fd = read_u32(region + REGION_GMEM_FD);
+		a->inode = file_inode(task_file(a->fd), 0);
+		a->kind = a->inode ? inode_kind(a->inode, 0) : KIND_UNKNOWN;
+		if (!a->kind)
+			a->inode = 0;
+	} else if (a->length) {
+		asked.length = 1;
+	}
+	return asked;
+}
+
+/* A page is asked for through a mapping; the answer is VM_FAULT_* bits. */
+INLINE void begin_fault(struct access *a, u64 vmf)
+{
+	u64 vma = read_u64(vmf + OFF_VMF_VMA);
+
+	a->inode = file_inode(read_u64(vma + OFF_VMA_FILE), 0);
+	a->kind = inode_kind(a->inode, 0);
+	if (!a->kind)
+		return;
+	a->mm = read_u64(vma + OFF_VMA_MM);
+	a->address = read_u64(vmf + OFF_VMF_ADDRESS);
+	a->offset = read_u64(vmf + OFF_VMF_PGOFF) << PAGE_SHIFT;
+	a->length = 1 << PAGE_SHIFT;
+	a->arg = read_u32(vmf + OFF_VMF_FLAGS);
+	begin_access(a, OP_FAULT, HOOK_FAULT);
+}
+
+/* What a way's entry found out, put in flight where a memory file is, or may be, in the range. */
+INLINE void begin_by_address(struct access *a, struct asked *asked)
+{
+	int is_slot = asked->op == OP_MEMSLOT;
+	struct found found = {};
+
+	if (!asked->op)
+		return;
+	if (asked->length)
+		found = memory_in(asked->mm, asked->address, asked->length, is_slot);
+	if (found.inode) {
+		a->inode = found.inode;
+		a->kind = found.kind;
+		a->offset = found.offset;
+	}
+	if (!is_slot) {
+		if (!found.inode && !found.too_many)
+			return;
+		a->checks = found.too_many;
+		a->mm = asked->mm;
+		a->address = asked->address;
+		a->length = asked->length;
+		a->arg = asked->arg;
+	}
+	begin_access(a, asked->op, asked->hook);
+}
+
+/* The return of every way: which hook it was, and the new file of those that make one. */
+INLINE void finish_way(u64 way, s64 answer)
+{
+	struct access_key key = { .pid_tgid = bpf_get_current_pid_tgid() };
+	struct user_regs regs = {};
+	struct access *a;
+	u32 flags;
+
+	switch (way) {
+	case WAY_MEMSLOT:
+		key.hook = HOOK_MEMSLOT;
+		break;
+	case WAY_GMEM_CREATE:
+		key.hook = HOOK_CREATE;
+		break;
+	case WAY_FAULT:
+		key.hook = HOOK_FAULT;
+		break;
+	case WAY_REMOTE:
+		key.hook = HOOK_REMOTE;
+		break;
+	case WAY_UFFD:
+		key.hook = HOOK_UFFD;
+		break;
+	case WAY_MPROTECT:
+		key.hook = HOOK_MPROTECT;
+		break;
+	case WAY_RECEIVE:
+		key.hook = HOOK_RECEIVE;
+		break;
+	default:
+		key.hook = HOOK_PIN;
+	}
+	a = accesses.lookup(&key);
+	if (way == WAY_SECRET_CREATE || way == WAY_GMEM_CREATE) {
+		user_regs(current_task(), &regs);
+		flags = regs.di;	/* memfd_secret(flags) */
+		if (way == WAY_GMEM_CREATE) {
+			if (!a)
+				return;
+			flags = a->arg;
+			accesses.delete(&key);
+		}
+		finish_create(answer, flags, regs.orig_ax);
+		return;
+	}
+	if (!a)
+		return;
+	tell_access(a, key.pid_tgid, key.hook, answer);
+	accesses.delete(&key);
+}
+
+/*
+ * Whether anybody maps a file now, read from the inode itself. Not hooked
+ * anywhere: the recorder runs it (BPF_PROG_TEST_RUN) with a descriptor of its
+ * own, or with the inode of an object that it knows and that still lives.
+ */
+INLINE void tell_mapped(u64 fd, u64 inode, u32 flags)
+{
+	struct counts *n = my_counts();
+	struct object o = {};
+	struct record *r;
+	u32 seals;
+	u8 kind;
+
+	if (inode) {
+		struct object *known = objects.lookup(&inode);
+
+		if (!known || known->ino != read_u64(inode + OFF_INODE_INO))
+			return;
+	} else {
+		inode = file_inode(task_file(fd), 0);
+	}
+	kind = inode ? inode_kind(inode, 0) : KIND_UNKNOWN;
+	seals = inode_seals(inode, kind);
+	if (!n || !kind || !is_sealable(seals) || !seals_wanted(seals))
+		return;
+	if (!get_object(n, inode, read_u64(inode + OFF_INODE_INO), kind, OP_MAPPED, HOOK_NONE, seals,
+			NULL, &o))
+		return;
+	r = plain_event(n, bpf_get_current_pid_tgid(), &o, OP_MAPPED, HOOK_NONE);
+	if (!r)
+		return;
+	r->head.type = TYPE_BASELINE;
+	r->head.flags = flags;
+	r->head.seals = seals;
+	r->event.seals_after = seals;
+	r->event.size = inode_size(inode, 0);
+	r->event.size_after = r->event.size;
+	r->event.answer = read_u64(inode + OFF_INODE_DATA + OFF_MAPPING_TREE) != 0;
+	r->event.writable = read_u32(inode + OFF_INODE_DATA + OFF_MAPPING_WRITABLE);
+	r->event.mode = read_u16(inode + OFF_INODE_MODE);
+	submit(r);
+}

@@ -1,0 +1,143 @@
+"""Scenes in a guest that can run guests: KVM, guest memory, and every other way to its pages."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from tests.kernel.guest_tools import PROJECT, Recorder, Results, in_pairs, wait_until
+from tests.kernel.scenes_decisions import METHODS, UNPREEMPTED
+
+VMM = PROJECT / "samples" / "vmm" / "build" / "vmm"
+KVM_MODULES = ("kvm_amd", "kvm")
+
+ALL_WAYS = (
+    "--read", "--write", "--second-process", "--process-vm-readv", "--proc-mem", "--fork",
+    "--pin-io-uring", "--userfaultfd", "--mprotect", "--punch",
+)  # fmt: skip
+
+MEMFD_GUESTS: dict[str, tuple[str, ...]] = {
+    "good": (),
+    "unsealed": ("--unsealed-window",),
+    "ways": ALL_WAYS,
+    "secret": ("--secret", "--no-run"),
+}
+GMEM_GUESTS: dict[str, tuple[str, ...]] = {
+    "gmem-good": ("--guest-memfd",),
+    "gmem-mapped": ("--guest-memfd", "--host-mmap"),
+    "gmem-ways": ("--guest-memfd", *ALL_WAYS),
+}
+_SETTLE_S = 3.0
+
+
+def _start(results: Results, name: str, options: Sequence[str | Path]) -> "subprocess.Popen[bytes]":
+    """A VMM of that name, whose memory is called so where it has a name."""
+    command = [*UNPREEMPTED, VMM, "--name", name, "--out", results.out / f"vmm-{name}.jsonl"]
+    with (results.out / f"vmm-{name}.stderr").open("wb") as err:
+        process = subprocess.Popen([*map(str, command), *map(str, options)], stderr=err)
+    results.tell(f"vmm-{name}", pid=process.pid)
+    return process
+
+
+def _run(results: Results, name: str, options: Sequence[str | Path]) -> None:
+    results.tell(f"vmm-{name}", code=_start(results, name, options).wait(60))
+
+
+def _makers(results: Results, name: str, *options: str) -> list[Callable[[], Recorder]]:
+    """One recorder for each method."""
+    return [
+        partial(Recorder, results, f"{name}-{method}", "--audit", "--method", method, *options)
+        for method in METHODS
+    ]
+
+
+def _has_gmem() -> bool:
+    return any(
+        line.split()[2] == "kvm_gmem_create"
+        for line in Path("/proc/kallsyms").read_text().splitlines()
+    )
+
+
+def _stays(log: Path) -> bool:
+    return log.exists() and '"stay"' in log.read_text()
+
+
+def guests(results: Results) -> None:
+    """All guests under recorders of both methods; one mapped before, two alive at the end."""
+    gmem = _has_gmem()
+    results.tell("guests", gmem=gmem)
+    ready, go, stay = (Path(f"/tmp/vmm-{word}") for word in ("ready", "go", "stay"))
+    before = _start(
+        results, "before",
+        ("--map-before", "--ready", ready, "--go", go, "--stay", stay),
+    )  # fmt: skip
+    staying = [before]
+    try:
+        wait_until("the guest that maps before", ready.exists)
+        recorders = in_pairs(_makers(results, "guests"))
+        for name, options in (MEMFD_GUESTS | (GMEM_GUESTS if gmem else {})).items():
+            _run(results, name, options)
+        if gmem:
+            staying.append(_start(results, "gmem-stays", ("--guest-memfd", "--stay", stay)))
+        go.touch()
+        for name in ("before", "gmem-stays")[: len(staying)]:
+            wait_until(name, partial(_stays, results.out / f"vmm-{name}.jsonl"))
+        time.sleep(_SETTLE_S)
+        for recorder in recorders:
+            recorder.stop()
+    finally:
+        go.touch()
+        stay.touch()
+        for process in staying:
+            process.wait(60)
+
+
+def kvm_comes_and_goes(results: Results) -> None:
+    """KVM is loaded during a recording, unloaded and loaded again."""
+    _modprobe("-r", *KVM_MODULES)
+    recorders = in_pairs(_makers(results, "kvm", "--ops", "memslot", "--no-baseline"))
+    by_method = dict(zip(METHODS, recorders, strict=True))
+    _modprobe(KVM_MODULES[0])
+    _wait_for_changes(recorders, 1)
+    _run(results, "first-load", ())
+    by_method["fexit"].stop()
+    _modprobe("-r", *KVM_MODULES)
+    _wait_for_changes([by_method["kprobe"]], 2)
+    _modprobe(KVM_MODULES[0])
+    _wait_for_changes([by_method["kprobe"]], 3)
+    _run(results, "second-load", ())
+    by_method["kprobe"].stop()
+
+
+def _wait_for_changes(recorders: Sequence[Recorder], count: int) -> None:
+    """Until each recording says that often that memslots are seen from now on, or not any more."""
+    from tracer.store.reader import Recording  # takes long here, and the other scenes need it not
+
+    def said(recorder: Recorder) -> bool:
+        recorder.check_alive()
+        with Recording.open(recorder.output) as recording:
+            rows = recording.frame("mappings")
+        return int(((rows["op"] == "attach") & (rows["hook"] == "memslot")).sum()) >= count
+
+    for recorder in recorders:
+        wait_until(f"change {count} of KVM in {recorder.name}", partial(said, recorder))
+
+
+def start_times(results: Results) -> None:
+    """How long a recording takes to begin, with the hooks for audits and without."""
+    for name, options in (("plain", ()), ("audit", ("--audit",))):
+        began = time.monotonic()
+        recorder = Recorder(results, f"start-{name}", *options)
+        recorder.wait_ready()
+        results.tell(f"start-{name}", ready_s=round(time.monotonic() - began, 1))
+        recorder.stop()
+
+
+def _modprobe(*arguments: str) -> None:
+    done = subprocess.run(
+        ["modprobe", *arguments], capture_output=True, text=True, check=False, env=os.environ
+    )
+    if done.returncode:
+        raise RuntimeError(f"modprobe {' '.join(arguments)}: {done.stderr}")

@@ -1,0 +1,108 @@
+"""bpf(2) itself, where libbcc does not reach: functions of modules, and running a program at will.
+
+libbcc 0.26 looks for the target of a trampoline in vmlinux alone (libbcc: bcc_prog_load_xattr).
+Numbers and places are those of include/uapi/linux/bpf.h.
+"""
+
+import ctypes
+import os
+import struct
+from collections.abc import Sequence
+
+_SYS_BPF = 321
+_PROG_LOAD, _PROG_TEST_RUN, _OBJ_GET_INFO_BY_FD = 5, 10, 15
+_BTF_GET_FD_BY_ID, _BTF_GET_NEXT_ID = 19, 23
+_PROG_TYPE_TRACING = 26
+FENTRY, FEXIT = 24, 25
+_LOG_BYTES = 1 << 16
+_NAME_BYTES = 15
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _bpf(command: int, attributes: bytearray) -> int:
+    buffer = (ctypes.c_char * len(attributes)).from_buffer(attributes)
+    result: int = _libc.syscall(_SYS_BPF, command, buffer, len(attributes))
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def _btf_name(fd: int) -> bytes:
+    name = ctypes.create_string_buffer(64)
+    # struct bpf_btf_info: btf, btf_size, id, name, name_len, kernel_btf
+    info = bytearray(struct.pack("=QIIQII", 0, 0, 0, ctypes.addressof(name), len(name), 0))
+    buffer = (ctypes.c_char * len(info)).from_buffer(info)
+    _bpf(
+        _OBJ_GET_INFO_BY_FD,
+        bytearray(struct.pack("=IIQ", fd, len(info), ctypes.addressof(buffer))),
+    )
+    return name.value
+
+
+def module_btf(module: str) -> int:
+    """A descriptor of the loaded module's BTF object. FileNotFoundError: there is none.
+
+    OSError: the kernel does not let us look (CAP_SYS_ADMIN).
+    """
+    last = 0
+    while True:
+        attributes = bytearray(struct.pack("=III", last, 0, 0))
+        _bpf(_BTF_GET_NEXT_ID, attributes)  # FileNotFoundError behind the last one
+        last = struct.unpack_from("=I", attributes, 4)[0]
+        fd = _bpf(_BTF_GET_FD_BY_ID, bytearray(struct.pack("=III", last, 0, 0)))
+        if _btf_name(fd) == module.encode():
+            return fd
+        os.close(fd)
+
+
+def load_tracing(code: bytes, name: str, attach_type: int, function_id: int, btf_fd: int) -> int:
+    """Loads ``code`` for the function of that BTF id in ``btf_fd``; the program's descriptor.
+
+    OSError, whose text ends with the verifier's last line.
+    """
+    instructions = ctypes.create_string_buffer(code, len(code))
+    licence = ctypes.create_string_buffer(b"GPL")
+    log = ctypes.create_string_buffer(_LOG_BYTES)
+    attributes = bytearray(144)
+    for place, size, value in (
+        (0, 4, _PROG_TYPE_TRACING),
+        (4, 4, len(code) // 8),
+        (8, 8, ctypes.addressof(instructions)),
+        (16, 8, ctypes.addressof(licence)),
+        (68, 4, attach_type),
+        (108, 4, function_id),
+        (112, 4, btf_fd),
+    ):
+        attributes[place : place + size] = value.to_bytes(size, "little")
+    short = name.encode()[:_NAME_BYTES]
+    attributes[48 : 48 + len(short)] = short
+    try:
+        return _bpf(_PROG_LOAD, attributes)
+    except OSError:
+        # Again, for the reason: a log that is too small for all of it is no obstacle here.
+        attributes[24:28] = (1).to_bytes(4, "little")
+        attributes[28:32] = len(log).to_bytes(4, "little")
+        attributes[32:40] = ctypes.addressof(log).to_bytes(8, "little")
+        try:
+            return _bpf(_PROG_LOAD, attributes)
+        except OSError as error:
+            said = log.value.decode(errors="replace").strip().splitlines()
+            reasons = [line for line in said if not line.startswith("processed ")]
+            text = f"{error.strerror}{': ' + reasons[-1] if reasons else ''}"
+            raise OSError(error.errno, text) from None
+
+
+def run_raw(program: int, arguments: Sequence[int]) -> None:
+    """Runs a raw-tracepoint program once, here and now, with these arguments (5.10). OSError."""
+    context = struct.pack(f"={len(arguments)}Q", *arguments)
+    buffer = ctypes.create_string_buffer(context, len(context))
+    attributes = bytearray(80)
+    for place, size, value in (
+        (0, 4, program & 0xFFFFFFFF),
+        (40, 4, len(context)),
+        (48, 8, ctypes.addressof(buffer)),
+    ):
+        attributes[place : place + size] = value.to_bytes(size, "little")
+    _bpf(_PROG_TEST_RUN, attributes)
