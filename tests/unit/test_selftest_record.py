@@ -85,7 +85,12 @@ def test_the_manifest_has_it(tmp_path: Path, result: dict[str, Any] | None) -> N
     kernel: Any = SimpleNamespace(btf=SimpleNamespace(digest="0" * 64))
     program: Any = SimpleNamespace(plan=SimpleNamespace(to_json=list))
     args = argparse.Namespace(
-        method="auto", ring=1, command=["true"], output=str(tmp_path / "x.seal"), force=False
+        method="auto",
+        ring=1,
+        command=["true"],
+        output=str(tmp_path / "x.seal"),
+        force=False,
+        audit=False,
     )
     record._writer(args, kernel, program, {}, result).close("test")
     manifest = json.loads((tmp_path / "x.seal" / "manifest.json").read_text())
