@@ -25,6 +25,8 @@ from tracer.analysis.judged import Judged
 from tracer.analysis.snapshot import Tables
 from tracer.analysis.source import Source
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("recordings", "by_object", "by_fd", "by_process", "by_op", "by_rule", "listed", "seals",
          "late_seals", "busy")  # fmt: skip
 seeds = st.integers(0, 2**32 - 1)
@@ -261,6 +263,39 @@ def test_a_baseline_without_generation_is_the_object_that_was_there() -> None:
         (7,): {"name": "memfd:new", "mappings": 0},
         (8,): {"name": None, "mappings": 0},
     }
+
+
+def test_what_the_scan_could_not_read_is_not_known() -> None:
+    """Without permission it says 0 for the size and has no mode."""
+    mapped = baseline(0, 2).assign(op="open", ino=[5, 6], mode=[0, 0o100600], size=[0, 77])
+    mapped = mapped.assign(size_after=mapped["size"])
+    fold = Fold()
+    fold.mappings(mapped, HOSTS[0])
+    found = rows_of(fold.tables().by_object, ["ino"], ["size", "seals", "owner_uid"])
+    assert found == {
+        (5,): {"size": None, "seals": None, "owner_uid": None},
+        (6,): {"size": 77, "seals": None, "owner_uid": None},
+    }
+
+
+def test_judging_ahead_changes_nothing() -> None:
+    rows = events(10, 300).assign(row=range(300))
+    objects = announcements(rows, 10)
+    alone = in_one_go([(HOSTS[0], rows, objects, baseline(10, 3))])
+    fold = Fold()
+    fold.objects(objects, HOSTS[0])
+    assert fold.ahead(HOSTS[0]) is None
+    fold.objects(objects, HOSTS[0], complete=True)
+    fold.objects(announcements(events(11, 50), 11), HOSTS[1], complete=True)
+    fold.mappings(baseline(10, 3), HOSTS[0])
+    prepare = fold.ahead(HOSTS[0])
+    assert prepare is not None
+    for start in range(0, 300, 90):
+        fold.add(prepare(batch_of(rows.iloc[start : start + 90], HOSTS[0])))
+    found = fold.tables()
+    for name in ("by_fd", "by_process", "by_op", "by_rule", "listed"):
+        assert_frame_equal(getattr(found, name), getattr(alone, name), obj=name)
+    assert found.verdicts == alone.verdicts
 
 
 def test_announcements_may_come_again_and_the_last_name_counts() -> None:

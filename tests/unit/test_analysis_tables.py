@@ -312,3 +312,26 @@ def test_without_a_self_test_nothing_is_guessed(tmp_path: Path) -> None:
             [1, 0],
             [0, 1],
         ]
+
+
+SAMPLES = Path(__file__).parents[2] / "samples" / "recordings"
+
+
+@pytest.mark.parametrize("name", ["debian-6.1.seal", "debian-7.3.seal"])
+def test_real_recordings(name: str) -> None:
+    """What the kernel itself counted is what the events add up to."""
+    with api.load(SAMPLES / name) as found:
+        verdicts = found.decisions["verdict"].value_counts()
+        assert {str(word): int(count) for word, count in verdicts.items()} == found.tables.verdicts
+        busy = found.busy
+        assert len(busy) > 5
+        assert busy["held"].tolist() == busy["writable"].tolist()
+        # Everything was unmapped and closed before the end.
+        assert found.by_object["mappings"].sum() == 0
+        assert found.by_object["evicted_ns"].notna().all()
+        assert (found.by_object["age_ns"] > 0).all()
+        assert found.by_object["created_ns"].notna().all()
+        late = found.late_seals
+        assert (late["writable"] > 0).all()
+        assert late["mapped"].all()
+        assert found.unannounced == 0

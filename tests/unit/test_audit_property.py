@@ -3,6 +3,7 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +12,8 @@ from tracer.audit.evaluate import audit
 from tracer.audit.policy import parse
 from tracer.audit.results import Audit, Result
 from tracer.store.reader import Recording
+
+pytestmark = pytest.mark.slow
 
 CLAIMS = (
     'claim = "never-mapped"',

@@ -207,7 +207,7 @@ def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
 def test_interrupt_while_it_starts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def parser() -> NoReturn:
+    def parser(verbs: object) -> NoReturn:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(main, "parser", parser)

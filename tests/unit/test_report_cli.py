@@ -33,6 +33,8 @@ from tracer.report.model import TABLES, WORST_FIRST
 from tracer.report.progress import Reading
 from tracer.store.writer import RecordingWriter
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = [ALLOWED, ALLOWED, BREACH, BLOCKED, BLOCKED, ERROR, UNEXPLAINED, ALLOWED, BLOCKED, ALLOWED]
 COUNTS = {"breach": 1, "unexplained": 1, "indeterminate": 0, "blocked": 3, "error": 1, "allowed": 4}

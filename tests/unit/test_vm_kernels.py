@@ -76,8 +76,12 @@ def test_every_entry_has_suites_a_pattern_and_a_note() -> None:
     for entry in kernels.known().values():
         assert entry.suites
         assert entry.note
-        assert entry.image.startswith("linux-image-")
-        assert entry.image.endswith("-cloud-amd64")
+        if entry.folder:  # of our own: built from that source with the patch in the folder
+            assert entry.image.startswith("linux-source-")
+            assert (kernels.DATA.parent / entry.folder / f"{entry.name}.patch").is_file()
+        else:
+            assert entry.image.startswith("linux-image-")
+            assert entry.image.endswith("-cloud-amd64")
 
 
 def test_an_old_image_is_one_package() -> None:

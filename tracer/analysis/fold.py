@@ -1,4 +1,4 @@
-"""Judges batches of events as they come and keeps the sums; the same whatever the batches are.
+"""Judges batches of events as they come and keeps the sums; the same whatever the batches are::
 
     fold = Fold()
     fold.objects(load.objects(recording), source)
@@ -21,12 +21,15 @@ from tracer.analysis.frames import batch_of
 from tracer.analysis.judge import Judge
 from tracer.analysis.judged import Judged
 from tracer.analysis.keys import Keys
-from tracer.analysis.latest import BEFORE, NEVER
+from tracer.analysis.latest import NEVER
 from tracer.analysis.mappings import Mappings
+from tracer.analysis.prejudge import OUTCOME, Prejudge
 from tracer.analysis.sealing import Sealing
 from tracer.analysis.source import Source
 from tracer.analysis.state import State
 from tracer.analysis.totals import Totals
+from tracer.model.verdicts import Outcome
+from tracer.model.words import Flag, Op
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +42,7 @@ Rows = tuple[Batch, Array, Array]
 WAITING = 1 << 18
 """Decisions that wait for their object's announcement; of more, the oldest are judged without."""
 UNKNOWN = Source()
+_IS_END = np.isin(np.arange(256), (Op.UNMAP, Op.EVICT))
 
 
 class Fold:
@@ -50,7 +54,7 @@ class Fold:
         """``variants``: what the kernel does (None: what each source's self-test found).
 
         ``keep``: which decisions are counted; it gets judged columns (tracer.analysis.judged) and
-        gives one bool a row. ``tracer.query.parse(text).mask`` is one.
+        gives one bool a row, as ``tracer.query.parse(text).mask`` does.
         """
         self._variants = variants
         self._keep = keep
@@ -59,6 +63,7 @@ class Fold:
         self._mappings = Mappings()
         self._sealing = Sealing()
         self._judges: dict[frozenset[tuple[str, str]], Judge] = {}
+        self._prejudges: dict[Source, Prejudge] = {}
         self._waiting: list[Rows] = []
         self._problems: dict[Source, dict[str, None]] = {}
         self._losses: dict[Source, pd.DataFrame] = {}
@@ -67,25 +72,42 @@ class Fold:
     def objects(
         self, frame: "pd.DataFrame", source: Source = UNKNOWN, *, complete: bool = False
     ) -> None:
-        """Takes announcements: table ``objects`` of ``source`` as it is now; rows may come again.
+        """Takes announcements: rows of the table ``objects`` of ``source``; they may come again.
 
         ``complete``: no more will come, so that nothing has to wait.
         """
-        self._keys.objects.announce(self._keys.host(source), frame)
+        keys = self._keys
+        keys.heard(source, keys.objects.announce(keys.host(source), frame))
         if complete:
             self._complete.add(source)
         waiting, self._waiting = self._waiting, []
         for rows in waiting:
-            self._decide_or_wait(rows)
+            self._count(self._totals, self._announced(rows))
+
+    def ahead(self, source: Source) -> Callable[[Batch], Batch] | None:
+        """What ``load.batches(..., prepare=)`` may do with batches of ``source`` for this fold.
+
+        It judges them in the thread that reads, which takes a fifth less time; only where all
+        objects are announced (:meth:`objects` was told ``complete``), else None.
+        """
+        if source not in self._complete:
+            return None
+        keys = self._keys
+        found = Prejudge(self._chosen(source), keys.objects, keys.host(source))
+        self._prejudges[source] = found
+        return found
 
     def mappings(self, frame: "pd.DataFrame", source: Source = UNKNOWN) -> None:
-        """Takes the baseline: table ``mappings`` of ``source``; rows may come again."""
-        keys, batch = self._keys, batch_of(frame, source)
+        """Takes the baseline: rows of the table ``mappings`` of ``source``; they may come again."""
+        if not len(frame):
+            return
+        keys, batch = self._keys, _scanned(batch_of(frame, source))
         group = keys.group_ids(batch)
-        objects = keys.objects_of[group]
-        keys.objects.observe(objects, batch, np.full(len(batch), -1))
-        keys.of_group["used_ns"][group] = BEFORE
-        self._mappings.baseline(keys.host(source), batch, objects, keys.objects.known["mapped_ns"])
+        objects, known = keys.objects_of[group], keys.objects.known
+        keys.of_group["held"][group] = True
+        np.minimum.at(known["first_ns"], objects, batch["time_ns"])
+        keys.heard(source, keys.objects.observe(objects, batch, np.full(len(batch), -1)))
+        self._mappings.baseline(keys.host(source), batch, objects, known["mapped_ns"])
 
     def losses(self, frame: "pd.DataFrame", source: Source = UNKNOWN) -> None:
         """Takes the whole table ``losses`` of ``source`` as it is now."""
@@ -97,18 +119,14 @@ class Fold:
         self._problems.setdefault(source, {}).update(dict.fromkeys(found))
 
     def add(self, batch: Batch) -> None:
-        """Takes events: each row once, batches in any order."""
+        """Takes events: each row once, those of one source in their order."""
         if not len(batch):
             return
-        keys = self._keys
-        group, rank = keys.group_ids(batch), keys.rank(batch)
-        objects = keys.objects_of[group]
-        keys.used(group, batch)
-        keys.objects.observe(objects, batch, rank)
-        mapped_ns = keys.objects.known["mapped_ns"]
-        self._mappings.add(keys.host(batch.source), batch, objects, rank, mapped_ns)
-        self._sealing.add(batch, group, rank)
-        self._decide_or_wait(_some((batch, group, rank), ~IS_FACT[batch["op"]]))
+        rows = batch, self._keys.group_ids(batch), self._keys.rank(batch)
+        self._observe(*rows)
+        self._count(self._totals, self._announced(_some(rows, ~IS_FACT[batch["op"]])))
+        while sum(len(batch) for batch, _, _ in self._waiting) > WAITING:
+            self._count(self._totals, self._waiting.pop(0))
 
     def tables(self) -> "Tables":
         """The sums as they are now; what comes later does not change them."""
@@ -116,60 +134,81 @@ class Fold:
 
         totals = self._totals.copy()
         for rows in self._waiting:
-            self._decide(totals, rows)
+            self._count(totals, rows)
         return Tables(
             State.of(
                 self._keys, totals, self._mappings, self._sealing, self._losses, self._problems
             )
         )
 
-    def _decide_or_wait(self, rows: Rows) -> None:
+    def _announced(self, rows: Rows) -> Rows:
+        """The rows whose object was announced; the others wait."""
         batch, group, _ = rows
-        if batch.source not in self._complete:
-            announced = self._announced(group)
-            # A call that made no file is about no object.
-            announced |= batch["ino"] == 0
-            if not announced.all():
-                self._waiting.append(_some(rows, ~announced))
-                rows = _some(rows, announced)
-        while sum(len(batch) for batch, _, _ in self._waiting) > WAITING:
-            self._decide(self._totals, self._waiting.pop(0))
-        self._decide(self._totals, rows)
+        if batch.source in self._complete:
+            return rows
+        known = self._keys.objects.known["announced_ns"][self._keys.objects_of[group]] != NEVER
+        # A call that made no file is about no object.
+        known |= batch["ino"] == 0
+        if not known.all():
+            self._waiting.append(_some(rows, ~known))
+        return _some(rows, known)
 
-    def _decide(self, totals: Totals, rows: Rows) -> None:
-        """Judges and counts."""
+    def _judged(self, rows: Rows) -> tuple[npt.NDArray[np.int32], list[Outcome]]:
+        """The outcome of each row, as a place in the list; -1: no decision."""
         batch, group, _ = rows
-        if not len(batch):
-            return
+        if OUTCOME in batch.columns:
+            return batch[OUTCOME], self._prejudges[batch.source].outcomes
         objects, known = self._keys.objects_of[group], self._keys.objects.known
-        judge = self._judge(batch.source)
-        codes = judge.codes(
-            {
-                **batch.columns,
-                "folio_order_max": known["order"][objects],
-                "owner_uid": known["owner"][objects],
-            }
-        )
+        of_objects = {
+            "folio_order_max": known["order"].take(objects, mode="clip"),
+            "owner_uid": known["owner"].take(objects, mode="clip"),
+        }
+        variants = self._chosen(batch.source)
+        key = frozenset(variants.items())
+        if key not in self._judges:
+            self._judges[key] = Judge(variants)
+        judge = self._judges[key]
+        return judge.codes({**batch.columns, **of_objects}), judge.outcomes
+
+    def _chosen(self, source: Source) -> Mapping[str, str]:
+        return source.variants if self._variants is None else self._variants
+
+    def _observe(self, batch: Batch, group: Array, rank: Array) -> None:
+        """What events say of their objects, decisions or not."""
+        keys, source, when = self._keys, batch.source, batch["time_ns"]
+        objects, known = keys.objects_of[group], keys.objects.known
+        ended = _IS_END[batch["op"]]
+        if ended.any():
+            np.minimum.at(known["first_ns"], objects[ended], when[ended])
+            # The end of an object, or of an address space, is told by whoever let go of it last.
+            other = (batch["flags"] & np.uint32(Flag.OTHER_MM)) != 0
+            used = ~ended | ((batch["op"] == Op.UNMAP) & ~other)
+            np.minimum.at(keys.of_group["used_ns"], group[used], when[used])
+        else:
+            np.minimum.at(keys.of_group["used_ns"], group, when)
+        keys.heard(source, keys.objects.observe(objects, batch, rank))
+        self._mappings.add(keys.host(source), batch, objects, rank, known["mapped_ns"])
+        self._sealing.add(batch, group, rank)
+
+    def _count(self, totals: Totals, rows: Rows) -> None:
+        """Judges and counts."""
+        if not len(rows[0]):
+            return
+        codes, outcomes = self._judged(rows)
         if codes.min() < 0:
             judged = codes >= 0
             rows, codes = _some(rows, judged), codes[judged]
-        outcome = self._keys.outcome_ids(judge.outcomes)[codes]
+        outcome = self._keys.outcome_ids(outcomes)[codes]
         if self._keep is not None:
             kept = self._keep(Judged(self._keys, rows[0], rows[1], outcome))
             rows, outcome = _some(rows, kept), outcome[kept]
         totals.add(self._keys, *rows, outcome)
 
-    def _announced(self, group: Array) -> npt.NDArray[np.bool_]:
-        """Whether the kernel side announced the object of each group."""
-        known: Array = self._keys.objects.known["announced_ns"] != NEVER
-        return known[self._keys.objects_of[group]]
 
-    def _judge(self, source: Source) -> Judge:
-        chosen = source.variants if self._variants is None else self._variants
-        key = frozenset(chosen.items())
-        if key not in self._judges:
-            self._judges[key] = Judge(chosen)
-        return self._judges[key]
+def _scanned(batch: Batch) -> Batch:
+    """Where the scan of /proc had no permission (no mode) it knows no size."""
+    blind = np.where(batch["mode"] == 0, np.uint32(Flag.RETURN_MISSING), np.uint32(0))
+    return Batch(batch.source, {**batch.columns, "flags": batch["flags"] | blind}, batch.comms)
 
 
 def _some(rows: Rows, which: npt.NDArray[np.bool_]) -> Rows:

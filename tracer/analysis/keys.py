@@ -6,13 +6,10 @@ import numpy.typing as npt
 from tracer.analysis.batch import Batch, Vocabulary
 from tracer.analysis.growing import Growing
 from tracer.analysis.keytable import Ids, KeyTable
-from tracer.analysis.latest import NEVER, RANK_BITS
+from tracer.analysis.latest import BEFORE, NEVER, RANK_BITS
 from tracer.analysis.objects import Objects, packed
 from tracer.analysis.source import Source
 from tracer.model.verdicts import Outcome, Verdict
-from tracer.model.words import Op
-
-_IS_USE = ~np.isin(np.arange(256), (Op.UNMAP, Op.EVICT))
 
 
 class Keys:
@@ -25,6 +22,8 @@ class Keys:
         self.sources: list[Source] = []
         self.hosts: list[str] = []
         """Boot ids."""
+        self.now: list[int] = []
+        """By host: the last time that anything was heard of it, ns of its boot clock."""
         self.objects = Objects()
         self.actors: list[tuple[int, str]] = []
         """(host, comm) by their code, so that a group's key says what host it is of."""
@@ -34,8 +33,10 @@ class Keys:
         self.outcomes: list[Outcome] = []
         self.verdicts = np.empty(0, np.int64)
         """Of each outcome."""
-        self.of_group = Growing({"object": (np.int32, 0), "used_ns": (np.int64, NEVER)})
-        """By group: its object, and when it first had to do with it."""
+        self.of_group = Growing(
+            {"object": (np.int64, 0), "used_ns": (np.int64, NEVER), "held": (np.bool_, 0)}
+        )
+        """By group: its object, when it first had to do with it, and whether before the trace."""
         self._outcome_ids: dict[Outcome, int] = {}
         self._places: dict[Source, tuple[int, int]] = {}
         self._actor_ids: dict[tuple[int, str], int] = {}
@@ -45,6 +46,7 @@ class Keys:
         if source not in self._places:
             if source.boot_id not in self.hosts:
                 self.hosts.append(source.boot_id)
+                self.now.append(BEFORE)
             self._places[source] = len(self.sources), self.hosts.index(source.boot_id)
             self.sources.append(source)
         return self._places[source]
@@ -57,6 +59,11 @@ class Keys:
         """The id of the boot that a recording is of."""
         return self._place(source)[1]
 
+    def heard(self, source: Source, when: int) -> None:
+        """Something was heard of a source's host."""
+        host = self.host(source)
+        self.now[host] = max(self.now[host], when)
+
     def rank(self, batch: Batch) -> npt.NDArray[np.int64]:
         """Each row's place in the order of arrival among all sources."""
         rank: npt.NDArray[np.int64] = batch["row"] + (self.source(batch.source) << RANK_BITS)
@@ -66,14 +73,6 @@ class Keys:
     def objects_of(self) -> Ids:
         """The object of each group."""
         return self.of_group["object"]
-
-    def used(self, group: Ids, batch: Batch) -> None:
-        """Notes who has to do with an object; that one's end is nobody's use."""
-        op, when = batch["op"], batch["time_ns"]
-        rows = _IS_USE[op]
-        if not rows.all():
-            group, when = group[rows], when[rows]
-        np.minimum.at(self.of_group["used_ns"], group, when)
 
     def group_ids(self, batch: Batch) -> Ids:
         """The group of each row."""
@@ -103,11 +102,8 @@ class Keys:
 
     def outcome_ids(self, outcomes: list[Outcome]) -> npt.NDArray[np.int32]:
         """The id of each outcome."""
-        ids = []
-        for outcome in outcomes:
-            if outcome not in self._outcome_ids:
-                self._outcome_ids[outcome] = len(self.outcomes)
-                self.outcomes.append(outcome)
-                self.verdicts = np.append(self.verdicts, int(outcome.verdict))
-            ids.append(self._outcome_ids[outcome])
+        ids = [self._outcome_ids.setdefault(one, len(self._outcome_ids)) for one in outcomes]
+        if len(self.outcomes) < len(self._outcome_ids):
+            self.outcomes.extend(list(self._outcome_ids)[len(self.outcomes) :])
+            self.verdicts = np.array([one.verdict for one in self.outcomes], np.int64)
         return np.array(ids, np.int32)

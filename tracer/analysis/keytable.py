@@ -7,6 +7,7 @@ Keys are compared whole, so two never share an id.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +15,15 @@ import numpy.typing as npt
 from tracer.analysis.growing import Growing
 
 U64 = npt.NDArray[np.uint64]
-Ids = npt.NDArray[np.int32]
+Array = npt.NDArray[Any]
+Ids = npt.NDArray[np.int64]
 Key = Sequence[U64]
 Places = npt.NDArray[np.intp]
 
 _FIRST_BITS = 12
 _SHARE = 4  # slots for each key at least: most keys are in their first
 _ROOM = 512  # keys; with less room than that the slots are made more
+_BLOCK = 16384  # rows: what is worked out of them stays in the processor's cache
 _HALF = np.uint64(32)
 NONE = -1
 
@@ -76,7 +79,7 @@ class KeyTable:
         mixed >>= np.uint64(64 - (len(self._slots).bit_length() - 1))
         return mixed.view(np.int64)
 
-    def _is(self, ids: Ids, key: Key) -> npt.NDArray[np.bool_]:
+    def _is(self, ids: Array, key: Key) -> npt.NDArray[np.bool_]:
         """Where id and key belong together."""
         if not len(self):
             return np.zeros(len(ids), bool)
@@ -88,14 +91,27 @@ class KeyTable:
         same &= ids >= 0
         return same
 
+    def _guess(self, key: Key) -> tuple[Ids, Places, Places]:
+        """``(ids in the keys' own slots, rows where these are of other keys, the rows' slots)``."""
+        count = len(key[0])
+        # As wide as numpy wants places: it would convert them each time that they are used.
+        ids: Ids = np.empty(count, np.int64)
+        slots = np.empty(count, np.int64)
+        same = np.empty(count, np.bool_)
+        for start in range(0, count, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            part = [column[block] for column in key]
+            home = self._home(part)
+            found = self._slots.take(home, mode="clip")
+            ids[block], slots[block], same[block] = found, home, self._is(found, part)
+        rows = (~same).nonzero()[0]
+        return ids, rows, slots[rows]
+
     def _look(self, key: Key) -> tuple[Ids, Places, Places]:
         """``(ids, rows without one, the free slot where each of these rows would go)``."""
-        slots = self._home(key)
-        ids: Ids = self._slots.take(slots, mode="clip")
-        rows = (~self._is(ids, key)).nonzero()[0]
+        ids, rows, slots = self._guess(key)
         absent: list[Places] = []
         free: list[Places] = []
-        slots = slots[rows]
         while len(rows):
             found = self._slots[slots]
             same = self._is(found, [part[rows] for part in key])
@@ -114,7 +130,7 @@ class KeyTable:
 
     def _insert(self, key: Key, slots: Places) -> Ids:
         """Ids of keys that may be new and may be there several times; there is room for all."""
-        ids = np.full(len(slots), NONE, np.int32)
+        ids = np.full(len(slots), NONE)
         rows = np.arange(len(slots))
         while len(rows):
             empty = self._slots[slots] < 0

@@ -4,6 +4,7 @@ Memory stays bounded however long a recording is; the next batch is read while o
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,18 +48,21 @@ def batches(
     *,
     source: Source | None = None,
     where: Callable[[Batch], Array] | None = None,
+    prepare: Callable[[Batch], Batch] | None = None,
 ) -> Iterator[Batch]:
     """The events of ``recording`` as they are now, in the order of arrival, in batches.
 
     ``columns``: those that are needed (default: all); ``row`` comes always.
     ``ops``: only events of these; ``where``: only those for which it gives True (one bool a row).
+    ``prepare``: what is done with each batch in the thread that reads (Fold.ahead).
     A row keeps its number, whatever is left out. Raises StoreError; what cannot be read is
     skipped and told in ``recording.problems``.
     """
     names = ALL if columns is None else [name for name in ALL if name in set(columns)]
     wanted = [*dict.fromkeys([*names, *(["op"] if ops is not None else [])])]
     source = source or Source.of(recording)
-    found = ahead(_pieces(recording.tables("events", wanted), wanted, source))
+    pieces = _pieces(recording.tables("events", wanted), wanted, source)
+    found = ahead(pieces if prepare is None else map(prepare, pieces))
     for batch in found:
         if ops is not None:
             batch = batch.take(np.isin(batch["op"], list(ops)))
@@ -87,20 +91,36 @@ def batch(
     return Batch(source, columns, comms)
 
 
+@contextmanager
+def _system_memory() -> Iterator[None]:
+    """Lets Arrow take memory from malloc.
+
+    Its own pool gives memory back at once and gets it again, cleared by the kernel, for each
+    batch: a fifth of all the time.
+    """
+    usual = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(usual)
+
+
 def _pieces(tables: Iterator[pa.Table], names: Sequence[str], source: Source) -> Iterator[Batch]:
     comms = Vocabulary()
     row = 0
     held: list[Batch] = []
-    for table in tables:
-        for start in range(0, table.num_rows, MANY):
-            piece = table.slice(start, MANY)
-            held.append(batch(piece, names, source, comms, row))
-            row += piece.num_rows
-            if sum(map(len, held)) >= FEW:
-                yield joined(held)
-                held = []
-    if held:
-        yield joined(held)
+    with _system_memory():
+        for table in tables:
+            for start in range(0, table.num_rows, MANY):
+                piece = table.slice(start, MANY)
+                held.append(batch(piece, names, source, comms, row))
+                row += piece.num_rows
+                if sum(map(len, held)) >= FEW:
+                    yield joined(held)
+                    held = []
+        if held:
+            yield joined(held)
 
 
 def objects(recording: Recording) -> "pd.DataFrame":

@@ -32,7 +32,6 @@ _KNOWN = {
     "named_ns": (np.int64, BEFORE),
     "named_rank": (np.int64, -1),
     "first_ns": (np.int64, NEVER),  # of anything about it
-    "last_ns": (np.int64, BEFORE),
     "created_ns": (np.int64, NEVER),
     "evicted_ns": (np.int64, BEFORE),
     "mapped_ns": (np.int64, NEVER),  # shared and able to write, first
@@ -45,10 +44,10 @@ _KNOWN = {
 
 
 def packed(high: Array, low: Array) -> npt.NDArray[np.uint64]:
-    """Two 32-bit columns as one of 64 bits."""
+    """Two 32-bit columns as one of 64 bits; ``low`` may be wider if no number in it is."""
     whole = high.astype(np.uint64)
     whole <<= np.uint64(32)
-    whole |= low.view(np.uint32) if low.dtype == np.int32 else low
+    whole |= low.view(f"u{low.itemsize}") if low.dtype.kind == "i" else low
     return whole
 
 
@@ -88,10 +87,13 @@ class Objects:
             self.names.extend([None] * (len(self.keys) - len(self.names)))
         return ids
 
-    def announce(self, host: int, frame: "pd.DataFrame") -> None:
-        """Takes announcements (table ``objects``); those taken before may come again."""
+    def announce(self, host: int, frame: "pd.DataFrame") -> int:
+        """Takes announcements (table ``objects``); those taken before may come again.
+
+        Returns the latest time of any of them, ns.
+        """
         if not len(frame):
-            return
+            return BEFORE
         order = [column(frame, name, np.int64, 0) for name in ("seq", "cpu", "time_ns")]
         frame = frame.iloc[np.lexsort(order)]
         dev, ino, gen = (column(frame, name, kind, 0) for name, kind in KEY.items())
@@ -102,7 +104,6 @@ class Objects:
         stat = column(frame, "mode", np.int64, 0) != 0
         known = self.known
         np.minimum.at(known["first_ns"], ids, when)
-        np.maximum.at(known["last_ns"], ids, when)
         self._earliest("announced_ns", "order", ids, when, from_kernel,
                        column(frame, "folio_order_max", np.uint8, ORDER_UNKNOWN))  # fmt: skip
         self._earliest("owned_ns", "owner", ids, when, stat,
@@ -116,6 +117,7 @@ class Objects:
             np.minimum.at(known["created_ns"], ids[made], when[made])
         self._seals(ids, column(frame, "seals", np.uint32, SEALS_UNKNOWN))
         self._size(ids[stat], when[stat], rank[stat], column(frame, "size", np.uint64, 0)[stat])
+        return int(when.max())
 
     def _earliest(
         self, clock: str, name: str, ids: Ids, when: Array, which: Array, values: Array
@@ -138,27 +140,33 @@ class Objects:
             self.names[ids[row]] = str(texts[row])
         np.maximum.at(known, ids[named], when[named])
 
-    def observe(self, ids: Ids, batch: Batch, rank: Array) -> None:
-        """What events of any kind (or the baseline: rank -1) tell about their objects."""
-        known, when, flags = self.known, batch["time_ns"], batch["flags"]
-        np.minimum.at(known["first_ns"], ids, when)
-        np.maximum.at(known["last_ns"], ids, when)
-        blank = ((batch["gen"] == 0) & (rank >= 0)).nonzero()[0]
-        known["in_events"][ids[blank]] = True
+    def observe(self, ids: Ids, batch: Batch, rank: Array) -> int:
+        """What events of any kind (or the baseline: rank -1) tell about their objects.
+
+        Returns the latest time of any of them, ns.
+        """
+        known, when = self.known, batch["time_ns"]
+        blank = (batch["gen"] == 0).nonzero()[0]
+        known["in_events"][ids[blank[rank[blank] >= 0]]] = True
         kinds = batch["kind"]
-        new = (kinds > known["kind_seen"][ids]).nonzero()[0]
+        new = (kinds > known["kind_seen"].take(ids, mode="clip")).nonzero()[0]
         np.maximum.at(known["kind_seen"], ids[new], kinds[new])
         ops = batch["op"]
-        made = ((ops == Op.CREATE) & (batch["answer"] >= 0)).nonzero()[0]
+        made = (ops == Op.CREATE).nonzero()[0]
+        made = made[batch["answer"][made] >= 0]
         np.minimum.at(known["created_ns"], ids[made], when[made])
         gone = (ops == Op.EVICT).nonzero()[0]
         np.maximum.at(known["evicted_ns"], ids[gone], when[gone])
-        whole = (flags & np.uint32(Flag.RETURN_MISSING)) == 0
-        if not whole.all():
-            rows = whole.nonzero()[0]
-            ids, rank, when, batch = ids[rows], rank[rows], when[rows], batch.take(rows)
-        self._seals(ids, batch["seals_after"])
-        self._size(ids, when + batch["duration_ns"], rank, batch["size_after"])
+        missing = (batch["flags"] & np.uint32(Flag.RETURN_MISSING)) != 0
+        end, after, size = when + batch["duration_ns"], batch["seals_after"], batch["size_after"]
+        if missing.any():
+            rows = (~missing).nonzero()[0]
+            ids, rank, after, size = ids[rows], rank[rows], after[rows], size[rows]
+            self._size(ids, end[rows], rank, size)
+        else:
+            self._size(ids, end, rank, size)
+        self._seals(ids, after)
+        return int(end.max())
 
     def _seals(self, ids: Ids, seals: Array) -> None:
         # Seals are only ever added (mm/memfd.c:memfd_add_seals), so of the sets seen the largest

@@ -10,7 +10,7 @@ MOST_BUSY = 10_000
 """EBUSY that are kept: somebody may try for ever."""
 EBUSY = -16
 _KEPT = {
-    "group": np.int32,
+    "group": np.int64,
     "rank": np.int64,
     "time_ns": np.int64,
     "op": np.uint8,

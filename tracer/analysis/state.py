@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from tracer.analysis.growing import Growing
 from tracer.analysis.keys import Keys
@@ -36,7 +37,9 @@ class State:
     sealing: Growing
     """Rows of :class:`tracer.analysis.sealing.Sealing`."""
     used_ns: I64
-    """By group."""
+    """By group: when it first had to do with its object."""
+    held: npt.NDArray[np.bool_]
+    """By group: whether it had to do with it before the trace."""
     known: Growing
     """By object, as all that follow."""
     names: list[str | None]
@@ -65,9 +68,8 @@ class State:
         objects = keys.objects
         known, names = objects.known.copy(), list(objects.names)
         host = objects.keys.key(2).astype(np.int64)
-        now = np.full(len(keys.hosts), BEFORE)
-        for clock in ("size_ns", "evicted_ns", "last_ns"):
-            np.maximum.at(now, host, known[clock])
+        used_ns, held = keys.of_group["used_ns"].copy(), keys.of_group["held"].copy()
+        np.minimum.at(known["first_ns"], keys.objects_of, used_ns)
         same_as = np.arange(len(host))
         for blank, found in _same(objects, known, host):
             same_as[blank] = found
@@ -80,9 +82,10 @@ class State:
             problems={source: tuple(found) for source, found in problems.items()},
             sources=tuple(keys.sources),
             hosts=tuple(keys.hosts),
-            now=now,
+            now=np.array(keys.now, np.int64),
             sealing=sealing.rows.copy(),
-            used_ns=keys.of_group["used_ns"].copy(),
+            used_ns=used_ns,
+            held=held,
             known=known,
             names=names,
             ino=objects.keys.key(0),

@@ -48,7 +48,13 @@ def summarize(
         fold.losses(load.losses(recording), source)
         fold.objects(load.objects(recording), source, complete=ended)
         fold.mappings(load.mappings(recording), source)
-        for batch in load.batches(recording, names, source=source, where=_until(spans[source][1])):
+        for batch in load.batches(
+            recording,
+            names,
+            source=source,
+            where=_until(spans[source][1]),
+            prepare=fold.ahead(source),
+        ):
             fold.add(batch)
             rows += len(batch)
             if progress is not None:

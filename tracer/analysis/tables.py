@@ -19,6 +19,7 @@ from tracer.analysis.columns import errnos
 from tracer.analysis.frames import batch_of
 from tracer.analysis.judge import judge
 from tracer.analysis.keys import Keys
+from tracer.analysis.latest import BEFORE
 from tracer.analysis.mappings import Mappings
 from tracer.analysis.sealing import Sealing
 from tracer.analysis.snapshot import Tables
@@ -71,12 +72,12 @@ def tables(decisions: pd.DataFrame, objects: pd.DataFrame | None = None) -> Tabl
     decisions = decisions[decisions["verdict"].notna()]
     for source, rows, announced in _by_host(decisions, objects):
         if announced is not None:
-            keys.objects.announce(keys.host(source), announced)
+            keys.heard(source, keys.objects.announce(keys.host(source), announced))
         batch = batch_of(rows, source)
         group, rank = keys.group_ids(batch), keys.rank(batch)
         objects_of = keys.objects_of[group]
-        keys.used(group, batch)
-        keys.objects.observe(objects_of, batch, rank)
+        np.minimum.at(keys.of_group["used_ns"], group, batch["time_ns"])
+        keys.heard(source, keys.objects.observe(objects_of, batch, rank) if len(rows) else BEFORE)
         sealing.add(batch, group, rank)
         keys.objects.name(objects_of, batch["time_ns"], rows)
         codes, outcomes = _outcomes(rows)

@@ -7,7 +7,7 @@ and ``time_ns`` (boot clock), ``pid`` and ``comm`` of the call.
 import numpy as np
 import pandas as pd
 
-from tracer.analysis.latest import NEVER
+from tracer.analysis.latest import BEFORE, NEVER
 from tracer.analysis.lifetimes import OBJECT
 from tracer.analysis.rollup import I64, distinct, halves, pair
 from tracer.analysis.sealing import EBUSY
@@ -90,12 +90,13 @@ def _others(view: View, objects: I64, pids: I64, when: I64) -> I64:
     state = view.state
     count = len(state.used_ns)
     shown = state.same_as[state.keys.objects_of[:count]]
-    of_any = np.flatnonzero(np.isin(shown, objects) & (state.used_ns != NEVER))
+    used_ns = np.where(state.held, BEFORE, state.used_ns)
+    of_any = np.flatnonzero(np.isin(shown, objects) & (used_ns != NEVER))
     users, table = distinct(
         pair(shown[of_any], halves(state.keys.groups.key(2)[:count])[0][of_any])
     )
     first = np.full(len(table), NEVER)
-    np.minimum.at(first, users, state.used_ns[of_any])
+    np.minimum.at(first, users, used_ns[of_any])
     used, pid = halves(table.key(0))
     asked = pd.DataFrame({"object": objects, "pid": pids, "when": when, "row": range(len(when))})
     uses = pd.DataFrame({"object": used, "user": pid, "first": first})

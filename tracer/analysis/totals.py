@@ -65,7 +65,7 @@ class Totals:
         verdict = keys.verdicts[outcome]
         groups = self.groups
         groups.resize(len(keys.groups))
-        np.add.at(groups["counts"].reshape(-1), group.astype(np.int64) * VERDICTS + verdict, 1)
+        np.add.at(groups["counts"].reshape(-1), group * VERDICTS + verdict, 1)
         np.minimum.at(groups["first_ns"], group, when)
         last = advance(group, when, rank, groups["last_ns"], groups["last_rank"])
         groups["last_op"][group[last]] = batch["op"][last]

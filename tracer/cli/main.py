@@ -5,18 +5,23 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
 from tracer import __version__
 from tracer.errors import UserError
 
-VERBS = ("record", "report", "audit", "script", "ls", "doctor", "verify")
+VERBS = {
+    verb: f"tracer.cli.{verb}"
+    for verb in ("record", "report", "audit", "script", "ls", "doctor", "verify")
+}
+"""Each verb's module; ui.cli.main adds those of the terminal view."""
 
 EPILOG = """\
 examples:
   sealsnoop doctor                        can this host be traced, and if not, why
+  sudo sealsnoop live -- CMD              watch what CMD and its children do
   sudo sealsnoop record -o s.seal -- CMD  record what CMD and its children do
   sealsnoop report s.seal                 was every answer right? breaches first
   sealsnoop script s.seal                 show the decisions, one a line
@@ -42,7 +47,7 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(modules: Mapping[str, str] = VERBS) -> argparse.ArgumentParser:
     top = Parser(
         prog="sealsnoop",
         description="Shows every memfd seal decision that a real Linux kernel makes.",
@@ -51,15 +56,15 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"sealsnoop {__version__}")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
-    for verb in VERBS:
-        importlib.import_module(f"tracer.cli.{verb}").add_parser(verbs)
+    for module in modules.values():
+        importlib.import_module(module).add_parser(verbs)
     return top
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one verb; returns its exit code."""
+def main(argv: Sequence[str] | None = None, verbs: Mapping[str, str] = VERBS) -> int:
+    """Runs one of ``verbs`` (name → module with ``add_parser``); returns its exit code."""
     try:
-        return _run(list(sys.argv[1:] if argv is None else argv))
+        return _run(list(sys.argv[1:] if argv is None else argv), verbs)
     except UserError as error:
         print(f"sealsnoop: {error}", file=sys.stderr)
         return error.exit_code
@@ -72,10 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _run(words: list[str]) -> int:
+def _run(words: list[str], verbs: Mapping[str, str]) -> int:
     # What comes after "--" is another program's: argparse must not look at it.
     own = words[: words.index("--")] if "--" in words else words
-    top = parser()
+    top = parser(verbs)
     try:
         args = top.parse_args(own)
     except SystemExit:
@@ -85,7 +90,7 @@ def _run(words: list[str]) -> int:
         top.print_help()
         return 2
     command = words[len(own) + 1 :]
-    if args.verb in ("record", "audit"):
+    if args.verb in ("record", "audit") or getattr(args, "takes_command", False):
         if len(own) < len(words) and not command:
             # An empty $CMD must not record the whole host.
             if args.verb == "audit":  # there 2 means that a claim failed

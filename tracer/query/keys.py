@@ -56,6 +56,7 @@ FLAG_WORDS: Mapping[str, Flag] = {
     "other-mm": Flag.OTHER_MM,
     "kernel": Flag.KERNEL_TASK,
     "compat": Flag.COMPAT,
+    "final": Flag.FINAL,
     "check-reached": Flag.CHECK_REACHED,
     "file-mmap-reached": Flag.FILE_MMAP_REACHED,
 }

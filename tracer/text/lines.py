@@ -30,6 +30,7 @@ _MARKS = {
         (Flag.OTHER_MM, "other-mm"),
         (Flag.KERNEL_TASK, "kernel"),
         (Flag.COMPAT, "compat"),
+        (Flag.FINAL, "final"),
     )
 }
 _RETURN_MISSING = int(Flag.RETURN_MISSING)

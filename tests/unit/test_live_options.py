@@ -1,0 +1,235 @@
+"""Command lines of ``live`` and ``replay``: what is taken, what is refused and with which words."""
+
+import argparse
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracer.cli import record
+from tracer.errors import UserError
+from ui.cli import live, options, replay
+from ui.cli.main import VERBS, VIEWS, main
+from ui.cli.recording import recorder_words
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "samples" / "recordings" / "debian-6.1.seal"
+COSTLY = {
+    "bcc",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "textual",
+    "rich",
+    "tracer.store",
+    "asyncio",
+    "ui.app",
+}
+HELP = """
+import json, sys
+from ui.cli.main import main
+try:
+    main([sys.argv[1], "--help"])
+except SystemExit as end:
+    code = end.code
+print(json.dumps([code, sorted(sys.modules)]))
+"""
+
+
+def parsed(*argv: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    verbs = parser.add_subparsers()
+    live.add_parser(verbs)
+    replay.add_parser(verbs)
+    return parser.parse_args(argv)
+
+
+def recorded(words: list[str]) -> dict[str, object]:
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    record.add_parser(parser.add_subparsers())
+    return vars(parser.parse_args(["record", *words]))
+
+
+# ---- the recorder's options --------------------------------------------------------------------
+
+TEXT = st.text(st.characters(codec="ascii", exclude_characters="\0"), min_size=1, max_size=8)
+OPTIONS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["--name", "--seals", "--ops", "--uid", "--cgroup"]), TEXT).map(
+            lambda pair: f"{pair[0]}={pair[1]}"
+        ),
+        st.integers(-5, 99999).map(lambda pid: f"--pid={pid}"),
+        st.floats(0.1, 1000).map(lambda seconds: f"--duration={seconds!r}"),
+        st.sampled_from([1, 32, 64]).map(lambda size: f"--ring={size}"),
+        st.sampled_from(
+            ["--method=kprobe", "--no-baseline", "--denied", "--unsealable", "--force"]
+        ),
+    ),
+    max_size=6,
+)
+
+
+@given(OPTIONS)
+def test_the_recorder_gets_what_was_asked_for(words: list[str]) -> None:
+    """``live``'s options lead to the very same recording as the same options of ``record``."""
+    passed = recorder_words(parsed("live", *words))
+    assert recorded(passed) == recorded(words)
+
+
+def test_no_option_is_passed_without_need() -> None:
+    assert recorder_words(parsed("live")) == []
+    args = parsed("live", "-o", "x.seal", "--pid", "1", "--pid", "2", "--theme", "nord")
+    assert recorder_words(args) == ["--pid=1", "--pid=2"]
+
+
+def test_every_option_of_record_is_one_of_live() -> None:
+    mine, its = vars(parsed("live")), recorded([])
+    assert set(its) - {"run", "command"} <= set(mine)
+    assert mine["run"] is live.run
+    assert its["run"] is record.run
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["live", str(SAMPLE), "--pid", "1"], "--pid=1: nothing is recorded when a RECORDING is"),
+        (["live", str(SAMPLE), "-o", "x"], "-o: nothing is recorded"),
+        (["live", str(SAMPLE), "--", "true"], "a command: nothing is recorded"),
+        (["live", "--"], "no command after --"),
+        (["replay", str(SAMPLE), "--", "true"], "replay takes no command after --"),
+        (["live", str(SAMPLE), "--port", "1"], "--port: only with --web"),
+        (["live", str(SAMPLE), "--web", "--port", "99999"], "--port: 99999 is not a port"),
+        (["live", str(SAMPLE), "--on-violation", ""], "--on-violation: no command given"),
+        (["live", str(SAMPLE), "--on-violation", "a 'b"], "--on-violation: no closing quotation"),
+        (["live", str(SAMPLE), "--on-violation", "no-such -x"], "'no-such' is not a program"),
+        (["replay", str(SAMPLE), "--speed", "0"], "--speed: '0' is not 0.1 to 100, or max"),
+        (["replay", str(SAMPLE), "--speed", "x"], "--speed: 'x' is not"),
+    ],
+)
+def test_refused(argv: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        code: object = main(argv)
+    except SystemExit as end:
+        code = end.code
+    out, err = capsys.readouterr()
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert words in err
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1", 1.0), ("0.1x", 0.1), ("100", 100.0), ("2.5x", 2.5), (".5", 0.5), ("max", float("inf"))],
+)
+def test_speed(text: str, value: float) -> None:
+    assert options.speed(text) == value
+
+
+@pytest.mark.parametrize("text", ["0.09", "101", "-1", "1e3", "nan", "٣", "1.5.2", ""])
+def test_no_speed(text: str) -> None:
+    with pytest.raises(UserError) as caught:
+        options.speed(text)
+    assert caught.value.exit_code == 2
+
+
+def test_themes() -> None:
+    assert options.theme(parsed("live")) == "sealsnoop"
+    assert options.theme(parsed("live", "--theme", "nord")) == "nord"
+    with pytest.raises(UserError, match=r"no theme 'sealsnop'; did you mean sealsnoop\?"):
+        options.theme(parsed("live", "--theme", "sealsnop"))
+
+
+# ---- help --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", VIEWS)
+def test_help_imports_nothing_costly(verb: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HELP, verb], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    code, modules = json.loads(done.stdout.splitlines()[-1])
+    assert code == 0
+    assert VIEWS[verb] in modules
+    assert COSTLY.isdisjoint(modules)
+
+
+def test_all_verbs_are_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    out = capsys.readouterr().out
+    assert list(VERBS)[:3] == ["record", "live", "replay"]
+    for verb in VERBS:
+        assert f"\n    {verb} " in out
+
+
+# ---- where there is no terminal for it ---------------------------------------------------------
+
+
+def on_terminal(
+    *argv: str, term: str = "xterm-256color", size: tuple[int, int] = (80, 24)
+) -> tuple[int, str]:
+    """Runs the command on a terminal of our own; its exit code and what it wrote."""
+    ours, its = pty.openpty()
+    import termios
+
+    termios.tcsetwinsize(its, (size[1], size[0]))
+    with subprocess.Popen(
+        [sys.executable, "-m", "ui.cli.main", *argv],
+        stdin=its, stdout=its, stderr=its, cwd=ROOT, start_new_session=True,
+        env={**os.environ, "TERM": term, "TEXTUAL_DRIVER": ""},
+    ) as process:  # fmt: skip
+        os.close(its)
+        said = b""
+        while True:
+            try:
+                said += os.read(ours, 65536)
+            except OSError:
+                break
+    os.close(ours)
+    return process.returncode, said.decode()
+
+
+@pytest.mark.parametrize("verb", VIEWS)
+def test_no_terminal(verb: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ui.cli.main", verb, str(SAMPLE)],
+        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "standard input is none" in done.stderr
+    assert f"'sealsnoop script --follow {SAMPLE}'" in done.stderr
+    assert f"'sealsnoop report {SAMPLE}'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("term", "size", "words"),
+    [
+        ("dumb", (80, 24), "TERM='dumb'"),
+        ("", (80, 24), "TERM=''"),
+        ("xterm", (20, 5), "has 20x5 cells, and the view needs 50x14"),
+        ("xterm", (49, 24), "has 49x24 cells"),
+    ],
+)
+def test_terminals_that_cannot_do(term: str, size: tuple[int, int], words: str) -> None:
+    code, said = on_terminal("live", str(SAMPLE), term=term, size=size)
+    assert code == 2
+    assert words in said
+    assert "sealsnoop report" in said
+    assert "\x1b" not in said, "the terminal was not touched"
+
+
+def test_nothing_to_follow_and_no_terminal() -> None:
+    code, said = on_terminal("live", term="dumb")
+    assert code == 2
+    assert "'sealsnoop record -o S.seal' records without one" in said
+
+
+def test_limits_are_the_screens_own() -> None:
+    from ui.cli import terminal
+    from ui.screens import base
+
+    assert (terminal.LEAST_WIDTH, terminal.LEAST_HEIGHT) == (base.LEAST_WIDTH, base.LEAST_HEIGHT)

@@ -1,0 +1,122 @@
+"""``--web``: who may see the page and open its socket. Real server, real requests."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession, CookieJar, WSServerHandshakeError
+
+from tracer.errors import UserError
+from ui import web
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "samples" / "recordings" / "debian-6.1.seal"
+Check = Callable[[ClientSession, web.BrowserView], Awaitable[None]]
+
+
+def served(check: Check, command: str = "cat") -> None:
+    """Runs ``check`` beside a server of ``command``."""
+
+    async def both() -> None:
+        with socket.socket() as listening:
+            listening.bind((web.HOST, 0))
+            server = web.BrowserView(command, listening.getsockname()[1])
+            serving = asyncio.create_task(server.run(listening))
+            async with ClientSession(cookie_jar=CookieJar(unsafe=True)) as client:
+                await asyncio.sleep(0)
+                await check(client, server)
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+
+    asyncio.run(both())
+
+
+async def status(client: ClientSession, url: str, **headers: str) -> int:
+    async with client.get(url, headers=headers) as answer:
+        return answer.status
+
+
+def base(server: web.BrowserView) -> str:
+    return server.address.split("/?", 1)[0]
+
+
+def test_the_secret_opens_the_page_and_what_belongs_to_it() -> None:
+    async def check(client: ClientSession, server: web.BrowserView) -> None:
+        here = base(server)
+        assert server.address.startswith("http://127.0.0.1:")
+        for path in ("/", "/?key=", "/?key=x", "/static/js/textual.js", "/ws", "/download/x"):
+            assert await status(client, here + path) == 403, path
+        assert await status(client, f"{here}/static/js/textual.js?{server.address[-37:]}") == 403
+        async with client.get(server.address) as answer:
+            page = await answer.text()
+            cookie = answer.headers["Set-Cookie"]
+            policy = answer.headers["Content-Security-Policy"]
+        assert answer.status == 200
+        assert "HttpOnly" in cookie
+        assert "SameSite=Strict" in cookie
+        assert "https:" not in page, "nothing comes from elsewhere"
+        assert policy.startswith("default-src 'none';")
+        assert await status(client, here + "/static/js/textual.js") == 200
+        assert await status(client, here + "/") == 200, "loaded again, the cookie is enough"
+
+    served(check)
+
+
+def test_another_site_gets_nothing_even_with_the_cookie() -> None:
+    async def check(client: ClientSession, server: web.BrowserView) -> None:
+        assert await status(client, server.address) == 200
+        here = base(server)
+        with pytest.raises(WSServerHandshakeError) as caught:
+            await client.ws_connect(f"{here}/ws", origin="http://evil.example")
+        assert caught.value.status == 403
+        assert await status(client, server.address, Origin="null") == 403
+        assert await status(client, server.address, Host="evil.example") == 403
+
+    served(check)
+
+
+def test_the_socket_starts_the_command_with_the_browsers_size(tmp_path: Path) -> None:
+    out = tmp_path / "size"
+
+    async def check(client: ClientSession, server: web.BrowserView) -> None:
+        assert await status(client, server.address) == 200
+        here = base(server)
+        async with client.ws_connect(f"{here}/ws?width=99&height=31", origin=here) as opened:
+            message = await opened.receive()
+            assert message.data == b"\x1b[?1049h"
+        assert out.read_text() == "99x31\n"
+
+    # What Textual's web driver says first: it is ready, and one packet of eight bytes.
+    script = (
+        f"echo ${{COLUMNS}}x${{ROWS}} >{out}; echo __GANGLION__; "
+        r"printf 'D\0\0\0\010\033[?1049h'; cat >/dev/null"
+    )
+    served(check, f"sh -c '{script}'".replace("'D", '"D').replace("9h'", '9h"'))
+
+
+@pytest.mark.parametrize(("uid", "words"), [(0, "refused as root"), (1000, "needs a RECORDING")])
+def test_no_recorder_behind_a_browser(
+    uid: int, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: uid)
+    with pytest.raises(UserError, match=f"--web: {words}; record with 'sudo sealsnoop") as caught:
+        web.serve_recording("live", None, [], 0)
+    assert caught.value.exit_code == 2
+
+
+def test_a_taken_port() -> None:
+    with socket.socket() as taken:
+        taken.bind((web.HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"--port {port}: Address already in use"):
+            web.serve_recording("live", str(SAMPLE), [], port)
+
+
+def test_no_recording(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no sealsnoop recording"):
+        web.serve_recording("live", str(tmp_path), [], 0)

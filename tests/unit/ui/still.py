@@ -1,0 +1,151 @@
+"""A feed without a thread and with a frozen clock, and how tests drive the application."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import cache, wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+from textual.pilot import Pilot
+
+from ui.app import SealsnoopApp
+from ui.feed.compose import Composer
+from ui.feed.live import LiveFeed
+from ui.feed.replay import ReplayFeed
+from ui.feed.worker import Worker
+from ui.request import Request
+
+SAMPLES = Path(__file__).parents[3] / "samples" / "recordings"
+DEBIAN_6_1 = SAMPLES / "debian-6.1.seal"
+DEBIAN_7_3 = SAMPLES / "debian-7.3.seal"
+P = ParamSpec("P")
+
+
+def run(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
+    """Runs a coroutine as a test."""
+
+    @wraps(test)
+    def running(*args: P.args, **kwargs: P.kwargs) -> None:
+        async def body() -> None:
+            await test(*args, **kwargs)
+
+        asyncio.run(body())
+
+    return running
+
+
+def finish(feed: Worker, request: Request) -> None:
+    """Reads and searches all that there is, and makes the snapshot that ``request`` asks for."""
+    while feed.read(float("inf")):
+        pass
+    while feed._composer.work(request, float("inf")):
+        pass
+    feed._request = request
+    feed._publish(request, quick=False)
+
+
+class Still(LiveFeed):
+    """Reads a finished recording in one go, and answers requests where they are asked."""
+
+    def __init__(self, path: Path, **more: Any) -> None:
+        super().__init__(path, **more)
+        self.open(self._on_alert)
+
+    def start(self) -> None:
+        self._composer = Composer(self.recording, self._facts, self.book)
+        finish(self, Request())
+
+    def stop(self) -> None:
+        """It may be shown again."""
+
+    def ask(self, request: Request) -> None:
+        finish(self, request)
+
+
+@cache
+def still(path: Path = DEBIAN_6_1) -> Still:
+    """A feed that was read before; every application asks it anew."""
+    return Still(path)
+
+
+class StillReplay(ReplayFeed):
+    """A replay whose clock moves when the test says so."""
+
+    def __init__(self, path: Path, **more: Any) -> None:
+        super().__init__(path, **more)
+        self.open(self._on_alert)
+
+    def start(self) -> None:
+        self.settle()
+
+    def settle(self) -> None:
+        """Does what was asked for, without letting time pass."""
+        self._tick_s = time.monotonic()
+        while self.read(float("inf")):
+            self._tick_s = time.monotonic()
+        self.ask(self._request)
+
+    def pass_time(self, seconds: float) -> None:
+        """Lets time pass."""
+        self._clock_ns += round(seconds * self._speed * 1e9)
+        self.settle()
+
+    def ask(self, request: Request) -> None:
+        while self._composer.work(request, float("inf")):
+            pass
+        self._request = request
+        self._publish(request, quick=False)
+
+
+class Shown:
+    """A running application."""
+
+    def __init__(self, app: SealsnoopApp, pilot: Pilot[None]) -> None:
+        self.app = app
+        self.pilot = pilot
+
+    async def press(self, *keys: str) -> None:
+        """Presses keys one after the other, and draws what came of each."""
+        for key in keys:
+            await self.pilot.press(key)
+            await self.draw()
+
+    async def write(self, text: str) -> None:
+        """Types a text."""
+        names = {" ": "space", ":": "colon", "/": "slash", ".": "full_stop", "%": "percent_sign"}
+        for char in text:
+            await self.pilot.press(names.get(char, char))
+        await self.draw()
+
+    async def draw(self) -> None:
+        """Draws the newest snapshot, and those that it makes the screen ask for."""
+        await self.pilot.pause()
+        while self.app.shot is not self.app.feed.snapshot:
+            self.app.poll()
+            await self.pilot.pause()
+
+    def said(self) -> list[str]:
+        """What notifications say."""
+        return [one.message for one in self.app._notifications]
+
+    def lines(self) -> list[str]:
+        """What the terminal shows, a line each."""
+        return [strip.text for strip in self.app.screen._compositor.render_strips()]
+
+    def text(self) -> str:
+        """What the terminal shows."""
+        return "\n".join(self.lines())
+
+
+@asynccontextmanager
+async def shown(
+    feed: Worker, size: tuple[int, int] = (120, 24), **more: Any
+) -> AsyncIterator[Shown]:
+    """The application with ``feed`` on a terminal of ``size``."""
+    app = SealsnoopApp(feed, **{"bell": False, "frozen": True, **more})
+    async with app.run_test(size=size) as pilot:
+        one = Shown(app, pilot)
+        await one.draw()
+        yield one

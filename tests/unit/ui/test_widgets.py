@@ -1,0 +1,160 @@
+"""The pieces that the screens are made of."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from tracer.model.escape import printable
+from tracer.model.verdicts import Verdict
+from ui import cells
+from ui.columns import Column, fit
+from ui.export import ENDINGS
+from ui.marks import MEANING, SYMBOLS, sparkline
+from ui.snapshot import Coverage, Facts, Hook, Now, Snapshot, State, Verdicts
+from ui.summary import summary
+from ui.tables import COLUMNS
+from ui.themes import check, rich_colour
+from ui.widgets.paint import fitted
+
+
+@given(st.text(max_size=40), st.integers(1, 30), st.booleans())
+def test_fitted_text_has_just_its_cells(text: str, width: int, right: bool) -> None:
+    shown = fitted(printable(text), width, right)
+    assert cell_len(shown) == width
+    assert shown.isprintable()
+
+
+@given(st.integers(20, 260))
+def test_columns_fit(room: int) -> None:
+    for columns in COLUMNS.values():
+        placed = fit(columns, room)
+        assert placed
+        last = placed[-1]
+        fixed = [column for column in columns if column.rank == 0]
+        if len(placed) > len(fixed):
+            assert last.start + last.width <= room
+        for one, other in pairwise(placed):
+            assert other.start == one.start + one.width + one.gap
+        for one in placed:
+            assert one.column.width <= one.width <= max(one.column.width, one.column.most)
+        names = [one.column.name for one in placed]
+        assert [column.name for column in columns if column.name in names] == names
+
+
+def test_wider_terminals_show_no_less() -> None:
+    for columns in COLUMNS.values():
+        shown = [
+            {placed.column.name for placed in fit(columns, room)} for room in (49, 79, 119, 149)
+        ]
+        for narrow, wide in pairwise(shown):
+            assert narrow <= wide
+
+
+def test_every_table_shows_what_matters_at_80_columns() -> None:
+    shown = {name: {p.column.name for p in fit(COLUMNS[name], 79)} for name in COLUMNS}
+    assert {"worst", "name", "seals", "breach", "blocked", "last_op"} <= shown["objects"]
+    assert {"comm", "pid", "fd", "name", "breach", "blocked"} <= shown["fds"]
+    assert {"comm", "pid", "breach", "blocked"} <= shown["processes"]
+    assert {"time_ns", "comm", "op", "name", "seals", "arg", "answer"} <= shown["events"]
+    assert {"state", "family", "symbol", "method", "note"} <= shown["hooks"]
+
+
+@given(st.lists(st.integers(0, 10**9), max_size=80), st.integers(1, 70), st.booleans())
+def test_sparklines(values: list[int], width: int, whole: bool) -> None:
+    line = sparkline(values, width, whole)
+    assert len(line) == width
+    shown = values if whole else values[-width:]
+    assert (line.strip() == "") == (not any(shown))
+    if any(shown):
+        assert "█" in line
+    if not whole:
+        for value, bar in zip(reversed(shown), reversed(line), strict=False):
+            assert (bar == " ") == (value == 0)
+
+
+@given(st.integers(-1, 10**19))
+def test_short_numbers(value: int) -> None:
+    assert len(cells.span(value)) <= 6 or value >= 10**18
+    assert len(cells.size(max(0, value))) <= 5 or value >= 1024**6 * 9
+    if value:
+        assert len(cells.count(max(1, value), 7)) <= 8 or value >= 10**15
+
+
+def test_texts() -> None:
+    assert [cells.span(ns) for ns in (0, 999, 1000, 10**6, 10**9, 61 * 10**9, 3600 * 10**9)] == [
+        "0ns", "999ns", "1µs", "1ms", "1.0s", "1m01", "1h00",
+    ]  # fmt: skip
+    assert [cells.size(n) for n in (0, 999, 1000, 4096, 1536, 10 << 20, None)] == [
+        "0", "999", "1K", "4K", "1.5K", "10M", "?",
+    ]  # fmt: skip
+    assert cells.count(0) == "·"
+    assert cells.count(1234567) == "1,234,567"
+    assert cells.count(12345678, 7) == "12.3M"
+    assert cells.clock(3725.5) == "1:02:05.500"
+    assert cells.answer("mmap", 0x7F00) == "= 0x7f00"
+    assert cells.answer("write", -1) == "EPERM"
+    assert cells.answer("write", 0, 8) == "= ?"
+    assert cells.name_of("memfd", "memfd:x", 1, 2) == "x"
+    assert cells.name_of("memfd", None, 1 << 20 | 5, 2) == "<1:5/2>"
+    assert cells.name_of("memfd", "memfd:", 1, 2) == "(empty name)"
+
+
+def test_every_verdict_has_a_symbol_and_words() -> None:
+    assert set(SYMBOLS) == set(MEANING) == set(Verdict)
+    assert len(set(SYMBOLS.values())) == len(Verdict)
+    assert all(cell_len(symbol) == 1 for symbol in SYMBOLS.values())
+
+
+def _shot(state: State = State.LIVE, lost: int = 0, **counts: int) -> Snapshot:
+    verdicts = Verdicts()
+    for word, count in counts.items():
+        verdicts.counts[Verdict[word.upper()]] = count
+    facts = Facts(hooks=2, hooks_live=2, self_test="ok", self_test_ok=True)
+    return Snapshot(verdicts=verdicts, now=Now(state=state, lost=lost), facts=facts)
+
+
+def test_one_sentence_says_whether_anything_is_wrong() -> None:
+    fine = summary(_shot(allowed=5, blocked=2))
+    assert fine == ("allowed", "✓ All 7 decisions are as the seals demand; 2 blocked")
+    assert summary(_shot(allowed=5, breach=1)).style == "breach"
+    assert "1 BREACH:" in summary(_shot(allowed=5, breach=1)).text
+    assert "2 BREACHES:" in summary(_shot(breach=2, unexplained=1)).text
+    assert summary(_shot(unexplained=3, indeterminate=4)).style == "unexplained"
+    lossy = summary(_shot(allowed=5, lost=3, indeterminate=1))
+    assert lossy.style == "indeterminate"
+    assert "3 events lost; 1 indeterminate" in lossy.text
+    assert summary(_shot()).style == "dim"
+    assert "waiting" in summary(_shot()).text
+    assert "no decision" in summary(_shot(State.ENDED)).text
+    assert "recorder gone" in summary(_shot(State.GONE, allowed=1)).text
+
+
+def test_a_blind_hook_and_a_failed_self_test_are_doubts() -> None:
+    blind = Hook("mmap", "", "", True, "", None, "")
+    shot = replace(_shot(allowed=1), coverage=Coverage(hooks=(blind,)))
+    assert summary(shot) == (
+        "indeterminate",
+        "~ No breach in 1 decisions, but not sure: not seen: mmap",
+    )
+    untested = replace(shot, coverage=Coverage(), facts=Facts(hooks=1))
+    assert "self-test not run" in summary(untested).text
+    failed = replace(shot, coverage=Coverage(), facts=Facts(self_test="3 odd", self_test_ok=False))
+    assert "self-test: 3 odd" in summary(failed).text
+
+
+def test_colours_of_themes() -> None:
+    assert rich_colour("#12345678") == "#123456"
+    assert rich_colour("ansi_bright_red") == "bright_red"
+    assert rich_colour("auto 87%") == "default"
+    assert check("nord", ["nord", "dracula"]) == "nord"
+
+
+def test_columns_have_names_of_their_own() -> None:
+    for columns in COLUMNS.values():
+        names = [column.name for column in columns]
+        assert len(set(names)) == len(names)
+        assert all(isinstance(column, Column) for column in columns)
+    assert len(ENDINGS) == 3

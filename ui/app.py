@@ -1,0 +1,332 @@
+"""The terminal view: shows what a feed reads, and asks it for what the user wants to see.
+
+The feed works in a thread of its own and publishes immutable snapshots; this application looks a
+few times a second whether there is a newer one, and draws.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widget import Widget
+
+from tracer.errors import UserError
+from tracer.model.verdicts import Verdict
+from ui import bindings, cells, themes
+from ui.export import records, write
+from ui.feed.protocol import Feed, Player
+from ui.request import Find, Request
+from ui.rows import Rows
+from ui.screens.ask import AskScreen
+from ui.screens.base import Base
+from ui.screens.event import EventScreen
+from ui.screens.help import HelpScreen
+from ui.screens.main import MainScreen
+from ui.screens.object import ObjectScreen
+from ui.snapshot import Alert, Snapshot
+from ui.widgets.grid import Grid
+from ui.widgets.replaybar import ReplayBar
+
+POLL_S = 0.025
+"""How often it is looked for a newer snapshot; the feed publishes four to five a second, and at
+once after a request."""
+
+
+class Keeper(Protocol):
+    """Keeps what is shown as a recording of its own."""
+
+    name: str | None
+    """The recording that is being kept now."""
+
+    def start(self, name: str) -> str:
+        """Begins to keep; what happened, in a sentence. UserError."""
+        ...
+
+    def stop(self) -> str:
+        """Ends it; what happened, in a sentence. UserError."""
+        ...
+
+
+class SealsnoopApp(App[None]):
+    """One application for live and replay."""
+
+    TITLE = "sealsnoop"
+    CSS_PATH = "sealsnoop.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark", "help", "Help", key_display="?"),
+        Binding("q", "quit", "Quit"),
+        Binding("ctrl+c", "quit", "Quit", show=False, priority=True),
+        Binding("p", "pause", "Pause"),
+        Binding("a", "acknowledge", "Acknowledge alerts", show=False),
+        Binding("v", "show_alert", "Show the alert's event", show=False),
+        Binding("r", "record", "Keep as recording", show=False),
+        Binding("ctrl+s", "picture", "Screenshot (SVG)", show=False),
+        Binding("t", "change_theme", "Theme", show=False),
+        Binding("k", "play", "Replay: play or pause", show=False),
+        Binding("full_stop", "step", "Replay: one event on", show=False),
+        Binding("greater_than_sign", "next_violation", "Replay: to the next violation", show=False),
+        Binding("g", "seek", "Replay: go to a time", show=False),
+        Binding("plus,equals_sign", "speed(1)", "Replay: faster", show=False),
+        Binding("minus", "speed(-1)", "Replay: slower", show=False),
+        Binding("ctrl+z", "suspend_process", "To the background", show=False),
+    ]
+
+    def __init__(
+        self,
+        feed: Feed,
+        *,
+        bell: bool = True,
+        theme: str = themes.DEFAULT,
+        keeper: Keeper | None = None,
+        frozen: bool = False,
+    ) -> None:
+        """``frozen``: nothing is drawn until :meth:`poll` is called. UserError: no such theme."""
+        super().__init__()
+        for own in themes.OWN:
+            self.register_theme(own)
+        self.theme = themes.check(theme, self.available_themes)
+        self.feed = feed
+        self.request = Request()
+        self.shot = Snapshot()
+        self.paused = False
+        self._bell = bell
+        self._keeper = keeper
+        self._frozen = frozen
+        self._acknowledged = 0
+        self._rung = 0
+        self._searches = 0
+
+    def get_css_variables(self) -> dict[str, str]:
+        variables = super().get_css_variables()
+        variables |= themes.colours(variables)
+        self.theme_variables = variables
+        return variables
+
+    def get_default_screen(self) -> Screen[None]:
+        return MainScreen()
+
+    # Life
+
+    def on_mount(self) -> None:
+        self._catch_signals()
+        self.app_resume_signal.subscribe(self, self._repaint)
+        self.feed.start()
+        self.ask()
+        if not self._frozen:
+            self.set_interval(POLL_S, self.poll, name="poll")
+
+    def _catch_signals(self) -> None:
+        """The terminal must be itself again, whoever ends us."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # Not in the main thread (tests), or a system without it.
+            with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
+                loop.add_signal_handler(number, self.exit)
+
+    def _repaint(self, _: App[Any]) -> None:
+        """Back from the background the terminal is empty: draws all, changed or not."""
+        for node in self.screen.walk_children(with_self=True):
+            if isinstance(node, Widget):
+                node.refresh()
+
+    def on_unmount(self) -> None:
+        self.feed.stop()
+
+    def poll(self) -> None:
+        """Draws the newest snapshot if it is another one than is shown."""
+        shot = self.feed.snapshot
+        if shot is self.shot:
+            return
+        self.shot = shot
+        self._ring()
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, Base):
+                screen.show(shot)
+                break
+
+    def ask(self, **changes: Any) -> None:
+        """Another request: the one of now with ``changes``."""
+        self.request = replace(self.request, **changes)
+        self.feed.ask(self.request)
+
+    def search(self, verdicts: tuple[Verdict, ...], start: int, *, forward: bool) -> int:
+        """Has the feed look for an event; the number that its answer will have."""
+        self._searches += 1
+        numbers = tuple(map(int, verdicts))
+        self.ask(find=Find(self._searches, numbers, max(0, start), forward))
+        return self._searches
+
+    # Alerts
+
+    @property
+    def open_alerts(self) -> Sequence[Alert]:
+        """Alerts that nobody acknowledged, oldest first."""
+        return [alert for alert in self.shot.alerts if alert.number > self._acknowledged]
+
+    def _ring(self) -> None:
+        newest = self.shot.alerts[-1].number if self.shot.alerts else 0
+        if newest > self._rung:
+            self._rung = newest
+            if self._bell:
+                self.bell()
+
+    def action_acknowledge(self) -> None:
+        if self.shot.alerts:
+            self._acknowledged = self.shot.alerts[-1].number
+        self._redraw()
+
+    def action_show_alert(self) -> None:
+        alerts = self.open_alerts or self.shot.alerts
+        if alerts and alerts[-1].event:
+            self.push_screen(EventScreen(alerts[-1].event, self.shot.now.start_ns))
+
+    def _redraw(self) -> None:
+        screen = self.screen
+        if isinstance(screen, Base):
+            screen.show(self.shot)
+
+    # Keys of every screen
+
+    def action_pause(self) -> None:
+        self.paused = not self.paused
+        self.ask(frozen=self.paused)
+        self._redraw()
+
+    def action_help(self) -> None:
+        self.push_screen(HelpScreen(self.key_groups()))
+
+    @staticmethod
+    def key_groups() -> list[tuple[str, list[bindings.Entry]]]:
+        """Headings and the keys below them, all there are."""
+        from ui.widgets.filterline import Entry
+
+        return [
+            ("Everywhere", bindings.of(SealsnoopApp)),
+            ("Tables", bindings.of(MainScreen)),
+            ("Rows", bindings.of(Grid)),
+            ("Filter line", bindings.of(Entry)),
+            ("One object", bindings.of(ObjectScreen)),
+            ("One event", bindings.of(EventScreen)),
+        ]
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        for owner in (type(screen), SealsnoopApp):
+            node = screen if owner is type(screen) else self
+            for entry in bindings.of(owner):
+                yield SystemCommand(entry.text, f"key {entry.key}", self._runner(entry, node))
+
+    def _runner(self, entry: bindings.Entry, node: Any) -> Callable[[], Any]:
+        async def run() -> None:
+            await self.run_action(entry.action, default_namespace=node)
+
+        return lambda: self.call_later(run)
+
+    def action_picture(self) -> None:
+        try:
+            where = Path(self.save_screenshot()).resolve()
+        except OSError as error:
+            self.notify(f"No screenshot: {error.strerror or error}", severity="error", markup=False)
+        else:
+            self.notify(f"Screenshot: {where}", markup=False)
+
+    def copy_row(self, text: str) -> None:
+        """Puts text on the clipboard of the terminal."""
+        self.copy_to_clipboard(text)
+        self.notify("Copied.")
+
+    # Export and keeping
+
+    def export(self, rows: Rows, marked: Mapping[int, Mapping[str, Any]]) -> None:
+        """Asks for a file name and writes the marked rows, or all that are shown."""
+        which = "marked" if marked else "shown"
+        count = len(marked) if marked else len(rows)
+        note = f"{count:,} {which} rows of {rows.table} with all their columns."
+        if rows.table == "events" and not marked and count < rows.total:
+            note += " Only those around the cursor; 'sealsnoop script' writes all."
+        note += " The name's end chooses the form: .json (a line each), .csv, .parquet"
+        found = records(rows, marked)
+
+        def done(name: str | None) -> None:
+            if name is not None:
+                self._try(lambda: write(name, found))
+
+        title = f"Export {which} rows"
+        self.push_screen(AskScreen(title, note, f"{rows.table}.json"), done)
+
+    def action_record(self) -> None:
+        keeper = self._keeper
+        if keeper is None:
+            self.notify("This recording is kept already where it is.")
+            return
+        if keeper.name is not None:
+            self._try(keeper.stop)
+            return
+
+        def done(name: str | None) -> None:
+            if name is not None:
+                self._try(lambda: keeper.start(name))
+
+        note = (
+            "A folder; it gets what was recorded so far and what comes, until r is pressed again."
+        )
+        self.push_screen(AskScreen("Keep as a recording", note, placeholder="NAME.seal"), done)
+
+    def _try(self, work: Callable[[], str]) -> None:
+        try:
+            said = work()
+        except UserError as error:
+            self.notify(cells.text(str(error)), severity="error", markup=False)
+        else:
+            self.notify(cells.text(said), markup=False)
+
+    # Replay
+
+    @property
+    def _player(self) -> Player | None:
+        return self.feed if isinstance(self.feed, Player) else None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in ("play", "step", "next_violation", "seek", "speed"):
+            return self._player is not None
+        return True
+
+    def action_play(self) -> None:
+        if self._player is not None:
+            self._player.toggle()
+
+    def action_step(self) -> None:
+        if self._player is not None:
+            self._player.step()
+
+    def action_next_violation(self) -> None:
+        if self._player is not None:
+            self._player.to_violation()
+
+    def action_speed(self, step: int) -> None:
+        if self._player is not None:
+            self._player.faster(step)
+
+    def action_seek(self) -> None:
+        player = self._player
+        if player is None:
+            return
+
+        def done(where: str | None) -> None:
+            if where is not None:
+                self._try(lambda: player.seek(where))
+
+        note = "Seconds since the start (12.5), minutes (1:30), or a share (40%)."
+        self.push_screen(AskScreen("Go to", note, placeholder="12.5"), done)
+
+    def on_replay_bar_sought(self, event: ReplayBar.Sought) -> None:
+        player = self._player
+        if player is not None:
+            self._try(lambda: player.seek(f"{event.share * 100:.2f}%"))

@@ -1,0 +1,125 @@
+"""Every field of an event in words, and the rule behind its verdict."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from tracer.model import seals as seal_words
+from tracer.model.args import MAX_ERRNO, SEALS_UNKNOWN
+from tracer.model.escape import printable
+from tracer.model.holes import HOLES
+from tracer.model.rules import RULES
+from tracer.model.verdicts import Verdict
+from tracer.model.words import Flag
+from ui import cells
+from ui.marks import MEANING, SYMBOLS
+
+_RULES = {rule.name: rule for rule in RULES}
+_HOLES = {hole.name: hole for hole in HOLES}
+_UNSET_FLAGS = int(Flag.CHECK_REACHED | Flag.FILE_MMAP_REACHED)
+_FMODE = {0: "no file", 1: "read only", 2: "write only", 3: "read and write"}
+_ADDRESSES = ("arg", "mm")
+
+
+class Line(NamedTuple):
+    """One line: what it is, its value, and a style's name (empty: plain)."""
+
+    label: str
+    value: str
+    style: str = ""
+
+
+def why(event: Mapping[str, Any]) -> list[Line]:
+    """The verdict, what it rests on, the rule's sentence, its place in the kernel, the hole."""
+    number = event.get("verdict")
+    if number is None or number < 0:
+        return [Line("verdict", "none: this is a fact about a mapping or a file, not a decision")]
+    verdict = Verdict(number)
+    got = cells.answer(event.get("op"), event.get("answer"), event.get("flags"))
+    expected = cells.text(event.get("expected"))
+    lines = [
+        Line("verdict", f"{SYMBOLS[verdict]} {verdict.word}: {MEANING[verdict]}", verdict.word),
+        Line("expected", f"{expected}, and the kernel answered {got.removeprefix('= ')}"),
+    ]
+    if event.get("reason"):
+        lines.append(Line("because", cells.text(event["reason"]), "strong"))
+    rule = _RULES.get(str(event.get("rule") or ""))
+    if rule is not None:
+        lines.append(Line("rule", f"{rule.name}: {rule.text}"))
+        lines.append(Line("kernel", rule.source))
+    elif event.get("rule"):
+        lines.append(Line("rule", cells.text(event["rule"])))
+    hole = _HOLES.get(str(event.get("hole") or ""))
+    if hole is not None:
+        lines.append(Line("hole", f"{hole.name}: {hole.text}", "breach"))
+        lines.append(Line("kernel", hole.source))
+    elif event.get("hole"):
+        lines.append(Line("hole", cells.text(event["hole"]), "breach"))
+    return lines
+
+
+def flags(value: int) -> str:
+    """``raced_seals, entry_missing``; empty where nothing is the matter."""
+    known = [flag.name.lower() for flag in Flag if flag.name and value & flag]
+    rest = value & ~sum(Flag)
+    return ", ".join([*known, *([f"{rest:#x}"] if rest else [])])
+
+
+def _seals(value: Any) -> str:
+    if value is None:
+        return "?"
+    known = "not known" if value == SEALS_UNKNOWN else seal_words.names(int(value))
+    return f"{cells.seals(value)}  {known if value else 'none'}"
+
+
+def _answer(event: Mapping[str, Any]) -> str:
+    value = event.get("answer")
+    shown = cells.answer(event.get("op"), value, event.get("flags")).removeprefix("= ")
+    if value is not None and -MAX_ERRNO <= value < 0:
+        return f"{shown} ({value})"
+    return shown
+
+
+def fields(event: Mapping[str, Any], start_ns: int | None) -> list[Line]:
+    """Every column of an event, the known ones in words and the rest as they are."""
+    get = event.get
+    when = get("time_ns")
+    since = (
+        "" if when is None or start_ns is None else f"{(when - start_ns) / 1e9:.6f} s after start, "
+    )
+    lines = [
+        Line("time", f"{since}boot clock {when} ns"),
+        Line("process", f"{cells.who(get('comm'), get('pid'))}, thread {get('tid')}"),
+        Line("user", f"uid {get('uid')}, cgroup {get('cgroup')}"),
+        Line("operation", f"{cells.text(get('op'))} {cells.asked(get)}".strip(), "strong"),
+        Line("answer", _answer(event), "strong"),
+        Line("took", f"{cells.span(get('duration_ns'))} ({get('duration_ns')} ns)"),
+        Line("file", f"{cells.text(get('kind'))} {printable(str(get('name') or '(no name)'))}"),
+        Line("object", f"dev {get('dev')} ino {get('ino')} gen {get('gen')}"),
+        Line(
+            "descriptor",
+            f"fd {get('fd')}, opened for {_FMODE.get(get('fmode') or 0, get('fmode'))}",
+        ),
+        Line("seals", _seals(get("seals"))),
+        Line("seals after", _seals(get("seals_after"))),
+        Line("size", f"{get('size')} bytes, after {get('size_after')}"),
+        Line("range", f"offset {get('offset')}, length {get('length')}"),
+        Line("mode", f"{(get('mode') or 0) & 0o7777:04o}"),
+        Line("writable", f"{get('writable')} shared mappings that can write, at entry"),
+        Line("evidence", flags((get("flags") or 0) & ~_UNSET_FLAGS) or "complete"),
+    ]
+    if (get("flags") or 0) & Flag.CHECK_REACHED:
+        lines.append(
+            Line("seal check", f"asked {get('checks')} times, last answer {get('check_answer')}")
+        )
+    if (get("flags") or 0) & Flag.FILE_MMAP_REACHED:
+        lines.append(Line("file's mmap", f"answered {get('file_answer')}"))
+    lines += [Line("", ""), *_raw(event)]
+    return lines
+
+
+def _raw(event: Mapping[str, Any]) -> list[Line]:
+    lines = []
+    for name, value in event.items():
+        shown = f"{value:#x}" if name in _ADDRESSES and isinstance(value, int) else str(value)
+        lines.append(Line(printable(name), printable(shown) if value is not None else "-", "quiet"))
+    return lines

@@ -1,0 +1,169 @@
+"""The tables of objects, file descriptors and processes, as the screen takes them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from tracer.analysis.keytable import KeyTable
+from tracer.model.verdicts import words
+from tracer.query import Query, QueryError
+from tracer.query.columns import Coded, Numbers
+from ui.rows import Column, Rows
+from ui.tables import COLUMNS
+
+if TYPE_CHECKING:
+    from tracer.analysis.snapshot import Tables
+
+FRAMES = {"objects": "by_object", "fds": "by_fd", "processes": "by_process"}
+_ENDLESS = {"host", "boot_id"}  # the same in each row
+_VERDICTS = {word: number for number, word in enumerate(words())}
+_OF_ROW = {
+    "objects": frozenset({"kind", "name", "dev", "ino", "gen", "seals", "size"}),
+    "fds": frozenset({"kind", "name", "dev", "ino", "gen", "pid", "fd", "comm", "uid"}),
+    "processes": frozenset({"pid", "comm", "uid"}),
+}
+"""Columns that a filter can ask of the rows themselves."""
+
+
+def column_of(series: "pd.Series[Any]") -> Column:
+    """A column of a DataFrame as the screen takes it."""
+    kind = series.dtype
+    if isinstance(kind, pd.CategoricalDtype):
+        return Coded(series.cat.codes.to_numpy(), list(map(str, kind.categories)))
+    if isinstance(kind, pd.api.extensions.ExtensionDtype) and pd.api.types.is_integer_dtype(kind):
+        array: Any = series.array
+        valid = ~np.asarray(array.isna())
+        filled = series.fillna(0).to_numpy(kind.numpy_dtype)  # type: ignore[attr-defined]
+        return Numbers(filled, None if valid.all() else valid)
+    if isinstance(kind, pd.StringDtype) or kind.kind == "O":
+        found = series.to_numpy(object)
+        missing = series.isna().to_numpy()
+        if missing.any():
+            found = found.copy()
+            found[missing] = None
+        return np.asarray(found)
+    return np.asarray(series.to_numpy())
+
+
+def _worst(column: Column) -> Column:
+    """Verdicts as their numbers, -1 where there was no decision."""
+    if not isinstance(column, Coded):
+        return column
+    numbers = [_VERDICTS.get(str(word), -1) for word in column.words]
+    return np.asarray(np.array([*numbers, -1], np.int8)[column.codes])
+
+
+class Groups:
+    """Makes rows out of the sums; ids of rows stay the same from one time to the next."""
+
+    def __init__(self) -> None:
+        self._ids = {name: KeyTable(3) for name in FRAMES}
+        self._seals: npt.NDArray[np.int64] = np.empty(0, np.int64)
+
+    def rows(self, table: str, tables: "Tables", filtered: bool = False) -> Rows:
+        """All rows of a table in their natural order, the worst first.
+
+        ``filtered``: only rows that have decisions.
+        """
+        frame: pd.DataFrame = getattr(tables, FRAMES[table])
+        if filtered:
+            frame = frame[frame["decisions"] > 0]
+        columns: dict[str, Column] = {
+            str(name): column_of(frame[name]) for name in frame if name not in _ENDLESS
+        }
+        columns["worst"] = _worst(columns["worst"])
+        ids = self._row_ids(table, columns)
+        if table == "fds":
+            columns["seals"] = self._seals_of(tables, columns)
+        order = np.arange(len(frame))
+        return Rows(table, columns, ids, order, len(frame))
+
+    def _row_ids(self, table: str, columns: Mapping[str, Column]) -> npt.NDArray[np.int64]:
+        count = len(_plain(columns["pid" if table == "processes" else "ino"]))
+        none = np.zeros(count, np.uint64)
+        if table == "processes":
+            key = (_plain(columns["pid"]), none, none)
+        else:
+            dev_gen = _plain(columns["dev"]) << np.uint64(32) | _plain(columns["gen"])
+            who = none
+            if table == "fds":
+                fd = _plain(columns["fd"]) & np.uint64(0xFFFFFFFF)
+                who = _plain(columns["pid"]) << np.uint64(32) | fd
+            key = (_plain(columns["ino"]), dev_gen, who)
+        return self._ids[table].ids(*key).astype(np.int64)
+
+    def _seals_of(self, tables: "Tables", columns: Mapping[str, Column]) -> Column:
+        """The seals of each row's object now."""
+        objects = self.rows("objects", tables)
+        seals = objects.columns["seals"]
+        values = seals.values if isinstance(seals, Numbers) else np.asarray(seals)
+        known = np.full(len(self._ids["objects"]), 0, np.int64)
+        known[objects.ids] = values
+        return known[self._row_ids("objects", columns)]
+
+    def shown(self, rows: Rows, query: Query, sort: str | None, reverse: bool) -> Rows:
+        """Those rows that match ``query`` (if their own columns tell), sorted."""
+        order = np.asarray(rows.order)
+        if query and answers(rows.table, query):
+            try:
+                order = order[query.mask(_for_query(rows))[order]]
+            except QueryError as error:
+                return replace(rows, problem=error.problem)
+        chosen = next((one for one in COLUMNS[rows.table] if one.name == sort), None)
+        if chosen is None:
+            order = order[::-1] if reverse else order
+        else:
+            keys = chosen.sort_keys(rows)[order]
+            if reverse:
+                # Equal ones stay worst first.
+                order = order[len(order) - 1 - np.argsort(keys[::-1], kind="stable")][::-1]
+            else:
+                order = order[np.argsort(keys, kind="stable")]
+        return replace(rows, order=order)
+
+
+def answers(table: str, query: Query) -> bool:
+    """Whether the rows themselves tell if they match; else decisions have to be counted anew."""
+    return query.columns() <= _OF_ROW.get(table, frozenset())
+
+
+def _for_query(rows: Rows) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in _OF_ROW[rows.table] & set(rows.columns):
+        column = rows.columns[name]
+        if isinstance(column, Numbers):
+            found[name] = column.values
+            if column.valid is not None:
+                found[name] = pa.array(column.values, mask=~column.valid)
+        else:
+            found[name] = column
+    return found
+
+
+def _plain(column: Column) -> npt.NDArray[np.uint64]:
+    values = column.values if isinstance(column, Numbers) else np.asarray(column)
+    return (
+        values.astype(np.int64).view(np.uint64)
+        if values.dtype.kind == "i"
+        else values.astype(np.uint64)
+    )
+
+
+def of_records(
+    table: str, records: Sequence[Mapping[str, Any]], ids: Sequence[int], now_ns: int | None
+) -> Rows:
+    """A small table from plain values."""
+    names = list(records[0]) if records else []
+    columns: dict[str, Column] = {}
+    for name in names:
+        column = np.empty(len(records), object)
+        column[:] = [record[name] for record in records]
+        columns[name] = column
+    return Rows(
+        table, columns, np.array(ids, np.int64), np.arange(len(records)), len(records), None, now_ns
+    )

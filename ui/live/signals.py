@@ -1,0 +1,30 @@
+"""SIGTERM and SIGHUP end us in order while no view is open (the view has handlers of its own)."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+
+_NUMBERS = (signal.SIGTERM, signal.SIGHUP)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+def arm() -> None:
+    """Makes these signals raise SystemExit; again after asyncio has put them back."""
+    for number in _NUMBERS:
+        signal.signal(number, _leave)
+
+
+@contextlib.contextmanager
+def ignored() -> Iterator[None]:
+    """They do nothing meanwhile: what has to be put in order is put in order."""
+    for number in _NUMBERS:
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        arm()

@@ -1,0 +1,224 @@
+"""One object: its seals over time, what they decided, who holds and maps it, its decisions."""
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+
+from tracer.model.verdicts import Verdict
+from ui import cells
+from ui.explain import why
+from ui.marks import SYMBOLS, VIOLATIONS
+from ui.request import Key, Window
+from ui.screens.base import Base, TooSmall
+from ui.screens.event import EventScreen
+from ui.snapshot import Detail, Snapshot
+from ui.tables.events import OF_OBJECT
+from ui.tables.holders import HOLDERS, MAPPERS
+from ui.widgets.banner import Banner
+from ui.widgets.facts import FactList
+from ui.widgets.grid import Grid
+from ui.widgets.header import Header
+from ui.widgets.keyline import KeyLine
+from ui.widgets.lines import Lines, fields, styled
+from ui.widgets.matrix import Matrix, SealLine
+from ui.widgets.replaybar import ReplayBar
+from ui.widgets.tabs import TabBar
+
+_PANES = {
+    "decisions": "Decisions",
+    "seals": "Seals",
+    "matrix": "Seal x op",
+    "holders": "Held by",
+    "mappers": "Mapped by",
+}
+
+
+class ObjectScreen(Base):
+    """All about one memory file."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,backspace", "back", "Back", key_display="esc"),
+        Binding("1", "pane('decisions')", "Decisions", show=False),
+        Binding("2", "pane('seals')", "Seals over time", show=False),
+        Binding("3", "pane('matrix')", "Seal x operation", show=False),
+        Binding("4", "pane('holders')", "Who holds it", show=False),
+        Binding("5", "pane('mappers')", "Who maps it", show=False),
+        Binding("tab", "turn(1)", "Next pane", show=False),
+        Binding("shift+tab", "turn(-1)", "Pane before", show=False),
+        Binding("n", "jump('violation', 1)", "Next breach"),
+        Binding("N", "jump('violation', -1)", "Breach before", show=False, key_display="N"),
+        Binding("b", "jump('blocked', 1)", "Next blocked"),
+        Binding("B", "jump('blocked', -1)", "Blocked before", show=False, key_display="B"),
+        Binding("y", "copy", "Copy row", show=False),
+    ]
+
+    def __init__(self, key: Key) -> None:
+        super().__init__()
+        self.key = key
+        self._pane = "decisions"
+        self._was_at_worst = False
+
+    def compose(self) -> ComposeResult:
+        yield Header()
+        yield Banner()
+        yield Lines(id="title")
+        yield TabBar(_PANES, id="panes")
+        with Vertical(id="panels"):
+            with VerticalScroll(id="seals", classes="panel"):
+                yield SealLine()
+            with VerticalScroll(id="matrix", classes="panel"):
+                yield Matrix()
+            yield Grid(HOLDERS, id="holders", classes="panel", empty="Nobody was seen to hold it.")
+            yield Grid(MAPPERS, id="mappers", classes="panel", empty="Nobody maps it now.")
+            yield Grid(OF_OBJECT, id="decisions", classes="panel", log=True)
+            yield FactList(id="why", classes="panel")
+        yield ReplayBar()
+        yield KeyLine()
+        yield TooSmall()
+
+    def on_mount(self) -> None:
+        titles = {**_PANES, "why": "Why"}
+        for panel in self.query(".panel"):
+            panel.border_title = titles[panel.id or ""]
+        self.view.ask(object=self.key, object_window=Window())
+        self.action_pane("decisions")
+
+    def on_screen_resume(self) -> None:
+        if self.view.request.object != self.key:
+            self.view.ask(object=self.key, object_window=Window())
+        super().on_screen_resume()
+
+    def on_unmount(self) -> None:
+        if not any(isinstance(screen, ObjectScreen) for screen in self.app.screen_stack):
+            self.view.ask(object=None)
+
+    # Drawing
+
+    def show(self, shot: Snapshot) -> None:
+        super().show(shot)
+        detail = shot.detail
+        if detail is None or shot.request.object != self.key:
+            return
+        self.query_one("#title", Lines).put(self._title(detail))
+        counts = {
+            "decisions": f"{detail.decisions.total:,}",
+            "seals": f"{len(detail.seals):,}",
+            "holders": f"{len(detail.holders):,}",
+            "mappers": f"{len(detail.mappers):,}",
+        }
+        note = Text()
+        if detail.busy is not None:
+            note = Text(f"reading {detail.busy:.0%} ")
+        self.query_one(TabBar).show(self._pane, counts, note)
+        self.query_one(SealLine).show(detail.seals, shot.now.start_ns)
+        self.query_one(Matrix).show(detail.matrix)
+        self.query_one("#holders", Grid).show(detail.holders)
+        self.query_one("#mappers", Grid).show(detail.mappers)
+        decisions = self.query_one("#decisions", Grid)
+        decisions.show(detail.decisions)
+        if not self._was_at_worst and detail.busy is None and len(detail.decisions):
+            # The reader came here for what is wrong: begin there.
+            self._was_at_worst = True
+            self._go_to_worst(decisions)
+        self._explain(decisions)
+
+    def _title(self, detail: Detail) -> Text:
+        get = detail.object.get
+        verdict = Verdict(max(0, get("worst") or 0))
+        line = self.query_one("#title", Lines)
+        quiet = line.style_of("quiet")
+        name = cells.name_of(get("kind"), get("name"), get("dev"), get("ino"))
+        mark = (f" {SYMBOLS[verdict]} {verdict.word} ", f"bold {line.style_of(verdict.word)}")
+        seals = styled(("seals ", quiet), (cells.seals(get("seals")), "bold"))
+        gone = get("evicted_ns") is not None
+
+        def part(label: str, value: str) -> Text:
+            return styled((f"{label} ", quiet), (value, ""))
+
+        maps = cells.text(get("mappings") or 0)
+        if get("writable"):
+            maps += f" ({get('writable')} writable)"
+        parts = [
+            (0, styled(mark, (name, "bold"))),
+            (1, seals),
+            (2, part("size", f"{cells.size(get('size'))}")),
+            (3, part("mapped", maps)),
+            (4, part("kind", cells.text(get("kind")))),
+            (5, part("owner", cells.text(get("owner_uid")))),
+            (7, part("object", f"{get('dev')}:{get('ino')}:{get('gen')}")),
+            (6, Text("gone", line.style_of("unexplained")) if gone else Text()),
+        ]
+        return fields(parts, max(8, line.size.width))
+
+    def _go_to_worst(self, grid: Grid) -> None:
+        best, place = -1, None
+        for at in grid.rows.order.tolist():
+            verdict = grid.rows.value("verdict", at)
+            if verdict is not None and verdict >= max(best, Verdict.BLOCKED):
+                best, place = verdict, at
+        if place is not None:
+            grid.select(int(grid.rows.ids[place]))
+
+    def _explain(self, grid: Grid) -> None:
+        facts = self.query_one("#why", FactList)
+        facts.show(why(grid.rows.record(grid.place)) if grid.place is not None else [])
+
+    # Panes
+
+    def action_pane(self, name: str) -> None:
+        self._pane = name
+        for panel in self.query(".panel"):
+            panel.set_class(
+                panel.id == name or (name == "decisions" and panel.id == "why"), "-chosen"
+            )
+        self.settle_focus()
+        self.show(self.view.shot)
+
+    def settle_focus(self) -> None:
+        self.query_one(f"#{self._pane}").focus()
+
+    def action_turn(self, step: int) -> None:
+        names = list(_PANES)
+        self.action_pane(names[(names.index(self._pane) + step) % len(names)])
+
+    def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:
+        self.action_pane(event.name)
+
+    def on_grid_moved(self, event: Grid.Moved) -> None:
+        if event.grid.id == "decisions":
+            self._explain(event.grid)
+
+    def on_grid_edge(self, event: Grid.Edge) -> None:
+        if event.grid.id == "decisions":
+            self.view.ask(object_window=event.window)
+
+    def on_grid_opened(self, event: Grid.Opened) -> None:
+        grid = event.grid
+        if grid.id == "decisions" and grid.place is not None:
+            self.app.push_screen(EventScreen(grid.rows.record(grid.place), grid.rows.start_ns))
+
+    # Keys
+
+    def action_back(self) -> None:
+        self.dismiss()
+
+    def action_jump(self, what: str, step: int) -> None:
+        verdicts = VIOLATIONS if what == "violation" else (Verdict.BLOCKED,)
+        grid = self.query_one("#decisions", Grid)
+        places = grid.rows.order.tolist()
+        for distance in range(1, len(places) + 1):
+            at = places[(grid.cursor + step * distance) % len(places)]
+            if grid.rows.value("verdict", at) in verdicts:
+                self.action_pane("decisions")
+                grid.select(int(grid.rows.ids[at]))
+                return
+        self.notify(f"No {' and no '.join(verdict.word for verdict in verdicts)} here.")
+
+    def action_copy(self) -> None:
+        grid = self.focused
+        if isinstance(grid, Grid) and grid.place is not None:
+            place = grid.place
+            self.view.copy_row("\t".join(one.text(grid.rows, place) for one in grid.columns))

@@ -1,0 +1,16 @@
+"""The columns of each table on the screen."""
+
+from collections.abc import Mapping, Sequence
+
+from ui.columns import Column
+from ui.tables.events import EVENTS, HOOKS
+from ui.tables.groups import FDS, OBJECTS, PROCESSES
+
+COLUMNS: Mapping[str, Sequence[Column]] = {
+    "objects": OBJECTS,
+    "fds": FDS,
+    "processes": PROCESSES,
+    "events": EVENTS,
+    "hooks": HOOKS,
+}
+"""By the tab's name (ui.request.TABLES)."""

@@ -1,0 +1,95 @@
+"""Our own themes, and colours by meaning for every theme."""
+
+from collections.abc import Collection, Mapping
+
+from textual.color import Color, ColorParseError
+from textual.theme import Theme
+
+from tracer.errors import UserError
+from tracer.model.escape import printable
+from tracer.query.errors import nearest
+
+DEFAULT = "sealsnoop"
+OWN = (
+    Theme(
+        name=DEFAULT,
+        primary="#6cb6ff",
+        secondary="#d2a8ff",
+        accent="#56d4dd",
+        success="#6bc46d",
+        warning="#e3b341",
+        error="#ff6b6b",
+        foreground="#d5dbe3",
+        background="#12161c",
+        surface="#181d25",
+        panel="#222a35",
+        dark=True,
+    ),
+    Theme(
+        name="sealsnoop-light",
+        primary="#0550ae",
+        secondary="#7335c4",
+        accent="#0b6a75",
+        success="#116329",
+        warning="#8a5a00",
+        error="#b3141c",
+        foreground="#1f2328",
+        background="#ffffff",
+        surface="#f6f8fa",
+        panel="#e6eaef",
+        dark=False,
+    ),
+)
+_MEANING = {
+    "breach": "error",
+    "unexplained": "warning",
+    "indeterminate": "secondary",
+    "blocked": "accent",
+    "allowed": "success",
+}
+
+
+def _mixed(variables: Mapping[str, str], share: float) -> str:
+    """The foreground, faded into the background."""
+    try:
+        ink, paper = (Color.parse(variables[name]) for name in ("foreground", "background"))
+    except (KeyError, ColorParseError):
+        return "ansi_default"
+    return paper.blend(ink, share).hex6
+
+
+def colours(variables: Mapping[str, str]) -> dict[str, str]:
+    """CSS variables by meaning, out of a theme's own.
+
+    ``v-breach`` and the other verdicts; ``v-quiet`` for labels, ``v-edge`` for lines, ``v-alarm``
+    for the banner's ground, ``v-cursor`` and ``v-marked`` for rows.
+    """
+    found = {f"v-{name}": variables.get(own, "ansi_default") for name, own in _MEANING.items()}
+    if variables.get("foreground", "").startswith("ansi_"):
+        # Sixteen colours, whatever they are: no shades, and no ground that hides red.
+        plain = dict.fromkeys(("v-error", "v-alarm", "v-marked"), "ansi_default")
+        shades = dict.fromkeys(("v-quiet", "v-edge", "v-cursor"), "ansi_bright_black")
+        return found | plain | shades
+    found["v-error"] = _mixed(variables, 0.8)
+    found["v-quiet"] = _mixed(variables, 0.58)
+    found["v-edge"] = _mixed(variables, 0.25)
+    found["v-cursor"] = _mixed(variables, 0.2)
+    found["v-alarm"] = variables.get("error-muted", "ansi_default")
+    found["v-marked"] = variables.get("primary-muted", "ansi_default")
+    return found
+
+
+def rich_colour(value: str) -> str:
+    """A colour of a theme as Rich has it."""
+    if value.startswith("ansi_"):
+        return value.removeprefix("ansi_")
+    return value[:7] if value.startswith("#") else "default"
+
+
+def check(name: str, known: Collection[str]) -> str:
+    """``name`` if there is such a theme. UserError: there is none."""
+    if name in known:
+        return name
+    near = nearest(name, known)
+    hint = f"did you mean {near}?" if near else f"there are: {', '.join(sorted(known))}"
+    raise UserError(f"--theme: no theme {printable(name)!r}; {hint}", 2)

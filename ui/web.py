@@ -1,0 +1,144 @@
+"""The view in a browser: textual-serve, on this host's loopback, for whoever has the address.
+
+Any web page can make its browser open a socket to 127.0.0.1, and any user of this host can connect
+to it. So the address has a secret, the page's cookie is kept from other sites, and requests under
+another name or from another origin are refused. Nothing is loaded from elsewhere.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shlex
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from hmac import compare_digest
+from typing import Any
+
+from aiohttp import web
+from textual_serve.server import Server
+
+from tracer.errors import UserError
+from tracer.store.reader import Recording
+
+HOST = "127.0.0.1"
+_COOKIE = "sealsnoop"
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>sealsnoop</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="/static/css/xterm.css">
+<style>
+@font-face {{ font-family: "Roboto Mono"; font-weight: 100 700;
+  src: url("/static/fonts/RobotoMono-VariableFont_wght.ttf") }}
+html, body {{ margin: 0; height: 100%; background: #12161c; color: #d5dbe3;
+  font-family: "Roboto Mono", monospace }}
+.closed-dialog {{ display: none; position: absolute; z-index: 1; inset: 0 0 auto; padding: 1em;
+  background: #222a35 }}
+body.-closed .closed-dialog {{ display: block }}
+</style>
+<script src="/static/js/textual.js"></script></head><body>
+<div class="closed-dialog">The view has ended. Load this page again for another.</div>
+<div id="terminal" class="textual-terminal" data-session-websocket-url="ws://{host}/ws"
+ data-font-size="{size}"></div>
+</body></html>
+"""
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Refusal(UserError):
+    """--web cannot be; exit code 2."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, 2)
+
+
+def serve_recording(verb: str, recording: str | None, words: Sequence[str], port: int) -> int:
+    """Serves ``sealsnoop VERB RECORDING WORDS`` until Ctrl-C; the exit code.
+
+    Refusal: no RECORDING (the browser would hold a recorder that runs as root). StoreError: it is
+    none. UserError: the port is taken.
+    """
+    if recording is None:
+        who = "refused as root" if os.geteuid() == 0 else "needs a RECORDING"
+        raise Refusal(
+            f"--web: {who}; record with 'sudo sealsnoop record -o S.seal', and show that with "
+            "'sealsnoop live S.seal --web'"
+        )
+    Recording.open(recording).close()
+    path = os.path.abspath(recording)  # so that it does not look like an option
+    return _serve([sys.executable, "-P", "-m", "ui.cli.main", verb, path, *words], port)
+
+
+def _serve(command: Sequence[str], port: int) -> int:
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((HOST, port))
+        except OSError as error:
+            raise UserError(f"--port {port}: {error.strerror}; choose another") from error
+        server = BrowserView(shlex.join(command), listening.getsockname()[1])
+        print(f"sealsnoop: open {server.address}   (Ctrl-C ends it)", file=sys.stderr, flush=True)
+        with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
+            asyncio.run(server.run(listening))
+    return 0
+
+
+class BrowserView(Server):
+    """Serves one command to browsers that know the secret."""
+
+    def __init__(self, command: str, port: int) -> None:
+        super().__init__(command, host=HOST, port=port, title="sealsnoop")
+        self._secret = secrets.token_urlsafe(24)
+        self._names = (f"{HOST}:{port}", f"localhost:{port}")
+        self.address = f"http://{HOST}:{port}/?key={self._secret}"
+
+    async def run(self, listening: socket.socket) -> None:
+        """Serves on a bound socket until it is cancelled."""
+        app = await self._make_app()
+        app.middlewares.append(self._guard)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+        await runner.setup()
+        task = asyncio.current_task()
+        assert task
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        try:
+            await web.SockSite(runner, listening).start()
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+
+    async def on_startup(self, app: web.Application) -> None:
+        """Says nothing: the address was told already."""
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.host not in self._names:
+            raise web.HTTPForbidden(text="another host's name")  # DNS rebinding
+        origin = request.headers.get("Origin")
+        if origin is not None and origin != f"http://{request.host}":
+            raise web.HTTPForbidden(text="another origin")
+        given = request.cookies.get(f"{_COOKIE}-{self.port}", "")
+        if request.path == "/":
+            given = request.query.get("key", given)
+        if not compare_digest(given.encode(), self._secret.encode()):
+            raise web.HTTPForbidden(text="the address that sealsnoop printed has a key in it")
+        return await handler(request)
+
+    async def handle_index(self, request: web.Request) -> Any:
+        """The page, with the cookie that its socket needs."""
+        size = request.query.get("fontsize", "16")
+        page = _PAGE.format(host=request.host, size=size if size.isdecimal() else "16")
+        response = web.Response(text=page, content_type="text/html")
+        response.set_cookie(
+            f"{_COOKIE}-{self.port}", self._secret, httponly=True, samesite="Strict"
+        )
+        response.headers["Content-Security-Policy"] = (
+            f"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+            f"font-src 'self'; img-src 'self' data:; connect-src ws://{request.host}; "
+            "frame-ancestors 'none'"
+        )
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["Cache-Control"] = "no-store"
+        return response
