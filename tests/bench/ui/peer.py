@@ -12,7 +12,8 @@ from textual.widgets import DataTable
 
 from ui.feed.live import LiveFeed
 from ui.request import Request
-from ui.snapshot import Rows, Snapshot
+from ui.rows import Rows
+from ui.snapshot import Snapshot
 
 _COLUMNS = ("kind", "name", "seals", "size", "decisions", "blocked", "breach", "last_op")
 
