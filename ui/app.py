@@ -7,24 +7,22 @@ few times a second whether there is a newer one, and draws.
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from functools import partial
+from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widget import Widget
 
-from tracer.errors import UserError
 from tracer.model.verdicts import Verdict
-from ui import bindings, cells, themes
-from ui.export import records, write
-from ui.feed.protocol import Feed, Player
+from ui import bindings, themes
+from ui.feed.protocol import Feed
+from ui.replaying import Replaying
 from ui.request import Find, Request
-from ui.rows import Rows
-from ui.screens.ask import AskScreen
+from ui.saving import Keeper
 from ui.screens.base import Base
 from ui.screens.event import EventScreen
 from ui.screens.help import HelpScreen
@@ -32,29 +30,13 @@ from ui.screens.main import MainScreen
 from ui.screens.object import ObjectScreen
 from ui.snapshot import Alert, Snapshot
 from ui.widgets.grid import Grid
-from ui.widgets.replaybar import ReplayBar
 
 POLL_S = 0.025
 """How often it is looked for a newer snapshot; the feed publishes four to five a second, and at
 once after a request."""
 
 
-class Keeper(Protocol):
-    """Keeps what is shown as a recording of its own."""
-
-    name: str | None
-    """The recording that is being kept now."""
-
-    def start(self, name: str) -> str:
-        """Begins to keep; what happened, in a sentence. UserError."""
-        ...
-
-    def stop(self) -> str:
-        """Ends it; what happened, in a sentence. UserError."""
-        ...
-
-
-class SealsnoopApp(App[None]):
+class SealsnoopApp(Replaying):
     """One application for live and replay."""
 
     TITLE = "sealsnoop"
@@ -89,16 +71,14 @@ class SealsnoopApp(App[None]):
         frozen: bool = False,
     ) -> None:
         """``frozen``: nothing is drawn until :meth:`poll` is called. UserError: no such theme."""
-        super().__init__()
+        super().__init__(feed, keeper)
         for own in themes.OWN:
             self.register_theme(own)
         self.theme = themes.check(theme, self.available_themes)
-        self.feed = feed
         self.request = Request()
         self.shot = Snapshot()
         self.paused = False
         self._bell = bell
-        self._keeper = keeper
         self._frozen = frozen
         self._acknowledged = 0
         self._rung = 0
@@ -129,7 +109,7 @@ class SealsnoopApp(App[None]):
         for number in (signal.SIGTERM, signal.SIGHUP):
             # Not in the main thread (tests), or a system without it.
             with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
-                loop.add_signal_handler(number, self.exit)
+                loop.add_signal_handler(number, partial(self.exit, return_code=128 + number))
 
     def _repaint(self, _: App[Any]) -> None:
         """Back from the background the terminal is empty: draws all, changed or not."""
@@ -228,105 +208,3 @@ class SealsnoopApp(App[None]):
             await self.run_action(entry.action, default_namespace=node)
 
         return lambda: self.call_later(run)
-
-    def action_picture(self) -> None:
-        try:
-            where = Path(self.save_screenshot()).resolve()
-        except OSError as error:
-            self.notify(f"No screenshot: {error.strerror or error}", severity="error", markup=False)
-        else:
-            self.notify(f"Screenshot: {where}", markup=False)
-
-    def copy_row(self, text: str) -> None:
-        """Puts text on the clipboard of the terminal."""
-        self.copy_to_clipboard(text)
-        self.notify("Copied.")
-
-    # Export and keeping
-
-    def export(self, rows: Rows, marked: Mapping[int, Mapping[str, Any]]) -> None:
-        """Asks for a file name and writes the marked rows, or all that are shown."""
-        which = "marked" if marked else "shown"
-        count = len(marked) if marked else len(rows)
-        note = f"{count:,} {which} rows of {rows.table} with all their columns."
-        if rows.table == "events" and not marked and count < rows.total:
-            note += " Only those around the cursor; 'sealsnoop script' writes all."
-        note += " The name's end chooses the form: .json (a line each), .csv, .parquet"
-        found = records(rows, marked)
-
-        def done(name: str | None) -> None:
-            if name is not None:
-                self._try(lambda: write(name, found))
-
-        title = f"Export {which} rows"
-        self.push_screen(AskScreen(title, note, f"{rows.table}.json"), done)
-
-    def action_record(self) -> None:
-        keeper = self._keeper
-        if keeper is None:
-            self.notify("This recording is kept already where it is.")
-            return
-        if keeper.name is not None:
-            self._try(keeper.stop)
-            return
-
-        def done(name: str | None) -> None:
-            if name is not None:
-                self._try(lambda: keeper.start(name))
-
-        note = (
-            "A folder; it gets what was recorded so far and what comes, until r is pressed again."
-        )
-        self.push_screen(AskScreen("Keep as a recording", note, placeholder="NAME.seal"), done)
-
-    def _try(self, work: Callable[[], str]) -> None:
-        try:
-            said = work()
-        except UserError as error:
-            self.notify(cells.text(str(error)), severity="error", markup=False)
-        else:
-            self.notify(cells.text(said), markup=False)
-
-    # Replay
-
-    @property
-    def _player(self) -> Player | None:
-        return self.feed if isinstance(self.feed, Player) else None
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("play", "step", "next_violation", "seek", "speed"):
-            return self._player is not None
-        return True
-
-    def action_play(self) -> None:
-        if self._player is not None:
-            self._player.toggle()
-
-    def action_step(self) -> None:
-        if self._player is not None:
-            self._player.step()
-
-    def action_next_violation(self) -> None:
-        if self._player is not None:
-            self._player.to_violation()
-
-    def action_speed(self, step: int) -> None:
-        if self._player is not None:
-            self._player.faster(step)
-
-    def action_seek(self) -> None:
-        player = self._player
-        if player is None:
-            return
-
-        def done(where: str | None) -> None:
-            if where is not None:
-                self._try(lambda: player.seek(where))
-
-        note = "Seconds since the start (12.5), minutes (1:30), or a share (40%)."
-        self.push_screen(AskScreen("Go to", note, placeholder="12.5"), done)
-
-    def on_replay_bar_sought(self, event: ReplayBar.Sought) -> None:
-        player = self._player
-        if player is not None:
-            self._try(lambda: player.seek(f"{event.share * 100:.2f}%"))
