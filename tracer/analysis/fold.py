@@ -23,7 +23,6 @@ from tracer.analysis.judged import Judged
 from tracer.analysis.keys import Keys
 from tracer.analysis.latest import NEVER
 from tracer.analysis.mappings import Mappings
-from tracer.analysis.prejudge import OUTCOME, Prejudge
 from tracer.analysis.sealing import Sealing
 from tracer.analysis.source import Source
 from tracer.analysis.state import State
@@ -63,7 +62,6 @@ class Fold:
         self._mappings = Mappings()
         self._sealing = Sealing()
         self._judges: dict[frozenset[tuple[str, str]], Judge] = {}
-        self._prejudges: dict[Source, Prejudge] = {}
         self._waiting: list[Rows] = []
         self._problems: dict[Source, dict[str, None]] = {}
         self._losses: dict[Source, pd.DataFrame] = {}
@@ -83,19 +81,6 @@ class Fold:
         waiting, self._waiting = self._waiting, []
         for rows in waiting:
             self._count(self._totals, self._announced(rows))
-
-    def ahead(self, source: Source) -> Callable[[Batch], Batch] | None:
-        """What ``load.batches(..., prepare=)`` may do with batches of ``source`` for this fold.
-
-        It judges them in the thread that reads, which takes a fifth less time; only where all
-        objects are announced (:meth:`objects` was told ``complete``), else None.
-        """
-        if source not in self._complete:
-            return None
-        keys = self._keys
-        found = Prejudge(self._chosen(source), keys.objects, keys.host(source))
-        self._prejudges[source] = found
-        return found
 
     def mappings(self, frame: "pd.DataFrame", source: Source = UNKNOWN) -> None:
         """Takes the baseline: rows of the table ``mappings`` of ``source``; they may come again."""
@@ -156,22 +141,17 @@ class Fold:
     def _judged(self, rows: Rows) -> tuple[npt.NDArray[np.int32], list[Outcome]]:
         """The outcome of each row, as a place in the list; -1: no decision."""
         batch, group, _ = rows
-        if OUTCOME in batch.columns:
-            return batch[OUTCOME], self._prejudges[batch.source].outcomes
         objects, known = self._keys.objects_of[group], self._keys.objects.known
         of_objects = {
             "folio_order_max": known["order"].take(objects, mode="clip"),
             "owner_uid": known["owner"].take(objects, mode="clip"),
         }
-        variants = self._chosen(batch.source)
+        variants = batch.source.variants if self._variants is None else self._variants
         key = frozenset(variants.items())
         if key not in self._judges:
             self._judges[key] = Judge(variants)
         judge = self._judges[key]
         return judge.codes({**batch.columns, **of_objects}), judge.outcomes
-
-    def _chosen(self, source: Source) -> Mapping[str, str]:
-        return source.variants if self._variants is None else self._variants
 
     def _observe(self, batch: Batch, group: Array, rank: Array) -> None:
         """What events say of their objects, decisions or not."""

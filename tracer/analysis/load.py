@@ -48,21 +48,18 @@ def batches(
     *,
     source: Source | None = None,
     where: Callable[[Batch], Array] | None = None,
-    prepare: Callable[[Batch], Batch] | None = None,
 ) -> Iterator[Batch]:
     """The events of ``recording`` as they are now, in the order of arrival, in batches.
 
     ``columns``: those that are needed (default: all); ``row`` comes always.
     ``ops``: only events of these; ``where``: only those for which it gives True (one bool a row).
-    ``prepare``: what is done with each batch in the thread that reads (Fold.ahead).
     A row keeps its number, whatever is left out. Raises StoreError; what cannot be read is
     skipped and told in ``recording.problems``.
     """
     names = ALL if columns is None else [name for name in ALL if name in set(columns)]
     wanted = [*dict.fromkeys([*names, *(["op"] if ops is not None else [])])]
     source = source or Source.of(recording)
-    pieces = _pieces(recording.tables("events", wanted), wanted, source)
-    found = ahead(pieces if prepare is None else map(prepare, pieces))
+    found = ahead(_pieces(recording.tables("events", wanted), wanted, source))
     for batch in found:
         if ops is not None:
             batch = batch.take(np.isin(batch["op"], list(ops)))

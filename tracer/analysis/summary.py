@@ -48,13 +48,7 @@ def summarize(
         fold.losses(load.losses(recording), source)
         fold.objects(load.objects(recording), source, complete=ended)
         fold.mappings(load.mappings(recording), source)
-        for batch in load.batches(
-            recording,
-            names,
-            source=source,
-            where=_until(spans[source][1]),
-            prepare=fold.ahead(source),
-        ):
+        for batch in load.batches(recording, names, source=source, where=_until(spans[source][1])):
             fold.add(batch)
             rows += len(batch)
             if progress is not None:

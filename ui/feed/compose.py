@@ -4,10 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
-
-from tracer.model.verdicts import Verdict
 from tracer.query import Query
 from tracer.store.reader import Recording
 from ui.feed import coverage
@@ -15,11 +11,11 @@ from ui.feed.book import Book
 from ui.feed.detail import ObjectBook
 from ui.feed.grouped import Grouped
 from ui.feed.groups import FRAMES, Groups, answers
-from ui.feed.log import LogView
+from ui.feed.logview import LogView
 from ui.feed.scan import Filtered
 from ui.request import Request
 from ui.rows import Rows
-from ui.snapshot import HISTORY, Coverage, Detail, Facts, Now, Snapshot, State, Verdicts
+from ui.snapshot import Coverage, Detail, Facts, Now, Snapshot, State
 
 _STILL = (State.ENDED, State.GONE, State.HELD)
 """States in which nothing comes any more: what is shown has to be the last word."""
@@ -110,11 +106,11 @@ class Composer:
             request=request,
             facts=self._facts,
             now=now,
-            verdicts=Verdicts(book.counts.copy(), self._history(now, span_ns), span_ns is None),
+            verdicts=book.watch.verdicts(now, span_ns),
             rows=self._rows(request, now, cover),
             totals={**self._sums.totals(still=still), "events": book.rows},
             coverage=cover,
-            alerts=tuple(book.alerts),
+            alerts=tuple(book.watch.alerts),
             detail=self._details(request),
             found=self._find(request),
         )
@@ -150,22 +146,6 @@ class Composer:
     def _find(self, request: Request) -> tuple[int, int | None]:
         find = request.find
         if find is not None and find.number != self._found[0]:
-            row = self._book.find(find.verdicts, find.start, find.forward, self._log.matches)
+            row = self._book.watch.find(find.verdicts, find.start, find.forward, self._log.matches)
             self._found = (find.number, row)
         return self._found
-
-    def _history(self, now: Now, span_ns: int | None) -> npt.NDArray[np.int64]:
-        bins = self._book.bins
-        empty = np.zeros((len(Verdict), HISTORY), np.int64)
-        if not len(bins.counts) or now.now_ns is None:
-            return empty
-        if span_ns is None:
-            first = min(now.start_ns or now.now_ns, bins.first * bins.step_ns)
-            edges = np.linspace(first, now.now_ns + bins.step_ns, HISTORY + 1)
-        else:
-            end = (now.now_ns // span_ns + 1) * span_ns
-            edges = end - np.arange(HISTORY, -1, -1, dtype=np.float64) * span_ns
-        places = np.ceil(edges / bins.step_ns).astype(np.int64) - bins.first
-        sums = np.zeros((len(bins.counts) + 1, len(Verdict)), np.int64)
-        np.cumsum(bins.counts, axis=0, out=sums[1:])
-        return np.ascontiguousarray(np.diff(sums[np.clip(places, 0, len(bins.counts))], axis=0).T)

@@ -8,26 +8,24 @@ import numpy.typing as npt
 
 from tracer.analysis.batch import Batch
 from tracer.model import seals as seal_words
-from tracer.model.args import errno_name, vm_text
+from tracer.model.args import errno_name
 from tracer.model.seals import Seal
 from tracer.model.verdicts import Verdict
-from tracer.model.words import Flag, Op
-from ui import cells
+from tracer.model.words import Op
 from ui.feed.book import Book
 from ui.feed.groups import of_records
 from ui.feed.judging import Columns, readable
 from ui.feed.log import WINDOW
+from ui.feed.mapped import Mapped
 from ui.feed.scan import Scan
 from ui.request import Key, Window
 from ui.rows import Rows, no_rows
 from ui.snapshot import Detail
 
-_VM_WRITE, _VM_SHARED, _VM_MAYWRITE = 0x2, 0x8, 0x20  # include/linux/mm.h
 _NO_WRITES = int(Seal.WRITE | Seal.FUTURE_WRITE)
 _MOST = 1 << 16
-"""Events and mappings of one object that are known at a time."""
+"""Events of one object that are known at a time."""
 _SEALINGS = 200
-_FACTS = frozenset({"map", "unmap", "evict", "open"})
 
 
 class ObjectBook:
@@ -39,7 +37,7 @@ class ObjectBook:
         self._numbers: list[npt.NDArray[np.int64]] = []
         self._seals: list[dict[str, Any]] = []
         self._matrix: dict[tuple[str, str], list[int]] = {}
-        self._mappings: dict[tuple[Any, int], dict[str, Any]] = {}
+        self._mapped = Mapped()
         self._fmode: dict[tuple[int, int], int] = {}
         self._opened: dict[tuple[int, int], dict[str, Any]] = {}
         self._before()
@@ -55,7 +53,7 @@ class ObjectBook:
                 if (row["dev"], row["ino"]) != (dev, ino) or row["gen"] not in (0, gen):
                     continue
                 if row["op"] == "map":
-                    self._map(row, ("before", row["pid"]))
+                    self._mapped.before(row)
                 elif row["op"] == "open":
                     self._fmode[row["pid"], row["fd"]] = row["fmode"]
                     self._opened[row["pid"], row["fd"]] = row
@@ -76,9 +74,9 @@ class ObjectBook:
             if event["op"] == "add_seals":
                 self._sealing(event)
             elif event["op"] == "map":
-                self._map(event, event["mm"])
+                self._mapped.begins(event)
             else:
-                self._unmap(event)
+                self._mapped.ends(event)
         known = part["fmode"] > 0
         who = zip(part["pid"][known].tolist(), part["fd"][known].tolist(), strict=True)
         self._fmode.update(zip(who, part["fmode"][known].tolist(), strict=True))
@@ -102,7 +100,7 @@ class ObjectBook:
         asked, before, after = event["arg"], event["seals"], event["seals_after"]
         answer = event["answer"]
         notes = []
-        holders = self._writers()
+        holders = self._mapped.writers()
         if answer == -16 and holders:
             notes.append(f"busy: mapped writable by {holders}")
         if answer == 0 and asked & _NO_WRITES and not before & _NO_WRITES and holders:
@@ -123,53 +121,17 @@ class ObjectBook:
         )
         del self._seals[:-_SEALINGS]
 
-    def _writers(self) -> str:
-        found = {
-            cells.who(one["comm"], one["pid"]) for one in self._mappings.values() if one["writable"]
-        }
-        shown = sorted(found)[:5]
-        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-        return ", ".join(shown) + more
-
-    def _map(self, event: Mapping[str, Any], space: Any) -> None:
-        flags = event["arg"]
-        shared = bool(flags & _VM_SHARED)
-        if len(self._mappings) >= _MOST:
-            self._mappings.pop(next(iter(self._mappings)))
-        self._mappings[space, event["answer"]] = {
-            "pid": event["pid"],
-            "comm": event["comm"],
-            "shared": shared,
-            "writable": shared and bool(flags & (_VM_WRITE | _VM_MAYWRITE)),
-            "perms": vm_text(flags),
-            "offset": event["offset"],
-            "length": event["length"],
-            "address": event["answer"],
-            "first_ns": event["time_ns"],
-        }
-
-    def _unmap(self, event: Mapping[str, Any]) -> None:
-        address = event["answer"]
-        if self._mappings.pop((event["mm"], address), None) is None and not (
-            event["flags"] & Flag.OTHER_MM
-        ):
-            self._mappings.pop((("before", event["pid"]), address), None)
-
     # What is known
 
     def detail(self, objects: Rows, fds: Rows, window: Window) -> Detail:
         """As the screen shows it; ``objects`` and ``fds`` are the whole tables."""
-        now_ns = objects.now_ns
-        mappings = list(self._mappings.values())
-        mappings.sort(key=lambda one: (not one["writable"], not one["shared"], one["pid"]))
-        ids = [hash((one["pid"], one["address"])) & 0x7FFFFFFFFFFF for one in mappings]
         share = self.scan.share
         return Detail(
             object=self._object(objects),
             seals=list(self._seals),
             matrix={key: tuple(counts) for key, counts in self._matrix.items()},
             holders=self._holders(fds),
-            mappers=of_records("mappers", mappings, ids, now_ns),
+            mappers=self._mapped.rows(objects.now_ns),
             decisions=self._decisions(window, objects),
             busy=share,
         )

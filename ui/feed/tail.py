@@ -18,20 +18,18 @@ import pyarrow as pa
 from tracer.store import lock, snapshot
 from tracer.store.chain import CHAIN, Chain
 from tracer.store.errors import from_os
-from tracer.store.objects import joined, objects_tables
+from tracer.store.objects import objects_tables
 from tracer.store.reader import Recording
 from tracer.store.replace import MANIFEST
-from tracer.store.schema import TABLES
 from tracer.store.tables import build, split
 from tracer.store.tail import TailReader
+from ui.feed.names import Naming
 
 Piece = tuple[str, pa.Table]
 MISSING = "missing"
 """Instead of a table's name: so many events (the table's rows) are there and cannot be read."""
 _SILENCE_S = 5.0
 """A recorder whose lock cannot be seen (another machine) is dead after so long without a sign."""
-_PATIENCE = 4
-"""Batches or segments in which the rest of a name is waited for."""
 _ORDER = ("objects", "mappings", "clocks", "losses", "totals", "events")
 """An object's announcement before its events."""
 
@@ -50,9 +48,7 @@ class Tail:
         self._folder = recording.folder
         self._segment = 0  # the first one that is not given whole
         self._cursors: dict[int, _Cursor] = {}
-        self._unnamed = TABLES["objects"].empty_table()
-        self._pieces = TABLES["names"].empty_table()
-        self._patience = _PATIENCE
+        self._naming = Naming()
         self._beat = 0
         self._heard_s = time.monotonic()
         self._chain = Chain()
@@ -125,13 +121,13 @@ class Tail:
                 for table in self._recording.part(path):
                     read += table.num_rows
                     if skip < table.num_rows:
-                        yield from self._named(name, table.slice(skip))
+                        yield from self._piece(name, table.slice(skip))
                     skip = max(0, skip - table.num_rows)
                 lost = link.files[path].rows - max(read, given[name])
                 if name == "events" and lost > 0:
                     # Events keep their numbers, whatever becomes of some of them.
                     yield MISSING, pa.table({"row": np.arange(lost)})
-            self._forget_names()
+            self._naming.next()
             self._segment += 1
         yield from self._tails(last)
 
@@ -194,34 +190,15 @@ class Tail:
                 table = tables.get(name)
                 if table is not None and table.num_rows:
                     cursor.given[name] += table.num_rows
-                    yield from self._named(name, table)
-            self._forget_names()
+                    yield from self._piece(name, table)
+            self._naming.next()
 
-    # Names come in pieces behind their objects, which may be cut apart
-
-    def _named(self, name: str, table: pa.Table) -> Iterator[Piece]:
+    def _piece(self, name: str, table: pa.Table) -> Iterator[Piece]:
         if name == "names":
-            self._pieces = pa.concat_tables([self._pieces, table])
-            if self._unnamed.num_rows:
-                waiting, self._unnamed = self._unnamed, self._unnamed.slice(0, 0)
-                yield from self._named("objects", waiting)
-        elif name == "objects":
-            if table.column("name_complete").to_pylist().count(False):
-                table = joined(table, self._pieces)
-                whole = table.column("name_complete").to_pylist()
-                rest = pa.array([at for at, done in enumerate(whole) if not done], pa.int64())
-                self._unnamed = pa.concat_tables([self._unnamed, table.take(rest)])
-            yield name, table
+            for objects in self._naming.names(table):
+                yield "objects", objects
         else:
-            yield name, table
-
-    def _forget_names(self) -> None:
-        """To be called behind a batch or a segment: the pieces of most names came with them."""
-        self._patience = self._patience - 1 if self._unnamed.num_rows else _PATIENCE
-        if not self._patience or not self._unnamed.num_rows:
-            self._unnamed = TABLES["objects"].empty_table()
-            self._pieces = TABLES["names"].empty_table()
-            self._patience = _PATIENCE
+            yield name, self._naming.objects(table) if name == "objects" else table
 
     def close(self) -> None:
         """Gives its descriptors back."""

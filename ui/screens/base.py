@@ -34,6 +34,8 @@ class TooSmall(Lines):
 class Base(Screen[None]):
     """A screen that is told of each new snapshot."""
 
+    AUTO_FOCUS = ""
+
     @property
     def view(self) -> "SealsnoopApp":
         """The application, by its own type."""

@@ -7,14 +7,12 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from tracer.model.verdicts import Verdict
-from tracer.query import Query, QueryError
 from ui import cells
 from ui.columns import Column
-from ui.marks import VIOLATIONS
 from ui.request import TABLES, Key, Window
-from ui.screens.base import Base, TooSmall
+from ui.screens.base import TooSmall
 from ui.screens.event import EventScreen
+from ui.screens.jumps import Jumps
 from ui.screens.object import ObjectScreen
 from ui.snapshot import Snapshot
 from ui.tables import COLUMNS
@@ -37,7 +35,7 @@ _TITLES = {
 }
 
 
-class MainScreen(Base):
+class MainScreen(Jumps):
     """What the application begins with."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -62,12 +60,6 @@ class MainScreen(Base):
         Binding("y", "copy", "Copy row", show=False),
     ]
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._sorts: dict[str, tuple[str | None, bool]] = dict.fromkeys(TABLES, (None, False))
-        self._searched = 0
-        self._awaited: int | None = None
-
     def compose(self) -> ComposeResult:
         yield Header()
         yield VerdictStrip()
@@ -86,16 +78,6 @@ class MainScreen(Base):
     def settle_focus(self) -> None:
         self.grid.focus()
 
-    @property
-    def grid(self) -> Grid:
-        """The table."""
-        return self.query_one("#grid", Grid)
-
-    @property
-    def table(self) -> str:
-        """The tab's name."""
-        return self.view.request.table
-
     # Drawing
 
     def show(self, shot: Snapshot) -> None:
@@ -108,14 +90,14 @@ class MainScreen(Base):
         self.query_one(TabBar).show(self.table, counts, self._order())
         self.grid.set_present(frozenset(np.flatnonzero(shot.verdicts.counts).tolist()))
         if shot.rows.table == self.table:
-            self.grid.sort = self._sorts[self.table]
+            self.grid.sort = self.sorts[self.table]
             self.grid.show(shot.rows, COLUMNS[self.table], log=self.table == "events")
             self._say(shot)
-        self._arrive(shot)
+        self.arrive(shot)
 
     def _order(self) -> Text:
         """What the rows are sorted by, for the right end of the tabs."""
-        name, _ = self._sorts[self.table]
+        name, _ = self.sorts[self.table]
         if self.table in ("events", "hooks") or name is not None:
             return Text()
         return Text("worst first ", self.query_one(TabBar).style_of("quiet"))
@@ -142,7 +124,7 @@ class MainScreen(Base):
     def action_tab(self, name: str) -> None:
         grid = self.grid
         grid.unmark()
-        sort, reverse = self._sorts[name]
+        sort, reverse = self.sorts[name]
         self.set_class(name == "hooks", "-hooks")
         self.view.ask(table=name, sort=sort, reverse=reverse, window=Window())
         self.show(self.view.shot)
@@ -157,123 +139,6 @@ class MainScreen(Base):
     def on_grid_edge(self, event: Grid.Edge) -> None:
         if self.table == "events":
             self.view.ask(window=event.window)
-
-    # Order
-
-    def action_sort(self, step: int) -> None:
-        columns = [placed.column for placed in self.grid.placed]
-        if self.table == "events":
-            self.notify("Events stay in the order of their arrival; filter them with /.")
-            return
-        names = [None, *(column.name for column in columns)]
-        sort, _ = self._sorts[self.table]
-        at = names.index(sort) if sort in names else 0
-        name = names[(at + step) % len(names)]
-        chosen = next((column for column in columns if column.name == name), None)
-        self._sort(name, chosen.falling if chosen else False)
-
-    def action_reverse(self) -> None:
-        name, reverse = self._sorts[self.table]
-        if self.table != "events":
-            self._sort(name, not reverse)
-
-    def on_grid_title(self, event: Grid.Title) -> None:
-        if self.table == "events":
-            return
-        name, reverse = self._sorts[self.table]
-        again = event.column.name == name
-        self._sort(event.column.name, not reverse if again else event.column.falling)
-
-    def _sort(self, name: str | None, reverse: bool) -> None:
-        self._sorts[self.table] = (name, reverse)
-        self.grid.sort = (name, reverse)
-        self.grid.refresh()
-        self.view.ask(sort=name, reverse=reverse)
-
-    # Filter
-
-    def action_filter(self) -> None:
-        self.query_one(FilterLine).edit()
-
-    def on_filter_line_changed(self, event: FilterLine.Changed) -> None:
-        self.view.ask(query=event.query, window=Window())
-
-    def on_filter_line_left(self) -> None:
-        self.grid.focus()
-
-    def filter(self, query: Query) -> None:
-        """Another filter, as if it had been typed."""
-        self.query_one(FilterLine).put(query)
-        self.view.ask(query=query, window=Window())
-
-    def action_cell_filter(self) -> None:
-        grid = self.grid
-        column = grid.column or next((c for c in grid.columns if c.name == "name"), None)
-        place = grid.place
-        if column is None or column.ask is None or place is None:
-            self.notify("Choose a cell with ← and → first; this one cannot be a filter.")
-            return
-        asked = column.ask(grid.rows, place)
-        if asked is None:
-            self.notify("This cell cannot be a filter.")
-            return
-        try:
-            self.filter(self.view.request.query.plus(*asked))
-        except (QueryError, ValueError) as error:
-            self.notify(cells.text(str(error).splitlines()[0]), markup=False, severity="warning")
-
-    def action_clear(self) -> None:
-        if self.view.request.query:
-            self.filter(Query())
-        else:
-            self.grid.unmark()
-
-    # Breaches and blocked ones
-
-    def action_jump(self, what: str, step: int) -> None:
-        verdicts = VIOLATIONS if what == "violation" else (Verdict.BLOCKED,)
-        if self.table == "hooks":
-            self.action_tab("objects")
-            return
-        if self.table == "events":
-            self._search(verdicts, step)
-            return
-        grid = self.grid
-        places = grid.rows.order.tolist()
-        words = [verdict.word for verdict in verdicts]
-        around = range(1, len(places) + 1)
-        for distance in around:
-            at = (grid.cursor + step * distance) % len(places)
-            if any(grid.rows.value(word, places[at]) for word in words):
-                grid.select(int(grid.rows.ids[places[at]]))
-                return
-        self.notify(f"No {' and no '.join(words)} here.")
-
-    def _search(self, verdicts: tuple[Verdict, ...], step: int) -> None:
-        place = self.grid.place
-        start = 0 if place is None else int(self.grid.rows.ids[place]) + step
-        self._searched = self.view.search(verdicts, start, forward=step > 0)
-
-    def _arrive(self, shot: Snapshot) -> None:
-        """Goes to what a search has found."""
-        number, row = shot.found
-        if number and number == self._searched:
-            self._searched = 0
-            if row is None:
-                self.notify("No further one.")
-            else:
-                self._awaited = row
-                self.view.ask(window=Window(around=row))
-        if self._awaited is not None and self.table == "events" and self.grid.select(self._awaited):
-            self._awaited = None
-
-    def go_to_event(self, row: int) -> None:
-        """Shows the log with the cursor on one event."""
-        if self.view.request.query:
-            self.filter(Query())
-        self.action_tab("events")
-        self._awaited = row
-        self.view.ask(window=Window(around=row))
 
     # One row
 

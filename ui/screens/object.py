@@ -8,13 +8,12 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 
 from tracer.model.verdicts import Verdict
-from ui import cells
 from ui.explain import why
-from ui.marks import SYMBOLS, VIOLATIONS
+from ui.marks import VIOLATIONS
 from ui.request import Key, Window
 from ui.screens.base import Base, TooSmall
 from ui.screens.event import EventScreen
-from ui.snapshot import Detail, Snapshot
+from ui.snapshot import Snapshot
 from ui.tables.events import OF_OBJECT
 from ui.tables.holders import HOLDERS, MAPPERS
 from ui.widgets.banner import Banner
@@ -22,8 +21,8 @@ from ui.widgets.facts import FactList
 from ui.widgets.grid import Grid
 from ui.widgets.header import Header
 from ui.widgets.keyline import KeyLine
-from ui.widgets.lines import Lines, fields, styled
 from ui.widgets.matrix import Matrix, SealLine
+from ui.widgets.objecttitle import ObjectTitle
 from ui.widgets.replaybar import ReplayBar
 from ui.widgets.tabs import TabBar
 
@@ -64,7 +63,7 @@ class ObjectScreen(Base):
     def compose(self) -> ComposeResult:
         yield Header()
         yield Banner()
-        yield Lines(id="title")
+        yield ObjectTitle()
         yield TabBar(_PANES, id="panes")
         with Vertical(id="panels"):
             with VerticalScroll(id="seals", classes="panel"):
@@ -102,7 +101,7 @@ class ObjectScreen(Base):
         detail = shot.detail
         if detail is None or shot.request.object != self.key:
             return
-        self.query_one("#title", Lines).put(self._title(detail))
+        self.query_one(ObjectTitle).show(detail.object)
         counts = {
             "decisions": f"{detail.decisions.total:,}",
             "seals": f"{len(detail.seals):,}",
@@ -124,34 +123,6 @@ class ObjectScreen(Base):
             self._was_at_worst = True
             self._go_to_worst(decisions)
         self._explain(decisions)
-
-    def _title(self, detail: Detail) -> Text:
-        get = detail.object.get
-        verdict = Verdict(max(0, get("worst") or 0))
-        line = self.query_one("#title", Lines)
-        quiet = line.style_of("quiet")
-        name = cells.name_of(get("kind"), get("name"), get("dev"), get("ino"))
-        mark = (f" {SYMBOLS[verdict]} {verdict.word} ", f"bold {line.style_of(verdict.word)}")
-        seals = styled(("seals ", quiet), (cells.seals(get("seals")), "bold"))
-        gone = get("evicted_ns") is not None
-
-        def part(label: str, value: str) -> Text:
-            return styled((f"{label} ", quiet), (value, ""))
-
-        maps = cells.text(get("mappings") or 0)
-        if get("writable"):
-            maps += f" ({get('writable')} writable)"
-        parts = [
-            (0, styled(mark, (name, "bold"))),
-            (1, seals),
-            (2, part("size", f"{cells.size(get('size'))}")),
-            (3, part("mapped", maps)),
-            (4, part("kind", cells.text(get("kind")))),
-            (5, part("owner", cells.text(get("owner_uid")))),
-            (7, part("object", f"{get('dev')}:{get('ino')}:{get('gen')}")),
-            (6, Text("gone", line.style_of("unexplained")) if gone else Text()),
-        ]
-        return fields(parts, max(8, line.size.width))
 
     def _go_to_worst(self, grid: Grid) -> None:
         best, place = -1, None

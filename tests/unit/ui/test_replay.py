@@ -1,12 +1,15 @@
 """Replay: the same sums as reading, at any pace and from any place."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.unit.store_records import SMALL, numbered
 from tests.unit.ui.still import DEBIAN_6_1, StillReplay, still
 from tracer.errors import UserError
+from tracer.store.writer import RecordingWriter
 from ui.feed.replay import MAX, SPEEDS, ReplayFeed, place_of
 from ui.snapshot import Snapshot, State
 
@@ -46,7 +49,7 @@ def test_time_passes_at_the_speed_that_is_set() -> None:
     feed = StillReplay(DEBIAN_6_1)
     feed.start()
     seen = [feed.snapshot.now.events]
-    for _ in range(4):
+    for _ in range(6):
         feed.pass_time(0.3)
         shot = feed.snapshot
         seen.append(shot.now.events)
@@ -113,3 +116,33 @@ def test_speeds_have_ends() -> None:
     assert feed.now().speed == SPEEDS[0] == 0.1
     feed.faster(1)
     assert feed.now().speed == 0.2
+
+
+def test_events_of_a_recording_that_was_cut_off_are_played_too(tmp_path: Path) -> None:
+    writer = RecordingWriter(tmp_path / "r.seal", {}, limits=SMALL)
+    for start in range(0, 100, 10):  # two whole segments, and a tail
+        writer.append(numbered(10, first=start))
+        writer.tick(start / 10)
+    feed = StillReplay(tmp_path / "r.seal", speed=MAX)
+    feed.start()
+    assert feed.snapshot.now.events == 100
+    assert feed.book.pager.rows < 100
+    feed.seek("0")
+    feed.settle()
+    assert feed.snapshot.now.events == 1
+    feed.step()
+    feed.settle()
+    assert feed.snapshot.now.events == 2
+    writer.close("done")
+
+
+def test_a_recording_without_events(tmp_path: Path) -> None:
+    with RecordingWriter(tmp_path / "r.seal", {}, limits=SMALL) as writer:
+        writer.close("done")
+    feed = StillReplay(tmp_path / "r.seal")
+    feed.start()
+    for act in (feed.step, feed.to_violation, feed.toggle, feed.toggle):
+        act()
+        feed.settle()
+        assert feed.snapshot.now.events == 0
+    assert feed.snapshot.now.share == 1
