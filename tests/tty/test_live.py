@@ -187,7 +187,7 @@ def test_killing_the_viewer_leaves_the_recording_whole(terminal: Terminal, place
     shell = children(shell_of(terminal))
     os.kill(next(pid for pid, words in shell.items() if "tests.tty.view" in words), signal.SIGKILL)
     terminal.wait_for("ended with 137")
-    assert until_end(path) == "interrupted by SIGINT"
+    assert until_end(path) == "interrupted by SIGHUP"
 
 
 def test_the_recorder_goes_on_while_the_view_is_stopped(terminal: Terminal, place: Path) -> None:

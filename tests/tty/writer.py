@@ -46,8 +46,13 @@ def main() -> int:
         print(f"sealsnoop: {args.fail}", file=sys.stderr)
         return 1
     interrupted: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda got, frame: interrupted.append(got))
+
+    def on_signal(number: int, frame: object) -> None:
+        if number != signal.SIGHUP or number not in interrupted:
+            interrupted.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, on_signal)
     rng = np.random.default_rng(1)
     seals = rng.choice(np.array(synthetic.SEALS, np.uint32), args.objects)
     with RecordingWriter(args.o, manifest()) as writer:

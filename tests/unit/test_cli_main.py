@@ -341,6 +341,18 @@ def test_sigterm_does_not_wait_for_the_command() -> None:
 
 
 @pytest.mark.usefixtures("as_they_were")
+def test_a_hangup_counts_once() -> None:
+    """A viewer's death is told once for each of its threads; the command goes on all the same."""
+    stop = Stopper(None)
+    stop.command = Running()  # type: ignore[assignment]
+    for _ in range(3):
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert (stop(), stop.interrupted) == (None, True)
+    os.kill(os.getpid(), signal.SIGINT)
+    assert stop() == "interrupted by SIGINT"
+
+
+@pytest.mark.usefixtures("as_they_were")
 def test_nohup_is_respected() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stop = Stopper(None)

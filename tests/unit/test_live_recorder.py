@@ -130,7 +130,7 @@ def test_a_command_that_does_not_listen_is_ended_where_nobody_waits(
 
 
 VIEWER = """
-import os, sys, time
+import sys, threading, time
 from pathlib import Path
 from ui.live.recorder import Recorder
 folder = Path(sys.argv[1])
@@ -139,6 +139,8 @@ recorder = Recorder([], folder / "live.seal", sys.argv[2:], folder, program)
 recorder.wait_ready(lambda seconds: None)
 while sys.argv[2:] and not recorder.printed:
     time.sleep(0.01)
+for number in range(20):  # the kernel tells of each thread's death
+    threading.Thread(target=threading.Event().wait).start()
 print(recorder.pid, flush=True)
 sys.stdin.read()
 """
@@ -146,7 +148,7 @@ sys.stdin.read()
 
 @pytest.mark.parametrize(
     ("command", "reason"),
-    [([], "interrupted by SIGINT"), (["sh", "-c", "echo up; sleep 0.5"], "command exited with 0")],
+    [([], "interrupted by SIGHUP"), (["sh", "-c", "echo up; sleep 0.5"], "command exited with 0")],
 )
 def test_killing_the_viewer_leaves_a_whole_recording(
     tmp_path: Path, command: list[str], reason: str

@@ -101,7 +101,9 @@ class Stopper:
                 signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._signals.append(number)
+        # The kernel tells of a viewer's death once for each of its threads (see ui.live.recorder).
+        if number != signal.SIGHUP or number not in self._signals:
+            self._signals.append(number)
 
     @property
     def interrupted(self) -> bool:

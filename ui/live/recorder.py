@@ -2,8 +2,9 @@
 
 It is in its own process group, so that neither Ctrl-C nor Ctrl-Z on the terminal reaches it behind
 our back. Its output, and that of the command that it traces, goes to files: the terminal is the
-view's. Should the view be killed, the kernel sends it SIGINT: without a command it then ends its
-recording cleanly; with one it goes on until that ends.
+view's. Should the view be killed, the kernel sends it SIGHUP, maybe once for each of the view's
+threads (kernel/exit.c, forget_original_parent: the next thread becomes the parent, and dies too):
+without a command it then ends its recording cleanly; with one it goes on until that ends.
 """
 
 import contextlib
@@ -57,7 +58,8 @@ class Recorder:
         libc = ctypes.CDLL(None)
 
         def die_with_us() -> None:
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # even where nohup started the view
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGHUP)
             if os.getppid() != parent:
                 os._exit(1)
 
