@@ -387,6 +387,7 @@ def test_lost_evidence_is_never_a_pass_and_never_hides_a_violation(
     assert broken[-1].result in ((FAIL, OPEN) if unjudged else (FAIL,))
 
 
+@pytest.mark.slow
 def test_each_needed_family_is_needed(tmp_path: Path) -> None:
     story = _kept()
     whole = results(story.write(tmp_path / "whole.seal"), "kept")

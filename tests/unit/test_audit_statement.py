@@ -342,6 +342,7 @@ def test_only_needed_hooks_are_asked_for() -> None:
     assert "--audit" in options(rules, "--audit")
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_changes_no_result(place: Path) -> None:
     import subprocess
     import sys

@@ -508,6 +508,7 @@ def test_vmlinux_loads_fast(vmlinux: Btf) -> None:
     assert time.perf_counter() - start < 1e-5 * count + 0.5
 
 
+@pytest.mark.slow
 @needs_vmlinux
 def test_every_vmlinux_function_resolves(vmlinux: Btf) -> None:
     names = [name.decode() for name in vmlinux._names["func"]]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -96,12 +97,14 @@ def test_random_types(data: bytes) -> None:
     assert use(data) is not None  # sections and lengths are sound, so it must load
 
 
+@pytest.mark.slow
 @bounded
 @given(damaged_blob())
 def test_damaged_file(data: bytes) -> None:
     use(data)
 
 
+@pytest.mark.slow
 @bounded
 @given(blob(), damaged_blob())
 def test_damaged_module_on_sound_base(lower: bytes, upper: bytes) -> None:

@@ -220,6 +220,7 @@ def test_our_own_faults_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
         with_doctor(monkeypatch, lambda args: 1 // 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("argv", [["doctor", "--json"], ["doctor"], ["--help"], ["ls", "--help"]])
 def test_a_reader_that_went_away(argv: list[str]) -> None:
     reader, writer = os.pipe()
@@ -257,6 +258,7 @@ def left_of(session: int) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @untraceable
 @pytest.mark.parametrize("output", [[], ["-o", "x.seal"]])
 def test_record_says_why_not(tmp_path: Path, output: list[str]) -> None:

@@ -196,6 +196,7 @@ FINDING: dict[str, Any] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_self_test_on_this_host(capsys: pytest.CaptureFixture[str]) -> None:
     code = run("--json", "--self-test")
     found = read(capsys)["self_test"]
@@ -220,6 +221,7 @@ def test_calls_are_made_where_nothing_can_be_traced(
     assert out.splitlines()[-1].startswith("this host cannot be traced;")
 
 
+@pytest.mark.slow
 def test_hooks_that_cannot_be_attached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

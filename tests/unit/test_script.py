@@ -282,6 +282,7 @@ def test_follow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "still being written" in err
 
 
+@pytest.mark.slow
 def test_closed_pipe_is_quiet(recording: Path) -> None:
     code = (
         "import argparse, sys; from tracer.cli import script;"

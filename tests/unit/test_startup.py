@@ -37,6 +37,7 @@ def test_help_imports_nothing_costly(argv: list[str]) -> None:
     assert modules_after(*argv) & COSTLY == set()
 
 
+@pytest.mark.slow
 def test_the_costly_ones_would_be_seen() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import sys, numpy, pandas, pyarrow, rich, textual, tracer.store\n"

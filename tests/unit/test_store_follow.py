@@ -34,6 +34,7 @@ class _Follower(threading.Thread):
         self.recording.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [False, True])
 @pytest.mark.parametrize("batch", [1, 7, 33, 100])
 def test_every_row_once_across_cuts(tmp_path: Path, batch: int, threads: bool) -> None:

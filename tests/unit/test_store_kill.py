@@ -71,6 +71,7 @@ def _record(path: Path, promised: list[int]) -> RecordingWriter:
     return writer
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_killed_between_any_two_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     life = 0
@@ -125,6 +126,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch", "pause"), [(7, 0.001), (300, 0.001), (900, 0.0)])
 def test_kill_9_of_a_real_process(tmp_path: Path, batch: int, pause: float) -> None:
     path = tmp_path / "r.seal"
@@ -147,6 +149,7 @@ def test_kill_9_of_a_real_process(tmp_path: Path, batch: int, pause: float) -> N
     assert len(there) == there[-1] + 1 or any("not finished" in text for text in report.incomplete)
 
 
+@pytest.mark.slow
 def test_a_tail_cut_at_any_byte_shows_its_whole_batches(tmp_path: Path) -> None:
     live = tmp_path / "live.seal"
     writer = RecordingWriter(live, {}, limits=SMALL)

@@ -118,6 +118,7 @@ def test_losses() -> None:
     assert (row["cause"], row["hook"], row["count"], row["total"]) == ("ring_full", "write", 7, 9)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(
     seed=st.integers(0, 1000),
