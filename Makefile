@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup live check test bench lint format clean
+.PHONY: help setup live check test matrix bench lint format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -19,6 +19,9 @@ check: lint ## Fast checks alone, no kernel needed: style, types, imports, unit 
 test: check ## Everything: the fast checks, then the tests on real kernels in QEMU
 	@$(BIN)/pytest tests/unit -q -m slow
 	@$(BIN)/pytest tests/kernel
+
+matrix: setup ## Boot every kernel that Debian serves and write docs/kernels.md
+	@$(BIN)/pytest tests/kernel/test_matrix.py --matrix-doc docs/kernels.md
 
 bench: setup ## Measure what recording costs beside bpftrace, trace-cmd and strace
 	@tests/bench/run
