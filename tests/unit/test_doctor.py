@@ -26,6 +26,7 @@ KEYS = [
     "complete",
     "findings",
     "blocking",
+    "sources",
     "hooks",
     "no_plan_because",
     "blind_spots",
@@ -89,10 +90,32 @@ def test_all_is_well(
     assert list(found["kernel"]) == ["release", "version", "machine", "command_line"]
     assert ask(monkeypatch, GOOD, plan) == 0
     out = capsys.readouterr().out
-    assert "ok      btf: /sys/kernel/btf/vmlinux\n" in out
-    assert "  mmap               vm_mmap_pgoff by fexit: the kernel has trampolines" in out
+    assert "\nhost\n  ok      btf, kprobes, trampolines\n\n" in out
+    assert "  can     bcc by fexit (BPF trampolines)\n" in out
+    assert (
+        "\nhook families\n"
+        "  can     by fexit: the kernel has trampolines and the prototype fits\n"
+        "          mmap vm_mmap_pgoff, "
+    ) in out
     assert out.endswith("\nrecording would work here\n")
     assert all(f"  {spot}\n" in out for spot in BLIND_SPOTS)
+    assert out.count("\n") < 40, "one screen"
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_verbose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_of(tmp_path, ["memfd_fcntl"])
+    assert ask(monkeypatch, GOOD, plan, "--verbose") == 3
+    out = capsys.readouterr().out
+    assert "\n  ok      btf: /sys/kernel/btf/vmlinux\n" in out
+    assert "\n  can     mmap vm_mmap_pgoff by fexit: the kernel has trampolines" in out
+    assert " vm_mmap_pgoff(struct file *" in out
+    assert (
+        "\n  UNSEEN  seals: this kernel has no memfd_fcntl\n"
+        "          unseen: F_ADD_SEALS: who sealed what, and what was refused\n"
+    ) in out
 
 
 def test_something_stays_unseen(
@@ -105,9 +128,14 @@ def test_something_stays_unseen(
     assert found["findings"][-1]["ok"] is None
     assert ask(monkeypatch, [*GOOD, UNKNOWN], plan) == 3
     lines = capsys.readouterr().out.splitlines()
-    at = lines.index("  seals              UNSEEN: this kernel has no memfd_fcntl")
-    assert lines[at + 1].strip() == "F_ADD_SEALS: who sealed what, and what was refused"
-    assert "  hugetlb_setattr    absent: this kernel has no hugetlbfs_setattr" in lines
+    at = lines.index("  UNSEEN  this kernel has no memfd_fcntl")
+    assert [line.strip() for line in lines[at + 1 : at + 3]] == [
+        "seals",
+        "unseen: F_ADD_SEALS: who sealed what, and what was refused",
+    ]
+    at = lines.index("  absent  this kernel has no hugetlbfs_setattr")
+    assert lines[at + 1].strip() == "hugetlb_setattr"
+    assert not lines[at + 2].strip().startswith("unseen"), "there is nothing to be seen"
     at = lines.index("  unknown jit: unreadable")
     assert [line.strip() for line in lines[at + 1 : at + 3]] == [
         "it cannot be read",
@@ -138,7 +166,8 @@ def test_something_forbids_it(
         "          bcc is not installed\n"
         "          → apt-get install it\n"
     ) in out
-    assert "this host cannot be traced; 'make live'" in out.splitlines()[-1]
+    assert "this host cannot be traced (bcc); 'make live'" in out.splitlines()[-1]
+    assert "\n  can't   bcc by fexit (BPF trampolines): bcc\n" in out
 
 
 def test_no_plan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,7 +176,7 @@ def test_no_plan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     assert (found["hooks"], found["no_plan_because"]) == (None, "cannot read it")
     assert found["can_record"] is False
     assert ask(monkeypatch, GOOD, None, obstacle="cannot read it") == 1
-    assert "\nhook plan\n  none: cannot read it\n" in capsys.readouterr().out
+    assert "\nhook families\n  none    no plan: cannot read it\n" in capsys.readouterr().out
 
 
 def test_no_hook_at_all(
@@ -168,7 +197,8 @@ def test_for_audits(
     assert read(capsys)["blind_spots"] == list(AUDIT_BLIND_SPOTS)
     assert ask(monkeypatch, GOOD, plan, "--audit") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "  memslot            by fexit: waits for the module kvm, which is not loaded" in lines
+    at = lines.index("  waits   by fexit: waits for the module kvm, which is not loaded")
+    assert lines[at + 1].strip().startswith("memslot, ")
     assert f"  {AUDIT_BLIND_SPOTS[0]}" in lines
     assert f"  {BLIND_SPOTS[0]}" not in lines
 
@@ -218,7 +248,7 @@ def test_calls_are_made_where_nothing_can_be_traced(
     assert "\n  seal 0x20: " in out
     assert "\n  unexplained answers: none\n" in out
     assert "\n  hooks: could not be confirmed, this host cannot be traced\n" in out
-    assert out.splitlines()[-1].startswith("this host cannot be traced;")
+    assert out.splitlines()[-1].startswith("this host cannot be traced (bcc);")
 
 
 @pytest.mark.slow

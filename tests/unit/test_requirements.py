@@ -180,7 +180,9 @@ def test_root_of_a_container_without_capabilities(lay: Lay) -> None:
     assert finding.cause == (
         "root without CAP_SYS_ADMIN, and without CAP_BPF and CAP_PERFMON together"
     )
-    assert finding.remedy == "start the container with --privileged"
+    assert finding.remedy == (
+        "run it with all of root's capabilities (a container: start it with --privileged)"
+    )
 
 
 def test_root_of_a_user_namespace(lay: Lay) -> None:
@@ -513,6 +515,9 @@ def can(host: Host) -> dict[str, bool | None]:
 
 def test_what_sources_can_do(lay: Lay) -> None:
     assert can(lay()) == {"bcc fexit": True, "bcc kprobe": True}
+
+
+def test_what_a_source_cannot_do(lay: Lay) -> None:
     no_kprobes = {
         "proc/kallsyms": kallsyms("register_kprobe"),
         "sys/bus/event_source/devices/kprobe/type": None,

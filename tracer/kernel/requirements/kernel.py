@@ -57,6 +57,7 @@ _NO_JIT = Obstacle(
     "recording works, but costs more per event; use a kernel with CONFIG_BPF_JIT",
 )
 _JIT_OFF = Obstacle("the BPF JIT is switched off", "sysctl net.core.bpf_jit_enable=1")
+_NO_PROC = Obstacle("/proc is not mounted", "mount -t proc proc /proc", unknown=True)
 _JIT_UNKNOWN = Obstacle(
     "/proc/sys/net/core/bpf_jit_enable cannot be read",
     f"{_AS_ROOT}, in the host's network namespace",
@@ -131,7 +132,8 @@ def jit(host: Host) -> Finding:
         return unmet("jit", "no bpf_int_jit_compile", _NO_JIT)
     if switch == "0":
         return unmet("jit", "bpf_jit_enable=0", _JIT_OFF)
-    return unmet("jit", "bpf_jit_enable unreadable", _JIT_UNKNOWN)
+    obstacle = _JIT_UNKNOWN if host.exists("proc/sys") else _NO_PROC
+    return unmet("jit", "bpf_jit_enable unreadable", obstacle)
 
 
 ARCHITECTURE = Requirement(
@@ -160,5 +162,5 @@ JIT = Requirement(
     "jit",
     "The BPF JIT compiler; without it each event costs several times as much.",
     jit,
-    (_NO_JIT, _JIT_OFF, _JIT_UNKNOWN),
+    (_NO_JIT, _JIT_OFF, _JIT_UNKNOWN, _NO_PROC),
 )

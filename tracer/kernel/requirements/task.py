@@ -14,7 +14,7 @@ _WHOLE_UID_MAP = ["0", "0", "4294967295"]
 
 _ROOT_WITHOUT = Obstacle(
     "root without CAP_SYS_ADMIN, and without CAP_BPF and CAP_PERFMON together",
-    "start the container with --privileged",
+    "run it with all of root's capabilities (a container: start it with --privileged)",
 )
 _USER = Obstacle(
     "neither CAP_SYS_ADMIN nor both CAP_BPF and CAP_PERFMON",

@@ -1,0 +1,152 @@
+"""Doctor's report for people: one screen, and with ``verbose`` all that was seen."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tracer.kernel.requirements import SOURCES, Ability, Finding
+
+if TYPE_CHECKING:
+    from tracer.kernel.plan import Plan, Step
+    from tracer.selftest.run import SelfTest
+
+WIDTH = 100
+_CAN = {True: "can", False: "can't", None: "unclear"}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that doctor found out. ``obstacle`` says why there is no plan."""
+
+    kernel: str
+    findings: Sequence[Finding]
+    blocking: Sequence[Finding]
+    abilities: Sequence[Ability]
+    plan: "Plan | None"
+    obstacle: str | None
+    blind_spots: Sequence[str]
+    self_test: "SelfTest | None"
+    code: int
+
+
+def lines(report: Report, verbose: bool = False) -> Iterator[str]:
+    """The report's lines, the verdict last."""
+    yield f"kernel {report.kernel}"
+    yield "\nhost"
+    yield from _host(report, verbose)
+    yield "\nsources"
+    for one in report.abilities:
+        because = f": {', '.join(one.because)}" if one.because else ""
+        yield _row(_CAN[one.ok], f"{one.source} by {one.method} ({_text(one)}){because}")
+    yield "\nhook families"
+    if report.plan is None:
+        yield from _wrapped("none", f"no plan: {report.obstacle}")
+    elif verbose:
+        for step in report.plan.steps:
+            yield from _step(step)
+    else:
+        yield from _families(report.plan)
+    yield "\nnever seen, on any kernel, by this version"
+    for spot in report.blind_spots:
+        yield f"  {spot}"
+    if report.self_test:
+        from tracer.selftest.table import lines as table
+
+        yield ""
+        yield from table(report.self_test)
+    yield f"\n{_verdict(report)}"
+
+
+def _host(report: Report, verbose: bool) -> Iterator[str]:
+    """What is well takes one line together; what is not, three lines each."""
+    if verbose:
+        for one in report.findings:
+            yield from _finding(one, report)
+        return
+    well = [one.name for one in report.findings if one.ok]
+    if well:
+        yield from _wrapped("ok", ", ".join(well))
+    for one in report.findings:
+        if not one.ok:
+            yield from _finding(one, report)
+
+
+def _finding(one: Finding, report: Report) -> Iterator[str]:
+    missing = "MISSING" if one in report.blocking else "missing"
+    mark = {True: "ok", False: missing, None: "unknown"}[one.ok]
+    yield _row(mark, f"{one.name}: {one.detail}")
+    if one.ok is not True:
+        yield from _wrapped("", one.cause)
+        yield from _wrapped("", f"→ {one.remedy}")
+
+
+def _text(ability: Ability) -> str:
+    return next(
+        method.text
+        for source in SOURCES
+        for method in source.methods
+        if (source.name, method.name) == (ability.source, ability.method)
+    )
+
+
+def _families(plan: "Plan") -> Iterator[str]:
+    """Families that fare alike stand together."""
+    groups: dict[tuple[str, str], list[Step]] = {}
+    for step in plan.steps:
+        groups.setdefault((_mark(step), step.reason), []).append(step)
+    for (mark, reason), members in groups.items():
+        by = f"by {members[0].method}: " if members[0].method else ""
+        yield from _wrapped(mark, by + reason)
+        # A symbol stays in one piece with its family when lines are broken
+        names = [f"{one.family}\0{one.symbol}" if one.live else one.family for one in members]
+        yield from _wrapped("", ", ".join(names))
+        # Where nothing is seen, it need not be told what in particular
+        if mark in ("UNSEEN", "can't") and plan.live:
+            unseen = dict.fromkeys(one.unseen for one in members)
+            yield from _wrapped("", f"unseen: {'; '.join(unseen)}")
+
+
+def _mark(step: "Step") -> str:
+    if step.waiting:
+        return "waits"
+    if step.live:
+        return "can"
+    if step.absent:
+        return "absent"
+    return "UNSEEN" if step.essential else "can't"
+
+
+def _step(step: "Step") -> Iterator[str]:
+    where = f" {step.symbol} by {step.method}" if step.live else ""
+    yield _row(_mark(step), f"{step.family}{where}: {step.reason}")
+    if step.prototype:
+        yield _row("", step.prototype)
+    if step.method is None and not step.absent:
+        yield _row("", f"unseen: {step.unseen}")
+
+
+def _row(mark: str, text: str) -> str:
+    return f"  {mark:<7} {text}"
+
+
+def _wrapped(mark: str, text: str) -> Iterator[str]:
+    first, *rest = textwrap.wrap(text, WIDTH - 10, break_on_hyphens=False) or [""]
+    yield _row(mark, first.replace("\0", " "))
+    for line in rest:
+        yield _row("", line.replace("\0", " "))
+
+
+def _verdict(report: Report) -> str:
+    if report.code == 1:
+        why = ", ".join(one.name for one in report.blocking)
+        return (
+            f"this host cannot be traced{f' ({why})' if why else ''}; 'make live' traces a real "
+            "kernel in QEMU instead"
+        )
+    said = ["recording would work here"]
+    if report.plan and report.plan.uncovered:
+        said.append("with the gaps marked UNSEEN")
+    if report.self_test and not report.self_test.ok:
+        said.append("but the self-test found something amiss")
+    return ", ".join(said)
