@@ -129,9 +129,10 @@ def test_something_stays_unseen(
     assert ask(monkeypatch, [*GOOD, UNKNOWN], plan) == 3
     lines = capsys.readouterr().out.splitlines()
     at = lines.index("  UNSEEN  this kernel has no memfd_fcntl")
-    assert [line.strip() for line in lines[at + 1 : at + 3]] == [
+    assert [line.strip() for line in lines[at + 1 : at + 4]] == [
         "seals",
         "unseen: F_ADD_SEALS: who sealed what, and what was refused",
+        "→ no remedy on this kernel; docs/kernels.md says what others can do",
     ]
     at = lines.index("  absent  this kernel has no hugetlbfs_setattr")
     assert lines[at + 1].strip() == "hugetlb_setattr"
@@ -142,6 +143,19 @@ def test_something_stays_unseen(
         "→ run as root",
     ]
     assert lines[-1] == "recording would work here, with the gaps marked UNSEEN"
+
+
+def test_a_method_that_was_asked_for_leaves_gaps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = functions("6.12")
+    symbols = symbols_of(found, tmp_path)
+    del found["memfd_fcntl"]  # from BTF alone
+    plan = Planner(btf_of(found), symbols).plan("fexit")
+    assert ask(monkeypatch, GOOD, plan, "--method", "fexit") == 3
+    lines = capsys.readouterr().out.splitlines()
+    at = next(place for place, line in enumerate(lines) if line.startswith("  UNSEEN  fexit was "))
+    assert lines[at + 3].strip() == "→ try --method auto"
 
 
 def test_what_a_kernel_need_not_have_is_no_gap(
@@ -199,6 +213,7 @@ def test_for_audits(
     lines = capsys.readouterr().out.splitlines()
     at = lines.index("  waits   by fexit: waits for the module kvm, which is not loaded")
     assert lines[at + 1].strip().startswith("memslot, ")
+    assert any(line.strip().startswith("→ nothing to do: its hooks are set") for line in lines[at:])
     assert f"  {AUDIT_BLIND_SPOTS[0]}" in lines
     assert f"  {BLIND_SPOTS[0]}" not in lines
 

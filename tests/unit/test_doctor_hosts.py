@@ -109,6 +109,30 @@ def test_bpf_capabilities_do_without_sys_admin(inside: Inside) -> None:
     )
 
 
+NO_BPF = """\
+import ctypes, os, struct, sys
+code = ((0x20, 0, 0, 0), (0x15, 0, 1, 321), (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7FFF0000))
+data = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *one) for one in code))
+libc = ctypes.CDLL(None)
+libc.prctl(38, 1, 0, 0, 0)
+program = struct.pack("<HxxxxxxQ", len(code), ctypes.addressof(data))
+assert libc.prctl(22, 2, program, 0, 0) == 0
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+"""seccomp: bpf(2) gives EPERM, as in a container without --privileged (linux/seccomp.h)."""
+
+
+def test_seccomp_filter_takes_bpf(inside: Inside, tmp_path: Path) -> None:
+    script = tmp_path / "no_bpf.py"
+    script.write_text(NO_BPF)
+    found = inside.report("", through=f"{sys.executable} {script}")
+    assert found["privilege"]["ok"] is True, "only asking the kernel shows it"
+    assert "ring_buffer" in found["all"]["blocking"]
+    assert found["ring_buffer"]["detail"] == "making one gives EPERM"
+    assert found["ring_buffer"]["remedy"].startswith("run outside the sandbox (docker: --priv")
+    assert found["trampolines"]["ok"] is False
+
+
 def test_hidden_btf(inside: Inside) -> None:
     found = inside.report(f"{HIDE} /sys/kernel/btf")
     assert "btf" in found["all"]["blocking"]

@@ -85,6 +85,7 @@ def _report(args: argparse.Namespace, examiner: "Examiner | None") -> int:
     machine = os.uname()
     report = Report(
         f"{machine.release} on {machine.machine}",
+        args.method,
         findings,
         blocking,
         requirements.abilities(findings),

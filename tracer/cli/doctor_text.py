@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from tracer.selftest.run import SelfTest
 
 WIDTH = 100
+_OTHER_METHOD = "→ try --method auto"
+_OTHER_KERNEL = "→ no remedy on this kernel; docs/kernels.md says what others can do"
+_MODULE = "→ nothing to do: its hooks are set when it is loaded, also while recording"
 _CAN = {True: "can", False: "can't", None: "unclear"}
 
 
@@ -20,6 +23,7 @@ class Report:
     """All that doctor found out. ``obstacle`` says why there is no plan."""
 
     kernel: str
+    method: str
     findings: Sequence[Finding]
     blocking: Sequence[Finding]
     abilities: Sequence[Ability]
@@ -44,9 +48,9 @@ def lines(report: Report, verbose: bool = False) -> Iterator[str]:
         yield from _wrapped("none", f"no plan: {report.obstacle}")
     elif verbose:
         for step in report.plan.steps:
-            yield from _step(step)
+            yield from _step(step, report)
     else:
-        yield from _families(report.plan)
+        yield from _families(report.plan, report.method)
     yield "\nnever seen, on any kernel, by this version"
     for spot in report.blind_spots:
         yield f"  {spot}"
@@ -90,7 +94,7 @@ def _text(ability: Ability) -> str:
     )
 
 
-def _families(plan: "Plan") -> Iterator[str]:
+def _families(plan: "Plan", method: str) -> Iterator[str]:
     """Families that fare alike stand together."""
     groups: dict[tuple[str, str], list[Step]] = {}
     for step in plan.steps:
@@ -105,6 +109,8 @@ def _families(plan: "Plan") -> Iterator[str]:
         if mark in ("UNSEEN", "can't") and plan.live:
             unseen = dict.fromkeys(one.unseen for one in members)
             yield from _wrapped("", f"unseen: {'; '.join(unseen)}")
+        if plan.live:
+            yield from _remedy(mark, reason, method)
 
 
 def _mark(step: "Step") -> str:
@@ -117,13 +123,23 @@ def _mark(step: "Step") -> str:
     return "UNSEEN" if step.essential else "can't"
 
 
-def _step(step: "Step") -> Iterator[str]:
+def _remedy(mark: str, reason: str, method: str) -> Iterator[str]:
+    if mark == "waits":
+        yield _row("", _MODULE)
+    if mark in ("UNSEEN", "can't"):
+        asked = method != "auto" and "was asked for" in reason
+        yield _row("", _OTHER_METHOD if asked else _OTHER_KERNEL)
+
+
+def _step(step: "Step", report: Report) -> Iterator[str]:
     where = f" {step.symbol} by {step.method}" if step.live else ""
     yield _row(_mark(step), f"{step.family}{where}: {step.reason}")
     if step.prototype:
         yield _row("", step.prototype)
     if step.method is None and not step.absent:
         yield _row("", f"unseen: {step.unseen}")
+    if report.plan and report.plan.live:
+        yield from _remedy(_mark(step), step.reason, report.method)
 
 
 def _row(mark: str, text: str) -> str:
