@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -83,39 +82,64 @@ def test_bash_offers_folders_for_recordings_and_files_for_policies(
     assert set(complete(scripts["bash"], "audit", "a", cwd=tmp_path)) == {"a.seal", "a.toml"}
 
 
-def test_by_the_tab_key(scripts: dict[str, Path]) -> None:
-    """In an interactive bash: the word is completed, and the command gets it."""
-    typed = "sealsnoop doct\t--js\t\n"
-    said = "".join(_interactive(f"source {scripts['bash']}\n", typed, "{doctor}{--json}"))
+SHOW = "sealsnoop() { printf '{%s}' \"$@\"; echo; }\n"
+
+
+def test_by_the_tab_key_in_bash(scripts: dict[str, Path]) -> None:
+    """The word is completed, and the command gets it."""
+    first = f"bind 'set enable-bracketed-paste off'; source {scripts['bash']}\n{SHOW}"
+    said = _typed(["bash", "--norc", "--noprofile", "-i"], first, "{doctor}{--json}")
     assert "{doctor}{--json}" in said
 
 
-def _interactive(first: str, typed: str, until: str) -> Iterator[str]:
+def installed(shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"NOT TESTED: {shell} is not installed")
+
+
+def test_by_the_tab_key_in_zsh(scripts: dict[str, Path], tmp_path: Path) -> None:
+    installed("zsh")
+    shutil.copy(scripts["zsh"], tmp_path / "_sealsnoop")
+    first = f"fpath=({tmp_path} $fpath); autoload -Uz compinit; compinit -u -D\n{SHOW}"
+    said = _typed(["zsh", "-f", "-i"], first, "{doctor}{--json}")
+    assert "{doctor}{--json}" in said
+
+
+def test_fish_offers_what_there_is(scripts: dict[str, Path], tmp_path: Path) -> None:
+    installed("fish")
+    code = f"source {scripts['fish']}; complete -C 'sealsnoop do'; complete -C 'sealsnoop ls --'"
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", code],
+        env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    offered = [line.split("\t")[0] for line in done.stdout.splitlines()]
+    assert offered == ["doctor", "--all", "--help", "--json", "--name", "--pid"]
+
+
+def _typed(shell: list[str], first: str, until: str) -> str:
+    """What an interactive shell says when somebody types and uses the tab key."""
     pid, fd = pty.fork()
     if pid == 0:
-        os.environ["PS1"] = "ready> "
-        os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
-    shown = "sealsnoop() { printf '{%s}' \"$@\"; echo; }\n"
+        os.environ["TERM"] = "dumb"
+        os.execvp(shell[0], shell)
     try:
-        os.write(fd, f"bind 'set enable-bracketed-paste off'; {shown}{first}".encode())
-        os.write(fd, typed.encode())
-        said, end = "", time.monotonic() + 30
-        while until not in said and time.monotonic() < end:
-            if select.select([fd], [], [], 1)[0]:
-                said += os.read(fd, 65536).decode(errors="replace")
-        yield said
+        os.write(fd, f"{first}echo re''ady\n".encode())
+        said = _read(fd, "ready")
+        os.write(fd, b"sealsnoop doct\t--js\t\n")
+        said += _read(fd, until)
         os.write(fd, b"exit\n")
+        return said
     finally:
         os.close(fd)
         os.waitpid(pid, 0)
 
 
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_syntax_of_other_shells(shell: str, scripts: dict[str, Path]) -> None:
-    if shutil.which(shell) is None:
-        pytest.skip(f"NOT TESTED: {shell} is not installed")
-    done = subprocess.run([shell, "-n", scripts[shell]], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+def _read(fd: int, until: str) -> str:
+    said, end = "", time.monotonic() + 30
+    while until not in said and time.monotonic() < end:
+        if select.select([fd], [], [], 1)[0]:
+            said += os.read(fd, 65536).decode(errors="replace")
+    return said
 
 
 def test_fish_and_zsh_have_every_verb_and_option(scripts: dict[str, Path]) -> None:

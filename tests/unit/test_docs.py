@@ -11,14 +11,17 @@ from tests.unit.fake_kernel import btf_of, functions, symbols_of
 from tools.docs import files, limitations, requirements, schema
 from tracer.capture import host
 from tracer.capture.filters import Filters
-from tracer.cli import record
+from tracer.cli import doctor, record
 from tracer.kernel.blind_spots import AUDIT, AUDIT_BLIND_SPOTS, BLIND_SPOTS, PLAIN
 from tracer.kernel.families import FAMILIES
 from tracer.kernel.plan import Planner, Step
 from tracer.kernel.requirements import REQUIREMENTS, Host, check
+from tracer.model.words import Flag, LossCause, Op, words
 from tracer.selftest.hooks import Count
 from tracer.selftest.run import SelfTest
 from tracer.store import chain, columns, documents
+from tracer.store.ending import end_document
+from tracer.store.errors import DiskFull
 from tracer.store.schema import SCHEMA_VERSION, TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,9 +46,8 @@ def test_limitations_are_what_doctor_prints_and_manifests_store() -> None:
     assert [spot.text for spot in PLAIN] == list(BLIND_SPOTS) == _bold(plain)
     assert [spot.text for spot in AUDIT] == list(AUDIT_BLIND_SPOTS)
     assert _bold(audit.partition("\n## ")[0]) == list(AUDIT_BLIND_SPOTS)
-    for sample in SAMPLES:
-        stored = json.loads((sample / "manifest.json").read_text())["blind_spots"]
-        assert stored == list(BLIND_SPOTS), "a version of ours wrote it"
+    for audit_asked, spots in ((False, BLIND_SPOTS), (True, AUDIT_BLIND_SPOTS)):
+        assert doctor._blind_spots(audit_asked) == spots
 
 
 def _bold(text: str) -> list[str]:
@@ -82,6 +84,10 @@ def test_every_column_is_described_and_no_other() -> None:
     described = {table: list(meanings) for table, meanings in columns.COLUMNS.items()}
     assert described == {name: schema.names for name, schema in TABLES.items()}
     assert list(columns.TABLES) == list(TABLES)
+    assert all(one.text for meanings in columns.COLUMNS.values() for one in meanings.values())
+    assert list(columns.OPS) == list(words(Op).values())
+    assert list(columns.CAUSES) == list(words(LossCause).values())
+    assert list(columns.FLAGS) == [flag.name for flag in Flag]
 
 
 def test_the_document_has_the_columns_of_the_schema() -> None:
@@ -132,6 +138,7 @@ def test_manifest_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     record._writer(args, kernel, program, Filters().to_json(), self_test)
     head = {"format": "", "schema_version": 1, "record_size": 176}
     assert _paths(written | head, documents.MANIFEST) == set(documents.MANIFEST)
+    assert written["blind_spots"] == list(BLIND_SPOTS)
     assert {f"hooks[].{field.name}" for field in fields(Step)} <= set(documents.MANIFEST)
     assert set(host.facts()) <= {key.partition(".")[0] for key in documents.MANIFEST}
 
@@ -144,3 +151,15 @@ def test_recordings_hold_what_is_described(sample: Path) -> None:
     assert set(end) == set(documents.END) - {"asked_reason", "error"}
     line = (sample / chain.CHAIN).read_bytes().splitlines()[0]
     assert set(json.loads(line)) == set(documents.CHAIN)
+
+
+def test_the_end_after_a_failure_is_described() -> None:
+    class Chain:
+        count, last = 0, ""
+
+    stand_in: Any = Chain()
+    end = end_document(
+        {"lost": {}, "in_flight": 0, "baseline": {}},
+        reason="duration", error=DiskFull("full"), final_seq={}, rows=0, unsaved=0, chain=stand_in,
+    )  # fmt: skip
+    assert set(end) == set(documents.END)

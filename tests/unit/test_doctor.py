@@ -190,7 +190,13 @@ def test_no_plan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     assert (found["hooks"], found["no_plan_because"]) == (None, "cannot read it")
     assert found["can_record"] is False
     assert ask(monkeypatch, GOOD, None, obstacle="cannot read it") == 1
-    assert "\nhook families\n  none    no plan: cannot read it\n" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert (
+        "\nhook families\n"
+        "  none    no plan: cannot read it\n"
+        "          → trace another kernel: `make live` boots a stock Debian kernel in QEMU\n"
+    ) in out
+    assert "this host cannot be traced (no hook plan); " in out.splitlines()[-1]
 
 
 def test_no_hook_at_all(

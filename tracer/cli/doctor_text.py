@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tracer.kernel.requirements import SOURCES, Ability, Finding
+from tracer.kernel.requirements.finding import ELSEWHERE
 
 if TYPE_CHECKING:
     from tracer.kernel.plan import Plan, Step
@@ -46,6 +47,8 @@ def lines(report: Report, verbose: bool = False) -> Iterator[str]:
     yield "\nhook families"
     if report.plan is None:
         yield from _wrapped("none", f"no plan: {report.obstacle}")
+        if not report.blocking:  # else its remedy stands above
+            yield _row("", f"→ {ELSEWHERE}")
     elif verbose:
         for step in report.plan.steps:
             yield from _step(step, report)
@@ -156,9 +159,9 @@ def _wrapped(mark: str, text: str) -> Iterator[str]:
 def _verdict(report: Report) -> str:
     if report.code == 1:
         why = ", ".join(one.name for one in report.blocking)
+        why = why or ("no hook plan" if report.plan is None else "no hook can be attached")
         return (
-            f"this host cannot be traced{f' ({why})' if why else ''}; 'make live' traces a real "
-            "kernel in QEMU instead"
+            f"this host cannot be traced ({why}); 'make live' traces a real kernel in QEMU instead"
         )
     said = ["recording would work here"]
     if report.plan and report.plan.uncovered:
