@@ -91,7 +91,10 @@ def test_all_is_well(
     assert ask(monkeypatch, GOOD, plan) == 0
     out = capsys.readouterr().out
     assert "\nhost\n  ok      btf, kprobes, trampolines\n\n" in out
-    assert "  can     bcc by fexit (BPF trampolines)\n" in out
+    assert (
+        "\nsources\n  can     bpf (BPF programs, loaded by bcc)\n  can       by fexit (BPF trampolines)\n"
+        in out
+    )
     assert (
         "\nhook families\n"
         "  can     by fexit: the kernel has trampolines and the prototype fits\n"
@@ -172,6 +175,16 @@ def test_something_forbids_it(
     assert ask(monkeypatch, [*GOOD, NO_BCC], plan, "--json") == 1
     found = read(capsys)
     assert (found["can_record"], found["complete"]) == (False, False)
+    assert found["sources"] == {
+        "bpf": {
+            "can": False,
+            "blocking": [NO_BCC.to_json()],
+            "methods": {
+                "fexit": {"can": False, "because": ["bcc"]},
+                "kprobe": {"can": False, "because": ["bcc"]},
+            },
+        }
+    }
     assert len(found["hooks"]) == len(FAMILIES), "the plan is worth seeing all the same"
     assert ask(monkeypatch, [*GOOD, NO_BCC], plan) == 1
     out = capsys.readouterr().out
@@ -181,7 +194,7 @@ def test_something_forbids_it(
         "          → apt-get install it\n"
     ) in out
     assert "this host cannot be traced (bcc); 'make live'" in out.splitlines()[-1]
-    assert "\n  can't   bcc by fexit (BPF trampolines): bcc\n" in out
+    assert "\n  can't   bpf (BPF programs, loaded by bcc): bcc\n" in out
 
 
 def test_no_plan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,7 +75,8 @@ def _report(args: argparse.Namespace, examiner: "Examiner | None") -> int:
     from tracer.kernel import requirements
 
     findings = requirements.check(requirements.Host.live())
-    blocking = requirements.blocking(findings)
+    sources = {one.name: requirements.blocking(findings, one.name) for one in requirements.SOURCES}
+    blocking = sources["bpf"]
     plan, obstacle = _plan(args.method, findings, args.audit)
     uncovered = plan.uncovered if plan else ()
     code = 1 if blocking or plan is None or not plan.live else 3 if uncovered else 0
@@ -87,7 +88,7 @@ def _report(args: argparse.Namespace, examiner: "Examiner | None") -> int:
         f"{machine.release} on {machine.machine}",
         args.method,
         findings,
-        blocking,
+        sources,
         requirements.abilities(findings),
         plan,
         obstacle,
@@ -173,7 +174,7 @@ def _print_json(report: "Report") -> None:
         "complete": report.code == 0,
         "findings": [finding.to_json() for finding in report.findings],
         "blocking": [finding.name for finding in report.blocking],
-        "sources": [ability.to_json() for ability in report.abilities],
+        "sources": {name: _source_json(report, name) for name in report.sources},
         "hooks": report.plan.to_json() if report.plan else None,
         "no_plan_because": report.obstacle,
         "blind_spots": list(report.blind_spots),
@@ -181,6 +182,15 @@ def _print_json(report: "Report") -> None:
     }
     json.dump(document, sys.stdout, indent=2)
     print()
+
+
+def _source_json(report: "Report", source: str) -> dict[str, Any]:
+    missing = report.sources[source]
+    return {
+        "can": not missing,
+        "blocking": [finding.to_json() for finding in missing],
+        "methods": {one.method: one.to_json() for one in report.abilities if one.source == source},
+    }
 
 
 def _print_text(report: "Report", verbose: bool) -> None:

@@ -1,7 +1,7 @@
 """Doctor's report for people: one screen, and with ``verbose`` all that was seen."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,13 +26,19 @@ class Report:
     kernel: str
     method: str
     findings: Sequence[Finding]
-    blocking: Sequence[Finding]
+    sources: Mapping[str, Sequence[Finding]]
+    """What makes recording impossible, for each source of events."""
     abilities: Sequence[Ability]
     plan: "Plan | None"
     obstacle: str | None
     blind_spots: Sequence[str]
     self_test: "SelfTest | None"
     code: int
+
+    @property
+    def blocking(self) -> Sequence[Finding]:
+        """What makes recording by BPF impossible."""
+        return self.sources["bpf"]
 
 
 def lines(report: Report, verbose: bool = False) -> Iterator[str]:
@@ -41,9 +47,8 @@ def lines(report: Report, verbose: bool = False) -> Iterator[str]:
     yield "\nhost"
     yield from _host(report, verbose)
     yield "\nsources"
-    for one in report.abilities:
-        because = f": {', '.join(one.because)}" if one.because else ""
-        yield _row(_CAN[one.ok], f"{one.source} by {one.method} ({_text(one)}){because}")
+    for name, missing in report.sources.items():
+        yield from _source(name, missing, report)
     yield "\nhook families"
     if report.plan is None:
         yield from _wrapped("none", f"no plan: {report.obstacle}")
@@ -80,7 +85,8 @@ def _host(report: Report, verbose: bool) -> Iterator[str]:
 
 
 def _finding(one: Finding, report: Report) -> Iterator[str]:
-    missing = "MISSING" if one in report.blocking else "missing"
+    blocks = any(one in missing for missing in report.sources.values())
+    missing = "MISSING" if blocks else "missing"
     mark = {True: "ok", False: missing, None: "unknown"}[one.ok]
     yield _row(mark, f"{one.name}: {one.detail}")
     if one.ok is not True:
@@ -88,13 +94,22 @@ def _finding(one: Finding, report: Report) -> Iterator[str]:
         yield from _wrapped("", f"→ {one.remedy}")
 
 
-def _text(ability: Ability) -> str:
-    return next(
-        method.text
-        for source in SOURCES
-        for method in source.methods
-        if (source.name, method.name) == (ability.source, ability.method)
-    )
+def _source(name: str, missing: Sequence[Finding], report: Report) -> Iterator[str]:
+    source = next(one for one in SOURCES if one.name == name)
+    texts = {method.name: method.text for method in source.methods}
+    yield _row(_CAN[not missing], f"{name} ({source.text}){_because(one.name for one in missing)}")
+    for one in missing:
+        if one not in report.findings:  # else it is told above
+            yield from _finding(one, report)
+    for can in report.abilities:
+        if can.source == name:
+            text = f"  by {can.method} ({texts[can.method]}){_because(can.because)}"
+            yield _row(_CAN[can.ok], text)
+
+
+def _because(names: Iterable[str]) -> str:
+    found = ", ".join(names)
+    return f": {found}" if found else ""
 
 
 def _families(plan: "Plan", method: str) -> Iterator[str]:

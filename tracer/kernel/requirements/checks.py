@@ -34,7 +34,7 @@ def check(host: Host) -> list[Finding]:
     return [requirement.look(host) for requirement in REQUIREMENTS]
 
 
-def blocking(findings: Iterable[Finding], source: str = "bcc") -> list[Finding]:
+def blocking(findings: Iterable[Finding], source: str = "bpf") -> list[Finding]:
     """Those findings that make live tracing by a source impossible; empty: it is worth a try.
 
     A missing attach method blocks only when there is no other: either kprobes or trampolines do.

@@ -1,7 +1,7 @@
 """The sources that can record, and what each needs: add a source here and doctor shows it."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from tracer.kernel.requirements.finding import Finding
@@ -31,7 +31,7 @@ class Source:
 
 SOURCES = (
     Source(
-        "bcc",
+        "bpf",
         "BPF programs, loaded by bcc",
         ("architecture", "privilege", "lockdown", "btf", "symbols", "ring_buffer", "bcc"),
         (
@@ -53,8 +53,8 @@ class Ability:
     """Names of the findings that forbid it, or that leave it open."""
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as a dict of JSON values."""
-        return asdict(self) | {"because": list(self.because)}
+        """``can`` and ``because`` as JSON values."""
+        return {"can": self.ok, "because": list(self.because)}
 
 
 def abilities(findings: Iterable[Finding]) -> list[Ability]:
