@@ -111,8 +111,8 @@ FILTERS: dict[str, tuple[str, ...]] = {
     "ops": ("--ops", "mmap,add_seals", "--no-self-test"),
     "unsealable": ("--unsealable", "--no-self-test"),
 }
-"""Recordings of one and the same moment, through different filters. One recorder's self-test is just
-another program to the others, so of those that see the whole host none comes after one."""
+"""Recordings of one and the same moment, through different filters. One recorder's self-test is
+another program to the others, so those that see the whole host begin when none is to come."""
 
 
 def filters(results: Results) -> None:
