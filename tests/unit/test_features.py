@@ -136,7 +136,11 @@ def own_facts(row: Row) -> dict[Fact, bool]:
         }
     if op == Op.ADD_SEALS:
         slow = row["duration_ns"] >= 100_000_000
-        return {Fact.EXECUTABLE: bool(row["mode"] & 0o111), Fact.SLOW: slow}
+        return {
+            Fact.EXECUTABLE: bool(row["mode"] & 0o111),
+            Fact.SLOW: slow,
+            Fact.EMPTY: row["size"] == 0,
+        }
     return {Fact.EXECUTABLE: bool(row["mode"] & 0o111)} if op == Op.CREATE else {}
 
 

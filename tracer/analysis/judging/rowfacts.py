@@ -178,6 +178,7 @@ def _executable(rows: Rows) -> U64:
 def _add_seals(rows: Rows) -> U64:
     arg = rows.unsigned("arg")
     facts = _asked(arg & np.uint64(0x3F), arg > 0x3F) | _executable(rows)
+    facts |= bit(rows.unsigned("size") == 0, Fact.EMPTY)
     return facts | bit(rows.get("duration_ns", np.int64) >= SLOW_NS, Fact.SLOW)
 
 

@@ -32,7 +32,7 @@ class Fact(IntFlag):
     LOCKED = 1 << 14
     """MAP_LOCKED."""
     EMPTY = 1 << 15
-    """Length 0."""
+    """Length 0; of F_ADD_SEALS: the file's size is 0."""
     EXEC_CHANGED = 1 << 16
     """The new mode differs from the old one in an execute bit."""
     EXECUTABLE = 1 << 17
