@@ -28,6 +28,7 @@ from tracer.model.words import Flag, Kind
 
 USED = "the file is not empty"
 RACED_NO = Told("indeterminate", "EINVAL", "the size changed meanwhile")
+NO_HUGETLB = "hugetlb files cannot be inaccessible"
 RACED = Told("indeterminate", "unknown", "the size changed meanwhile")
 
 CASES = [
@@ -93,12 +94,22 @@ CASES = [
     Judged("add INACCESSIBLE, raced, tmpfs",
            add(EXEC, "EINVAL", flags=Flag.RACED_SIZE, kind=Kind.TMPFS), RACED_NO, PROPOSAL),
     Judged("add INACCESSIBLE, raced, hugetlb",
-           add(EXEC, "EINVAL", flags=Flag.RACED_SIZE, kind=HUGETLB), error(), PROPOSAL),
+           add(EXEC, "EINVAL", flags=Flag.RACED_SIZE, kind=HUGETLB),
+           error(NO_HUGETLB, "EINVAL"), PROPOSAL),
     Judged("add GROW, raced, proposal", add(GROW, flags=Flag.RACED_SIZE), ALLOWED, PROPOSAL),
     Judged("add EXEC, raced", add(EXEC, seals_after=0x3E, flags=Flag.RACED_SIZE), ALLOWED),
     Judged("add INACCESSIBLE again, raced", add(EXEC, seals=EXEC, flags=Flag.RACED_SIZE), ALLOWED,
            PROPOSAL),
-    Judged("add INACCESSIBLE, hugetlb", add(EXEC, "EINVAL", kind=HUGETLB), error(), PROPOSAL),
+    Judged("add INACCESSIBLE, hugetlb", add(EXEC, "EINVAL", size=0, kind=HUGETLB),
+           error(NO_HUGETLB, "EINVAL"), PROPOSAL),
+    Judged("add INACCESSIBLE, hugetlb, EPERM", add(EXEC, "EPERM", size=0, kind=HUGETLB),
+           Told("unexplained", "EINVAL", SILENT), PROPOSAL),
+    Judged("add EXEC, hugetlb, EPERM", add(EXEC, "EPERM", kind=HUGETLB), UNEXPLAINED),
+    Judged("add INACCESSIBLE, hugetlb, granted", add(EXEC, size=0, kind=HUGETLB),
+           Told("indeterminate", "unknown", NO_HUGETLB), PROPOSAL),
+    Judged("add GROW, hugetlb, proposal", add(GROW, kind=HUGETLB), ALLOWED, PROPOSAL),
+    Judged("add INACCESSIBLE, tmpfs", add(EXEC, size=0, kind=Kind.TMPFS), ALLOWED, PROPOSAL),
+    Judged("add EXEC, hugetlb", add(EXEC, seals_after=0x3E, kind=HUGETLB), ALLOWED),
     Judged("add EXEC, sealed WRITE", add(EXEC, seals=WRITE, writable=1, seals_after=0x3E), ALLOWED),
     Judged("add EXEC", add(EXEC, seals_after=0x3E), ALLOWED),
     Judged("add WRITE, pinned", add(WRITE, "EBUSY", duration_ns=148_000_000),

@@ -82,6 +82,8 @@ class Fact(IntFlag):
     """Creation flag 0x8: MFD_NOEXEC_SEAL, in the proposal MFD_INACCESSIBLE."""
     ASKS_EXEC = 1 << 47
     """MFD_EXEC."""
+    ASKS_HUGETLB = 1 << 48
+    """MFD_HUGETLB."""
 
 
 SIZE_FACTS = (

@@ -16,7 +16,7 @@ from tracer.model.rules.rule import (
 )
 from tracer.model.seals import Seal
 from tracer.model.verdicts import Verdict
-from tracer.model.words import Op
+from tracer.model.words import Kind, Op
 
 _OPS = (Op.ADD_SEALS,)
 _SOURCE = "mm/memfd.c:memfd_add_seals"
@@ -57,6 +57,15 @@ ADD_SEALS_RULES = (
         seals=int(Seal.SEAL),
         text="No seal can be added to a file sealed SEAL, nor one that it has already.",
         source=_SOURCE,
+    ),
+    unknown(
+        "add-inaccessible-hugetlb",
+        _OPS,
+        "hugetlb files cannot be inaccessible",
+        _PROPOSAL,
+        kinds=(Kind.HUGETLB,),
+        needs=Fact.ASKS_BIT5,
+        variant=INACCESSIBLE,
     ),
     Rule(
         name="add-inaccessible-raced",
