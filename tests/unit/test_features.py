@@ -68,7 +68,7 @@ def size_facts(row: Row, size: int) -> Fact:
         found |= {
             fact for fact, chunk in chunks.items() if not fits_one(offset, length, size, chunk)
         }
-    if op == Op.READ and seals & EXEC and offset // PAGE <= size // PAGE:
+    if op == Op.READ and seals & EXEC and offset < size:
         found.add(Fact.BEFORE_END)
     if op == Op.TRUNCATE:
         found |= {Fact.PAST_END} if length > size else set()

@@ -110,9 +110,7 @@ def _read(rows: Rows) -> U64:
 
 def _read_size(rows: Rows, size: str) -> U64:
     def before_end(rows: Rows) -> U64:
-        page = np.uint64(12)
-        begin, end = rows.unsigned("offset") >> page, rows.unsigned(size) >> page
-        return bit(begin <= end, Fact.BEFORE_END)
+        return bit(rows.unsigned("offset") < rows.unsigned(size), Fact.BEFORE_END)
 
     return on(rows, rows.sealed(Seal.EXEC), before_end)
 

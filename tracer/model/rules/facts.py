@@ -57,7 +57,7 @@ class Fact(IntFlag):
     SHRINKS = 1 << 26
     HAS_SIZE = 1 << 27
     BEFORE_END = 1 << 28
-    """It begins in a page that is not behind the file's last one."""
+    """It begins within the file."""
     NO_PAGE_FITS = 1 << 29
     """Not even the first page of a write ends within the file."""
     NO_HUGE_FITS = 1 << 30
