@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.booted import KERNELS, MATRIX, Booted
+from tests.kernel.booted import BESIDE, KERNELS, MATRIX, Booted
 from tests.kernel.booting import Matrix, boot, check_run, compile_memfd_test, results_folder
 from tests.kernel.guest_tools import PROJECT
 
@@ -27,6 +27,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="",
         metavar="NAME,…",
         help="boot for these scenes of tests/kernel/guest.py alone; tests of others then fail",
+    )
+    parser.addoption(
+        "--all-kernels", action="store_true", help="of the matrix boot every kernel, not a choice"
     )
     parser.addoption(
         "--matrix-doc", type=Path, metavar="FILE", help="write the table of kernels into FILE"
@@ -91,7 +94,13 @@ def matrix(
     return Matrix(request.config, tmp_path_factory)
 
 
-@pytest.fixture(scope="session", params=MATRIX)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "matrix_kernel" in metafunc.fixturenames:
+        names = MATRIX if metafunc.config.getoption("--all-kernels") else BESIDE
+        metafunc.parametrize("matrix_kernel", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def matrix_kernel(request: pytest.FixtureRequest, matrix: Matrix) -> Booted:
     """One kernel of the matrix. What cannot be fetched is skipped with its reason; that enough are
     left is a test of its own."""
