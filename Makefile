@@ -21,7 +21,7 @@ test: check ## Everything: the fast checks, then the tests on real kernels in QE
 	@$(BIN)/pytest tests/kernel
 
 matrix: setup ## Boot every kernel that Debian serves and write docs/kernels.md
-	@$(BIN)/pytest tests/kernel/test_matrix.py --matrix-doc docs/kernels.md
+	@$(BIN)/pytest tests/kernel/test_matrix.py --all-kernels --matrix-doc docs/kernels.md
 
 bench: setup ## Measure what recording costs beside bpftrace, trace-cmd and strace
 	@tests/bench/run

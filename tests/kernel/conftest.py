@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.booted import KERNELS, MATRIX, Booted
+from tests.kernel.booted import BESIDE, KERNELS, MATRIX, Booted
 from tests.kernel.booting import Matrix, boot, check_run, compile_memfd_test, results_folder
 from tests.kernel.guest_tools import PROJECT
 
-_RACE = PROJECT / "tests" / "kernel" / "programs"
+_PROGRAMS = PROJECT / "tests" / "kernel" / "programs"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,6 +29,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="boot for these scenes of tests/kernel/guest.py alone; tests of others then fail",
     )
     parser.addoption(
+        "--all-kernels", action="store_true", help="of the matrix boot every kernel, not a choice"
+    )
+    parser.addoption(
         "--matrix-doc", type=Path, metavar="FILE", help="write the table of kernels into FILE"
     )
 
@@ -38,10 +41,11 @@ def programs() -> None:
     """What the guest runs, compiled here: a compiler in the emulated guest would be slow."""
     for sample in ("workload", "holes", "vmm"):
         check_run(f"samples/{sample} does not build", ["make", "-s", "-C", f"samples/{sample}"])
-    (_RACE / "build").mkdir(exist_ok=True)
-    race = [str(_RACE / "build" / "race"), str(_RACE / "race.c")]
+    (_PROGRAMS / "build").mkdir(exist_ok=True)
     flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
-    check_run("the race does not build", ["cc", *flags, "-o", *race])
+    for name in ("race", "inaccessible"):
+        files = [str(_PROGRAMS / "build" / name), str(_PROGRAMS / f"{name}.c")]
+        check_run(f"{name}.c does not build", ["cc", *flags, "-o", *files])
 
 
 @pytest.fixture(scope="session", params=list(KERNELS))
@@ -90,7 +94,13 @@ def matrix(
     return Matrix(request.config, tmp_path_factory)
 
 
-@pytest.fixture(scope="session", params=MATRIX)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "matrix_kernel" in metafunc.fixturenames:
+        names = MATRIX if metafunc.config.getoption("--all-kernels") else BESIDE
+        metafunc.parametrize("matrix_kernel", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def matrix_kernel(request: pytest.FixtureRequest, matrix: Matrix) -> Booted:
     """One kernel of the matrix. What cannot be fetched is skipped with its reason; that enough are
     left is a test of its own."""
@@ -98,3 +108,24 @@ def matrix_kernel(request: pytest.FixtureRequest, matrix: Matrix) -> Booted:
     if found is None:
         pytest.skip(f"kernel {request.param}: {matrix.absent[request.param]}")
     return found
+
+
+@pytest.fixture(scope="session")
+def proposal(
+    request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
+) -> Booted:
+    """6.1 with F_SEAL_INACCESSIBLE, built here from Debian's source if it is not yet."""
+    folder = results_folder(request.config, tmp_path_factory, "proposal")
+    boot(request.config, "inaccessible", folder, scenes="proposal")
+    return Booted("inaccessible", folder)
+
+
+@pytest.fixture(scope="session")
+def broken_proposal(
+    request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
+) -> Booted:
+    """The same kernel, told to let mmap through."""
+    folder = results_folder(request.config, tmp_path_factory, "proposal-broken")
+    options = ("--append", "break_inaccessible_mmap")
+    boot(request.config, "inaccessible", folder, *options, scenes="proposal_broken")
+    return Booted("inaccessible, broken", folder)

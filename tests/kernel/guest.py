@@ -13,7 +13,14 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.kernel import scenes_decisions, scenes_guest, scenes_judge, scenes_life, scenes_matrix
+from tests.kernel import (
+    scenes_decisions,
+    scenes_guest,
+    scenes_inaccessible,
+    scenes_judge,
+    scenes_life,
+    scenes_matrix,
+)
 from tests.kernel.guest_tools import Results
 
 SCENES: tuple[Callable[[Results], None], ...] = (
@@ -40,6 +47,8 @@ def lockdown(results: Results) -> None:
 OTHER_SCENES: tuple[Callable[[Results], None], ...] = (
     lockdown,
     scenes_matrix.matrix,
+    scenes_inaccessible.proposal,
+    scenes_inaccessible.proposal_broken,
     scenes_guest.guests,
     scenes_guest.kvm_comes_and_goes,
     scenes_guest.start_times,
