@@ -115,9 +115,7 @@ def after(rows: Rows, paired: Paired, sealings: Rows) -> After:
 
     before = has_chunk & (chunk["size"] != entries["size"]) & is_error(answer)
     flags[before] |= Flag.RACED_SIZE
-    quiet = is_error(answer) | np.isin(
-        op, (Op.READ, Op.CHMOD, Op.ADD_SEALS, Op.PUNCH_HOLE)
-    )
+    quiet = is_error(answer) | np.isin(op, (Op.READ, Op.CHMOD, Op.ADD_SEALS, Op.PUNCH_HOLE))
     flags[quiet & (size != entries["size"])] |= Flag.RACED_SIZE
     sealed_meanwhile = has_chunk & (chunk["seals"] != entries["seals"])
     seals = np.where(sealed_meanwhile, seals | chunk["seals"], seals)

@@ -31,7 +31,7 @@ def find_tracefs(root: Path = Path("/")) -> Path | None:
 
 
 def put(path: Path, text: str) -> None:
-    """Writes a control file at once, at its end: kprobe_events is cleared by another way of opening.
+    """Writes a control file at its end: kprobe_events is cleared when opened otherwise.
 
     OSError: the kernel did not take it.
     """
@@ -122,7 +122,7 @@ class Instance:
         """Those that could not be, with the reason."""
         self._lock = -1
         self._pipes: dict[int, int] = {}
-        self._groups: set[str] = set()
+        self._misses: dict[str, int] = {}
         try:
             with _alone(tracefs):
                 self._clear_leftovers()
@@ -215,18 +215,18 @@ class Instance:
 
     def misses(self) -> dict[str, int]:
         """``{event: times}`` that the kernel skipped a probe of our group. OSError."""
-        wanted = set(events_of(self.tracefs, self.group))
-        found = {}
+        end = f"_{self.tag.replace('-', '_')}"
         for line in (self.tracefs / "kprobe_profile").read_text().splitlines():
             words = line.split()
-            # No group stands there, so each event's name is ours alone.
-            if len(words) == 3 and words[0] in wanted:
-                found[words[0]] = int(words[2])
-        return found
+            # No group stands there, so each event's name ends with what is ours alone.
+            if len(words) == 3 and words[0].endswith(end):
+                self._misses[words[0]] = int(words[2])
+        return self._misses
 
     def stop(self) -> None:
         """Switches everything off and takes the probes away; what is in the ring stays readable."""
         put(self.folder / "events" / "enable", "0")
+        self.misses()  # is told no more once they are gone
         for event in events_of(self.tracefs, self.group):
             put(self.tracefs / "kprobe_events", f"-:{self.group}/{event}\n")
 

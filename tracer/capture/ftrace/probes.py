@@ -90,7 +90,7 @@ class Fetch:
     def identity(self, inode: str) -> list[str]:
         """The inode's address, key, kind, seals and size."""
         block = self.at("INODE_SB", inode)
-        found = [
+        return [
             f"inode={inode}:x64",
             f"ino={self.at('INODE_INO', inode)}:u64",
             f"gen={self.at('INODE_GEN', inode)}:u32",
@@ -98,7 +98,6 @@ class Fetch:
             f"magic={self.at('SB_MAGIC', block)}:u64",
             *self.state(inode),
         ]
-        return found
 
     def state(self, inode: str) -> list[str]:
         """What may change: seals and size."""
@@ -134,7 +133,7 @@ class Fetch:
         return [*self.identity(inode), *self.details(inode)]
 
     def task(self, depth: int = 1) -> list[str]:
-        """Command name, and the kernel stack's top ``depth`` × 64 words, where the user's are."""
+        """Command name, and the kernel stack's top ``depth`` times 64 words, where the user's are."""
         parts = [
             f"stk{part}={_at(part * STACK_WORDS * 8, '$stack')}:x64[{STACK_WORDS}]"
             for part in range(depth)
@@ -155,7 +154,9 @@ def for_step(step: Step, fetch: Fetch, unsealable: bool) -> Iterator[Probe]:
     place = step.symbol or ""
     hook = Hook[step.hook.upper()]
 
-    def probe(suffix: str, what: What, op: Op | None, arguments: list[str], condition: str) -> Probe:
+    def probe(
+        suffix: str, what: What, op: Op | None, arguments: list[str], condition: str
+    ) -> Probe:
         return Probe(
             f"{step.family}{suffix}", step.family, hook, what, op, "p", place,
             tuple(arguments), condition,

@@ -71,7 +71,7 @@ class Maker:
         self.objects.forget_all()
 
     def make(self, ready: Rows) -> NDArray[np.void]:
-        """Records (`HEAD`) of new rows, which are in the order of time and later than all before."""
+        """Records (`HEAD`) of new rows, in the order of time and later than all before."""
         rows = ready if self._carried is None else np.concatenate([self._carried, ready])
         paired = pair(rows)
         carried = rows[paired.open]
@@ -82,8 +82,10 @@ class Maker:
         facts = rows[(rows["what"] == What.FACT) & (rows["told"] == 0)]
         carried["told"] = 1
         self._carried = carried if len(carried) else None
+        doubts = self.doubts
+        self.doubts = [doubt for doubt in doubts if doubt[1] >= oldest]
 
-        entries, exits = rows[paired.entry], rows[paired.exit]
+        exits = rows[paired.exit]
         abandoned = rows[paired.abandoned]
         who = self.tasks.who(
             np.concatenate([exits["tid"], facts["tid"], abandoned["tid"]]),
@@ -92,7 +94,7 @@ class Maker:
         )
         calls, others = len(exits), len(facts)
         self._count_abandoned(abandoned, who[calls + others :])
-        one = self._calls(rows, paired, entries, exits, found, who[:calls])
+        one = self._calls(rows, paired, found, who[:calls], doubts)
         two = self._facts(facts, who[calls : calls + others])
         return self._in_order([one, two])
 
@@ -102,12 +104,18 @@ class Maker:
 
     def _count_abandoned(self, rows: Rows, who: Rows) -> None:
         mine = who["wanted"] & self._inside(rows["time_ns"])
-        np.add.at(self.lost, (rows["hook"][mine], int(LossCause.NO_RETURN)), 1)
+        np.add.at(self.lost[:, LossCause.NO_RETURN], rows["hook"][mine].astype(np.int64), 1)
 
     def _calls(
-        self, rows: Rows, paired: Paired, entries: Rows, exits: Rows, found: After, who: Rows
+        self,
+        rows: Rows,
+        paired: Paired,
+        found: After,
+        who: Rows,
+        doubts: list[tuple[int, int]],
     ) -> tuple[Rows, Rows, Rows]:
         """EVENT records, the rows with their objects, and the time that each is told at."""
+        entries, exits = rows[paired.entry], rows[paired.exit]
         events = np.zeros(len(entries), EVENT)
         made = entries["op"] == Op.CREATE
         source = entries.copy()
@@ -139,7 +147,7 @@ class Maker:
         reached = paired.file_mmap != NOWHERE
         events["file_answer"][reached] = rows["ret"][paired.file_mmap[reached]]
         events["flags"][reached] |= Flag.FILE_MMAP_REACHED
-        for begin, end in self.doubts:
+        for begin, end in doubts:
             events["flags"][(source["time_ns"] <= end) & (exits["time_ns"] >= begin)] |= (
                 Flag.RETURN_MISSING
             )
@@ -152,7 +160,7 @@ class Maker:
 
     def _facts(self, facts: Rows, who: Rows) -> tuple[Rows, Rows, Rows]:
         events = np.zeros(len(facts), EVENT)
-        is_memfd, announced, unwanted = self.objects.find(facts["key"])
+        is_memfd, _, unwanted = self.objects.find(facts["key"])
         gone = facts["op"] == Op.EVICT
         for name in ("time_ns", "ino", "dev", "gen", "op", "hook", "seals", "cpu"):
             events[name] = facts[name]
@@ -171,8 +179,7 @@ class Maker:
         mine &= self._inside(facts["time_ns"]) & ~(gone & unwanted)
         if self.filters.denied:
             mine &= gone
-        told = self._pass(events, facts, facts["time_ns"], mine, gone, unwanted)
-        return told
+        return self._pass(events, facts, facts["time_ns"], mine, gone, unwanted)
 
     def _pass(
         self,

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -251,4 +250,3 @@ def _fill_request(part: Rows, data: Rows, names: Iterable[str]) -> None:
         part["arg"] = data["vflags"]
         part["ret"] = data["vstart"]
         part["mm"] = data["mm"]
-

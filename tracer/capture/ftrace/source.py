@@ -15,6 +15,7 @@ from tracer.model.words import Hook, LossCause
 
 _LAG_NS = 20_000_000
 """So long after its time an event is surely to be read: until then those of other CPUs may come."""
+_EVER = np.uint64(2**64 - 1)
 _MOST_PAGES = 4096
 """Of one CPU at a time: what is read is held in memory."""
 
@@ -39,6 +40,7 @@ class FtraceSource:
         self._dropped_before = 0
         self._misses: dict[str, int] = {}
         self._more = False
+        self._read_until = _EVER
 
     def poll(self) -> NDArray[np.void]:
         """Records of what happened until a moment ago."""
@@ -67,7 +69,7 @@ class FtraceSource:
     def _read(self) -> Rows:
         pages: list[bytes] = []
         cpus: list[int] = []
-        self._more, self._read_until = False, np.uint64(2**64 - 1)
+        self._more, self._read_until = False, _EVER
         for cpu in self._instance.cpus:
             count = 0
             while count < _MOST_PAGES and (page := self._instance.read(cpu, self._page_bytes)):
@@ -96,7 +98,7 @@ class FtraceSource:
 
     def _look_for_losses(self) -> None:
         """What the ring dropped and what probes missed since the last look."""
-        dropped, misses = self._instance.dropped(), self._instance.misses()
+        dropped, misses = self._instance.dropped(), dict(self._instance.misses())
         if dropped > self._dropped or misses != self._misses:
             self._doubt()
         self._dropped, self._misses = dropped, misses
