@@ -13,7 +13,13 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.kernel import scenes_decisions, scenes_guest, scenes_judge, scenes_life
+from tests.kernel import (
+    scenes_decisions,
+    scenes_ftrace,
+    scenes_guest,
+    scenes_judge,
+    scenes_life,
+)
 from tests.kernel.guest_tools import Results
 
 SCENES: tuple[Callable[[Results], None], ...] = (
@@ -21,6 +27,7 @@ SCENES: tuple[Callable[[Results], None], ...] = (
     scenes_life.killed,
     scenes_decisions.truth_default,
     scenes_decisions.truth_quick,
+    scenes_ftrace.ftrace,
     scenes_decisions.filters,
     scenes_decisions.race,
     scenes_judge.holes,

@@ -1,6 +1,7 @@
 """Which of the two sources of events a host allows: BPF, or kprobe events in tracefs (ftrace)."""
 
 import contextlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -51,9 +52,9 @@ def _kprobe_events(host: Host, folder: str) -> Finding:
     path = host.root / folder / "kprobe_events"
     shown = f"/{folder}/kprobe_events"
     try:
-        # Opening for writing without O_TRUNC changes nothing; with it, all probes would go.
-        with path.open("ab"):
-            return Finding("kprobe_events", True, shown)
+        # For writing, without O_TRUNC, by which all probes of the host would go.
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
+        return Finding("kprobe_events", True, shown)
     except FileNotFoundError:
         return Finding(
             "kprobe_events",

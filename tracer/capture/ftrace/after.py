@@ -114,16 +114,16 @@ def after(rows: Rows, paired: Paired, sealings: Rows) -> After:
     offset = np.where(moved, exits["offset"] - np.maximum(answer, 0), offset)
 
     before = has_chunk & (chunk["size"] != entries["size"]) & is_error(answer)
-    flags[before] |= Flag.RACED_SIZE
+    flags[before] |= np.uint32(Flag.RACED_SIZE)
     quiet = is_error(answer) | np.isin(op, (Op.READ, Op.CHMOD, Op.ADD_SEALS, Op.PUNCH_HOLE))
-    flags[quiet & (size != entries["size"])] |= Flag.RACED_SIZE
+    flags[quiet & (size != entries["size"])] |= np.uint32(Flag.RACED_SIZE)
     sealed_meanwhile = has_chunk & (chunk["seals"] != entries["seals"])
     seals = np.where(sealed_meanwhile, seals | chunk["seals"], seals)
     found = After(seals.astype(np.uint32), size, offset, flags, writable)
     _races(found, entries, exits, sealings, later)
-    found.flags[found.seals != expected] |= Flag.RACED_SEALS
+    found.flags[found.seals != expected] |= np.uint32(Flag.RACED_SEALS)
     refused = (op == Op.MMAP) & (answer == _EPERM) & (found.seals & _NO_WRITE == 0)
-    found.flags[refused & (entries["writable"] < 0)] |= Flag.RACED_SEALS
+    found.flags[refused & (entries["writable"] < 0)] |= np.uint32(Flag.RACED_SEALS)
     return found
 
 
@@ -159,7 +159,7 @@ def _races(
         )
         # While F_SEAL_WRITE is being added, writable mappings are forbidden, come what may.
         refused = overlap & (entries["op"] == Op.MMAP) & (exits["ret"] == _EPERM)
-        found.flags[refused & (found.seals & _NO_WRITE == 0)] |= Flag.RACED_SEALS
+        found.flags[refused & (found.seals & _NO_WRITE == 0)] |= np.uint32(Flag.RACED_SEALS)
         if one["done"]:
             found.seals[overlap & ~later] |= one["adds"]
 

@@ -133,7 +133,7 @@ class Fetch:
         return [*self.identity(inode), *self.details(inode)]
 
     def task(self, depth: int = 1) -> list[str]:
-        """Command name, and the kernel stack's top ``depth`` times 64 words, where the user's are."""
+        """Command name, and ``depth`` times 64 words of the kernel's stack, for the user's registers."""
         parts = [
             f"stk{part}={_at(part * STACK_WORDS * 8, '$stack')}:x64[{STACK_WORDS}]"
             for part in range(depth)

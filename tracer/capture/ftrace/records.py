@@ -143,14 +143,13 @@ class Maker:
         checked = paired.last_check != NOWHERE
         events["checks"] = paired.checks
         events["check_answer"][checked] = rows["ret"][paired.last_check[checked]]
-        events["flags"][checked] |= Flag.CHECK_REACHED
+        events["flags"][checked] |= np.uint32(Flag.CHECK_REACHED)
         reached = paired.file_mmap != NOWHERE
         events["file_answer"][reached] = rows["ret"][paired.file_mmap[reached]]
-        events["flags"][reached] |= Flag.FILE_MMAP_REACHED
+        events["flags"][reached] |= np.uint32(Flag.FILE_MMAP_REACHED)
         for begin, end in doubts:
-            events["flags"][(source["time_ns"] <= end) & (exits["time_ns"] >= begin)] |= (
-                Flag.RETURN_MISSING
-            )
+            within = (source["time_ns"] <= end) & (exits["time_ns"] >= begin)
+            events["flags"][within] |= np.uint32(Flag.RETURN_MISSING)
         _finish_creates(events, made, placed, exits)
 
         mine = who["wanted"] & self._inside(entries["time_ns"])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tracer.capture.ftrace import formats, pages, userregs
 from tracer.capture.ftrace.formats import Format
 from tracer.capture.ftrace.probes import HUGETLBFS_MAGIC, KIND_OF_MAGIC, Probe, What
-from tracer.model.words import Op
+from tracer.model.words import Flag, Op
 
 Rows = NDArray[np.void]
 
@@ -62,6 +62,8 @@ SEEN = np.dtype(
 )
 """What an announcement has besides an event's own facts."""
 
+_FORKED = "map_after"
+"""mm/mmap.c:dup_mmap alone puts a mapping behind another one's: it is in the child's space."""
 _PUNCH_HOLE = 2
 _MODE, _SIZE = 1, 8  # ATTR_*
 _CLONE_THREAD = 0x10000
@@ -133,6 +135,8 @@ class Decoder:
         part["hook"] = probe.hook
         if probe.op is not None:
             part["op"] = probe.op
+        if probe.family == _FORKED:
+            part["flags"] = Flag.OTHER_MM
         if "ret" in names:
             ret = data["ret"]
             part["ret"] = ret.astype(np.int32) if probe.narrow else ret

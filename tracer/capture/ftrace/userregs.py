@@ -82,8 +82,8 @@ def _set(rows: Rows, places: NDArray[np.intp], regs: NDArray[np.uint64]) -> None
     # An io_uring worker has a copy of its maker's, without a place to return to.
     worker = regs[:, _IP] == 0
     compat = ~worker & (regs[:, _CS] & np.uint64(0xFFFF) == _USER32_CS)
-    rows["flags"][places[worker]] |= Flag.KERNEL_TASK
-    rows["flags"][places[compat]] |= Flag.COMPAT
+    rows["flags"][places[worker]] |= np.uint32(Flag.KERNEL_TASK)
+    rows["flags"][places[compat]] |= np.uint32(Flag.COMPAT)
     plain = ~worker & ~compat & (number < _NO_SYSCALL)
     places, regs, number = places[plain], regs[plain], number[plain].astype(np.int64)
     rows["nr"][places] = number
