@@ -26,6 +26,7 @@ KEYS = [
     "complete",
     "findings",
     "blocking",
+    "sources",
     "hooks",
     "no_plan_because",
     "blind_spots",

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tracer.cli import parsing
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from tracer.capture.program import Program
     from tracer.kernel.plan import Plan
     from tracer.kernel.requirements import Finding
+    from tracer.kernel.sources import Source
     from tracer.selftest.process import Examiner
     from tracer.selftest.run import SelfTest
 
@@ -60,9 +62,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace, examiner: "Examiner | None") -> int:
-    from tracer.kernel import requirements
+    from tracer.kernel import requirements, sources
 
-    findings = requirements.check(requirements.Host.live())
+    host = requirements.Host.live()
+    findings = requirements.check(host)
+    ways = sources.told(host, findings)
     blocking = requirements.blocking(findings)
     plan, obstacle = _plan(args.method, findings, args.audit)
     uncovered = plan.uncovered if plan else ()
@@ -71,9 +75,9 @@ def _report(args: argparse.Namespace, examiner: "Examiner | None") -> int:
     if self_test and not self_test.ok:
         code = code or 3
     if args.json:
-        _print_json(findings, plan, obstacle, self_test, code, args.audit)
+        _print_json(findings, ways, plan, obstacle, self_test, code, args.audit)
     else:
-        _print_text(findings, plan, obstacle, self_test, code, args.audit)
+        _print_text(findings, ways, plan, obstacle, self_test, code, args.audit)
     return code
 
 
@@ -141,6 +145,7 @@ def _blind_spots(audit: bool) -> tuple[str, ...]:
 
 def _print_json(
     findings: "list[Finding]",
+    ways: "Mapping[Source, list[Finding]]",
     plan: "Plan | None",
     obstacle: str | None,
     self_test: "SelfTest | None",
@@ -156,6 +161,10 @@ def _print_json(
         "complete": code == 0,
         "findings": [finding.to_json() for finding in findings],
         "blocking": [finding.name for finding in blocking(findings)],
+        "sources": {
+            source: {"can": not missing, "blocking": [one.to_json() for one in missing]}
+            for source, missing in ways.items()
+        },
         "hooks": plan.to_json() if plan else None,
         "no_plan_because": obstacle,
         "blind_spots": list(_blind_spots(audit)),
@@ -167,6 +176,7 @@ def _print_json(
 
 def _print_text(
     findings: "list[Finding]",
+    ways: "Mapping[Source, list[Finding]]",
     plan: "Plan | None",
     obstacle: str | None,
     self_test: "SelfTest | None",
@@ -180,6 +190,11 @@ def _print_text(
         print(f"  {_MARKS[finding.ok]} {finding.name}: {finding.detail}")
         if finding.ok is not True:
             print(f"          {finding.cause}\n          → {finding.remedy}")
+    print("\nsources of events (record --source)")
+    for source, missing in ways.items():
+        print(f"  {source:<8}{'can record' if not missing else 'CANNOT'}")
+        for one in missing:
+            print(f"          {one.cause}\n          → {one.remedy}")
     print("\nhook plan")
     if plan is None:
         print(f"  none: {obstacle}")

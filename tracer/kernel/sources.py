@@ -49,6 +49,14 @@ def _refused(path: Path) -> bool:
 
 
 def _kprobe_events(host: Host, folder: str) -> Finding:
+    if host.read("sys/kernel/debug/kprobes/enabled") == "0":
+        return Finding(
+            "kprobe_events",
+            False,
+            "/sys/kernel/debug/kprobes/enabled is 0",
+            "kprobes are switched off on this host",
+            "echo 1 > /sys/kernel/debug/kprobes/enabled",
+        )
     path = host.root / folder / "kprobe_events"
     shown = f"/{folder}/kprobe_events"
     try:
@@ -103,8 +111,17 @@ def blocking(source: Source, host: Host, findings: Iterable[Finding]) -> list[Fi
     """
     if source == "bpf":
         return bpf_blocking(findings)
-    shared = [one for one in findings if one.name in _SHARED and one.ok is False]
-    return shared + [one for one in ftrace(host) if one.ok is False]
+    failed = [one for one in findings if one.ok is False]
+    own = [one for one in ftrace(host) if one.ok is False]
+    # A kernel without kprobes has no use for a tracefs.
+    missing = [one for one in failed if one.name == "kprobes"] if own else []
+    return [one for one in failed if one.name in _SHARED] + (missing or own)
+
+
+def told(host: Host, findings: Iterable[Finding]) -> dict[Source, list[Finding]]:
+    """`blocking` of each source."""
+    findings = list(findings)
+    return {source: blocking(source, host, findings) for source in SOURCES}
 
 
 FTRACE_BLIND_SPOTS = (

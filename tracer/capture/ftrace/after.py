@@ -17,6 +17,7 @@ from tracer.model.words import Flag, Hook, Kind, Op
 Rows = NDArray[np.void]
 
 _EPERM = -1
+_WRITE = np.uint32(0x8)
 _KEEP_SIZE = 1
 _BY_EXEC, _EXEC = np.uint32(0x3E), np.uint32(0x20)
 """F_SEAL_EXEC on an executable file brings others (bpf/calls.h)."""
@@ -102,7 +103,7 @@ def after(rows: Rows, paired: Paired, sealings: Rows) -> After:
     succeeded = (op == Op.ADD_SEALS) & (answer == 0)
     seals = entries["seals"] | np.where(succeeded, added(entries), np.uint32(0))
     expected = seals.copy()
-    writable = entries["writable"].copy()
+    writable = _writable(rows, entries, exits, succeeded)
 
     later = exits["later"] != 0
     later &= exits["inode"] == entries["inode"]
@@ -110,6 +111,7 @@ def after(rows: Rows, paired: Paired, sealings: Rows) -> After:
     told = np.where(huge, exits["number"].astype(np.uint32), exits["seals"])
     seals = np.where(later, told, seals)
     size = np.where(later, exits["size"], size)
+    writable = np.where(later & succeeded, exits["writable"], writable)
     moved = later & np.isin(entries["hook"], (Hook.WRITE, Hook.READ))
     offset = np.where(moved, exits["offset"] - np.maximum(answer, 0), offset)
 
@@ -143,6 +145,28 @@ def _size(
     end = offset[grown].astype(np.uint64) + entries["length"][grown]
     size[grown] = np.maximum(size[grown], end)
     result: NDArray[np.uint64] = size
+    return result
+
+
+def _writable(
+    rows: Rows, entries: Rows, exits: Rows, sealed: NDArray[np.bool_]
+) -> NDArray[np.int32]:
+    """How many writable mappings there are; where seals were added, at the return.
+
+    Adding F_SEAL_WRITE forbids them for good, if there is none (mm/memfd.c:memfd_add_seals).
+    """
+    found = entries["writable"].copy()
+    gone = rows[(rows["what"] == What.FACT) & (rows["op"] == Op.UNMAP)]
+    for place in np.flatnonzero(sealed & (found > 0)):
+        # A mapping that went while the call waited did not hinder it.
+        meanwhile = (gone["inode"] == entries["inode"][place]) & (
+            (gone["time_ns"] >= entries["time_ns"][place])
+            & (gone["time_ns"] <= exits["time_ns"][place])
+        )
+        found[place] -= min(int(meanwhile.sum()), int(found[place]))
+    now = added(entries) & ~entries["seals"] & _WRITE != 0
+    found[sealed & now & (found == 0)] = -1
+    result: NDArray[np.int32] = found
     return result
 
 

@@ -174,6 +174,16 @@ class Instance:
         """Adds a kprobe event (``p:GROUP/NAME PLACE ARGS``). OSError: it was refused."""
         put(self.tracefs / "kprobe_events", definition + "\n")
 
+    def takes(self, definition: str) -> bool:
+        """Whether this kernel understands a definition; it is gone again at once."""
+        try:
+            self.define(definition)
+        except OSError:
+            return False
+        for event in events_of(self.tracefs, self.group):
+            self.drop(event)
+        return True
+
     def format(self, group: str, event: str) -> str:
         """The text of an event's format. OSError: there is none."""
         return (self.folder / "events" / group / event / "format").read_text()

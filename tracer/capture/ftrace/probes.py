@@ -15,10 +15,18 @@ TMPFS_MAGIC = 0x01021994
 HUGETLBFS_MAGIC = 0x958458F6
 _F_ADD_SEALS = 1033
 _ATTR_MODE_OR_SIZE = 9
-STACK_WORDS = 64
+_ARRAY_WORDS = 64
 """MAX_ARRAY_LEN of kernel/trace/trace_probe.h."""
+_ARRAYS = 4
+"""The user's registers lie within so many arrays of a probe's stack pointer: system calls begin up
+to 1 KiB deeper than need be (CONFIG_RANDOMIZE_KSTACK_OFFSET), and the longest way from there to
+a hooked function was seen to take 0.8 KiB (6.1: ftruncate, pwritev)."""
 _MAXACTIVE = 1024
 """Calls of one function at the same time whose returns are seen (KRETPROBE_MAXACTIVE_MAX: 4096)."""
+THREAD_SIZE = 16384
+"""arch/x86/include/asm/page_64_types.h, without KASAN."""
+REGS_WORDS = 23
+"""struct pt_regs at the top of the stack, and two words that kernels built for FRED keep free."""
 _REGISTERS = ("%di", "%si", "%dx", "%cx", "%r8", "%r9")
 _REGS_SI, _REGS_ORIG_AX = 104, 120  # struct pt_regs of x86-64
 
@@ -57,14 +65,11 @@ class Probe:
     place: str
     arguments: tuple[str, ...]
     condition: str = ""
-    also: tuple[str, ...] = ()
-    """Arguments that only newer kernels have: left out where they are refused."""
     narrow: bool = False
     """The function returns an int."""
 
-    def definition(self, group: str, name: str, with_also: bool = True) -> str:
-        arguments = " ".join((*self.arguments, *(self.also if with_also else ())))
-        return f"{self.kind}:{group}/{name} {self.place} {arguments}".rstrip()
+    def definition(self, group: str, name: str) -> str:
+        return f"{self.kind}:{group}/{name} {self.place} {' '.join(self.arguments)}"
 
 
 def _at(offset: int, base: str) -> str:
@@ -74,8 +79,13 @@ def _at(offset: int, base: str) -> str:
 class Fetch:
     """Fetch arguments by a kernel's layout (`tracer.kernel.offsets.macros`)."""
 
-    def __init__(self, layout: Mapping[str, int]) -> None:
+    def __init__(
+        self, layout: Mapping[str, int], keeps_arguments: bool = False, has_current: bool = False
+    ) -> None:
+        """``keeps_arguments``: $argN at a return (6.9); ``has_current``: $current."""
         self._layout = layout
+        self.keeps_arguments = keeps_arguments
+        self._has_current = has_current
         self.hugetlb = layout["OFF_HUGETLB_SEALS"] != 0
 
     def at(self, macro: str, base: str) -> str:
@@ -123,20 +133,28 @@ class Fetch:
             f"iuid={self.at('INODE_UID', inode)}:u32",
             f"igid={self.at('INODE_GID', inode)}:u32",
             f"mflags={_at(mapping + self._layout['OFF_MAPPING_FLAGS'], inode)}:x64",
-            f"writable={_at(mapping + self._layout['OFF_MAPPING_WRITABLE'], inode)}:s32",
+            self.writable(inode),
             f"alias={alias}:x64",
             f"parent={dentry('PARENT')}:x64",
             f"name={_at(0, dentry('NAME'))}:string",
         ]
 
+    def writable(self, inode: str) -> str:
+        place = self._layout["OFF_INODE_DATA"] + self._layout["OFF_MAPPING_WRITABLE"]
+        return f"writable={_at(place, inode)}:s32"
+
     def object(self, inode: str) -> list[str]:
         return [*self.identity(inode), *self.details(inode)]
 
-    def task(self, depth: int = 1) -> list[str]:
-        """Command name, and ``depth`` times 64 words of the kernel's stack, for the user's registers."""
+    def task(self) -> list[str]:
+        """Command name, and the user's registers or where they must be (`userregs.fill`)."""
+        if self._has_current:
+            stack = self.at("TASK_STACK", "$current")
+            top = _at(THREAD_SIZE - 8 * REGS_WORDS, stack)
+            return ["comm=$comm:string", f"regs={top}:x64[{REGS_WORDS}]"]
         parts = [
-            f"stk{part}={_at(part * STACK_WORDS * 8, '$stack')}:x64[{STACK_WORDS}]"
-            for part in range(depth)
+            f"stk{part}={_at(part * _ARRAY_WORDS * 8, '$stack')}:x64[{_ARRAY_WORDS}]"
+            for part in range(_ARRAYS)
         ]
         return ["comm=$comm:string", "sp=$stack:x64", *parts]
 
@@ -170,7 +188,7 @@ def for_step(step: Step, fetch: Fetch, unsealable: bool) -> Iterator[Probe]:
         narrow = step.program in _INT
         yield Probe(
             f"{step.family}_ret", step.family, hook, what, None, f"r{_MAXACTIVE}", place,
-            ("ret=$retval:s64",), also=tuple(_at_return(step, fetch)), narrow=narrow,
+            ("ret=$retval:s64", *_at_return(step, fetch)), narrow=narrow,
         )  # fmt: skip
 
 
@@ -202,7 +220,7 @@ def _setattr(step: Step, fetch: Fetch, sealable: str) -> _Made:
         f"amode={fetch.at('IATTR_MODE', iattr)}:u16",
         f"asize={fetch.at('IATTR_SIZE', iattr)}:u64",
         *fetch.object(inode),
-        *fetch.task(2),
+        *fetch.task(),
     ]
     return What.ENTRY, Op.TRUNCATE, arguments, f"valid & {_ATTR_MODE_OR_SIZE} && {sealable}"
 
@@ -215,7 +233,7 @@ def _io(step: Step, fetch: Fetch, sealable: str) -> _Made:
         f"length={fetch.at('IOV_COUNT', '%si')}:u64",
         f"fmode={fetch.at('FILE_MODE', file)}:u32",
         *fetch.object(inode),
-        *fetch.task(2),
+        *fetch.task(),
     ]
     return What.ENTRY, Op.WRITE if step.program == "write" else Op.READ, arguments, sealable
 
@@ -289,6 +307,8 @@ _ENTRIES = {
 def _at_return(step: Step, fetch: Fetch) -> list[str]:
     """What is looked at again at the return: kernels that keep the arguments (6.9) tell it."""
     argument = "$arg1"
+    if not fetch.keeps_arguments:
+        return []
     if step.program in ("mmap", "allocate", "seals"):
         inode = fetch.inode(argument)
     elif step.program == "setattr":
@@ -301,7 +321,19 @@ def _at_return(step: Step, fetch: Fetch) -> list[str]:
     found = [f"held={argument}:x64", f"inode={inode}:x64", *fetch.state(inode)]
     if step.program in ("write", "read"):
         found.append(f"pos={fetch.at('KIOCB_POS', argument)}:s64")
+    if step.program == "seals":
+        found.append(fetch.writable(inode))
     return found
+
+
+def trials(layout: Mapping[str, int], group: str) -> tuple[str, str]:
+    """Events that kernels take which keep arguments for the return, and which know $current."""
+    fetch = Fetch(layout)
+    inode = fetch.inode("$arg1")
+    return (
+        f"r{_MAXACTIVE}:{group}/try vm_mmap_pgoff inode={inode}:x64",
+        f"p:{group}/try vm_mmap_pgoff stack={fetch.at('TASK_STACK', '$current')}:x64",
+    )
 
 
 def supplements(fetch: Fetch) -> tuple[Probe, ...]:

@@ -48,12 +48,14 @@ class FtraceProgram:
         self._tasks = Tasks(follow, filters.uids, filters.cgroups, os.getpid())
         self._maker = Maker(filters, self._tasks, Objects(filters.name))
         self._instance = Instance(tracefs, ring_bytes)
+        self._group = self._instance.group
         try:
             for tag in self._instance.cleared:
                 tell(f"cleared away what a recorder that is dead left in tracefs (sealsnoop-{tag})")
             for tag, why in self._instance.uncleared.items():
                 tell(f"tracefs: sealsnoop-{tag} of a dead recorder cannot be cleared away: {why}")
-            self._attach(plan, Fetch(layout), filters.unsealable)
+            kinds = (self._instance.takes(one) for one in probes.trials(layout, self._group))
+            self._attach(plan, Fetch(layout, *kinds), filters.unsealable)
             header = (tracefs / "events" / "header_page").read_text()
             self._source = FtraceSource(
                 self._instance,
@@ -102,23 +104,15 @@ class FtraceProgram:
         for probe in reversed(wanted):
             name = f"{probe.event}_{self._instance.tag.replace('-', '_')}"
             try:
-                self._define(probe, name)
+                self._instance.define(probe.definition(self._group, name))
                 names.append(name)
-                self._add(probe, probe.what, self._instance.group, name)
+                self._add(probe, probe.what, self._group, name)
             except OSError as error:
                 for other in names:
                     with contextlib.suppress(OSError):
                         self._drop(other)
                 return f"{probe.event}: a kprobe event on {probe.place} failed: {error.strerror}"
         return ""
-
-    def _define(self, probe: Probe, name: str) -> None:
-        try:
-            self._instance.define(probe.definition(self._instance.group, name))
-        except OSError:
-            if not probe.also:
-                raise
-            self._instance.define(probe.definition(self._instance.group, name, with_also=False))
 
     def _add(self, probe: Probe | None, what: What, group: str, event: str) -> None:
         kind = Kinded(formats.parse(self._instance.format(group, event)), what, probe)

@@ -146,8 +146,7 @@ class Decoder:
             part["number"] = data["cuid"]
         _fill_identity(part, data, names)
         _fill_request(part, data, names)
-        if "sp" in names:
-            userregs.fill(part, data)
+        userregs.fill(part, data)
         if "ino" in names:
             part["key"] = _key(part)
         if "name" not in names:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.capture.ftrace.probes import THREAD_SIZE
 from tracer.model.words import Flag, Op
 
 Rows = NDArray[np.void]
 
-_THREAD_SIZE = 16384
 _REGS_WORDS = 21
 _R8, _ORIG_AX, _IP, _CS, _SS = 9, 15, 16, 17, 20
 _USER_CS, _USER32_CS, _USER_SS = 0x33, 0x23, 0x2B
@@ -49,21 +49,26 @@ _FD_REGISTER = _lookup()
 
 
 def fill(rows: Rows, data: Rows) -> None:
-    """Sets ``fd``, ``nr`` and ``flags`` of rows by their events' ``sp`` and ``stk0``, ``stk1`` …
+    """Sets ``fd``, ``nr`` and ``flags`` of rows by their events' fields.
 
+    ``regs`` are the stack's last words; else ``stk0``, ``stk1`` … are what lies behind ``sp``.
     Where the registers are not within reach, fd stays -1 and nr 0xffff.
     """
-    names = [name for name in data.dtype.names or () if name.startswith("stk")]
-    words = np.concatenate([data[name] for name in sorted(names)], axis=1)
-    pointer = data["sp"].astype(np.uint64)
-    top = (pointer | np.uint64(_THREAD_SIZE - 1)) + np.uint64(1)
-    left = ((top - pointer) // np.uint64(8)).astype(np.int64)
+    names = data.dtype.names or ()
+    if "regs" in names:
+        words = data["regs"]
+        left = np.full(len(rows), words.shape[1], np.int64)
+    elif "sp" in names:
+        words = np.concatenate([data[name] for name in names if name.startswith("stk")], axis=1)
+        pointer = data["sp"].astype(np.uint64)
+        top = (pointer | np.uint64(THREAD_SIZE - 1)) + np.uint64(1)
+        left = ((top - pointer) // np.uint64(8)).astype(np.int64)
+    else:
+        return
     done = np.zeros(len(rows), bool)
     for padding in _PADDING_WORDS:
         start = left - padding - _REGS_WORDS
-        # What lies in front of the stack pointer of a shallow call is not needed, its end is.
-        inside = (start >= 0) & (start + _REGS_WORDS <= words.shape[1]) & ~done
-        places = np.flatnonzero(inside)
+        places = np.flatnonzero((start >= 0) & (start + _REGS_WORDS <= words.shape[1]) & ~done)
         regs = words[places[:, None], start[places, None] + np.arange(_REGS_WORDS)]
         good = _is_user(regs)
         _set(rows, places[good], regs[good])
