@@ -17,10 +17,10 @@ _F_ADD_SEALS = 1033
 _ATTR_MODE_OR_SIZE = 9
 _ARRAY_WORDS = 64
 """MAX_ARRAY_LEN of kernel/trace/trace_probe.h."""
-_ARRAYS = 4
+_ARRAYS, _DEEP_ARRAYS = 4, 5
 """The user's registers lie within so many arrays of a probe's stack pointer: system calls begin up
-to 1 KiB deeper than need be (CONFIG_RANDOMIZE_KSTACK_OFFSET), and the longest way from there to
-a hooked function was seen to take 0.8 KiB (6.1: ftruncate, pwritev)."""
+to 1 KiB deeper than need be (CONFIG_RANDOMIZE_KSTACK_OFFSET), and the way from there to a hooked
+function took up to 0.3 KiB on 6.1, to the deep ones (setattr, read, write) up to 1 KiB."""
 _MAXACTIVE = 1024
 """Calls of one function at the same time whose returns are seen (KRETPROBE_MAXACTIVE_MAX: 4096)."""
 THREAD_SIZE = 16384
@@ -146,7 +146,7 @@ class Fetch:
     def object(self, inode: str) -> list[str]:
         return [*self.identity(inode), *self.details(inode)]
 
-    def task(self) -> list[str]:
+    def task(self, deep: bool = False) -> list[str]:
         """Command name, and the user's registers or where they must be (`userregs.fill`)."""
         if self._has_current:
             stack = self.at("TASK_STACK", "$current")
@@ -154,7 +154,7 @@ class Fetch:
             return ["comm=$comm:string", f"regs={top}:x64[{REGS_WORDS}]"]
         parts = [
             f"stk{part}={_at(part * _ARRAY_WORDS * 8, '$stack')}:x64[{_ARRAY_WORDS}]"
-            for part in range(_ARRAYS)
+            for part in range(_DEEP_ARRAYS if deep else _ARRAYS)
         ]
         return ["comm=$comm:string", "sp=$stack:x64", *parts]
 
@@ -220,7 +220,7 @@ def _setattr(step: Step, fetch: Fetch, sealable: str) -> _Made:
         f"amode={fetch.at('IATTR_MODE', iattr)}:u16",
         f"asize={fetch.at('IATTR_SIZE', iattr)}:u64",
         *fetch.object(inode),
-        *fetch.task(),
+        *fetch.task(deep=True),
     ]
     return What.ENTRY, Op.TRUNCATE, arguments, f"valid & {_ATTR_MODE_OR_SIZE} && {sealable}"
 
@@ -233,7 +233,7 @@ def _io(step: Step, fetch: Fetch, sealable: str) -> _Made:
         f"length={fetch.at('IOV_COUNT', '%si')}:u64",
         f"fmode={fetch.at('FILE_MODE', file)}:u32",
         *fetch.object(inode),
-        *fetch.task(),
+        *fetch.task(deep=True),
     ]
     return What.ENTRY, Op.WRITE if step.program == "write" else Op.READ, arguments, sealable
 
