@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.capture.ftrace.barrier import wait_for_writers
 from tracer.capture.ftrace.instance import Instance
 from tracer.capture.ftrace.pages import missed
 from tracer.capture.ftrace.records import Maker
@@ -13,8 +14,8 @@ from tracer.capture.ftrace.rows import ROW, Decoder, Kinded, Rows
 from tracer.model.record import HEAD
 from tracer.model.words import Hook, LossCause
 
-_LAG_NS = 20_000_000
-"""So long after its time an event is surely to be read: until then those of other CPUs may come."""
+_LAG_NS = 50_000_000
+"""So long after its time an event is thought to be in the ring, where that cannot be made sure."""
 _EVER = np.uint64(2**64 - 1)
 _MOST_PAGES = 4096
 """Of one CPU at a time: what is read is held in memory."""
@@ -43,12 +44,19 @@ class FtraceSource:
         self._read_until = _EVER
 
     def poll(self) -> NDArray[np.void]:
-        """Records of what happened until a moment ago."""
+        """Records of what happened until a moment ago, some milliseconds long."""
+        first = self._read()
+        if not len(first) and not len(self._pending):
+            self._look_for_losses()
+            return np.zeros(0, HEAD)
+        self._pending = self._merged(self._pending, first)
         begun_ns = now_ns()
+        if not wait_for_writers():
+            begun_ns -= _LAG_NS
         self._pending = self._merged(self._pending, self._read())
         # Only behind the reading: what was dropped before an event that was read is then counted.
         self._look_for_losses()
-        until = np.uint64(max(begun_ns - _LAG_NS, 0))
+        until = np.uint64(max(begun_ns, 0))
         count = int(np.searchsorted(self._pending["time_ns"], until, side="right"))
         if self._more:
             # A CPU was not read to its end: only what is older than its last page is certain.
