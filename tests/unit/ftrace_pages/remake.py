@@ -34,7 +34,7 @@ def tell(op, answer):
     said.append((op, fd, answer))
 tell("truncate", call(libc.ftruncate, fd, 8192))
 tell("write", call(libc.write, fd, b"abc", 3))
-tell("mmap", call(libc.mmap, None, 4096, 1, 1, fd, ctypes.c_long(4096)))
+tell("mmap", call(libc.mmap, None, 4096, 1, 2, fd, ctypes.c_long(4096)))
 tell("add_seals", call(libc.fcntl, fd, fcntl.F_ADD_SEALS, 0x0a))
 tell("write", call(libc.pwrite, fd, b"abcd", 4, ctypes.c_long(100)))
 tell("mmap", call(libc.mmap, None, 4096, 3, 1, fd, ctypes.c_long(0)))
