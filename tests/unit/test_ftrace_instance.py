@@ -29,7 +29,7 @@ def tracefs(tmp_path: Path) -> Path:
 def test_only_the_instances_of_the_dead_are_left_over(tracefs: Path) -> None:
     for name in ("sealsnoop-7-0", "sealsnoop-8-0", "sealsnoop-x", "foo", "sealsnoop-7-0-old"):
         (tracefs / "instances" / name).mkdir()
-    command = [sys.executable, "-c", HOLDER, tracefs / "instances" / "sealsnoop-8-0"]
+    command = [sys.executable, "-c", HOLDER, str(tracefs / "instances" / "sealsnoop-8-0")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout
         holder.stdout.readline()
