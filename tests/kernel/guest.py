@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.kernel import (
     scenes_decisions,
+    scenes_ftrace,
     scenes_guest,
     scenes_inaccessible,
     scenes_judge,
@@ -28,6 +29,7 @@ SCENES: tuple[Callable[[Results], None], ...] = (
     scenes_life.killed,
     scenes_decisions.truth_default,
     scenes_decisions.truth_quick,
+    scenes_ftrace.ftrace,
     scenes_decisions.filters,
     scenes_decisions.race,
     scenes_judge.holes,

@@ -86,14 +86,28 @@ def truth_quick(results: Results) -> None:
     huge.write_text(str(HUGE_PAGES))
     reserved = int(huge.read_text())
     results.tell("quick", huge_pages=reserved)
-    options: list[str | Path] = ["--quick", "--fork", "--threads"]
     with tmpfs() as folder:
-        options += ["--tmpfs", folder, *(["--hugetlb"] if reserved else [])]
+        options = _wide(folder, reserved)
         by_both_methods(
             results, "quick", lambda name: [*UNPREEMPTED, *_workload(results, name, *options)]
         )
         _preempted(results, options)
     huge.write_text("0")
+
+
+def _wide(folder: Path, huge_pages: int) -> list[str | Path]:
+    options: list[str | Path] = ["--quick", "--fork", "--threads", "--tmpfs", folder]
+    return [*options, *(["--hugetlb"] if huge_pages else [])]
+
+
+def workload_wide(
+    results: Results, run: Callable[[Callable[[str], list[str | Path]]], object]
+) -> None:
+    """``run`` gets what makes the command of truth_quick, whose truth goes by the given name."""
+    reserved = int(Path("/proc/sys/vm/nr_hugepages").read_text())
+    with tmpfs() as folder:
+        options = _wide(folder, reserved)
+        run(lambda name: _workload(results, name, *options))
 
 
 def _preempted(results: Results, options: list[str | Path]) -> None:

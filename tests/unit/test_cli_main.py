@@ -109,6 +109,14 @@ def test_wrong_options(argv: list[str], words: str, capsys: pytest.CaptureFixtur
         (["--seals", "writ"], "--seals: there is no seal 'writ'; did you mean write?"),
         (["--ops", "mmapp"], "--ops: there is no operation 'mmapp'; did you mean mmap?"),
         (["--pid", "4194999"], "--pid: there is no process 4194999"),
+        (
+            ["--source", "ftrace", "--audit"],
+            "--audit needs --source bpf: ftrace has no hooks for guest memory, pins and KVM",
+        ),
+        (
+            ["--source", "ftrace", "--method", "fexit"],
+            "--method fexit needs --source bpf: ftrace has kprobes alone",
+        ),
     ],
 )
 def test_wrong_values(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from tracer.cli import doctor, record
 from tracer.kernel.blind_spots import AUDIT, AUDIT_BLIND_SPOTS, BLIND_SPOTS, PLAIN
 from tracer.kernel.families import FAMILIES
 from tracer.kernel.plan import Planner, Step
-from tracer.kernel.requirements import REQUIREMENTS, Host, check
+from tracer.kernel.requirements import Host, check
 from tracer.model.words import Flag, LossCause, Op, words
 from tracer.selftest.hooks import Count
 from tracer.selftest.run import SelfTest
@@ -68,7 +68,7 @@ def test_every_family_is_in_the_limitations() -> None:
 def test_every_finding_is_in_the_requirements(tmp_path: Path) -> None:
     """A host where nothing is to be found: each of its causes and remedies stands there."""
     text = requirements.document()
-    names = [one.name for one in REQUIREMENTS]
+    names = [one.name for one in requirements.LOOKED_AT]
     assert [line.removeprefix("### ") for line in text.splitlines() if line[:4] == "### "] == names
     for finding in check(Host(tmp_path, machine="x86_64")):
         if finding.ok is not True:
@@ -131,7 +131,9 @@ def test_manifest_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             self.__dict__.update(names)
 
     monkeypatch.setattr("tracer.store.writer.RecordingWriter", Writer)
-    args: Any = Stub(method="auto", audit=False, ring=32, command=["x"], output="x", force=False)
+    args: Any = Stub(
+        source="bpf", method="auto", audit=False, ring=32, command=["x"], output="x", force=False
+    )
     kernel: Any = Stub(btf=Stub(digest="00"))
     program: Any = Stub(plan=plan)
     self_test = SelfTest(finding, {"mmap": Count(1, 1)}).to_json()

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.fake_kernel import btf_of, functions, symbols_of
 from tracer.cli import doctor
 from tracer.errors import UserError
-from tracer.kernel import requirements
+from tracer.kernel import requirements, sources
 from tracer.kernel.audit_families import AUDIT_BLIND_SPOTS
 from tracer.kernel.families import BLIND_SPOTS, FAMILIES
 from tracer.kernel.plan import Plan, Planner
@@ -91,10 +91,8 @@ def test_all_is_well(
     assert ask(monkeypatch, GOOD, plan) == 0
     out = capsys.readouterr().out
     assert "\nhost\n  ok      btf, kprobes, trampolines\n\n" in out
-    assert (
-        "\nsources\n  can     bpf (BPF programs, loaded by bcc)\n  can       by fexit (BPF trampolines)\n"
-        in out
-    )
+    assert "\nsources\n  can     bpf (BPF programs, loaded by bcc)\n" in out
+    assert "\n  can       by fexit (BPF trampolines)\n" in out
     assert (
         "\nhook families\n"
         "  can     by fexit: the kernel has trampolines and the prototype fits\n"
@@ -175,15 +173,13 @@ def test_something_forbids_it(
     assert ask(monkeypatch, [*GOOD, NO_BCC], plan, "--json") == 1
     found = read(capsys)
     assert (found["can_record"], found["complete"]) == (False, False)
-    assert found["sources"] == {
-        "bpf": {
-            "can": False,
-            "blocking": [NO_BCC.to_json()],
-            "methods": {
-                "fexit": {"can": False, "because": ["bcc"]},
-                "kprobe": {"can": False, "because": ["bcc"]},
-            },
-        }
+    assert found["sources"]["bpf"] == {
+        "can": False,
+        "blocking": [NO_BCC.to_json()],
+        "methods": {
+            "fexit": {"can": False, "because": ["bcc"]},
+            "kprobe": {"can": False, "because": ["bcc"]},
+        },
     }
     assert len(found["hooks"]) == len(FAMILIES), "the plan is worth seeing all the same"
     assert ask(monkeypatch, [*GOOD, NO_BCC], plan) == 1
@@ -195,6 +191,16 @@ def test_something_forbids_it(
     ) in out
     assert "this host cannot be traced (bcc); 'make live'" in out.splitlines()[-1]
     assert "\n  can't   bpf (BPF programs, loaded by bcc): bcc\n" in out
+
+
+def test_ftrace_can_do_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sources, "told", lambda host, found: {"bpf": [NO_BCC], "ftrace": []})
+    assert ask(monkeypatch, [*GOOD, NO_BCC], plan_of(tmp_path)) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "  can     ftrace (kprobe events in tracefs, no BPF)" in lines
+    assert lines[-1] == "BPF cannot trace this host (bcc); 'record --source ftrace' can"
 
 
 def test_no_plan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

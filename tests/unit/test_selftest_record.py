@@ -85,6 +85,7 @@ def test_the_manifest_has_it(tmp_path: Path, result: dict[str, Any] | None) -> N
     kernel: Any = SimpleNamespace(btf=SimpleNamespace(digest="0" * 64))
     program: Any = SimpleNamespace(plan=SimpleNamespace(to_json=list))
     args = argparse.Namespace(
+        source="bpf",
         method="auto",
         ring=1,
         command=["true"],

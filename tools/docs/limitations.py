@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from tools.docs.markdown import code, filled, table, wrapped
 from tracer.kernel.audit_families import AUDIT_FAMILIES
-from tracer.kernel.blind_spots import AUDIT, PLAIN, BlindSpot
+from tracer.kernel.blind_spots import AUDIT, FTRACE_BLIND_SPOTS, PLAIN, BlindSpot
 from tracer.kernel.families import FAMILIES, Family
 from tracer.model.holes import HOLES
 
@@ -16,6 +16,7 @@ def document() -> str:
         "limitations",
         plain=_spots(PLAIN),
         audit=_spots(AUDIT),
+        ftrace="\n".join(wrapped(f"- {text}", hang="  ") for text in FTRACE_BLIND_SPOTS),
         families=_families(FAMILIES),
         audit_families=_families(AUDIT_FAMILIES),
         holes=table(("hole", "what the kernel lets through"), holes),
@@ -24,7 +25,7 @@ def document() -> str:
 
 def _spots(spots: Iterable[BlindSpot]) -> str:
     # The text in one line, as doctor prints it: it can be searched for
-    return "\n".join(f"- **{one.text}**\\\n{wrapped(one.why, '  ')}" for one in spots)
+    return "\n".join(f"- **{one.text}**\\\n{wrapped(one.why, '  ', '  ')}" for one in spots)
 
 
 def _families(families: Iterable[Family]) -> str:

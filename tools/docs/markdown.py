@@ -21,10 +21,10 @@ def code(text: str) -> str:
     return f"`{text}`" if text else ""
 
 
-def wrapped(text: str, indent: str = "") -> str:
-    """A paragraph in lines of at most 100 characters, each indented."""
+def wrapped(text: str, indent: str = "", hang: str = "") -> str:
+    """A paragraph in lines of at most 100 characters; ``hang`` indents all but the first."""
     return textwrap.fill(
-        text, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+        text, _WIDTH, initial_indent=indent, subsequent_indent=hang, break_on_hyphens=False
     )
 
 

@@ -2,7 +2,10 @@
 
 from tools.docs.markdown import code, filled, table, wrapped
 from tracer.kernel.requirements import REQUIREMENTS, SOURCES, Obstacle, Requirement
+from tracer.kernel.requirements.ftrace import KPROBE_EVENTS, TRACE_INSTANCES
 from tracer.kernel.requirements.sources import Source
+
+LOOKED_AT = (*REQUIREMENTS, KPROBE_EVENTS, TRACE_INSTANCES)
 
 
 def document() -> str:
@@ -12,12 +15,14 @@ def document() -> str:
     return filled(
         "requirements",
         sources="\n\n".join(_source(source) for source in SOURCES),
-        requirements="\n\n".join(_requirement(one, one.name in needed) for one in REQUIREMENTS),
+        requirements="\n\n".join(_requirement(one, one.name in needed) for one in LOOKED_AT),
     )
 
 
 def _source(source: Source) -> str:
     needs = ", ".join(code(name) for name in source.needs)
+    if not source.methods:
+        return wrapped(f"`{source.name}` ({source.text}) needs {needs}.")
     text = wrapped(f"`{source.name}` ({source.text}) needs {needs}; and one of:")
     rows = ((code(one.name), one.text, code(one.needs)) for one in source.methods)
     return f"{text}\n\n{table(('method', 'what it is', 'needs'), rows)}"

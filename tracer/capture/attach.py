@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from tracer.capture.filters import Filters
 from tracer.capture.program import AttachError, Program
 from tracer.errors import UserError
-from tracer.kernel import offsets, requirements
+from tracer.kernel import offsets, requirements, sources
 from tracer.kernel.audit_families import AUDIT_FAMILIES, KVM
 from tracer.kernel.btf import Btf, BtfError, module_btfs
 from tracer.kernel.plan import MethodChoice, Plan, Planner
@@ -31,16 +31,17 @@ class Kernel:
     """Address of kvm_gmem_iops, 0: unknown."""
 
     @classmethod
-    def running(cls) -> "Kernel":
-        """Raises UserError naming cause and remedy where this kernel cannot be traced."""
+    def running(cls, source: sources.Source = "bpf") -> "Kernel":
+        """Raises UserError naming cause and remedy where this kernel cannot be traced that way."""
         host = requirements.Host.live()
         findings = requirements.check(host)
-        blocking = requirements.blocking(findings)
+        blocking = sources.blocking(source, host, findings)
         if blocking:
             reasons = "\n".join(
                 f"  {one.name}: {one.cause}\n    → {one.remedy}" for one in blocking
             )
-            raise UserError(f"this kernel cannot be traced:\n{reasons}")
+            by = "" if source == "bpf" else f" by {source}"
+            raise UserError(f"this kernel cannot be traced{by}:\n{reasons}")
         offered = {one.name: one.ok is not False for one in findings}
         try:
             btf = Btf.from_file(VMLINUX)
@@ -50,7 +51,7 @@ class Kernel:
                 Symbols.load(),
                 layout,
                 offered["trampolines"],
-                offered["kprobes"],
+                offered["kprobes"] or source == "ftrace",
                 requirements.preempts(host),
             )
         except (BtfError, SymbolsError) as error:

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.capture.baseline import baseline_records
+from tracer.capture.hooks import Hooks
 from tracer.capture.ledger import Ledger, clock_record
 from tracer.capture.mapped import show_mapped
 from tracer.capture.memoryfile import Scan
 from tracer.capture.modules import ModuleWatch
 from tracer.capture.procfs import Scanner
-from tracer.capture.program import CAUSES, HOOKS, Program
+from tracer.capture.program import CAUSES, HOOKS
 from tracer.capture.ring import Source
 from tracer.kernel.btf import Btf
 from tracer.model.record import USER_CPU, Hook
@@ -48,7 +49,7 @@ class Session:
 
     def __init__(
         self,
-        program: Program,
+        program: Hooks,
         btf: Btf,
         writer: RecordingWriter,
         tell: Callable[[str], None],

@@ -39,7 +39,8 @@ can't    as UNSEEN, but it only adds       MISSING  recording is impossible with
 exit code: 0 recording would work and every hook has its place
            3 recording would work, but something would stay unseen, or the self-test met
              an answer that is not documented, or a hook that did not report
-           1 this host cannot be traced; each reason has a remedy beside it
+           1 this host cannot be traced by BPF; each reason has a remedy beside it, and the
+             last line says whether --source ftrace can do instead
 """
 
 _RING_BYTES = 8 << 20
@@ -72,11 +73,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _report(args: argparse.Namespace, examiner: "Examiner | None") -> int:
     from tracer.cli.doctor_text import Report
-    from tracer.kernel import requirements
+    from tracer.kernel import requirements, sources
 
-    findings = requirements.check(requirements.Host.live())
-    sources = {one.name: requirements.blocking(findings, one.name) for one in requirements.SOURCES}
-    blocking = sources["bpf"]
+    host = requirements.Host.live()
+    findings = requirements.check(host)
+    ways = {str(source): missing for source, missing in sources.told(host, findings).items()}
+    blocking = ways["bpf"]
     plan, obstacle = _plan(args.method, findings, args.audit)
     uncovered = plan.uncovered if plan else ()
     code = 1 if blocking or plan is None or not plan.live else 3 if uncovered else 0
@@ -88,7 +90,7 @@ def _report(args: argparse.Namespace, examiner: "Examiner | None") -> int:
         f"{machine.release} on {machine.machine}",
         args.method,
         findings,
-        sources,
+        ways,
         requirements.abilities(findings),
         plan,
         obstacle,

@@ -175,6 +175,9 @@ def _verdict(report: Report) -> str:
     if report.code == 1:
         why = ", ".join(one.name for one in report.blocking)
         why = why or ("no hook plan" if report.plan is None else "no hook can be attached")
+        others = [name for name, missing in report.sources.items() if not missing]
+        if others and report.blocking:
+            return f"BPF cannot trace this host ({why}); 'record --source {others[0]}' can"
         return (
             f"this host cannot be traced ({why}); 'make live' traces a real kernel in QEMU instead"
         )

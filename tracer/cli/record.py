@@ -5,6 +5,7 @@ import contextlib
 import signal
 import sys
 import time
+from collections.abc import Collection
 from datetime import datetime
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ if TYPE_CHECKING:  # costly or in need of bcc: imported when a recording begins
     from tracer.capture.attach import Kernel
     from tracer.capture.command import Command
     from tracer.capture.filters import Filters
-    from tracer.capture.program import Program
+    from tracer.capture.hooks import Hooks
     from tracer.selftest.process import Examiner
     from tracer.store.writer import RecordingWriter
 
@@ -59,6 +60,12 @@ def add_parser(subparsers: Any) -> None:
         help="how to attach (default: fexit; kprobe where the kernel preempts inside fexit)",
     )
     parser.add_argument(
+        "--source",
+        choices=("bpf", "ftrace"),
+        default="bpf",
+        help="where events come from: BPF programs, or, where BPF is off, kprobe events in tracefs",
+    )
+    parser.add_argument(
         "--ring",
         type=int,
         metavar="MB",
@@ -85,6 +92,12 @@ def add_parser(subparsers: Any) -> None:
     parser.usage = "sealsnoop record [-o S] [options] [filters] [-- CMD ...]"
     # An audit records what anybody does while its command runs, not the command alone.
     parser.set_defaults(run=run, whole_host=False)
+
+
+_NOT_BY_FTRACE = {
+    "audit": "--audit needs --source bpf: ftrace has no hooks for guest memory, pins and KVM",
+    "fexit": "--method fexit needs --source bpf: ftrace has kprobes alone",
+}
 
 
 class Stopper:
@@ -131,6 +144,10 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--ring: {args.ring} is not a power of two from 1 to 1024 (MB)", 2)
     if args.duration is not None and not args.duration > 0:
         raise UserError(f"--duration: {args.duration:g} is not a positive number of seconds", 2)
+    if args.source == "ftrace":
+        for asked, why in ((args.audit, "audit"), (args.method == "fexit", "fexit")):
+            if asked:
+                raise UserError(_NOT_BY_FTRACE[why], 2)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -148,16 +165,16 @@ def run(args: argparse.Namespace) -> int:
         if not args.no_self_test:
             examiner = Examiner.prepare(thorough=False, prefix=wanted.name)
         stop = Stopper(args.duration)
-        from tracer.capture.attach import Kernel, attach
+        from tracer.capture.attach import Kernel
         from tracer.store.replace import refuse_existing
 
         if args.output:
             refuse_existing(args.output, force=args.force)
 
-        kernel = Kernel.running()
+        kernel = Kernel.running(args.source)
         if args.audit:
             kernel = kernel.with_kvm()
-        program = attach(kernel, args.method, hooks, wanted, args.ring << 20, _tell, args.audit)
+        program = _attached(args, kernel, hooks, wanted)
         try:
             if stop.interrupted:
                 raise UserError("interrupted before the recording began", 130)
@@ -175,7 +192,20 @@ def run(args: argparse.Namespace) -> int:
             command.terminate()
 
 
-def _self_test(examiner: "Examiner", program: "Program", wanted: "Filters") -> dict[str, Any]:
+def _attached(
+    args: argparse.Namespace, kernel: "Kernel", hooks: "Collection[str] | None", wanted: "Filters"
+) -> "Hooks":
+    ring_bytes = args.ring << 20
+    if args.source == "ftrace":
+        from tracer.capture.ftrace.program import attach as attach_ftrace
+
+        return attach_ftrace(kernel, hooks, wanted, ring_bytes, _tell)
+    from tracer.capture.attach import attach
+
+    return attach(kernel, args.method, hooks, wanted, ring_bytes, _tell, args.audit)
+
+
+def _self_test(examiner: "Examiner", program: "Hooks", wanted: "Filters") -> dict[str, Any]:
     """What is amiss is told, and stored; the recording goes on."""
     from tracer.selftest.run import run as self_test
 
@@ -193,22 +223,27 @@ def _self_test(examiner: "Examiner", program: "Program", wanted: "Filters") -> d
 def _writer(
     args: argparse.Namespace,
     kernel: "Kernel",
-    program: "Program",
+    program: "Hooks",
     filters_json: dict[str, Any],
     self_test: dict[str, Any] | None,
 ) -> "RecordingWriter":
     from tracer.capture import host
     from tracer.kernel.audit_families import AUDIT_BLIND_SPOTS
     from tracer.kernel.families import BLIND_SPOTS
+    from tracer.kernel.sources import FTRACE_BLIND_SPOTS
     from tracer.store.writer import RecordingWriter
 
     manifest = {
         **host.facts(),
         "btf_sha256": kernel.btf.digest,
         "hooks": program.plan.to_json(),
-        "method": args.method,
+        "source": args.source,
+        "method": args.method if args.source == "bpf" else "kprobe",
         "audit": args.audit,
-        "blind_spots": list(AUDIT_BLIND_SPOTS if args.audit else BLIND_SPOTS),
+        "blind_spots": [
+            *(AUDIT_BLIND_SPOTS if args.audit else BLIND_SPOTS),
+            *(FTRACE_BLIND_SPOTS if args.source == "ftrace" else ()),
+        ],
         "filters": filters_json,
         "ring_bytes": args.ring << 20,
         "command": args.command,
@@ -226,12 +261,13 @@ def _default_name(command: list[str]) -> str:
 def _record(
     args: argparse.Namespace,
     kernel: "Kernel",
-    program: "Program",
+    program: "Hooks",
     writer: "RecordingWriter",
     stop: Stopper,
     command: "Command | None",
 ) -> int:
     from tracer.capture.modules import ModuleWatch
+    from tracer.capture.program import Program
     from tracer.capture.session import Session
     from tracer.cli.progress import ProgressLine, size_text
     from tracer.store.errors import StoreError
@@ -239,7 +275,9 @@ def _record(
     for step in program.plan.uncovered:
         if step.reason != "not asked for":
             _tell(f"unseen: {step.unseen} ({step.reason})")
-    watch = ModuleWatch(program, kernel, args.method, _tell) if args.audit else None
+    watch = None
+    if args.audit and isinstance(program, Program):
+        watch = ModuleWatch(program, kernel, args.method, _tell)
     session = Session(program, kernel.btf, writer, _tell, args.audit, watch)
     line = ProgressLine(args.quiet)
     try:

@@ -106,3 +106,15 @@ BLIND_SPOTS = tuple(spot.text for spot in PLAIN)
 
 AUDIT_BLIND_SPOTS = tuple(spot.text for spot in AUDIT)
 """What the audit families do not look at."""
+
+FTRACE_BLIND_SPOTS = (
+    "by ftrace: what a call left behind (seals, size) is read again at its return on kernels that "
+    "keep its arguments (since 6.9); on others it follows from the call and its answer, and from "
+    "all F_ADD_SEALS calls seen meanwhile",
+    "by ftrace: the descriptor and number of a system call that lies deep in the kernel's stack; "
+    "fd is then -1",
+    "by ftrace: whether an unmapping happens in another process's address space",
+    "by ftrace: returns stand in the ring without what they belong to; where it dropped events, or "
+    "a probe was skipped, the decisions of that time are marked no-return and are indeterminate",
+)
+"""What the source ftrace sees less of, stored in its recordings."""

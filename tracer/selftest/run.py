@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from tracer.kernel.plan import Plan
 
 
+_LAST_RECORDS_S, _NAP_S = 2.0, 0.002
+
+
 class Traced(Protocol):
     """What the self-test needs of an attached BPF program that does not send yet."""
 
@@ -126,6 +129,11 @@ def _watched(
     with program.tested_by(examiner.pid):
         attempts, merging = examiner.attempts(drain)
         drain()
+        # A source that waits until the order in time is certain has not told all yet.
+        until_s = time.monotonic() + _LAST_RECORDS_S
+        while ring.fill and time.monotonic() < until_s:
+            time.sleep(_NAP_S)
+            drain()
     records = np.concatenate(batches)
     events = records[records["type"] == RecordType.EVENT].view(EVENT)
     live = [step.family for step in program.plan.live]

@@ -38,6 +38,7 @@ MANIFEST = {
     "hooks[].at_return": "true or false; and at its return",
     "hooks[].way": "number; what the shared program is to do (bpf/access.h), 0: its own program",
     "hooks[].absent": "true or false; true: this kernel has no such function and need not",
+    "source": "text; bpf or ftrace; not there: bpf",
     "method": "text; the method asked for: auto, fexit or kprobe",
     "audit": "true or false; recorded with --audit",
     "blind_spots": "list of text; what no hook looks at (docs/limitations.md)",

@@ -26,7 +26,7 @@ class Source:
     needs: tuple[str, ...]
     """Requirements without which it cannot work at all."""
     methods: tuple[Method, ...]
-    """One of these must work."""
+    """One of these must work; empty: there is one way alone."""
 
 
 SOURCES = (
@@ -38,6 +38,12 @@ SOURCES = (
             Method("fexit", "trampolines", "BPF trampolines"),
             Method("kprobe", "kprobes", "kprobe and kretprobe"),
         ),
+    ),
+    Source(
+        "ftrace",
+        "kprobe events in tracefs, no BPF",
+        ("architecture", "lockdown", "btf", "symbols", "kprobe_events", "trace_instances"),
+        (),
     ),
 )
 

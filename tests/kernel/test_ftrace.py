@@ -1,0 +1,96 @@
+"""By ftrace the recording is the same: same calls, same verdicts; and tracefs is left as it was."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from tests.kernel.booted import Booted
+from tests.kernel.ground_truth import compare, compare_mappings
+from tests.kernel.judged import ON_ANY_FILE, judged
+from tests.kernel.scenes_ftrace import FOREIGN
+
+NAME = "quick-ftrace"
+_KEY = ["op", "kind", "name", "verdict", "errno", "seals"]
+
+
+def test_every_call_is_one_event(kernel: Booted, capsys: pytest.CaptureFixture[str]) -> None:
+    run, truth = kernel.run(NAME), kernel.truth(NAME)
+    assert run.code == 0, run.stderr
+    run.check_whole()
+    calls = compare(truth, run.events, **ON_ANY_FILE)
+    mappings = compare_mappings(truth, run.events)
+    with capsys.disabled():
+        seconds = kernel.scenes["ftrace"]
+        print(f"\n  {kernel.release} ftrace: {calls}; mappings {mappings}; scene {seconds} s")
+    assert calls.ok, calls
+    assert mappings.ok, mappings
+    assert calls.expected == calls.events > 500
+
+
+@pytest.mark.parametrize("method", ["fexit", "kprobe"])
+def test_the_judged_tables_are_those_of_bpf(kernel: Booted, method: str) -> None:
+    ftrace, bpf = (_counted(kernel, name) for name in (NAME, f"quick-{method}"))
+    pd.testing.assert_series_equal(ftrace, bpf)
+    assert ftrace.sum() > 500
+
+
+def _counted(kernel: Booted, name: str) -> "pd.Series[int]":
+    """How often each (op, object, verdict, errno) was there, in the workload's own processes."""
+    rows = judged(kernel.run(name).path)
+    rows = rows[rows["pid"].isin(kernel.truth(name).pids)].copy()
+    rows["name"] = rows["name"].astype(str).str.replace(r"workload-\d+", "workload-PID", regex=True)
+    for column in ("op", "kind", "verdict", "errno"):
+        rows[column] = rows[column].astype(str)
+    return rows.groupby(_KEY).size().sort_index()
+
+
+def test_the_self_test_confirms_every_hook(kernel: Booted) -> None:
+    run = kernel.run(NAME)
+    self_test = run.manifest["self_test"]
+    assert self_test["ran"]
+    assert not self_test["unexplained"]
+    assert self_test["variants"] == kernel.run("quick-kprobe").manifest["self_test"]["variants"]
+    hooks = self_test["hooks"]
+    wrong = {name: one for name, one in hooks.items() if one["seen"] != one["expected"]}
+    assert not wrong
+    assert {step["family"] for step in run.manifest["hooks"] if step["method"]} == set(hooks)
+
+
+def test_it_says_what_it_is(kernel: Booted) -> None:
+    manifest = kernel.run(NAME).manifest
+    assert (manifest["source"], manifest["method"]) == ("ftrace", "kprobe")
+    assert any(spot.startswith("by ftrace:") for spot in manifest["blind_spots"])
+    assert kernel.run("quick-kprobe").manifest["source"] == "bpf"
+
+
+def test_what_a_killed_recorder_left_is_cleared_away(kernel: Booted) -> None:
+    facts = kernel.facts("ftrace")
+    before, left, cleared = facts["before"], facts["after_kill"], facts["cleared"]
+    dead = set(left["instances"]) - set(before["instances"])
+    assert len(dead) == 1
+    assert len(left["events"]) > len(before["events"]) + 20
+    assert dead.isdisjoint(cleared["instances"])
+    group = dead.pop().replace("-", "_")
+    assert any(f":{group}/" in line for line in left["events"])
+    assert not any(f":{group}/" in line for line in cleared["events"])
+    assert group.replace("_", "-") in kernel.told("ftrace-living").stderr.replace("_", "-")
+
+
+def test_nobody_else_is_touched(kernel: Booted) -> None:
+    """A recorder that lives keeps its hooks while others start and end; so do strangers."""
+    facts = kernel.facts("ftrace")
+    assert facts["beside"] == facts["cleared"]
+    living = kernel.run("ftrace-living")
+    assert living.code == 0, living.stderr
+    assert living.end is not None
+    denied = living.events[living.events["pid"].isin(kernel.truth(NAME).pids)]
+    assert len(denied) > 100
+    assert (denied.loc[denied["op"] != "evict", "answer"] < 0).all()
+
+
+def test_nothing_of_ours_stays(kernel: Booted) -> None:
+    facts = kernel.facts("ftrace")
+    assert facts["after"] == facts["before"]
+    assert facts["before"]["instances"] == [FOREIGN]
+    assert not re.search(r"sealsnoop_\d", "\n".join(facts["after"]["events"]))

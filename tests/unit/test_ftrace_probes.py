@@ -1,0 +1,107 @@
+"""The kprobe events of a plan: what tracefs would be told, within its limits."""
+
+import re
+
+import pytest
+
+from tests.unit.fake_kernel import btf_of, functions, symbols_of
+from tracer.capture.ftrace.probes import Fetch, What, for_step, supplements, trials
+from tracer.kernel import offsets
+from tracer.kernel.families import FAMILIES
+from tracer.kernel.plan import Plan, Planner
+
+# kernel/trace/trace_probe.h and trace.h: MAX_ARGSTR_LEN, MAX_TRACE_ARGS, MAX_ARG_NAME_LEN,
+# MAX_EVENT_NAME_LEN; what is written at once is one page at the most.
+_ARGUMENT, _ARGUMENTS, _NAME, _EVENT, _LINE = 63, 128, 32, 64, 4096
+_TAG = "_4194304_99"
+_DEEPEST = 16  # FETCH_INSN_MAX: an instruction for each step, and some around them
+_FETCHED = re.compile(
+    r"(?:[+-]\d+\()*(?:%(?:di|si|dx|cx|r8|r9)|\$(?:arg[1-6]|stack|retval|comm|current))\)*"
+    r":(?:[usx](?:8|16|32|64)|string|x64\[\d+\])"
+)
+_CONDITION = re.compile(r"[\w\s()&|=!]*")
+
+
+def plan(tmp_path: object, release: str) -> Plan:
+    found = functions(release)
+    return Planner(btf_of(found), symbols_of(found, tmp_path)).plan("kprobe")  # type: ignore[arg-type]
+
+
+LAYOUT = {one.macro: 1000 + place for place, one in enumerate(offsets.OFFSETS)} | {
+    "OFF_SHMEM_SEALS": -1400
+}
+"""Longer numbers than any kernel has."""
+
+
+@pytest.mark.parametrize("release", ["5.10", "6.1", "6.12", "7.3"])
+@pytest.mark.parametrize("newer", [False, True])
+@pytest.mark.parametrize("unsealable", [False, True])
+def test_definitions_are_within_the_kernel_s_limits(
+    tmp_path: object, release: str, newer: bool, unsealable: bool
+) -> None:
+    fetch = Fetch(LAYOUT, newer, newer)
+    made = plan(tmp_path, release)
+    probes = [one for step in made.live for one in for_step(step, fetch, unsealable)]
+    probes += supplements(fetch)
+    assert len({one.event for one in probes}) == len(probes)
+    for one in probes:
+        name = one.event + _TAG
+        line = one.definition("sealsnoop" + _TAG, name)
+        assert len(name) < _EVENT
+        assert len(line) < _LINE
+        assert len(one.arguments) <= _ARGUMENTS
+        names = [argument.partition("=")[0] for argument in one.arguments]
+        assert len(set(names)) == len(names)
+        for argument in one.arguments:
+            label, _, fetched = argument.partition("=")
+            assert re.fullmatch(r"[a-z]\w*", label)
+            assert len(label) < _NAME
+            assert len(fetched) <= _ARGUMENT, fetched
+            assert _FETCHED.fullmatch(fetched), fetched
+            assert fetched.count("(") == fetched.count(")") < _DEEPEST
+        assert _CONDITION.fullmatch(one.condition)
+        fields = set(re.findall(r"[a-z]\w*", one.condition))
+        assert fields <= set(names)
+
+
+@pytest.mark.parametrize("release", ["5.10", "6.1", "6.12", "7.3"])
+def test_every_family_is_served(tmp_path: object, release: str) -> None:
+    fetch = Fetch(LAYOUT)
+    steps = plan(tmp_path, release).live
+    for step in steps:
+        whats = [one.what for one in for_step(step, fetch, False)]
+        family = next(one for one in FAMILIES if one.name == step.family)
+        assert (What.RETURN in whats) == (
+            (family.at_entry and family.at_return) or step.family == "create"
+        )
+        assert len(whats) == len(set(whats)) >= 1
+        assert {one.hook for one in for_step(step, fetch, False)} == {family.hook}
+    assert len(steps) >= 15
+
+
+def test_arguments_stand_where_btf_has_them(tmp_path: object) -> None:
+    """The dentry moved from the first to the second place (5.12)."""
+    for release, register, again in (("5.10", "%di", "$arg1"), ("6.1", "%si", "$arg2")):
+        step = plan(tmp_path, release).step("shmem_setattr")
+        entry, back = for_step(step, Fetch(LAYOUT, keeps_arguments=True), False)
+        inode = next(one for one in entry.arguments if one.startswith("inode="))
+        assert register in inode
+        assert f"held={again}:x64" in back.arguments
+        assert back.narrow
+
+
+def test_unsealable_files_are_kept_back_in_the_kernel(tmp_path: object) -> None:
+    step, fetch = plan(tmp_path, "6.1").step("read"), Fetch(LAYOUT)
+    without, with_them = (next(iter(for_step(step, fetch, all_))) for all_ in (False, True))
+    assert "sseals != 1" in without.condition
+    assert "seals" not in with_them.condition
+    assert "16914836" in without.condition  # TMPFS_MAGIC
+    assert "2508478710" in without.condition  # HUGETLBFS_MAGIC
+
+
+def test_newer_kernels_are_asked_for_more() -> None:
+    returns, current = trials(LAYOUT, "g")
+    assert "$arg1" in returns
+    assert "$current" in current
+    assert not any("$current" in one for one in Fetch(LAYOUT).task())
+    assert any("$current" in one for one in Fetch(LAYOUT, has_current=True).task())

@@ -1,0 +1,263 @@
+"""From paired rows to the records that the BPF source would have sent, filters applied."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.capture.filters import Filters
+from tracer.capture.ftrace.after import After, Sealings, after, is_error
+from tracer.capture.ftrace.objects import Objects, kinds
+from tracer.capture.ftrace.pair import NOWHERE, Paired, pair
+from tracer.capture.ftrace.probes import What
+from tracer.capture.ftrace.rows import Rows
+from tracer.capture.ftrace.tasks import Tasks
+from tracer.capture.program import CAUSES, HOOKS
+from tracer.model.record import EVENT, HEAD, NO_SYSCALL, OBJECT, RecordType
+from tracer.model.words import Flag, Hook, LossCause, Op
+
+_EVER = 2**64 - 1
+_WITH_DETAILS = (Hook.MMAP, Hook.SETATTR, Hook.SEALS, Hook.CREATE)
+"""Whose events have the inode's mode and count of writable mappings (bpf/hooks.h)."""
+_READ_WRITE = 3
+
+
+@dataclass
+class Window:
+    """When what happens is told: from ``since`` on; calls that begin after ``until`` are not."""
+
+    since: int = _EVER
+    until: int = _EVER
+
+
+@dataclass
+class Maker:
+    """Makes records batch by batch; remembers what is still open."""
+
+    filters: Filters
+    tasks: Tasks
+    objects: Objects
+    window: Window = field(default_factory=Window)
+    doubts: list[tuple[int, int]] = field(default_factory=list)
+    """Times (ns) in which the kernel dropped events: returns may be others' there."""
+
+    def __post_init__(self) -> None:
+        self._carried: Rows | None = None
+        self._sealings = Sealings()
+        self._seq: dict[int, int] = {}
+        self.lost = np.zeros((HOOKS, CAUSES), np.uint64)
+        self.decided = np.zeros(HOOKS, np.uint64)
+        self.dropped = np.zeros(HOOKS, np.uint64)
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that have begun, and not returned yet, as far as they are wanted."""
+        rows = self._carried
+        if rows is None:
+            return 0
+        rows = rows[(rows["what"] == What.ENTRY) & (rows["time_ns"] >= self.window.since)]
+        who = self.tasks.who(rows["tid"], rows["time_ns"], rows[:0])
+        return int(who["wanted"].sum())
+
+    @property
+    def sequence(self) -> dict[int, int]:
+        """``{cpu: how many records it has}``"""
+        return dict(self._seq)
+
+    def forget_counts(self) -> None:
+        """As if nothing had been sent yet."""
+        self.lost[:], self.decided[:], self.dropped[:] = 0, 0, 0
+        self._seq.clear()
+        self.objects.forget_all()
+
+    def make(self, ready: Rows) -> NDArray[np.void]:
+        """Records (`HEAD`) of new rows, in the order of time and later than all before."""
+        rows = ready if self._carried is None else np.concatenate([self._carried, ready])
+        paired = pair(rows)
+        carried = rows[paired.open]
+        begun = carried["time_ns"][carried["what"] == What.ENTRY]
+        oldest = int(begun.min()) if len(begun) else int(rows["time_ns"].max(initial=0))
+        sealings = self._sealings.take(rows, paired, oldest)
+        found = after(rows, paired, sealings)
+        facts = rows[(rows["what"] == What.FACT) & (rows["told"] == 0)]
+        carried["told"] = 1
+        self._carried = carried if len(carried) else None
+        doubts = self.doubts
+        self.doubts = [doubt for doubt in doubts if doubt[1] >= oldest]
+
+        exits = rows[paired.exit]
+        abandoned = rows[paired.abandoned]
+        who = self.tasks.who(
+            np.concatenate([exits["tid"], facts["tid"], abandoned["tid"]]),
+            np.concatenate([exits["time_ns"], facts["time_ns"], abandoned["time_ns"]]),
+            ready,
+        )
+        calls, others = len(exits), len(facts)
+        self._count_abandoned(abandoned, who[calls + others :])
+        one = self._calls(rows, paired, found, who[:calls], doubts)
+        two = self._facts(facts, who[calls : calls + others])
+        return self._in_order([one, two])
+
+    def _inside(self, times: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        inside: NDArray[np.bool_] = (times >= self.window.since) & (times <= self.window.until)
+        return inside
+
+    def _count_abandoned(self, rows: Rows, who: Rows) -> None:
+        mine = who["wanted"] & self._inside(rows["time_ns"])
+        np.add.at(self.lost[:, LossCause.NO_RETURN], rows["hook"][mine].astype(np.int64), 1)
+
+    def _calls(
+        self,
+        rows: Rows,
+        paired: Paired,
+        found: After,
+        who: Rows,
+        doubts: list[tuple[int, int]],
+    ) -> tuple[Rows, Rows, Rows]:
+        """EVENT records, the rows with their objects, and the time that each is told at."""
+        entries, exits = rows[paired.entry], rows[paired.exit]
+        events = np.zeros(len(entries), EVENT)
+        made = entries["op"] == Op.CREATE
+        source = entries.copy()
+        answer = exits["ret"]
+        placed = made & (paired.install != NOWHERE) & (answer >= 0)
+        install = rows[paired.install[placed]]
+        for name in ("key", "inode", "ino", "dev", "gen", "kind", "seals", "size", "mode"):
+            source[name][placed] = install[name]
+        is_memfd, _, unwanted = self.objects.find(source["key"])
+        for name in ("time_ns", "ino", "dev", "gen", "op", "hook", "nr", "seals"):
+            events[name] = source[name]
+        events["type"], events["cpu"] = RecordType.EVENT, exits["cpu"]
+        events["kind"] = kinds(source, is_memfd)
+        events["flags"] = found.flags
+        _set_task(events, source, who)
+        for name in ("fd", "size", "length", "arg"):
+            events[name] = source[name]
+        events["size_after"], events["seals_after"] = found.size, found.seals
+        events["offset"], events["answer"] = found.offset, answer
+        events["duration_ns"] = exits["time_ns"] - source["time_ns"]
+        detailed = np.isin(source["hook"], _WITH_DETAILS)
+        events["mode"] = np.where(detailed, source["mode"], 0)
+        events["writable"] = np.where(detailed, found.writable, 0)
+        events["fmode"] = source["fmode"]
+        checked = paired.last_check != NOWHERE
+        events["checks"] = paired.checks
+        events["check_answer"][checked] = rows["ret"][paired.last_check[checked]]
+        events["flags"][checked] |= np.uint32(Flag.CHECK_REACHED)
+        reached = paired.file_mmap != NOWHERE
+        events["file_answer"][reached] = rows["ret"][paired.file_mmap[reached]]
+        events["flags"][reached] |= np.uint32(Flag.FILE_MMAP_REACHED)
+        for begin, end in doubts:
+            within = (source["time_ns"] <= end) & (exits["time_ns"] >= begin)
+            events["flags"][within] |= np.uint32(Flag.RETURN_MISSING)
+        _finish_creates(events, made, placed, exits)
+
+        mine = who["wanted"] & self._inside(entries["time_ns"])
+        refused = is_error(answer)
+        nameless = made & ~placed & bool(self.filters.name)
+        return self._pass(events, source, exits["time_ns"], mine, refused, unwanted | nameless)
+
+    def _facts(self, facts: Rows, who: Rows) -> tuple[Rows, Rows, Rows]:
+        events = np.zeros(len(facts), EVENT)
+        is_memfd, _, unwanted = self.objects.find(facts["key"])
+        gone = facts["op"] == Op.EVICT
+        for name in ("time_ns", "ino", "dev", "gen", "op", "hook", "seals", "cpu"):
+            events[name] = facts[name]
+        events["type"], events["nr"] = RecordType.EVENT, NO_SYSCALL
+        events["kind"] = kinds(facts, is_memfd)
+        _set_task(events, facts, who)
+        for mine, theirs in (
+            ("size", "size"), ("size_after", "size"), ("seals_after", "seals"),
+            ("offset", "offset"), ("length", "length"), ("arg", "arg"), ("answer", "ret"),
+            ("mm", "mm"), ("writable", "writable"), ("fd", "fd"),
+        ):  # fmt: skip
+            events[mine] = facts[theirs]
+        events["flags"] = facts["flags"]
+        # Whoever ends a file's life, it is the end of what was recorded of it.
+        mine = who["wanted"] | (gone & (self.tasks.test is None))
+        mine &= self._inside(facts["time_ns"]) & ~(gone & unwanted)
+        if self.filters.denied:
+            mine &= gone
+        return self._pass(events, facts, facts["time_ns"], mine, gone, unwanted)
+
+    def _pass(
+        self,
+        events: Rows,
+        source: Rows,
+        times: NDArray[np.uint64],
+        mine: NDArray[np.bool_],
+        refused: NDArray[np.bool_],
+        unwanted: NDArray[np.bool_],
+    ) -> tuple[Rows, Rows, Rows]:
+        """Counts and keeps what the filters let through; nothing is turned away for a self-test."""
+        wanted = self.filters.seals if self.tasks.test is None else 0
+        gone = events["op"] == Op.EVICT
+        kept = ((events["seals"] | events["seals_after"]) & wanted == wanted) | gone
+        kept &= ~unwanted
+        if self.filters.denied:
+            kept &= refused
+        hooks = events["hook"].astype(np.int64)
+        np.add.at(self.decided, hooks[mine & ~gone], 1)
+        np.add.at(self.dropped, hooks[mine & ~gone & ~kept], 1)
+        chosen = mine & kept
+        return events[chosen], source[chosen], times[chosen]
+
+    def _in_order(self, parts: list[tuple[Rows, Rows, Rows]]) -> NDArray[np.void]:
+        """By the time at which each was over, announcements in front; numbered by CPU."""
+        events, source, times = (np.concatenate([part[n] for part in parts]) for n in range(3))
+        order = np.argsort(times, kind="stable")
+        events, source = events[order], source[order]
+        first = np.zeros(len(events), bool)
+        first[np.unique(source["key"], return_index=True)[1]] = True
+        gone = events["op"] == Op.EVICT
+        kept = np.ones(len(events), bool)
+        blocks: list[NDArray[np.void]] = []
+        start = 0
+        for place in np.flatnonzero((first | gone) & (source["key"] != 0)).tolist():
+            key = int(source["key"][place])
+            if gone[place]:
+                # Of a file of which nothing was told, the end goes without a word.
+                kept[place] = bool(self.objects.find(source["key"][place : place + 1])[1][0])
+                self.objects.forget(source["key"][place : place + 1])
+                if kept[place]:
+                    self.decided[int(events["hook"][place])] += 1
+                continue
+            said = self.objects.announce(key, events[place], source[place])
+            if said is not None:
+                _create_flags(said, events[place])
+                blocks += [events[start:place][kept[start:place]].view(HEAD), said]
+                start = place
+        blocks.append(events[start:][kept[start:]].view(HEAD))
+        records = np.concatenate(blocks)
+        self._number(records)
+        return records
+
+    def _number(self, records: NDArray[np.void]) -> None:
+        for cpu in np.unique(records["cpu"]).tolist():
+            mine = np.flatnonzero(records["cpu"] == cpu)
+            start = self._seq.get(cpu, 0)
+            records["seq"][mine] = np.arange(start, start + len(mine), dtype=np.uint64)
+            self._seq[cpu] = start + len(mine)
+
+
+def _set_task(events: Rows, source: Rows, who: Rows) -> None:
+    events["pid"], events["uid"], events["cgroup"] = who["pid"], who["uid"], who["cgroup"]
+    events["tid"], events["comm"] = source["tid"], source["comm"]
+
+
+def _create_flags(said: NDArray[np.void], event: np.void) -> None:
+    if event["op"] == Op.CREATE:
+        first = said[:1].view(OBJECT)
+        first["create_flags_known"], first["create_flags"] = 1, event["arg"]
+
+
+def _finish_creates(events: Rows, made: Rows, placed: Rows, exits: Rows) -> None:
+    """A new file is told at its return alone, as it is then (bpf/hooks.h:finish_create)."""
+    events["time_ns"][made] = exits["time_ns"][made]
+    events["duration_ns"][made] = 0
+    events["seals_after"][made] = events["seals"][made]
+    for name in ("size", "size_after", "offset", "length"):
+        events[name][made] = 0
+    events["fd"][made] = np.where(exits["ret"][made] >= 0, exits["ret"][made], -1)
+    events["fmode"][made] = np.where(placed[made], _READ_WRITE, 0)
+    events["writable"][made] = 0

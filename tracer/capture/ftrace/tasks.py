@@ -1,0 +1,149 @@
+"""Who a thread is: its process, user and cgroup, which the events themselves do not tell.
+
+What was there at the start is read from /proc; from then on the kernel's own events (a new task,
+new credentials, another cgroup) keep it, each in its place in time.
+"""
+
+import contextlib
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.capture.ftrace.probes import What
+from tracer.capture.ftrace.rows import THREAD_BIT
+
+Rows = NDArray[np.void]
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_TASK_EVENTS = (What.NEWTASK, What.CREDS, What.CGROUP)
+
+WHO = np.dtype([("pid", "<u4"), ("uid", "<u4"), ("cgroup", "<u8"), ("wanted", "?")])
+
+
+@dataclass(slots=True)
+class _Task:
+    pid: int
+    uid: int
+    cgroup: int
+
+
+class Tasks:
+    """All threads by number. ``follow``: the processes whose children are wanted too, None: all."""
+
+    def __init__(
+        self,
+        follow: Collection[int] | None,
+        uids: Collection[int],
+        cgroups: Collection[int],
+        own: int,
+        root: Path = Path("/"),
+    ) -> None:
+        self._proc = root / "proc"
+        self._known: dict[int, _Task] = {}
+        self._followed = None if follow is None else set(follow)
+        self._uids, self._cgroups, self._own = frozenset(uids), frozenset(cgroups), own
+        self._ids: dict[str, int] = {}
+        self.test: int | None = None
+        """The process whose acts are wanted past the filters."""
+
+    def look_around(self) -> None:
+        """Reads who is there. Call it when the events are already on."""
+        for process in self._proc.iterdir():
+            if process.name.isdecimal():
+                with contextlib.suppress(OSError):
+                    for thread in (process / "task").iterdir():
+                        self._read(int(thread.name))
+
+    def follow(self, pid: int) -> None:
+        if self._followed is not None:
+            self._followed.add(pid)
+
+    def _read(self, tid: int) -> _Task:
+        task = _Task(tid, 0, 0)
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            for line in (self._proc / str(tid) / "status").read_text().splitlines():
+                name, _, value = line.partition(":\t")
+                if name == "Tgid":
+                    task.pid = int(value)
+                elif name == "Uid":
+                    task.uid = int(value.split()[0])
+            task.cgroup = self._cgroup_of(tid)
+            self._known[tid] = task
+        return task
+
+    def _cgroup_of(self, tid: int) -> int:
+        """The id of its cgroup in the default hierarchy, 0: unknown."""
+        for line in (self._proc / str(tid) / "cgroup").read_text().splitlines():
+            if line.startswith("0::"):
+                path = line[3:]
+                if path not in self._ids:
+                    try:
+                        self._ids[path] = os.stat(f"{_CGROUPS}{path}").st_ino
+                    except OSError:
+                        return 1 if path == "/" else 0  # the root's id is always 1
+                return self._ids[path]
+        return 0
+
+    def _get(self, tid: int) -> _Task:
+        return self._known.get(tid) or self._read(tid)
+
+    def _apply(self, what: int, tid: int, number: int) -> None:
+        if what == What.CREDS:
+            self._get(tid).uid = number
+        elif what == What.CGROUP:
+            pid = self._get(tid).pid
+            for task in self._known.values():
+                if task.pid == pid:
+                    task.cgroup = number
+        else:
+            self._born(self._get(tid), number & (THREAD_BIT - 1), bool(number & THREAD_BIT))
+
+    def _born(self, parent: _Task, child: int, thread: bool) -> None:
+        pid = parent.pid if thread else child
+        self._known[child] = _Task(pid, parent.uid, parent.cgroup)
+        if self._followed is not None and not thread:
+            if parent.pid in self._followed:
+                self._followed.add(child)
+            else:
+                self._followed.discard(child)  # the number was somebody else's before
+
+    def _wanted(self, task: _Task) -> bool:
+        if self.test is not None:
+            return task.pid == self.test
+        return (
+            task.pid != self._own
+            and (self._followed is None or task.pid in self._followed)
+            and (not self._uids or task.uid in self._uids)
+            and (not self._cgroups or task.cgroup in self._cgroups)
+        )
+
+    def who(self, tids: NDArray[np.uint32], times: NDArray[np.uint64], rows: Rows) -> Rows:
+        """`WHO` of each thread at its time; ``rows`` are new rows in order, with what changed.
+
+        Takes the changes in: call it once for each batch, with times of this batch.
+        """
+        found = np.zeros(len(tids), WHO)
+        changes = rows[np.isin(rows["what"], _TASK_EVENTS)]
+        order = np.argsort(times, kind="stable")
+        bounds = np.searchsorted(times[order], changes["time_ns"], side="left")
+        start = 0
+        for place, change in zip(bounds.tolist(), changes, strict=True):
+            self._tell(found, tids, order[start:place])
+            start = place
+            self._apply(int(change["what"]), int(change["tid"]), int(change["number"]))
+        self._tell(found, tids, order[start:])
+        return found
+
+    def _tell(self, found: Rows, tids: NDArray[np.uint32], places: NDArray[np.intp]) -> None:
+        if not len(places):
+            return
+        different, which = np.unique(tids[places], return_inverse=True)
+        facts = np.zeros(len(different), WHO)
+        for at, tid in enumerate(different.tolist()):
+            task = self._get(tid)
+            facts[at] = (task.pid, task.uid, task.cgroup, self._wanted(task))
+        found[places] = facts[which]
