@@ -4,6 +4,7 @@ KVM is a module: its families wait for it where it is not loaded, with the argum
 all known kernels share, and its BTF is compared with these when it comes.
 """
 
+from tracer.kernel.blind_spots import AUDIT_BLIND_SPOTS as AUDIT_BLIND_SPOTS
 from tracer.kernel.families import SETATTR, Alternative, Family, Way
 from tracer.model.words import Hook, Op
 
@@ -276,18 +277,3 @@ AUDIT_FAMILIES = (
         unseen="descriptors that arrive by a socket or pidfd_getfd",
     ),
 )  # fmt: skip
-
-AUDIT_BLIND_SPOTS = (
-    "stores and loads through a mapping that exists (only that it exists is known)",
-    "mremap by itself (the mappings that it makes and ends are seen)",
-    "when a pin ends; short pins and reads by kernel threads of this process's memory (vhost, AIO)",
-    "process_vm_readv/writev, ptrace and /proc/PID/mem that are refused before a page is asked for",
-    "vmsplice and splice of a memory file's pages; mappings of a dma-buf made from a memfd",
-    "KVM's own access to guest memory, nested guests, SEV debug commands, devices behind an IOMMU",
-    "private/shared conversion of guest memory",
-    "core dumps, /proc/kcore, swap, hwpoison, kernel modules and other BPF programs",
-    "descriptors inherited by fork (the final sweep sees who still has them)",
-    "SysV shmat and remap_file_pages (the mappings themselves are seen)",
-    "calls that are refused before a memory file's own function is entered (EBADF, EINVAL)",
-)
-"""What the audit families do not look at."""
