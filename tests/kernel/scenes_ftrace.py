@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.kernel.guest_tools import Recorder, Results
 from tests.kernel.scenes_decisions import HUGE_PAGES, workload_wide
 from tests.kernel.scenes_judge import huge_pages
+from tracer.capture.ftrace.instance import put
 
 TRACEFS = Path("/sys/kernel/tracing")
 FOREIGN = "sealsnoop-of-somebody-else"
@@ -24,10 +25,9 @@ def _there() -> dict[str, list[str]]:
 def _foreign() -> None:
     """Somebody else's instance and probe, the probe switched on."""
     (TRACEFS / "instances" / FOREIGN).mkdir()
-    with (TRACEFS / "kprobe_events").open("a") as events:
-        events.write("p:sealsnoop_foreign/exit do_exit\n")
+    put(TRACEFS / "kprobe_events", "p:sealsnoop_foreign/exit do_exit\n")
     events_folder = TRACEFS / "instances" / FOREIGN / "events"
-    (events_folder / "sealsnoop_foreign" / "exit" / "enable").write_text("1")
+    put(events_folder / "sealsnoop_foreign" / "exit" / "enable", "1")
 
 
 def ftrace(results: Results) -> None:

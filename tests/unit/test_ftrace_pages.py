@@ -185,7 +185,7 @@ class Sample:
                 return page
         return b""
 
-    def dropped(self) -> int:
+    def dropped(self, cpu: int) -> int:
         return 0
 
     def misses(self) -> dict[str, int]:

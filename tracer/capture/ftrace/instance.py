@@ -16,6 +16,8 @@ from pathlib import Path
 from tracer.errors import UserError
 
 PLACES = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
+_LEAST_KB = 64
+"""Of each CPU's ring. `tracer.capture.ftrace.source` counts on more than a few pages."""
 _OURS = re.compile(r"sealsnoop-(\d+-\d+)$")
 _GROUP = re.compile(r"sealsnoop_(\d+_\d+)$")
 _EVENT = re.compile(r"^[pr]\d*:([^/\s]+)/(\S+) ")
@@ -165,7 +167,7 @@ class Instance:
         self.cpus = sorted(
             int(one.name.removeprefix("cpu")) for one in (self.folder / "per_cpu").iterdir()
         )
-        put(self.folder / "buffer_size_kb", str(max(64, bytes_ // 1024 // len(self.cpus))))
+        put(self.folder / "buffer_size_kb", str(max(_LEAST_KB, bytes_ // 1024 // len(self.cpus))))
         for cpu in self.cpus:
             path = self.folder / "per_cpu" / f"cpu{cpu}" / "trace_pipe_raw"
             self._pipes[cpu] = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -212,16 +214,12 @@ class Instance:
         except BlockingIOError:
             return b""
 
-    def dropped(self) -> int:
-        """Events that found no room, since the instance was made. OSError."""
-        total = 0
-        for cpu in self.cpus:
-            stats = (self.folder / "per_cpu" / f"cpu{cpu}" / "stats").read_text()
-            for line in stats.splitlines():
-                name, _, value = line.partition(": ")
-                if name in ("overrun", "commit overrun", "dropped events"):
-                    total += int(value)
-        return total
+    def dropped(self, cpu: int) -> int:
+        """Events of a CPU that found no room, since the instance was made. OSError."""
+        stats = (self.folder / "per_cpu" / f"cpu{cpu}" / "stats").read_text()
+        lines = (line.partition(": ") for line in stats.splitlines())
+        lost = ("overrun", "commit overrun", "dropped events")
+        return sum(int(value) for name, _, value in lines if name in lost)
 
     def misses(self) -> dict[str, int]:
         """``{event: times}`` that the kernel skipped a probe of our group. OSError."""

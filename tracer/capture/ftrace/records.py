@@ -96,7 +96,9 @@ class Maker:
         self._count_abandoned(abandoned, who[calls + others :])
         one = self._calls(rows, paired, found, who[:calls], doubts)
         two = self._facts(facts, who[calls : calls + others])
-        return self._in_order([one, two])
+        records = self._in_order([one, two])
+        self.objects.forget(facts["key"][facts["op"] == Op.EVICT])
+        return records
 
     def _inside(self, times: NDArray[np.uint64]) -> NDArray[np.bool_]:
         inside: NDArray[np.bool_] = (times >= self.window.since) & (times <= self.window.until)
@@ -218,7 +220,6 @@ class Maker:
             if gone[place]:
                 # Of a file of which nothing was told, the end goes without a word.
                 kept[place] = bool(self.objects.find(source["key"][place : place + 1])[1][0])
-                self.objects.forget(source["key"][place : place + 1])
                 if kept[place]:
                     self.decided[int(events["hook"][place])] += 1
                 continue

@@ -17,6 +17,8 @@ from tracer.model.words import Hook, LossCause
 _LAG_NS = 50_000_000
 """So long after its time an event is thought to be in the ring, where that cannot be made sure."""
 _EVER = np.uint64(2**64 - 1)
+_FULL_PAGES = 8
+"""Where a ring dropped something it was full, and so gives more than this at the next reading."""
 _MOST_PAGES = 4096
 """Of one CPU at a time: what is read is held in memory."""
 
@@ -37,17 +39,19 @@ class FtraceSource:
         self._maker = maker
         self._pending: Rows = np.zeros(0, ROW)
         self._looked_ns = now_ns()
-        self._dropped = 0
+        self._dropped: dict[int, int] = {}
         self._dropped_before = 0
+        self._full: set[int] = set()
         self._misses: dict[str, int] = {}
         self._more = False
         self._read_until = _EVER
 
     def poll(self) -> NDArray[np.void]:
         """Records of what happened until a moment ago, some milliseconds long."""
+        looking_ns = now_ns()
         first = self._read()
         if not len(first) and not len(self._pending):
-            self._look_for_losses()
+            self._look_for_losses(looking_ns)
             return np.zeros(0, HEAD)
         self._pending = self._merged(self._pending, first)
         begun_ns = now_ns()
@@ -55,7 +59,7 @@ class FtraceSource:
             begun_ns -= _LAG_NS
         self._pending = self._merged(self._pending, self._read())
         # Only behind the reading: what was dropped before an event that was read is then counted.
-        self._look_for_losses()
+        self._look_for_losses(begun_ns)
         until = np.uint64(max(begun_ns, 0))
         count = int(np.searchsorted(self._pending["time_ns"], until, side="right"))
         if self._more:
@@ -84,15 +88,16 @@ class FtraceSource:
                 pages.append(page.ljust(self._page_bytes, b"\0"))
                 cpus.append(cpu)
                 count += 1
+            if count >= _FULL_PAGES:
+                self._full.add(cpu)
             if count == _MOST_PAGES:
                 last = np.uint64(int.from_bytes(pages[-1][:8], "little"))
                 self._more, self._read_until = True, min(self._read_until, last)
         if not pages:
             return np.zeros(0, ROW)
         raw = np.frombuffer(bytearray(b"".join(pages)), np.uint8).reshape(-1, self._page_bytes)
-        gaps = missed(raw)
-        if gaps.gaps:
-            self._doubt()
+        if missed(raw).gaps:
+            self._full.update(cpus)
         rows, seen = self._decoder.rows(raw, np.array(cpus, np.uint16))
         self._maker.objects.learn(seen)
         return rows
@@ -104,25 +109,30 @@ class FtraceSource:
         both = np.concatenate([old, new])
         return both[np.argsort(both["time_ns"], kind="stable")]
 
-    def _look_for_losses(self) -> None:
-        """What the ring dropped and what probes missed since the last look."""
-        dropped, misses = self._instance.dropped(), dict(self._instance.misses())
-        if dropped > self._dropped or misses != self._misses:
-            self._doubt()
-        self._dropped, self._misses = dropped, misses
-        self._maker.lost[Hook.NONE, LossCause.RING_FULL] = dropped - self._dropped_before
-        self._looked_ns = now_ns()
+    def _look_for_losses(self, complete_ns: int) -> None:
+        """What the ring dropped and what probes missed since the last look.
 
-    def _doubt(self) -> None:
-        """Between the last look and now an event may be missing."""
-        self._maker.doubts.append((self._looked_ns, now_ns()))
+        ``complete_ns``: where no ring was full, nothing was dropped until then. What was dropped
+        in between makes the decisions of that time doubtful.
+        """
+        misses = dict(self._instance.misses())
+        found = {cpu: self._instance.dropped(cpu) for cpu in self._full}
+        more = any(count > self._dropped.get(cpu, 0) for cpu, count in found.items())
+        if more or misses != self._misses:
+            self._maker.doubts.append((self._looked_ns, now_ns()))
+        self._dropped.update(found)
+        self._full.clear()
+        self._misses = misses
+        dropped = sum(self._dropped.values())
+        self._maker.lost[Hook.NONE, LossCause.RING_FULL] = dropped - self._dropped_before
+        self._looked_ns = complete_ns
 
     def forget(self) -> None:
         """Throws away what was there until now, and the counts of it."""
         self._read()
         self._pending = self._pending[:0]
-        self._look_for_losses()
-        self._dropped_before = self._dropped
+        self._look_for_losses(now_ns())
+        self._dropped_before = sum(self._dropped.values())
         self._maker.doubts.clear()
 
     @property

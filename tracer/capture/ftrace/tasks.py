@@ -18,6 +18,7 @@ from tracer.capture.ftrace.rows import THREAD_BIT
 
 Rows = NDArray[np.void]
 
+_MANY = 65536
 _CGROUPS = Path("/sys/fs/cgroup")
 _TASK_EVENTS = (What.NEWTASK, What.CREDS, What.CGROUP)
 
@@ -47,6 +48,7 @@ class Tasks:
         self._followed = None if follow is None else set(follow)
         self._uids, self._cgroups, self._own = frozenset(uids), frozenset(cgroups), own
         self._ids: dict[str, int] = {}
+        self._prune_at = _MANY
         self.test: int | None = None
         """The process whose acts are wanted past the filters."""
 
@@ -87,6 +89,14 @@ class Tasks:
                         return 1 if path == "/" else 0  # the root's id is always 1
                 return self._ids[path]
         return 0
+
+    def _prune(self) -> None:
+        """Forgets the dead, when there are many: a number comes again with an event of its own."""
+        if len(self._known) >= self._prune_at:
+            self._known = {
+                tid: task for tid, task in self._known.items() if (self._proc / str(tid)).exists()
+            }
+            self._prune_at = 2 * len(self._known) + _MANY
 
     def _get(self, tid: int) -> _Task:
         return self._known.get(tid) or self._read(tid)
@@ -136,6 +146,7 @@ class Tasks:
             start = place
             self._apply(int(change["what"]), int(change["tid"]), int(change["number"]))
         self._tell(found, tids, order[start:])
+        self._prune()
         return found
 
     def _tell(self, found: Rows, tids: NDArray[np.uint32], places: NDArray[np.intp]) -> None:
