@@ -175,7 +175,11 @@ def _case(claim: Claim, evidence: Evidence, key: Key3, one: Known) -> tuple[Case
         frozenset((slot.row.pid, slot.row.mm) for slot in evidence.slots.of(key)),
         frozenset((row.pid, row.mm) for row in creators),
     )
-    case = Case(claim, one, rows, ranges, reached, allowed, evidence.baseline, evidence.bit_0x20)
+    reads = WAYS["read"].families.get(one.kind, ())
+    seen = bool(reads) and all(evidence.plan.need(family, "read").holds for family in reads)
+    case = Case(
+        claim, one, rows, ranges, reached, allowed, evidence.baseline, evidence.bit_0x20, seen
+    )
     doubts = []
     if maybe:
         doubts.append(Doubt("address", f"{maybe} accesses by address may have reached it: in which "
