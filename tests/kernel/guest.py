@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.kernel import scenes_decisions, scenes_guest, scenes_judge, scenes_life
+from tests.kernel import scenes_audit, scenes_decisions, scenes_guest, scenes_judge, scenes_life
 from tests.kernel.guest_tools import Results
 
 SCENES: tuple[Callable[[Results], None], ...] = (
@@ -42,6 +42,7 @@ OTHER_SCENES: tuple[Callable[[Results], None], ...] = (
     scenes_guest.guests,
     scenes_guest.kvm_comes_and_goes,
     scenes_guest.start_times,
+    scenes_audit.audits,
 )
 """In boots of their own: with other options."""
 

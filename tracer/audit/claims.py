@@ -171,9 +171,9 @@ def sealed_with(case: Case) -> Said:
 
 def no_breach(case: Case) -> Said:
     """Nothing went through that a seal denies."""
-    if case.bit_0x20 == "inaccessible" and (case.one.seals or 0) & SEALS[INACCESSIBLE]:
-        if not case.reads_seen:
-            yield Doubt("not-hooked", "Not all reads of it, which its seal denies, are hooked.")
+    denies_reads = case.bit_0x20 == "inaccessible" and (case.one.seals or 0) & SEALS[INACCESSIBLE]
+    if denies_reads and not case.reads_seen:
+        yield Doubt("not-hooked", "Not all reads of it, which its seal denies, are hooked.")
     for row in case.rows:
         if row.verdict == "breach":
             hole = f" (known hole {row.hole})" if row.hole else ""
