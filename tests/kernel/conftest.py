@@ -137,3 +137,18 @@ def guest_host(
             scenes="guests,kvm_comes_and_goes,start_times",
         )  # fmt: skip
     return Booted(name, folder)
+
+
+@pytest.fixture(scope="session", params=list(KERNELS))
+def audit_host(
+    request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
+) -> Booted:
+    """A kernel whose guests misbehave, with recordings for audits of them."""
+    name: str = request.param
+    folder = _folder(request.config, tmp_path_factory, f"audits-{name}")
+    if not (folder / "results.json").exists():
+        _boot(
+            request.config, name, folder, "--svm", "--append", "secretmem.enable=1",
+            scenes="audits",
+        )  # fmt: skip
+    return Booted(name, folder)

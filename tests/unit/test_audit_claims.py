@@ -775,3 +775,37 @@ def test_real_recordings_are_never_greener_than_they_are(path: Path) -> None:
         # The sample programs make known kernel holes happen, and nothing else is wrong.
         assert all("known hole" in proof.text for proof in finding.violations)
     assert (breaches.result is FAIL) == ("6.1" in path.stem)
+
+
+def test_no_breach_of_an_inaccessible_file_needs_every_read_hooked(tmp_path: Path) -> None:
+    def told(name: str, **changed: Any) -> Result:
+        story = Story()
+        story.object(RAM)
+        story.event("receive", RAM, 200, answer=9, seals=0x20, seals_after=0x20)
+        test = self_test(bit_0x20="inaccessible")
+        path = story.write(tmp_path / f"{name}.seal", self_test=test, **changed)
+        return of(path, 'claim = "no-breach"').result
+
+    hooks = [step(one) for one in FAMILIES if one != "splice"]
+    gone = step("splice", method=None, symbol=None, absent=True, essential=False)
+    assert told("all") is PASS
+    assert told("not-planned", hooks=hooks) is OPEN
+    # This kernel splices by its read function, which is hooked.
+    assert told("absent", hooks=[*hooks, gone]) is PASS
+
+
+def test_hooks_that_the_self_test_does_not_try_are_named(tmp_path: Path) -> None:
+    def spots(name: str, **changed: Any) -> list[str]:
+        story = Story()
+        story.create(RAM)
+        path = story.write(tmp_path / f"{name}.seal", **changed)
+        found = audited(path, NEVER_MAPPED).recordings[0]
+        return [one for one in found.blind_spots if one.startswith("whether these hooks report")]
+
+    tried = tuple(one for one in FAMILIES if one not in ("map", "pin"))
+    assert spots("all") == []
+    assert spots("some", self_test=self_test(tried)) == [
+        "whether these hooks report: the self-test does not try them (map, pin)"
+    ]
+    # That none was tried is a doubt of every claim already.
+    assert spots("none", self_test=None) == []

@@ -67,7 +67,7 @@ def one_recording(policy: Policy, recording: Recording) -> RecordingAudit:
         coverage=tuple(_coverage(evidence, claims)),
         losses=dict(lost.most_common()),
         doubts=tuple(evidence.doubts),
-        blind_spots=_blind_spots(manifest.get("blind_spots")),
+        blind_spots=_blind_spots(manifest.get("blind_spots"), evidence.plan.untried()),
     )
 
 
@@ -259,9 +259,13 @@ def _coverage(evidence: Evidence, claims: Sequence[ClaimResult]) -> Iterator[Nee
         yield evidence.plan.need(family, ways.get(family, ""))
 
 
-def _blind_spots(recorded: object) -> tuple[str, ...]:
+def _blind_spots(recorded: object, untried: Sequence[str]) -> tuple[str, ...]:
     said = [_text(one) for one in recorded] if isinstance(recorded, list) else []
-    return tuple(dict.fromkeys([*(one for one in said if one), *blind_spots()]))
+    found = [*(one for one in said if one), *blind_spots()]
+    if untried:
+        families = ", ".join(map(printable, untried))
+        found.append(f"whether these hooks report: the self-test does not try them ({families})")
+    return tuple(dict.fromkeys(found))
 
 
 def _text(value: object) -> str:
