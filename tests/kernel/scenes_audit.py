@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -84,12 +85,12 @@ class _Qemus:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str) -> None:
-        pid_file = Path(f"/tmp/{name}.pid")
+        monitor = Path(f"/tmp/{name}.qmp")
         memory = "memory-backend-memfd,id=ram,share=on,seal=on,size=32M"
         err = self._stack.enter_context((self._results.out / f"{name}.stderr").open("wb"))
         words = ["qemu-system-x86_64", "-accel", "kvm", "-S", "-display", "none", "-nodefaults"]
         words += ["-no-user-config", "-machine", "pc,memory-backend=ram", "-m", "32M"]
-        words += ["-object", memory, "-pidfile", str(pid_file)]
+        words += ["-object", memory, "-qmp", f"unix:{monitor},server,nowait"]
         process = subprocess.Popen([*UNPREEMPTED, *words], stderr=err)
         self._processes[name] = process
         self._stack.callback(self._end, process)
@@ -97,9 +98,10 @@ class _Qemus:
         def there() -> bool:
             if process.poll() is not None:
                 raise RuntimeError(f"{name} ended with {process.returncode}")
-            return pid_file.exists()
+            return monitor.exists()
 
         wait_until(name, there, 120)
+        _wait_for_machine(monitor)
         fd = self._memory(process.pid)
         st = os.stat(fd)
         dev = os.major(st.st_dev) << 20 | os.minor(st.st_dev)
@@ -124,6 +126,19 @@ class _Qemus:
     def _end(process: "subprocess.Popen[bytes]") -> None:
         process.terminate()
         process.wait(60)
+
+
+def _wait_for_machine(monitor: Path) -> None:
+    """Until the main loop answers: the machine and its memory are there then."""
+    with socket.socket(socket.AF_UNIX) as to:
+        to.settimeout(120)
+        to.connect(str(monitor))
+        with to.makefile("rw") as lines:
+            assert "QMP" in lines.readline()
+            for command in ("qmp_capabilities", "query-status"):
+                lines.write(json.dumps({"execute": command}) + "\n")
+                lines.flush()
+                assert "return" in lines.readline()
 
 
 def audits(results: Results) -> None:

@@ -626,6 +626,30 @@ def test_what_is_mapped_under_a_memslot_later_backs_it(tmp_path: Path) -> None:
     assert [one.object.ino for one in found.findings] == [RAM]
 
 
+def test_thousands_of_memslots(tmp_path: Path) -> None:
+    """Machines that come and go, each with a slot for every page: one of them lets a spy in."""
+    machines, pages = 20, 150
+    story = Story()
+    for pid in range(100, 100 + machines):
+        story.create(pid, f"ram{pid}", pid=pid)
+        story.map(pid, pid, length=pages * 4096)
+        for page in range(pages):
+            address = 0x10000 + page * 4096
+            story.memslot(pid, pid, address=address, check_answer=page, size=pid)
+        if pid == 107:
+            story.map(pid, 999, comm=b"spy", address=0x70000)
+        if pid % 2:
+            for page in range(pages):
+                story.memslot(0, pid, address=0, length=0, check_answer=page, size=pid)
+            story.unmap(pid, pid, length=pages * 4096)
+    found = of(story.write(tmp_path / "a.seal"), BY_VMM, 'kind = "memfd"\nmemslot = true')
+    assert len(found.findings) == machines
+    assert {one.object.ino: one.result for one in found.findings} == {
+        pid: FAIL if pid == 107 else PASS for pid in range(100, 100 + machines)
+    }
+    assert {one.pid for one in found.findings[0].violations} == {999}
+
+
 def test_a_memslot_that_was_deleted_or_refused_is_none(tmp_path: Path) -> None:
     story = Story()
     story.memslot(0, address=0x10000, length=0x4000)
