@@ -22,6 +22,7 @@ from tests.unit.audit_story import (
     self_test,
     step,
 )
+from tracer.audit import sentences
 from tracer.audit.evaluate import audit
 from tracer.audit.policy import parse
 from tracer.audit.results import Audit, ClaimResult, Result
@@ -816,6 +817,26 @@ def test_no_breach_of_an_inaccessible_file_needs_every_read_hooked(tmp_path: Pat
     assert told("not-planned", hooks=hooks) is OPEN
     # This kernel splices by its read function, which is hooked.
     assert told("absent", hooks=[*hooks, gone]) is PASS
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600, -2_000_000_000])
+def test_a_clock_that_jumps(tmp_path: Path, seconds: int) -> None:
+    """Order and window are those of the boot clock, which nobody sets."""
+    story = Story()
+    story.create(RAM)
+    story.map(RAM)
+    story.memslot(RAM)
+    story.wall_ns += seconds * 10**9
+    story.map(RAM, pid=200, comm=b"spy", address=0x20000)
+    found = audited(story.write(tmp_path / "a.seal"), BY_VMM).recordings[0]
+    assert found.claims[0].result is FAIL
+    (proof,) = found.claims[0].findings[0].violations
+    assert found.window.start_ns is not None
+    assert found.window.end_ns is not None
+    assert found.window.start_ns < proof.time_ns < found.window.end_ns
+    assert found.window.wall_jump_s == pytest.approx(abs(seconds), abs=1)
+    if abs(seconds) < 10**9:
+        assert any("was set by 3600 s" in text for text in sentences.window(found))
 
 
 def test_hooks_that_the_self_test_does_not_try_are_named(tmp_path: Path) -> None:
