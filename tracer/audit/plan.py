@@ -54,7 +54,7 @@ class Plan:
         """Live families of which the self-test, though it ran, made no attempt.
 
         They count as live: that they report was seen by the project's own tests on booted kernels,
-        not on the recorded one. Reports say so.
+        not on the recorded one (`tracer.selftest.ways` says why). Reports name them.
         """
         if self.tests is None:
             return ()
