@@ -33,6 +33,11 @@ from tests.kernel.audited import (
 from tests.kernel.booted import Booted
 
 LOST = ("audit-ring", "audit-killed", "audit-blind")
+UNTRIED = {
+    "memslot", "gmem_create", "gmem_fault", "gmem_fallocate", "gmem_setattr", "gmem_release",
+    "pin", "pin_fast", "pin_file",
+}  # fmt: skip
+"""tracer.selftest.ways says why."""
 BY_PINS = ("never-pinned-except", "never-read-or-written")
 
 
@@ -68,6 +73,25 @@ def test_nothing_is_lost(audit_host: Booted) -> None:
     assert run.manifest["audit"] is True
     assert run.manifest["filters"]["unsealable"] is True
     assert run.manifest["filters"]["follow_command"] is False
+
+
+def test_hooks_were_tried(audit_host: Booted) -> None:
+    """Each hook reported what the self-test did, and what it did not do is said."""
+    manifest = audit_host.run("audit").manifest
+    counts = manifest["self_test"]["hooks"]
+    live = {one["family"] for one in manifest["hooks"] if one["symbol"] and one["method"]}
+    assert live <= {*counts, *UNTRIED}
+    for family in live - UNTRIED:
+        count = counts[family]
+        assert count["expected"] == count["seen"], (family, count)
+    tried = {family for family in live if counts.get(family, {}).get("expected")}
+    assert live - tried == live & UNTRIED
+    [spot] = [
+        one
+        for one in audited(audit_host.run("audit").path, "only-vmm")["recordings"][0]["blind_spots"]
+        if one.startswith("whether these hooks report")
+    ]
+    assert set(re.findall(r"[a-z_]+", spot.partition("(")[2])) == live & UNTRIED
 
 
 @pytest.mark.parametrize("guest", [*MEMFD_GUESTS, *GMEM_GUESTS], ids=ids)
