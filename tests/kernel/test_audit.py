@@ -15,6 +15,7 @@ from tests.kernel.audit_cases import (
     NOTHING,
     OPEN,
     PASS,
+    UNTRIED,
     Blinded,
     Guest,
     guests,
@@ -33,11 +34,6 @@ from tests.kernel.audited import (
 from tests.kernel.booted import Booted
 
 LOST = ("audit-ring", "audit-killed", "audit-blind")
-UNTRIED = {
-    "memslot", "gmem_create", "gmem_fault", "gmem_fallocate", "gmem_setattr", "gmem_release",
-    "pin", "pin_fast", "pin_file",
-}  # fmt: skip
-"""tracer.selftest.ways says why."""
 BY_PINS = ("never-pinned-except", "never-read-or-written")
 
 
@@ -147,8 +143,9 @@ def test_lost_evidence_is_no_pass(audit_host: Booted, case: Blinded) -> None:
     )
     for claim in case.claims:
         assert found[claim]["result"] == OPEN, found[claim]
-        assert not found[claim]["violations"]
-        assert case.code in {one["code"] for one in found[claim]["doubts"]}, found[claim]
+        # Of what stood before, rows are shown that may be about the VMM itself.
+        assert case.guest == "old" or not found[claim]["violations"]
+        assert {*case.codes} & {one["code"] for one in found[claim]["doubts"]}, found[claim]
 
 
 @pytest.mark.parametrize("recording", ["audit-ring", "audit-killed"])

@@ -283,6 +283,9 @@ LOST: Mapping[str, Callable[[Path, Story], Path]] = {
     "baseline without every process": lambda path, story: story.write(
         path, end={"baseline": {"start": {"problems": ["3 processes could not be looked at"]}}}
     ),
+    "no baseline asked for": lambda path, story: story.write(
+        path, end={"baseline": {"start": None, "final": None}}
+    ),
     "no self-test": _no_self_test,
     "hooks that miss attempts": _deaf_hooks,
     "no hook at all": lambda path, story: story.write(path, hooks=[]),
