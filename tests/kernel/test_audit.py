@@ -110,7 +110,11 @@ def test_guest(audit_host: Booted, guest: Guest) -> None:
             if one.claim == claim
         }
         assert evidence >= wanted, found[claim]
-        assert {pid for pid, _ in evidence} == {pid for pid, _ in wanted}, found[claim]
+        named = {pid for pid, _ in evidence}
+        if guest.gmem:  # what the host is to use, the VMM maps too
+            assert named <= {one["pid"] for one in acts(audit_host, guest.name)}, found[claim]
+        else:
+            assert named == {pid for pid, _ in wanted}, found[claim]
 
 
 @pytest.mark.parametrize("guest", [*MEMFD_GUESTS, *GMEM_GUESTS], ids=ids)
@@ -130,7 +134,10 @@ def test_no_false_pass(audit_host: Booted, guest: Guest, recording: str) -> None
     one_by_one = findings(path, guest.policy, thing(audit_host, guest.name))
     for wrong in guest.wrong:
         result = one_by_one[wrong.claim]["result"]
-        assert result == (OPEN if wrong.op == "pin" or guest.before else FAIL), one_by_one
+        if guest.before:  # without a baseline: at best the end of a mapping is seen
+            assert result in (FAIL, OPEN), one_by_one
+        else:
+            assert result == (OPEN if wrong.op == "pin" else FAIL), one_by_one
     if not guest.gmem:  # of confidential guests, too: none of those claims passes without pins
         return
     assert all(one_by_one[claim]["result"] != PASS for claim in BY_PINS)
