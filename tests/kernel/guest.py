@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.kernel import (
+    scenes_audit,
     scenes_decisions,
     scenes_guest,
     scenes_inaccessible,
@@ -52,6 +53,7 @@ OTHER_SCENES: tuple[Callable[[Results], None], ...] = (
     scenes_guest.guests,
     scenes_guest.kvm_comes_and_goes,
     scenes_guest.start_times,
+    scenes_audit.audits,
 )
 """In boots of their own: with other options."""
 
