@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.kernel import scenes_decisions, scenes_guest, scenes_judge, scenes_life
+from tests.kernel import scenes_decisions, scenes_guest, scenes_judge, scenes_life, scenes_ui
 from tests.kernel.guest_tools import Results
 
 SCENES: tuple[Callable[[Results], None], ...] = (
@@ -30,6 +30,7 @@ SCENES: tuple[Callable[[Results], None], ...] = (
     scenes_life.hostile_names,
     scenes_life.interrupted_early,
     scenes_life.refused,
+    scenes_ui.live_view,
 )
 
 
