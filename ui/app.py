@@ -98,6 +98,10 @@ class SealsnoopApp(Replaying):
     def on_mount(self) -> None:
         self._catch_signals()
         self.app_resume_signal.subscribe(self, self._repaint)
+        # The first screen is drawn before the reader imports what it needs.
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
         self.feed.start()
         self.ask()
         if not self._frozen:
@@ -127,10 +131,8 @@ class SealsnoopApp(Replaying):
             return
         self.shot = shot
         self._ring()
-        for screen in reversed(self.screen_stack):
-            if isinstance(screen, Base):
-                screen.show(shot)
-                break
+        # What lies behind a dialog stands still: each change would draw the dialog anew too.
+        self._redraw()
 
     def ask(self, **changes: Any) -> None:
         """Another request: the one of now with ``changes``."""

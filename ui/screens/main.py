@@ -83,7 +83,8 @@ class MainScreen(Jumps):
     def show(self, shot: Snapshot) -> None:
         super().show(shot)
         self.query_one(VerdictStrip).show(shot)
-        self.query_one(CoverageNotes).show(shot)
+        if self.table == "hooks":
+            self.query_one(CoverageNotes).show(shot)
         counts = {name: _short(shot.totals.get(name)) for name in TABLES}
         facts = shot.facts
         counts["hooks"] = f"{facts.hooks_live}/{facts.hooks}" if facts.hooks else ""

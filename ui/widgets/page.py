@@ -1,0 +1,33 @@
+"""A long text that is scrolled; only the lines in sight are drawn."""
+
+from collections.abc import Callable, Sequence
+
+from rich.segment import Segment
+from rich.text import Text
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+
+class Page(ScrollView, can_focus=True):
+    """Lines of Rich text below each other: never markup."""
+
+    def __init__(self, make: Callable[[int], Sequence[Text]], *, id: str | None = None) -> None:
+        """``make`` gives the lines for a width in cells."""
+        super().__init__(id=id)
+        self._make = make
+        self._lines: Sequence[Text] = ()
+
+    def on_resize(self) -> None:
+        width = self.scrollable_content_region.width
+        self._lines = self._make(width)
+        self.virtual_size = Size(width, len(self._lines))
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        width, base = self.scrollable_content_region.width, self.rich_style
+        at = int(self.scroll_y) + y
+        if at >= len(self._lines):
+            return Strip.blank(width, base)
+        found = list(self._lines[at].render(self.app.console, end=""))
+        return Strip(list(Segment.apply_style(found, base))).adjust_cell_length(width, base)
