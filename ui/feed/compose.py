@@ -10,7 +10,7 @@ from ui.feed import coverage
 from ui.feed.book import Book
 from ui.feed.detail import ObjectBook
 from ui.feed.grouped import Grouped
-from ui.feed.groups import FRAMES, Groups, answers
+from ui.feed.groups import GROUPED, Groups, answers
 from ui.feed.logview import LogView
 from ui.feed.scan import Filtered
 from ui.request import Request
@@ -29,7 +29,7 @@ class Composer:
         self._facts = facts
         self._book = book
         self._groups = Groups()
-        self._sums = Grouped(book.tables, lambda: book.version, self._groups)
+        self._sums = Grouped(book.state, lambda: book.version, self._groups)
         self._until: int | None = None  # rows of a frozen log
         self._log = LogView(book.log, Request().query)
         self._filtered: Filtered | None = None
@@ -67,7 +67,7 @@ class Composer:
     def _prepare(self, request: Request) -> None:
         if self._log.query != request.query:
             self._log = LogView(self._book.log, request.query)
-        needs = request.table in FRAMES and request.query
+        needs = request.table in GROUPED and request.query
         if not needs or answers(request.table, request.query):
             self._filtered = None
         elif self._filtered is None or self._filtered.query != request.query:
