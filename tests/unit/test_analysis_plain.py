@@ -1,8 +1,10 @@
 """Tables without pandas have what those with it have."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -36,23 +38,27 @@ def test_both_makers_make_the_same(make: Any) -> None:
     before: View | None = None
     with Recording.open(SAMPLE) as recording:
         source = Source.of(recording)
-        for objects in recording.tables("objects"):
-            fold.objects(objects.to_pandas(), source)
+        objects = recording.frame("objects")
         batches = list(load.batches(recording, source=source))
-    half = len(batches[0]) // 2
-    pieces = [batches[0].take(slice(0, half)), batches[0].take(slice(half, None)), *batches[1:]]
-    for piece in (*pieces, None):  # the last time nothing has changed
-        if piece is not None:
-            fold.add(piece)
+    halves = np.array_split(np.arange(len(batches[0])), 2)
+    steps: list[Callable[[], object]] = [
+        lambda: None,
+        lambda: fold.objects(objects, source),  # more objects, no more groups
+        *(lambda half=half: fold.add(batches[0].take(half)) for half in halves),
+        lambda: None,
+    ]
+    for step in steps:
+        step()
         state = fold.state()
         before = View(state, plain, before)
         found = make(before)
         frame = pd.DataFrame(make(View(state, columns)))
         assert list(found) == list(frame)
-        assert len(frame) > 2
         for name in frame:
             want = [None if pd.isna(value) else value for value in frame[name]]
             got = _values(found[name])
             if name == "worst":
                 got = [None if number < 0 else words()[number] for number in got]
             assert got == want, name
+    assert before is not None
+    assert len(make(before)["decisions"]) > 2

@@ -59,7 +59,11 @@ class View:
             self.__dict__ |= {name: known[name] for name in _OF_GROUPS if name in known}
 
     def _has_groups_of(self, other: "View") -> bool:
-        return np.array_equal(self.which, other.which) and np.array_equal(self.object, other.object)
+        return (
+            len(self.state.ino) == len(other.state.ino)
+            and np.array_equal(self.which, other.which)
+            and np.array_equal(self.object, other.object)
+        )
 
     def sums(self, ids: Array, count: int) -> Sums:
         """The groups summed up; ``ids``: the row of each."""
