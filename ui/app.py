@@ -69,9 +69,13 @@ class SealsnoopApp(Replaying):
         theme: str = themes.DEFAULT,
         keeper: Keeper | None = None,
         frozen: bool = False,
+        read_only: bool = False,
     ) -> None:
-        """``frozen``: nothing is drawn until :meth:`poll` is called. UserError: no such theme."""
-        super().__init__(feed, keeper)
+        """``frozen``: nothing is drawn until :meth:`poll` is called.
+
+        ``read_only``: no key writes anything (in a browser). UserError: no such theme.
+        """
+        super().__init__(feed, keeper, read_only)
         for own in themes.OWN:
             self.register_theme(own)
         self.theme = themes.check(theme, self.available_themes)
@@ -167,8 +171,15 @@ class SealsnoopApp(Replaying):
 
     def action_show_alert(self) -> None:
         alerts = self.open_alerts or self.shot.alerts
-        if alerts and alerts[-1].event:
+        if alerts and "claim" in alerts[-1].event:
+            self._show_audit()
+        elif alerts and alerts[-1].event:
             self.push_screen(EventScreen(alerts[-1].event, self.shot.now.start_ns))
+
+    def _show_audit(self) -> None:
+        while not isinstance(self.screen, MainScreen):
+            self.pop_screen()
+        self.screen.action_tab("audit")
 
     def _redraw(self) -> None:
         screen = self.screen

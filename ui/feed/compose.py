@@ -14,8 +14,8 @@ from ui.feed.groups import GROUPED, Groups, answers
 from ui.feed.logview import LogView
 from ui.feed.scan import Filtered
 from ui.request import Request
-from ui.rows import Rows
-from ui.snapshot import Coverage, Detail, Facts, Now, Snapshot, State
+from ui.rows import Rows, no_rows
+from ui.snapshot import Audited, Coverage, Detail, Facts, Now, Snapshot, State
 
 _STILL = (State.ENDED, State.GONE, State.HELD)
 """States in which nothing comes any more: what is shown has to be the last word."""
@@ -89,6 +89,7 @@ class Composer:
         now: Now,
         problems: Sequence[str],
         span_ns: int | None,
+        audited: Audited | None = None,
         *,
         quick: bool = False,
     ) -> Snapshot:
@@ -107,15 +108,20 @@ class Composer:
             facts=self._facts,
             now=now,
             verdicts=book.watch.verdicts(now, span_ns),
-            rows=self._rows(request, now, cover),
+            rows=self._rows(request, now, cover, audited),
             totals={**self._sums.totals(still=still), "events": book.rows},
+            audited=audited,
             coverage=cover,
             alerts=tuple(book.watch.alerts),
             detail=self._details(request),
             found=self._find(request),
         )
 
-    def _rows(self, request: Request, now: Now, cover: Coverage) -> Rows:
+    def _rows(self, request: Request, now: Now, cover: Coverage, audited: Audited | None) -> Rows:
+        if request.table == "audit":
+            rows = no_rows("audit") if audited is None else audited.rows
+            rows = replace(rows, start_ns=now.start_ns, now_ns=now.now_ns)
+            return self._groups.shown(rows, Query(), request.sort, request.reverse)
         if request.table == "hooks":
             rows = coverage.hook_rows(cover)
             return self._groups.shown(rows, Query(), request.sort, request.reverse)
