@@ -164,7 +164,6 @@ def _record(claim: "ClaimResult", finding: "Finding | None") -> dict[str, object
         "seals": one and one.seals,
         # ``n`` goes to rows that have some, as it does in the tables of decisions.
         "breach": len(proofs) + finding.more if finding is not None else 0,
-        "who": cells.who(proofs[0].comm, proofs[0].pid) if proofs else None,
         "time_ns": proofs[0].time_ns if proofs else None,
         "evidence": evidence,
     }
@@ -175,7 +174,7 @@ def _violations(found: "RecordingAudit") -> list[Violation]:
         Violation(
             (*_key(claim, one), proof.table, proof.cpu, proof.seq),
             proof.time_ns,
-            f"{claim.id}: {_who(proof)} {proof.text}",
+            f"{claim.id}: {proof.text}",
             _event(claim, one, proof),
         )
         for claim in found.claims
@@ -183,10 +182,6 @@ def _violations(found: "RecordingAudit") -> list[Violation]:
         if one.result.value == "fail"
         for proof in one.violations
     ]
-
-
-def _who(proof: "Proof") -> str:
-    return cells.who(proof.comm, proof.pid)
 
 
 def _event(claim: "ClaimResult", one: "Finding", proof: "Proof") -> dict[str, object]:

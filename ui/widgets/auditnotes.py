@@ -71,7 +71,7 @@ class AuditNotes(VerticalScroll):
         for proof in (finding.violations if finding else ())[:_MOST]:
             when = cells.clock((proof.time_ns - start_ns) / 1e9)
             times = f" ({proof.count:,} times)" if proof.count > 1 else ""
-            text.append(f"  ✗ {when} s  {cells.who(proof.comm, proof.pid)} ", colour)
+            text.append(f"  ✗ {when} s  ", colour)
             text.append(f"{cells.text(proof.text)}{times}\n")
             asked = f" [{cells.text(proof.asked)}]" if proof.asked else ""
             where = f"{cells.text(proof.op)}{asked}, {proof.table}, CPU {proof.cpu} #{proof.seq}"
@@ -89,7 +89,8 @@ class AuditNotes(VerticalScroll):
             style = notes.style_of("allowed" if need.holds else "breach")
             text.append(f"  {cells.text(need.family)}: ", quiet)
             text.append(need.state, style)
-            text.append(f"  {how or cells.text(need.reason)}  self-test {need.tested}\n", quiet)
+            tested = f"  self-test {cells.text(need.tested)}" if need.tested else ""
+            text.append(f"  {how or cells.text(need.reason)}{tested}\n", quiet)
 
 
 def _key(finding: "Finding") -> tuple[object, ...]:
