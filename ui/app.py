@@ -7,6 +7,7 @@ few times a second whether there is a newer one, and draws.
 import asyncio
 import contextlib
 import signal
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -31,7 +32,10 @@ from ui.screens.object import ObjectScreen
 from ui.snapshot import Alert, Snapshot
 from ui.widgets.grid import Grid
 
-POLL_S = 0.025
+_SWITCH_S = 0.001
+"""How long the reader's thread may keep the interpreter while a key waits; Python's own is five
+times that, and a key needs it several times until it is drawn."""
+POLL_S = 0.02
 """How often it is looked for a newer snapshot; the feed publishes four to five a second, and at
 once after a request."""
 
@@ -102,6 +106,7 @@ class SealsnoopApp(Replaying):
     def on_mount(self) -> None:
         self._catch_signals()
         self.app_resume_signal.subscribe(self, self._repaint)
+        sys.setswitchinterval(_SWITCH_S)
         # The first screen is drawn before the reader imports what it needs.
         self.call_after_refresh(self._begin)
 

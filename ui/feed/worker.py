@@ -169,7 +169,8 @@ class Worker:
         due_s = 0.0
         answered: Request | None = None
         while not self._stopping:
-            more = self._read()
+            # Somebody who waits for rows does not wait for new events too.
+            more = self._read() if self._request is answered else True
             request = self._request
             asked = request is not answered
             more |= self._composer.work(request, time.monotonic() + (0.01 if asked else _SLICE_S))

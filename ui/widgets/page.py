@@ -17,15 +17,20 @@ class Page(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._make = make
         self._lines: Sequence[Text] = ()
+        self._wide = -1
 
     def on_resize(self) -> None:
-        width = self.scrollable_content_region.width
-        self._lines = self._make(width)
-        self.virtual_size = Size(width, len(self._lines))
+        self._fit(self.scrollable_content_region.width)
+        self.virtual_size = Size(self._wide, len(self._lines))
         self.refresh()
+
+    def _fit(self, width: int) -> None:
+        if width != self._wide:
+            self._wide, self._lines = width, self._make(width)
 
     def render_line(self, y: int) -> Strip:
         width, base = self.scrollable_content_region.width, self.rich_style
+        self._fit(width)  # it is drawn first, and told its size then
         at = int(self.scroll_y) + y
         if at >= len(self._lines):
             return Strip.blank(width, base)
