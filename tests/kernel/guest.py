@@ -21,6 +21,7 @@ from tests.kernel import (
     scenes_judge,
     scenes_life,
     scenes_matrix,
+    scenes_ui,
 )
 from tests.kernel.guest_tools import Results
 
@@ -38,6 +39,7 @@ SCENES: tuple[Callable[[Results], None], ...] = (
     scenes_life.hostile_names,
     scenes_life.interrupted_early,
     scenes_life.refused,
+    scenes_ui.live_view,
 )
 
 
