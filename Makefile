@@ -16,8 +16,9 @@ live: setup ## Watch memory-file seals live: on this kernel, or on a real one in
 check: lint ## Fast checks alone, no kernel needed: style, types, imports, unit tests
 	@$(BIN)/pytest tests/unit -q -m "not slow"
 
-test: check ## Everything: the fast checks, then the tests on real kernels in QEMU
+test: check ## Everything: the fast checks, the view on a terminal, then real kernels in QEMU
 	@$(BIN)/pytest tests/unit -q -m slow
+	@$(BIN)/pytest tests/tty -q
 	@$(BIN)/pytest tests/kernel
 
 matrix: setup ## Boot every kernel that Debian serves and write docs/kernels.md

@@ -7,6 +7,7 @@ few times a second whether there is a newer one, and draws.
 import asyncio
 import contextlib
 import signal
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -31,7 +32,10 @@ from ui.screens.object import ObjectScreen
 from ui.snapshot import Alert, Snapshot
 from ui.widgets.grid import Grid
 
-POLL_S = 0.025
+_SWITCH_S = 0.001
+"""How long the reader's thread may keep the interpreter while a key waits; Python's own is five
+times that, and a key needs it several times until it is drawn."""
+POLL_S = 0.02
 """How often it is looked for a newer snapshot; the feed publishes four to five a second, and at
 once after a request."""
 
@@ -69,9 +73,13 @@ class SealsnoopApp(Replaying):
         theme: str = themes.DEFAULT,
         keeper: Keeper | None = None,
         frozen: bool = False,
+        read_only: bool = False,
     ) -> None:
-        """``frozen``: nothing is drawn until :meth:`poll` is called. UserError: no such theme."""
-        super().__init__(feed, keeper)
+        """``frozen``: nothing is drawn until :meth:`poll` is called.
+
+        ``read_only``: no key writes anything (in a browser). UserError: no such theme.
+        """
+        super().__init__(feed, keeper, read_only)
         for own in themes.OWN:
             self.register_theme(own)
         self.theme = themes.check(theme, self.available_themes)
@@ -98,6 +106,11 @@ class SealsnoopApp(Replaying):
     def on_mount(self) -> None:
         self._catch_signals()
         self.app_resume_signal.subscribe(self, self._repaint)
+        sys.setswitchinterval(_SWITCH_S)
+        # The first screen is drawn before the reader imports what it needs.
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
         self.feed.start()
         self.ask()
         if not self._frozen:
@@ -127,10 +140,8 @@ class SealsnoopApp(Replaying):
             return
         self.shot = shot
         self._ring()
-        for screen in reversed(self.screen_stack):
-            if isinstance(screen, Base):
-                screen.show(shot)
-                break
+        # What lies behind a dialog stands still: each change would draw the dialog anew too.
+        self._redraw()
 
     def ask(self, **changes: Any) -> None:
         """Another request: the one of now with ``changes``."""
@@ -165,8 +176,15 @@ class SealsnoopApp(Replaying):
 
     def action_show_alert(self) -> None:
         alerts = self.open_alerts or self.shot.alerts
-        if alerts and alerts[-1].event:
+        if alerts and "claim" in alerts[-1].event:
+            self._show_audit()
+        elif alerts and alerts[-1].event:
             self.push_screen(EventScreen(alerts[-1].event, self.shot.now.start_ns))
+
+    def _show_audit(self) -> None:
+        while not isinstance(self.screen, MainScreen):
+            self.pop_screen()
+        self.screen.action_tab("audit")
 
     def _redraw(self) -> None:
         screen = self.screen

@@ -9,8 +9,8 @@ from ui.widgets.replaybar import ReplayBar
 class Replaying(Saving):
     """The part of the application that plays."""
 
-    def __init__(self, feed: Feed, keeper: Keeper | None) -> None:
-        super().__init__(keeper)
+    def __init__(self, feed: Feed, keeper: Keeper | None, read_only: bool) -> None:
+        super().__init__(keeper, read_only)
         self.feed = feed
 
     @property

@@ -7,8 +7,8 @@ from tracer.query import Query
 Key = tuple[int, int, int]
 """dev, ino, gen of an object."""
 
-TABLES = ("objects", "fds", "processes", "events", "hooks")
-"""The tabs, in their order."""
+TABLES = ("objects", "fds", "processes", "events", "hooks", "audit")
+"""The tabs, in their order; the last one is there only with a policy."""
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,20 @@ class Keeper(Protocol):
 class Saving(App[None]):
     """The part of the application that writes."""
 
-    def __init__(self, keeper: Keeper | None) -> None:
+    def __init__(self, keeper: Keeper | None, read_only: bool) -> None:
+        """``read_only``: it writes nothing, whoever asks."""
         super().__init__()
         self._keeper = keeper
+        self._read_only = read_only
+
+    def _refused(self) -> bool:
+        if self._read_only:
+            self.notify("Nothing is written from a browser; open the view in a terminal for that.")
+        return self._read_only
 
     def action_picture(self) -> None:
+        if self._refused():
+            return
         try:
             where = Path(self.save_screenshot()).resolve()
         except OSError as error:
@@ -50,6 +59,8 @@ class Saving(App[None]):
 
     def export(self, rows: Rows, marked: Mapping[int, Mapping[str, Any]]) -> None:
         """Asks for a file name and writes the marked rows, or all that are shown."""
+        if self._refused():
+            return
         which = "marked" if marked else "shown"
         count = len(marked) if marked else len(rows)
         note = f"{count:,} {which} rows of {rows.table} with all their columns."
@@ -66,6 +77,8 @@ class Saving(App[None]):
         self.push_screen(AskScreen(title, note, f"{rows.table}.json"), done)
 
     def action_record(self) -> None:
+        if self._refused():
+            return
         keeper = self._keeper
         if keeper is None:
             self.notify("This recording is kept already where it is.")

@@ -6,7 +6,7 @@ Nothing here is changed once it is published, so the UI thread draws it without 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ import numpy.typing as npt
 from tracer.model.verdicts import Verdict
 from ui.request import Request
 from ui.rows import Rows, no_rows
+
+if TYPE_CHECKING:
+    from tracer.audit.results import RecordingAudit
 
 HISTORY = 60
 """Bars of a history."""
@@ -159,6 +162,26 @@ class Detail:
 
 
 @dataclass(frozen=True, eq=False)
+class Audited:
+    """What an audit of the recording says."""
+
+    policy: str
+    result: str = ""
+    """``fail``, ``indeterminate``, ``pass``, ``not-applicable``; empty: none was made yet."""
+    rows: Rows = field(default_factory=lambda: no_rows("audit"))
+    """A claim about one object each, the worst first."""
+    found: "RecordingAudit | None" = None
+    problem: str = ""
+    """Why there is no audit."""
+
+    @property
+    def broken(self) -> int:
+        """Claims about an object that do not hold."""
+        column = self.rows.columns.get("state")
+        return sum(one == "fail" for one in column) if isinstance(column, np.ndarray) else 0
+
+
+@dataclass(frozen=True, eq=False)
 class Snapshot:
     """Everything a screen shows."""
 
@@ -174,5 +197,7 @@ class Snapshot:
     alerts: Sequence[Alert] = ()
     """The newest alerts, oldest first."""
     detail: Detail | None = None
+    audited: Audited | None = None
+    """None: there is no policy."""
     found: tuple[int, int | None] = (0, None)
     """Number of the search that was answered last, and the row that it found."""

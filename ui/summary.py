@@ -33,17 +33,28 @@ def _doubts(shot: Snapshot) -> list[str]:
     return doubts
 
 
+def _broken(shot: Snapshot) -> str:
+    """What the audit found, empty where it found nothing."""
+    count = shot.audited.broken if shot.audited is not None else 0
+    return f"{count:,} broken claim{'s' if count > 1 else ''}" if count else ""
+
+
 def summary(shot: Snapshot) -> Summary:
     """What a person should know first."""
     count = shot.verdicts
     breaches, odd = count.of(Verdict.BREACH), count.of(Verdict.UNEXPLAINED)
+    broken = _broken(shot)
     if breaches:
         noun = "BREACH" if breaches == 1 else "BREACHES"
         more = f", {odd:,} unexplained denials" if odd else ""
         return Summary(
             "breach",
             f"{SYMBOLS[Verdict.BREACH]} {breaches:,} {noun}: "
-            f"let through what a seal forbids{more}. Press n to see",
+            f"let through what a seal forbids{more}{broken and f', {broken}'}. Press n to see",
+        )
+    if broken:
+        return Summary(
+            "breach", f"{SYMBOLS[Verdict.BREACH]} AUDIT FAILED: {broken}. Press 6 to see"
         )
     if odd:
         noun = "DENIAL" if odd == 1 else "DENIALS"

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
+from textual.widget import Widget
 
 from tracer.errors import UserError
 from tracer.model.escape import printable
@@ -84,6 +85,12 @@ def rich_colour(value: str) -> str:
     if value.startswith("ansi_"):
         return value.removeprefix("ansi_")
     return value[:7] if value.startswith("#") else "default"
+
+
+def colour_of(widget: Widget, name: str) -> str:
+    """The colour of a meaning (``breach``, ``quiet``) or of a theme's variable, now."""
+    variables = widget.app.theme_variables
+    return rich_colour(variables.get(f"v-{name}") or variables.get(name, ""))
 
 
 def check(name: str, known: Collection[str]) -> str:

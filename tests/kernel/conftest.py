@@ -129,3 +129,15 @@ def broken_proposal(
     options = ("--append", "break_inaccessible_mmap")
     boot(request.config, "inaccessible", folder, *options, scenes="proposal_broken")
     return Booted("inaccessible, broken", folder)
+
+
+@pytest.fixture(scope="session", params=list(KERNELS))
+def audit_host(
+    request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
+) -> Booted:
+    """A kernel whose guests misbehave, with recordings for audits of them."""
+    name: str = request.param
+    folder = results_folder(request.config, tmp_path_factory, f"audits-{name}")
+    options = ("--svm", "--append", "secretmem.enable=1")
+    boot(request.config, name, folder, *options, scenes="audits")
+    return Booted(name, folder)

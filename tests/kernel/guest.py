@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.kernel import (
+    scenes_audit,
     scenes_decisions,
     scenes_ftrace,
     scenes_guest,
@@ -21,6 +22,7 @@ from tests.kernel import (
     scenes_judge,
     scenes_life,
     scenes_matrix,
+    scenes_ui,
 )
 from tests.kernel.guest_tools import Results
 
@@ -39,6 +41,7 @@ SCENES: tuple[Callable[[Results], None], ...] = (
     scenes_life.hostile_names,
     scenes_life.interrupted_early,
     scenes_life.refused,
+    scenes_ui.live_view,
 )
 
 
@@ -54,6 +57,7 @@ OTHER_SCENES: tuple[Callable[[Results], None], ...] = (
     scenes_guest.guests,
     scenes_guest.kvm_comes_and_goes,
     scenes_guest.start_times,
+    scenes_audit.audits,
 )
 """In boots of their own: with other options."""
 

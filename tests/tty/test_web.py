@@ -54,6 +54,15 @@ def test_in_a_browser(
                 "a filtered table", lambda: re.search(r" [1-9]\d* of \d\d\d", browser.received)
             )
             await asyncio.sleep(1)
+            # Nothing is written from a browser, and the view goes on.
+            await browser.write("\r")
+            for key in "er":
+                await browser.write(key)
+                await browser.until(
+                    f"a refusal of {key}",
+                    lambda: browser.received.count("Nothing is written from a browser") > 0,
+                )
+                browser.received = browser.received.replace("Nothing is written", "")
             picture = await browser.picture()
             (tmp_path / "page.png").write_bytes(picture)
             print(tmp_path / "page.png")

@@ -17,7 +17,7 @@ from tracer.cli import record
 from tracer.errors import UserError
 from ui.cli import live, options, replay
 from ui.cli.main import VERBS, VIEWS, main
-from ui.cli.recording import recorder_words
+from ui.cli.recording import audit_words, recorder_words
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "samples" / "recordings" / "debian-6.1.seal"
@@ -91,7 +91,8 @@ def test_no_option_is_passed_without_need() -> None:
 
 def test_every_option_of_record_is_one_of_live() -> None:
     mine, its = vars(parsed("live")), recorded([])
-    assert set(its) - {"run", "command"} <= set(mine)
+    # --audit of live names a policy, and that policy makes the recorder's --audit.
+    assert set(its) - {"run", "command", "audit"} <= set(mine)
     assert mine["run"] is live.run
     assert its["run"] is record.run
 
@@ -109,6 +110,7 @@ def test_every_option_of_record_is_one_of_live() -> None:
         (["live", str(SAMPLE), "--on-violation", ""], "--on-violation: no command given"),
         (["live", str(SAMPLE), "--on-violation", "a 'b"], "--on-violation: no closing quotation"),
         (["live", str(SAMPLE), "--on-violation", "no-such -x"], "'no-such' is not a program"),
+        (["live", str(SAMPLE), "--web", "--on-violation", "true"], "--on-violation: not with"),
         (["replay", str(SAMPLE), "--speed", "0"], "--speed: '0' is not 0.1 to 100, or max"),
         (["replay", str(SAMPLE), "--speed", "x"], "--speed: 'x' is not"),
     ],
@@ -121,6 +123,34 @@ def test_refused(argv: list[str], words: str, capsys: pytest.CaptureFixture[str]
     out, err = capsys.readouterr()
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert words in err
+
+
+@pytest.mark.parametrize("verb", ["live", "replay"])
+@pytest.mark.parametrize("web", [[], ["--web"]])
+def test_a_wrong_policy(
+    verb: str, web: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Said before anything is shown or served, with its line."""
+    policy = tmp_path / "p.toml"
+    policy.write_text('name = "x"\nformat = 1\n[[claim]]\nclaim = "never-maped"\n')
+    assert main([verb, str(SAMPLE), "--audit", str(policy), *web]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"{policy}:4:" in err
+    assert "never-mapped" in err, "the nearest one is named"
+    assert main([verb, str(SAMPLE), "--audit", str(tmp_path / "none.toml"), *web]) == 1
+
+
+def test_a_policy_decides_what_is_recorded_and_who_sees_it() -> None:
+    path = str(ROOT / "samples" / "policies" / "sealed-buffer.toml")
+    args = parsed("live", "--audit", path)
+    assert recorder_words(args) == []
+    policy = options.policy(args)
+    assert policy is not None
+    assert recorded(audit_words(policy))["audit"] is True
+    assert recorded(audit_words(policy))["unsealable"] is True
+    (word,) = options.viewer_words(args)
+    assert word == f"--audit={os.path.abspath(path)}"
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,15 @@
 """The table of memory files."""
 
 import numpy as np
-import pandas as pd
 
-from tracer.analysis.columns import maybe
 from tracer.analysis.latest import BEFORE, NEVER
 from tracer.analysis.objects import OWNER_UNKNOWN
-from tracer.analysis.rollup import halves, pair
-from tracer.analysis.view import NO_FD, View
+from tracer.analysis.rollup import halves
+from tracer.analysis.view import Frame, View
 
 
-def by_object(view: View) -> pd.DataFrame:
-    """See :attr:`tracer.analysis.tables.Tables.by_object`."""
+def by_object(view: View) -> Frame:
+    """See :attr:`tracer.analysis.snapshot.Tables.by_object`."""
     state, known = view.state, view.state.known
     count = len(state.ino)
     found = view.sums(view.object, count)
@@ -22,14 +20,15 @@ def by_object(view: View) -> pd.DataFrame:
     rows = rows[order]
     gone = known["evicted_ns"] != BEFORE
     end = np.where(gone, known["evicted_ns"], state.now[state.host])
-    frame = {
+    maybe = view.make.maybe
+    return {
         **view.whence(state.host[rows]),
         **view.what(rows),
         "seals": maybe(known["seals"][rows].astype(np.uint32), known["seals"][rows] >= 0, "UInt32"),
         "size": maybe(known["size"][rows], known["size_ns"][rows] != BEFORE, "UInt64"),
         "owner_uid": maybe(known["owner"][rows], known["owner"][rows] != OWNER_UNKNOWN, "UInt32"),
-        "processes": _processes(view, count)[rows],
-        "fds": _fds(view, count)[rows],
+        "processes": view.processes_of[rows],
+        "fds": view.fds_of[rows],
         "mappings": state.mappings[rows],
         "writable": state.writable[rows],
         **view.counted(found.some(rows)),
@@ -37,15 +36,3 @@ def by_object(view: View) -> pd.DataFrame:
         "evicted_ns": maybe(known["evicted_ns"][rows], gone[rows]),
         "age_ns": (end - known["first_ns"])[rows],
     }
-    return pd.DataFrame(frame)
-
-
-def _processes(view: View, count: int) -> np.ndarray:
-    pids = np.unique(pair(view.object, view.pid))
-    return np.bincount(halves(pids)[0], minlength=count)
-
-
-def _fds(view: View, count: int) -> np.ndarray:
-    _, fds = view.fds
-    known = halves(fds.key(1))[1] != NO_FD
-    return np.bincount(fds.key(0)[known].astype(np.int64), minlength=count)

@@ -1,15 +1,14 @@
 """The tables of processes and of their file descriptors."""
 
 import numpy as np
-import pandas as pd
 
 from tracer.analysis.batch import Array
 from tracer.analysis.rollup import I64, distinct, halves, pair
-from tracer.analysis.view import NO_FD, View
+from tracer.analysis.view import NO_FD, Frame, View
 
 
-def by_fd(view: View) -> pd.DataFrame:
-    """See :attr:`tracer.analysis.tables.Tables.by_fd`."""
+def by_fd(view: View) -> Frame:
+    """See :attr:`tracer.analysis.snapshot.Tables.by_fd`."""
     state = view.state
     ids, table = view.fds
     objects = table.key(0).astype(np.int64)
@@ -19,7 +18,7 @@ def by_fd(view: View) -> pd.DataFrame:
     rows = np.flatnonzero(state.ino[objects] != 0)
     keys = (host, pids, fds, dev, state.ino[objects], gen)
     rows = rows[found.some(rows).order(*(key[rows] for key in keys))]
-    frame = {
+    return {
         **view.whence(host[rows]),
         "pid": pids[rows].astype(np.uint32),
         **view.who(found.last[rows]),
@@ -27,11 +26,10 @@ def by_fd(view: View) -> pd.DataFrame:
         **view.what(objects[rows]),
         **view.counted(found.some(rows)),
     }
-    return pd.DataFrame(frame)
 
 
-def by_process(view: View) -> pd.DataFrame:
-    """See :attr:`tracer.analysis.tables.Tables.by_process`."""
+def by_process(view: View) -> Frame:
+    """See :attr:`tracer.analysis.snapshot.Tables.by_process`."""
     ids, table = distinct(pair(view.host, view.pid))
     count = len(table)
     host, pids = halves(table.key(0))
@@ -45,7 +43,7 @@ def by_process(view: View) -> pd.DataFrame:
         return np.bincount(owners, minlength=count)[rows]
 
     every = np.arange(len(ids))
-    frame = {
+    return {
         **view.whence(host[rows]),
         "pid": pids[rows].astype(np.uint32),
         **view.who(found.last[rows]),
@@ -55,4 +53,3 @@ def by_process(view: View) -> pd.DataFrame:
         "fds": how_many(view.fd, numbered),
         **view.counted(found.some(rows)),
     }
-    return pd.DataFrame(frame)

@@ -78,3 +78,8 @@ def errnos(answers: Array) -> "pd.Categorical[object]":
 def texts(values: Iterable[str | None]) -> Any:
     """Texts that do not repeat; NA for None."""
     return pd.array(list(values), dtype="str")
+
+
+def taken(texts: Any, rows: Array) -> Any:
+    """Some of :func:`texts`."""
+    return texts.take(rows)

@@ -117,13 +117,15 @@ class Fold:
         """The sums as they are now; what comes later does not change them."""
         from tracer.analysis.snapshot import Tables
 
+        return Tables(self.state())
+
+    def state(self) -> State:
+        """What :meth:`tables` are made of."""
         totals = self._totals.copy()
         for rows in self._waiting:
             self._count(totals, rows)
-        return Tables(
-            State.of(
-                self._keys, totals, self._mappings, self._sealing, self._losses, self._problems
-            )
+        return State.of(
+            self._keys, totals, self._mappings, self._sealing, self._losses, self._problems
         )
 
     def _announced(self, rows: Rows) -> Rows:

@@ -29,7 +29,7 @@ class Tables:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._view = View(state)
+        self._view = View(state, columns)
 
     @property
     def verdicts(self) -> dict[str, int]:
@@ -68,7 +68,7 @@ class Tables:
         ``age_ns``: from when it was first heard of to its end, or to the last that was heard of
         its host. It may be older if ``created_ns`` is NA.
         """
-        return by_object(self._view)
+        return pd.DataFrame(by_object(self._view))
 
     @cached_property
     def by_fd(self) -> pd.DataFrame:
@@ -78,7 +78,7 @@ class Tables:
         in a kernel thread), the object's ``kind``, ``name``, ``dev``, ``ino``, ``gen``. A number
         that was closed and opened for another object has a row for each.
         """
-        return by_fd(self._view)
+        return pd.DataFrame(by_fd(self._view))
 
     @cached_property
     def by_process(self) -> pd.DataFrame:
@@ -88,7 +88,7 @@ class Tables:
         new one, and a process id that was used again looks just like that (events do not tell the
         one from the other). ``objects`` and ``fds``: how many it asked about and through.
         """
-        return by_process(self._view)
+        return pd.DataFrame(by_process(self._view))
 
     @cached_property
     def by_op(self) -> pd.DataFrame:

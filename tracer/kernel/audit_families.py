@@ -276,4 +276,35 @@ AUDIT_FAMILIES = (
         way=Way.RECEIVE,
         unseen="descriptors that arrive by a socket or pidfd_getfd",
     ),
+    Family(
+        "splice",
+        "way",
+        Hook.READ,
+        (Op.READ,),
+        # Before, shmem_file_operations had generic_file_splice_read (6.1: mm/shmem.c), which asks
+        # shmem_file_read_iter, and so does splicing with O_DIRECT since: the family "read".
+        (Alternative("shmem_file_splice_read", "mm/shmem.c, since 6.5", takes=("file",)),),
+        at_entry=True,
+        at_return=True,
+        way=Way.SPLICE,
+        unseen="splice, sendfile and copy_file_range out of a memory file",
+        essential=False,
+    ),
+    Family(
+        "hugetlb_read",
+        "way",
+        Hook.READ,
+        (Op.READ,),
+        # hugetlbfs_file_operations has no splice_read: splice is refused, or asks this one.
+        (
+            Alternative(
+                "hugetlbfs_read_iter", "fs/hugetlbfs/inode.c", takes=("kiocb", "iov_iter")
+            ),
+        ),
+        at_entry=True,
+        at_return=True,
+        way=Way.READ,
+        unseen="reads of hugetlb files",
+        essential=False,
+    ),
 )  # fmt: skip

@@ -72,7 +72,7 @@ AUDIT = (
         "Permission is checked first. What was refused there reached no memory.",
     ),
     BlindSpot(
-        "vmsplice and splice of a memory file's pages; mappings of a dma-buf made from a memfd",
+        "vmsplice of a memory file's pages; mappings of a dma-buf made from a memfd",
         "Pages go on in a pipe, or under the inode of a dma-buf (udmabuf), and are no longer known "
         "by the memory file.",
     ),

@@ -26,6 +26,8 @@ class Way(IntEnum):
     UFFD = 9
     MPROTECT = 10
     RECEIVE = 11
+    SPLICE = 12
+    READ = 13
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from tracer.errors import UserError
 from ui.cli import options, terminal
-from ui.cli.recording import recorder_words, recording_options
+from ui.cli.recording import audit_words, recorder_words, recording_options
 
 EPILOG = """\
 examples:
@@ -14,6 +14,7 @@ examples:
   sudo sealsnoop live -o s.seal --name wl_ the recording stays in s.seal
   sealsnoop live s.seal                    a recording that is written elsewhere
   sealsnoop live s.seal --web              in a browser on this host
+  sudo sealsnoop live --audit p.toml       with the claims of a policy, see audit
   sealsnoop live s.seal --on-violation 'logger -t seals --'
 
 A recorder of its own process writes the recording; the view follows it. Ending
@@ -31,6 +32,7 @@ def add_parser(subparsers: Any) -> None:
         description="Shows decisions while they are made: records, or follows a RECORDING.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        conflict_handler="resolve",  # record's --audit is a flag; here the policy implies it
     )
     parser.add_argument(
         "recording", metavar="RECORDING", nargs="?", help="follow this one; record nothing"
@@ -38,7 +40,8 @@ def add_parser(subparsers: Any) -> None:
     options.add_view_options(parser)
     parser.usage = (
         "sealsnoop live [-o S] [options] [filters] [-- CMD ...]\n"
-        "       sealsnoop live RECORDING [--theme NAME] [--no-bell] [--on-violation CMD] [--web]"
+        "       sealsnoop live RECORDING [--audit POLICY] [--theme NAME] [--no-bell]\n"
+        "                      [--on-violation CMD] [--web]"
     )
     parser.set_defaults(run=run, takes_command=True)
 
@@ -51,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
         given = "a command" if command else words[0] if words else "-o"
         raise UserError(f"{given}: nothing is recorded when a RECORDING is followed", 2)
     port, violation = options.port(args), options.violation_command(args.on_violation)
+    policy = options.policy(args)
     if args.web:
         from ui.web import serve_recording
 
@@ -59,7 +63,9 @@ def run(args: argparse.Namespace) -> int:
     theme = options.theme(args)
     from ui.live import session
 
-    view = session.View(theme, not args.no_bell, violation)
+    view = session.View(theme, not args.no_bell, violation, policy, terminal.in_browser())
     if args.recording is not None:
         return session.show(args.recording, view)
+    if policy is not None:
+        words += [word for word in audit_words(policy) if word not in words]
     return session.record_and_show(words, args.output, command, view)

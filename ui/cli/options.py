@@ -1,17 +1,22 @@
 """Options that ``live`` and ``replay`` have in common, and what they mean."""
 
 import argparse
+import os
 import re
 import shlex
 import shutil
+from typing import TYPE_CHECKING
 
 from tracer.errors import UserError
+
+if TYPE_CHECKING:
+    from tracer.audit.policy import Policy
 
 DEFAULT_PORT = 8321
 
 
 def add_view_options(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--theme --no-bell --on-violation --web --port``."""
+    """Adds ``--theme --no-bell --on-violation --audit --web --port``."""
     group = parser.add_argument_group("the view")
     group.add_argument(
         "--theme", metavar="NAME", help="colours: sealsnoop, sealsnoop-light, or one of Textual's"
@@ -21,6 +26,12 @@ def add_view_options(parser: argparse.ArgumentParser) -> None:
         "--on-violation",
         metavar="CMD",
         help="run CMD for a breach, its event as JSON on stdin; no shell, at most one a second",
+    )
+    group.add_argument(
+        "--audit",
+        dest="policy",
+        metavar="POLICY",
+        help="check the claims of a policy (see 'sealsnoop audit') meanwhile, in a tab of its own",
     )
     group.add_argument(
         "--web", action="store_true", help="show it in a browser on this host, not here"
@@ -56,12 +67,31 @@ def violation_command(text: str | None) -> list[str] | None:
 
 
 def viewer_words(args: argparse.Namespace) -> list[str]:
-    """The words on a command line that give a view behind ``--web`` the same options."""
+    """The words on a command line that give a view behind ``--web`` the same options.
+
+    UserError (exit code 2): one that does not go with ``--web``.
+    """
     words = [] if args.theme is None else [f"--theme={theme(args)}"]
-    words += ["--no-bell"] if args.no_bell else []
     if args.on_violation is not None:
-        words.append(f"--on-violation={args.on_violation}")
+        raise UserError("--on-violation: not with --web, where whoever loads the page runs it", 2)
+    words += ["--no-bell"] if args.no_bell else []
+    if args.policy is not None:
+        policy(args)
+        words.append(f"--audit={os.path.abspath(args.policy)}")
     return words
+
+
+def policy(args: argparse.Namespace) -> "Policy | None":
+    """The policy that was asked for. PolicyError, UserError: there is none such."""
+    if args.policy is None:
+        return None
+    from tracer.audit import policy as policies
+    from tracer.audit.scope import check_where
+
+    found = policies.load(args.policy)
+    for claim in found.claims:
+        check_where(claim.scope)
+    return found
 
 
 def port(args: argparse.Namespace) -> int:

@@ -2,9 +2,12 @@
 
 import argparse
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tracer.cli.main import VERBS
+
+if TYPE_CHECKING:
+    from tracer.audit.policy import Policy
 
 _OWN = ("output", "help")
 """``-o`` is given to the recorder in any case."""
@@ -46,3 +49,10 @@ def recorder_words(args: argparse.Namespace) -> list[str]:
         # One word each: a value may begin with a dash.
         words += [f"{option}={one}" for one in (value if isinstance(value, list) else [value])]
     return words
+
+
+def audit_words(policy: "Policy") -> list[str]:
+    """The words with which ``record`` records what a policy's claims need."""
+    from tracer.audit.recording import options
+
+    return options(policy, recording_options().format_help())

@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """Shows it; 0 after q."""
     speed, port = options.speed(args.speed), options.port(args)
     violation = options.violation_command(args.on_violation)
+    policy = options.policy(args)
     if args.web:
         from ui.web import serve_recording
 
@@ -49,11 +50,11 @@ def run(args: argparse.Namespace) -> int:
         return serve_recording("replay", args.recording, words, port)
     terminal.refuse_without_terminal(args.recording)
     theme = options.theme(args)
-    from ui.app import SealsnoopApp
     from ui.feed.replay import ReplayFeed
     from ui.live import session
     from ui.live.violation import OnViolation
 
     hook = None if violation is None else OnViolation(violation, args.recording)
-    feed = ReplayFeed(args.recording, speed=speed, start=args.start, on_alert=hook)
-    return session.run(SealsnoopApp(feed, bell=not args.no_bell, theme=theme), hook)
+    feed = ReplayFeed(args.recording, speed=speed, start=args.start, on_alert=hook, policy=policy)
+    view = session.View(theme, not args.no_bell, violation, policy, terminal.in_browser())
+    return session.run(view.app(feed), hook)

@@ -1,13 +1,12 @@
 """Everything that was read of a recording so far, summed up."""
 
-from typing import TYPE_CHECKING
-
 import pyarrow as pa
 
 from tracer.analysis import load
 from tracer.analysis.batch import Batch, Vocabulary
 from tracer.analysis.fold import Fold
 from tracer.analysis.source import Source
+from tracer.analysis.state import State
 from tracer.store.reader import Recording
 from tracer.store.schema import TABLES
 from tracer.text.narrate import CONTEXT
@@ -18,9 +17,6 @@ from ui.feed.pager import Pager
 from ui.feed.protocol import OnAlert
 from ui.feed.tail import MISSING
 from ui.feed.watch import Watch
-
-if TYPE_CHECKING:
-    from tracer.analysis.snapshot import Tables
 
 
 class Book:
@@ -122,10 +118,10 @@ class Book:
 
     # What is known
 
-    def tables(self) -> "Tables":
+    def state(self) -> State:
         """The sums of now."""
         with self.watch.away():
-            return self._fold.tables()
+            return self._fold.state()
 
     def wall(self, time_ns: int | None) -> int | None:
         """Real time at a moment of the boot clock, by the nearest earlier anchor."""

@@ -10,12 +10,12 @@ from ui.feed import coverage
 from ui.feed.book import Book
 from ui.feed.detail import ObjectBook
 from ui.feed.grouped import Grouped
-from ui.feed.groups import FRAMES, Groups, answers
+from ui.feed.groups import GROUPED, Groups, answers
 from ui.feed.logview import LogView
 from ui.feed.scan import Filtered
 from ui.request import Request
-from ui.rows import Rows
-from ui.snapshot import Coverage, Detail, Facts, Now, Snapshot, State
+from ui.rows import Rows, no_rows
+from ui.snapshot import Audited, Coverage, Detail, Facts, Now, Snapshot, State
 
 _STILL = (State.ENDED, State.GONE, State.HELD)
 """States in which nothing comes any more: what is shown has to be the last word."""
@@ -29,7 +29,7 @@ class Composer:
         self._facts = facts
         self._book = book
         self._groups = Groups()
-        self._sums = Grouped(book.tables, lambda: book.version, self._groups)
+        self._sums = Grouped(book.state, lambda: book.version, self._groups)
         self._until: int | None = None  # rows of a frozen log
         self._log = LogView(book.log, Request().query)
         self._filtered: Filtered | None = None
@@ -67,7 +67,7 @@ class Composer:
     def _prepare(self, request: Request) -> None:
         if self._log.query != request.query:
             self._log = LogView(self._book.log, request.query)
-        needs = request.table in FRAMES and request.query
+        needs = request.table in GROUPED and request.query
         if not needs or answers(request.table, request.query):
             self._filtered = None
         elif self._filtered is None or self._filtered.query != request.query:
@@ -89,6 +89,7 @@ class Composer:
         now: Now,
         problems: Sequence[str],
         span_ns: int | None,
+        audited: Audited | None = None,
         *,
         quick: bool = False,
     ) -> Snapshot:
@@ -107,15 +108,20 @@ class Composer:
             facts=self._facts,
             now=now,
             verdicts=book.watch.verdicts(now, span_ns),
-            rows=self._rows(request, now, cover),
+            rows=self._rows(request, now, cover, audited),
             totals={**self._sums.totals(still=still), "events": book.rows},
+            audited=audited,
             coverage=cover,
             alerts=tuple(book.watch.alerts),
             detail=self._details(request),
             found=self._find(request),
         )
 
-    def _rows(self, request: Request, now: Now, cover: Coverage) -> Rows:
+    def _rows(self, request: Request, now: Now, cover: Coverage, audited: Audited | None) -> Rows:
+        if request.table == "audit":
+            rows = no_rows("audit") if audited is None else audited.rows
+            rows = replace(rows, start_ns=now.start_ns, now_ns=now.now_ns)
+            return self._groups.shown(rows, Query(), request.sort, request.reverse)
         if request.table == "hooks":
             rows = coverage.hook_rows(cover)
             return self._groups.shown(rows, Query(), request.sort, request.reverse)

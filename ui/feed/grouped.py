@@ -3,16 +3,13 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from tracer.analysis.state import State
 from tracer.query import Query
-from ui.feed.groups import FRAMES, Groups
+from ui.feed.groups import GROUPED, Groups, Sums
 from ui.feed.protocol import INTERVAL_S
 from ui.rows import Rows
 from ui.snapshot import Now
-
-if TYPE_CHECKING:
-    from tracer.analysis.snapshot import Tables
 
 _SHARE = 12
 """Making tables may take this part of the time: a twelfth."""
@@ -26,18 +23,18 @@ class Grouped:
 
     def __init__(
         self,
-        tables: Callable[[], "Tables"],
+        state: Callable[[], State],
         version: Callable[[], int],
         groups: Groups,
         *,
         filtered: bool = False,
     ) -> None:
-        """``version`` changes when ``tables`` would give another result."""
-        self._make = tables
+        """``version`` changes when ``state`` would give another result."""
+        self._state = state
         self._version = version
         self._groups = groups
         self._filtered = filtered
-        self._tables: Tables | None = None
+        self._sums: Sums | None = None
         self._made = -1
         self._now = Now()
         self._built: dict[str, Rows] = {}
@@ -49,17 +46,17 @@ class Grouped:
     @property
     def made(self) -> bool:
         """There are tables to show."""
-        return self._tables is not None
+        return self._sums is not None
 
     def refresh(self, now: Now, *, still: bool) -> None:
         """Takes the sums of now, if they changed and it is time; ``still``: it is time."""
-        if self._tables is not None and self._made == self._version():
+        if self._sums is not None and self._made == self._version():
             return
         now_s = time.monotonic()
-        if self._tables is not None and not still and now_s < self._due_s:
+        if self._sums is not None and not still and now_s < self._due_s:
             return
         began_s = time.thread_time()
-        self._tables, self._made = self._make(), self._version()
+        self._sums, self._made = Sums(self._state(), self._sums), self._version()
         self._now = now
         self._built.clear()
         self._spent_s = time.thread_time() - began_s
@@ -68,9 +65,9 @@ class Grouped:
     def rows(self, table: str) -> Rows:
         """All rows of a table."""
         if table not in self._built:
-            assert self._tables is not None
+            assert self._sums is not None
             began_s = time.thread_time()
-            rows = self._groups.rows(table, self._tables, self._filtered)
+            rows = self._groups.rows(table, self._sums, self._filtered)
             now = self._now
             self._built[table] = replace(rows, start_ns=now.start_ns, now_ns=now.now_ns)
             self._spent(time.thread_time() - began_s)
@@ -98,11 +95,10 @@ class Grouped:
         now_s = time.monotonic()
         if still or now_s >= self._count_due_s:
             began_s = time.thread_time()
-            for table in FRAMES:
+            for table in GROUPED:
                 if table not in self._built:
-                    assert self._tables is not None
-                    frame = getattr(self._tables, FRAMES[table])
-                    self._totals[table] = len(frame)
+                    assert self._sums is not None
+                    self._totals[table] = self._sums.count(table)
             spent_s = time.thread_time() - began_s
             self._count_due_s = now_s + max(_COUNT_S, _COUNT_SHARE * spent_s)
         return dict(self._totals)

@@ -2,26 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
+from tracer.analysis import plain
+from tracer.analysis.by_object import by_object
+from tracer.analysis.by_who import by_fd, by_process
 from tracer.analysis.keytable import KeyTable
-from tracer.model.verdicts import words
+from tracer.analysis.state import State
+from tracer.analysis.view import View
 from tracer.query import Query, QueryError
-from tracer.query.columns import Coded, Numbers
+from tracer.query.columns import Numbers
 from ui.rows import Column, Rows
 from ui.tables import COLUMNS
 
-if TYPE_CHECKING:
-    from tracer.analysis.snapshot import Tables
-
-FRAMES = {"objects": "by_object", "fds": "by_fd", "processes": "by_process"}
+_MAKE = {"objects": by_object, "fds": by_fd, "processes": by_process}
+GROUPED = frozenset(_MAKE)
+"""Tabs whose rows are sums of decisions."""
 _ENDLESS = {"host", "boot_id"}  # the same in each row
-_VERDICTS = {word: number for number, word in enumerate(words())}
 _OF_ROW = {
     "objects": frozenset({"kind", "name", "dev", "ino", "gen", "seals", "size"}),
     "fds": frozenset({"kind", "name", "dev", "ino", "gen", "pid", "fd", "comm", "uid"}),
@@ -30,58 +31,47 @@ _OF_ROW = {
 """Columns that a filter can ask of the rows themselves."""
 
 
-def column_of(series: "pd.Series[Any]") -> Column:
-    """A column of a DataFrame as the screen takes it."""
-    kind = series.dtype
-    if isinstance(kind, pd.CategoricalDtype):
-        return Coded(series.cat.codes.to_numpy(), list(map(str, kind.categories)))
-    if isinstance(kind, pd.api.extensions.ExtensionDtype) and pd.api.types.is_integer_dtype(kind):
-        array: Any = series.array
-        valid = ~np.asarray(array.isna())
-        filled = series.fillna(0).to_numpy(kind.numpy_dtype)  # type: ignore[attr-defined]
-        return Numbers(filled, None if valid.all() else valid)
-    if isinstance(kind, pd.StringDtype) or kind.kind == "O":
-        found = series.to_numpy(object)
-        missing = series.isna().to_numpy()
-        if missing.any():
-            found = found.copy()
-            found[missing] = None
-        return np.asarray(found)
-    return np.asarray(series.to_numpy())
+class Sums:
+    """Everything a fold has counted at one moment; a table is made when asked for."""
 
+    def __init__(self, state: State, before: "Sums | None" = None) -> None:
+        """``before``: those of the same fold at an earlier moment."""
+        self._view: View = View(state, plain, None if before is None else before._view)
+        self._made: dict[str, Mapping[str, Column]] = {}
 
-def _worst(column: Column) -> Column:
-    """Verdicts as their numbers, -1 where there was no decision."""
-    if not isinstance(column, Coded):
-        return column
-    numbers = [_VERDICTS.get(str(word), -1) for word in column.words]
-    return np.asarray(np.array([*numbers, -1], np.int8)[column.codes])
+    def columns(self, table: str) -> Mapping[str, Column]:
+        """The columns of a table, its worst rows first."""
+        if table not in self._made:
+            self._made[table] = _MAKE[table](self._view)
+        return self._made[table]
+
+    def count(self, table: str) -> int:
+        """How many rows a table has."""
+        return len(np.asarray(self.columns(table)["decisions"]))
 
 
 class Groups:
     """Makes rows out of the sums; ids of rows stay the same from one time to the next."""
 
     def __init__(self) -> None:
-        self._ids = {name: KeyTable(3) for name in FRAMES}
+        self._ids = {name: KeyTable(3) for name in GROUPED}
         self._seals: npt.NDArray[np.int64] = np.empty(0, np.int64)
 
-    def rows(self, table: str, tables: "Tables", filtered: bool = False) -> Rows:
+    def rows(self, table: str, sums: Sums, filtered: bool = False) -> Rows:
         """All rows of a table in their natural order, the worst first.
 
         ``filtered``: only rows that have decisions.
         """
-        frame: pd.DataFrame = getattr(tables, FRAMES[table])
-        if filtered:
-            frame = frame[frame["decisions"] > 0]
-        columns: dict[str, Column] = {
-            str(name): column_of(frame[name]) for name in frame if name not in _ENDLESS
+        columns = {
+            name: column for name, column in sums.columns(table).items() if name not in _ENDLESS
         }
-        columns["worst"] = _worst(columns["worst"])
         ids = self._row_ids(table, columns)
         if table == "fds":
-            columns["seals"] = self._seals_of(tables, columns)
-        order = np.arange(len(frame))
-        return Rows(table, columns, ids, order, len(frame))
+            columns["seals"] = self._seals_of(sums, columns)
+        order = np.arange(len(ids))
+        if filtered:
+            order = np.flatnonzero(np.asarray(columns["decisions"]) > 0)
+        return Rows(table, columns, ids, order, len(order))
 
     def _row_ids(self, table: str, columns: Mapping[str, Column]) -> npt.NDArray[np.int64]:
         count = len(_plain(columns["pid" if table == "processes" else "ino"]))
@@ -97,9 +87,9 @@ class Groups:
             key = (_plain(columns["ino"]), dev_gen, who)
         return self._ids[table].ids(*key).astype(np.int64)
 
-    def _seals_of(self, tables: "Tables", columns: Mapping[str, Column]) -> Column:
+    def _seals_of(self, sums: Sums, columns: Mapping[str, Column]) -> Column:
         """The seals of each row's object now."""
-        objects = self.rows("objects", tables)
+        objects = self.rows("objects", sums)
         seals = objects.columns["seals"]
         values = seals.values if isinstance(seals, Numbers) else np.asarray(seals)
         known = np.full(len(self._ids["objects"]), 0, np.int64)

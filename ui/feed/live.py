@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from tracer.store.reader import Recording
 from tracer.store.snapshot import ALIVE, KILLED
@@ -11,6 +12,9 @@ from ui.feed.tail import Piece, Tail
 from ui.feed.worker import Worker
 from ui.snapshot import Now, State
 
+if TYPE_CHECKING:
+    from tracer.audit.policy import Policy
+
 _LOOK_S = 1.0
 """How often it is looked whether somebody did something to the recording."""
 
@@ -18,9 +22,15 @@ _LOOK_S = 1.0
 class LiveFeed(Worker):
     """Reads what is there and goes on with what comes."""
 
-    def __init__(self, path: str | os.PathLike[str], *, on_alert: OnAlert | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        on_alert: OnAlert | None = None,
+        policy: "Policy | None" = None,
+    ) -> None:
         """Opens ``path``; StoreError. ``on_alert`` is called in the reader's thread."""
-        super().__init__(Recording.open(path), on_alert)
+        super().__init__(Recording.open(path), on_alert, policy)
         self._tail = Tail(self.recording)
         self._pieces: Iterator[Piece] | None = None
         self._caught_up = False

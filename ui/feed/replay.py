@@ -18,6 +18,7 @@ from ui.marks import VIOLATIONS
 from ui.snapshot import Now, State
 
 if TYPE_CHECKING:
+    from tracer.audit.policy import Policy
     from ui.feed.film import Film, Reel
 
 MAX = float("inf")
@@ -59,12 +60,13 @@ class ReplayFeed(Worker):
         playing: bool = True,
         start: str | None = None,
         on_alert: OnAlert | None = None,
+        policy: "Policy | None" = None,
     ) -> None:
         """Opens ``path``; StoreError. ``speed``: how many times as fast as it was.
 
         ``start``: where to begin, as :func:`place_of` reads it; UserError.
         """
-        super().__init__(Recording.open(path), on_alert)
+        super().__init__(Recording.open(path), on_alert, policy)
         self._lock = threading.Lock()
         self._playing = playing
         self._speed = speed
@@ -169,9 +171,10 @@ class ReplayFeed(Worker):
 
     def _anew(self) -> None:
         """From the start: sums cannot be taken back."""
+        before = self.book.watch
         self.open(None)
         # Alerts were raised the first time already.
-        self.book.watch.resume(self._on_alert, self._snapshot.alerts)
+        self.book.watch.resume(self._on_alert, before)
 
     def _towards(self, film: "Film", goal: _Goal, until_s: float) -> bool:
         more = True
@@ -224,6 +227,9 @@ class ReplayFeed(Worker):
             speed=self._speed,
             share=max(0.0, min(1.0, done)),
         )
+
+    def audit_version(self) -> object:
+        return self._reel is not None  # the recording does not change
 
     def problems(self) -> Sequence[str]:
         found = [*self.recording.problems, self.book.pager.problem]

@@ -71,7 +71,7 @@ class Filtered:
         self._fold = Fold(keep=self._keep)
         self._announced = 0
         self.scan = Scan(book.log, self._fold.add)
-        self.sums = Grouped(self._fold.tables, lambda: self.scan.seen, groups, filtered=True)
+        self.sums = Grouped(self._fold.state, lambda: self.scan.seen, groups, filtered=True)
 
     def announce(self) -> None:
         """Takes the announcements that are new."""

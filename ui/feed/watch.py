@@ -37,15 +37,17 @@ class Watch:
         self.alerts: deque[Alert] = deque(maxlen=_ALERTS)
         self._index: dict[Verdict, list[Numbers]] = {verdict: [] for verdict in INDEXED}
         self._on_alert = on_alert
-        self._alerted = 0
-        self._raised = 0  # alerts that an earlier reading raised
+        self._number = 0  # of the last alert
+        self._breaches = 0
+        self._raised = 0  # breaches of which an earlier reading cried out
         self._away = False
 
-    def resume(self, on_alert: OnAlert | None, alerts: Sequence[Alert]) -> None:
-        """Goes on from ``alerts`` that were raised before, when this part was seen first."""
+    def resume(self, on_alert: OnAlert | None, before: "Watch") -> None:
+        """Goes on from the alerts that were raised when this part was seen ``before``."""
         self._on_alert = on_alert
-        self._raised = alerts[-1].number if alerts else 0
-        self.alerts.extend(alerts)
+        self._raised = max(before._breaches, before._raised)
+        self._number = before._number
+        self.alerts.extend(before.alerts)
 
     @contextmanager
     def away(self) -> Iterator[None]:
@@ -84,16 +86,20 @@ class Watch:
         return known[0] if known else np.empty(0, np.int64)
 
     def _alert(self, judged: Judged, places: npt.NDArray[np.intp]) -> None:
-        self._alerted += len(places)
-        shown = places[-_ALERTS_A_BATCH:]
+        self._breaches += len(places)
+        new = min(len(places), self._breaches - self._raised)
+        if new <= 0:
+            return
+        shown = places[-min(new, _ALERTS_A_BATCH) :]
         rows = Rows("", readable(taken(judged, shown)), shown, shown, len(shown))
-        first = self._alerted - len(shown) + 1
         found = [rows.record(place) for place in range(len(shown))]
-        new = [
-            Alert(first + place, Verdict.BREACH.word, sentence(event), event)
-            for place, event in enumerate(found)
-            if first + place > self._raised
-        ]
+        self.cry(Verdict.BREACH.word, [(sentence(one), one) for one in found], new)
+
+    def cry(self, word: str, found: Sequence[tuple[str, dict[str, Any]]], count: int) -> None:
+        """Raises alerts: a sentence and an event each; ``count``: so many there really are."""
+        first = self._number + count - len(found) + 1
+        self._number += count
+        new = [Alert(first + place, word, *one) for place, one in enumerate(found)]
         self.alerts.extend(new)
         if new and self._on_alert is not None:
             self._on_alert(new)

@@ -15,14 +15,18 @@ from tracer.store.reader import Recording
 from ui.feed.manifest import facts
 from ui.feed.protocol import INTERVAL_S, OnAlert
 from ui.request import Request
-from ui.snapshot import Now, Snapshot, State
+from ui.snapshot import Audited, Now, Snapshot, State
 
 if TYPE_CHECKING:
+    from tracer.audit.policy import Policy
+    from ui.feed.auditing import Auditing
     from ui.feed.book import Book
     from ui.feed.compose import Composer
 
 _IDLE_S = 1.0
 """Nothing new: the clock goes on all the same."""
+_MOST_ALERTS = 10
+"""Of an audit, at once; more are counted."""
 _SLICE_S = 0.02
 """How long the thread works before it looks whether somebody asked for something."""
 
@@ -30,8 +34,16 @@ _SLICE_S = 0.02
 class Worker:
     """What the live feed and the replay have in common."""
 
-    def __init__(self, recording: Recording, on_alert: OnAlert | None = None) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        on_alert: OnAlert | None = None,
+        policy: "Policy | None" = None,
+    ) -> None:
+        """``policy``: the recording is audited by it while it is shown."""
         self.recording = recording
+        self._policy = policy
+        self._auditing: Auditing | None = None
         self._on_alert = on_alert
         self._facts = facts(recording.path, recording.manifest)
         self._snapshot = Snapshot(facts=self._facts)
@@ -41,7 +53,7 @@ class Worker:
         self._broken = ""  # why nothing can be read any more
         self._thread: threading.Thread | None = None
         self._arrivals: deque[tuple[float, int]] = deque()
-        self._published = (-1, State.OPENING)
+        self._published: tuple[object, ...] = ()
         self._published_s = 0.0
         self.book: Book
         self._composer: Composer
@@ -63,6 +75,8 @@ class Worker:
         """Reads no more; the recording is closed."""
         self._stopping = True
         self._wake.set()
+        if self._auditing is not None:
+            self._auditing.stop()
         if self._thread is not None:
             self._thread.join(5)
         self.recording.close()
@@ -106,9 +120,29 @@ class Worker:
         """Whether the clock moves although nothing is read."""
         return False
 
+    def audit_version(self) -> object:
+        """Is another one when an audit would see more than before."""
+        return self.book.version
+
+    def _audit(self, until_ns: int | None) -> None:
+        """Cries out what the audit found."""
+        from ui.feed.auditing import AUDIT
+
+        assert self._auditing is not None
+        self._auditing.look(self.audit_version())
+        new = self._auditing.new_violations(until_ns)
+        if new:
+            shown = [(one.text, one.event) for one in new[-_MOST_ALERTS:]]
+            self.book.watch.cry(AUDIT, shown, len(new))
+
     def _run(self) -> None:
         try:
             self.open(self._on_alert)
+            if self._policy is not None:
+                from ui.feed.auditing import Auditing
+
+                self._auditing = Auditing(self._policy, self.recording.path)
+                self._auditing.start()
             self._loop()
         except Exception as error:
             # A thread that ends in silence would leave a screen that looks alive.
@@ -135,7 +169,8 @@ class Worker:
         due_s = 0.0
         answered: Request | None = None
         while not self._stopping:
-            more = self._read()
+            # Somebody who waits for rows does not wait for new events too.
+            more = self._read() if self._request is answered else True
             request = self._request
             asked = request is not answered
             more |= self._composer.work(request, time.monotonic() + (0.01 if asked else _SLICE_S))
@@ -151,15 +186,22 @@ class Worker:
 
     def _news(self, now_s: float) -> bool:
         """Whether a new snapshot would show anything else than the one before."""
-        changed = self._published != (self.book.version, self._now().state)
+        changed = self._published != (self.book.version, self._now().state, self._audited)
         return changed or now_s >= self._published_s + _IDLE_S or self.moving()
 
     def _publish(self, request: Request, quick: bool) -> None:
         now = self._now()
-        self._published = self.book.version, now.state
+        if self._auditing is not None:
+            self._audit(now.now_ns)
+        self._published = self.book.version, now.state, self._audited
         self._published_s = time.monotonic()
-        made = self._composer.snapshot(request, now, self.problems(), self.span_ns(), quick=quick)
-        self._snapshot = made
+        self._snapshot = self._composer.snapshot(
+            request, now, self.problems(), self.span_ns(), self._audited, quick=quick
+        )
+
+    @property
+    def _audited(self) -> Audited | None:
+        return None if self._auditing is None else self._auditing.audited
 
     def rate(self) -> float:
         """Events per second over the last two seconds."""

@@ -6,16 +6,21 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tracer.errors import UserError
 from tracer.model.escape import printable
 from ui.app import SealsnoopApp
 from ui.feed.live import LiveFeed
+from ui.feed.protocol import Feed
 from ui.live import signals
 from ui.live.keep import Keeper
 from ui.live.place import Place
 from ui.live.recorder import RECORD, Recorder
 from ui.live.violation import OnViolation
+
+if TYPE_CHECKING:
+    from tracer.audit.policy import Policy
 
 _CRASHED = 1
 """The view's exit code when it failed (textual.app.App.return_code)."""
@@ -31,6 +36,16 @@ class View:
     bell: bool
     on_violation: Sequence[str] | None
     """The words of a command."""
+    policy: "Policy | None" = None
+    """What the recording is audited by meanwhile."""
+    read_only: bool = False
+    """For a browser: nothing is written."""
+
+    def app(self, feed: Feed, keeper: Keeper | None = None) -> SealsnoopApp:
+        """The application for a feed."""
+        return SealsnoopApp(
+            feed, bell=self.bell, theme=self.theme, keeper=keeper, read_only=self.read_only
+        )
 
 
 def tell(sentence: str) -> None:
@@ -42,8 +57,8 @@ def tell(sentence: str) -> None:
 def show(path: str, view: View, keeper: Keeper | None = None) -> int:
     """Shows a recording until the user has enough; the exit code."""
     hook = None if view.on_violation is None else OnViolation(view.on_violation, path)
-    feed = LiveFeed(path, on_alert=hook)
-    return run(SealsnoopApp(feed, bell=view.bell, theme=view.theme, keeper=keeper), hook)
+    feed = LiveFeed(path, on_alert=hook, policy=view.policy)
+    return run(view.app(feed, keeper), hook)
 
 
 def run(app: SealsnoopApp, hook: OnViolation | None) -> int:

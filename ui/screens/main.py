@@ -16,6 +16,7 @@ from ui.screens.jumps import Jumps
 from ui.screens.object import ObjectScreen
 from ui.snapshot import Snapshot
 from ui.tables import COLUMNS
+from ui.widgets.auditnotes import AuditNotes
 from ui.widgets.banner import Banner
 from ui.widgets.coverage import CoverageNotes
 from ui.widgets.filterline import FilterLine
@@ -33,6 +34,7 @@ _TITLES = {
     "events": "Events",
     "hooks": "Hooks",
 }
+_UNFILTERED = ("hooks", "audit")
 
 
 class MainScreen(Jumps):
@@ -44,6 +46,7 @@ class MainScreen(Jumps):
         Binding("3", "tab('processes')", "Processes", show=False),
         Binding("4", "tab('events')", "Events", show=False),
         Binding("5", "tab('hooks')", "Hooks: coverage and loss", show=False),
+        Binding("6", "tab('audit')", "Audit: claims and evidence", show=False),
         Binding("tab", "turn(1)", "Next table", show=False, priority=False),
         Binding("shift+tab", "turn(-1)", "Table before", show=False),
         Binding("slash", "filter", "Filter", key_display="/"),
@@ -68,6 +71,7 @@ class MainScreen(Jumps):
         yield FilterLine()
         yield Grid(COLUMNS["objects"], id="grid")
         yield CoverageNotes()
+        yield AuditNotes()
         yield ReplayBar()
         yield KeyLine()
         yield TooSmall()
@@ -83,17 +87,31 @@ class MainScreen(Jumps):
     def show(self, shot: Snapshot) -> None:
         super().show(shot)
         self.query_one(VerdictStrip).show(shot)
-        self.query_one(CoverageNotes).show(shot)
+        if self.table == "hooks":
+            self.query_one(CoverageNotes).show(shot)
         counts = {name: _short(shot.totals.get(name)) for name in TABLES}
         facts = shot.facts
         counts["hooks"] = f"{facts.hooks_live}/{facts.hooks}" if facts.hooks else ""
-        self.query_one(TabBar).show(self.table, counts, self._order())
+        if shot.audited is not None:
+            counts["audit"] = shot.audited.result or "…"
+        titles = {**_TITLES, "audit": "Audit"} if shot.audited is not None else _TITLES
+        self.query_one(TabBar).show(self.table, counts, self._order(), titles)
         self.grid.set_present(frozenset(np.flatnonzero(shot.verdicts.counts).tolist()))
         if shot.rows.table == self.table:
             self.grid.sort = self.sorts[self.table]
             self.grid.show(shot.rows, COLUMNS[self.table], log=self.table == "events")
             self._say(shot)
+            self._show_audit()
         self.arrive(shot)
+
+    def _show_audit(self) -> None:
+        audited = self.view.shot.audited
+        if self.table == "audit" and audited is not None:
+            row = tuple(self.grid.value(name) for name in ("claim", "dev", "ino", "gen"))
+            self.query_one(AuditNotes).show(audited, row, self.view.shot.now.start_ns)
+
+    def on_grid_moved(self) -> None:
+        self._show_audit()
 
     def _order(self) -> Text:
         """What the rows are sorted by, for the right end of the tabs."""
@@ -105,8 +123,8 @@ class MainScreen(Jumps):
     def _say(self, shot: Snapshot) -> None:
         rows = shot.rows
         note = rows.problem
-        if self.view.request.query and rows.table == "hooks":
-            note = "hooks are not filtered"
+        if self.view.request.query and rows.table in _UNFILTERED:
+            note = "this table is not filtered"
         elif self.view.request.query and not note:
             note = f"{len(rows):,} of {rows.total:,}"
             if rows.busy is not None:
@@ -117,21 +135,28 @@ class MainScreen(Jumps):
     def _nothing(self, shot: Snapshot) -> str:
         if self.view.request.query:
             return "Nothing matches the filter. Esc drops it."
+        if self.table == "audit":
+            return "No audit yet." if shot.audited is None or not shot.audited.result else ""
         return "Nothing here yet." if shot.now.events == 0 else "Nothing of this kind."
 
     # Tables
 
     def action_tab(self, name: str) -> None:
+        if name == "audit" and self.view.shot.audited is None:
+            self.notify("Nothing is audited; start the view with --audit POLICY for that.")
+            return
         grid = self.grid
         grid.unmark()
         sort, reverse = self.sorts[name]
         self.set_class(name == "hooks", "-hooks")
+        self.set_class(name == "audit", "-audit")
         self.view.ask(table=name, sort=sort, reverse=reverse, window=Window())
         self.show(self.view.shot)
         grid.focus()
 
     def action_turn(self, step: int) -> None:
-        self.action_tab(TABLES[(TABLES.index(self.table) + step) % len(TABLES)])
+        tables = TABLES if self.view.shot.audited is not None else TABLES[:-1]
+        self.action_tab(tables[(tables.index(self.table) + step) % len(tables)])
 
     def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:
         self.action_tab(event.name)
@@ -154,7 +179,7 @@ class MainScreen(Jumps):
                 self.view.request.query.without(["pid"]).plus("pid", rows.value("pid", place))
             )
             self.action_tab("fds")
-        elif self.table in ("objects", "fds"):
+        elif self.table in ("objects", "fds", "audit") and rows.value("ino", place):
             self.app.push_screen(ObjectScreen(_key(rows.record(place))))
 
     def action_mark(self) -> None:

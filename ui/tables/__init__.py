@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from ui.columns import Column
+from ui.tables.audit import AUDIT
 from ui.tables.events import EVENTS, HOOKS
 from ui.tables.groups import FDS, OBJECTS, PROCESSES
 
@@ -12,5 +13,6 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
     "processes": PROCESSES,
     "events": EVENTS,
     "hooks": HOOKS,
+    "audit": AUDIT,
 }
 """By the tab's name (ui.request.TABLES)."""

@@ -14,7 +14,7 @@ from ui.widgets.lines import Lines
 
 class _Notes(Lines):
     DEFAULT_CSS = "_Notes { height: auto; }"
-    folds = True
+    folds = grows = True
 
 
 class CoverageNotes(VerticalScroll):
@@ -53,4 +53,3 @@ class CoverageNotes(VerticalScroll):
                 text.append(f"  {cells.text(spot)}\n", quiet)
         text.rstrip()
         notes.put(text)
-        notes.refresh(layout=True)

@@ -12,6 +12,7 @@ from ui.widgets.lines import Lines, styled
 
 class _Body(Lines):
     DEFAULT_CSS = "_Body { height: auto; width: 1fr; }"
+    grows = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +41,6 @@ class _Body(Lines):
                 piece.rstrip()
                 rows.append(row.append_text(piece))
         self.put(Text("\n").join(rows))
-        self.refresh(layout=True)
 
 
 class FactList(VerticalScroll):

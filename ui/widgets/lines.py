@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.text import Text
 from textual.widget import Widget
 
-from ui.themes import rich_colour
+from ui.themes import colour_of
 
 SEPARATOR = "  "
 
@@ -15,6 +15,8 @@ class Lines(Widget):
 
     folds = False
     """Long lines go on in the next one; else they are cut."""
+    grows = False
+    """As tall as its text: another text lays the screen out anew, which costs much."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -29,7 +31,7 @@ class Lines(Widget):
         """Shows ``text``."""
         if text.plain != self._text.plain or text.spans != self._text.spans:
             self._text = text
-            self.refresh()
+            self.refresh(layout=self.grows)
 
     def render(self) -> Text:
         width = self.size.width
@@ -41,9 +43,8 @@ class Lines(Widget):
         return Text("\n").join(lines)
 
     def style_of(self, name: str) -> str:
-        """The colour of a meaning (ui.themes: ``breach``, ``quiet``) or of a theme's variable."""
-        variables = self.app.theme_variables
-        return rich_colour(variables.get(f"v-{name}") or variables.get(name, ""))
+        """The colour of a meaning, see :func:`ui.themes.colour_of`."""
+        return colour_of(self, name)
 
 
 def styled(*parts: tuple[str, str]) -> Text:

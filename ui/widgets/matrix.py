@@ -21,6 +21,7 @@ class Matrix(Lines):
     """Rows: what stood in the way; columns: operations; cells: counts by verdict."""
 
     DEFAULT_CSS = "Matrix { height: auto; }"
+    grows = True
 
     def show(self, matrix: Mapping[tuple[str, str], Sequence[int]]) -> None:
         """Draws the counts: (reason, op) → one number a verdict."""
@@ -48,7 +49,6 @@ class Matrix(Lines):
             for cell, width in zip(row, widths, strict=True):
                 text.append(" " * (width - cell.cell_len)).append_text(cell)
         self.put(text)
-        self.refresh(layout=True)
 
     def _cell(self, counts: Sequence[int] | None) -> Text:
         cell = Text()
@@ -66,6 +66,7 @@ class SealLine(Lines):
     """The add_seals calls of one object, oldest first: when, who, what, and what came of it."""
 
     DEFAULT_CSS = "SealLine { height: auto; }"
+    grows = True
 
     def show(self, calls: Sequence[Mapping[str, Any]], start_ns: int | None) -> None:
         """Draws the calls (ui.snapshot.Detail.seals)."""
@@ -87,4 +88,3 @@ class SealLine(Lines):
             for note in call["notes"]:
                 text.append(f"\n{' ' * 11}{cells.text(note)}", self.style_of("unexplained"))
         self.put(text)
-        self.refresh(layout=True)

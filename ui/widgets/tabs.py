@@ -28,8 +28,18 @@ class TabBar(Lines):
         self.active = next(iter(titles))
         self._places: list[tuple[int, int, str]] = []
 
-    def show(self, active: str, counts: Mapping[str, str], note: Text | None = None) -> None:
-        """Chooses ``active``; ``counts`` stand behind titles, ``note`` at the right."""
+    def show(
+        self,
+        active: str,
+        counts: Mapping[str, str],
+        note: Text | None = None,
+        titles: Mapping[str, str] | None = None,
+    ) -> None:
+        """Chooses ``active``; ``counts`` stand behind titles, ``note`` at the right.
+
+        ``titles``: other tabs than before.
+        """
+        self._titles = titles or self._titles
         self.active, self._counts, self._note = active, counts, note or Text()
         self._draw()
 

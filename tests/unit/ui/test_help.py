@@ -1,6 +1,6 @@
 """The help lists every key, and every key has a test."""
 
-from tests.unit.ui import test_keys_app, test_keys_screens, test_keys_tables  # they register
+from tests.unit.ui import test_audit, test_keys_app, test_keys_screens, test_keys_tables  # register
 from tests.unit.ui.pressed import TESTED, presses
 from tests.unit.ui.still import run, shown, still
 from ui import bindings
@@ -19,7 +19,7 @@ def test_every_binding_is_tested_and_has_help() -> None:
         for group, entries in SealsnoopApp.key_groups()
         for entry in entries
     }
-    assert {test_keys_app, test_keys_screens, test_keys_tables}
+    assert {test_audit, test_keys_app, test_keys_screens, test_keys_tables}
     assert every == TESTED
     for owner in (SealsnoopApp, MainScreen, ObjectScreen, EventScreen, Grid):
         assert len(bindings.of(owner)) == len(vars(owner)["BINDINGS"])

@@ -131,3 +131,22 @@ async def test_replay_keys_do_nothing_in_a_live_view() -> None:
     async with shown(still()) as one:
         await one.press("k", "full_stop", "greater_than_sign", "plus", "minus", "g")
         assert isinstance(one.app.screen, MainScreen)
+
+
+@run
+async def test_a_view_in_a_browser_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with shown(still(), read_only=True) as one:
+        for key in ("ctrl+s", "e", "r"):
+            await one.press(key)
+            assert "Nothing is written from a browser" in one.said()[-1]
+            one.app.clear_notifications()
+            assert isinstance(one.app.screen, MainScreen), "no name is asked for"
+        one.app.export(one.app.shot.rows, {})
+        one.app.action_picture()
+        one.app.action_record()
+        await one.draw()
+        assert isinstance(one.app.screen, MainScreen)
+    assert list(tmp_path.iterdir()) == []

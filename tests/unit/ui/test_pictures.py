@@ -13,6 +13,7 @@ import pytest
 from tests.unit.ui.still import run, shown, still
 
 GOLDEN = Path(__file__).parent / "golden"
+README = Path(__file__).parents[3] / "docs" / "pictures"
 SIZES = ((80, 24), (120, 40), (200, 60))
 SCREENS: dict[str, tuple[tuple[str, ...], tuple[tuple[int, int], ...]]] = {
     "objects": ((), SIZES),
@@ -31,6 +32,14 @@ def picture(svg: str) -> str:
     return _FONT.sub("", svg).replace("Fira Code", "monospace")
 
 
+def same(path: Path, found: str) -> bool:
+    """Whether a picture is what it was; draws it if that is wanted."""
+    if os.environ.get("REDRAW"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(found)
+    return path.exists() and path.read_text() == found
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCREENS)
 @run
@@ -43,10 +52,18 @@ async def test_screens_look_as_they_did(name: str) -> None:
             await one.pilot.resize_terminal(width, height)
             await one.draw()
             found = picture(one.app.export_screenshot(simplify=True))
-            path = GOLDEN / f"{name}-{width}x{height}.svg"
-            if os.environ.get("REDRAW"):
-                GOLDEN.mkdir(exist_ok=True)
-                path.write_text(found)
-            elif not path.exists() or path.read_text() != found:
-                wrong.append(path.name)
+            if not same(GOLDEN / f"{name}-{width}x{height}.svg", found):
+                wrong.append(f"{name}-{width}x{height}")
     assert not wrong, f"{wrong} changed; if that is right, see the top of this file"
+
+
+@pytest.mark.slow
+@run
+async def test_pictures_in_the_readme_are_of_this_version() -> None:
+    async with shown(still(), (110, 32)) as one:
+        await one.press("a")
+        objects = picture(one.app.export_screenshot(simplify=True))
+        await one.press("enter")
+        drilled = picture(one.app.export_screenshot(simplify=True))
+    assert same(README / "objects.svg", objects)
+    assert same(README / "object.svg", drilled)

@@ -1,0 +1,150 @@
+"""The tab of the audit: claims with state, evidence and coverage; its violations raise alerts."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.ui.pressed import main_grid, presses
+from tests.unit.ui.still import DEBIAN_6_1, Still, StillReplay, run, shown, still
+from tracer.audit import policy as policies
+from tracer.audit.evaluate import one_recording
+from tracer.audit.results import Result
+from tracer.store.reader import Recording
+from ui.feed.auditing import AUDIT, Auditing
+from ui.screens.main import MainScreen
+from ui.screens.object import ObjectScreen
+from ui.widgets.auditnotes import AuditNotes
+
+POLICY = Path(__file__).parents[3] / "samples" / "policies" / "sealed-buffer.toml"
+
+
+@pytest.fixture(scope="module")
+def auditing() -> Auditing:
+    made = Auditing(policies.load(str(POLICY)), str(DEBIAN_6_1))
+    made.once()
+    return made
+
+
+@pytest.fixture(scope="module")
+def truth() -> Any:
+    with Recording.open(DEBIAN_6_1) as recording:
+        return one_recording(policies.load(str(POLICY)), recording)
+
+
+def audited(auditing: Auditing) -> Still:
+    feed = Still(DEBIAN_6_1)
+    auditing._raised.clear()
+    feed._auditing = auditing
+    return feed
+
+
+@presses("Tables", "tab('audit')")
+@run
+async def test_claims_with_state_evidence_and_coverage(auditing: Auditing, truth: Any) -> None:
+    async with shown(audited(auditing), size=(140, 50)) as one:
+        await one.press("a", "6")
+        grid = main_grid(one)
+        assert len(grid.rows) == sum(len(claim.findings) or 1 for claim in truth.claims)
+        failed = {
+            (claim.id, finding.object.ino)
+            for claim in truth.claims
+            for finding in claim.findings
+            if finding.result is Result.FAIL
+        }
+        states = [grid.rows.value("state", at) for at in grid.rows.order.tolist()]
+        assert states[: len(failed)] == ["fail"] * len(failed), "the worst first"
+        assert len(failed) == states.count("fail") > 0
+        text = one.text()
+        assert "6 Audit fail" in text
+        assert "FAIL" in text
+        found = set()
+        notes = one.app.screen.query_one(AuditNotes)
+        for _ in failed:
+            found.add((grid.value("claim"), grid.value("ino")))
+            claim = next(one for one in truth.claims if one.id == grid.value("claim"))
+            finding = next(one for one in claim.findings if one.object.ino == grid.value("ino"))
+            assert finding.violations[0].text in notes.text
+            assert all(need.family in notes.text for need in claim.needs)
+            assert all(doubt.text in notes.text for doubt in claim.doubts)
+            await one.press("down")
+        assert found == failed
+        assert all(spot in notes.text for spot in truth.blind_spots)
+        await one.press("home", "enter")
+        assert isinstance(one.app.screen, ObjectScreen)
+
+
+@run
+async def test_a_violation_raises_the_banner_once(auditing: Auditing) -> None:
+    feed = audited(auditing)
+    async with shown(feed, size=(140, 30)) as one:
+        alerts = [alert for alert in one.app.shot.alerts if alert.verdict == AUDIT]
+        assert alerts
+        assert alerts[-1].event["claim"] in ("sealed-with", "no-breach")
+        assert "AUDIT" in one.text()
+        assert "AUDIT FAILED" not in one.text(), "the breaches are said first"
+        assert "broken claims" in one.text()
+        await one.press("v")
+        assert isinstance(one.app.screen, MainScreen)
+        assert one.app.request.table == "audit"
+        await one.press("a")
+        count = len(one.app.shot.alerts)
+        await one.press("1", "6")
+        assert len(one.app.shot.alerts) == count
+        assert not one.app.open_alerts
+
+
+@run
+async def test_without_a_policy_there_is_no_such_tab() -> None:
+    async with shown(still()) as one:
+        assert "Audit" not in one.text()
+        await one.press("6")
+        assert one.app.request.table == "objects"
+        assert "--audit POLICY" in one.said()[0]
+        await one.press("shift+tab")
+        assert one.app.request.table == "hooks"
+
+
+def test_violations_are_told_when_their_time_has_come(auditing: Auditing) -> None:
+    auditing._raised.clear()
+    every = list(auditing._violations)
+    assert len(every) > 1
+    middle = every[0].time_ns
+    first = auditing.new_violations(middle)
+    assert first
+    assert all(one.time_ns <= middle for one in first)
+    assert auditing.new_violations(middle) == []
+    assert len(first) + len(auditing.new_violations(None)) == len(every)
+
+
+def test_a_replay_from_the_start_cries_out_only_of_what_is_new(auditing: Auditing) -> None:
+    auditing._raised.clear()
+    feed = StillReplay(DEBIAN_6_1, speed=float("inf"))
+    feed._auditing = auditing
+    feed.settle()
+    numbers = [alert.number for alert in feed.snapshot.alerts]
+    assert numbers == sorted(set(numbers))
+    assert {alert.verdict for alert in feed.snapshot.alerts} == {"breach", AUDIT}
+    feed.toggle()
+    feed.settle()
+    assert [alert.number for alert in feed.snapshot.alerts] == numbers
+
+
+def test_an_audit_that_cannot_be_made_says_so(tmp_path: Path) -> None:
+    made = Auditing(policies.load(str(POLICY)), str(tmp_path / "gone.seal"))
+    made.once()
+    assert "gone.seal" in made.audited.problem
+    assert made.audited.result == ""
+
+
+def test_it_is_made_anew_only_for_something_new(auditing: Auditing) -> None:
+    made = Auditing(auditing.policy, str(DEBIAN_6_1))
+    made.look(1)
+    assert made._wanted.is_set()
+    made._wanted.clear()
+    made.look(1)
+    assert not made._wanted.is_set()
+    made.start()
+    made.stop()
+    made._thread.join(60)
+    assert not made._thread.is_alive()
