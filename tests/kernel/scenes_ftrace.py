@@ -38,7 +38,7 @@ def ftrace(results: Results) -> None:
     killed.wait_ready()
     killed.stop(signal.SIGKILL)
     results.tell("ftrace", after_kill=_there())
-    living = Recorder(results, "ftrace-living", *_BARE, "--denied")
+    living = Recorder(results, "ftrace-living", *_BARE, "--denied", "--ops", "mmap")
     living.wait_ready()
     results.tell("ftrace", cleared=_there())
     with huge_pages(results, "ftrace", HUGE_PAGES):

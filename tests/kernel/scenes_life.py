@@ -168,4 +168,6 @@ def lockdown(results: Results) -> None:
     """On a kernel in confidentiality lockdown, which forbids BPF to read kernel memory."""
     Tool(results, "doctor", ["doctor"]).wait()
     Tool(results, "doctor-json", ["doctor", "--json"]).wait()
-    Tool(results, "record", ["record", "-o", results.out / "no.seal", "--", "true"]).wait()
+    for source in ("bpf", "ftrace"):
+        words = ["record", "--source", source, "-o", results.out / "no.seal", "--", "true"]
+        Tool(results, f"record-{source}", words).wait()

@@ -13,6 +13,7 @@ def test_doctor_tells_the_plan_that_a_recording_has(kernel: Booted, method: str)
     assert told.code == 0, told.stdout
     report = json.loads(told.stdout)
     assert report["can_record"]
+    assert all(one["can"] for one in report["sources"].values())
     assert report["complete"]
     recording = kernel.run("filter-uid" if method == "auto" else f"default-{method}")
     assert report["hooks"] == recording.manifest["hooks"]
@@ -29,15 +30,18 @@ def test_methods_are_used_as_asked(kernel: Booted) -> None:
 
 def test_lockdown_is_named(locked_down: Booted) -> None:
     assert not locked_down.failed_scenes, "\n".join(locked_down.failed_scenes.values())
-    doctor, record = locked_down.told("doctor"), locked_down.told("record")
+    doctor = locked_down.told("doctor")
+    records = [locked_down.told(f"record-{source}") for source in ("bpf", "ftrace")]
     assert doctor.code == 1, doctor.stdout
-    assert record.code == 1, record.stderr
-    for said in (doctor.stdout, record.stderr):
+    for record in records:
+        assert record.code == 1, record.stderr
+    for said in (doctor.stdout, *(record.stderr for record in records)):
         assert "lockdown" in said
         assert "confidentiality" in said
     assert locked_down.told("doctor-json").code == 1
     report = json.loads(locked_down.told("doctor-json").stdout)
     assert not report["can_record"]
+    assert not any(one["can"] for one in report["sources"].values())
     bad = [one for one in report["findings"] if one["ok"] is False]
     assert any("lockdown" in one["name"] for one in bad)
     assert all(one["remedy"] for one in bad)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.unit.ftrace_rows import NoTasks, events
 from tracer.capture.filters import Filters
 from tracer.capture.ftrace import formats
+from tracer.capture.ftrace import source as source_module
 from tracer.capture.ftrace.objects import Objects
 from tracer.capture.ftrace.pages import HEADER, Missed, cut, missed
 from tracer.capture.ftrace.probes import Probe, What
@@ -21,7 +22,7 @@ from tracer.capture.ftrace.records import Maker, Window
 from tracer.capture.ftrace.rows import Decoder, Kinded
 from tracer.capture.ftrace.source import FtraceSource
 from tracer.model.record import NAME, OBJECT, RecordType
-from tracer.model.words import Hook, Kind, Op
+from tracer.model.words import Flag, Hook, Kind, LossCause, Op
 
 SIZE = 4096
 SAMPLES = sorted((Path(__file__).parent / "ftrace_pages").glob("*.json.gz"))
@@ -177,6 +178,8 @@ class Sample:
         self.facts: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
         self._left = [(cpu, b64decode(page)) for cpu, page in self.facts["pages"]]
         self.cpus = sorted({cpu for cpu, _ in self._left})
+        self.drops = 0
+        self.skips: dict[str, int] = {}
 
     def read(self, cpu: int, size: int) -> bytes:
         for place, (whose, page) in enumerate(self._left):
@@ -186,10 +189,10 @@ class Sample:
         return b""
 
     def dropped(self, cpu: int) -> int:
-        return 0
+        return self.drops
 
     def misses(self) -> dict[str, int]:
-        return {}
+        return self.skips
 
     def kinds(self) -> list[Kinded]:
         made = []
@@ -206,6 +209,39 @@ class Sample:
         return made
 
 
+def source_of(sample: Sample) -> tuple[FtraceSource, Maker]:
+    tasks = NoTasks(None, (), (), own=1, root=Path("/nowhere"))
+    maker = Maker(Filters(), tasks, Objects(b""), Window(since=0))
+    facts = sample.facts
+    kinds = sample.kinds()
+    return FtraceSource(sample, facts["page_bytes"], kinds, facts["alias"], maker), maker  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("cause", ["dropped", "missed"])
+def test_what_was_lost_makes_the_time_around_it_doubtful(
+    cause: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of the sample's machine is not ours: it stands still before and behind it."""
+    monkeypatch.setattr(source_module, "_FULL_PAGES", 1)
+    flagged = {}
+    for lossy in (False, True):
+        sample = Sample(SAMPLES[-1])
+        first = min(int.from_bytes(page[:8], "little") for _, page in sample._left)
+        monkeypatch.setattr(source_module, "now_ns", lambda: first - 1)  # noqa: B023
+        source, maker = source_of(sample)
+        monkeypatch.setattr(source_module, "now_ns", lambda: 10**18)
+        sample.drops = 3 if lossy and cause == "dropped" else 0
+        sample.skips = {"mmap_ret_1_0": 1} if lossy and cause == "missed" else {}
+        told = events(source.poll())
+        decisions = told[~np.isin(told["op"], (Op.MAP, Op.UNMAP, Op.EVICT))]
+        assert len(decisions) >= 10
+        flagged[lossy] = decisions["flags"] & int(Flag.RETURN_MISSING) != 0
+        assert maker.lost[Hook.NONE, LossCause.RING_FULL] == sample.drops * len(sample.cpus)
+        assert source.misses == sample.skips
+    assert not flagged[False].any()
+    assert flagged[True].all()
+
+
 def test_there_is_an_old_kernel_and_a_new_one() -> None:
     """One without $current and arguments at the return, and one with both."""
     fields = [gzip.decompress(path.read_bytes()) for path in SAMPLES]
@@ -217,16 +253,10 @@ def test_there_is_an_old_kernel_and_a_new_one() -> None:
 def test_a_real_kernel_s_pages(path: Path) -> None:
     """A small program's calls are exactly what its sample says."""
     sample = Sample(path)
-    tasks = NoTasks(None, (), (), own=1, root=Path("/nowhere"))
-    maker = Maker(Filters(), tasks, Objects(b""), Window(since=0))
-    source = FtraceSource(
-        sample,  # type: ignore[arg-type]
-        sample.facts["page_bytes"],
-        sample.kinds(),
-        sample.facts["alias"],
-        maker,
-    )
+    source, _ = source_of(sample)
     records = source.poll()
+    assert source.fill == 0
+    assert len(source.poll()) == 0
     mine = records[(records["ino"] == sample.facts["ino"])]
     told = events(mine)
     decisions = told[~np.isin(told["op"], (Op.MAP, Op.UNMAP, Op.EVICT))]
