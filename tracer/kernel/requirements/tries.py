@@ -5,7 +5,9 @@ tried. Nothing is attached. Numbers and places are those of include/uapi/linux/b
 """
 
 import ctypes
+import errno
 import os
+import resource
 import sys
 
 from tracer.kernel.btf import Btf, BtfError
@@ -37,7 +39,25 @@ def kprobe() -> int | None:
 
 
 def ring() -> int | None:
-    """Makes a ring buffer of one page."""
+    """Makes a ring buffer of one page.
+
+    Kernels before 5.11 count maps as locked memory; there bcc raises the limit, so we do, too.
+    """
+    refusal = _make_ring()
+    if refusal != errno.EPERM:
+        return refusal
+    soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
+    except (OSError, ValueError):
+        return refusal
+    try:
+        return _make_ring()
+    finally:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (soft, hard))
+
+
+def _make_ring() -> int:
     return _bpf(_MAP_CREATE, (0, 4, _MAP_RINGBUF), (12, 4, os.sysconf("SC_PAGE_SIZE")))
 
 
