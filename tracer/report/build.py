@@ -68,10 +68,10 @@ def build(
             _fold(fold, reader, step)
         tables = fold.tables()
         sums = dict(zip(tables.recordings["path"], tables.recordings["decisions"], strict=True))
+        # Reads once more, if there is any, and may find more problems.
+        busy = holders.busy([reader.recording for reader in readers], tables)
         found = [reader.coverage(int(sums.get(reader.source.path, 0))) for reader in readers]
-        recordings = [reader.recording for reader in readers]
         report = _report(request, found, tables, wanted)
-        busy = holders.busy(recordings, tables)  # reads once more, if there is any
         windows: dict[str, int] = {}
         for reader in readers:
             begin = _BEFORE if reader.since_ns is None else reader.since_ns
