@@ -83,14 +83,19 @@ class Fold:
             self._count(self._totals, self._announced(rows))
 
     def mappings(self, frame: "pd.DataFrame", source: Source = UNKNOWN) -> None:
-        """Takes the baseline: rows of the table ``mappings`` of ``source``; they may come again."""
-        if not len(frame):
+        """Takes the baseline: rows of the table ``mappings`` of ``source``; they may come again.
+
+        What an audit asked at the end, or about something else, is no part of it.
+        """
+        batch = _scanned(batch_of(frame, source)) if len(frame) else None
+        if batch is None or not len(batch):
             return
-        keys, batch = self._keys, _scanned(batch_of(frame, source))
+        keys = self._keys
         group = keys.group_ids(batch)
         objects, known = keys.objects_of[group], keys.objects.known
         keys.of_group["held"][group] = True
         np.minimum.at(known["first_ns"], objects, batch["time_ns"])
+        np.minimum.at(known["swept_ns"], objects, batch["time_ns"] + batch["duration_ns"])
         keys.heard(source, keys.objects.observe(objects, batch, np.full(len(batch), -1)))
         self._mappings.baseline(keys.host(source), batch, objects, known["mapped_ns"])
 
@@ -186,7 +191,9 @@ class Fold:
 
 
 def _scanned(batch: Batch) -> Batch:
-    """Where the scan of /proc had no permission (no mode) it knows no size."""
+    """What the sweep of /proc at the start found; without permission (no mode) it knows no size."""
+    final = (batch["flags"] & np.uint32(Flag.FINAL)) != 0
+    batch = batch.take((np.isin(batch["op"], (Op.OPEN, Op.MAP)) & ~final).nonzero()[0])
     blind = np.where(batch["mode"] == 0, np.uint32(Flag.RETURN_MISSING), np.uint32(0))
     return Batch(batch.source, {**batch.columns, "flags": batch["flags"] | blind}, batch.comms)
 
