@@ -19,7 +19,7 @@ from tracer.store.reader import Recording
 from tracer.store.schema import EVENTS
 
 COLUMNS = frozenset(
-    {*EVENTS.names, "name", "expected", "reason", "rule", "verdict", "hole", "severity"} - {"hook"}
+    {*EVENTS.names, "name", "expected", "reason", "rule", "verdict", "hole", "severity"}
 )
 """What a filter can ask for."""
 
