@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.analysis.batch import IS_FACT, Array, Batch
-from tracer.analysis.frames import batch_of
 from tracer.analysis.judge import Judge
 from tracer.analysis.judged import Judged
 from tracer.analysis.keys import Keys
@@ -87,8 +86,12 @@ class Fold:
 
         What an audit asked at the end, or about something else, is no part of it.
         """
-        batch = _scanned(batch_of(frame, source)) if len(frame) else None
-        if batch is None or not len(batch):
+        if not len(frame):
+            return
+        from tracer.analysis.frames import batch_of
+
+        batch = _scanned(batch_of(frame, source))
+        if not len(batch):
             return
         keys = self._keys
         group = keys.group_ids(batch)
