@@ -83,6 +83,7 @@ def test_batches_of_any_size_and_late_announcements(
         fold.objects(objects, source)
         fold.mappings(mapped, source)
     same(fold.tables(), in_one_go(given_))
+    same(fold.finish(), in_one_go(given_))
 
 
 @settings(max_examples=15, deadline=None)

@@ -19,15 +19,17 @@ def by_fd(view: View) -> pd.DataFrame:
     rows = np.flatnonzero(state.ino[objects] != 0)
     keys = (host, pids, fds, dev, state.ino[objects], gen)
     rows = rows[found.some(rows).order(*(key[rows] for key in keys))]
+    found = found.some(rows)
     frame = {
         **view.whence(host[rows]),
         "pid": pids[rows].astype(np.uint32),
-        **view.who(found.last[rows]),
+        **view.who(found.last),
         "fd": fds[rows].astype(np.uint32).view(np.int32),
         **view.what(objects[rows]),
-        **view.counted(found.some(rows)),
+        **view.counted(found),
     }
-    return pd.DataFrame(frame)
+    # There may be millions: they need not be there twice.
+    return pd.DataFrame(frame, copy=False)
 
 
 def by_process(view: View) -> pd.DataFrame:

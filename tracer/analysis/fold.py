@@ -123,9 +123,15 @@ class Fold:
 
     def tables(self) -> "Tables":
         """The sums as they are now; what comes later does not change them."""
+        return self._tables(self._totals.copy())
+
+    def finish(self) -> "Tables":
+        """The sums when nothing more will come: without a copy, so nothing may be added then."""
+        return self._tables(self._totals)
+
+    def _tables(self, totals: Totals) -> "Tables":
         from tracer.analysis.snapshot import Tables
 
-        totals = self._totals.copy()
         for rows in self._waiting:
             self._count(totals, rows)
         return Tables(

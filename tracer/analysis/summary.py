@@ -57,7 +57,7 @@ def summarize(
             # Announcements that came while the events were read.
             fold.objects(load.objects(recording), source, complete=True)
         fold.problems(recording.problems, source)
-    return fold.tables()
+    return fold.finish()
 
 
 def _until(end_ns: int | None) -> Callable[[Batch], npt.NDArray[np.bool_]] | None:
