@@ -164,10 +164,10 @@ def main() -> None:
         conclude(float(size), runs)
     growth(results)
     rates = [live["events"] / live[clock] / 1e6 for clock in ("cpu_seconds", "seconds")]
+    print(f"live: {rates[0]:.1f} M events a CPU second, {rates[1]:.1f} M a second of wall time")
     print(
-        f"live: {rates[0]:.1f} M events a CPU second, {rates[1]:.1f} M/s of wall time, in batches of "
-        f"100,000 (median {live['median_ms']:.0f} ms a batch); snapshot {live['tables_ms']:.0f} ms, "
-        f"table of objects {live['by_object_ms']:.0f} ms"
+        f"  in batches of 100,000 (median {live['median_ms']:.0f} ms a batch); "
+        f"snapshot {live['tables_ms']:.0f} ms, table of objects {live['by_object_ms']:.0f} ms"
     )
 
 
