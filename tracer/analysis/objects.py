@@ -32,6 +32,7 @@ _KNOWN = {
     "named_ns": (np.int64, BEFORE),
     "named_rank": (np.int64, -1),
     "first_ns": (np.int64, NEVER),  # of anything about it
+    "swept_ns": (np.int64, NEVER),  # the end of the first sweep of /proc that saw it
     "created_ns": (np.int64, NEVER),
     "evicted_ns": (np.int64, BEFORE),
     "mapped_ns": (np.int64, NEVER),  # shared and able to write, first

@@ -40,7 +40,12 @@ PLAIN = (
     BlindSpot(
         "splice out of a memfd on kernels with a splice function of its own (since 6.5)",
         "shmem_file_splice_read hands out pages without the read function where reads are "
-        "recorded. No seal of a released kernel forbids reading.",
+        "recorded. No seal of a released kernel forbids reading. `--audit` records it.",
+    ),
+    BlindSpot(
+        "reads of hugetlb files",
+        "hugetlbfs_read_iter is not hooked: no seal of a released kernel forbids reading. "
+        "`--audit` records them.",
     ),
     _EARLY,
     BlindSpot(
