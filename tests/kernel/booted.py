@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from tests.kernel.ground_truth import Truth, load_truth
+from tests.kernel.ground_truth import HOOKS, Truth, load_truth
 from tests.kernel.guest_tools import PROJECT
 from tracer.store.reader import Recording
 from tracer.store.report import VerifyReport
@@ -66,6 +66,12 @@ class Run(Told):
     @cached_property
     def verified(self) -> VerifyReport:
         return verify(self.path)
+
+    @property
+    def hooked(self) -> set[str]:
+        """Operations whose hook was set; what was not is in the manifest with its reason."""
+        live = {hook["hook"] for hook in self.manifest["hooks"] if hook["method"]}
+        return {op for op, hook in HOOKS.items() if hook in live}
 
     def totals(self, column: str) -> dict[str, int]:
         """The last word of each hook that said something."""

@@ -37,7 +37,8 @@ def implied(call: Row) -> Implied:
     if call["op"] == "add_seals":
         return _of_add_seals(call, against)
     if call["answer"] >= 0:
-        return Implied("breach" if against and not _stayed_within(call) else "allowed", against)
+        harmless = _stayed_within(call) or _punched_nothing(call)
+        return Implied("breach" if against and not harmless else "allowed", against)
     if call["errno"] == "EPERM":
         against = against or (_once_forbidding(call) & call["seals"])
         return Implied("blocked" if against else "unexplained", against)
@@ -94,6 +95,11 @@ def _stayed_within(call: Row) -> bool:
     """Only GROW stood against it, and what happened did not grow the file (a partial write)."""
     forbidden = _forbidding(call) & call["seals"]
     return forbidden == GROW and bool(call["size_after"] <= call["size"])
+
+
+def _punched_nothing(call: Row) -> bool:
+    """A hole within one huge page: 5.10 answers 0 without a look at seals, and changes nothing."""
+    return (call["op"], call["object"], call["variant"]) == ("punch_hole", "hugetlb", "partial")
 
 
 def _is_not_open_for_it(call: Row) -> bool:

@@ -2,7 +2,7 @@
 
 import functools
 from collections import Counter, defaultdict, deque
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from pathlib import Path
 
 import pandas as pd
@@ -34,8 +34,10 @@ def bad(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["verdict"].isin(BAD)]
 
 
-def beside_truth(path: Path, truth: Truth) -> list[Row]:
+def beside_truth(path: Path, truth: Truth, ops: Collection[str] = tuple(HOOKS)) -> list[Row]:
     """Each judged decision of the truth's processes, with ``call``, the truth line that it is of.
+
+    ``ops``: of these operations alone, where the kernel has no hook for others.
 
     tests.kernel.test_truth proves that events and calls correspond one to one, in order within
     each (tid, op, ino); that order is what pairs them here.
@@ -47,6 +49,8 @@ def beside_truth(path: Path, truth: Truth) -> list[Row]:
             waiting[row["tid"], row["op"], row["ino"]].append(row)
     both = []
     for call in expected_calls(truth, **ON_ANY_FILE):
+        if call["op"] not in ops:
+            continue
         rows = waiting[call["tid"], call["op"], call["ino"]]
         assert rows, f"not recorded: {call}"
         row = rows.popleft()

@@ -12,7 +12,7 @@ import pytest
 from tests.kernel.booted import BESIDE, KERNELS, MATRIX, Booted, Run
 from tests.kernel.booting import Matrix
 from tests.kernel.comparable import comparable
-from tests.kernel.ground_truth import Truth, compare, compare_mappings
+from tests.kernel.ground_truth import HOOKS, Truth, compare, compare_mappings
 from tests.kernel.implied import implied
 from tests.kernel.judged import ON_ANY_FILE, bad, beside_truth, judged
 from tests.kernel.matrix import METHODS, markdown, shown, truths
@@ -63,9 +63,13 @@ def holes(matrix_kernel: Booted, method: str) -> Truth:
     return truths(matrix_kernel, method)[1]
 
 
-def test_every_call_is_one_event(run: Run, workload: Truth, holes: Truth) -> None:
+def test_every_call_is_one_event(
+    matrix_kernel: Booted, method: str, run: Run, workload: Truth, holes: Truth
+) -> None:
+    """On 5.10 writes begin at a function of seven parameters, too many for its trampolines."""
+    assert run.hooked == set(HOOKS) or (method, run.hooked) == ("fexit", set(HOOKS) - {"write"})
     for truth in (workload, holes):
-        calls = compare(truth, run.events, **ON_ANY_FILE)
+        calls = compare(truth, run.events, ops=run.hooked, **ON_ANY_FILE)
         assert calls.ok, calls
     mappings = compare_mappings(workload, run.events)
     assert mappings.ok, mappings
@@ -73,7 +77,7 @@ def test_every_call_is_one_event(run: Run, workload: Truth, holes: Truth) -> Non
 
 
 def test_every_verdict_is_what_the_errno_implies(run: Run, workload: Truth, holes: Truth) -> None:
-    rows = [row for truth in (workload, holes) for row in beside_truth(run.path, truth)]
+    rows = [row for truth in (workload, holes) for row in beside_truth(run.path, truth, run.hooked)]
     opened = [row for row in rows if row["call"].get("opened")]
     wrong = [
         (row["verdict"], row["rule"], row["call"])
@@ -81,7 +85,7 @@ def test_every_verdict_is_what_the_errno_implies(run: Run, workload: Truth, hole
         if not row["call"].get("opened") and row["verdict"] != implied(row["call"]).verdict
     ]
     assert not wrong, wrong[:10]
-    assert len(rows) > 1000
+    assert len(rows) > 900
     for row in opened:
         assert (row["verdict"], row["hole"]) == ("breach", row["call"]["hole"]), row
 
@@ -113,10 +117,13 @@ def test_the_self_test_explains_this_kernel(run: Run, method: str) -> None:
 
 
 def test_both_methods_give_the_same_table(matrix_kernel: Booted) -> None:
-    fexit, kprobe = (
+    tables = [
         comparable(matrix_kernel.run(f"matrix-{method}"), truths(matrix_kernel, method)[0])
         for method in METHODS
-    )
+    ]
+    both = set(HOOKS).intersection(*(matrix_kernel.run(f"matrix-{m}").hooked for m in METHODS))
+    assert both >= set(HOOKS) - {"write"}
+    fexit, kprobe = (table[table["op"].isin(both)].reset_index(drop=True) for table in tables)
     pd.testing.assert_frame_equal(fexit, kprobe)
 
 
