@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from tracer.analysis.batch import Vocabulary
 from tracer.model.args import SEALS_UNKNOWN
 from tracer.model.words import Flag, Hook, Kind, Op, words
+from tracer.store.arrays import plain
 from tracer.store.schema import EVENTS, TEXT
 
 Array = npt.NDArray[Any]
@@ -51,8 +52,7 @@ def numbers(column: pa.ChunkedArray, kind: pa.DataType, unknown: int) -> tuple[A
     if column.null_count:
         null = column.is_null().to_numpy()
         column = pc.fill_null(column, pa.scalar(unknown, kind))
-    parts = [chunk.to_numpy(zero_copy_only=False) for chunk in column.chunks]
-    return _joined(parts, kind.to_pandas_dtype()), null
+    return _joined([plain(chunk) for chunk in column.chunks], kind.to_pandas_dtype()), null
 
 
 def _dictionaries(column: pa.ChunkedArray) -> Iterable[tuple[list[str | None], Array]]:
@@ -64,7 +64,7 @@ def _dictionaries(column: pa.ChunkedArray) -> Iterable[tuple[list[str | None], A
         places = chunk.indices
         if places.null_count:
             places = pc.fill_null(places.cast(pa.int64()), len(texts))
-        yield [*texts, None], places.to_numpy(zero_copy_only=False)
+        yield [*texts, None], plain(places)
 
 
 def _number(name: str, word: str | None) -> int:

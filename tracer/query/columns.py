@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tracer.store.arrays import plain
+
 Values = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
@@ -44,7 +46,7 @@ def _coded_chunk(chunk: Any) -> Coded:
     indices = chunk.indices
     if indices.null_count:
         indices = indices.cast(pa.int64()).fill_null(-1)
-    return Coded(indices.to_numpy(zero_copy_only=False), chunk.dictionary.to_pylist())
+    return Coded(plain(indices), chunk.dictionary.to_pylist())
 
 
 def _coded_series(series: Any) -> list[Coded]:
@@ -121,7 +123,10 @@ class Columns:
 
 
 def _joined(column: Any) -> Values:
-    pieces = [chunk.to_numpy(zero_copy_only=False) for chunk in _arrow(column)]
+    pieces = [
+        plain(chunk) if pa.types.is_integer(chunk.type) else chunk.to_numpy(zero_copy_only=False)
+        for chunk in _arrow(column)
+    ]
     if len(pieces) == 1:
         return np.asarray(pieces[0])
     return np.concatenate(pieces) if pieces else np.empty(0, np.int64)

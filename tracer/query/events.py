@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from tracer.query.columns import Coded
 from tracer.query.query import Query
-from tracer.store.arrays import booleans, integers
+from tracer.store.arrays import booleans, integers, plain
 from tracer.store.schema import TABLES
 from tracer.text.names import Names
 
@@ -32,7 +32,7 @@ def named(table: pa.Table, names: Names) -> Coded:
         # Hashing one integer column after the other: numpy's unique over rows would sort.
         found = table.column(name).combine_chunks().dictionary_encode()
         found = found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
-        codes = codes * max(1, len(found.dictionary)) + found.indices.to_numpy()
+        codes = codes * max(1, len(found.dictionary)) + plain(found.indices)
         _, first, codes = np.unique(codes, return_index=True, return_inverse=True)
     return Coded(codes, names.of(table.select([*KEY]).take(integers(first))))
 

@@ -5,6 +5,7 @@ of a second and 30 MB, in the middle of a capture.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,3 +63,16 @@ def texts(values: Sequence[str | None]) -> pa.Array:
 def coded(codes: npt.NDArray[np.signedinteger], dictionary: pa.Array) -> pa.DictionaryArray:
     """A dictionary column: entry ``codes[row]`` of ``dictionary`` in each row."""
     return pa.DictionaryArray.from_arrays(integers(codes), dictionary)
+
+
+def plain(array: pa.Array) -> npt.NDArray[Any]:
+    """Integers without nulls as numpy, read-only and without a copy.
+
+    ``to_numpy`` imports pandas too. ValueError, TypeError: there are nulls, or no integers.
+    """
+    return np.from_dlpack(array)
+
+
+def empty(schema: pa.Schema) -> pa.Table:
+    """A table without rows; ``schema.empty_table()`` imports pandas as well."""
+    return pa.Table.from_batches([], schema)

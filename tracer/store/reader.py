@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from tracer.model.record import HEAD, RECORD_SIZE
 from tracer.store import objects as names_of
 from tracer.store import snapshot
+from tracer.store.arrays import empty
 from tracer.store.errors import StoreError, from_os
 from tracer.store.folder import Folder
 from tracer.store.schema import TABLES
@@ -149,12 +150,11 @@ class Recording:
             self._note(f"{path} cannot be read ({reason[:200]}): rows of it are missing.")
 
     def _objects(self, columns: Sequence[str] | None) -> pa.Table:
-        empty = TABLES["objects"].empty_table()
-        table = pa.concat_tables([empty, *self._pieces("objects", None)])
+        table = pa.concat_tables([empty(TABLES["objects"]), *self._pieces("objects", None)])
         incomplete = table.column("name_complete").to_pylist().count(False)
         if incomplete:
-            empty = TABLES["names"].empty_table()
-            table = names_of.joined(table, pa.concat_tables([empty, *self._pieces("names", None)]))
+            pieces = pa.concat_tables([empty(TABLES["names"]), *self._pieces("names", None)])
+            table = names_of.joined(table, pieces)
         return table if columns is None else table.select(list(columns))
 
     def frame(
@@ -172,7 +172,7 @@ class Recording:
         schema = TABLES[name]
         if read is not None:
             schema = pa.schema([schema.field(column) for column in read])
-        table = pa.concat_tables([schema.empty_table(), *pieces])
+        table = pa.concat_tables([empty(schema), *pieces])
         frame: pd.DataFrame = table.to_pandas()
         if not names:
             return frame

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from tracer.model.args import MAX_ERRNO, errno_name
 from tracer.model.escape import printable
+from tracer.store.arrays import plain
 
 # fmt: off
 DESIGN_ORDER = [
@@ -38,9 +39,9 @@ def to_list(column: Any) -> list[Any]:
     if pa.types.is_dictionary(array.type) and not array.null_count:
         words = np.empty(len(array.dictionary), object)
         words[:] = _safe(array.dictionary.to_pylist())
-        return list(words[array.indices.to_numpy()])
+        return list(words[plain(array.indices)])
     if pa.types.is_integer(array.type) and not array.null_count:
-        return list(array.to_numpy().tolist())
+        return list(plain(array).tolist())
     return _safe(array.to_pylist())
 
 

@@ -5,13 +5,15 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tracer.store.arrays import texts
+
 
 def with_ops(tables: Iterable[pa.Table], ops: frozenset[str] | None) -> Iterator[pa.Table]:
     """The rows of ``tables`` whose ``op`` is among ``ops``; all where that is None."""
     if ops is None:
         yield from tables
         return
-    wanted = pa.array(sorted(ops), pa.string())
+    wanted = texts(sorted(ops))
     for table in tables:
         words = table.column("op").cast(pa.string())
         yield table.filter(pc.is_in(words, value_set=wanted))
