@@ -15,20 +15,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from tracer.analysis.batch import IS_FACT, Array, Batch
-from tracer.analysis.frames import batch_of
+from tracer.analysis import arrow
+from tracer.analysis.batch import IS_FACT, Array, Batch, Vocabulary
 from tracer.analysis.judge import Judge
 from tracer.analysis.judged import Judged
 from tracer.analysis.keys import Keys
 from tracer.analysis.latest import NEVER
 from tracer.analysis.mappings import Mappings
+from tracer.analysis.objects import Table
 from tracer.analysis.sealing import Sealing
 from tracer.analysis.source import Source
 from tracer.analysis.state import State
 from tracer.analysis.totals import Totals
 from tracer.model.verdicts import Outcome
 from tracer.model.words import Flag, Op
+from tracer.store.schema import EVENTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,9 +70,7 @@ class Fold:
         self._losses: dict[Source, pd.DataFrame] = {}
         self._complete: set[Source] = set()
 
-    def objects(
-        self, frame: "pd.DataFrame", source: Source = UNKNOWN, *, complete: bool = False
-    ) -> None:
+    def objects(self, frame: Table, source: Source = UNKNOWN, *, complete: bool = False) -> None:
         """Takes announcements: rows of the table ``objects`` of ``source``; they may come again.
 
         ``complete``: no more will come, so that nothing has to wait.
@@ -82,11 +83,11 @@ class Fold:
         for rows in waiting:
             self._count(self._totals, self._announced(rows))
 
-    def mappings(self, frame: "pd.DataFrame", source: Source = UNKNOWN) -> None:
+    def mappings(self, frame: Table, source: Source = UNKNOWN) -> None:
         """Takes the baseline: rows of the table ``mappings`` of ``source``; they may come again."""
         if not len(frame):
             return
-        keys, batch = self._keys, _scanned(batch_of(frame, source))
+        keys, batch = self._keys, _scanned(_batch_of(frame, source))
         group = keys.group_ids(batch)
         objects, known = keys.objects_of[group], keys.objects.known
         keys.of_group["held"][group] = True
@@ -185,6 +186,16 @@ class Fold:
             kept = self._keep(Judged(self._keys, rows[0], rows[1], outcome))
             rows, outcome = _some(rows, kept), outcome[kept]
         totals.add(self._keys, *rows, outcome)
+
+
+def _batch_of(frame: Table, source: Source) -> Batch:
+    if not isinstance(frame, pa.Table):
+        from tracer.analysis.frames import batch_of
+
+        return batch_of(frame, source)
+    comms = Vocabulary()
+    found = arrow.columns(frame, EVENTS.names, comms)
+    return Batch(source, {**found, "row": np.arange(len(frame))}, comms)
 
 
 def _scanned(batch: Batch) -> Batch:

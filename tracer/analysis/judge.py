@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from tracer.analysis.features import COLUMNS as COLUMNS
 from tracer.analysis.features import Columns, keys_of
 from tracer.analysis.judging.cases import NO_DECISION, Key, unfit
 from tracer.analysis.judging.decide import UNKNOWN, Chooser, outcome
-from tracer.analysis.judging.frames import columns_of, with_outcomes
 from tracer.analysis.judging.lookup import Lookup
 from tracer.model.holes import HOLES, Hole
 from tracer.model.rules import RULES, Rule
@@ -20,6 +19,9 @@ from tracer.model.variants import UNEXPLAINED, VARIANTS, Variants, doubt
 from tracer.model.verdicts import Outcome as Outcome
 from tracer.model.verdicts import Verdict
 from tracer.model.words import Op, words
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _NOT_ASKED = "the self-test did not run"
 _NO_ANSWER = "this kernel fits no documented variant"
@@ -151,7 +153,9 @@ def _agreed(first: Outcome, other: Outcome, why: str) -> Outcome:
     return first if same else first._replace(expected=UNKNOWN)
 
 
-def judge(events: pd.DataFrame, objects: pd.DataFrame | None, variants: Variants) -> pd.DataFrame:
+def judge(
+    events: "pd.DataFrame", objects: "pd.DataFrame | None", variants: Variants
+) -> "pd.DataFrame":
     """``events`` with the columns expected, reason, rule, verdict, hole and severity.
 
     ``events`` and ``objects`` are a recording's tables with its column names; ``objects`` may be
@@ -159,5 +163,7 @@ def judge(events: pd.DataFrame, objects: pd.DataFrame | None, variants: Variants
     null in all of them and severity 0. ``verdict`` is an ordered categorical, worst last. Columns
     that are missing or null count as not known, and make what depends on them indeterminate.
     """
+    from tracer.analysis.judging.frames import columns_of, with_outcomes
+
     judged = Judge(variants)
     return with_outcomes(events, judged.codes(columns_of(events, objects)), judged.outcomes)
