@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup live check test bench lint format clean
+.PHONY: help setup live check test matrix bench docs lint format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -21,8 +21,14 @@ test: check ## Everything: the fast checks, the view on a terminal, then real ke
 	@$(BIN)/pytest tests/tty -q
 	@$(BIN)/pytest tests/kernel
 
+matrix: setup ## Boot every kernel that Debian serves and write docs/kernels.md
+	@$(BIN)/pytest tests/kernel/test_matrix.py --all-kernels --matrix-doc docs/kernels.md
+
 bench: setup ## Measure what recording costs beside bpftrace, trace-cmd and strace
 	@tests/bench/run
+
+docs: setup ## Write the documents and man pages that are made from the code
+	@$(BIN)/python -m tools.docs
 
 lint: setup ## Style, types and import rules
 	@$(BIN)/ruff check --quiet .

@@ -4,7 +4,8 @@
  * processes' calls, pins, userfaultfd, mprotect, descriptors that arrive.
  *
  * They have a table of their own for calls in flight, since they happen inside
- * other calls (a page fault inside a write), and nothing here runs often.
+ * other calls (a page fault inside a write), and nothing here runs often:
+ * splice's and hugetlb's reads are among them as only audits ask for those.
  *
  * One program serves them all, so that little is compiled: it is loaded anew
  * for each function, with the way's number in place of WAY_MARK
@@ -25,6 +26,8 @@ enum way {
 	WAY_UFFD = 9,
 	WAY_MPROTECT = 10,
 	WAY_RECEIVE = 11,
+	WAY_SPLICE = 12,	/* (file, position, pipe, length) */
+	WAY_READ = 13,		/* (kiocb, iov_iter) */
 };
 
 INLINE u64 my_way(void)
@@ -131,7 +134,8 @@ INLINE void tell_access(struct access *a, u64 pid_tgid, u8 hook, s64 answer)
 	r->head.time_ns = a->time_ns;
 	r->head.flags = syscall_origin(r, current_task(), a->op);
 	r->head.seals = seals;
-	r->event.fd = a->fd;
+	if (a->op == OP_MEMSLOT)
+		r->event.fd = a->fd;
 	r->event.size = a->op == OP_MEMSLOT ? a->vm : a->inode ? inode_size(a->inode, 0) : 0;
 	r->event.size_after = a->address;
 	r->event.offset = a->offset;

@@ -27,6 +27,13 @@
 	case WAY_UFFD: asked = asked_uffd(X##0, X##1, X##2); break; \
 	case WAY_MPROTECT: asked = asked_mprotect(X##0, X##1, X##2); break; \
 	case WAY_RECEIVE: begin_by_file(&a, X##0, 0, 0, OP_RECEIVE, HOOK_RECEIVE); return 0; \
+	case WAY_SPLICE: \
+		begin_by_file(&a, X##0, read_u64(X##1), X##3, OP_READ, HOOK_READ); \
+		return 0; \
+	case WAY_READ: \
+		begin_by_file(&a, read_u64(X##0 + OFF_KIOCB_FILE), read_u64(X##0 + OFF_KIOCB_POS), \
+			      read_u64(X##1 + OFF_IOV_COUNT), OP_READ, HOOK_READ); \
+		return 0; \
 	} \
 	begin_by_address(&a, &asked)
 

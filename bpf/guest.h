@@ -120,6 +120,10 @@ INLINE void finish_way(u64 way, s64 answer)
 	case WAY_RECEIVE:
 		key.hook = HOOK_RECEIVE;
 		break;
+	case WAY_SPLICE:
+	case WAY_READ:
+		key.hook = HOOK_READ;
+		break;
 	default:
 		key.hook = HOOK_PIN;
 	}

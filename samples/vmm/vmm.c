@@ -35,6 +35,9 @@
 #define MFD_CLOEXEC 0x1U
 #define MFD_ALLOW_SEALING 0x2U
 #endif
+#ifndef MFD_HUGETLB
+#define MFD_HUGETLB 0x4U
+#endif
 #ifndef F_ADD_SEALS
 #define F_ADD_SEALS 1033
 #define F_GET_SEALS 1034
@@ -82,7 +85,7 @@ static FILE *out;
 
 static struct {
 	bool gmem, host_mmap, read, write, second_process, process_vm, proc_mem, fork, pin, uffd;
-	bool mprotect;
+	bool mprotect, splice, other, hugetlb;
 	bool unsealed_window, map_before, punch, secret, no_run;
 	long gmem_flags;
 	size_t size;
@@ -153,7 +156,7 @@ static int touch(volatile uint8_t *at, bool writes)
 
 /* ---- the second process ---------------------------------------------------------------- */
 
-enum { MAP_IT = 1, VM_READ = 2, VM_WRITE = 3, PROC_MEM = 4 };
+enum { MAP_IT = 1, VM_READ = 2, VM_WRITE = 3, PROC_MEM = 4, FD_READ = 5, FD_WRITE = 6, FD_SPLICE = 7 };
 struct order {
 	int what;
 	pid_t pid;
@@ -181,6 +184,26 @@ static int receive_order(int socket, struct order *order)
 	if (c && c->cmsg_type == SCM_RIGHTS)
 		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
 	return fd;
+}
+
+/* Calls on the file: by the VMM, or with --other by the second process. */
+static long call_on(int fd, int what)
+{
+	char buffer[64] = "written by the host";
+	loff_t from = PAGE;
+	int pair[2];
+	long got;
+
+	if (what == FD_READ)
+		return answer(pread(fd, buffer, sizeof(buffer), PAGE));
+	if (what == FD_WRITE)
+		return answer(pwrite(fd, buffer, sizeof(buffer), PAGE));
+	if (pipe(pair))
+		die("pipe");
+	got = answer(splice(fd, &from, pair[1], NULL, PAGE, 0));
+	close(pair[0]);
+	close(pair[1]);
+	return got;
 }
 
 static void help(int socket)
@@ -214,6 +237,8 @@ static void help(int socket)
 			fd = open(path, O_RDONLY);
 			report.answer = answer(pread(fd, buffer, sizeof(buffer), order.address));
 			break;
+		default:
+			report.answer = call_on(fd, order.what);
 		}
 		if (write(socket, &report, sizeof(report)) != sizeof(report))
 			_exit(1);
@@ -290,10 +315,13 @@ static void add_seals(void)
 
 static void make_memfd(void)
 {
-	ram.fd = memfd_create(want.name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	unsigned int flags = MFD_CLOEXEC | MFD_ALLOW_SEALING | (want.hugetlb ? MFD_HUGETLB : 0);
+
+	ram.fd = memfd_create(want.name, flags);
 	if (ram.fd < 0 || fstat(ram.fd, &ram.st))
 		die("memfd_create");
-	tell("create", getpid(), ", \"kind\": \"memfd\", \"fd\": %d", ram.fd);
+	tell("create", getpid(), ", \"kind\": \"%s\", \"fd\": %d",
+	     want.hugetlb ? "hugetlb" : "memfd", ram.fd);
 	if (ftruncate(ram.fd, want.size))
 		die("ftruncate");
 	if (!want.unsealed_window)
@@ -435,19 +463,17 @@ static void mprotect_it(void)
 }
 
 /* By calls where there are any; a guest_memfd has none, so through a mapping. */
-static void read_or_write(bool writes)
+static void read_or_write(const char *act, int what)
 {
-	char buffer[64] = "written by the host";
 	long got;
 
 	if (want.gmem) {
-		touch_ram(writes ? "store" : "load", writes);
+		touch_ram(what == FD_WRITE ? "store" : "load", what == FD_WRITE);
 		return;
 	}
-	got = answer(writes ? pwrite(ram.fd, buffer, sizeof(buffer), PAGE) :
-			      pread(ram.fd, buffer, sizeof(buffer), PAGE));
-	tell(writes ? "write" : "read", getpid(), ", \"fd\": %d, \"offset\": %lu, \"length\": 64, "
-	     "\"answer\": %ld", ram.fd, PAGE, got);
+	got = want.other ? (long)ask(what, ram.fd).answer : call_on(ram.fd, what);
+	tell(act, want.other ? helper_pid : getpid(), ", \"fd\": %d, \"offset\": %lu, "
+	     "\"length\": %lu, \"answer\": %ld", ram.fd, PAGE, what == FD_SPLICE ? PAGE : 64, got);
 }
 
 static void punch_it(void)
@@ -491,7 +517,7 @@ static void rendezvous(void)
 
 enum { GUEST_MEMFD = 1, GMEM_FLAGS, HOST_MMAP, READ, WRITE, SECOND_PROCESS, PROCESS_VM, PROC_MEM_,
        FORK, PIN, UFFD, MPROTECT, UNSEALED_WINDOW, MAP_BEFORE, PUNCH, SECRET, NO_RUN, NAME, PAGES, READY,
-       GO, STAY, OUT };
+       GO, STAY, OUT, SPLICE, OTHER, HUGETLB };
 static const struct option OPTIONS[] = {
 	{ "guest-memfd", 0, 0, GUEST_MEMFD }, { "gmem-flags", 1, 0, GMEM_FLAGS },
 	{ "host-mmap", 0, 0, HOST_MMAP }, { "read", 0, 0, READ }, { "write", 0, 0, WRITE },
@@ -499,6 +525,7 @@ static const struct option OPTIONS[] = {
 	{ "proc-mem", 0, 0, PROC_MEM_ }, { "fork", 0, 0, FORK }, { "pin-io-uring", 0, 0, PIN },
 	{ "userfaultfd", 0, 0, UFFD }, { "mprotect", 0, 0, MPROTECT }, { "unsealed-window", 0, 0, UNSEALED_WINDOW },
 	{ "map-before", 0, 0, MAP_BEFORE }, { "punch", 0, 0, PUNCH }, { "secret", 0, 0, SECRET },
+	{ "splice", 0, 0, SPLICE }, { "other", 0, 0, OTHER }, { "hugetlb", 0, 0, HUGETLB },
 	{ "no-run", 0, 0, NO_RUN }, { "name", 1, 0, NAME }, { "pages", 1, 0, PAGES },
 	{ "ready", 1, 0, READY }, { "go", 1, 0, GO }, { "stay", 1, 0, STAY }, { "out", 1, 0, OUT }, { 0, 0, 0, 0 },
 };
@@ -521,6 +548,9 @@ static void parse(int argc, char **argv)
 		case PIN: want.pin = true; break;
 		case UFFD: want.uffd = true; break;
 		case MPROTECT: want.mprotect = true; break;
+		case SPLICE: want.splice = true; break;
+		case OTHER: want.other = true; break;
+		case HUGETLB: want.hugetlb = true; want.size = 512 * PAGE; break;
 		case UNSEALED_WINDOW: want.unsealed_window = true; break;
 		case MAP_BEFORE: want.map_before = true; break;
 		case PUNCH: want.punch = true; break;
@@ -552,7 +582,7 @@ int main(int argc, char **argv)
 
 	out = stdout;
 	parse(argc, argv);
-	if (want.second_process || want.map_before || want.process_vm || want.proc_mem)
+	if (want.second_process || want.map_before || want.process_vm || want.proc_mem || want.other)
 		start_helper();
 	if (!want.map_before)
 		rendezvous();
@@ -583,9 +613,11 @@ int main(int argc, char **argv)
 		touch_ram("host_touch", false);
 	}
 	if (want.read)
-		read_or_write(false);
+		read_or_write("read", FD_READ);
 	if (want.write)
-		read_or_write(true);
+		read_or_write("write", FD_WRITE);
+	if (want.splice)
+		read_or_write("splice", FD_SPLICE);
 	if (want.second_process)
 		second_process();
 	if (want.process_vm) {

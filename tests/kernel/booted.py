@@ -19,6 +19,12 @@ from tracer.store.verify import verify
 KERNELS = {"6.1": "6.1.", "newest": "7."}
 """What is tested: names of tests/vm/kernels.toml, and how the release behind each begins."""
 
+MATRIX = ("5.10", "6.1", "6.12", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3", "newest")
+"""What each of Debian's kernels is asked in short. Two names of one build are booted once."""
+
+BESIDE = ("5.10", "6.12", "6.19", "7.0")
+"""Those of them that `make test` boots beside `KERNELS`, of which it asks the same and more."""
+
 SEALSNOOP = PROJECT / ".venv" / "bin" / "sealsnoop"
 
 

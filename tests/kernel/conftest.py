@@ -3,19 +3,15 @@
 A kernel that cannot be fetched or booted is an error of every test that needs it, never a skip.
 """
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.kernel.booted import KERNELS, Booted
+from tests.kernel.booted import BESIDE, KERNELS, MATRIX, Booted
+from tests.kernel.booting import Matrix, boot, check_run, compile_memfd_test, results_folder
 from tests.kernel.guest_tools import PROJECT
-from tests.vm.debian import HarnessError
-from tests.vm.sources import memfd_selftest
 
-_TIMEOUT_S = 2400  # emulated, on a machine that may be busy
-_RACE = PROJECT / "tests" / "kernel" / "programs"
+_PROGRAMS = PROJECT / "tests" / "kernel" / "programs"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,69 +28,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME,…",
         help="boot for these scenes of tests/kernel/guest.py alone; tests of others then fail",
     )
-
-
-def _run(what: str, command: list[str]) -> None:
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.fail(f"{what}: {done.stdout}{done.stderr}", pytrace=False)
+    parser.addoption(
+        "--all-kernels", action="store_true", help="of the matrix boot every kernel, not a choice"
+    )
+    parser.addoption(
+        "--matrix-doc", type=Path, metavar="FILE", help="write the table of kernels into FILE"
+    )
 
 
 @pytest.fixture(scope="session")
 def programs() -> None:
     """What the guest runs, compiled here: a compiler in the emulated guest would be slow."""
     for sample in ("workload", "holes", "vmm"):
-        _run(f"samples/{sample} does not build", ["make", "-s", "-C", f"samples/{sample}"])
-    (_RACE / "build").mkdir(exist_ok=True)
-    race = [str(_RACE / "build" / "race"), str(_RACE / "race.c")]
+        check_run(f"samples/{sample} does not build", ["make", "-s", "-C", f"samples/{sample}"])
+    (_PROGRAMS / "build").mkdir(exist_ok=True)
     flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
-    _run("the race does not build", ["cc", *flags, "-o", *race])
-
-
-def _compile_memfd_test(kernel: str, folder: Path) -> None:
-    """The kernel's own selftest, of the release that is booted."""
-    try:
-        source = memfd_selftest(kernel)
-    except HarnessError as error:
-        pytest.fail(f"kernel {kernel}: no source of memfd_test: {error}", pytrace=False)
-    # glibc's headers are older than what the test tests; its Makefile has _FILE_OFFSET_BITS.
-    flags = ["-O2", "-D_FILE_OFFSET_BITS=64", "-I", str(source / "include")]
-    files = [str(source / name) for name in ("memfd_test.c", "common.c")]
-    _run("memfd_test does not build", ["cc", *flags, "-o", str(folder / "memfd_test"), *files])
-
-
-def _boot(
-    config: pytest.Config, kernel: str, folder: Path, *options: str, scenes: str = ""
-) -> None:
-    """Boots and shows the guest's progress, which takes minutes, whatever pytest captures."""
-    command = ["tests/vm/boot", "--kernel", kernel, "--rw", str(folder), "--memory", "4G"]
-    command += ["--timeout", str(_TIMEOUT_S), "--console", str(folder / "console.log"), *options]
-    command += ["--", "python", "-m", "tests.kernel.guest", str(folder), "--only", scenes]
-    said = []
-    capture = config.pluginmanager.getplugin("capturemanager")
-    assert capture
-    with (
-        capture.global_and_fixture_disabled(),
-        subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True) as process,
-    ):
-        assert process.stderr
-        print(file=sys.stderr)
-        for line in process.stderr:
-            said.append(line)
-            print(f"  {kernel}: {line}", end="", file=sys.stderr, flush=True)
-    (folder / "boot.log").write_text("".join(said))
-    if process.returncode != 0:
-        tail = "".join(said[-30:])
-        pytest.fail(f"kernel {kernel}: boot ended with {process.returncode}\n{tail}", pytrace=False)
-
-
-def _folder(config: pytest.Config, factory: pytest.TempPathFactory, name: str) -> Path:
-    keep: Path | None = config.getoption("--guest-out")
-    if keep is None:
-        return factory.mktemp(name, numbered=False)
-    folder = keep.resolve() / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    for name in ("race", "inaccessible"):
+        files = [str(_PROGRAMS / "build" / name), str(_PROGRAMS / f"{name}.c")]
+        check_run(f"{name}.c does not build", ["cc", *flags, "-o", *files])
 
 
 @pytest.fixture(scope="session", params=list(KERNELS))
@@ -103,10 +54,10 @@ def kernel(
 ) -> Booted:
     """What one kernel had to show."""
     name: str = request.param
-    folder = _folder(request.config, tmp_path_factory, f"kernel-{name}")
+    folder = results_folder(request.config, tmp_path_factory, f"kernel-{name}")
     if not (folder / "results.json").exists():
-        _compile_memfd_test(name, folder)
-        _boot(request.config, name, folder, scenes=request.config.getoption("--guest-scenes"))
+        compile_memfd_test(name, folder)
+    boot(request.config, name, folder, scenes=request.config.getoption("--guest-scenes"))
     return Booted(name, folder)
 
 
@@ -115,12 +66,9 @@ def locked_down(
     request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Booted:
     """6.1 in confidentiality lockdown."""
-    folder = _folder(request.config, tmp_path_factory, "lockdown")
-    if not (folder / "results.json").exists():
-        _boot(
-            request.config, "6.1", folder, "--append", "lockdown=confidentiality",
-            scenes="lockdown",
-        )  # fmt: skip
+    folder = results_folder(request.config, tmp_path_factory, "lockdown")
+    options = ("--append", "lockdown=confidentiality")
+    boot(request.config, "6.1", folder, *options, scenes="lockdown")
     return Booted("6.1 in lockdown", folder)
 
 
@@ -130,10 +78,66 @@ def guest_host(
 ) -> Booted:
     """A kernel that runs guests of its own, and what it had to show."""
     name: str = request.param
-    folder = _folder(request.config, tmp_path_factory, f"guests-{name}")
-    if not (folder / "results.json").exists():
-        _boot(
-            request.config, name, folder, "--svm", "--append", "secretmem.enable=1",
-            scenes="guests,kvm_comes_and_goes,start_times",
-        )  # fmt: skip
+    folder = results_folder(request.config, tmp_path_factory, f"guests-{name}")
+    boot(
+        request.config, name, folder, "--svm", "--append", "secretmem.enable=1",
+        scenes="guests,kvm_comes_and_goes,start_times",
+    )  # fmt: skip
+    return Booted(name, folder)
+
+
+@pytest.fixture(scope="session")
+def matrix(
+    request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
+) -> Matrix:
+    """All kernels of the matrix."""
+    return Matrix(request.config, tmp_path_factory)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "matrix_kernel" in metafunc.fixturenames:
+        names = MATRIX if metafunc.config.getoption("--all-kernels") else BESIDE
+        metafunc.parametrize("matrix_kernel", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def matrix_kernel(request: pytest.FixtureRequest, matrix: Matrix) -> Booted:
+    """One kernel of the matrix. What cannot be fetched is skipped with its reason; that enough are
+    left is a test of its own."""
+    found = matrix.kernel(request.param)
+    if found is None:
+        pytest.skip(f"kernel {request.param}: {matrix.absent[request.param]}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def proposal(
+    request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
+) -> Booted:
+    """6.1 with F_SEAL_INACCESSIBLE, built here from Debian's source if it is not yet."""
+    folder = results_folder(request.config, tmp_path_factory, "proposal")
+    boot(request.config, "inaccessible", folder, scenes="proposal")
+    return Booted("inaccessible", folder)
+
+
+@pytest.fixture(scope="session")
+def broken_proposal(
+    request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
+) -> Booted:
+    """The same kernel, told to let mmap through."""
+    folder = results_folder(request.config, tmp_path_factory, "proposal-broken")
+    options = ("--append", "break_inaccessible_mmap")
+    boot(request.config, "inaccessible", folder, *options, scenes="proposal_broken")
+    return Booted("inaccessible, broken", folder)
+
+
+@pytest.fixture(scope="session", params=list(KERNELS))
+def audit_host(
+    request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
+) -> Booted:
+    """A kernel whose guests misbehave, with recordings for audits of them."""
+    name: str = request.param
+    folder = results_folder(request.config, tmp_path_factory, f"audits-{name}")
+    options = ("--svm", "--append", "secretmem.enable=1")
+    boot(request.config, name, folder, *options, scenes="audits")
     return Booted(name, folder)

@@ -13,7 +13,16 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.kernel import scenes_decisions, scenes_guest, scenes_judge, scenes_life, scenes_ui
+from tests.kernel import (
+    scenes_audit,
+    scenes_decisions,
+    scenes_guest,
+    scenes_inaccessible,
+    scenes_judge,
+    scenes_life,
+    scenes_matrix,
+    scenes_ui,
+)
 from tests.kernel.guest_tools import Results
 
 SCENES: tuple[Callable[[Results], None], ...] = (
@@ -40,9 +49,13 @@ def lockdown(results: Results) -> None:
 
 OTHER_SCENES: tuple[Callable[[Results], None], ...] = (
     lockdown,
+    scenes_matrix.matrix,
+    scenes_inaccessible.proposal,
+    scenes_inaccessible.proposal_broken,
     scenes_guest.guests,
     scenes_guest.kvm_comes_and_goes,
     scenes_guest.start_times,
+    scenes_audit.audits,
 )
 """In boots of their own: with other options."""
 

@@ -53,7 +53,8 @@ def _makers(results: Results, name: str, *options: str) -> list[Callable[[], Rec
     ]
 
 
-def _has_gmem() -> bool:
+def has_gmem() -> bool:
+    """Whether this kernel's KVM has guest_memfd."""
     return any(
         line.split()[2] == "kvm_gmem_create"
         for line in Path("/proc/kallsyms").read_text().splitlines()
@@ -66,7 +67,7 @@ def _stays(log: Path) -> bool:
 
 def guests(results: Results) -> None:
     """All guests under recorders of both methods; one mapped before, two alive at the end."""
-    gmem = _has_gmem()
+    gmem = has_gmem()
     results.tell("guests", gmem=gmem)
     ready, go, stay = (Path(f"/tmp/vmm-{word}") for word in ("ready", "go", "stay"))
     before = _start(

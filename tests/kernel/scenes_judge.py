@@ -47,11 +47,18 @@ def memfd_test(results: Results) -> None:
 
     One recording: the selftest has a System V semaphore, so two of it cannot run at once.
     """
-    program = results.out / MEMFD_TEST
-    runs = [_watched(results, MEMFD_TEST, program)]
-    runs.append(_watched(results, f"{MEMFD_TEST}-hugetlb", program, "hugetlbfs"))
+    runs = "; ".join(memfd_test_runs(results))
     with huge_pages(results, "memfd_test", 32):
-        Recorder(results, MEMFD_TEST, command=["sh", "-c", "; ".join(runs)]).wait(900)
+        Recorder(results, MEMFD_TEST, command=["sh", "-c", runs]).wait(900)
+
+
+def memfd_test_runs(results: Results) -> list[str]:
+    """Shell commands: it on memfds, then on hugetlb memfds."""
+    program = results.out / MEMFD_TEST
+    return [
+        _watched(results, MEMFD_TEST, program),
+        _watched(results, f"{MEMFD_TEST}-hugetlb", program, "hugetlbfs"),
+    ]
 
 
 def _watched(results: Results, name: str, *command: str | Path) -> str:

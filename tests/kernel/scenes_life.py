@@ -116,17 +116,21 @@ def hostile_names(results: Results) -> None:
 
 
 def interrupted_early(results: Results) -> None:
-    """Ctrl-C one second after the start, and while the BPF program is compiled."""
+    """Ctrl-C while the recorder still imports, and while the BPF program is compiled."""
     early = Recorder(results, "at-once", command=["true"])
-    time.sleep(1)
+    _wait_for_library(early, "numpy")  # before it, Python itself starts, which is not our code
     early.interrupt_all()
     compiling = Recorder(results, "compiling", command=["true"])
-    maps = Path(f"/proc/{compiling.process.pid}/maps")
-    wait_until("the compiler", lambda: "libbcc" in maps.read_text())
+    _wait_for_library(compiling, "libbcc")
     time.sleep(2)
     compiling.interrupt_all()
     early.wait()
     compiling.wait()
+
+
+def _wait_for_library(recorder: Recorder, name: str) -> None:
+    maps = Path(f"/proc/{recorder.process.pid}/maps")
+    wait_until(name, lambda: name in maps.read_text())
 
 
 def refused(results: Results) -> None:

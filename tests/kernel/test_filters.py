@@ -8,8 +8,8 @@ import pytest
 from tests.kernel.booted import Booted
 from tests.kernel.ground_truth import HOOKS, Truth, compare, compare_mappings
 from tests.kernel.guest_tools import NOBODY
+from tests.kernel.judged import ON_ANY_FILE
 from tests.kernel.scenes_decisions import FILTERS
-from tests.kernel.test_truth import ON_ANY_FILE
 
 Row = dict[str, Any]
 GROW_WRITE = 0x4 | 0x8

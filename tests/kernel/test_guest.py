@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.kernel.audit_cases import UNTRIED
 from tests.kernel.booted import Booted, Run
 from tests.kernel.scenes_guest import GMEM_GUESTS, MEMFD_GUESTS
 
@@ -94,6 +95,16 @@ def test_nothing_is_lost(guest_host: Booted, method: str) -> None:
     unseen = {step["family"] for step in hooks if not step["method"] and step["essential"]}
     # Seven parameters are more than a trampoline of 6.1 takes; auto would take a kprobe there.
     assert unseen == ({"pin_remote"} if (guest_host.name, method) == ("6.1", "fexit") else set())
+
+
+def test_the_self_test_saw_every_hook(guest_host: Booted, method: str) -> None:
+    manifest = guest_host.run(f"guests-{method}").manifest
+    counts = manifest["self_test"]["hooks"]
+    wrong = {name: one for name, one in counts.items() if one["expected"] != one["seen"]}
+    assert not wrong
+    tried = {name for name, one in counts.items() if one["expected"]}
+    live = {one["family"] for one in manifest["hooks"] if one["symbol"] and one["method"]}
+    assert live - tried == live & UNTRIED
 
 
 def test_memslots(guest_host: Booted, method: str) -> None:

@@ -133,7 +133,6 @@ def test_no_command(kernel: Booted, name: str, code: int) -> None:
     told = kernel.told(name)
     assert told.code == code, told.stderr
     assert len(told.stderr.splitlines()) == 1
-    assert told.facts["seconds"] < 60
     assert not (kernel.folder / "no.seal").exists()
 
 
@@ -173,7 +172,6 @@ def test_existing_recording(kernel: Booted) -> None:
     told = kernel.told("there-already")
     assert told.code == 1
     assert "--force" in told.stderr
-    assert told.facts["seconds"] < 60
     kernel.run("default-fexit").check_whole()  # as it was
 
 

@@ -4,21 +4,23 @@ Its checks are loose about errno (a failing write only has to be -1), so strace'
 is what the recording is held against.
 """
 
-import errno
 from collections import Counter
 
-import pandas as pd
 import pytest
 
-from tests.kernel import strace_log
 from tests.kernel.booted import Booted, Run
-from tests.kernel.judged import bad, judged
-from tests.kernel.strace_log import Call
-
-REFUSED = ("EPERM", "EBUSY")
-NOT_RECORDED = ("write", "EINVAL")
-"""write(2) on a hugetlb memfd: it has no write method, so no hook is reached."""
-Count = Counter[tuple[str, str]]
+from tests.kernel.judged import bad
+from tests.kernel.memfd_selftest import (
+    REFUSED,
+    RUNS,
+    counts,
+    ended,
+    judged_of,
+    refused,
+    said,
+    seen_by_strace,
+    strace_counts,
+)
 
 
 @pytest.fixture
@@ -29,46 +31,15 @@ def run(kernel: Booted) -> Run:
     return run
 
 
-def ended(kernel: Booted, name: str) -> int:
-    return int((kernel.folder / f"{name}.code").read_text())
-
-
-def said(kernel: Booted, name: str) -> str:
-    return (kernel.folder / f"{name}.said").read_text(errors="replace")
-
-
-def seen_by_strace(kernel: Booted, name: str) -> list[Call]:
-    return strace_log.read(kernel.folder / f"{name}.strace")
-
-
-def judged_of(run: Run, calls: list[Call]) -> pd.DataFrame:
-    """The decisions of the threads that strace saw; the two runs share a recording."""
-    rows = judged(run.path)
-    rows = rows[rows["tid"].isin({call.pid for call in calls})].copy()
-    rows["outcome"] = ["ok" if a >= 0 else errno.errorcode[-a] for a in rows["answer"].tolist()]
-    return rows
-
-
-def counts(rows: pd.DataFrame) -> Count:
-    return Counter(zip(rows["op"].astype(str), rows["outcome"], strict=True))
-
-
-def strace_counts(calls: list[Call]) -> Count:
-    found: Count = Counter((call.op, call.errno or "ok") for call in calls)
-    del found[NOT_RECORDED]
-    return found
-
-
-@pytest.mark.parametrize("name", ["memfd_test", "memfd_test-hugetlb"])
+@pytest.mark.parametrize("name", RUNS)
 def test_strace_saw_the_same(
     kernel: Booted, run: Run, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     calls = seen_by_strace(kernel, name)
     got, want = counts(judged_of(run, calls)), strace_counts(calls)
-    refused = {key: count for key, count in want.items() if key[1] != "ok"}
     with capsys.disabled():
-        print(f"\n  {kernel.release} {name}: {len(calls)} calls, refused {refused}")
-    assert {key: count for key, count in got.items() if key[1] != "ok"} == refused
+        print(f"\n  {kernel.release} {name}: {len(calls)} calls, refused {dict(refused(want))}")
+    assert refused(got) == refused(want)
     assert all(count <= want[key] for key, count in got.items())
     for op in ("create", "add_seals"):  # recorded on files that cannot be sealed, too
         assert got[op, "ok"] == want[op, "ok"] > 0
@@ -81,29 +52,29 @@ def test_it_passes_and_nothing_is_bad(kernel: Booted, run: Run) -> None:
     assert rows.empty, rows.to_string()
 
 
-@pytest.mark.parametrize("name", ["memfd_test", "memfd_test-hugetlb"])
+@pytest.mark.parametrize("name", RUNS)
 def test_every_refusal_is_blocked(kernel: Booted, run: Run, name: str) -> None:
     """But for F_ADD_SEALS through a read-only descriptor, which no seal refuses."""
     calls = seen_by_strace(kernel, name)
     rows = judged_of(run, calls)
-    refused = rows[rows["outcome"].isin(REFUSED)]
+    no = rows[rows["outcome"].isin(REFUSED)]
     without_seal = [call for call in calls if call.read_only and call.errno in REFUSED]
     assert all(call.op == "add_seals" for call in without_seal)
-    verdicts = Counter(refused["verdict"].astype(str))
-    assert verdicts == Counter(blocked=len(refused) - len(without_seal), error=len(without_seal)), (
-        refused.to_string()
+    verdicts = Counter(no["verdict"].astype(str))
+    assert verdicts == Counter(blocked=len(no) - len(without_seal), error=len(without_seal)), (
+        no.to_string()
     )
-    assert (refused["expected"].astype(str) == refused["outcome"]).all()
-    assert len(refused) >= (40 if ended(kernel, name) == 0 else 3)
+    assert (no["expected"].astype(str) == no["outcome"]).all()
+    assert len(no) >= (40 if ended(kernel, name) == 0 else 3)
 
 
 def test_memfd_noexec_refuses_without_a_seal(kernel: Booted, run: Run) -> None:
     """vm.memfd_noexec=2 (since 6.3): documented, but no seal."""
     rows = judged_of(run, seen_by_strace(kernel, "memfd_test"))
-    refused = rows[rows["outcome"] == "EACCES"]
-    assert set(refused["op"]) <= {"create"}
-    assert set(refused["verdict"].astype(str)) <= {"error"}
-    assert all("vm.memfd_noexec" in reason for reason in refused["reason"].astype(str))
+    no = rows[rows["outcome"] == "EACCES"]
+    assert set(no["op"]) <= {"create"}
+    assert set(no["verdict"].astype(str)) <= {"error"}
+    assert all("vm.memfd_noexec" in reason for reason in no["reason"].astype(str))
 
 
 def test_hugetlb_run_ends_where_the_hole_is(kernel: Booted, run: Run) -> None:

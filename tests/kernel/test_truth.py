@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.kernel.booted import Booted, Run
+from tests.kernel.booted import Booted
+from tests.kernel.comparable import comparable
 from tests.kernel.ground_truth import (
     HOOKS,
     Truth,
@@ -15,17 +16,9 @@ from tests.kernel.ground_truth import (
     expected_calls,
     expected_mappings,
 )
+from tests.kernel.judged import ON_ANY_FILE
 
 METHODS = ("fexit", "kprobe")
-ON_ANY_FILE = {"unsealable_ops": ("create", "add_seals"), "tmpfs_ops": ("add_seals",)}
-"""Recorded on files that can never be sealed too: the refusal is a decision."""
-
-AGREEING = (
-    "uid", "comm", "op", "kind", "hook", "fd", "seals", "seals_after", "size", "size_after",
-    "offset", "length", "arg", "answer", "flags", "nr", "check_answer", "file_answer", "writable",
-    "mode", "fmode", "checks",
-)  # fmt: skip
-"""Columns that two runs of the workload on one kernel have in common."""
 
 
 @pytest.fixture(params=METHODS)
@@ -90,7 +83,7 @@ def test_the_wider_profile_is_wider(kernel: Booted, method: str) -> None:
 
 def test_both_methods_give_the_same_table(kernel: Booted, profile: str) -> None:
     fexit, kprobe = (
-        _comparable(kernel.run(f"{profile}-{method}"), kernel.truth(f"{profile}-{method}"))
+        comparable(kernel.run(f"{profile}-{method}"), kernel.truth(f"{profile}-{method}"))
         for method in METHODS
     )
     pd.testing.assert_frame_equal(fexit, kprobe)
@@ -122,20 +115,3 @@ def _expected(truth: Truth) -> list[dict[str, Any]]:
 
 def _counts(truth: Truth) -> dict[str, int]:
     return dict(Counter(row["op"] for row in _expected(truth)))
-
-
-def _comparable(run: Run, truth: Truth) -> pd.DataFrame:
-    """Decisions by worker and in order, without what differs from run to run.
-
-    Addresses do, and so do descriptors where threads share them; each run's own truth has them.
-    """
-    workers = {row["tid"]: row["worker"] for row in truth.calls}
-    rows = run.events[run.events["op"].isin(list(HOOKS))].copy()
-    rows["worker"] = rows["tid"].map(workers)
-    rows["name"] = rows["name"].str.replace(r"workload-\d+", "workload-PID", regex=True)
-    rows = rows.sort_values("worker", kind="stable", ignore_index=True)
-    rows.loc[rows["op"].isin(["mmap", "create"]) & (rows["answer"] > 0), "answer"] = 1
-    rows["fd"] = rows["fd"].clip(upper=0)
-    for column in ("op", "kind", "hook", "comm"):
-        rows[column] = rows[column].astype(str)
-    return rows[["worker", "name", *AGREEING]]

@@ -94,6 +94,8 @@ class Story:
     seqs: dict[int, int] = field(default_factory=dict)
     cpu: int = 0
     known: set[int] = field(default_factory=set)
+    wall_ns: int = 1_790_000_000_000_000_000
+    """What the wall clock is ahead of the boot clock."""
 
     def __post_init__(self) -> None:
         self.clock()
@@ -110,7 +112,7 @@ class Story:
     def clock(self) -> None:
         row = np.zeros(1, CLOCK)
         row["type"] = RecordType.CLOCK
-        row["realtime_ns"] = 1_790_000_000_000_000_000 + self.now_ns
+        row["realtime_ns"] = self.wall_ns + self.now_ns
         self._add(row, USER_CPU)
 
     def object(

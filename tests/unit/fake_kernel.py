@@ -13,6 +13,7 @@ vm_mmap_pgoff(file *, ulong, ulong, ulong, ulong, ulong)
 shmem_fallocate(file *, int, long, long)
 hugetlbfs_fallocate(file *, int, long, long)
 shmem_file_read_iter(kiocb *, iov_iter *)
+hugetlbfs_read_iter(kiocb *, iov_iter *)
 generic_file_write_iter(kiocb *, iov_iter *)
 memfd_fcntl(file *, uint, ulong)
 __x64_sys_memfd_create(pt_regs *)
@@ -41,6 +42,7 @@ _IDMAP = """
 shmem_setattr(mnt_idmap *, dentry *, iattr *)
 hugetlbfs_setattr(mnt_idmap *, dentry *, iattr *)
 shmem_file_write_iter(kiocb *, iov_iter *)
+shmem_file_splice_read(file *, long *, pipe_inode_info *, ulong, uint)
 """
 _SINCE_61 = """
 __access_remote_vm(mm_struct *, ulong, void *, int, uint)

@@ -24,6 +24,7 @@ from tracer.analysis.judge import judge
 from tracer.analysis.judged import Judged
 from tracer.analysis.snapshot import Tables
 from tracer.analysis.source import Source
+from tracer.model.words import Flag
 
 pytestmark = pytest.mark.slow
 
@@ -82,6 +83,7 @@ def test_batches_of_any_size_and_late_announcements(
         fold.objects(objects, source)
         fold.mappings(mapped, source)
     same(fold.tables(), in_one_go(given_))
+    same(fold.finish(), in_one_go(given_))
 
 
 @settings(max_examples=15, deadline=None)
@@ -247,7 +249,8 @@ def test_a_baseline_without_generation_is_the_object_that_was_there() -> None:
         .head(1)
         .assign(cpu=0xFFFF, gen=0, name="memfd:old", time_ns=1, mode=0, create_flags=None)
     )
-    mapped = baseline(0, 1).assign(op="map", dev=1, ino=5, gen=0, arg=8 | 2, pid=3, answer=4096)
+    mapped = baseline(0, 1).assign(op="map", dev=1, ino=5, gen=0, arg=8 | 2, pid=3, answer=4096,
+                                   time_ns=1)  # fmt: skip
     fold = Fold()
     fold.objects(scanned, HOSTS[0])
     fold.mappings(mapped, HOSTS[0])
@@ -265,6 +268,72 @@ def test_a_baseline_without_generation_is_the_object_that_was_there() -> None:
         (7,): {"name": "memfd:new", "mappings": 0},
         (8,): {"name": None, "mappings": 0},
     }
+
+
+SWEPT = (100, 50)
+"""When the sweep began, and how long it took."""
+
+
+@pytest.mark.parametrize(
+    ("created", "evicted", "rows"),
+    [
+        (90, None, 1),
+        (100, None, 1),
+        (130, None, 1),  # while the sweep went on
+        (150, None, 1),
+        (151, None, 2),  # the sweep saw another one
+        (90, 99, 2),  # gone before the sweep began
+        (90, 120, 1),
+    ],
+)
+def test_an_object_made_during_the_trace_that_the_sweep_saw_too_is_one(
+    created: int, evicted: int | None, rows: int
+) -> None:
+    ops = ["create"] if evicted is None else ["create", "evict"]
+    times = [created] if evicted is None else [created, evicted]
+    made = events(0, len(ops)).assign(
+        op=ops, time_ns=times, duration_ns=0, dev=1, ino=5, gen=7, flags=0, answer=3
+    )
+    swept = baseline(0, 1).assign(
+        op="open", dev=1, ino=5, gen=0, pid=3, time_ns=SWEPT[0], duration_ns=SWEPT[1]
+    )
+    announced = (
+        announcements(made, 0, 1.0)
+        .head(1)
+        .assign(cpu=0xFFFF, gen=0, name="memfd:x", time_ns=SWEPT[0], create_flags=None)
+    )
+    fold = Fold()
+    fold.add(batch_of(made, HOSTS[0]))
+    fold.objects(announced, HOSTS[0])
+    fold.mappings(swept, HOSTS[0])
+    table = rows_of(fold.tables().by_object, ["gen"], ["name"])
+    assert len(table) == rows
+    assert table[(7 if rows == 1 else 0,)]["name"] == "memfd:x"
+
+
+def test_the_one_that_was_there_is_chosen_of_several() -> None:
+    """An inode number that was used again: the sweep came between the two ends."""
+    made = events(0, 4).assign(
+        op=["create", "evict", "create", "write"], time_ns=[10, 20, 30, 40], duration_ns=0, dev=1,
+        ino=5, gen=[7, 7, 8, 9], flags=0, answer=3,
+    )  # fmt: skip
+    swept = baseline(0, 1).assign(op="map", dev=1, ino=5, gen=0, time_ns=25, duration_ns=6,
+                                  pid=3, answer=4096, arg=8 | 2)  # fmt: skip
+    fold = Fold()
+    fold.add(batch_of(made, HOSTS[0]))
+    fold.mappings(swept, HOSTS[0])
+    found = rows_of(fold.tables().by_object, ["gen"], ["mappings"])
+    assert found == {(7,): {"mappings": 0}, (8,): {"mappings": 1}, (9,): {"mappings": 0}}
+
+
+def test_what_an_audit_asks_at_the_end_is_no_baseline() -> None:
+    rows = baseline(0, 4).assign(
+        op=["open", "open", "mapped", "attach"], ino=[5, 6, 6, 6], gen=7, dev=1,
+        flags=[0, int(Flag.FINAL), 0, 0],
+    )  # fmt: skip
+    fold = Fold()
+    fold.mappings(rows, HOSTS[0])
+    assert fold.tables().by_object["ino"].tolist() == [5]
 
 
 def test_what_the_scan_could_not_read_is_not_known() -> None:

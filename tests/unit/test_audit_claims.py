@@ -22,6 +22,7 @@ from tests.unit.audit_story import (
     self_test,
     step,
 )
+from tracer.audit import sentences
 from tracer.audit.evaluate import audit
 from tracer.audit.policy import parse
 from tracer.audit.results import Audit, ClaimResult, Result
@@ -281,6 +282,9 @@ LOST: Mapping[str, Callable[[Path, Story], Path]] = {
     "no baseline": lambda path, story: story.write(path, end={"baseline": None}),
     "baseline without every process": lambda path, story: story.write(
         path, end={"baseline": {"start": {"problems": ["3 processes could not be looked at"]}}}
+    ),
+    "no baseline asked for": lambda path, story: story.write(
+        path, end={"baseline": {"start": None, "final": None}}
     ),
     "no self-test": _no_self_test,
     "hooks that miss attempts": _deaf_hooks,
@@ -626,6 +630,30 @@ def test_what_is_mapped_under_a_memslot_later_backs_it(tmp_path: Path) -> None:
     assert [one.object.ino for one in found.findings] == [RAM]
 
 
+def test_thousands_of_memslots(tmp_path: Path) -> None:
+    """Machines that come and go, each with a slot for every page: one of them lets a spy in."""
+    machines, pages = 20, 150
+    story = Story()
+    for pid in range(100, 100 + machines):
+        story.create(pid, f"ram{pid}", pid=pid)
+        story.map(pid, pid, length=pages * 4096)
+        for page in range(pages):
+            address = 0x10000 + page * 4096
+            story.memslot(pid, pid, address=address, check_answer=page, size=pid)
+        if pid == 107:
+            story.map(pid, 999, comm=b"spy", address=0x70000)
+        if pid % 2:
+            for page in range(pages):
+                story.memslot(0, pid, address=0, length=0, check_answer=page, size=pid)
+            story.unmap(pid, pid, length=pages * 4096)
+    found = of(story.write(tmp_path / "a.seal"), BY_VMM, 'kind = "memfd"\nmemslot = true')
+    assert len(found.findings) == machines
+    assert {one.object.ino: one.result for one in found.findings} == {
+        pid: FAIL if pid == 107 else PASS for pid in range(100, 100 + machines)
+    }
+    assert {one.pid for one in found.findings[0].violations} == {999}
+
+
 def test_a_memslot_that_was_deleted_or_refused_is_none(tmp_path: Path) -> None:
     story = Story()
     story.memslot(0, address=0x10000, length=0x4000)
@@ -775,3 +803,57 @@ def test_real_recordings_are_never_greener_than_they_are(path: Path) -> None:
         # The sample programs make known kernel holes happen, and nothing else is wrong.
         assert all("known hole" in proof.text for proof in finding.violations)
     assert (breaches.result is FAIL) == ("6.1" in path.stem)
+
+
+def test_no_breach_of_an_inaccessible_file_needs_every_read_hooked(tmp_path: Path) -> None:
+    def told(name: str, **changed: Any) -> Result:
+        story = Story()
+        story.object(RAM)
+        story.event("receive", RAM, 200, answer=9, seals=0x20, seals_after=0x20)
+        test = self_test(bit_0x20="inaccessible")
+        path = story.write(tmp_path / f"{name}.seal", self_test=test, **changed)
+        return of(path, 'claim = "no-breach"').result
+
+    hooks = [step(one) for one in FAMILIES if one != "splice"]
+    gone = step("splice", method=None, symbol=None, absent=True, essential=False)
+    assert told("all") is PASS
+    assert told("not-planned", hooks=hooks) is OPEN
+    # This kernel splices by its read function, which is hooked.
+    assert told("absent", hooks=[*hooks, gone]) is PASS
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600, -2_000_000_000])
+def test_a_clock_that_jumps(tmp_path: Path, seconds: int) -> None:
+    """Order and window are those of the boot clock, which nobody sets."""
+    story = Story()
+    story.create(RAM)
+    story.map(RAM)
+    story.memslot(RAM)
+    story.wall_ns += seconds * 10**9
+    story.map(RAM, pid=200, comm=b"spy", address=0x20000)
+    found = audited(story.write(tmp_path / "a.seal"), BY_VMM).recordings[0]
+    assert found.claims[0].result is FAIL
+    (proof,) = found.claims[0].findings[0].violations
+    assert found.window.start_ns is not None
+    assert found.window.end_ns is not None
+    assert found.window.start_ns < proof.time_ns < found.window.end_ns
+    assert found.window.wall_jump_s == pytest.approx(abs(seconds), abs=1)
+    if abs(seconds) < 10**9:
+        assert any("was set by 3600 s" in text for text in sentences.window(found))
+
+
+def test_hooks_that_the_self_test_does_not_try_are_named(tmp_path: Path) -> None:
+    def spots(name: str, **changed: Any) -> list[str]:
+        story = Story()
+        story.create(RAM)
+        path = story.write(tmp_path / f"{name}.seal", **changed)
+        found = audited(path, NEVER_MAPPED).recordings[0]
+        return [one for one in found.blind_spots if one.startswith("whether these hooks report")]
+
+    tried = tuple(one for one in FAMILIES if one not in ("map", "pin"))
+    assert spots("all") == []
+    assert spots("some", self_test=self_test(tried)) == [
+        "whether these hooks report: the self-test does not try them (map, pin)"
+    ]
+    # That none was tried is a doubt of every claim already.
+    assert spots("none", self_test=None) == []

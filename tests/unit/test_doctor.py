@@ -26,6 +26,7 @@ KEYS = [
     "complete",
     "findings",
     "blocking",
+    "sources",
     "hooks",
     "no_plan_because",
     "blind_spots",
@@ -89,10 +90,33 @@ def test_all_is_well(
     assert list(found["kernel"]) == ["release", "version", "machine", "command_line"]
     assert ask(monkeypatch, GOOD, plan) == 0
     out = capsys.readouterr().out
-    assert "ok      btf: /sys/kernel/btf/vmlinux\n" in out
-    assert "  mmap               vm_mmap_pgoff by fexit: the kernel has trampolines" in out
+    assert "\nhost\n  ok      btf, kprobes, trampolines\n\n" in out
+    assert "\nsources\n  can     bpf (BPF programs, loaded by bcc)\n" in out
+    assert "\n  can       by fexit (BPF trampolines)\n" in out
+    assert (
+        "\nhook families\n"
+        "  can     by fexit: the kernel has trampolines and the prototype fits\n"
+        "          mmap vm_mmap_pgoff, "
+    ) in out
     assert out.endswith("\nrecording would work here\n")
     assert all(f"  {spot}\n" in out for spot in BLIND_SPOTS)
+    assert out.count("\n") < 40, "one screen"
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_verbose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_of(tmp_path, ["memfd_fcntl"])
+    assert ask(monkeypatch, GOOD, plan, "--verbose") == 3
+    out = capsys.readouterr().out
+    assert "\n  ok      btf: /sys/kernel/btf/vmlinux\n" in out
+    assert "\n  can     mmap vm_mmap_pgoff by fexit: the kernel has trampolines" in out
+    assert " vm_mmap_pgoff(struct file *" in out
+    assert (
+        "\n  UNSEEN  seals: this kernel has no memfd_fcntl\n"
+        "          unseen: F_ADD_SEALS: who sealed what, and what was refused\n"
+    ) in out
 
 
 def test_something_stays_unseen(
@@ -105,15 +129,34 @@ def test_something_stays_unseen(
     assert found["findings"][-1]["ok"] is None
     assert ask(monkeypatch, [*GOOD, UNKNOWN], plan) == 3
     lines = capsys.readouterr().out.splitlines()
-    at = lines.index("  seals              UNSEEN: this kernel has no memfd_fcntl")
-    assert lines[at + 1].strip() == "F_ADD_SEALS: who sealed what, and what was refused"
-    assert "  hugetlb_setattr    absent: this kernel has no hugetlbfs_setattr" in lines
+    at = lines.index("  UNSEEN  this kernel has no memfd_fcntl")
+    assert [line.strip() for line in lines[at + 1 : at + 4]] == [
+        "seals",
+        "unseen: F_ADD_SEALS: who sealed what, and what was refused",
+        "→ no remedy on this kernel; docs/kernels.md says what others can do",
+    ]
+    at = lines.index("  absent  this kernel has no hugetlbfs_setattr")
+    assert lines[at + 1].strip() == "hugetlb_setattr"
+    assert not lines[at + 2].strip().startswith("unseen"), "there is nothing to be seen"
     at = lines.index("  unknown jit: unreadable")
     assert [line.strip() for line in lines[at + 1 : at + 3]] == [
         "it cannot be read",
         "→ run as root",
     ]
     assert lines[-1] == "recording would work here, with the gaps marked UNSEEN"
+
+
+def test_a_method_that_was_asked_for_leaves_gaps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = functions("6.12")
+    symbols = symbols_of(found, tmp_path)
+    del found["memfd_fcntl"]  # from BTF alone
+    plan = Planner(btf_of(found), symbols).plan("fexit")
+    assert ask(monkeypatch, GOOD, plan, "--method", "fexit") == 3
+    lines = capsys.readouterr().out.splitlines()
+    at = next(place for place, line in enumerate(lines) if line.startswith("  UNSEEN  fexit was "))
+    assert lines[at + 3].strip() == "→ try --method auto"
 
 
 def test_what_a_kernel_need_not_have_is_no_gap(
@@ -130,6 +173,16 @@ def test_something_forbids_it(
     assert ask(monkeypatch, [*GOOD, NO_BCC], plan, "--json") == 1
     found = read(capsys)
     assert (found["can_record"], found["complete"]) == (False, False)
+    assert found["sources"] == {
+        "bpf": {
+            "can": False,
+            "blocking": [NO_BCC.to_json()],
+            "methods": {
+                "fexit": {"can": False, "because": ["bcc"]},
+                "kprobe": {"can": False, "because": ["bcc"]},
+            },
+        }
+    }
     assert len(found["hooks"]) == len(FAMILIES), "the plan is worth seeing all the same"
     assert ask(monkeypatch, [*GOOD, NO_BCC], plan) == 1
     out = capsys.readouterr().out
@@ -138,7 +191,8 @@ def test_something_forbids_it(
         "          bcc is not installed\n"
         "          → apt-get install it\n"
     ) in out
-    assert "this host cannot be traced; 'make live'" in out.splitlines()[-1]
+    assert "this host cannot be traced (bcc); 'make live'" in out.splitlines()[-1]
+    assert "\n  can't   bpf (BPF programs, loaded by bcc): bcc\n" in out
 
 
 def test_no_plan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,7 +201,13 @@ def test_no_plan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     assert (found["hooks"], found["no_plan_because"]) == (None, "cannot read it")
     assert found["can_record"] is False
     assert ask(monkeypatch, GOOD, None, obstacle="cannot read it") == 1
-    assert "\nhook plan\n  none: cannot read it\n" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert (
+        "\nhook families\n"
+        "  none    no plan: cannot read it\n"
+        "          → trace another kernel: `make live` boots a stock Debian kernel in QEMU\n"
+    ) in out
+    assert "this host cannot be traced (no hook plan); " in out.splitlines()[-1]
 
 
 def test_no_hook_at_all(
@@ -168,7 +228,9 @@ def test_for_audits(
     assert read(capsys)["blind_spots"] == list(AUDIT_BLIND_SPOTS)
     assert ask(monkeypatch, GOOD, plan, "--audit") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "  memslot            by fexit: waits for the module kvm, which is not loaded" in lines
+    at = lines.index("  waits   by fexit: waits for the module kvm, which is not loaded")
+    assert lines[at + 1].strip().startswith("memslot, ")
+    assert any(line.strip().startswith("→ nothing to do: its hooks are set") for line in lines[at:])
     assert f"  {AUDIT_BLIND_SPOTS[0]}" in lines
     assert f"  {BLIND_SPOTS[0]}" not in lines
 
@@ -218,7 +280,7 @@ def test_calls_are_made_where_nothing_can_be_traced(
     assert "\n  seal 0x20: " in out
     assert "\n  unexplained answers: none\n" in out
     assert "\n  hooks: could not be confirmed, this host cannot be traced\n" in out
-    assert out.splitlines()[-1].startswith("this host cannot be traced;")
+    assert out.splitlines()[-1].startswith("this host cannot be traced (bcc);")
 
 
 @pytest.mark.slow

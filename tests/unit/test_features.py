@@ -68,7 +68,7 @@ def size_facts(row: Row, size: int) -> Fact:
         found |= {
             fact for fact, chunk in chunks.items() if not fits_one(offset, length, size, chunk)
         }
-    if op == Op.READ and seals & EXEC and offset // PAGE <= size // PAGE:
+    if op == Op.READ and seals & EXEC and offset < size:
         found.add(Fact.BEFORE_END)
     if op == Op.TRUNCATE:
         found |= {Fact.PAST_END} if length > size else set()
@@ -136,7 +136,11 @@ def own_facts(row: Row) -> dict[Fact, bool]:
         }
     if op == Op.ADD_SEALS:
         slow = row["duration_ns"] >= 100_000_000
-        return {Fact.EXECUTABLE: bool(row["mode"] & 0o111), Fact.SLOW: slow}
+        return {
+            Fact.EXECUTABLE: bool(row["mode"] & 0o111),
+            Fact.SLOW: slow,
+            Fact.EMPTY: row["size"] == 0,
+        }
     return {Fact.EXECUTABLE: bool(row["mode"] & 0o111)} if op == Op.CREATE else {}
 
 

@@ -221,7 +221,8 @@ NOT_ASKED = "the self-test did not run"
         ("bit_0x20", mmap(seals=EXEC), False),
         ("bit_0x20", truncate(SIZE + 1, 0, seals=EXEC), False),
         ("bit_0x20", truncate(SIZE + 1, "EPERM", seals=EXEC | GROW), True),
-        ("bit_0x20", add(EXEC, "EINVAL"), True),
+        ("bit_0x20", add(EXEC, "EINVAL"), False),
+        ("bit_0x20", add(EXEC, "EINVAL", size=0), True),
         ("bit_0x20", add(EXEC, "EBUSY", writable=1), False),
         ("bit_0x20", add(WRITE, "EBUSY", writable=1), True),
         ("bit_0x20", create(8, "EINVAL"), True),
@@ -241,7 +242,7 @@ def test_an_open_question_matters_only_where_choices_differ(
 
 
 def test_expected_is_unknown_where_only_that_differs() -> None:
-    result = outcome(add(EXEC, "EINVAL"), without("bit_0x20"))
+    result = outcome(add(EXEC, "EINVAL", size=0), without("bit_0x20"))
     assert (result.verdict, result.expected) == (Verdict.ERROR, "unknown")
 
 

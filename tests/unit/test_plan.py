@@ -438,6 +438,8 @@ WANTED_FOR_AUDITS: dict[str, dict[str, str | None]] = {
         "receive": "security_file_receive fexit",
         "gmem_create": None,
         "gmem_setattr": None,
+        "splice": None,
+        "hugetlb_read": "hugetlbfs_read_iter fexit",
     },
     "7.3": {
         "memslot": "kvm_set_memory_region fexit",
@@ -446,6 +448,8 @@ WANTED_FOR_AUDITS: dict[str, dict[str, str | None]] = {
         "receive": "security_file_receive fexit",
         "gmem_create": "kvm_gmem_create fexit",
         "gmem_setattr": "kvm_gmem_setattr fexit",
+        "splice": "shmem_file_splice_read fexit",
+        "hugetlb_read": "hugetlbfs_read_iter fexit",
     },
 }
 

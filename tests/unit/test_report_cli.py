@@ -29,6 +29,7 @@ from tests.unit.report_recordings import (
 )
 from tests.unit.store_records import mixed
 from tracer.cli.main import main
+from tracer.model.words import Hook
 from tracer.report.model import TABLES, WORST_FIRST
 from tracer.report.progress import Reading
 from tracer.store.writer import RecordingWriter
@@ -149,6 +150,13 @@ def test_filter(recording: Path, capsys: Capture) -> None:
     # Files that nothing was asked of do not answer.
     assert [row["name"] for row in found["tables"]["object"]] == ["memfd:frame"]
     assert body(capsys, recording, "--filter", "cgroup:5")["tables"]["object"] == []
+
+
+def test_filter_by_hook(tmp_path: Path, capsys: Capture) -> None:
+    hooks = [Hook.MMAP, Hook.FILE_MMAP, Hook.MMAP]
+    path = write(Path("h.seal"), [ALLOWED | {"hook": int(hook)} for hook in hooks])
+    for text, count in (("hook:mmap", 2), ("!hook:mmap", 1), ("hook:mmap,file_mmap", 3)):
+        assert verdicts(capsys, path, "--filter", text) == {"allowed": count}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tracer.model.record import CLOCK, LOSS, USER_CPU, RecordType
@@ -115,7 +115,7 @@ anything = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(MANIFEST, anything)))
 def test_any_manifest_can_be_shown(manifest: dict[str, Any]) -> None:
     test = self_test(manifest)

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from tests.unit.report_sample import HOSTILE, counts, coverage, report
 from tracer.model.escape import cells as width_of
+from tracer.model.escape import printable
 from tracer.report import data, sentences
 from tracer.report.assets import SCRIPT, STYLE
 from tracer.report.model import TABLES, Question, Report, SelfTest
@@ -141,6 +142,19 @@ def test_json() -> None:
     assert (body["seals"][0]["seals"], body["seals"][0]["seals_after"]) == (0, 16)
     short = json.loads("".join(data.json_pieces(report(), top=1)))
     assert len(short["tables"]["object"]) == len(short["listed"]) == 1
+
+
+@pytest.mark.parametrize("kind", ["str", "object", "category"])
+def test_a_row_of_json_is_a_line_whatever_is_in_it(kind: str) -> None:
+    names = ['},{"host":', "a},{", 'x"},{"', "},{", None, "new\nline\x1b", "\\"]
+    frame = pd.DataFrame({"host": pd.Series(names, dtype=kind), "n": range(len(names))})
+    for columns in (["host", "n"], ["n", "host"], ["host"]):
+        text = "".join(data.table(frame[columns]))
+        want = [None if name is None else printable(name) for name in names]
+        assert [row["host"] for row in json.loads(text)] == want
+        lines = text.splitlines()
+        assert (lines[0], lines[-1], len(lines)) == ("[", " ]", len(names) + 2)
+        assert [json.loads(line.rstrip(","))["host"] for line in lines[1:-1]] == want
 
 
 def test_every_key_of_the_json_is_documented() -> None:

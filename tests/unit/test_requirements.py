@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tracer.kernel.requirements import Finding, Host, blocking, check
+from tracer.kernel.requirements import Finding, Host, abilities, blocking, check
 
 FUNCTIONS = (
     "vm_mmap_pgoff",
@@ -135,7 +135,7 @@ def test_empty_host(tmp_path: Path) -> None:
         assert finding.cause
         assert finding.remedy
         assert "\n" not in finding.cause + finding.remedy + finding.detail
-    assert [f.name for f in blocking(findings)] == ["privilege", "btf", "bcc"]
+    assert [f.name for f in blocking(findings)] == ["privilege", "btf", "symbols", "bcc"]
 
 
 # ---- architecture, privilege, lockdown ------------------------------------------------------
@@ -180,7 +180,9 @@ def test_root_of_a_container_without_capabilities(lay: Lay) -> None:
     assert finding.cause == (
         "root without CAP_SYS_ADMIN, and without CAP_BPF and CAP_PERFMON together"
     )
-    assert finding.remedy == "start the container with --privileged"
+    assert finding.remedy == (
+        "run it with all of root's capabilities (a container: start it with --privileged)"
+    )
 
 
 def test_root_of_a_user_namespace(lay: Lay) -> None:
@@ -249,6 +251,25 @@ def test_no_btf(lay: Lay) -> None:
     assert blockers(lay({"sys/kernel/btf/vmlinux": None})) == ["btf"]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"proc/config.gz": config("CONFIG_DEBUG_INFO_BTF=y")},
+        {"proc/kallsyms": kallsyms() + f"{'0' * 16} t btf_vmlinux_init\n"},
+    ],
+)
+def test_hidden_btf(lay: Lay, changes: dict[str, str | bytes]) -> None:
+    finding = found(lay({"sys/kernel/btf/vmlinux": None, **changes}), "btf")
+    assert finding.cause == "the kernel has BTF, but something is mounted over /sys/kernel/btf"
+    assert finding.remedy == "mount sysfs on /sys, or give the container the host's /sys"
+
+
+def test_no_sys(lay: Lay) -> None:
+    finding = found(lay(dict.fromkeys(name for name in GOOD if name.startswith("sys/"))), "btf")
+    assert finding.cause == "/sys is not mounted, so the kernel's BTF cannot be read"
+    assert finding.remedy == "mount -t sysfs sysfs /sys"
+
+
 def test_foreign_btf(lay: Lay) -> None:
     finding = found(lay({"sys/kernel/btf/vmlinux": b"\xeb\x9f\x01\x00"}), "btf")
     assert (finding.ok, finding.detail) == (False, "/sys/kernel/btf/vmlinux begins with eb9f")
@@ -293,13 +314,38 @@ def test_no_trampolines_leaves_kprobes(lay: Lay, missing: str) -> None:
     assert blockers(host) == []
 
 
-def test_trampoline_is_not_tried_without_privilege(lay: Lay) -> None:
+def test_nothing_is_tried_without_privilege(lay: Lay) -> None:
     def forbidden() -> int:
         raise AssertionError("tried")
 
     host = lay({"proc/self/status": status("0" * 16)})
-    host = replace(host, euid=1000, try_trampoline=forbidden)
+    host = replace(
+        host, euid=1000, try_trampoline=forbidden, try_kprobe=forbidden, try_ring=forbidden
+    )
     assert found(host, "trampolines").detail == "symbols present, not tried"
+
+
+def test_bpf_programs_for_kprobes_refused(lay: Lay) -> None:
+    """As where a seccomp filter takes bpf(2)."""
+    host = replace(lay(), try_kprobe=lambda: errno.EPERM, try_trampoline=lambda: errno.EPERM)
+    finding = found(host, "kprobes")
+    assert finding.detail.endswith("/devices/kprobe, loading a program for it gives EPERM")
+    assert finding.cause == (
+        "the kernel refuses BPF programs for kprobes (EPERM), by lockdown, a seccomp filter or "
+        "another policy"
+    )
+    assert blockers(host) == ["kprobes", "trampolines"]
+
+
+@pytest.mark.parametrize(("answer", "ok"), [(0, True), (errno.EPERM, False), (None, True)])
+def test_ring_buffer_is_tried(lay: Lay, answer: int | None, ok: bool) -> None:
+    host = replace(lay(), try_ring=lambda: answer)
+    finding = found(host, "ring_buffer")
+    assert finding.ok is ok
+    assert blockers(host) == ([] if ok else ["ring_buffer"])
+    if not ok:
+        assert finding.detail == "making one gives EPERM"
+        assert "(EPERM)" in finding.cause
 
 
 @pytest.mark.parametrize(
@@ -386,12 +432,12 @@ def test_no_ring_buffer(lay: Lay) -> None:
     assert blockers(lay({"proc/kallsyms": kallsyms("bpf_ringbuf_reserve")})) == ["ring_buffer"]
 
 
-def test_no_symbols_leaves_it_open(lay: Lay) -> None:
+def test_no_symbols_no_plan(lay: Lay) -> None:
     host = replace(lay({"proc/kallsyms": None}), try_trampoline=None)
     oks = {f.name: f.ok for f in check(host)}
     assert oks["symbols"] is False
     assert (oks["ring_buffer"], oks["trampolines"], oks["kprobes"]) == (None, None, True)
-    assert blockers(host) == []
+    assert blockers(host) == ["symbols"]
 
 
 # ---- the host around it ---------------------------------------------------------------------
@@ -458,6 +504,37 @@ def test_container(lay: Lay, make: Change) -> None:
     assert finding.ok is False
     assert finding.remedy == "run on the host, or start the container with --pid=host"
     assert blockers(host) == []
+
+
+# ---- what it adds up to -------------------------------------------------------------------------
+
+
+def can(host: Host) -> dict[str, bool | None]:
+    return {f"{one.source} {one.method}": one.ok for one in abilities(check(host))}
+
+
+def test_what_sources_can_do(lay: Lay) -> None:
+    assert can(lay()) == {"bpf fexit": True, "bpf kprobe": True}
+
+
+def test_what_a_source_cannot_do(lay: Lay) -> None:
+    no_kprobes = {
+        "proc/kallsyms": kallsyms("register_kprobe"),
+        "sys/bus/event_source/devices/kprobe/type": None,
+    }
+    assert can(lay(no_kprobes)) == {"bpf fexit": True, "bpf kprobe": False}
+
+
+def test_what_is_not_known_leaves_a_method_open(lay: Lay) -> None:
+    host = lay({"sys/bus/event_source/devices/kprobe/type": None})
+    assert can(host)["bpf kprobe"] is None
+    assert abilities(check(host))[1].because == ("kprobes",)
+
+
+def test_what_is_missing_for_all_is_named_for_each(lay: Lay) -> None:
+    found = abilities(check(lay({"site/bcc/libbcc.py": None, "site/bcc/__init__.py": None})))
+    assert [one.because for one in found] == [("bcc",), ("bcc",)]
+    assert found[0].to_json() == {"can": False, "because": ["bcc"]}
 
 
 def test_this_machine_is_judged_without_importing_bcc() -> None:

@@ -161,8 +161,17 @@ class Analysis:
 
     @property
     def problems(self) -> list[str]:
-        """What could not be read, in sentences (``Tables.problems``)."""
-        return self.tables.problems
+        """What could not be read, in sentences; with several recordings, each behind its path.
+
+        ``Tables.problems``, and what reading anything else here has found since.
+        """
+        several = len(self.recordings) > 1
+        since = [
+            f"{recording.path}: {sentence}" if several else sentence
+            for recording in self.recordings
+            for sentence in recording.problems
+        ]
+        return list(dict.fromkeys([*self.tables.problems, *since]))
 
     def close(self) -> None:
         """Closes the recordings."""

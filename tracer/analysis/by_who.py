@@ -18,13 +18,14 @@ def by_fd(view: View) -> Frame:
     rows = np.flatnonzero(state.ino[objects] != 0)
     keys = (host, pids, fds, dev, state.ino[objects], gen)
     rows = rows[found.some(rows).order(*(key[rows] for key in keys))]
+    found = found.some(rows)
     return {
         **view.whence(host[rows]),
         "pid": pids[rows].astype(np.uint32),
-        **view.who(found.last[rows]),
+        **view.who(found.last),
         "fd": fds[rows].astype(np.uint32).view(np.int32),
         **view.what(objects[rows]),
-        **view.counted(found.some(rows)),
+        **view.counted(found),
     }
 
 

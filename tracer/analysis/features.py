@@ -4,6 +4,7 @@ Few passes over few bytes: the parts that every decision has are made for all ro
 operation only for its own rows, and those not even where neither a seal nor an error is in play.
 """
 
+import errno
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,7 +27,7 @@ from tracer.analysis.judging.cases import (
 )
 from tracer.analysis.judging.rowfacts import DETAILS, SIZE_DETAILS
 from tracer.analysis.judging.rows import U64, Rows
-from tracer.model.args import MAX_ERRNO, errno_name
+from tracer.model.args import MAX_ERRNO
 from tracer.model.rules.facts import SIZE_FACTS, Fact
 from tracer.model.seals import Seal
 from tracer.model.words import Flag, Kind, Op
@@ -76,15 +77,18 @@ def _op_code(number: int) -> int:
     return NO_DECISION if number in (Op.MAP, Op.UNMAP, Op.EVICT, Op.OPEN) else UNKNOWN_OP
 
 
-def _answer_code(number: int) -> int:
-    name = errno_name(-number)
-    return ANSWERS.index(name if name in ANSWERS else OTHER) if name else 0
+def _answer_codes() -> list[int]:
+    codes = [0, *[ANSWERS.index(OTHER)] * MAX_ERRNO, 0]
+    for code, name in enumerate(ANSWERS):
+        if hasattr(errno, name):
+            codes[getattr(errno, name)] = code
+    return codes
 
 
 # Looked up with clipping: the last entry stands for all that is larger, the first for the smaller.
 _OPS = _table(256, _op_code, OP_SHIFT)
 _KINDS = _table(8, lambda number: number if number in set(Kind) else 0, KIND_SHIFT)
-_ANSWERS = _table(MAX_ERRNO + 2, _answer_code, ANSWER_SHIFT)
+_ANSWERS = _table(MAX_ERRNO + 2, _answer_codes().__getitem__, ANSWER_SHIFT)
 
 
 def keys_of(columns: Columns) -> U64:

@@ -84,14 +84,21 @@ class Fold:
             self._count(self._totals, self._announced(rows))
 
     def mappings(self, frame: Table, source: Source = UNKNOWN) -> None:
-        """Takes the baseline: rows of the table ``mappings`` of ``source``; they may come again."""
+        """Takes the baseline: rows of the table ``mappings`` of ``source``; they may come again.
+
+        What an audit asked at the end, or about something else, is no part of it.
+        """
         if not len(frame):
             return
-        keys, batch = self._keys, _scanned(_batch_of(frame, source))
+        batch = _scanned(_batch_of(frame, source))
+        if not len(batch):
+            return
+        keys = self._keys
         group = keys.group_ids(batch)
         objects, known = keys.objects_of[group], keys.objects.known
         keys.of_group["held"][group] = True
         np.minimum.at(known["first_ns"], objects, batch["time_ns"])
+        np.minimum.at(known["swept_ns"], objects, batch["time_ns"] + batch["duration_ns"])
         keys.heard(source, keys.objects.observe(objects, batch, np.full(len(batch), -1)))
         self._mappings.baseline(keys.host(source), batch, objects, known["mapped_ns"])
 
@@ -116,13 +123,22 @@ class Fold:
 
     def tables(self) -> "Tables":
         """The sums as they are now; what comes later does not change them."""
+        return self._tables(self._totals.copy())
+
+    def finish(self) -> "Tables":
+        """The sums when nothing more will come: without a copy, so nothing may be added then."""
+        return self._tables(self._totals)
+
+    def _tables(self, totals: Totals) -> "Tables":
         from tracer.analysis.snapshot import Tables
 
-        return Tables(self.state())
+        return Tables(self._state(totals))
 
     def state(self) -> State:
         """What :meth:`tables` are made of."""
-        totals = self._totals.copy()
+        return self._state(self._totals.copy())
+
+    def _state(self, totals: Totals) -> State:
         for rows in self._waiting:
             self._count(totals, rows)
         return State.of(
@@ -199,7 +215,9 @@ def _batch_of(frame: Table, source: Source) -> Batch:
 
 
 def _scanned(batch: Batch) -> Batch:
-    """Where the scan of /proc had no permission (no mode) it knows no size."""
+    """What the sweep of /proc at the start found; without permission (no mode) it knows no size."""
+    final = (batch["flags"] & np.uint32(Flag.FINAL)) != 0
+    batch = batch.take((np.isin(batch["op"], (Op.OPEN, Op.MAP)) & ~final).nonzero()[0])
     blind = np.where(batch["mode"] == 0, np.uint32(Flag.RETURN_MISSING), np.uint32(0))
     return Batch(batch.source, {**batch.columns, "flags": batch["flags"] | blind}, batch.comms)
 

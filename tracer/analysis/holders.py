@@ -15,7 +15,7 @@ from tracer.analysis.objects import packed
 from tracer.analysis.rollup import halves
 from tracer.analysis.source import Source
 from tracer.analysis.timeline import with_holders
-from tracer.model.words import Op
+from tracer.model.words import Flag, Op
 
 if TYPE_CHECKING:
     from tracer.analysis.snapshot import Tables
@@ -48,10 +48,15 @@ def busy(recordings: "Sequence[Recording]", tables: "Tables") -> pd.DataFrame:
 
 
 def _baseline(recording: "Recording", source: Source, wanted: KeyTable) -> pd.DataFrame:
-    """Without a generation an object is the one with this device and inode number."""
+    """What the sweep of /proc at the start found.
+
+    Without a generation an object is the one with this device and inode number.
+    """
     dev, gen = halves(wanted.key(1))
     known = pd.DataFrame({"dev": dev, "ino": wanted.key(0), "found": gen})
-    rows = load.mappings(recording).merge(known, on=["dev", "ino"])
+    rows = load.mappings(recording)
+    rows = rows[(rows["flags"].fillna(0).astype("int64") & int(Flag.FINAL)) == 0]
+    rows = rows.merge(known, on=["dev", "ino"])
     rows = rows[(rows["gen"] == rows["found"]) | (rows["gen"] == 0)]
     return rows.assign(gen=rows["found"], boot_id=source.boot_id).drop(columns="found")
 

@@ -36,6 +36,7 @@ _KNOWN = {
     "named_ns": (np.int64, BEFORE),
     "named_rank": (np.int64, -1),
     "first_ns": (np.int64, NEVER),  # of anything about it
+    "swept_ns": (np.int64, NEVER),  # the end of the first sweep of /proc that saw it
     "created_ns": (np.int64, NEVER),
     "evicted_ns": (np.int64, BEFORE),
     "mapped_ns": (np.int64, NEVER),  # shared and able to write, first
@@ -62,7 +63,9 @@ def column(frame: "Table", name: str, dtype: npt.DTypeLike, unknown: int) -> Arr
             return np.full(len(frame), unknown, dtype)
         chunks = frame.column(name)
         filled = pc.fill_null(chunks, unknown) if chunks.null_count else chunks
-        return np.asarray(filled.to_numpy().astype(dtype))
+        # Not to_numpy, which imports pandas.
+        pieces = [np.from_dlpack(chunk).astype(dtype) for chunk in filled.chunks]
+        return np.concatenate([np.empty(0, dtype), *pieces])
     if name not in frame:
         return np.full(len(frame), unknown, dtype)
     found = frame[name]

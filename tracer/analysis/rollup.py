@@ -71,9 +71,8 @@ class Sums:
 def sums(ids: Array, count: int, groups: Growing, which: I64) -> Sums:
     """Sums ``groups[which]``; ``ids``: the row of each in a table of ``count`` rows."""
     counts = np.zeros((count, VERDICTS), np.int64)
-    theirs = groups["counts"][which]
     for verdict in range(VERDICTS):
-        np.add.at(counts[:, verdict], ids, theirs[:, verdict])
+        np.add.at(counts[:, verdict], ids, groups["counts"][which, verdict])
     first, last = np.full(count, NEVER), np.full(count, BEFORE)
     np.minimum.at(first, ids, groups["first_ns"][which])
     last_ns, last_rank = groups["last_ns"][which], groups["last_rank"][which]

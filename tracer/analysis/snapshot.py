@@ -78,7 +78,8 @@ class Tables:
         in a kernel thread), the object's ``kind``, ``name``, ``dev``, ``ino``, ``gen``. A number
         that was closed and opened for another object has a row for each.
         """
-        return pd.DataFrame(by_fd(self._view))
+        # There may be millions: they need not be there twice.
+        return pd.DataFrame(by_fd(self._view), copy=False)
 
     @cached_property
     def by_process(self) -> pd.DataFrame:

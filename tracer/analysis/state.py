@@ -100,9 +100,9 @@ class State:
 def _same(objects: Objects, known: Growing, host: I64) -> Iterator[tuple[int, int]]:
     """Objects without a generation, and the object that each of them is.
 
-    The baseline cannot always read an inode's generation and says 0. If nobody else speaks of such
-    an object, it is the first one of its device and inode number that has a generation, unless that
-    one was made during the trace.
+    The sweep of /proc cannot always read an inode's generation and says 0. If nobody else speaks of
+    such an object, it is the first one of its device and inode number that has a generation and was
+    there when it was swept: not made later, and not gone before.
     """
     ino = objects.keys.key(0)
     dev, gen = halves(objects.keys.key(1))
@@ -111,13 +111,20 @@ def _same(objects: Objects, known: Growing, host: I64) -> Iterator[tuple[int, in
     if not len(blank):
         return
     other = np.flatnonzero((gen != 0) & np.isin(ino, ino[blank]))
-    first: dict[tuple[int, int, int], int] = {}
+    of_number: dict[tuple[int, int, int], list[int]] = {}
     for place in other[np.lexsort((gen[other], known["first_ns"][other]))].tolist():
-        first.setdefault((int(host[place]), int(dev[place]), int(ino[place])), place)
+        key = int(host[place]), int(dev[place]), int(ino[place])
+        of_number.setdefault(key, []).append(place)
+    # A sweep takes time: what was made while it went on may be in it.
+    begin_ns, created_ns, evicted_ns = (known[n] for n in ("first_ns", "created_ns", "evicted_ns"))
+    end_ns = np.where(known["swept_ns"] == NEVER, begin_ns, known["swept_ns"])
     for place in blank.tolist():
-        found = first.get((int(host[place]), int(dev[place]), int(ino[place])))
-        if found is not None and known["created_ns"][found] == NEVER:
-            yield place, found
+        for found in of_number.get((int(host[place]), int(dev[place]), int(ino[place])), ()):
+            if BEFORE < evicted_ns[found] < begin_ns[place]:
+                continue
+            if created_ns[found] == NEVER or created_ns[found] <= end_ns[place]:
+                yield place, found
+            break  # a number is of one object at a time: all others came later
 
 
 def _merge(known: Growing, names: list[str | None], blank: int, found: int) -> None:

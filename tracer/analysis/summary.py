@@ -53,12 +53,11 @@ def summarize(
             rows += len(batch)
             if progress is not None:
                 progress(rows)
-        # Each look into the recording forgets what reading it had found to be missing.
-        fold.problems(recording.problems, source)
         if not ended:
             # Announcements that came while the events were read.
             fold.objects(load.objects(recording), source, complete=True)
-    return fold.tables()
+        fold.problems(recording.problems, source)
+    return fold.finish()
 
 
 def _until(end_ns: int | None) -> Callable[[Batch], npt.NDArray[np.bool_]] | None:

@@ -52,6 +52,8 @@ class Case:
     baseline: str
     """Empty if who held and mapped what at the start is known for sure; else why not."""
     bit_0x20: str
+    reads_seen: bool = False
+    """Every way of reading it by a call was hooked (no way breaks `no-breach` but by that seal)."""
 
     @property
     def creator(self) -> Row | None:
@@ -169,8 +171,9 @@ def sealed_with(case: Case) -> Said:
 
 def no_breach(case: Case) -> Said:
     """Nothing went through that a seal denies."""
-    if case.bit_0x20 == "inaccessible" and (case.one.seals or 0) & SEALS[INACCESSIBLE]:
-        yield Doubt("not-hooked", "Reads of it by splice, which its seal denies, are not hooked.")
+    denies_reads = case.bit_0x20 == "inaccessible" and (case.one.seals or 0) & SEALS[INACCESSIBLE]
+    if denies_reads and not case.reads_seen:
+        yield Doubt("not-hooked", "Not all reads of it, which its seal denies, are hooked.")
     for row in case.rows:
         if row.verdict == "breach":
             hole = f" (known hole {row.hole})" if row.hole else ""

@@ -67,7 +67,7 @@ def one_recording(policy: Policy, recording: Recording) -> RecordingAudit:
         coverage=tuple(_coverage(evidence, claims)),
         losses=dict(lost.most_common()),
         doubts=tuple(evidence.doubts),
-        blind_spots=_blind_spots(manifest.get("blind_spots")),
+        blind_spots=_blind_spots(manifest.get("blind_spots"), evidence.plan.untried()),
     )
 
 
@@ -175,7 +175,11 @@ def _case(claim: Claim, evidence: Evidence, key: Key3, one: Known) -> tuple[Case
         frozenset((slot.row.pid, slot.row.mm) for slot in evidence.slots.of(key)),
         frozenset((row.pid, row.mm) for row in creators),
     )
-    case = Case(claim, one, rows, ranges, reached, allowed, evidence.baseline, evidence.bit_0x20)
+    reads = WAYS["read"].families.get(one.kind, ())
+    seen = bool(reads) and all(evidence.plan.need(family, "read").holds for family in reads)
+    case = Case(
+        claim, one, rows, ranges, reached, allowed, evidence.baseline, evidence.bit_0x20, seen
+    )
     doubts = []
     if maybe:
         doubts.append(Doubt("address", f"{maybe} accesses by address may have reached it: in which "
@@ -255,9 +259,13 @@ def _coverage(evidence: Evidence, claims: Sequence[ClaimResult]) -> Iterator[Nee
         yield evidence.plan.need(family, ways.get(family, ""))
 
 
-def _blind_spots(recorded: object) -> tuple[str, ...]:
+def _blind_spots(recorded: object, untried: Sequence[str]) -> tuple[str, ...]:
     said = [_text(one) for one in recorded] if isinstance(recorded, list) else []
-    return tuple(dict.fromkeys([*(one for one in said if one), *blind_spots()]))
+    found = [*(one for one in said if one), *blind_spots()]
+    if untried:
+        families = ", ".join(map(printable, untried))
+        found.append(f"whether these hooks report: the self-test does not try them ({families})")
+    return tuple(dict.fromkeys(found))
 
 
 def _text(value: object) -> str:

@@ -172,6 +172,8 @@ def _baseline(recording: Recording, start: pd.DataFrame) -> str:
     end = recording.end or {}
     said = end.get("baseline")
     look = said.get("start") if isinstance(said, dict) else None
+    if isinstance(said, dict) and said.get("start", said) is None:
+        return "there is no baseline."
     if not isinstance(look, dict):
         if len(start):
             return "the recording does not say whether the baseline could look at every process."

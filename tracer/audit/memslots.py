@@ -5,6 +5,7 @@ a call to KVM (virt/kvm/kvm_main.c keeps no file): so every file that was mapped
 slot lived backs it.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -30,23 +31,31 @@ class Slots:
     slots: list[Slot]
     ranges: Mapping[Key3, list[Range]]
     _known: dict[Key3, list[Slot]] = field(default_factory=dict)
+    _by_key: dict[Key3, list[int]] = field(default_factory=lambda: defaultdict(list))
+    _by_mm: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    _by_pid: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+    def __post_init__(self) -> None:
+        # A host may have thousands: of an object only those of its own processes are looked at.
+        for place, slot in enumerate(self.slots):
+            self._by_key[slot.row.key].append(place)
+            self._by_mm[slot.row.mm].append(place)
+            self._by_pid[slot.row.pid].append(place)
 
     def of(self, key: Key3) -> list[Slot]:
         """The slots that an object backs, or backed for a time."""
         if key not in self._known:
-            self._known[key] = [slot for slot in self.slots if self._backs(slot, key)]
+            found = set(self._by_key.get(key, ()))
+            for one in self.ranges.get(key, ()):
+                near = self._by_mm.get(one.mm, ()) if one.mm else self._by_pid.get(one.row.pid, ())
+                found.update(place for place in near if self._backed_by(self.slots[place], one))
+            self._known[key] = [self.slots[place] for place in sorted(found)]
         return self._known[key]
 
-    def _backs(self, slot: Slot, key: Key3) -> bool:
+    @staticmethod
+    def _backed_by(slot: Slot, one: Range) -> bool:
         row = slot.row
-        if row.key == key:
-            return True
-        end = row.size_after + row.length
-        return any(
-            (one.mm == row.mm if one.mm else one.row.pid == row.pid)
-            and one.meets(row.size_after, end, row.time_ns, slot.until_ns)
-            for one in self.ranges.get(key, ())
-        )
+        return one.meets(row.size_after, row.size_after + row.length, row.time_ns, slot.until_ns)
 
     def by(self, key: Key3, vmm: Actor) -> bool:
         """Whether a process that set one of these slots is ``vmm``."""

@@ -50,6 +50,17 @@ class Plan:
             tested += f" and {extra} that nobody made" if extra else ""
         return Need(family, way, state, symbol, method, tested, _text(step.get("reason")))
 
+    def untried(self) -> tuple[str, ...]:
+        """Live families of which the self-test, though it ran, made no attempt.
+
+        They count as live: that they report was seen by the project's own tests on booted kernels,
+        not on the recorded one (`tracer.selftest.ways` says why). Reports name them.
+        """
+        if self.tests is None:
+            return ()
+        needs = (self.need(family, "") for family in self.steps)
+        return tuple(one.family for one in needs if one.tested == "not tried")
+
     def hook(self, family: str) -> str:
         """The hook word that losses have for a family; empty: not known."""
         return str(self.steps.get(family, {}).get("hook") or "")

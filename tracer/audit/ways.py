@@ -47,7 +47,8 @@ WAYS: Mapping[str, Way] = {
     "read": Way(
         "read(2) and splice",
         {
-            # Since 6.5 shmem splices by a function of its own (mm/shmem.c:shmem_file_splice_read).
+            # Since 6.5 shmem splices by a function of its own (mm/shmem.c:shmem_file_splice_read);
+            # where that is absent, splicing asks the read function.
             **_same(SHMEM, "read", "splice"),
             **_same(HUGETLB, "hugetlb_read"),
             # guest_memfd and secretmem have no read function.

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from tracer.cli import parsing
 
 if TYPE_CHECKING:
     from tracer.capture.program import Program
+    from tracer.cli.doctor_text import Report
     from tracer.kernel.plan import Plan
     from tracer.kernel.requirements import Finding
     from tracer.selftest.process import Examiner
@@ -16,15 +18,23 @@ if TYPE_CHECKING:
 
 EPILOG = """\
 examples:
-  sealsnoop doctor                  a report for people
+  sealsnoop doctor                  a report for people, on one screen
+  sealsnoop doctor --verbose        with all that was seen, and every prototype
   sealsnoop doctor --json           the same for programs
   sealsnoop doctor --method kprobe  the plan if trampolines are not to be used
   sealsnoop doctor --self-test      try every seal rule and every hook
   sealsnoop doctor --audit          the plan of record --audit
 
-Loads at most one empty BPF program, attaches nothing and traces nothing; with --self-test it
-attaches as a recording does, and makes some ten thousand calls on memory files of its own. The
-calls need no root and work where nothing can be traced.
+Loads at most two empty BPF programs and an empty ring buffer, drops them at once, attaches
+nothing and traces nothing; with --self-test it attaches as a recording does, and makes some ten
+thousand calls on memory files of its own. The calls need no root and work where nothing can be
+traced.
+
+can      would be recorded here            waits    its module (kvm) is not loaded
+UNSEEN   this kernel has it, and nothing   absent   this kernel has no such function,
+         can be attached                            and need not
+can't    as UNSEEN, but it only adds       MISSING  recording is impossible without it;
+         detail to what is seen                     missing: it only helps
 
 exit code: 0 recording would work and every hook has its place
            3 recording would work, but something would stay unseen, or the self-test met
@@ -33,7 +43,6 @@ exit code: 0 recording would work and every hook has its place
 """
 
 _RING_BYTES = 8 << 20
-_MARKS = {True: "ok     ", False: "MISSING", None: "unknown"}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -47,6 +56,8 @@ def add_parser(subparsers: Any) -> None:
                         help="also try the seal rules and the hooks on scratch files")  # fmt: skip
     parser.add_argument("--audit", action="store_true",
                         help="plan for an audit: guest memory, pins, other processes")  # fmt: skip
+    parser.add_argument("-v", "--verbose", action="store_true",
+                        help="all that was seen, a line or more for each thing")  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -60,20 +71,35 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace, examiner: "Examiner | None") -> int:
+    from tracer.cli.doctor_text import Report
     from tracer.kernel import requirements
 
     findings = requirements.check(requirements.Host.live())
-    blocking = requirements.blocking(findings)
+    sources = {one.name: requirements.blocking(findings, one.name) for one in requirements.SOURCES}
+    blocking = sources["bpf"]
     plan, obstacle = _plan(args.method, findings, args.audit)
     uncovered = plan.uncovered if plan else ()
     code = 1 if blocking or plan is None or not plan.live else 3 if uncovered else 0
     self_test = _self_test(examiner, args.method, traceable=code != 1) if examiner else None
     if self_test and not self_test.ok:
         code = code or 3
+    machine = os.uname()
+    report = Report(
+        f"{machine.release} on {machine.machine}",
+        args.method,
+        findings,
+        sources,
+        requirements.abilities(findings),
+        plan,
+        obstacle,
+        _blind_spots(args.audit),
+        self_test,
+        code,
+    )
     if args.json:
-        _print_json(findings, plan, obstacle, self_test, code, args.audit)
+        _print_json(report)
     else:
-        _print_text(findings, plan, obstacle, self_test, code, args.audit)
+        _print_text(report, args.verbose)
     return code
 
 
@@ -139,77 +165,36 @@ def _blind_spots(audit: bool) -> tuple[str, ...]:
     return AUDIT_BLIND_SPOTS if audit else BLIND_SPOTS
 
 
-def _print_json(
-    findings: "list[Finding]",
-    plan: "Plan | None",
-    obstacle: str | None,
-    self_test: "SelfTest | None",
-    code: int,
-    audit: bool,
-) -> None:
+def _print_json(report: "Report") -> None:
     from tracer.capture import host
-    from tracer.kernel.requirements import blocking
 
-    report = {
+    document = {
         "kernel": host.facts()["kernel"],
-        "can_record": code != 1,
-        "complete": code == 0,
-        "findings": [finding.to_json() for finding in findings],
-        "blocking": [finding.name for finding in blocking(findings)],
-        "hooks": plan.to_json() if plan else None,
-        "no_plan_because": obstacle,
-        "blind_spots": list(_blind_spots(audit)),
-        "self_test": self_test.to_json() if self_test else None,
+        "can_record": report.code != 1,
+        "complete": report.code == 0,
+        "findings": [finding.to_json() for finding in report.findings],
+        "blocking": [finding.name for finding in report.blocking],
+        "sources": {name: _source_json(report, name) for name in report.sources},
+        "hooks": report.plan.to_json() if report.plan else None,
+        "no_plan_because": report.obstacle,
+        "blind_spots": list(report.blind_spots),
+        "self_test": report.self_test.to_json() if report.self_test else None,
     }
-    json.dump(report, sys.stdout, indent=2)
+    json.dump(document, sys.stdout, indent=2)
     print()
 
 
-def _print_text(
-    findings: "list[Finding]",
-    plan: "Plan | None",
-    obstacle: str | None,
-    self_test: "SelfTest | None",
-    code: int,
-    audit: bool,
-) -> None:
-    import os
-
-    print(f"kernel {os.uname().release} on {os.uname().machine}")
-    for finding in findings:
-        print(f"  {_MARKS[finding.ok]} {finding.name}: {finding.detail}")
-        if finding.ok is not True:
-            print(f"          {finding.cause}\n          → {finding.remedy}")
-    print("\nhook plan")
-    if plan is None:
-        print(f"  none: {obstacle}")
-    for step in plan.steps if plan else ():
-        if step.waiting:
-            print(f"  {step.family:<18} by {step.method}: {step.reason}")
-        elif step.live:
-            print(f"  {step.family:<18} {step.symbol} by {step.method}: {step.reason}")
-        else:
-            mark = "UNSEEN" if step.essential else "absent"
-            print(f"  {step.family:<18} {mark}: {step.reason}")
-            print(f"  {'':<18} {step.unseen}")
-    print("\nnever seen, on any kernel, by this version")
-    for spot in _blind_spots(audit):
-        print(f"  {spot}")
-    if self_test:
-        from tracer.selftest.table import lines
-
-        print()
-        for line in lines(self_test):
-            print(line)
-    print(f"\n{_verdict(code, plan, self_test)}")
+def _source_json(report: "Report", source: str) -> dict[str, Any]:
+    missing = report.sources[source]
+    return {
+        "can": not missing,
+        "blocking": [finding.to_json() for finding in missing],
+        "methods": {one.method: one.to_json() for one in report.abilities if one.source == source},
+    }
 
 
-def _verdict(code: int, plan: "Plan | None", self_test: "SelfTest | None") -> str:
-    if code == 1:
-        return "this host cannot be traced; 'make live' traces a real kernel in QEMU instead"
-    said = ["recording would work here"]
-    if plan and plan.uncovered:
-        said.append("with the gaps marked UNSEEN")
-    if self_test and not self_test.ok:
-        said.append("but the self-test found something amiss")
-    return ", ".join(said)
+def _print_text(report: "Report", verbose: bool) -> None:
+    from tracer.cli.doctor_text import lines
+
+    for line in lines(report, verbose):
+        print(line)

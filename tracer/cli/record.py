@@ -146,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
     examiner = None
     try:
         if not args.no_self_test:
-            examiner = Examiner.prepare(thorough=False, prefix=wanted.name)
+            examiner = Examiner.prepare(False, wanted.name, args.audit)
         stop = Stopper(args.duration)
         from tracer.capture.attach import Kernel, attach
         from tracer.store.replace import refuse_existing

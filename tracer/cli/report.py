@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tracer.cli import parsing
+from tracer.cli import loading, parsing
 from tracer.errors import UserError
 from tracer.model.verdicts import Verdict
 from tracer.query.options import add_option, asked, filter_help
@@ -188,9 +188,10 @@ def _quiet_pipe() -> Iterator[None]:
 def run(args: argparse.Namespace) -> int:
     """Prints the report; the exit code is as in the help."""
     fail_on = _check(args)
-    request = _request(args)
-    from tracer.report import build
-    from tracer.report.progress import Reading
+    with loading.quick_imports():
+        request = _request(args)
+        from tracer.report import build
+        from tracer.report.progress import Reading
 
     with Reading() as reading:
         if args.diff:

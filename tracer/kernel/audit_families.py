@@ -4,6 +4,7 @@ KVM is a module: its families wait for it where it is not loaded, with the argum
 all known kernels share, and its BTF is compared with these when it comes.
 """
 
+from tracer.kernel.blind_spots import AUDIT_BLIND_SPOTS as AUDIT_BLIND_SPOTS
 from tracer.kernel.families import SETATTR, Alternative, Family, Way
 from tracer.model.words import Hook, Op
 
@@ -275,19 +276,35 @@ AUDIT_FAMILIES = (
         way=Way.RECEIVE,
         unseen="descriptors that arrive by a socket or pidfd_getfd",
     ),
+    Family(
+        "splice",
+        "way",
+        Hook.READ,
+        (Op.READ,),
+        # Before, shmem_file_operations had generic_file_splice_read (6.1: mm/shmem.c), which asks
+        # shmem_file_read_iter, and so does splicing with O_DIRECT since: the family "read".
+        (Alternative("shmem_file_splice_read", "mm/shmem.c, since 6.5", takes=("file",)),),
+        at_entry=True,
+        at_return=True,
+        way=Way.SPLICE,
+        unseen="splice, sendfile and copy_file_range out of a memory file",
+        essential=False,
+    ),
+    Family(
+        "hugetlb_read",
+        "way",
+        Hook.READ,
+        (Op.READ,),
+        # hugetlbfs_file_operations has no splice_read: splice is refused, or asks this one.
+        (
+            Alternative(
+                "hugetlbfs_read_iter", "fs/hugetlbfs/inode.c", takes=("kiocb", "iov_iter")
+            ),
+        ),
+        at_entry=True,
+        at_return=True,
+        way=Way.READ,
+        unseen="reads of hugetlb files",
+        essential=False,
+    ),
 )  # fmt: skip
-
-AUDIT_BLIND_SPOTS = (
-    "stores and loads through a mapping that exists (only that it exists is known)",
-    "mremap by itself (the mappings that it makes and ends are seen)",
-    "when a pin ends; short pins and reads by kernel threads of this process's memory (vhost, AIO)",
-    "process_vm_readv/writev, ptrace and /proc/PID/mem that are refused before a page is asked for",
-    "vmsplice and splice of a memory file's pages; mappings of a dma-buf made from a memfd",
-    "KVM's own access to guest memory, nested guests, SEV debug commands, devices behind an IOMMU",
-    "private/shared conversion of guest memory",
-    "core dumps, /proc/kcore, swap, hwpoison, kernel modules and other BPF programs",
-    "descriptors inherited by fork (the final sweep sees who still has them)",
-    "SysV shmat and remap_file_pages (the mappings themselves are seen)",
-    "calls that are refused before a memory file's own function is entered (EBADF, EINVAL)",
-)
-"""What the audit families do not look at."""

@@ -7,6 +7,7 @@ kernel has. Which kernel has which is told for the reader only: nothing here loo
 from dataclasses import dataclass
 from enum import IntEnum
 
+from tracer.kernel.blind_spots import BLIND_SPOTS as BLIND_SPOTS
 from tracer.model.words import Hook, Op
 
 
@@ -25,6 +26,8 @@ class Way(IntEnum):
     UFFD = 9
     MPROTECT = 10
     RECEIVE = 11
+    SPLICE = 12
+    READ = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,14 +296,3 @@ FAMILIES = (
         essential=False,
     ),
 )
-
-BLIND_SPOTS = (
-    "mprotect, mremap and stores through an existing mapping (no seal check is asked there)",
-    "process_vm_readv/writev, ptrace, /proc/PID/mem, long-term pins, userfaultfd",
-    "SysV shmat and remap_file_pages (they do not pass vm_mmap_pgoff)",
-    "splice out of a memfd on kernels with a splice function of its own (since 6.5)",
-    "calls that are refused before a memory file's own function is entered (EBADF, EINVAL)",
-    "guest_memfd and memfd_secret",
-)
-"""What none of these families looks at: stored in every recording, and shown by doctor beside
-what audits do not see (`tracer.kernel.audit_families.AUDIT_BLIND_SPOTS`)."""

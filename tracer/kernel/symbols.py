@@ -20,6 +20,18 @@ _NOT_MODULES = (b"bpf", b"__builtin__")
 _FRAGMENT = re.compile(r"\.(cold|part)(\.|$)")
 
 
+# Cause and remedy of what can be wrong with the file
+NO_FILE = ("there is no {PATH}", "mount /proc, or use a kernel built with CONFIG_KALLSYMS")
+UNREADABLE = (
+    "cannot read {PATH}: {ERROR}",
+    "run as root, outside a sandbox that hides the kernel's symbols",
+)
+NO_FUNCTION = (
+    "{PATH} lists no function",
+    "use a kernel built with CONFIG_KALLSYMS, outside a sandbox that empties the file",
+)
+
+
 class SymbolsError(Exception):
     """The kernel's symbols cannot be read. `cause` says why, `remedy` what to do."""
 
@@ -27,6 +39,10 @@ class SymbolsError(Exception):
         super().__init__(f"{cause}; {remedy}")
         self.cause = cause
         self.remedy = remedy
+
+
+def _error(text: tuple[str, str], path: Path, error: str = "") -> SymbolsError:
+    return SymbolsError(text[0].format(PATH=path, ERROR=error), text[1])
 
 
 def data_address(name: str, module: str, root: str | Path = "/") -> int:
@@ -68,21 +84,12 @@ class Symbols:
         try:
             data = path.read_bytes()
         except FileNotFoundError as error:
-            raise SymbolsError(
-                f"there is no {path}",
-                "mount /proc, or use a kernel built with CONFIG_KALLSYMS",
-            ) from error
+            raise _error(NO_FILE, path) from error
         except OSError as error:
-            raise SymbolsError(
-                f"cannot read {path}: {error.strerror or error}",
-                "run as root, outside a sandbox that hides the kernel's symbols",
-            ) from error
+            raise _error(UNREADABLE, path, error.strerror or str(error)) from error
         found = _TEXT_SYMBOL.findall(data)
         if not found:
-            raise SymbolsError(
-                f"{path} lists no function",
-                "use a kernel built with CONFIG_KALLSYMS, outside a sandbox that empties the file",
-            )
+            raise _error(NO_FUNCTION, path)
         return cls(found, Path(root))
 
     def __len__(self) -> int:

@@ -66,12 +66,12 @@ def build(
         fold = Fold(keep=keep if any(reader.narrows for reader in readers) else None)
         for reader in readers:
             _fold(fold, reader, step)
-        tables = fold.tables()
+        tables = fold.finish()
         sums = dict(zip(tables.recordings["path"], tables.recordings["decisions"], strict=True))
+        # Reads once more, if there is any, and may find more problems.
+        busy = holders.busy([reader.recording for reader in readers], tables)
         found = [reader.coverage(int(sums.get(reader.source.path, 0))) for reader in readers]
-        recordings = [reader.recording for reader in readers]
         report = _report(request, found, tables, wanted)
-        busy = holders.busy(recordings, tables)  # reads once more, if there is any
         windows: dict[str, int] = {}
         for reader in readers:
             begin = _BEFORE if reader.since_ns is None else reader.since_ns
@@ -160,5 +160,5 @@ def _side(reader: Reader, step: Step) -> tuple[Coverage, diffs.Tally, Tables]:
 
     fold = Fold(keep=keep)
     _fold(fold, reader, step, names)
-    tables = fold.tables()
+    tables = fold.finish()
     return reader.coverage(tables.decisions), tally, tables

@@ -148,16 +148,12 @@ def coverage(
     host: str,
     boot_id: str,
     last_ns: int | None,
-    problems: Sequence[str] = (),
 ) -> Coverage:
-    """What ``recording`` could see and lost; ``last_ns`` is the boot time of its last event.
-
-    ``problems``: what was found while it was read, beside what is found now.
-    """
+    """What ``recording`` could see and lost; ``last_ns`` is the boot time of its last event."""
     known = anchors(recording)
     counts = losses(recording)
+    problems = recording.problems
     manifest = recording.manifest
-    found = list(dict.fromkeys([*problems, *recording.problems]))
     end = _dict(recording.end)
     times = [anchor.boot_ns for anchor in known] + ([] if last_ns is None else [last_ns])
     command = [text(word) for word in _list(manifest.get("command"))]
@@ -172,7 +168,7 @@ def coverage(
         start_ns=known[0].boot_ns if known else None,
         end_ns=max(times, default=None),
         started=_started(known),
-        state="ended" if recording.end is not None else "alive" if ALIVE in found else "killed",
+        state="ended" if recording.end is not None else "alive" if ALIVE in problems else "killed",
         reason=text(end.get("reason")),
         hooks_live=sum(bool(_dict(step).get("method")) for step in steps),
         hooks=len(steps),
@@ -181,5 +177,5 @@ def coverage(
         self_test=self_test(manifest),
         lost={cause: counts[cause] for cause, _ in counts.most_common() if cause not in CONTEXT},
         incomplete={cause: counts[cause] for cause in CONTEXT if counts[cause]},
-        problems=tuple(printable(one) for one in found if one not in (ALIVE, KILLED)),
+        problems=tuple(printable(one) for one in problems if one not in (ALIVE, KILLED)),
     )

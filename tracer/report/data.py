@@ -56,6 +56,12 @@ def _texts(column: "pd.Series[Any]") -> "npt.NDArray[np.object_]":
     """The values of a column that is not numeric, each distinct text looked at once."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         codes, known = column.cat.codes.to_numpy(), column.cat.categories.to_list()
+    elif isinstance(column.dtype, pd.StringDtype):  # texts that do not repeat
+        texts = column.astype(object).to_numpy(copy=True)
+        texts[column.isna().to_numpy()] = None
+        if not "".join(filter(None, texts)).isprintable():
+            texts[:] = [_harmless(text) for text in texts]
+        return texts
     else:
         try:
             codes, distinct = pd.factorize(column)
@@ -81,10 +87,12 @@ def safe(frame: pd.DataFrame) -> pd.DataFrame:
 def table(frame: pd.DataFrame) -> Iterator[str]:
     """A JSON list with one row a line, in pieces: as text a table takes several times its room."""
     yield "["
+    # Where a row begins; in no text, for there a quote is escaped, and no name follows its end.
+    begin = f'{{"{next(iter(frame), "")}":'
     for start in range(0, len(frame), _ROWS):
         part = safe(frame.iloc[start : start + _ROWS])
-        lines = part.to_json(orient="records", lines=True, double_precision=9).rstrip("\n")
-        yield (",\n  " if start else "\n  ") + lines.replace("\n", ",\n  ")
+        rows = part.to_json(orient="records", double_precision=9)[1:-1]
+        yield (",\n  " if start else "\n  ") + rows.replace(f"}},{begin}", f"}},\n  {begin}")
     yield "\n ]" if len(frame) else "]"
 
 

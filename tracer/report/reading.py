@@ -19,7 +19,7 @@ from tracer.store.reader import Recording
 from tracer.store.schema import EVENTS
 
 COLUMNS = frozenset(
-    {*EVENTS.names, "name", "expected", "reason", "rule", "verdict", "hole", "severity"} - {"hook"}
+    {*EVENTS.names, "name", "expected", "reason", "rule", "verdict", "hole", "severity"}
 )
 """What a filter can ask for."""
 
@@ -59,7 +59,6 @@ class Reader:
         self.recording = recording
         self.source = source
         self.last_ns: int | None = None
-        self.problems: list[str] = []
         self._request = request
         self._anchors = coverages.anchors(recording)
         if wall_jump_s(self._anchors) > 1 and "wall" in _bases(request):
@@ -112,8 +111,6 @@ class Reader:
                 batch = batch.take(batch["time_ns"] < until_ns)
             if len(batch):
                 yield batch
-        # Each look into the recording forgets what reading it had found to be missing.
-        self.problems = list(self.recording.problems)
 
     def keep(self, judged: Judged) -> npt.NDArray[np.bool_]:
         """Which decisions are asked for."""
@@ -136,7 +133,7 @@ class Reader:
     def coverage(self, decisions: int) -> Coverage:
         """What it could see and lost; to be called when it has been read."""
         found = coverages.coverage(
-            self.recording, self.source.host, self.source.boot_id, self.last_ns, self.problems
+            self.recording, self.source.host, self.source.boot_id, self.last_ns
         )
         return replace(found, decisions=decisions)
 

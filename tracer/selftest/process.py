@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, Self
 
 from tracer.selftest.attempt import Attempt
+from tracer.selftest.ways import Tried
 
 PATIENCE_S = {False: 60.0, True: 300.0}
 """Short and thorough: an emulated machine is slow; a native one needs a second for everything."""
@@ -24,7 +25,7 @@ class SelfTestFailed(Exception):
     """The self-test did not come to its end; the text says why."""
 
 
-def _life(go: int, out: int, thorough: bool, prefix: bytes) -> NoReturn:
+def _life(go: int, out: int, thorough: bool, prefix: bytes, audit: bool) -> NoReturn:
     """The child's whole life."""
     lines = os.fdopen(out, "w")
 
@@ -38,11 +39,13 @@ def _life(go: int, out: int, thorough: bool, prefix: bytes) -> NoReturn:
         from tracer.selftest.attempt import Attempts
         from tracer.selftest.cases import attempt_all
         from tracer.selftest.explain import explain  # pandas: half a second, spent while waiting
+        from tracer.selftest.ways import try_all
 
         if os.read(go, 1) == b"g":
             attempts = Attempts(prefix)
             attempt_all(attempts, thorough)
-            tell({"attempts": attempts, "merging": sorted(attempts.merging)})
+            ways = try_all(attempts.name) if audit else []
+            tell({"attempts": attempts, "merging": sorted(attempts.merging), "ways": ways})
             order = os.read(go, 1)
             tell(explain(attempts, *order).to_json())
     except BaseException as error:  # whatever it is, the recorder has to hear of it
@@ -62,17 +65,22 @@ class Examiner:
         self._told = told
         self._said = b""
         self._ended = False
+        self.ways: list[Tried] = []
+        """With ``audit``, after `attempts`: what was tried of the ways in that audits hook."""
 
     @classmethod
-    def prepare(cls, thorough: bool, prefix: bytes = b"") -> Self:
-        """Forks it. Call it before threads are started. ``prefix``: of its files' names."""
+    def prepare(cls, thorough: bool, prefix: bytes = b"", audit: bool = False) -> Self:
+        """Forks it. Call it before threads are started. ``prefix``: of its files' names.
+
+        ``audit``: it tries the ways in that only audits hook, too.
+        """
         go_reader, go = os.pipe2(os.O_CLOEXEC)
         told, told_writer = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
             os.close(go)
             os.close(told)
-            _life(go_reader, told_writer, thorough, prefix)
+            _life(go_reader, told_writer, thorough, prefix, audit)
         os.close(go_reader)
         os.close(told_writer)
         return cls(pid, go, told, thorough)
@@ -86,6 +94,7 @@ class Examiner:
         """
         self._write(b"g")
         told = self._line(meanwhile)
+        self.ways = [Tried(*one) for one in told["ways"]]
         return [Attempt(*row) for row in told["attempts"]], set(told["merging"])
 
     def finding(self, folio_order: int | None) -> dict[str, Any]:
@@ -137,9 +146,9 @@ class Examiner:
 
 
 @contextlib.contextmanager
-def prepared(thorough: bool, prefix: bytes) -> Iterator[Examiner]:
+def prepared(thorough: bool, prefix: bytes, audit: bool = False) -> Iterator[Examiner]:
     """A `Examiner` that is gone in the end."""
-    process = Examiner.prepare(thorough, prefix)
+    process = Examiner.prepare(thorough, prefix, audit)
     try:
         yield process
     finally:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tracer.model.words import Kind
+from tracer.selftest import ways
 from tracer.selftest.hooks import Count, Passed, check
 from tracer.selftest.process import Examiner, SelfTestFailed
 
@@ -132,7 +133,10 @@ def _watched(
     passed = Passed()
     if filters is not None:
         passed = Passed(filters.denied, bool(filters.name), filters.unsealable)
-    counts = check(attempts, events[events["pid"] == examiner.pid], live, passed, merging)
+    own = events[events["pid"] == examiner.pid]
+    counts = check(attempts, own, live, passed, merging)
+    if not passed.denied:  # nothing is tried there that fails
+        counts |= ways.check(examiner.ways, own, live, passed.name)
     return counts, _folio_order(records[records["type"] == RecordType.OBJECT].view(OBJECT))
 
 

@@ -14,6 +14,7 @@ _SYSCALL.argtypes = [ctypes.c_long] * 7
 
 _PWRITE64, _PREAD64, _MMAP, _MPROTECT, _MUNMAP = 18, 17, 9, 10, 11
 _FCNTL, _FTRUNCATE, _FCHMOD, _VMSPLICE, _FALLOCATE, _MEMFD_CREATE = 72, 77, 91, 278, 285, 319
+_PROCESS_VM_READV, _USERFAULTFD, _MEMFD_SECRET = 310, 323, 447
 _F_ADD_SEALS, _F_GET_SEALS = 1033, 1034
 
 PROT_READ, PROT_WRITE = 1, 2
@@ -85,6 +86,23 @@ def vmsplice(pipe: int, address: int, length: int) -> int:
     """Puts the pages themselves into a pipe, which holds a reference to each."""
     vector = (ctypes.c_ulong * 2)(address, length)
     return _call(_VMSPLICE, pipe, ctypes.addressof(vector), 1, 0)
+
+
+def process_vm_readv(pid: int, address: int, length: int) -> int:
+    """At most `BUFFER_SIZE` bytes of another process's memory, or of our own."""
+    assert length <= BUFFER_SIZE
+    local = (ctypes.c_ulong * 2)(_BUFFER_AT, length)
+    remote = (ctypes.c_ulong * 2)(address, length)
+    vectors = ctypes.addressof(local), 1, ctypes.addressof(remote), 1
+    return _call(_PROCESS_VM_READV, pid, *vectors, 0)
+
+
+def userfaultfd(flags: int) -> int:
+    return _call(_USERFAULTFD, flags)
+
+
+def memfd_secret(flags: int) -> int:
+    return _call(_MEMFD_SECRET, flags)
 
 
 def reopen(fd: int, how: int) -> int:

@@ -61,8 +61,8 @@ class Recording:
         """What was recorded, by what and where: the recorder's own dict plus format and version."""
         self.end: dict[str, Any] | None = None
         """``end.json``: why it stopped; None while it is written or if the recorder was killed."""
-        self.problems: list[str] = []
-        """What is missing and why, in sentences; those of reading join while tables are read."""
+        self._now: list[str] = []
+        self._found: dict[str, None] = {}
         self._snapshot().close()
 
     @classmethod
@@ -81,12 +81,16 @@ class Recording:
         except OSError as error:
             raise from_os(error, f"reading {self.path}") from error
         self.end = shot.end
-        self.problems = [*shot.damage, *shot.missing]
+        self._now = [*shot.damage, *shot.missing]
         return shot
 
+    @property
+    def problems(self) -> list[str]:
+        """What is missing and why, in sentences: at the last look, and all that reading found."""
+        return list(dict.fromkeys([*self._now, *self._found]))
+
     def _note(self, problem: str) -> None:
-        if problem not in self.problems:
-            self.problems.append(problem)
+        self._found[problem] = None
 
     @property
     def alive(self) -> bool:
@@ -114,6 +118,7 @@ class Recording:
 
     def _pieces(self, name: str, columns: Sequence[str] | None) -> Iterator[pa.Table]:
         shot = self._snapshot()
+        known = len(shot.missing)
         try:
             for link in shot.links:
                 path = link.part(name)
@@ -123,7 +128,7 @@ class Recording:
                 if name in found:
                     yield found[name] if columns is None else found[name].select(list(columns))
         finally:
-            for problem in shot.missing:
+            for problem in shot.missing[known:]:
                 self._note(problem)
             shot.close()
 

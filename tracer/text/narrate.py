@@ -54,9 +54,6 @@ def narration(recording: "Recording", told: Collection[str] = ()) -> list[str]:
 
     ``told``: what was said before; of that only a loss is said again.
     """
-    # Reading a table asks for the problems anew and forgets those that reading had found.
-    problems = list(recording.problems)
     lost = loss_sentences(losses(recording))
-    problems += [problem for problem in recording.problems if problem not in problems]
-    fresh = [problem for problem in problems if problem not in told]
+    fresh = [problem for problem in recording.problems if problem not in told]
     return fresh + lost

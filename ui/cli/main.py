@@ -9,7 +9,12 @@ from collections.abc import Sequence
 from tracer.cli import main as tracer_main
 
 VIEWS = {"live": "ui.cli.live", "replay": "ui.cli.replay"}
-VERBS = {"record": tracer_main.VERBS["record"], **VIEWS, **tracer_main.VERBS}
+VERBS = {
+    "record": tracer_main.VERBS["record"],
+    **VIEWS,
+    **tracer_main.VERBS,
+    "completion": "ui.cli.completion",
+}
 """In the order of the help."""
 
 

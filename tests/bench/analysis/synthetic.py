@@ -1,5 +1,9 @@
 """A recording of a busy host as the real store writer writes it: decisions on many sealed files.
 
+Most memory files of a host are used by the process that made them and one that it was handed to: by
+that, 50,000 files give 100,000 different (process, fd, file). ``sharers`` makes that more: memory
+grows with these, not with the decisions.
+
 The answers are those that the seal rules ask for, but for one in a thousand that a kernel should
 not give (a breach or an unexplained refusal) and one in a hundred that fails for another reason.
 """
@@ -63,8 +67,8 @@ _PUNCH, _KEEP_SIZE = 2, 1
 _ATTR_MODE, _ATTR_SIZE = 1, 8
 
 
-def write(path: Path, decisions: int, objects: int, seed: int = 1) -> None:
-    """Writes the recording."""
+def write(path: Path, decisions: int, objects: int, sharers: int = 2, seed: int = 1) -> None:
+    """Writes the recording; each file is used by ``sharers`` processes."""
     rng = np.random.default_rng(seed)
     manifest = {
         "host": "bench",
@@ -78,7 +82,7 @@ def write(path: Path, decisions: int, objects: int, seed: int = 1) -> None:
         writer.tick(0)
         for start in range(0, decisions, AT_ONCE):
             count = min(AT_ONCE, decisions - start)
-            writer.append(_head(events(rng, start, count, seals)))
+            writer.append(_head(events(rng, start, count, seals, sharers)))
             writer.tick(start / 1e6)
         writer.close("done")
 
@@ -118,7 +122,11 @@ def announcements(seals: npt.NDArray[np.uint32]) -> Records:
 
 
 def events(
-    rng: np.random.Generator, start: int, count: int, seals: npt.NDArray[np.uint32]
+    rng: np.random.Generator,
+    start: int,
+    count: int,
+    seals: npt.NDArray[np.uint32],
+    sharers: int = 2,
 ) -> Records:
     """Decisions number ``start`` to ``start + count``, in the order of arrival."""
     rows = np.zeros(count, EVENT)
@@ -129,8 +137,9 @@ def events(
     rows["cpu"], rows["seq"] = numbers % CPUS, numbers // CPUS
     rows["duration_ns"] = rng.lognormal(7.2, 0.6, count).astype("<u8")
     rows["time_ns"] = START_NS + numbers * STEP_NS + rng.integers(0, DISORDER_NS, count)
-    # One process in four works on a file of its neighbour's.
-    process = (objects + (rng.random(count) < 0.25)) % PROCESSES
+    # A quarter is done by others than the file's own process.
+    other = rng.integers(1, sharers, count) if sharers > 1 else 0
+    process = (objects + other * (rng.random(count) < 0.25)) % PROCESSES
     rows["pid"] = 2000 + process * 7
     rows["tid"] = rows["pid"] + rng.integers(0, 4, count)
     rows["uid"] = 1000 + process % 3

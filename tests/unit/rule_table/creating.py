@@ -28,6 +28,8 @@ from tests.unit.rule_words import (
 )
 from tracer.model.words import Kind
 
+NO_HUGETLB = "hugetlb files cannot be inaccessible"
+
 CASES = [
     Judged("create", create(0, seals=SEAL), ALLOWED),
     Judged("create, hugetlb", create(MFD_HUGETLB | 21 << 26, seals=SEAL, kind=HUGETLB), ALLOWED),
@@ -54,6 +56,20 @@ CASES = [
     Judged("create EXEC, before 6.3, EPERM", create(MFD_EXEC, "EPERM"),
            Told("unexplained", "EINVAL", SILENT), OLD),
     Judged("create, before 6.3, EPERM", create(0, "EPERM"), UNEXPLAINED, OLD),
+    Judged("create INACCESSIBLE, hugetlb", create(NOEXEC | MFD_HUGETLB, "EINVAL"),
+           error(NO_HUGETLB, "EINVAL"), PROPOSAL),
+    Judged("create INACCESSIBLE, hugetlb, EPERM", create(NOEXEC | MFD_HUGETLB, "EPERM"),
+           Told("unexplained", "EINVAL", SILENT), PROPOSAL),
+    Judged("create INACCESSIBLE, hugetlb, granted",
+           create(NOEXEC | MFD_HUGETLB, seals=SEAL | EXEC, kind=HUGETLB),
+           Told("indeterminate", "unknown", NO_HUGETLB), PROPOSAL),
+    Judged("create INACCESSIBLE, granted as memfd",
+           create(NOEXEC | MFD_HUGETLB, seals=SEAL | EXEC),
+           Told("indeterminate", "unknown", NO_HUGETLB), PROPOSAL),
+    Judged("create NOEXEC_SEAL, hugetlb, EPERM", create(NOEXEC | MFD_HUGETLB, "EPERM"),
+           UNEXPLAINED),
+    Judged("create hugetlb, proposal", create(MFD_HUGETLB, seals=SEAL, kind=HUGETLB), ALLOWED,
+           PROPOSAL),
     Judged("create EXEC, proposal", create(MFD_EXEC, "EINVAL"),
            error("this kernel has no MFD_EXEC", "EINVAL"), PROPOSAL),
     Judged("create EXEC, proposal, EPERM", create(MFD_EXEC, "EPERM"),

@@ -24,7 +24,12 @@ from tests.unit.rule_words import (
     breach,
     error,
 )
-from tracer.model.words import Kind
+from tracer.model.words import Flag, Kind
+
+USED = "the file is not empty"
+RACED_NO = Told("indeterminate", "EINVAL", "the size changed meanwhile")
+NO_HUGETLB = "hugetlb files cannot be inaccessible"
+RACED = Told("indeterminate", "unknown", "the size changed meanwhile")
 
 CASES = [
     Judged("add, read-only fd", add(GROW, "EPERM", fmode=1),
@@ -72,7 +77,39 @@ CASES = [
     Judged("add EXEC and WRITE, mapped, granted", add(EXEC | WRITE, writable=1, seals_after=0x3E),
            breach(MAPPED, "EBUSY")),
     Judged("add EXEC, mapped, without x", add(EXEC, writable=1, mode=0o100644), ALLOWED),
-    Judged("add EXEC, mapped, proposal", add(EXEC, writable=1), ALLOWED, PROPOSAL),
+    Judged("add INACCESSIBLE, mapped", add(EXEC, writable=1, size=0), ALLOWED, PROPOSAL),
+    Judged("add INACCESSIBLE, used", add(EXEC, "EINVAL"), blocked(USED, "EINVAL"), PROPOSAL),
+    Judged("add INACCESSIBLE, used, tmpfs", add(EXEC, "EINVAL", kind=Kind.TMPFS),
+           blocked(USED, "EINVAL"), PROPOSAL),
+    Judged("add INACCESSIBLE, used, granted", add(EXEC), breach(USED, "EINVAL"), PROPOSAL),
+    Judged("add INACCESSIBLE, empty, EPERM", add(EXEC, "EPERM", size=0), UNEXPLAINED, PROPOSAL),
+    Judged("add INACCESSIBLE again", add(EXEC, seals=EXEC), ALLOWED, PROPOSAL),
+    Judged("add GROW, used, proposal", add(GROW), ALLOWED, PROPOSAL),
+    Judged("add EXEC, used", add(EXEC, mode=0o100644), ALLOWED),
+    Judged("add INACCESSIBLE, SEAL, used", add(EXEC, "EPERM", seals=SEAL), blocked("SEAL"),
+           PROPOSAL),
+    Judged("add INACCESSIBLE, raced", add(EXEC, size=0, flags=Flag.RACED_SIZE), RACED, PROPOSAL),
+    Judged("add INACCESSIBLE, raced, refused", add(EXEC, "EINVAL", flags=Flag.RACED_SIZE), RACED_NO,
+           PROPOSAL),
+    Judged("add INACCESSIBLE, raced, tmpfs",
+           add(EXEC, "EINVAL", flags=Flag.RACED_SIZE, kind=Kind.TMPFS), RACED_NO, PROPOSAL),
+    Judged("add INACCESSIBLE, raced, hugetlb",
+           add(EXEC, "EINVAL", flags=Flag.RACED_SIZE, kind=HUGETLB),
+           error(NO_HUGETLB, "EINVAL"), PROPOSAL),
+    Judged("add GROW, raced, proposal", add(GROW, flags=Flag.RACED_SIZE), ALLOWED, PROPOSAL),
+    Judged("add EXEC, raced", add(EXEC, seals_after=0x3E, flags=Flag.RACED_SIZE), ALLOWED),
+    Judged("add INACCESSIBLE again, raced", add(EXEC, seals=EXEC, flags=Flag.RACED_SIZE), ALLOWED,
+           PROPOSAL),
+    Judged("add INACCESSIBLE, hugetlb", add(EXEC, "EINVAL", size=0, kind=HUGETLB),
+           error(NO_HUGETLB, "EINVAL"), PROPOSAL),
+    Judged("add INACCESSIBLE, hugetlb, EPERM", add(EXEC, "EPERM", size=0, kind=HUGETLB),
+           Told("unexplained", "EINVAL", SILENT), PROPOSAL),
+    Judged("add EXEC, hugetlb, EPERM", add(EXEC, "EPERM", kind=HUGETLB), UNEXPLAINED),
+    Judged("add INACCESSIBLE, hugetlb, granted", add(EXEC, size=0, kind=HUGETLB),
+           Told("indeterminate", "unknown", NO_HUGETLB), PROPOSAL),
+    Judged("add GROW, hugetlb, proposal", add(GROW, kind=HUGETLB), ALLOWED, PROPOSAL),
+    Judged("add INACCESSIBLE, tmpfs", add(EXEC, size=0, kind=Kind.TMPFS), ALLOWED, PROPOSAL),
+    Judged("add EXEC, hugetlb", add(EXEC, seals_after=0x3E, kind=HUGETLB), ALLOWED),
     Judged("add EXEC, sealed WRITE", add(EXEC, seals=WRITE, writable=1, seals_after=0x3E), ALLOWED),
     Judged("add EXEC", add(EXEC, seals_after=0x3E), ALLOWED),
     Judged("add WRITE, pinned", add(WRITE, "EBUSY", duration_ns=148_000_000),

@@ -32,6 +32,7 @@ _ROW_FACTS = (1 << ASKED_SHIFT) - 1
 _EXEC_BRINGS = int(Seal.SHRINK | Seal.GROW | Seal.WRITE | Seal.FUTURE_WRITE)
 _MFD = (
     (0x02, Fact.ASKS_SEALABLE),
+    (0x04, Fact.ASKS_HUGETLB),
     (0x08, Fact.ASKS_BIT3),
     (0x10, Fact.ASKS_EXEC),
     (BEYOND_SIX, Fact.ASKS_UNKNOWN),

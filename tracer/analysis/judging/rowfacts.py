@@ -110,9 +110,7 @@ def _read(rows: Rows) -> U64:
 
 def _read_size(rows: Rows, size: str) -> U64:
     def before_end(rows: Rows) -> U64:
-        page = np.uint64(12)
-        begin, end = rows.unsigned("offset") >> page, rows.unsigned(size) >> page
-        return bit(begin <= end, Fact.BEFORE_END)
+        return bit(rows.unsigned("offset") < rows.unsigned(size), Fact.BEFORE_END)
 
     return on(rows, rows.sealed(Seal.EXEC), before_end)
 
@@ -178,6 +176,7 @@ def _executable(rows: Rows) -> U64:
 def _add_seals(rows: Rows) -> U64:
     arg = rows.unsigned("arg")
     facts = _asked(arg & np.uint64(0x3F), arg > 0x3F) | _executable(rows)
+    facts |= bit(rows.unsigned("size") == 0, Fact.EMPTY)
     return facts | bit(rows.get("duration_ns", np.int64) >= SLOW_NS, Fact.SLOW)
 
 

@@ -60,6 +60,15 @@ CREATE_RULES = (
         variant=INACCESSIBLE,
     ),
     unknown(
+        "create-inaccessible-hugetlb",
+        _OPS,
+        "hugetlb files cannot be inaccessible",
+        f"{_SYSCALL}, tests/vm/inaccessible after list patch v4 02/12 of 18 Jan 2022",
+        kinds=_KINDS,
+        needs=Fact.ASKS_BIT3 | Fact.ASKS_HUGETLB,
+        variant=INACCESSIBLE,
+    ),
+    unknown(
         "create-exec-and-noexec",
         _OPS,
         "MFD_EXEC and MFD_NOEXEC_SEAL exclude each other",

@@ -32,7 +32,7 @@ class Fact(IntFlag):
     LOCKED = 1 << 14
     """MAP_LOCKED."""
     EMPTY = 1 << 15
-    """Length 0."""
+    """Length 0; of F_ADD_SEALS: the file's size is 0."""
     EXEC_CHANGED = 1 << 16
     """The new mode differs from the old one in an execute bit."""
     EXECUTABLE = 1 << 17
@@ -57,7 +57,7 @@ class Fact(IntFlag):
     SHRINKS = 1 << 26
     HAS_SIZE = 1 << 27
     BEFORE_END = 1 << 28
-    """It begins in a page that is not behind the file's last one."""
+    """It begins within the file."""
     NO_PAGE_FITS = 1 << 29
     """Not even the first page of a write ends within the file."""
     NO_HUGE_FITS = 1 << 30
@@ -82,6 +82,8 @@ class Fact(IntFlag):
     """Creation flag 0x8: MFD_NOEXEC_SEAL, in the proposal MFD_INACCESSIBLE."""
     ASKS_EXEC = 1 << 47
     """MFD_EXEC."""
+    ASKS_HUGETLB = 1 << 48
+    """MFD_HUGETLB."""
 
 
 SIZE_FACTS = (

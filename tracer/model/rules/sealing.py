@@ -3,14 +3,25 @@
 from dataclasses import replace
 
 from tracer.model.rules.facts import Fact
-from tracer.model.rules.rule import EXEC, NO_BIT5, OK, Rule, refusal, unknown
+from tracer.model.rules.rule import (
+    BIT5,
+    EXEC,
+    INACCESSIBLE,
+    NO_BIT5,
+    OK,
+    SHMEM,
+    Rule,
+    refusal,
+    unknown,
+)
 from tracer.model.seals import Seal
 from tracer.model.verdicts import Verdict
-from tracer.model.words import Op
+from tracer.model.words import Kind, Op
 
 _OPS = (Op.ADD_SEALS,)
 _SOURCE = "mm/memfd.c:memfd_add_seals"
 _MAPPED = "writable mapping exists"
+_PROPOSAL = f"{_SOURCE}, tests/vm/inaccessible after list patch v4 01/12 of 18 Jan 2022"
 
 ADD_SEALS_RULES = (
     replace(
@@ -46,6 +57,42 @@ ADD_SEALS_RULES = (
         seals=int(Seal.SEAL),
         text="No seal can be added to a file sealed SEAL, nor one that it has already.",
         source=_SOURCE,
+    ),
+    unknown(
+        "add-inaccessible-hugetlb",
+        _OPS,
+        "hugetlb files cannot be inaccessible",
+        _PROPOSAL,
+        kinds=(Kind.HUGETLB,),
+        needs=Fact.ASKS_BIT5,
+        variant=INACCESSIBLE,
+    ),
+    Rule(
+        name="add-inaccessible-raced",
+        ops=_OPS,
+        errno="EINVAL",
+        kinds=SHMEM,
+        without=BIT5,
+        needs=Fact.ASKS_BIT5 | Fact.RACED_SIZE,
+        variant=INACCESSIBLE,
+        reason="the size changed meanwhile",
+        denied=Verdict.INDETERMINATE,
+        broken=Verdict.INDETERMINATE,
+        text="Whether the file was empty when the kernel looked is not known.",
+        source=_PROPOSAL,
+    ),
+    Rule(
+        name="add-inaccessible-used",
+        ops=_OPS,
+        errno="EINVAL",
+        kinds=SHMEM,
+        without=BIT5,
+        needs=Fact.ASKS_BIT5,
+        unless=Fact.EMPTY,
+        variant=INACCESSIBLE,
+        reason="the file is not empty",
+        text="What was accessible once cannot be made inaccessible.",
+        source=_PROPOSAL,
     ),
     Rule(
         name="add-write-mapped",

@@ -1,0 +1,102 @@
+"""Boots kernels for the tests: everything that one has to show, once, into a folder of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.booted import Booted
+from tests.kernel.guest_tools import PROJECT
+from tests.vm import kernels
+from tests.vm.debian import HarnessError
+from tests.vm.sources import memfd_selftest
+
+_TIMEOUT_S = 2400  # emulated, on a machine that may be busy
+
+
+def check_run(what: str, command: list[str]) -> None:
+    """Runs a command; what it said is the test's failure."""
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.fail(f"{what}: {done.stdout}{done.stderr}", pytrace=False)
+
+
+def compile_memfd_test(kernel: str, folder: Path) -> None:
+    """The kernel's own selftest, of the release that is booted."""
+    try:
+        source = memfd_selftest(kernel)
+    except HarnessError as error:
+        pytest.fail(f"kernel {kernel}: no source of memfd_test: {error}", pytrace=False)
+    # glibc's headers are older than what the test tests; its Makefile has _FILE_OFFSET_BITS.
+    flags = ["-O2", "-D_FILE_OFFSET_BITS=64", "-I", str(source / "include")]
+    files = [str(source / name) for name in ("memfd_test.c", "common.c")]
+    command = ["cc", *flags, "-o", str(folder / "memfd_test"), *files]
+    check_run("memfd_test does not build", command)
+
+
+def results_folder(config: pytest.Config, factory: pytest.TempPathFactory, name: str) -> Path:
+    """Where a boot's results go; ``--guest-out`` keeps them, and may have them already."""
+    keep: Path | None = config.getoption("--guest-out")
+    if keep is None:
+        return factory.mktemp(name, numbered=False)
+    folder = keep.resolve() / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def boot(config: pytest.Config, kernel: str, folder: Path, *options: str, scenes: str = "") -> None:
+    """Boots and shows the guest's progress, which takes minutes, whatever pytest captures.
+
+    Nothing is done where the folder has results already.
+    """
+    if (folder / "results.json").exists():
+        return
+    command = ["tests/vm/boot", "--kernel", kernel, "--rw", str(folder), "--memory", "4G"]
+    command += ["--timeout", str(_TIMEOUT_S), "--console", str(folder / "console.log"), *options]
+    command += ["--", "python", "-m", "tests.kernel.guest", str(folder), "--only", scenes]
+    said = []
+    capture = config.pluginmanager.getplugin("capturemanager")
+    assert capture
+    with (
+        capture.global_and_fixture_disabled(),
+        subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True) as process,
+    ):
+        assert process.stderr
+        print(file=sys.stderr)
+        for line in process.stderr:
+            said.append(line)
+            print(f"  {kernel}: {line}", end="", file=sys.stderr, flush=True)
+    (folder / "boot.log").write_text("".join(said))
+    if process.returncode != 0:
+        tail = "".join(said[-30:])
+        pytest.fail(f"kernel {kernel}: boot ended with {process.returncode}\n{tail}", pytrace=False)
+
+
+class Matrix:
+    """The matrix's kernels, each booted when it is first asked for."""
+
+    def __init__(self, config: pytest.Config, factory: pytest.TempPathFactory) -> None:
+        self._config, self._factory = config, factory
+        self._booted: dict[str, Booted] = {}  # by release: two names may mean one build
+        self.absent: dict[str, str] = {}
+        """Kernels that could not be fetched, and why."""
+
+    def kernel(self, name: str) -> Booted | None:
+        """What it had to show; None where it is not to be had (see :attr:`absent`)."""
+        if name in self.absent:
+            return None
+        try:
+            release = kernels.find(name).release
+        except HarnessError as error:
+            self.absent[name] = str(error)
+            return None
+        if release not in self._booted:
+            folder = results_folder(self._config, self._factory, f"matrix-{name}")
+            if not (folder / "results.json").exists():
+                compile_memfd_test(name, folder)
+            # Where the boot option is not known, it is ignored; where it is, it may be off.
+            options = ("--append", "secretmem.enable=1")
+            boot(self._config, name, folder, *options, scenes="matrix")
+            self._booted[release] = Booted(name, folder)
+        return self._booted[release]

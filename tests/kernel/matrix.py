@@ -1,0 +1,100 @@
+"""What one kernel of the matrix showed, as a row of docs/kernels.md."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.kernel.booted import Booted
+from tests.kernel.ground_truth import Truth, expected_calls
+from tests.kernel.judged import ON_ANY_FILE, bad, judged
+from tests.kernel.memfd_selftest import RUNS, ended
+
+METHODS = ("fexit", "kprobe")
+TITLE = """\
+# Kernels
+
+Made by `make matrix`, which boots every kernel here and compares what sealsnoop recorded and judged
+with what the calls themselves returned. Nothing in the tool looks at a kernel's version: this table
+is what its plan and its self-test found. Debian serves newer builds in time; the next run then has
+those.
+"""
+LEGEND = """\
+Hooks and calls: first by `--method fexit`, then by `--method kprobe`. memfd_test: how the kernel's
+own selftest ended on memfds, then on hugetlb memfds (134: it aborted itself, at the hole
+hugetlb-exec where that is open)."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One kernel's row."""
+
+    release: str
+    hooks: str
+    """Live of known hook families, by method."""
+    answers: dict[str, str]
+    """Question of tracer.model.variants -> this kernel's choice."""
+    recorded: str
+    holes: list[str]
+    selftest: str
+    """Exit codes of the kernel's own memfd_test: on memfds, on hugetlb memfds."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """Hook family that is not there -> why."""
+
+
+def shown(kernel: Booted) -> Shown:
+    run = kernel.run("matrix-kprobe")
+    audit = json.loads(kernel.told("doctor-audit").stdout)["hooks"]
+    calls = {method: len(_calls(kernel, method)) for method in METHODS}
+    breaches = bad(judged(run.path))
+    return Shown(
+        release=kernel.release,
+        hooks=", ".join(_hooks(kernel, method) for method in METHODS),
+        answers=dict(run.manifest["self_test"]["variants"]),
+        recorded=", ".join(f"{calls[method]:,} of {calls[method]:,}" for method in METHODS),
+        holes=sorted(set(breaches["hole"].dropna().astype(str))),
+        selftest=", ".join(str(ended(kernel, name)) for name in RUNS),
+        missing={hook["family"]: hook["reason"] for hook in audit if hook["symbol"] is None},
+    )
+
+
+def truths(kernel: Booted, method: str) -> tuple[Truth, Truth]:
+    """Of the workload, and of the holes."""
+    return kernel.truth(f"matrix-{method}"), kernel.truth(f"matrix-holes-{method}")
+
+
+def _calls(kernel: Booted, method: str) -> list[dict[str, Any]]:
+    return [row for truth in truths(kernel, method) for row in expected_calls(truth, **ON_ANY_FILE)]
+
+
+def _hooks(kernel: Booted, method: str) -> str:
+    hooks = kernel.run(f"matrix-{method}").manifest["hooks"]
+    by = Counter(hook["method"] for hook in hooks)
+    other = " and ".join(f"{n} by {how}" for how, n in sorted(by.items(), key=str) if how)
+    return f"{other} of {len(hooks)}"
+
+
+def markdown(rows: Iterable[Shown], absent: dict[str, str]) -> str:
+    """The document. ``absent``: kernels that could not be fetched, and why."""
+    rows = list(rows)
+    questions = list(rows[0].answers)
+    head = ["kernel", "hooks", *questions, "calls recorded and judged right", "known holes open",
+            "memfd_test exits"]  # fmt: skip
+    lines = [TITLE, _row(head), _row(["---"] * len(head))]
+    lines += [
+        _row([row.release, row.hooks, *(row.answers.get(each, "?") for each in questions),
+              row.recorded, ", ".join(row.holes) or "none", row.selftest])
+        for row in rows
+    ]  # fmt: skip
+    lines += ["", LEGEND, "", "## What a kernel does not have", ""]
+    for row in rows:
+        missing = "; ".join(f"`{name}`: {why}" for name, why in row.missing.items())
+        lines += [f"- **{row.release}**: {missing or 'nothing'}"]
+    if absent:
+        lines += ["", "## Not fetched", "", *(f"- {name}: {why}" for name, why in absent.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,165 @@
+"""Documents that are made from code: what is committed is what the code says today."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.fake_kernel import btf_of, functions, symbols_of
+from tools.docs import files, limitations, requirements, schema
+from tracer.capture import host
+from tracer.capture.filters import Filters
+from tracer.cli import doctor, record
+from tracer.kernel.blind_spots import AUDIT, AUDIT_BLIND_SPOTS, BLIND_SPOTS, PLAIN
+from tracer.kernel.families import FAMILIES
+from tracer.kernel.plan import Planner, Step
+from tracer.kernel.requirements import REQUIREMENTS, Host, check
+from tracer.model.words import Flag, LossCause, Op, words
+from tracer.selftest.hooks import Count
+from tracer.selftest.run import SelfTest
+from tracer.store import chain, columns, documents
+from tracer.store.ending import end_document
+from tracer.store.errors import DiskFull
+from tracer.store.schema import SCHEMA_VERSION, TABLES
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLES = sorted((ROOT / "samples/recordings").glob("*.seal"))
+
+
+@pytest.mark.parametrize("path", [*files.made()], ids=lambda path: str(path.relative_to(ROOT)))
+def test_committed_is_what_is_made(path: Path) -> None:
+    assert path.read_text() == files.made()[path], "run `make docs` and commit what it writes"
+
+
+def test_nothing_is_left_over() -> None:
+    assert files.left_over() == []
+
+
+# ---- limitations --------------------------------------------------------------------------------
+
+
+def test_limitations_are_what_doctor_prints_and_manifests_store() -> None:
+    text = limitations.document()
+    plain, _, audit = text.partition("\n## Blind spots of `record --audit`\n")
+    assert [spot.text for spot in PLAIN] == list(BLIND_SPOTS) == _bold(plain)
+    assert [spot.text for spot in AUDIT] == list(AUDIT_BLIND_SPOTS)
+    assert _bold(audit.partition("\n## ")[0]) == list(AUDIT_BLIND_SPOTS)
+    for audit_asked, spots in ((False, BLIND_SPOTS), (True, AUDIT_BLIND_SPOTS)):
+        assert doctor._blind_spots(audit_asked) == spots
+
+
+def _bold(text: str) -> list[str]:
+    marks = [line for line in text.splitlines() if line.startswith("- **")]
+    assert all(line.endswith("**\\") for line in marks)
+    return [line.removeprefix("- **").removesuffix("**\\") for line in marks]
+
+
+def test_every_family_is_in_the_limitations() -> None:
+    text = limitations.document()
+    for family in FAMILIES:
+        assert f"| `{family.name}` | {family.unseen} |" in text
+
+
+# ---- requirements -------------------------------------------------------------------------------
+
+
+def test_every_finding_is_in_the_requirements(tmp_path: Path) -> None:
+    """A host where nothing is to be found: each of its causes and remedies stands there."""
+    text = requirements.document()
+    names = [one.name for one in REQUIREMENTS]
+    assert [line.removeprefix("### ") for line in text.splitlines() if line[:4] == "### "] == names
+    for finding in check(Host(tmp_path, machine="x86_64")):
+        if finding.ok is not True:
+            cause = finding.cause.replace(f"{tmp_path}/proc", "{PATH}").replace("/kallsyms", "")
+            assert cause in text, finding
+            assert finding.remedy in text, finding
+
+
+# ---- schema -------------------------------------------------------------------------------------
+
+
+def test_every_column_is_described_and_no_other() -> None:
+    described = {table: list(meanings) for table, meanings in columns.COLUMNS.items()}
+    assert described == {name: schema.names for name, schema in TABLES.items()}
+    assert list(columns.TABLES) == list(TABLES)
+    assert all(one.text for meanings in columns.COLUMNS.values() for one in meanings.values())
+    assert list(columns.OPS) == list(words(Op).values())
+    assert list(columns.CAUSES) == list(words(LossCause).values())
+    assert list(columns.FLAGS) == [flag.name for flag in Flag]
+
+
+def test_the_document_has_the_columns_of_the_schema() -> None:
+    text = schema.document()
+    for name, table in TABLES.items():
+        part = text.partition(f"\n### {name}\n")[2].partition("\n### ")[0]
+        found = [line.split("`")[1] for line in part.splitlines() if line.startswith("| `")]
+        assert found == ([] if name == "mappings" else table.names)
+    assert f"\nSchema version {SCHEMA_VERSION}." in text
+    assert list(documents.CHANGES)[-1] == SCHEMA_VERSION
+
+
+def _paths(value: Any, known: dict[str, str], at: str = "") -> set[str]:
+    """The keys of a JSON document, as deep as the description goes."""
+    found = set()
+    if isinstance(value, list) and value and any(key.startswith(f"{at}[].") for key in known):
+        return set().union(*(_paths(one, known, f"{at}[]") for one in value))
+    deeper = not at or any(key.startswith(f"{at}.") for key in known)
+    if not isinstance(value, dict) or not deeper:
+        return {at}
+    for key, inner in value.items():
+        found |= _paths(inner, known, f"{at}.{key}" if at else key)
+    return found | ({at} if at in known else set())
+
+
+def test_manifest_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every key that the recorder writes, and no other."""
+    found = functions("6.12")
+    plan = Planner(btf_of(found), symbols_of(found, tmp_path)).plan()
+    finding = dict.fromkeys(
+        ("cases", "variants", "open", "bit_0x20", "write_chunk", "holes", "verdicts", "unexplained")
+    )
+    written: dict[str, Any] = {}
+
+    class Writer:
+        def __init__(self, path: str, manifest: dict[str, Any], force: bool) -> None:
+            written.update(manifest)
+
+    class Stub:
+        def __init__(self, **names: Any) -> None:
+            self.__dict__.update(names)
+
+    monkeypatch.setattr("tracer.store.writer.RecordingWriter", Writer)
+    args: Any = Stub(method="auto", audit=False, ring=32, command=["x"], output="x", force=False)
+    kernel: Any = Stub(btf=Stub(digest="00"))
+    program: Any = Stub(plan=plan)
+    self_test = SelfTest(finding, {"mmap": Count(1, 1)}).to_json()
+    record._writer(args, kernel, program, Filters().to_json(), self_test)
+    head = {"format": "", "schema_version": 1, "record_size": 176}
+    assert _paths(written | head, documents.MANIFEST) == set(documents.MANIFEST)
+    assert written["blind_spots"] == list(BLIND_SPOTS)
+    assert {f"hooks[].{field.name}" for field in fields(Step)} <= set(documents.MANIFEST)
+    assert set(host.facts()) <= {key.partition(".")[0] for key in documents.MANIFEST}
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+def test_recordings_hold_what_is_described(sample: Path) -> None:
+    manifest = json.loads((sample / "manifest.json").read_text())
+    assert _paths(manifest, documents.MANIFEST) <= set(documents.MANIFEST)
+    end = json.loads((sample / "end.json").read_text())
+    assert set(end) == set(documents.END) - {"asked_reason", "error"}
+    line = (sample / chain.CHAIN).read_bytes().splitlines()[0]
+    assert set(json.loads(line)) == set(documents.CHAIN)
+
+
+def test_the_end_after_a_failure_is_described() -> None:
+    class Chain:
+        count, last = 0, ""
+
+    stand_in: Any = Chain()
+    end = end_document(
+        {"lost": {}, "in_flight": 0, "baseline": {}},
+        reason="duration", error=DiskFull("full"), final_seq={}, rows=0, unsaved=0, chain=stand_in,
+    )  # fmt: skip
+    assert set(end) == set(documents.END)

@@ -1,0 +1,34 @@
+"""``docs/requirements.md`` from `tracer.kernel.requirements`."""
+
+from tools.docs.markdown import code, filled, table, wrapped
+from tracer.kernel.requirements import REQUIREMENTS, SOURCES, Obstacle, Requirement
+from tracer.kernel.requirements.sources import Source
+
+
+def document() -> str:
+    """The whole file."""
+    needed = {name for source in SOURCES for name in source.needs}
+    needed |= {method.needs for source in SOURCES for method in source.methods}
+    return filled(
+        "requirements",
+        sources="\n\n".join(_source(source) for source in SOURCES),
+        requirements="\n\n".join(_requirement(one, one.name in needed) for one in REQUIREMENTS),
+    )
+
+
+def _source(source: Source) -> str:
+    needs = ", ".join(code(name) for name in source.needs)
+    text = wrapped(f"`{source.name}` ({source.text}) needs {needs}; and one of:")
+    rows = ((code(one.name), one.text, code(one.needs)) for one in source.methods)
+    return f"{text}\n\n{table(('method', 'what it is', 'needs'), rows)}"
+
+
+def _requirement(one: Requirement, needed: bool) -> str:
+    helps = "" if needed else " Recording works without it."
+    rows = ((_cause(obstacle), obstacle.remedy) for obstacle in one.obstacles)
+    causes = table(("cause", "remedy"), rows)
+    return f"### {one.name}\n\n{wrapped(one.purpose + helps)}\n\n{causes}"
+
+
+def _cause(obstacle: Obstacle) -> str:
+    return f"{obstacle.cause}{' (doctor says `unknown`)' if obstacle.unknown else ''}"

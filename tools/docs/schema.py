@@ -1,0 +1,72 @@
+"""``docs/schema.md`` from the schema's own tables, `tracer.store.columns` and `documents`."""
+
+from collections.abc import Mapping
+from enum import IntEnum
+
+import pyarrow as pa
+
+from tools.docs.markdown import code, filled, table, wrapped
+from tracer.model.words import Flag, Hook, Kind, LossCause, Op, words
+from tracer.store import columns, documents
+from tracer.store.schema import SCHEMA_VERSION, TABLES
+
+
+def document() -> str:
+    """The whole file."""
+    all_words = [
+        _words("op", Op, columns.OPS) + "\n\n" + wrapped(columns.BY_ADDRESS),
+        _words("kind", Kind, {}),
+        _words("hook", Hook, {}),
+        _words("cause", LossCause, columns.CAUSES),
+        _flags(),
+    ]
+    changes = ((f"{version}", text) for version, text in documents.CHANGES.items())
+    return filled(
+        "schema",
+        version=str(SCHEMA_VERSION),
+        tables="\n\n".join(_table(name, schema) for name, schema in TABLES.items()),
+        words="\n\n".join(all_words),
+        manifest=_keys(documents.MANIFEST),
+        end=_keys(documents.END),
+        chain=_keys(documents.CHAIN),
+        changes=table(("version", "what changed"), changes),
+    )
+
+
+def _table(name: str, schema: pa.Schema) -> str:
+    text = f"### {name}\n\n{wrapped(columns.TABLES[name])}"
+    if name == "mappings":  # it has the columns of events
+        return text
+    meanings = columns.COLUMNS[name]
+    rows = (
+        (code(one.name), _type(one), meanings[one.name].unit, meanings[one.name].text)
+        for one in schema
+    )
+    return f"{text}\n\n{table(('column', 'type', 'unit', 'meaning'), rows)}"
+
+
+def _type(field: pa.Field) -> str:
+    if pa.types.is_dictionary(field.type):
+        name = "word" if field.type.index_type == pa.int16() else "text"
+    else:
+        plain = {"string": "text", "binary": "bytes", "bool": "true or false"}
+        name = plain.get(str(field.type), str(field.type))
+    return f"{name} or null" if field.nullable else name
+
+
+def _words(title: str, enum: type[IntEnum], meanings: Mapping[str, str]) -> str:
+    found = list(words(enum).values())
+    if not meanings:
+        return f"### {title}\n\n{wrapped(', '.join(code(word) for word in found))}"
+    rows = ((code(word), meanings[word]) for word in found)
+    return f"### {title}\n\n{table(('word', 'meaning'), rows)}"
+
+
+def _flags() -> str:
+    named = ((flag, flag.name or "") for flag in Flag)
+    rows = ((f"{flag.value}", code(name), columns.FLAGS[name]) for flag, name in named)
+    return f"### flags\n\nBits of the column `flags`.\n\n{table(('bit', 'name', 'meaning'), rows)}"
+
+
+def _keys(keys: Mapping[str, str]) -> str:
+    return table(("key", "value"), ((code(key), text) for key, text in keys.items()))

@@ -1,0 +1,108 @@
+"""What no hook looks at: told by doctor, stored in every recording, and explained in
+``docs/limitations.md``, which is made from this."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class BlindSpot:
+    """One of them: ``text`` is what doctor and manifests say, ``why`` a sentence or two more."""
+
+    text: str
+    why: str
+
+
+_BY_ADDRESS = BlindSpot(
+    "SysV shmat and remap_file_pages (they do not pass vm_mmap_pgoff)",
+    "Both call do_mmap (ipc/shm.c, mm/mmap.c), below the function where mmap decisions are "
+    "recorded. SysV segments cannot be sealed; remap_file_pages works on a mapping that exists. "
+    "The mapping that comes of it is recorded (`map`), the decision is not.",
+)
+_EARLY = BlindSpot(
+    "calls that are refused before a memory file's own function is entered (EBADF, EINVAL)",
+    "A wrong descriptor, a wrong flag or a wrong length ends in the system call itself. No seal "
+    "was asked, so there is no decision; strace or the syscalls tracepoints show such calls.",
+)
+
+PLAIN = (
+    BlindSpot(
+        "mprotect, mremap and stores through an existing mapping (no seal check is asked there)",
+        "Seals decide when a mapping is made, not when it is used: a mapping that may be written "
+        "goes on to be one (which is why F_ADD_SEALS refuses F_SEAL_WRITE while one exists). "
+        "`--audit` records mprotect.",
+    ),
+    BlindSpot(
+        "process_vm_readv/writev, ptrace, /proc/PID/mem, long-term pins, userfaultfd",
+        "They reach a file's pages through an address space, past the file's own functions. "
+        "`--audit` records them.",
+    ),
+    _BY_ADDRESS,
+    BlindSpot(
+        "splice out of a memfd on kernels with a splice function of its own (since 6.5)",
+        "shmem_file_splice_read hands out pages without the read function where reads are "
+        "recorded. No seal of a released kernel forbids reading.",
+    ),
+    _EARLY,
+    BlindSpot(
+        "guest_memfd and memfd_secret",
+        "They have functions of their own, and no seals. `--audit` records them.",
+    ),
+)
+"""Without ``--audit``."""
+
+AUDIT = (
+    BlindSpot(
+        "stores and loads through a mapping that exists (only that it exists is known)",
+        "The processor does them, the kernel is not asked. An audit therefore claims who maps, "
+        "not who reads.",
+    ),
+    BlindSpot(
+        "mremap by itself (the mappings that it makes and ends are seen)",
+        "Nothing tells that a new mapping came of moving another one.",
+    ),
+    BlindSpot(
+        "when a pin ends; short pins and reads by kernel threads of this process's memory "
+        "(vhost, AIO)",
+        "A pin is recorded when it is taken for long (FOLL_LONGTERM). It outlives the mapping; "
+        "short ones are too many, and end by themselves.",
+    ),
+    BlindSpot(
+        "process_vm_readv/writev, ptrace and /proc/PID/mem that are refused before a page is "
+        "asked for",
+        "Permission is checked first. What was refused there reached no memory.",
+    ),
+    BlindSpot(
+        "vmsplice of a memory file's pages; mappings of a dma-buf made from a memfd",
+        "Pages go on in a pipe, or under the inode of a dma-buf (udmabuf), and are no longer known "
+        "by the memory file.",
+    ),
+    BlindSpot(
+        "KVM's own access to guest memory, nested guests, SEV debug commands, devices behind an "
+        "IOMMU",
+        "They use host addresses or pages that were given to them before; which file stands "
+        "behind is known from the memslot.",
+    ),
+    BlindSpot(
+        "private/shared conversion of guest memory",
+        "KVM_SET_MEMORY_ATTRIBUTES is not hooked.",
+    ),
+    BlindSpot(
+        "core dumps, /proc/kcore, swap, hwpoison, kernel modules and other BPF programs",
+        "Whoever may load code into the kernel, or read all of its memory, needs none of the "
+        "functions that are hooked.",
+    ),
+    BlindSpot(
+        "descriptors inherited by fork (the final sweep sees who still has them)",
+        "A child has them without any call of its own; its first use is recorded.",
+    ),
+    BlindSpot("SysV shmat and remap_file_pages (the mappings themselves are seen)",
+              _BY_ADDRESS.why),
+    _EARLY,
+)  # fmt: skip
+"""With ``--audit``."""
+
+BLIND_SPOTS = tuple(spot.text for spot in PLAIN)
+"""What none of the families looks at: stored in every recording, and shown by doctor."""
+
+AUDIT_BLIND_SPOTS = tuple(spot.text for spot in AUDIT)
+"""What the audit families do not look at."""

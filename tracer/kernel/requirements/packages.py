@@ -1,0 +1,45 @@
+"""What must be installed."""
+
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+from tracer.kernel.requirements.finding import Finding, Obstacle, Requirement, met, unmet
+from tracer.kernel.requirements.host import Host
+
+_DEBIAN_BCC = Path("usr/lib/python3/dist-packages/bcc/libbcc.py")
+
+_NAMESAKE = Obstacle(
+    "the package `bcc` found is PyPI's unrelated one, not the BPF Compiler Collection",
+    "pip uninstall bcc, then apt-get install python3-bpfcc",
+)
+_NOT_SEEN = Obstacle(
+    "python3-bpfcc is installed, but this Python does not see the system's packages",
+    "make the environment with /usr/bin/python3 -m venv --system-site-packages",
+)
+_NOT_INSTALLED = Obstacle(
+    "the BPF Compiler Collection's Python package is not installed",
+    "apt-get install python3-bpfcc",
+)
+
+
+def bcc(host: Host) -> Finding:
+    """The BPF Compiler Collection's Python package. It is not imported: that takes a second."""
+    spec = PathFinder.find_spec("bcc", list(host.python_path))
+    folders = [Path(place) for place in (spec and spec.submodule_search_locations) or ()]
+    if any((place / "libbcc.py").exists() for place in folders):
+        return met("bcc", str(folders[0]))
+    if spec is not None and spec.loader is not None:
+        return unmet("bcc", f"{spec.origin}", _NAMESAKE)
+    if (host.root / _DEBIAN_BCC).exists():
+        detail = f"{host.root / _DEBIAN_BCC.parent} is not on this Python's path"
+        return unmet("bcc", detail, _NOT_SEEN)
+    return unmet("bcc", "no module bcc", _NOT_INSTALLED)
+
+
+BCC = Requirement(
+    "bcc",
+    "The BPF Compiler Collection's Python package, which compiles and loads the BPF programs "
+    "(kernel headers and a compiler are not needed).",
+    bcc,
+    (_NOT_INSTALLED, _NOT_SEEN, _NAMESAKE),
+)

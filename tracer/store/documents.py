@@ -1,0 +1,99 @@
+"""What stands in a recording's JSON files: ``docs/schema.md`` is made from this.
+
+``a.b`` is key b of the object a, ``a[].b`` of each object in the list a.
+"""
+
+MANIFEST = {
+    "format": 'text; always "sealsnoop recording"',
+    "schema_version": "number; see the change log",
+    "record_size": "bytes of one record in the tail",
+    "kernel.release": "text; uname -r",
+    "kernel.version": "text; uname -v",
+    "kernel.machine": "text; uname -m",
+    "kernel.command_line": "text or null; /proc/cmdline",
+    "boot_id": "text or null; /proc/sys/kernel/random/boot_id",
+    "host": "text; the host's name",
+    "cpus": "number of CPUs",
+    "clock_source": "text or null; the kernel's clock source",
+    "page_size": "bytes",
+    "memfd_noexec": "text or null; /proc/sys/vm/memfd_noexec",
+    "tool.sealsnoop": "text; version of the recorder",
+    "tool.python": "text; version of its Python",
+    "command_line": "list of text; how the recorder was called",
+    "btf_sha256": "text; SHA-256 of the kernel's BTF, which names the very build",
+    "hooks[].family": "text; the hook family",
+    "hooks[].program": "text; the BPF program that serves it",
+    "hooks[].hook": "text; its word in the column `hook`",
+    "hooks[].ops": "list of text; the operations it tells of",
+    "hooks[].symbol": "text or null; the kernel function, null: not attached",
+    "hooks[].method": "text or null; fexit or kprobe; without a symbol: waits for its module",
+    "hooks[].reason": "text; why so",
+    "hooks[].unseen": "text; what stays unseen without it",
+    "hooks[].essential": "true or false; false: a kernel may have nothing there to be seen",
+    "hooks[].module": "text or null; the kernel module it is in",
+    "hooks[].prototype": "text or null; the function as BTF describes it",
+    "hooks[].parameters": "number of its parameters, 0: unknown",
+    "hooks[].defines": "list of [text, number]; argument places for the BPF source",
+    "hooks[].at_entry": "true or false; a program runs at its entry",
+    "hooks[].at_return": "true or false; and at its return",
+    "hooks[].way": "number; what the shared program is to do (bpf/access.h), 0: its own program",
+    "hooks[].absent": "true or false; true: this kernel has no such function and need not",
+    "method": "text; the method asked for: auto, fexit or kprobe",
+    "audit": "true or false; recorded with --audit",
+    "blind_spots": "list of text; what no hook looks at (docs/limitations.md)",
+    "filters.pids": "list of numbers; only these processes and their children",
+    "filters.uids": "list of numbers; only these users",
+    "filters.cgroups": "list of numbers; only tasks in these cgroups",
+    "filters.name": "text; only files whose name begins so, escaped",
+    "filters.seals": "F_SEAL_* bits; only files that carry all of them",
+    "filters.denied": "true or false; only operations that failed",
+    "filters.unsealable": "true or false; also files that can never be sealed",
+    "filters.follow_command": "true or false; only the command and its children",
+    "ring_bytes": "bytes of the ring buffer",
+    "command": "list of text; the command that was run, empty: none",
+    "self_test": "object or null; null: it was not asked for",
+    "self_test.ran": "true or false; false: it failed",
+    "self_test.failed": "text or null; why",
+    "self_test.thorough": "true or false; every seal set was tried",
+    "self_test.seconds": "how long it took",
+    "self_test.cases": "number of calls that it made",
+    "self_test.variants": "object; question → which documented variant this kernel is",
+    "self_test.open": "list of text; questions that nothing here could settle",
+    "self_test.bit_0x20": "text; what seal 0x20 means: exec, inaccessible, none, unknown",
+    "self_test.write_chunk": "bytes that one write asks its seals about, or null",
+    "self_test.holes": "list of text; known holes that this kernel has",
+    "self_test.verdicts": "object; verdict → number of calls",
+    "self_test.unexplained": "list of objects; answers that no documented variant gives",
+    "self_test.hooks": "object or null; family → attempts expected, seen and extra; null: not "
+    "confirmed",
+    "self_test.hooks_note": "text or null; why hooks were not confirmed, or only in part",
+}
+
+END = {
+    "reason": "text; why the recorder stopped; `failed` or `disk full` when it could not store",
+    "rows": "number of records that it accepted",
+    "unsaved": "number of these that are in no file",
+    "segments": "number of lines in chain.jsonl",
+    "chain": "text; digest of its last line",
+    "final_seq": "object; CPU → how many sequence numbers it had given out",
+    "lost": "object; cause → number of lost events",
+    "in_flight": "number of calls that had not returned at the stop",
+    "baseline": "object; `start` and, with --audit, `final` → what was missed in reading /proc "
+    "(`problems`), or null: not read",
+    "asked_reason": "text; only after a failure: why it was to stop",
+    "error": "text; only after a failure: what failed",
+}
+
+CHAIN = {
+    "segment": "number, from 0",
+    "files": "object; path → SHA-256, bytes and rows of a part",
+    "cpus": "object; CPU → lowest and highest sequence number, and how many records",
+    "unknown": "number of records of a type unknown to the recorder; counted, not kept",
+    "previous": "text; digest of the line before, of the first line: SHA-256 of manifest.json",
+    "digest": "text; SHA-256 of this line without this key, without blanks",
+}
+
+CHANGES = {
+    1: "the first version",
+}
+"""Schema version → what changed in it."""
