@@ -15,19 +15,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from tracer.analysis.batch import IS_FACT, Array, Batch
+from tracer.analysis import arrow
+from tracer.analysis.batch import IS_FACT, Array, Batch, Vocabulary
 from tracer.analysis.judge import Judge
 from tracer.analysis.judged import Judged
 from tracer.analysis.keys import Keys
 from tracer.analysis.latest import NEVER
 from tracer.analysis.mappings import Mappings
+from tracer.analysis.objects import Table
 from tracer.analysis.sealing import Sealing
 from tracer.analysis.source import Source
 from tracer.analysis.state import State
 from tracer.analysis.totals import Totals
 from tracer.model.verdicts import Outcome
 from tracer.model.words import Flag, Op
+from tracer.store.schema import EVENTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,9 +70,7 @@ class Fold:
         self._losses: dict[Source, pd.DataFrame] = {}
         self._complete: set[Source] = set()
 
-    def objects(
-        self, frame: "pd.DataFrame", source: Source = UNKNOWN, *, complete: bool = False
-    ) -> None:
+    def objects(self, frame: Table, source: Source = UNKNOWN, *, complete: bool = False) -> None:
         """Takes announcements: rows of the table ``objects`` of ``source``; they may come again.
 
         ``complete``: no more will come, so that nothing has to wait.
@@ -81,16 +83,14 @@ class Fold:
         for rows in waiting:
             self._count(self._totals, self._announced(rows))
 
-    def mappings(self, frame: "pd.DataFrame", source: Source = UNKNOWN) -> None:
+    def mappings(self, frame: Table, source: Source = UNKNOWN) -> None:
         """Takes the baseline: rows of the table ``mappings`` of ``source``; they may come again.
 
         What an audit asked at the end, or about something else, is no part of it.
         """
         if not len(frame):
             return
-        from tracer.analysis.frames import batch_of
-
-        batch = _scanned(batch_of(frame, source))
+        batch = _scanned(_batch_of(frame, source))
         if not len(batch):
             return
         keys = self._keys
@@ -202,6 +202,16 @@ class Fold:
             kept = self._keep(Judged(self._keys, rows[0], rows[1], outcome))
             rows, outcome = _some(rows, kept), outcome[kept]
         totals.add(self._keys, *rows, outcome)
+
+
+def _batch_of(frame: Table, source: Source) -> Batch:
+    if not isinstance(frame, pa.Table):
+        from tracer.analysis.frames import batch_of
+
+        return batch_of(frame, source)
+    comms = Vocabulary()
+    found = arrow.columns(frame, EVENTS.names, comms)
+    return Batch(source, {**found, "row": np.arange(len(frame))}, comms)
 
 
 def _scanned(batch: Batch) -> Batch:

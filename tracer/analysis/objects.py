@@ -1,9 +1,11 @@
 """Memory files: who is who, what their announcements told, and how they are now."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tracer.analysis.batch import Array, Batch
 from tracer.analysis.growing import Growing
@@ -16,6 +18,8 @@ from tracer.model.words import Flag, Kind, Op, words
 if TYPE_CHECKING:
     import pandas as pd
 
+Table = Union["pd.DataFrame", pa.Table]
+"""Rows of a recording's table; only DataFrames need pandas."""
 ORDER_UNKNOWN = 255
 """folio_order_max of an object that the kernel side did not announce."""
 OWNER_UNKNOWN = 0xFFFFFFFF
@@ -52,14 +56,36 @@ def packed(high: Array, low: Array) -> npt.NDArray[np.uint64]:
     return whole
 
 
-def column(frame: "pd.DataFrame", name: str, dtype: npt.DTypeLike, unknown: int) -> Array:
+def column(frame: "Table", name: str, dtype: npt.DTypeLike, unknown: int) -> Array:
     """A column of integers; ``unknown`` where it is null or not there at all."""
+    if isinstance(frame, pa.Table):
+        if name not in frame.column_names:
+            return np.full(len(frame), unknown, dtype)
+        chunks = frame.column(name)
+        filled = pc.fill_null(chunks, unknown) if chunks.null_count else chunks
+        # Not to_numpy, which imports pandas.
+        pieces = [np.from_dlpack(chunk).astype(dtype) for chunk in filled.chunks]
+        return np.concatenate([np.empty(0, dtype), *pieces])
     if name not in frame:
         return np.full(len(frame), unknown, dtype)
     found = frame[name]
     if found.isna().any():
         found = found.astype(object).where(found.notna(), unknown)
     return np.asarray(found.to_numpy().astype(dtype))
+
+
+def _words(frame: "Table", name: str) -> Array | None:
+    """A column of texts, None where null; None: there is no such column."""
+    if isinstance(frame, pa.Table):
+        if name not in frame.column_names:
+            return None
+        found = np.empty(len(frame), object)
+        found[:] = frame.column(name).to_pylist()
+        return found
+    if name not in frame:
+        return None
+    column = frame[name].astype(object)
+    return np.asarray(column.where(column.notna(), None).to_numpy(object))
 
 
 class Objects:
@@ -88,36 +114,41 @@ class Objects:
             self.names.extend([None] * (len(self.keys) - len(self.names)))
         return ids
 
-    def announce(self, host: int, frame: "pd.DataFrame") -> int:
+    def announce(self, host: int, frame: "Table") -> int:
         """Takes announcements (table ``objects``); those taken before may come again.
 
         Returns the latest time of any of them, ns.
         """
         if not len(frame):
             return BEFORE
-        order = [column(frame, name, np.int64, 0) for name in ("seq", "cpu", "time_ns")]
-        frame = frame.iloc[np.lexsort(order)]
-        dev, ino, gen = (column(frame, name, kind, 0) for name, kind in KEY.items())
+        order = np.lexsort([column(frame, n, np.int64, 0) for n in ("seq", "cpu", "time_ns")])
+
+        def get(name: str, dtype: npt.DTypeLike, unknown: int) -> Array:
+            return column(frame, name, dtype, unknown)[order]
+
+        dev, ino, gen = (get(name, kind, 0) for name, kind in KEY.items())
         ids = self.ids(host, ino, packed(dev, gen))
-        when = column(frame, "time_ns", np.int64, 0)
+        when = get("time_ns", np.int64, 0)
         rank = np.arange(-len(ids), 0)  # an event of the same time knows better
-        from_kernel = column(frame, "cpu", np.int64, USER_CPU) != USER_CPU
-        stat = column(frame, "mode", np.int64, 0) != 0
+        from_kernel = get("cpu", np.int64, USER_CPU) != USER_CPU
+        stat = get("mode", np.int64, 0) != 0
         known = self.known
         np.minimum.at(known["first_ns"], ids, when)
         self._earliest("announced_ns", "order", ids, when, from_kernel,
-                       column(frame, "folio_order_max", np.uint8, ORDER_UNKNOWN))  # fmt: skip
+                       get("folio_order_max", np.uint8, ORDER_UNKNOWN))  # fmt: skip
         self._earliest("owned_ns", "owner", ids, when, stat,
-                       column(frame, "owner_uid", np.uint32, OWNER_UNKNOWN))  # fmt: skip
-        self.name(ids, when, frame)
-        if "kind" in frame:
-            kinds = frame["kind"].astype(object).map(_KINDS).fillna(0).to_numpy()
-            np.maximum.at(known["kind_told"], ids, kinds.astype(np.uint8))
-        if "create_flags" in frame:
-            made = frame["create_flags"].notna().to_numpy()
+                       get("owner_uid", np.uint32, OWNER_UNKNOWN))  # fmt: skip
+        names, kinds, flags = (_words(frame, name) for name in ("name", "kind", "create_flags"))
+        if names is not None:
+            self._named(ids, when, names[order])
+        if kinds is not None:
+            told = np.array([_KINDS.get(word, 0) for word in kinds[order]], np.uint8)
+            np.maximum.at(known["kind_told"], ids, told)
+        if flags is not None:
+            made = np.array([one is not None for one in flags[order]])
             np.minimum.at(known["created_ns"], ids[made], when[made])
-        self._seals(ids, column(frame, "seals", np.uint32, SEALS_UNKNOWN))
-        self._size(ids[stat], when[stat], rank[stat], column(frame, "size", np.uint64, 0)[stat])
+        self._seals(ids, get("seals", np.uint32, SEALS_UNKNOWN))
+        self._size(ids[stat], when[stat], rank[stat], get("size", np.uint64, 0)[stat])
         return int(when.max())
 
     def _earliest(
@@ -130,12 +161,14 @@ class Objects:
         self.known[clock][ids] = when
         self.known[name][ids] = values
 
-    def name(self, ids: Ids, when: Array, frame: "pd.DataFrame") -> None:
+    def name(self, ids: Ids, when: Array, frame: "Table") -> None:
         """Takes names (column ``name`` of rows that come by rising time, null: not known)."""
-        if "name" not in frame:
-            return
-        named = (frame["name"].notna().to_numpy()).nonzero()[0]
-        texts = frame["name"].to_numpy(object)
+        names = _words(frame, "name")
+        if names is not None:
+            self._named(ids, when, names)
+
+    def _named(self, ids: Ids, when: Array, texts: Array) -> None:
+        named = np.array([text is not None for text in texts], bool).nonzero()[0]
         known = self.known["named_ns"]
         for row in named[when[named] >= known[ids[named]]].tolist():
             self.names[ids[row]] = str(texts[row])

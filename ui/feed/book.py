@@ -66,11 +66,11 @@ class Book:
             self.log.skip(table.num_rows)
         elif name == "objects":
             self.announced.append(table)
-            self._fold.objects(table.to_pandas(), self.source, complete=self.is_complete)
+            self._fold.objects(table, self.source, complete=self.is_complete)
             self.judging.objects(table)
         elif name == "mappings":
             self.baseline.append(table)
-            self._fold.mappings(table.to_pandas(), self.source)
+            self._fold.mappings(table, self.source)
         elif name == "losses":
             causes, lost = (table.column(column).to_pylist() for column in ("cause", "count"))
             for cause, count in zip(map(cells.text, causes), lost, strict=True):
@@ -85,7 +85,7 @@ class Book:
     def complete(self) -> None:
         """No more announcements will come: nothing has to wait for one."""
         self.is_complete = True
-        self._fold.objects(TABLES["objects"].empty_table().to_pandas(), self.source, complete=True)
+        self._fold.objects(TABLES["objects"].empty_table(), self.source, complete=True)
         self.version += 1
 
     def _clocks(self, table: pa.Table) -> None:

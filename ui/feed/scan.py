@@ -79,7 +79,7 @@ class Filtered:
         if tables:
             table = pa.concat_tables(tables)
             complete = self._book.is_complete
-            self._fold.objects(table.to_pandas(), self._book.source, complete=complete)
+            self._fold.objects(table, self._book.source, complete=complete)
         self._announced = len(self._book.announced)
 
     def _keep(self, judged: Judged) -> npt.NDArray[np.bool_]:

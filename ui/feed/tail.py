@@ -30,6 +30,8 @@ MISSING = "missing"
 """Instead of a table's name: so many events (the table's rows) are there and cannot be read."""
 _SILENCE_S = 5.0
 """A recorder whose lock cannot be seen (another machine) is dead after so long without a sign."""
+_MANY = 1 << 14
+"""Events given at once: whoever waits for a key waits for those."""
 _ORDER = ("objects", "mappings", "clocks", "losses", "totals", "events")
 """An object's announcement before its events."""
 
@@ -94,7 +96,7 @@ class Tail:
     # Reading
 
     def step(self) -> Iterator[Piece]:
-        """What is new, in pieces of at most a row group. StoreError.
+        """What is new, in pieces that take some milliseconds to count. StoreError.
 
         Sets :attr:`over` when there will be nothing more.
         """
@@ -199,6 +201,9 @@ class Tail:
         if name == "names":
             for objects in self._naming.names(table):
                 yield "objects", objects
+        elif name == "events":
+            for start in range(0, table.num_rows, _MANY):
+                yield name, table.slice(start, _MANY)
         else:
             yield name, self._naming.objects(table) if name == "objects" else table
 
