@@ -28,7 +28,7 @@ bench: setup ## Measure what recording costs beside bpftrace, trace-cmd and stra
 	@tests/bench/run
 
 docs: setup ## Write the documents and man pages that are made from the code
-	@$(BIN)/python -m tools.docs
+	@$(BIN)/python -m docs.make
 
 lint: setup ## Style, types and import rules
 	@$(BIN)/ruff check --quiet .

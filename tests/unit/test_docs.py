@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from docs.make import files, limitations, requirements, schema
 from tests.unit.fake_kernel import btf_of, functions, symbols_of
-from tools.docs import files, limitations, requirements, schema
 from tracer.capture import host
 from tracer.capture.filters import Filters
 from tracer.cli import doctor, record

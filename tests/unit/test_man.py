@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.docs import man, roff
+from docs.make import man, roff
 from tracer.cli.main import parser
 from ui.cli.main import VERBS
 

@@ -1,6 +1,6 @@
 """``docs/requirements.md`` from `tracer.kernel.requirements`."""
 
-from tools.docs.markdown import code, filled, table, wrapped
+from docs.make.markdown import code, filled, table, wrapped
 from tracer.kernel.requirements import REQUIREMENTS, SOURCES, Obstacle, Requirement
 from tracer.kernel.requirements.ftrace import KPROBE_EVENTS, TRACE_INSTANCES
 from tracer.kernel.requirements.sources import Source

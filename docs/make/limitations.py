@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tools.docs.markdown import code, filled, table, wrapped
+from docs.make.markdown import code, filled, table, wrapped
 from tracer.kernel.audit_families import AUDIT_FAMILIES
 from tracer.kernel.blind_spots import AUDIT, FTRACE_BLIND_SPOTS, PLAIN, BlindSpot
 from tracer.kernel.families import FAMILIES, Family

@@ -1,8 +1,8 @@
-"""``python -m tools.docs``: writes every document that is made from code."""
+"""``python -m docs.make``: writes every document that is made from code."""
 
 import sys
 
-from tools.docs import files
+from docs.make import files
 
 
 def main() -> int:

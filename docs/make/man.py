@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tools.docs.roff import blocks, bold, escaped, filled, italic, paragraphs, shown
+from docs.make.roff import blocks, bold, escaped, filled, italic, paragraphs, shown
 from tracer import __version__
 from tracer.cli.main import parser
 from ui.cli.main import VERBS
@@ -37,7 +37,7 @@ def _page(
 ) -> str:
     title = name if name == "sealsnoop" else f"sealsnoop-{name}"
     lines = [
-        r".\" Made by `make docs` from the options and tools/docs/text/man.toml: edit those.",
+        r".\" Made by `make docs` from the options and docs/make/text/man.toml: edit those.",
         f'.TH {title.upper()} 1 "{text["date"]}" "sealsnoop {__version__}" "User Commands"',
         ".nh",  # names of pages and options stay in one piece
         ".ad l",

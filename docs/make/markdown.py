@@ -30,7 +30,7 @@ def wrapped(text: str, indent: str = "", hang: str = "") -> str:
 
 def filled(name: str, **parts: str) -> str:
     """The template ``text/NAME.md`` with ``@part@`` replaced; each part must be used."""
-    source = f"tools/docs/text/{name}.md"
+    source = f"docs/make/text/{name}.md"
     parts["made"] = f"<!-- Made by `make docs` from the code and {source}: edit those. -->"
     text = (_TEXT / f"{name}.md").read_text()
     asked = set(re.findall(r"@(\w+)@", text))

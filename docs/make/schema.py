@@ -5,7 +5,7 @@ from enum import IntEnum
 
 import pyarrow as pa
 
-from tools.docs.markdown import code, filled, table, wrapped
+from docs.make.markdown import code, filled, table, wrapped
 from tracer.model.words import Flag, Hook, Kind, LossCause, Op, words
 from tracer.store import columns, documents
 from tracer.store.schema import SCHEMA_VERSION, TABLES

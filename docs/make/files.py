@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tools.docs import limitations, man, requirements, schema
+from docs.make import limitations, man, requirements, schema
 
 ROOT = Path(__file__).resolve().parents[2]
 
