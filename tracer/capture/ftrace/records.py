@@ -55,7 +55,7 @@ class Maker:
         rows = self._carried
         if rows is None:
             return 0
-        rows = rows[(rows["what"] == What.ENTRY) & (rows["time_ns"] >= self.window.since)]
+        rows = rows[(rows["what"] == What.ENTRY) & self._inside(rows["time_ns"])]
         who = self.tasks.who(rows["tid"], rows["time_ns"], rows[:0])
         return int(who["wanted"].sum())
 

@@ -30,6 +30,8 @@ class _Task:
     pid: int
     uid: int
     cgroup: int
+    born: bool = False
+    """Nothing was asked of it yet: its cgroup is its parent's, unless it was made into another."""
 
 
 class Tasks:
@@ -114,12 +116,21 @@ class Tasks:
 
     def _born(self, parent: _Task, child: int, thread: bool) -> None:
         pid = parent.pid if thread else child
-        self._known[child] = _Task(pid, parent.uid, parent.cgroup)
+        self._known[child] = _Task(pid, parent.uid, parent.cgroup, born=not thread)
         if self._followed is not None and not thread:
             if parent.pid in self._followed:
                 self._followed.add(child)
             else:
                 self._followed.discard(child)  # the number was somebody else's before
+
+    def _look_at(self, tid: int) -> _Task:
+        """CLONE_INTO_CGROUP has no event: /proc tells, for as long as the task lives."""
+        task = self._get(tid)
+        if task.born:
+            task.born = False
+            with contextlib.suppress(OSError):
+                task.cgroup = self._cgroup_of(tid) or task.cgroup
+        return task
 
     def _wanted(self, task: _Task) -> bool:
         if self.test is not None:
@@ -155,6 +166,6 @@ class Tasks:
         different, which = np.unique(tids[places], return_inverse=True)
         facts = np.zeros(len(different), WHO)
         for at, tid in enumerate(different.tolist()):
-            task = self._get(tid)
+            task = self._look_at(tid)
             facts[at] = (task.pid, task.uid, task.cgroup, self._wanted(task))
         found[places] = facts[which]
