@@ -11,6 +11,7 @@ from tracer.analysis.batch import Array, Batch
 from tracer.analysis.growing import Growing
 from tracer.analysis.judge import Judge
 from tracer.analysis.keytable import KeyTable
+from tracer.analysis.objects import KEY, column
 from tracer.analysis.source import Source
 from tracer.model.args import errno_name
 from tracer.model.record import USER_CPU
@@ -25,7 +26,13 @@ _WORDS = {
     for name, enum in _ENUMS.items()
 }
 _OUTCOME = ("expected", "reason", "rule", "hole")
-_ANNOUNCED = ("dev", "ino", "gen", "cpu", "time_ns", "folio_order_max", "owner_uid")
+_ANNOUNCED = {
+    **KEY,
+    "cpu": np.uint16,
+    "time_ns": np.int64,
+    "folio_order_max": np.uint8,
+    "owner_uid": np.uint32,
+}
 _NEVER = np.iinfo(np.int64).max
 _NOBODY = 0xFFFFFFFF
 
@@ -47,16 +54,16 @@ class Judging:
         What judging needs is that of the earliest one by the kernel side, as in
         tracer.analysis.objects; the name is the last.
         """
-        get = {name: table.column(name).to_numpy() for name in _ANNOUNCED}
+        get = {name: column(table, name, kind, 0) for name, kind in _ANNOUNCED.items()}
         ids = self._objects(get["dev"], get["ino"], get["gen"])
         self._known.resize(len(self._ids))
         known = self._known
         rows = np.flatnonzero((get["cpu"] != USER_CPU) & (get["time_ns"] < known["since"][ids]))
         rows = rows[np.argsort(-get["time_ns"][rows], kind="stable")]  # the earliest stays
-        for name, column in (
+        for name, announced in (
             ("since", "time_ns"), ("order", "folio_order_max"), ("owner", "owner_uid"),
         ):  # fmt: skip
-            known[name][ids[rows]] = get[column][rows]
+            known[name][ids[rows]] = get[announced][rows]
         names = table.column("name").to_pylist()
         for place, name in zip(ids.tolist(), names, strict=True):
             if name is not None:
@@ -140,10 +147,10 @@ def _coded(columns: Sequence[Coded]) -> Coded:
         return Coded(np.concatenate([column.codes for column in columns]), columns[0].words)
     known: dict[str | None, int] = {}
     codes = []
-    for column in columns:
+    for coded in columns:
         # Only the words that occur: a vocabulary may have tens of thousands.
-        used, places = np.unique(column.codes, return_inverse=True)
-        found = [None if code < 0 else column.words[code] for code in used.tolist()]
+        used, places = np.unique(coded.codes, return_inverse=True)
+        found = [None if code < 0 else coded.words[code] for code in used.tolist()]
         new = np.array([known.setdefault(word, len(known)) for word in found], np.int64)
         codes.append(new[places])
     return Coded(np.concatenate(codes), list(known))
