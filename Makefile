@@ -22,7 +22,8 @@ test: check ## Everything: the fast checks, the view on a terminal, then real ke
 	@$(BIN)/pytest tests/kernel
 
 matrix: setup ## Boot every kernel that Debian serves and write docs/kernels.md
-	@$(BIN)/pytest tests/kernel/test_matrix.py --all-kernels --matrix-doc docs/kernels.md
+	@$(BIN)/pytest tests/kernel/test_matrix.py tests/kernel/test_inaccessible.py \
+		--all-kernels --matrix-doc docs/kernels.md
 
 bench: setup ## Measure what recording costs beside bpftrace, trace-cmd and strace
 	@tests/bench/run

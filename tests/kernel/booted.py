@@ -19,6 +19,9 @@ from tracer.store.verify import verify
 KERNELS = {"6.1": "6.1.", "newest": "7."}
 """What is tested: names of tests/vm/kernels.toml, and how the release behind each begins."""
 
+LIVES = "6.1"
+"""The one of them on which the scenes of tests/kernel/guest.py's LIFE are played too."""
+
 MATRIX = ("5.10", "6.1", "6.12", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3", "newest")
 """What each of Debian's kernels is asked in short. Two names of one build are booted once."""
 

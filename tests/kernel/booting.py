@@ -38,9 +38,7 @@ def compile_memfd_test(kernel: str, folder: Path) -> None:
 def results_folder(config: pytest.Config, factory: pytest.TempPathFactory, name: str) -> Path:
     """Where a boot's results go; ``--guest-out`` keeps them, and may have them already."""
     keep: Path | None = config.getoption("--guest-out")
-    if keep is None:
-        return factory.mktemp(name, numbered=False)
-    folder = keep.resolve() / name
+    folder = (keep.resolve() if keep else factory.getbasetemp()) / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.booted import BESIDE, KERNELS, MATRIX, Booted
+from tests.kernel.booted import BESIDE, KERNELS, LIVES, MATRIX, Booted
 from tests.kernel.booting import Matrix, boot, check_run, compile_memfd_test, results_folder
+from tests.kernel.guest import ON_EACH, SCENES
 from tests.kernel.guest_tools import PROJECT
 
 _PROGRAMS = PROJECT / "tests" / "kernel" / "programs"
@@ -29,7 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="boot for these scenes of tests/kernel/guest.py alone; tests of others then fail",
     )
     parser.addoption(
-        "--all-kernels", action="store_true", help="of the matrix boot every kernel, not a choice"
+        "--all-kernels",
+        action="store_true",
+        help="every kernel of the matrix, and the race at length",
     )
     parser.addoption(
         "--matrix-doc", type=Path, metavar="FILE", help="write the table of kernels into FILE"
@@ -57,7 +60,9 @@ def kernel(
     folder = results_folder(request.config, tmp_path_factory, f"kernel-{name}")
     if not (folder / "results.json").exists():
         compile_memfd_test(name, folder)
-    boot(request.config, name, folder, scenes=request.config.getoption("--guest-scenes"))
+    played = SCENES if name == LIVES else ON_EACH
+    scenes = request.config.getoption("--guest-scenes") or ",".join(s.__name__ for s in played)
+    boot(request.config, name, folder, scenes=scenes)
     return Booted(name, folder)
 
 
@@ -116,7 +121,8 @@ def proposal(
 ) -> Booted:
     """6.1 with F_SEAL_INACCESSIBLE, built here from Debian's source if it is not yet."""
     folder = results_folder(request.config, tmp_path_factory, "proposal")
-    boot(request.config, "inaccessible", folder, scenes="proposal")
+    race = "proposal_long_race" if request.config.getoption("--all-kernels") else "proposal_race"
+    boot(request.config, "inaccessible", folder, scenes=f"proposal,{race}")
     return Booted("inaccessible", folder)
 
 

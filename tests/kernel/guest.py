@@ -26,9 +26,10 @@ from tests.kernel import (
 )
 from tests.kernel.guest_tools import Results
 
-SCENES: tuple[Callable[[Results], None], ...] = (
+Scenes = tuple[Callable[[Results], None], ...]
+
+ON_EACH: Scenes = (
     scenes_decisions.doctor,
-    scenes_life.killed,
     scenes_decisions.truth_default,
     scenes_decisions.truth_quick,
     scenes_ftrace.ftrace,
@@ -36,23 +37,33 @@ SCENES: tuple[Callable[[Results], None], ...] = (
     scenes_decisions.race,
     scenes_judge.holes,
     scenes_judge.memfd_test,
+    scenes_ui.live_view,
+)
+"""What every kernel may answer in its own way."""
+
+LIFE: Scenes = (
+    scenes_life.killed,
     scenes_life.interrupted,
     scenes_life.full_disk_and_killed_command,
     scenes_life.hostile_names,
     scenes_life.interrupted_early,
     scenes_life.refused,
-    scenes_ui.live_view,
 )
+"""How recordings begin, end and survive: our own doing, so one kernel is enough."""
+
+SCENES: Scenes = (*ON_EACH, *LIFE)
 
 
 def lockdown(results: Results) -> None:
     scenes_life.lockdown(results)
 
 
-OTHER_SCENES: tuple[Callable[[Results], None], ...] = (
+OTHER_SCENES: Scenes = (
     lockdown,
     scenes_matrix.matrix,
     scenes_inaccessible.proposal,
+    scenes_inaccessible.proposal_race,
+    scenes_inaccessible.proposal_long_race,
     scenes_inaccessible.proposal_broken,
     scenes_guest.guests,
     scenes_guest.kvm_comes_and_goes,

@@ -12,7 +12,7 @@ import pytest
 
 from tests.kernel.booted import Booted, Run, Told
 from tests.kernel.judged import judged
-from tests.kernel.scenes_inaccessible import RACES
+from tests.kernel.scenes_inaccessible import MANY_TRIES, TRIES
 from tracer.model.record import Flag
 
 EPERM, EINVAL = -1, -22
@@ -100,7 +100,7 @@ def test_every_decision_of_the_race_is_right_or_says_that_it_raced(
         mine = rows[rows["op"] == op]
         refused = int((mine["answer"] == EPERM).sum())
         assert [len(mine) - refused, refused] == made[op], op
-    assert made["add_seals"] == [RACES, 0]
+    assert made["add_seals"] in ([TRIES, 0], [MANY_TRIES, 0])
     raced = rows["flags"] & _RACED != 0
     verdicts = Counter(rows["verdict"].astype(str))
     with capsys.disabled():

@@ -5,10 +5,12 @@ import re
 
 import pytest
 
-from tests.kernel.booted import Booted, Run
+from tests.kernel.booted import LIVES, Booted, Run
 from tests.kernel.guest_tools import NOBODY
 from tracer.model.escape import unescape
 from tracer.model.record import USER_CPU
+
+pytestmark = pytest.mark.parametrize("kernel", [LIVES], indirect=True)
 
 METHODS = ("fexit", "kprobe")
 _FLUSHED_NS = 3_000_000_000
