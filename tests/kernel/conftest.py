@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all-kernels",
         action="store_true",
-        help="every kernel of the matrix, and the race at length",
+        help="every kernel; the race at length",
     )
     parser.addoption(
         "--matrix-doc", type=Path, metavar="FILE", help="write the table of kernels into FILE"
