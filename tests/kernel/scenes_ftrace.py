@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.kernel.guest_tools import Recorder, Results
 from tests.kernel.scenes_decisions import HUGE_PAGES, workload_wide
 from tests.kernel.scenes_judge import huge_pages
-from tracer.capture.ftrace.instance import put
+from tracer.capture.ftrace.tracefs import put
 
 TRACEFS = Path("/sys/kernel/tracing")
 FOREIGN = "sealsnoop-of-somebody-else"

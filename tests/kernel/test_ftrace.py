@@ -9,6 +9,7 @@ from tests.kernel.booted import Booted
 from tests.kernel.ground_truth import compare, compare_mappings
 from tests.kernel.judged import ON_ANY_FILE, judged
 from tests.kernel.scenes_ftrace import FOREIGN
+from tracer.model.words import Flag
 
 NAME = "quick-ftrace"
 _KEY = ["op", "kind", "name", "verdict", "errno", "seals"]
@@ -89,6 +90,7 @@ def test_nobody_else_is_touched(kernel: Booted) -> None:
     refused = denied[denied["op"] == "mmap"]
     assert len(refused) > 20
     assert (refused["answer"] < 0).all()
+    assert not (refused["flags"].astype(int) & int(Flag.RETURN_MISSING)).any()
     truth = kernel.run(NAME).events
     assert len(refused) == ((truth["op"] == "mmap") & (truth["answer"] < 0)).sum()
 

@@ -6,10 +6,10 @@ import numpy as np
 
 from tracer.capture.filters import Filters
 from tracer.capture.ftrace.objects import Objects
-from tracer.capture.ftrace.probes import What
 from tracer.capture.ftrace.records import Maker, Window
 from tracer.capture.ftrace.rows import ROW, SEEN
 from tracer.capture.ftrace.tasks import Tasks
+from tracer.capture.ftrace.what import What
 from tracer.model.record import EVENT, RecordType
 from tracer.model.words import Hook, Kind, Op
 

@@ -15,12 +15,13 @@ from tests.unit.ftrace_rows import NoTasks, events
 from tracer.capture.filters import Filters
 from tracer.capture.ftrace import formats
 from tracer.capture.ftrace import source as source_module
+from tracer.capture.ftrace.decode import Decoder, Kinded
 from tracer.capture.ftrace.objects import Objects
 from tracer.capture.ftrace.pages import HEADER, Missed, cut, missed
-from tracer.capture.ftrace.probes import Probe, What
+from tracer.capture.ftrace.probes import Probe
 from tracer.capture.ftrace.records import Maker, Window
-from tracer.capture.ftrace.rows import Decoder, Kinded
 from tracer.capture.ftrace.source import FtraceSource
+from tracer.capture.ftrace.what import What
 from tracer.model.record import NAME, OBJECT, RecordType
 from tracer.model.words import Flag, Hook, Kind, LossCause, Op
 
@@ -231,7 +232,7 @@ def test_what_was_lost_makes_the_time_around_it_doubtful(
         source, maker = source_of(sample)
         monkeypatch.setattr(source_module, "now_ns", lambda: 10**18)
         sample.drops = 3 if lossy and cause == "dropped" else 0
-        sample.skips = {"mmap_ret_1_0": 1} if lossy and cause == "missed" else {}
+        sample.skips = {"mmap_ret_1_0": int(lossy and cause == "missed")}
         told = events(source.poll())
         decisions = told[~np.isin(told["op"], (Op.MAP, Op.UNMAP, Op.EVICT))]
         assert len(decisions) >= 10

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from tests.unit.ftrace_rows import INODE, KEY, Story, events, maker
 from tracer.capture.filters import Filters
 from tracer.capture.ftrace.pair import NOWHERE, pair
-from tracer.capture.ftrace.probes import What
 from tracer.capture.ftrace.rows import THREAD_BIT
+from tracer.capture.ftrace.what import What
 from tracer.model.record import NAME, OBJECT, RecordType
 from tracer.model.words import Flag, Hook, LossCause, Op
 

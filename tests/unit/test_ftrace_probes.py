@@ -5,7 +5,10 @@ import re
 import pytest
 
 from tests.unit.fake_kernel import btf_of, functions, symbols_of
-from tracer.capture.ftrace.probes import Fetch, What, for_step, supplements, trials
+from tracer.capture.ftrace.fetch import Fetch, trials
+from tracer.capture.ftrace.probes import for_step
+from tracer.capture.ftrace.supplements import supplements
+from tracer.capture.ftrace.what import What
 from tracer.kernel import offsets
 from tracer.kernel.families import FAMILIES
 from tracer.kernel.plan import Plan, Planner

@@ -79,4 +79,5 @@ def test_perf_s_word_on_kprobes_is_not_the_last(tmp_path: Path) -> None:
 
 
 def test_confidentiality_forbids_both(tmp_path: Path) -> None:
-    assert told(lay(tmp_path), [LOCKDOWN]) == {"bpf": [LOCKDOWN], "ftrace": [LOCKDOWN]}
+    (tmp_path / "sys/kernel/tracing").mkdir(parents=True)  # what there is of tracefs then
+    assert told(Host(tmp_path), [LOCKDOWN]) == {"bpf": [LOCKDOWN], "ftrace": [LOCKDOWN]}

@@ -197,7 +197,7 @@ def _attached(
 ) -> "Hooks":
     ring_bytes = args.ring << 20
     if args.source == "ftrace":
-        from tracer.capture.ftrace.program import attach as attach_ftrace
+        from tracer.capture.ftrace.attach import attach as attach_ftrace
 
         return attach_ftrace(kernel, hooks, wanted, ring_bytes, _tell)
     from tracer.capture.attach import attach

@@ -30,10 +30,13 @@ def blocking(source: Source, host: Host, findings: Iterable[Finding]) -> list[Fi
     if source == "bpf":
         return bpf_blocking(findings)
     failed = [one for one in findings if one.ok is False]
+    shared = [one for one in failed if one.name in _SHARED]
+    if any(one.name == "lockdown" for one in shared):
+        return shared  # tracefs is then empty, which is no news
     own = [one for one in ftrace(host) if one.ok is False]
     # A kernel without kprobes has no use for a tracefs.
     missing = [one for one in failed if one.name == "kprobes"] if own else []
-    return [one for one in failed if one.name in _SHARED] + (missing or own)
+    return shared + (missing or own)
 
 
 def told(host: Host, findings: Iterable[Finding]) -> dict[Source, list[Finding]]:

@@ -17,7 +17,7 @@ from typing import Any
 from tracer.capture.attach import Kernel
 from tracer.capture.filters import Filters
 from tracer.capture.ftrace import formats
-from tracer.capture.ftrace.program import attach
+from tracer.capture.ftrace.attach import attach
 from tracer.kernel.requirements import Host
 
 PROGRAM = """

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.capture.ftrace.pair import NOWHERE, Paired
-from tracer.capture.ftrace.probes import What
+from tracer.capture.ftrace.what import What
 from tracer.model.words import Flag, Hook, Kind, Op
 
 Rows = NDArray[np.void]

@@ -1,112 +1,15 @@
-"""Our own corner of tracefs: an instance with its own ring, and a group of kprobe events.
-
-Whoever is alive holds a lock (flock) on its instance's folder; the kernel takes it back when the
-owner dies, however that happens. So what a killed recorder left is known by a lock that can be
-had, in whatever pid namespace it ran, and nobody else's is ever touched. The folder of all
-instances is locked while one is made or cleared away.
-"""
+"""Our own corner of tracefs: an instance with its own ring, and a group of kprobe events."""
 
 import contextlib
 import fcntl
 import os
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
+from tracer.capture.ftrace.tracefs import alone, clear, events_of, folder, leftovers, put
 from tracer.errors import UserError
 
-PLACES = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
 _LEAST_KB = 64
 """Of each CPU's ring. `tracer.capture.ftrace.source` counts on more than a few pages."""
-_OURS = re.compile(r"sealsnoop-(\d+-\d+)$")
-_GROUP = re.compile(r"sealsnoop_(\d+_\d+)$")
-_EVENT = re.compile(r"^[pr]\d*:([^/\s]+)/(\S+) ")
-
-
-def find_tracefs(root: Path = Path("/")) -> Path | None:
-    """Where tracefs is mounted, as far as it can be seen."""
-    for place in PLACES:
-        with contextlib.suppress(OSError):
-            if (root / place / "instances").is_dir():
-                return root / place
-    return None
-
-
-def put(path: Path, text: str) -> None:
-    """Writes a control file at its end: kprobe_events is cleared when opened otherwise.
-
-    OSError: the kernel did not take it.
-    """
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
-
-
-def _folder(path: Path) -> int:
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-
-
-@contextlib.contextmanager
-def _alone(tracefs: Path) -> Iterator[None]:
-    """Nobody else makes or clears instances meanwhile."""
-    fd = _folder(tracefs / "instances")
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
-
-
-def events_of(tracefs: Path, group: str) -> list[str]:
-    """The kprobe events of a group. OSError."""
-    lines = (tracefs / "kprobe_events").read_text().splitlines()
-    found = (_EVENT.match(line) for line in lines)
-    return [one[2] for one in found if one and one[1] == group]
-
-
-def _clear(tracefs: Path, tag: str) -> None:
-    """Switches off and takes away one instance and its group, as far as they are there. OSError.
-
-    The instance goes last: whatever is left when this is cut short is found by it again.
-    """
-    folder, group = tracefs / "instances" / f"sealsnoop-{tag}", f"sealsnoop_{tag.replace('-', '_')}"
-    if folder.is_dir():
-        put(folder / "tracing_on", "0")
-        put(folder / "events" / "enable", "0")
-    for event in events_of(tracefs, group):
-        put(tracefs / "kprobe_events", f"-:{group}/{event}\n")
-    if folder.is_dir():
-        folder.rmdir()
-
-
-def leftovers(tracefs: Path) -> list[str]:
-    """Tags of instances whose owner is dead, and of groups without an instance.
-
-    Only right while nobody makes one.
-    """
-    dead, seen = [], set()
-    for folder in sorted((tracefs / "instances").iterdir()):
-        found = _OURS.match(folder.name)
-        if not found:
-            continue
-        seen.add(found[1])
-        fd = _folder(folder)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            dead.append(found[1])
-        except BlockingIOError:
-            pass
-        finally:
-            os.close(fd)
-    lines = (tracefs / "kprobe_events").read_text().splitlines()
-    groups = {one[1] for line in lines if (one := _EVENT.match(line))}
-    for group in sorted(groups):
-        found = _GROUP.match(group)
-        if found and (tag := found[1].replace("_", "-")) not in seen:
-            dead.append(tag)
-    return dead
 
 
 class Instance:
@@ -126,7 +29,7 @@ class Instance:
         self._pipes: dict[int, int] = {}
         self._misses: dict[str, int] = {}
         try:
-            with _alone(tracefs):
+            with alone(tracefs):
                 self._clear_leftovers()
                 self._make()
             self._set_up(bytes_)
@@ -140,7 +43,7 @@ class Instance:
     def _clear_leftovers(self) -> None:
         for tag in leftovers(self.tracefs):
             try:
-                _clear(self.tracefs, tag)
+                clear(self.tracefs, tag)
                 self.cleared.append(tag)
             except OSError as error:
                 self.uncleared[tag] = error.strerror or str(error)
@@ -156,7 +59,7 @@ class Instance:
                 break
             except FileExistsError:  # another pid namespace's
                 number += 1
-        self._lock = _folder(self.folder)
+        self._lock = folder(self.folder)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _set_up(self, bytes_: int) -> None:
@@ -245,7 +148,7 @@ class Instance:
         self._pipes.clear()
         if self._lock < 0:
             return
-        with contextlib.suppress(OSError), _alone(self.tracefs):
-            _clear(self.tracefs, self.tag)
+        with contextlib.suppress(OSError), alone(self.tracefs):
+            clear(self.tracefs, self.tag)
         os.close(self._lock)
         self._lock = -1

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.capture.ftrace.probes import What
+from tracer.capture.ftrace.what import What
 from tracer.model.words import Hook
 
 Rows = NDArray[np.void]

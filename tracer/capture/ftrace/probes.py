@@ -4,52 +4,20 @@ Syntax: Documentation/trace/kprobetrace.rst. Nothing that a user typed becomes p
 from BTF, function names of ours, and filters over numbers.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import IntEnum
 
+from tracer.capture.ftrace.fetch import Fetch, at
+from tracer.capture.ftrace.what import What
 from tracer.kernel.plan import Step
-from tracer.model.words import Hook, Kind, Op
+from tracer.model.words import Hook, Op
 
-TMPFS_MAGIC = 0x01021994
-HUGETLBFS_MAGIC = 0x958458F6
 _F_ADD_SEALS = 1033
 _ATTR_MODE_OR_SIZE = 9
-_ARRAY_WORDS = 64
-"""MAX_ARRAY_LEN of kernel/trace/trace_probe.h."""
-_ARRAYS, _DEEP_ARRAYS = 4, 5
-"""The user's registers lie within so many arrays of a probe's stack pointer: system calls begin up
-to 1 KiB deeper than need be (CONFIG_RANDOMIZE_KSTACK_OFFSET), and the way from there to a hooked
-function took up to 0.3 KiB on 6.1, to the deep ones (setattr, read, write) up to 1 KiB."""
 _MAXACTIVE = 1024
 """Calls of one function at the same time whose returns are seen (KRETPROBE_MAXACTIVE_MAX: 4096)."""
-THREAD_SIZE = 16384
-"""arch/x86/include/asm/page_64_types.h, without KASAN."""
-REGS_WORDS = 23
-"""struct pt_regs at the top of the stack, and two words that kernels built for FRED keep free."""
 _REGISTERS = ("%di", "%si", "%dx", "%cx", "%r8", "%r9")
 _REGS_SI, _REGS_ORIG_AX = 104, 120  # struct pt_regs of x86-64
-
-
-class What(IntEnum):
-    """What an event tells."""
-
-    NONE = 0
-    ENTRY = 1
-    RETURN = 2
-    CHECK = 3
-    """The return of a seal check inside a call."""
-    FILE_MMAP = 4
-    CHUNK = 5
-    """The entry of a write's seal check, where the inode is locked."""
-    INSTALL = 6
-    """A descriptor gets its file."""
-    FACT = 7
-    """Something that has no return: map, unmap, evict."""
-    NEWTASK = 8
-    EXIT = 9
-    CREDS = 10
-    CGROUP = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,100 +38,6 @@ class Probe:
 
     def definition(self, group: str, name: str) -> str:
         return f"{self.kind}:{group}/{name} {self.place} {' '.join(self.arguments)}"
-
-
-def _at(offset: int, base: str) -> str:
-    return f"{offset:+d}({base})"
-
-
-class Fetch:
-    """Fetch arguments by a kernel's layout (`tracer.kernel.offsets.macros`)."""
-
-    def __init__(
-        self, layout: Mapping[str, int], keeps_arguments: bool = False, has_current: bool = False
-    ) -> None:
-        """``keeps_arguments``: $argN at a return (6.9); ``has_current``: $current."""
-        self._layout = layout
-        self.keeps_arguments = keeps_arguments
-        self._has_current = has_current
-        self.hugetlb = layout["OFF_HUGETLB_SEALS"] != 0
-
-    def at(self, macro: str, base: str) -> str:
-        return _at(self._layout[f"OFF_{macro}"], base)
-
-    def file(self, iocb: str) -> str:
-        return self.at("KIOCB_FILE", iocb)
-
-    def inode(self, file: str) -> str:
-        return self.at("FILE_INODE", file)
-
-    def identity(self, inode: str) -> list[str]:
-        """The inode's address, key, kind, seals and size."""
-        block = self.at("INODE_SB", inode)
-        return [
-            f"inode={inode}:x64",
-            f"ino={self.at('INODE_INO', inode)}:u64",
-            f"gen={self.at('INODE_GEN', inode)}:u32",
-            f"dev={self.at('SB_DEV', block)}:u32",
-            f"magic={self.at('SB_MAGIC', block)}:u64",
-            *self.state(inode),
-        ]
-
-    def state(self, inode: str) -> list[str]:
-        """What may change: seals and size."""
-        found = [
-            f"isize={self.at('INODE_SIZE', inode)}:u64",
-            f"sseals={self.at('SHMEM_SEALS', inode)}:u32",
-        ]
-        if self.hugetlb:
-            found.append(f"hseals={self.at('HUGETLB_SEALS', inode)}:u32")
-        return found
-
-    def details(self, inode: str) -> list[str]:
-        """What else an event or an announcement has of the inode, its name among it."""
-        alias = self.at("INODE_DENTRY", inode)
-        back = self._layout["OFF_DENTRY_ALIAS"]
-
-        def dentry(macro: str) -> str:
-            return _at(self._layout[f"OFF_DENTRY_{macro}"] - back, alias)
-
-        mapping = self._layout["OFF_INODE_DATA"]
-        return [
-            f"imode={self.at('INODE_MODE', inode)}:u16",
-            f"iuid={self.at('INODE_UID', inode)}:u32",
-            f"igid={self.at('INODE_GID', inode)}:u32",
-            f"mflags={_at(mapping + self._layout['OFF_MAPPING_FLAGS'], inode)}:x64",
-            self.writable(inode),
-            f"alias={alias}:x64",
-            f"parent={dentry('PARENT')}:x64",
-            f"name={_at(0, dentry('NAME'))}:string",
-        ]
-
-    def writable(self, inode: str) -> str:
-        place = self._layout["OFF_INODE_DATA"] + self._layout["OFF_MAPPING_WRITABLE"]
-        return f"writable={_at(place, inode)}:s32"
-
-    def object(self, inode: str) -> list[str]:
-        return [*self.identity(inode), *self.details(inode)]
-
-    def task(self, deep: bool = False) -> list[str]:
-        """Command name, and the user's registers or where they must be (`userregs.fill`)."""
-        if self._has_current:
-            stack = self.at("TASK_STACK", "$current")
-            top = _at(THREAD_SIZE - 8 * REGS_WORDS, stack)
-            return ["comm=$comm:string", f"regs={top}:x64[{REGS_WORDS}]"]
-        parts = [
-            f"stk{part}={_at(part * _ARRAY_WORDS * 8, '$stack')}:x64[{_ARRAY_WORDS}]"
-            for part in range(_DEEP_ARRAYS if deep else _ARRAYS)
-        ]
-        return ["comm=$comm:string", "sp=$stack:x64", *parts]
-
-    def sealable(self, unsealable: bool) -> str:
-        """A condition: a memory file, and one that can be sealed unless all are asked for."""
-        shmem, huge = f"magic == {TMPFS_MAGIC}", f"magic == {HUGETLBFS_MAGIC}"
-        if not unsealable:
-            shmem, huge = f"({shmem} && sseals != 1)", f"({huge} && hseals != 1)"
-        return f"({shmem} || {huge})" if self.hugetlb else shmem
 
 
 def for_step(step: Step, fetch: Fetch, unsealable: bool) -> Iterator[Probe]:
@@ -262,8 +136,8 @@ def _seals(step: Step, fetch: Fetch, sealable: str) -> _Made:
 def _create(step: Step, fetch: Fetch, sealable: str) -> _Made:
     """memfd_create(name, flags) by its system call's registers."""
     arguments = [
-        f"cflags={_at(_REGS_SI, '%di')}:u32",
-        f"snr={_at(_REGS_ORIG_AX, '%di')}:u64",
+        f"cflags={at(_REGS_SI, '%di')}:u32",
+        f"snr={at(_REGS_ORIG_AX, '%di')}:u64",
         "comm=$comm:string",
     ]
     return What.ENTRY, Op.CREATE, arguments, ""
@@ -324,38 +198,3 @@ def _at_return(step: Step, fetch: Fetch) -> list[str]:
     if step.program == "seals":
         found.append(fetch.writable(inode))
     return found
-
-
-def trials(layout: Mapping[str, int], group: str) -> tuple[str, str]:
-    """Events that kernels take which keep arguments for the return, and which know $current."""
-    fetch = Fetch(layout)
-    inode = fetch.inode("$arg1")
-    return (
-        f"r{_MAXACTIVE}:{group}/try vm_mmap_pgoff inode={inode}:x64",
-        f"p:{group}/try vm_mmap_pgoff stack={fetch.at('TASK_STACK', '$current')}:x64",
-    )
-
-
-def supplements(fetch: Fetch) -> tuple[Probe, ...]:
-    """Events that no family has: which file a new descriptor got, and who a task became."""
-    inode = fetch.inode("%si")
-    return (
-        Probe(
-            "install", "create", Hook.CREATE, What.INSTALL, None, "p", "fd_install",
-            ("fd=%di:s32", *fetch.object(inode)), fetch.sealable(True),
-        ),
-        Probe(
-            "creds", "", Hook.NONE, What.CREDS, None, "p", "commit_creds",
-            (f"cuid={fetch.at('CRED_UID', '%di')}:u32",),
-        ),
-    )  # fmt: skip
-
-
-TRACEPOINTS = (
-    ("task", "task_newtask", What.NEWTASK),
-    ("sched", "sched_process_exit", What.EXIT),
-    ("cgroup", "cgroup_attach_task", What.CGROUP),
-)
-
-KIND_OF_MAGIC = {TMPFS_MAGIC: Kind.TMPFS, HUGETLBFS_MAGIC: Kind.HUGETLB}
-"""KIND_TMPFS stands for everything in shmem until the object's name is known."""

@@ -5,27 +5,26 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracer.capture.filters import Filters
 from tracer.capture.ftrace import formats, probes
-from tracer.capture.ftrace.instance import Instance, find_tracefs
+from tracer.capture.ftrace.decode import Kinded
+from tracer.capture.ftrace.fetch import Fetch, trials
+from tracer.capture.ftrace.instance import Instance
 from tracer.capture.ftrace.objects import Objects
-from tracer.capture.ftrace.probes import Fetch, Probe, What
+from tracer.capture.ftrace.probes import Probe
 from tracer.capture.ftrace.records import Maker, Window
-from tracer.capture.ftrace.rows import Kinded
 from tracer.capture.ftrace.source import FtraceSource, now_ns
+from tracer.capture.ftrace.supplements import TRACEPOINTS, supplements
 from tracer.capture.ftrace.tasks import Tasks
+from tracer.capture.ftrace.what import What
 from tracer.capture.program import COUNTS
 from tracer.errors import UserError
 from tracer.kernel.btf import Btf
 from tracer.kernel.plan import Plan, Step
-
-if TYPE_CHECKING:
-    from tracer.capture.attach import Kernel
 
 
 class FtraceProgram:
@@ -54,7 +53,7 @@ class FtraceProgram:
                 tell(f"cleared away what a recorder that is dead left in tracefs (sealsnoop-{tag})")
             for tag, why in self._instance.uncleared.items():
                 tell(f"tracefs: sealsnoop-{tag} of a dead recorder cannot be cleared away: {why}")
-            kinds = (self._instance.takes(one) for one in probes.trials(layout, self._group))
+            kinds = (self._instance.takes(one) for one in trials(layout, self._group))
             self._attach(plan, Fetch(layout, *kinds), filters.unsealable)
             header = (tracefs / "events" / "header_page").read_text()
             self._source = FtraceSource(
@@ -75,7 +74,7 @@ class FtraceProgram:
 
     def _attach(self, plan: Plan, fetch: Fetch, unsealable: bool) -> None:
         """Every step whose events the kernel takes; the others are left out of the plan."""
-        for group, event, what in probes.TRACEPOINTS:
+        for group, event, what in TRACEPOINTS:
             try:
                 self._add(None, what, group, event)
             except OSError as error:
@@ -94,7 +93,7 @@ class FtraceProgram:
         if not self.plan.live:
             reasons = "\n".join(f"  {step.family}: {step.reason}" for step in steps)
             raise UserError(f"no hook could be attached:\n{reasons}")
-        for probe in probes.supplements(fetch):
+        for probe in supplements(fetch):
             if refused := self._attach_step([probe]):
                 self._tell(f"{refused}; what it would tell is taken from /proc, or unknown")
 
@@ -194,20 +193,3 @@ class FtraceProgram:
 
     def close(self) -> None:
         self._instance.close()
-
-
-def attach(
-    kernel: "Kernel",
-    families: Collection[str] | None,
-    filters: Filters,
-    ring_bytes: int,
-    tell: Callable[[str], None],
-) -> FtraceProgram:
-    """An attached program that does not send yet. Raises UserError where that cannot be."""
-    tracefs = find_tracefs()
-    if tracefs is None:
-        raise UserError(
-            "tracefs is not there; mount -t tracefs tracefs /sys/kernel/tracing, as root"
-        )
-    plan = kernel.plan("kprobe", families=families)
-    return FtraceProgram(tracefs, plan, kernel.layout, filters, ring_bytes, tell)

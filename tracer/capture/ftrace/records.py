@@ -7,19 +7,17 @@ from numpy.typing import NDArray
 
 from tracer.capture.filters import Filters
 from tracer.capture.ftrace.after import After, Sealings, after, is_error
-from tracer.capture.ftrace.objects import Objects, kinds
-from tracer.capture.ftrace.pair import NOWHERE, Paired, pair
-from tracer.capture.ftrace.probes import What
+from tracer.capture.ftrace.events import call_events, fact_events
+from tracer.capture.ftrace.objects import Objects
+from tracer.capture.ftrace.pair import Paired, pair
 from tracer.capture.ftrace.rows import Rows
 from tracer.capture.ftrace.tasks import Tasks
+from tracer.capture.ftrace.what import What
 from tracer.capture.program import CAUSES, HOOKS
-from tracer.model.record import EVENT, HEAD, NO_SYSCALL, OBJECT, RecordType
-from tracer.model.words import Flag, Hook, LossCause, Op
+from tracer.model.record import HEAD, OBJECT
+from tracer.model.words import Flag, LossCause, Op
 
 _EVER = 2**64 - 1
-_WITH_DETAILS = (Hook.MMAP, Hook.SETATTR, Hook.SEALS, Hook.CREATE)
-"""Whose events have the inode's mode and count of writable mappings (bpf/hooks.h)."""
-_READ_WRITE = 3
 
 
 @dataclass
@@ -109,72 +107,23 @@ class Maker:
         np.add.at(self.lost[:, LossCause.NO_RETURN], rows["hook"][mine].astype(np.int64), 1)
 
     def _calls(
-        self,
-        rows: Rows,
-        paired: Paired,
-        found: After,
-        who: Rows,
-        doubts: list[tuple[int, int]],
+        self, rows: Rows, paired: Paired, found: After, who: Rows, doubts: list[tuple[int, int]]
     ) -> tuple[Rows, Rows, Rows]:
         """EVENT records, the rows with their objects, and the time that each is told at."""
-        entries, exits = rows[paired.entry], rows[paired.exit]
-        events = np.zeros(len(entries), EVENT)
-        made = entries["op"] == Op.CREATE
-        source = entries.copy()
-        answer = exits["ret"]
-        placed = made & (paired.install != NOWHERE) & (answer >= 0)
-        install = rows[paired.install[placed]]
-        for name in ("key", "inode", "ino", "dev", "gen", "kind", "seals", "size", "mode"):
-            source[name][placed] = install[name]
-        is_memfd, _, unwanted = self.objects.find(source["key"])
-        for name in ("time_ns", "ino", "dev", "gen", "op", "hook", "nr", "seals"):
-            events[name] = source[name]
-        events["type"], events["cpu"] = RecordType.EVENT, exits["cpu"]
-        events["kind"] = kinds(source, is_memfd)
-        events["flags"] = found.flags
-        _set_task(events, source, who)
-        for name in ("fd", "size", "length", "arg"):
-            events[name] = source[name]
-        events["size_after"], events["seals_after"] = found.size, found.seals
-        events["offset"], events["answer"] = found.offset, answer
-        events["duration_ns"] = exits["time_ns"] - source["time_ns"]
-        detailed = np.isin(source["hook"], _WITH_DETAILS)
-        events["mode"] = np.where(detailed, source["mode"], 0)
-        events["writable"] = np.where(detailed, found.writable, 0)
-        events["fmode"] = source["fmode"]
-        checked = paired.last_check != NOWHERE
-        events["checks"] = paired.checks
-        events["check_answer"][checked] = rows["ret"][paired.last_check[checked]]
-        events["flags"][checked] |= np.uint32(Flag.CHECK_REACHED)
-        reached = paired.file_mmap != NOWHERE
-        events["file_answer"][reached] = rows["ret"][paired.file_mmap[reached]]
-        events["flags"][reached] |= np.uint32(Flag.FILE_MMAP_REACHED)
+        events, source = call_events(rows, paired, found, who, self.objects)
+        begun, over = rows["time_ns"][paired.entry], rows["time_ns"][paired.exit]
         for begin, end in doubts:
-            within = (source["time_ns"] <= end) & (exits["time_ns"] >= begin)
-            events["flags"][within] |= np.uint32(Flag.RETURN_MISSING)
-        _finish_creates(events, made, placed, exits)
-
-        mine = who["wanted"] & self._inside(entries["time_ns"])
-        refused = is_error(answer)
-        nameless = made & ~placed & bool(self.filters.name)
-        return self._pass(events, source, exits["time_ns"], mine, refused, unwanted | nameless)
+            events["flags"][(begun <= end) & (over >= begin)] |= np.uint32(Flag.RETURN_MISSING)
+        mine = who["wanted"] & self._inside(begun)
+        refused = is_error(events["answer"])
+        unwanted = self.objects.find(source["key"])[2]
+        nameless = (events["op"] == Op.CREATE) & (events["ino"] == 0) & bool(self.filters.name)
+        return self._pass(events, source, over, mine, refused, unwanted | nameless)
 
     def _facts(self, facts: Rows, who: Rows) -> tuple[Rows, Rows, Rows]:
-        events = np.zeros(len(facts), EVENT)
-        is_memfd, _, unwanted = self.objects.find(facts["key"])
+        events = fact_events(facts, who, self.objects)
+        unwanted = self.objects.find(facts["key"])[2]
         gone = facts["op"] == Op.EVICT
-        for name in ("time_ns", "ino", "dev", "gen", "op", "hook", "seals", "cpu"):
-            events[name] = facts[name]
-        events["type"], events["nr"] = RecordType.EVENT, NO_SYSCALL
-        events["kind"] = kinds(facts, is_memfd)
-        _set_task(events, facts, who)
-        for mine, theirs in (
-            ("size", "size"), ("size_after", "size"), ("seals_after", "seals"),
-            ("offset", "offset"), ("length", "length"), ("arg", "arg"), ("answer", "ret"),
-            ("mm", "mm"), ("writable", "writable"), ("fd", "fd"),
-        ):  # fmt: skip
-            events[mine] = facts[theirs]
-        events["flags"] = facts["flags"]
         # Whoever ends a file's life, it is the end of what was recorded of it.
         mine = who["wanted"] | (gone & (self.tasks.test is None))
         mine &= self._inside(facts["time_ns"]) & ~(gone & unwanted)
@@ -241,24 +190,7 @@ class Maker:
             self._seq[cpu] = start + len(mine)
 
 
-def _set_task(events: Rows, source: Rows, who: Rows) -> None:
-    events["pid"], events["uid"], events["cgroup"] = who["pid"], who["uid"], who["cgroup"]
-    events["tid"], events["comm"] = source["tid"], source["comm"]
-
-
 def _create_flags(said: NDArray[np.void], event: np.void) -> None:
     if event["op"] == Op.CREATE:
         first = said[:1].view(OBJECT)
         first["create_flags_known"], first["create_flags"] = 1, event["arg"]
-
-
-def _finish_creates(events: Rows, made: Rows, placed: Rows, exits: Rows) -> None:
-    """A new file is told at its return alone, as it is then (bpf/hooks.h:finish_create)."""
-    events["time_ns"][made] = exits["time_ns"][made]
-    events["duration_ns"][made] = 0
-    events["seals_after"][made] = events["seals"][made]
-    for name in ("size", "size_after", "offset", "length"):
-        events[name][made] = 0
-    events["fd"][made] = np.where(exits["ret"][made] >= 0, exits["ret"][made], -1)
-    events["fmode"][made] = np.where(placed[made], _READ_WRITE, 0)
-    events["writable"][made] = 0

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.capture.ftrace.barrier import wait_for_writers
+from tracer.capture.ftrace.decode import Decoder, Kinded
 from tracer.capture.ftrace.instance import Instance
 from tracer.capture.ftrace.pages import missed
 from tracer.capture.ftrace.records import Maker
-from tracer.capture.ftrace.rows import ROW, Decoder, Kinded, Rows
+from tracer.capture.ftrace.rows import ROW, Rows
 from tracer.model.record import HEAD
 from tracer.model.words import Hook, LossCause
 
@@ -118,7 +119,8 @@ class FtraceSource:
         misses = dict(self._instance.misses())
         found = {cpu: self._instance.dropped(cpu) for cpu in self._full}
         more = any(count > self._dropped.get(cpu, 0) for cpu, count in found.items())
-        if more or misses != self._misses:
+        more |= any(times > self._misses.get(event, 0) for event, times in misses.items())
+        if more:
             self._maker.doubts.append((self._looked_ns, now_ns()))
         self._dropped.update(found)
         self._full.clear()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.capture.ftrace.probes import THREAD_SIZE
+from tracer.capture.ftrace.fetch import THREAD_SIZE
 from tracer.model.words import Flag, Op
 
 Rows = NDArray[np.void]
