@@ -28,7 +28,7 @@ _IDLE_S = 1.0
 """Nothing new: the clock goes on all the same."""
 _MOST_ALERTS = 10
 """Of an audit, at once; more are counted."""
-_TRIM_S = 5.0
+_TRIM_S = 20.0
 """Memory that is free goes back to the system so often; it takes some milliseconds."""
 _SLICE_S = 0.02
 """How long the thread works before it looks whether somebody asked for something."""
