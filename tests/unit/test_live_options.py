@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracer.cli import record
@@ -76,6 +76,7 @@ OPTIONS = st.lists(
 )
 
 
+@settings(deadline=None)  # the first example imports what the others find there
 @given(OPTIONS)
 def test_the_recorder_gets_what_was_asked_for(words: list[str]) -> None:
     """``live``'s options lead to the very same recording as the same options of ``record``."""

@@ -51,12 +51,19 @@ class Fold:
     """Sums of any number of recordings."""
 
     def __init__(
-        self, variants: Mapping[str, str] | None = None, *, keep: Keep | None = None
+        self,
+        variants: Mapping[str, str] | None = None,
+        *,
+        keep: Keep | None = None,
+        timeline: bool = True,
     ) -> None:
         """``variants``: what the kernel does (None: what each source's self-test found).
 
         ``keep``: which decisions are counted; it gets judged columns (tracer.analysis.judged) and
         gives one bool a row, as ``tracer.query.parse(text).mask`` does.
+
+        ``timeline``: each F_ADD_SEALS is kept, for ``seals``, ``late_seals`` and ``busy``; without,
+        these are empty, and memory does not grow with their number.
         """
         self._variants = variants
         self._keep = keep
@@ -64,6 +71,7 @@ class Fold:
         self._totals = Totals()
         self._mappings = Mappings()
         self._sealing = Sealing()
+        self._timeline = timeline
         self._judges: dict[frozenset[tuple[str, str]], Judge] = {}
         self._waiting: list[Rows] = []
         self._problems: dict[Source, dict[str, None]] = {}
@@ -187,7 +195,8 @@ class Fold:
             np.minimum.at(keys.of_group["used_ns"], group, when)
         keys.heard(source, keys.objects.observe(objects, batch, rank))
         self._mappings.add(keys.host(source), batch, objects, rank, known["mapped_ns"])
-        self._sealing.add(batch, group, rank)
+        if self._timeline:
+            self._sealing.add(batch, group, rank)
 
     def _count(self, totals: Totals, rows: Rows) -> None:
         """Judges and counts."""

@@ -43,7 +43,7 @@ class Book:
         """No announcement is to come any more."""
         self.version = 0
         """Counts changes."""
-        self._fold = Fold(keep=self.watch)
+        self._fold = Fold(keep=self.watch, timeline=False)
 
     @property
     def rows(self) -> int:

@@ -68,7 +68,7 @@ class Filtered:
         self.query = query
         self.problem = ""
         self._book = book
-        self._fold = Fold(keep=self._keep)
+        self._fold = Fold(keep=self._keep, timeline=False)
         self._announced = 0
         self.scan = Scan(book.log, self._fold.add)
         self.sums = Grouped(self._fold.state, lambda: self.scan.seen, groups, filtered=True)

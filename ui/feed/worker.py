@@ -3,6 +3,7 @@
 Whatever needs pandas is imported in the thread, so that the first screen is there before it.
 """
 
+import ctypes
 import threading
 import time
 from collections import deque
@@ -27,6 +28,8 @@ _IDLE_S = 1.0
 """Nothing new: the clock goes on all the same."""
 _MOST_ALERTS = 10
 """Of an audit, at once; more are counted."""
+_TRIM_S = 20.0
+"""Memory that is free goes back to the system so often; it takes some milliseconds."""
 _SLICE_S = 0.02
 """How long the thread works before it looks whether somebody asked for something."""
 
@@ -166,7 +169,8 @@ class Worker:
         return replace(now, state=State.BROKEN, message=self._broken) if self._broken else now
 
     def _loop(self) -> None:
-        due_s = 0.0
+        due_s = trim_s = 0.0
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own
         answered: Request | None = None
         while not self._stopping:
             # Somebody who waits for rows does not wait for new events too.
@@ -180,6 +184,10 @@ class Worker:
                     self._publish(request, quick=asked)
                     answered = request
                 due_s = now_s + INTERVAL_S
+            if trim is not None and now_s >= trim_s:
+                # Else what batches of every size leave behind grows for hours.
+                trim_s = now_s + _TRIM_S
+                trim(0)
             if not more and self._request is answered:
                 self._wake.wait(max(0.005, min(self.pause_s(), due_s - time.monotonic())))
             self._wake.clear()

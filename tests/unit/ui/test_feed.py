@@ -19,7 +19,7 @@ from ui.request import Request, Window
 from ui.snapshot import State
 
 
-def until(feed: LiveFeed, what: Callable[[], bool], seconds: float = 20) -> None:
+def until(feed: LiveFeed, what: Callable[[], bool], seconds: float = 60) -> None:
     """Waits for something that the thread does."""
     end = time.monotonic() + seconds
     while not what():
@@ -104,6 +104,45 @@ def test_deleted_under_the_viewer(tmp_path: Path) -> None:
     assert feed.snapshot.now.events == 100
     feed.ask(Request("events"))
     until(feed, lambda: len(feed.snapshot.rows) == 100)
+    feed.stop()
+
+
+def test_cut_short_under_the_viewer(tmp_path: Path) -> None:
+    path = tmp_path / "r.seal"
+    writer = RecordingWriter(path, {}, limits=SMALL)
+    for start in range(0, 200, 40):
+        writer.append(numbered(40, first=start))
+    writer.tick(1)
+    feed = LiveFeed(path)
+    feed.start()
+    until(feed, lambda: feed.snapshot.now.events == 200)
+    (path / "chain.jsonl").write_bytes(b"")
+    until(feed, lambda: "was cut short" in feed.snapshot.now.message)
+    assert feed.snapshot.now.state is State.GONE
+    assert feed.snapshot.now.events == 200
+    feed.ask(Request("events"))
+    until(feed, lambda: len(feed.snapshot.rows) == 200)
+    feed.stop()
+
+
+def test_moved_away_under_the_viewer_and_another_in_its_place(tmp_path: Path) -> None:
+    """It goes on with the one that it has opened."""
+    path = tmp_path / "r.seal"
+    writer = RecordingWriter(path, {}, limits=SMALL)
+    writer.append(numbered(100))
+    writer.tick(0)
+    writer.tick(1)
+    feed = LiveFeed(path)
+    feed.start()
+    until(feed, lambda: feed.snapshot.now.events == 100)
+    path.rename(tmp_path / "old.seal")
+    until(feed, lambda: "was moved or renamed" in feed.snapshot.now.message)
+    with RecordingWriter(path, {}, limits=SMALL) as other:
+        other.append(numbered(7))
+        other.close("done")
+    feed.ask(Request("events"))
+    until(feed, lambda: len(feed.snapshot.rows) == 100)
+    assert feed.snapshot.now.events == 100
     feed.stop()
 
 
