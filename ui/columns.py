@@ -66,10 +66,10 @@ def rank_of(column: Array | Coded | Numbers) -> Array:
 
 
 def _places(words: Sequence[str | None]) -> npt.NDArray[np.int64]:
-    order = sorted(range(len(words)), key=lambda place: words[place] or "")
-    places = np.empty(len(words), np.int64)
-    places[order] = np.arange(len(words))
-    return places
+    """One word may be there several times: files of one name."""
+    texts = [word or "" for word in words]
+    place = {text: at for at, text in enumerate(sorted(set(texts)))}
+    return np.array([place[text] for text in texts], np.int64)
 
 
 @dataclass(frozen=True)
