@@ -57,6 +57,16 @@ def test_all_is_reported() -> None:
     assert counts["map_after"] == Count(1, 1)
 
 
+def test_secret_memory_that_is_switched_off_is_no_attempt_too_many() -> None:
+    """memfd_secret(2) gives ENOSYS unless secretmem.enable=1; its hook reports that."""
+    refused = _EVENTS[place_of(Op.CREATE, -22)].copy()
+    refused["answer"], refused["nr"] = -38, 447
+    counts = checked(np.append(_EVENTS, refused))
+    assert wrong(counts) == {}
+    refused["nr"] = 319  # memfd_create
+    assert wrong(checked(np.append(_EVENTS, refused))) == {"create": (0, 1)}
+
+
 def test_the_order_does_not_matter() -> None:
     assert checked(_EVENTS[::-1]) == checked(_EVENTS)
 

@@ -14,7 +14,7 @@ _SYSCALL.argtypes = [ctypes.c_long] * 7
 
 _PWRITE64, _PREAD64, _MMAP, _MPROTECT, _MUNMAP = 18, 17, 9, 10, 11
 _FCNTL, _FTRUNCATE, _FCHMOD, _VMSPLICE, _FALLOCATE, _MEMFD_CREATE = 72, 77, 91, 278, 285, 319
-_PROCESS_VM_READV, _USERFAULTFD, _MEMFD_SECRET = 310, 323, 447
+_PROCESS_VM_READV, _USERFAULTFD, MEMFD_SECRET = 310, 323, 447
 _F_ADD_SEALS, _F_GET_SEALS = 1033, 1034
 
 PROT_READ, PROT_WRITE = 1, 2
@@ -102,7 +102,7 @@ def userfaultfd(flags: int) -> int:
 
 
 def memfd_secret(flags: int) -> int:
-    return _call(_MEMFD_SECRET, flags)
+    return _call(MEMFD_SECRET, flags)
 
 
 def reopen(fd: int, how: int) -> int:
