@@ -111,21 +111,22 @@ def test_a_finished_recording_is_given_once(tmp_path: Path) -> None:
     assert found == list(range(100))
 
 
+@pytest.mark.slow
 def test_a_recorder_on_another_machine_is_heard_by_its_beat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tracer.store import follow
 
-    monkeypatch.setattr(follow, "_SILENCE_S", 0.3)
+    monkeypatch.setattr(follow, "_SILENCE_S", 3.0)
     writer = RecordingWriter(tmp_path / "r.seal", {"boot_id": "of another machine"}, limits=SMALL)
     writer.append(numbered(2))
     os.close(writer._lock)  # as if its lock could not be seen from here
     writer._lock = os.open(tmp_path / "r.seal" / "lock", os.O_RDWR)
     follower = _Follower(tmp_path / "r.seal")
     follower.start()
-    for turn in range(5):
+    for turn in range(8):
         writer.tick(2.0 * turn)
-        time.sleep(0.15)
+        time.sleep(0.5)
         assert follower.is_alive()
     follower.done()
     assert follower.found == [0, 1]
