@@ -8,5 +8,5 @@ failed=0
 # tests/kernel/scenes_decisions.py, UNPREEMPTED, says why.
 chrt --fifo 1 "$@" --out "$folder/matrix-$method.jsonl" || failed=1
 chrt --fifo 1 "$holes" --out "$folder/matrix-holes-$method.jsonl" || failed=1
-[ "$memfd_test" = no ] || sh "$folder/memfd_test.sh" || failed=1
+[ "$memfd_test" = no ] || chrt --fifo 1 sh "$folder/memfd_test.sh" || failed=1
 exit $failed
