@@ -22,7 +22,8 @@ those.
 LEGEND = """\
 Hooks and calls: first by `--method fexit`, then by `--method kprobe`. memfd_test: how the kernel's
 own selftest ended on memfds, then on hugetlb memfds (134: it aborted itself, at the hole
-hugetlb-exec where that is open)."""
+hugetlb-exec where that is open). Where calls are short, the plan says so: on 5.10 a write begins at
+a function of seven parameters, too many for its trampolines, so fexit leaves writes out."""
 
 WITHOUT = """\
 Hook families of `record` and `record --audit`, by what `doctor --audit` says; those of KVM wait for
