@@ -37,7 +37,7 @@ def implied(call: Row) -> Implied:
     if call["op"] == "add_seals":
         return _of_add_seals(call, against)
     if call["answer"] >= 0:
-        harmless = _stayed_within(call) or _punched_nothing(call)
+        harmless = _stayed_within(call) or punched_nothing(call)
         return Implied("breach" if against and not harmless else "allowed", against)
     if call["errno"] == "EPERM":
         against = against or (_once_forbidding(call) & call["seals"])
@@ -97,9 +97,15 @@ def _stayed_within(call: Row) -> bool:
     return forbidden == GROW and bool(call["size_after"] <= call["size"])
 
 
-def _punched_nothing(call: Row) -> bool:
-    """A hole within one huge page: 5.10 answers 0 without a look at seals, and changes nothing."""
-    return (call["op"], call["object"], call["variant"]) == ("punch_hole", "hugetlb", "partial")
+def punched_nothing(call: Row) -> bool:
+    """A hole within one huge page of a sealed file that was granted.
+
+    5.10 answers 0 without a look at seals, and changes nothing. Who uses `implied` on other kernels
+    has to demand that there is none.
+    """
+    kind = (call["op"], call["object"], call["variant"])
+    granted = call["answer"] >= 0 and bool(call["seals"] & (WRITE | FUTURE_WRITE))
+    return kind == ("punch_hole", "hugetlb", "partial") and granted
 
 
 def _is_not_open_for_it(call: Row) -> bool:

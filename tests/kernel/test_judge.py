@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from tests.kernel.booted import Booted
-from tests.kernel.implied import Row, implied
+from tests.kernel.implied import Row, implied, punched_nothing
 from tests.kernel.judged import bad, beside_truth, implied_counts, judged, table
 from tracer.model.seals import Seal
 from tracer.model.variants import VARIANTS
@@ -58,6 +58,7 @@ def test_every_verdict_is_what_the_errno_implies(pairs: list[Row]) -> None:
         if row["verdict"] != row["implied"].verdict
     ]
     assert not wrong, "\n".join([f"{len(wrong)} of {len(pairs)}", *wrong[:20]])
+    assert not any(punched_nothing(row["call"]) for row in pairs)
     assert len(pairs) > 1000
 
 

@@ -96,3 +96,18 @@ def write(
 def seqs(recording: Recording) -> list[int]:
     """The sequence numbers of all events in the order of the recording."""
     return [n for table in recording.tables("events", ["seq"]) for n in table["seq"].to_pylist()]
+
+
+DOOMED = """
+import os, sys
+from tests.unit.store_records import numbered
+from tracer.store.writer import RecordingWriter
+writer = RecordingWriter(sys.argv[1], {})
+writer.tick(0)
+writer.append(numbered(9))
+writer.tick(1)
+print("ready", flush=True)
+sys.stdin.read()
+os._exit(9)
+"""
+"""A program that writes nine events, says so, and dies when its standard input ends."""

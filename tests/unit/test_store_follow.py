@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.store_records import SMALL, Records, mixed, numbered, rows_of
+from tests.unit.store_records import DOOMED, SMALL, Records, mixed, numbered, rows_of
 from tracer.store.reader import Recording
 from tracer.store.tables import tables
 from tracer.store.writer import RecordingWriter
@@ -70,24 +70,10 @@ def test_what_is_in_the_tail_is_seen_before_any_cut(tmp_path: Path) -> None:
     assert follower.found == [0, 1, 2, 3, 4]
 
 
-_DOOMED = """
-import os, sys, time
-from tests.unit.store_records import numbered
-from tracer.store.writer import RecordingWriter
-writer = RecordingWriter(sys.argv[1], {})
-writer.tick(0)
-writer.append(numbered(9))
-writer.tick(1)
-print("ready", flush=True)
-sys.stdin.read()
-os._exit(9)
-"""
-
-
 def test_ends_when_the_writer_dies(tmp_path: Path) -> None:
     path = tmp_path / "r.seal"
     with subprocess.Popen(
-        [sys.executable, "-c", _DOOMED, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", DOOMED, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdin
         assert process.stdout

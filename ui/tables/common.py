@@ -112,32 +112,25 @@ def last(rank: int = 0) -> Column:
 
 def ago(rank: int = 0) -> Column:
     """How long since the last decision."""
-
-    def keys(rows: Rows) -> Array:
-        return -rank_of(rows.columns["last_ns"])
-
-    def shown(rows: Rows, place: int) -> str:
-        when = rows.value("last_ns", place)
-        if when is None or rows.now_ns is None:
-            return cells.NONE
-        return cells.span(max(0, rows.now_ns - when))
-
-    return Column("last_ns", "ago", 5, shown, keys, right=True, rank=rank)
+    return _since("last_ns", "ago", rank)
 
 
 def age(rank: int = 0) -> Column:
     """How long ago the thing was first seen."""
+    return _since("first_ns", "age", rank)
 
+
+def _since(name: str, title: str, rank: int) -> Column:
     def keys(rows: Rows) -> Array:
-        return -rank_of(rows.columns["first_ns"])
+        return -rank_of(rows.columns[name])
 
     def shown(rows: Rows, place: int) -> str:
-        when = rows.value("first_ns", place)
+        when = rows.value(name, place)
         if when is None or rows.now_ns is None:
             return cells.NONE
         return cells.span(max(0, rows.now_ns - when))
 
-    return Column("first_ns", "age", 5, shown, keys, right=True, rank=rank)
+    return Column(name, title, 5, shown, keys, right=True, rank=rank)
 
 
 def who(rank: int = 0) -> Column:

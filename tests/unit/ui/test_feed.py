@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.unit.store_records import SMALL, mixed, numbered
+from tests.unit.store_records import DOOMED, SMALL, mixed, numbered
 from tests.unit.ui.still import Still, finish
 from tracer.analysis.summary import summarize
 from tracer.store.reader import Recording
@@ -53,24 +53,10 @@ def test_a_growing_recording_is_followed_to_its_end(tmp_path: Path) -> None:
     feed.stop()
 
 
-_DOOMED = """
-import os, sys
-from tests.unit.store_records import numbered
-from tracer.store.writer import RecordingWriter
-writer = RecordingWriter(sys.argv[1], {})
-writer.tick(0)
-writer.append(numbered(9))
-writer.tick(1)
-print("ready", flush=True)
-sys.stdin.read()
-os._exit(9)
-"""
-
-
 def test_the_recorder_is_gone_and_the_data_stay(tmp_path: Path) -> None:
     path = tmp_path / "r.seal"
     with subprocess.Popen(
-        [sys.executable, "-c", _DOOMED, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", DOOMED, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdin
         assert process.stdout
