@@ -84,10 +84,8 @@ def guest_host(
     """A kernel that runs guests of its own, and what it had to show."""
     name: str = request.param
     folder = results_folder(request.config, tmp_path_factory, f"guests-{name}")
-    boot(
-        request.config, name, folder, "--svm", "--append", "secretmem.enable=1",
-        scenes="guests,kvm_comes_and_goes,start_times",
-    )  # fmt: skip
+    options = ("--svm", "--append", "secretmem.enable=1")
+    boot(request.config, name, folder, *options, scenes="guests,kvm_comes_and_goes")
     return Booted(name, folder)
 
 

@@ -67,7 +67,6 @@ OTHER_SCENES: Scenes = (
     scenes_inaccessible.proposal_broken,
     scenes_guest.guests,
     scenes_guest.kvm_comes_and_goes,
-    scenes_guest.start_times,
     scenes_audit.audits,
 )
 """In boots of their own: with other options."""

@@ -126,16 +126,6 @@ def _wait_for_changes(recorders: Sequence[Recorder], count: int) -> None:
         wait_until(f"change {count} of KVM in {recorder.name}", partial(said, recorder))
 
 
-def start_times(results: Results) -> None:
-    """How long a recording takes to begin, with the hooks for audits and without."""
-    for name, options in (("plain", ()), ("audit", ("--audit",))):
-        began = time.monotonic()
-        recorder = Recorder(results, f"start-{name}", *options)
-        recorder.wait_ready()
-        results.tell(f"start-{name}", ready_s=round(time.monotonic() - began, 1))
-        recorder.stop()
-
-
 def _modprobe(*arguments: str) -> None:
     done = subprocess.run(
         ["modprobe", *arguments], capture_output=True, text=True, check=False, env=os.environ

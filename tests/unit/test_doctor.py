@@ -57,7 +57,7 @@ def ask(
 ) -> int:
     """Runs the verb with what was found out about some host."""
     monkeypatch.setattr(requirements, "check", lambda host: findings)
-    monkeypatch.setattr(doctor, "_plan", lambda method, found, audit: (plan, obstacle))
+    monkeypatch.setattr(doctor, "_plan", lambda method, host, found, audit: (plan, obstacle))
     return run(*argv)
 
 

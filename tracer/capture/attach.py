@@ -8,11 +8,9 @@ from tracer.capture.program import AttachError, Program
 from tracer.errors import UserError
 from tracer.kernel import offsets, requirements, sources
 from tracer.kernel.audit_families import AUDIT_FAMILIES, KVM
-from tracer.kernel.btf import Btf, BtfError, module_btfs
+from tracer.kernel.btf import Btf, BtfError, module_btfs, running_btf
 from tracer.kernel.plan import MethodChoice, Plan, Planner
 from tracer.kernel.symbols import Symbols, SymbolsError, data_address
-
-VMLINUX = "/sys/kernel/btf/vmlinux"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +42,11 @@ class Kernel:
             raise UserError(f"this kernel cannot be traced{by}:\n{reasons}")
         offered = {one.name: one.ok is not False for one in findings}
         try:
-            btf = Btf.from_file(VMLINUX)
+            btf = running_btf()
             layout = offsets.macros(btf)
             return cls(
                 btf,
-                Symbols.load(),
+                host.symbols or Symbols.load(),
                 layout,
                 offered["trampolines"],
                 offered["kprobes"] or source == "ftrace",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tracer.capture.program import Program
     from tracer.cli.doctor_text import Report
     from tracer.kernel.plan import Plan
-    from tracer.kernel.requirements import Finding
+    from tracer.kernel.requirements import Finding, Host
     from tracer.selftest.process import Examiner
     from tracer.selftest.run import SelfTest
 
@@ -79,7 +79,7 @@ def _report(args: argparse.Namespace, examiner: "Examiner | None") -> int:
     findings = requirements.check(host)
     ways = {str(source): missing for source, missing in sources.told(host, findings).items()}
     blocking = ways["bpf"]
-    plan, obstacle = _plan(args.method, findings, args.audit)
+    plan, obstacle = _plan(args.method, host, findings, args.audit)
     uncovered = plan.uncovered if plan else ()
     code = 1 if blocking or plan is None or not plan.live else 3 if uncovered else 0
     self_test = _self_test(examiner, args.method, traceable=code != 1) if examiner else None
@@ -134,25 +134,27 @@ def _attached(method: Any) -> "Program":
     return attach(Kernel.running(), method, None, Filters(), _RING_BYTES, tell)
 
 
-def _plan(method: Any, findings: "list[Finding]", audit: bool) -> "tuple[Plan | None, str | None]":
+def _plan(
+    method: Any, host: "Host", findings: "list[Finding]", audit: bool
+) -> "tuple[Plan | None, str | None]":
     """The plan is worth seeing even where other things forbid tracing: BTF is often readable."""
     from tracer.kernel import offsets
     from tracer.kernel.audit_families import KVM
-    from tracer.kernel.btf import Btf, BtfError, module_btfs
+    from tracer.kernel.btf import BtfError, module_btfs, running_btf
     from tracer.kernel.plan import Planner
-    from tracer.kernel.requirements import Host, preempts
+    from tracer.kernel.requirements import preempts
     from tracer.kernel.symbols import Symbols, SymbolsError
 
     offered = {one.name: one.ok is not False for one in findings}
     try:
-        btf = Btf.from_file("/sys/kernel/btf/vmlinux")
+        btf = running_btf()
         offsets.macros(btf)
         planner = Planner(
             btf,
-            Symbols.load(),
+            host.symbols or Symbols.load(),
             offered["trampolines"],
             offered["kprobes"],
-            preempts(Host.live()),
+            preempts(host),
             module_btfs(btf, [KVM]) if audit else None,
         )
         return planner.plan(method, audit=audit), None

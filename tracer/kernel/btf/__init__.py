@@ -18,3 +18,4 @@ from tracer.kernel.btf.prototype import Param as Param
 from tracer.kernel.btf.prototype import Prototype as Prototype
 from tracer.kernel.btf.reader import Btf as Btf
 from tracer.kernel.btf.reader import module_btfs as module_btfs
+from tracer.kernel.btf.reader import running_btf as running_btf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -116,6 +117,12 @@ class Btf(Texts):
         if kind == FWD and words[place + 1] >> 31:  # kind_flag of a FWD says union
             return None
         return self._name(words[place]) or None
+
+
+@functools.cache
+def running_btf() -> Btf:
+    """The running kernel's, read once for all who ask. Raises BtfError."""
+    return Btf.from_file("/sys/kernel/btf/vmlinux")
 
 
 def module_btfs(base: Btf, modules: Collection[str], root: str | Path = "/") -> dict[str, Btf]:

@@ -10,7 +10,7 @@ import os
 import resource
 import sys
 
-from tracer.kernel.btf import Btf, BtfError
+from tracer.kernel.btf import BtfError, running_btf
 
 _SYS_BPF = 321
 _MAP_CREATE, _PROG_LOAD = 0, 5
@@ -27,7 +27,7 @@ def trampoline() -> int | None:
     """
     try:
         # the one function with the same prototype on every kernel known (5.10 to 7.3)
-        target = Btf.from_file("/sys/kernel/btf/vmlinux").function_id("vm_mmap_pgoff")
+        target = running_btf().function_id("vm_mmap_pgoff")
     except BtfError:
         return None
     return _load(_PROG_TRACING, (68, 4, _FENTRY), (108, 4, target))
