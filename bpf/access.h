@@ -74,7 +74,7 @@ INLINE u64 my_mm(void)
 
 INLINE int access_wanted(void)
 {
-	return is_enabled() && task_wanted(bpf_get_current_pid_tgid());
+	return is_wanted(bpf_get_current_pid_tgid());
 }
 
 INLINE void begin_access(struct access *a, u8 op, u8 hook)

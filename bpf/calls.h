@@ -1,38 +1,66 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* One decision = one call in flight: begun at an outer hook's entry, told at its return. */
 
-/* Memory files that can never be sealed carry F_SEAL_SEAL alone from birth. */
-INLINE int is_sealable(u32 seals)
-{
-#if FILTER_UNSEALABLE
-	return seals != F_SEAL_SEAL;
-#else
-	return 1;
-#endif
-}
-
 /* This task's slot, NULL before its first operation; *me is filled for later use. */
 INLINE struct call *my_call(u64 *me)
 {
+	struct call *c;
+	u32 place;
+
 	*me = bpf_get_current_pid_tgid();
-	return calls.lookup(me);
+	place = *me & (SLOTS - 1);
+	c = slots.lookup(&place);
+	if (!c || c->owner == *me)
+		return c;
+	return unlikely(c->shared) ? calls.lookup(me) : NULL;
+}
+
+/* This task's first one; NULL where there is no room. */
+INLINE struct call *new_call(u64 me)
+{
+	u32 place = me & (SLOTS - 1);
+	struct call *c = slots.lookup(&place), fresh = {};
+
+	if (!c)
+		return NULL;
+	if (!owners.insert(&place, &me)) {
+		/* Somebody else's that ended. */
+		c->op = 0;
+		c->known_inode = 0;
+		c->owner = me;
+		return c;
+	}
+	c->shared = 1;
+	calls.update(&me, &fresh);
+	return calls.lookup(&me);
+}
+
+/* A task ends: its slot is free. */
+INLINE void free_call(struct call *c, u64 me)
+{
+	u32 place = me & (SLOTS - 1);
+
+	if (c->owner != me) {
+		calls.delete(&me);
+		return;
+	}
+	c->owner = 0;
+	owners.delete(&place);
 }
 
 /*
- * Opens this task's slot (c, or a new one) for an operation on inode, or
+ * Opens this task's slot (c, or a new one) for an operation on a file, or
  * returns NULL. A slot that is still open belongs to a call whose return
  * never came.
  */
-INLINE struct call *begin_call(u64 pid_tgid, struct call *c, u64 inode, int direct, u8 kind, u32 seals,
-			       u8 op, u8 hook)
+INLINE struct call *begin_call(u64 pid_tgid, struct call *c, struct target *t, u8 op, u8 hook)
 {
-	if (!task_wanted(pid_tgid))
+	struct config *settings = my_config();
+
+	if (!task_wanted(settings, pid_tgid))
 		return NULL;
 	if (unlikely(!c)) {
-		struct call fresh = {};
-
-		calls.update(&pid_tgid, &fresh);
-		c = calls.lookup(&pid_tgid);
+		c = new_call(pid_tgid);
 		if (!c) {
 			struct counts *n = my_counts();
 
@@ -47,29 +75,30 @@ INLINE struct call *begin_call(u64 pid_tgid, struct call *c, u64 inode, int dire
 		if (n)
 			count_loss(n, LOSS_NO_RETURN, c->hook);
 	}
-	c->before_enabled = !is_enabled();
+	c->before_enabled = !is_enabled(settings, pid_tgid);
 	c->time_ns = bpf_ktime_get_boot_ns();
-	c->inode = inode;
+	c->inode = t->inode;
+	c->ino = t->ino;
 	c->iocb = 0;
-	c->size = inode_size(inode, direct);
-	c->seals = seals;
+	c->size = t->size;
+	c->seals = t->seals;
 	c->checks = 0;
 	c->flags = 0;
 	c->writable = 0;
 	c->mode = 0;
 	c->op = op;
-	c->kind = kind;
+	c->kind = t->kind;
 	c->hook = hook;
 	return c;
 }
 
 /* As begin_call, for programs that did not look for the slot yet. */
-INLINE struct call *begin_my_call(u64 inode, int direct, u8 kind, u32 seals, u8 op, u8 hook)
+INLINE struct call *begin_my_call(struct target *t, u8 op, u8 hook)
 {
 	u64 me;
 	struct call *c = my_call(&me);
 
-	return begin_call(me, c, inode, direct, kind, seals, op, hook);
+	return begin_call(me, c, t, op, hook);
 }
 
 /* What only some operations are decided by: exec bits and shared mappings. */
@@ -127,7 +156,7 @@ INLINE void note_no_entry(u64 inode, u8 hook)
 	if (!kind || !is_sealable(inode_seals(inode, kind)))
 		return;
 	n = my_counts();
-	if (n && is_enabled() && task_wanted(bpf_get_current_pid_tgid()))
+	if (n && is_wanted(bpf_get_current_pid_tgid()))
 		count_loss(n, LOSS_NO_ENTRY, hook);
 }
 
@@ -142,7 +171,7 @@ INLINE void finish_call(u64 pid_tgid, struct call *c, s64 answer, u8 hook, int d
 	struct counts *n;
 	struct record *r;
 	u32 seals_after;
-	u64 ino, task;
+	u64 task;
 	u8 op;
 
 	if (!c || !c->op || c->hook != hook) {
@@ -167,11 +196,10 @@ INLINE void finish_call(u64 pid_tgid, struct call *c, s64 answer, u8 hook, int d
 	if (!is_error(answer))
 		goto dropped;
 #endif
-	ino = load_u64(inode + OFF_INODE_INO, direct);
 	/* The same file as this task's last event: the common case needs no other map. */
-	if (c->known_inode != c->inode || c->known.ino != ino || !c->known.announced) {
+	if (c->known_inode != c->inode || c->known.ino != c->ino || !c->known.announced) {
 		c->known_inode = c->inode;
-		if (!get_object(n, c->inode, ino, c->kind, op, hook, c->seals, NULL, &c->known))
+		if (!get_object(n, c->inode, c->ino, c->kind, op, hook, c->seals, NULL, &c->known))
 			goto dropped;
 	}
 	r = new_record(n, TYPE_EVENT, hook);

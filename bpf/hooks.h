@@ -1,23 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* What each hook does, whatever the method by which it is attached. */
 
+/* The write call's function is shmem's own, or every file system's. */
 #ifndef WRITE_IS_SHMEM
 #define WRITE_IS_SHMEM 0
 #endif
+#define WRITE_KIND (WRITE_IS_SHMEM ? KIND_TMPFS : KIND_UNKNOWN)
 
-INLINE void begin_io(u64 iocb, u64 iter, int direct, u8 op, u8 hook, u8 is_shmem)
+INLINE void begin_io(u64 iocb, u64 iter, int direct, u8 op, u8 hook, u8 kind)
 {
-	u64 file = load_u64(iocb + OFF_KIOCB_FILE, direct), inode = file_inode(file, direct);
-	u8 kind = is_shmem ? KIND_TMPFS : inode_kind(inode, direct);
+	u64 file = load_u64(iocb + OFF_KIOCB_FILE, direct);
+	struct target t = target_of(file_inode(file, direct), direct, kind);
 	struct call *c;
-	u32 seals;
 
-	if (!kind)
+	if (!t.kind || !is_sealable(t.seals))
 		return;
-	seals = inode_seals(inode, kind);
-	if (!is_sealable(seals))
-		return;
-	c = begin_my_call(inode, direct, kind, seals, op, hook);
+	c = begin_my_call(&t, op, hook);
 	if (!c)
 		return;
 	c->iocb = iocb;
@@ -35,14 +33,14 @@ INLINE void begin_io(u64 iocb, u64 iter, int direct, u8 op, u8 hook, u8 is_shmem
 INLINE void write_checked(u64 mapping, s64 answer)
 {
 	u64 inode = load_u64(mapping + OFF_MAPPING_HOST, 1), me;
-	u32 seals = inode_seals(inode, KIND_TMPFS);
+	struct target t = target_of(inode, 1, KIND_TMPFS);
 	struct call *c;
 
-	if (!is_sealable(seals))
+	if (!is_sealable(t.seals))
 		return;
 	c = my_call(&me);
 	if (!c || c->op != OP_WRITE || c->inode != inode) {
-		c = begin_call(me, c, inode, 1, KIND_TMPFS, seals, OP_WRITE, HOOK_WRITE);
+		c = begin_call(me, c, &t, OP_WRITE, HOOK_WRITE);
 		if (!c)
 			return;
 		c->arg = 0;
@@ -58,15 +56,11 @@ INLINE void write_returned(u64 iocb, u64 iter, s64 answer)
 	struct call *c = my_call(&me);
 
 	if (!c || c->op != OP_WRITE) {
-		u8 kind = WRITE_IS_SHMEM ? KIND_TMPFS : inode_kind(inode, 1);
-		u32 seals;
+		struct target t = target_of(inode, 1, WRITE_KIND);
 
-		if (kind != KIND_TMPFS)
+		if (t.kind != KIND_TMPFS || !is_sealable(t.seals))
 			return;
-		seals = inode_seals(inode, kind);
-		if (!is_sealable(seals))
-			return;
-		c = begin_call(me, c, inode, 1, kind, seals, OP_WRITE, HOOK_WRITE);
+		c = begin_call(me, c, &t, OP_WRITE, HOOK_WRITE);
 		if (!c)
 			return;
 		c->arg = 0;
@@ -86,21 +80,15 @@ INLINE void write_returned(u64 iocb, u64 iter, s64 answer)
 
 INLINE void begin_mmap(u64 file, int direct, u64 len, u64 prot, u64 flags, u64 pgoff)
 {
+	struct target t;
 	struct call *c;
-	u64 inode;
-	u32 seals;
-	u8 kind;
 
 	if (!file)
 		return;
-	inode = file_inode(file, direct);
-	kind = inode_kind(inode, direct);
-	if (!kind)
+	t = target_of(file_inode(file, direct), direct, KIND_UNKNOWN);
+	if (!t.kind || !is_sealable(t.seals))
 		return;
-	seals = inode_seals(inode, kind);
-	if (!is_sealable(seals))
-		return;
-	c = begin_my_call(inode, direct, kind, seals, OP_MMAP, HOOK_MMAP);
+	c = begin_my_call(&t, OP_MMAP, HOOK_MMAP);
 	if (!c)
 		return;
 	c->offset = pgoff << 12;
@@ -112,20 +100,17 @@ INLINE void begin_mmap(u64 file, int direct, u64 len, u64 prot, u64 flags, u64 p
 
 INLINE void begin_setattr(u64 dentry, u64 iattr, int direct)
 {
-	u64 inode = load_u64(dentry + OFF_DENTRY_INODE, direct);
 	u32 valid = load_u32(iattr + OFF_IATTR_VALID, direct);
+	struct target t;
 	struct call *c;
-	u32 seals;
-	u8 kind;
 
 	/* Times and owners are no seal's business. */
 	if (!(valid & (ATTR_SIZE | ATTR_MODE)))
 		return;
-	kind = inode_kind(inode, direct);
-	seals = inode_seals(inode, kind);
-	if (!is_sealable(seals))
+	t = target_of(load_u64(dentry + OFF_DENTRY_INODE, direct), direct, KIND_UNKNOWN);
+	if (!is_sealable(t.seals))
 		return;
-	c = begin_my_call(inode, direct, kind, seals, valid & ATTR_SIZE ? OP_TRUNCATE : OP_CHMOD, HOOK_SETATTR);
+	c = begin_my_call(&t, valid & ATTR_SIZE ? OP_TRUNCATE : OP_CHMOD, HOOK_SETATTR);
 	if (!c)
 		return;
 	c->offset = 0;
@@ -137,15 +122,12 @@ INLINE void begin_setattr(u64 dentry, u64 iattr, int direct)
 
 INLINE void begin_allocate(u64 file, int direct, u64 mode, u64 offset, u64 len)
 {
-	u64 inode = file_inode(file, direct);
-	u8 kind = inode_kind(inode, direct);
-	u32 seals = inode_seals(inode, kind);
+	struct target t = target_of(file_inode(file, direct), direct, KIND_UNKNOWN);
 	struct call *c;
 
-	if (!is_sealable(seals))
+	if (!is_sealable(t.seals))
 		return;
-	c = begin_my_call(inode, direct, kind, seals, mode & FALLOC_FL_PUNCH_HOLE ? OP_PUNCH_HOLE : OP_ALLOCATE,
-		       HOOK_ALLOCATE);
+	c = begin_my_call(&t, mode & FALLOC_FL_PUNCH_HOLE ? OP_PUNCH_HOLE : OP_ALLOCATE, HOOK_ALLOCATE);
 	if (!c)
 		return;
 	c->offset = offset;
@@ -157,17 +139,15 @@ INLINE void begin_allocate(u64 file, int direct, u64 mode, u64 offset, u64 len)
 /* Also on files that cannot be sealed: the refusal is a decision too. */
 INLINE void begin_seals(u64 file, int direct, u64 cmd, u64 arg)
 {
+	struct target t;
 	struct call *c;
-	u64 inode;
-	u8 kind;
 
 	if ((u32)cmd != F_ADD_SEALS)
 		return;
-	inode = file_inode(file, direct);
-	kind = inode_kind(inode, direct);
-	if (!kind)
+	t = target_of(file_inode(file, direct), direct, KIND_UNKNOWN);
+	if (!t.kind)
 		return;
-	c = begin_my_call(inode, direct, kind, inode_seals(inode, kind), OP_ADD_SEALS, HOOK_SEALS);
+	c = begin_my_call(&t, OP_ADD_SEALS, HOOK_SEALS);
 	if (!c)
 		return;
 	c->offset = 0;
@@ -228,7 +208,7 @@ INLINE void finish_create(s64 answer, u32 flags, u16 nr)
 	u32 seals = 0;
 	u8 kind = 0;
 
-	if (!n || !is_enabled() || !task_wanted(pid_tgid))
+	if (!n || !is_wanted(pid_tgid))
 		return;
 	lock_xadd(&n->totals[HOOK_CREATE].decided, 1);
 	if (answer >= 0) {
@@ -301,7 +281,7 @@ INLINE void note_mapping(u64 vma, int direct, u8 op, u8 hook)
 		return;
 	n = my_counts();
 	pid_tgid = bpf_get_current_pid_tgid();
-	if (!n || !is_enabled() || !task_wanted(pid_tgid))
+	if (!n || !is_wanted(pid_tgid))
 		return;
 	lock_xadd(&n->totals[hook].decided, 1);
 	if (!seals_wanted(seals))
@@ -339,16 +319,18 @@ INLINE void note_evict(u64 inode)
 	struct object o;
 	struct counts *n;
 	struct record *r;
+	u64 pid_tgid;
 
 	if (!known)
 		return;
 	o = *known;
 	objects.delete(&inode);
 	n = my_counts();
-	if (!n || !o.announced || !is_enabled())
+	pid_tgid = bpf_get_current_pid_tgid();
+	if (!n || !o.announced || !is_enabled(my_config(), pid_tgid))
 		return;
 	lock_xadd(&n->totals[HOOK_EVICT].decided, 1);
-	r = plain_event(n, bpf_get_current_pid_tgid(), &o, OP_EVICT, HOOK_EVICT);
+	r = plain_event(n, pid_tgid, &o, OP_EVICT, HOOK_EVICT);
 	if (!r)
 		return;
 	r->head.seals = inode_seals(inode, o.kind);
@@ -399,5 +381,5 @@ INLINE void note_exit(void)
 		return;
 	if (n && c->op && !c->before_enabled)
 		count_loss(n, LOSS_NO_RETURN, c->hook);
-	calls.delete(&pid_tgid);
+	free_call(c, pid_tgid);
 }

@@ -97,9 +97,9 @@ INLINE int is_anon_gmem(u64 inode)
 #endif
 
 /* KIND_TMPFS stands for everything in shmem until the object is announced. */
-INLINE u8 inode_kind(u64 inode, int direct)
+INLINE u8 kind_in(u64 sb, u64 inode, int direct)
 {
-	u64 magic = load_u64(load_u64(inode + OFF_INODE_SB, direct) + OFF_SB_MAGIC, direct);
+	u64 magic = load_u64(sb + OFF_SB_MAGIC, direct);
 
 	if (magic == TMPFS_MAGIC)
 		return KIND_TMPFS;
@@ -112,6 +112,11 @@ INLINE u8 inode_kind(u64 inode, int direct)
 		return KIND_GUEST_MEMFD;
 #endif
 	return KIND_UNKNOWN;
+}
+
+INLINE u8 inode_kind(u64 inode, int direct)
+{
+	return kind_in(load_u64(inode + OFF_INODE_SB, direct), inode, direct);
 }
 
 /*
@@ -128,6 +133,64 @@ INLINE u32 inode_seals(u64 inode, u8 kind)
 	if (kind == KIND_HUGETLB)
 		return read_u32(inode + OFF_HUGETLB_SEALS);
 	return read_u32(inode + OFF_SHMEM_SEALS);
+}
+
+/* Memory files that can never be sealed carry F_SEAL_SEAL alone from birth. */
+INLINE int is_sealable(u32 seals)
+{
+#if FILTER_UNSEALABLE
+	return seals != F_SEAL_SEAL;
+#else
+	return 1;
+#endif
+}
+
+/* A file that a call is about: what it is now. */
+struct target {
+	u64 inode;
+	u64 ino;
+	u64 size;
+	u32 seals;
+	u8 kind;
+};
+
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define INODE_FROM MIN(OFF_INODE_SB, MIN(OFF_INODE_INO, OFF_INODE_SIZE))
+#define INODE_SPAN (MAX(OFF_INODE_SB, MAX(OFF_INODE_INO, OFF_INODE_SIZE)) + 8 - INODE_FROM)
+
+/*
+ * A file of a kind that the hook alone tells (KIND_UNKNOWN: it does not). Of
+ * one that cannot be sealed then no more is read than that.
+ *
+ * A call of the helper costs more than the bytes it copies, so where they are
+ * near each other it copies all three fields and what is between them.
+ */
+INLINE struct target target_of(u64 inode, int direct, u8 kind)
+{
+	struct target t = { .inode = inode, .kind = kind };
+	u64 raw[INODE_SPAN / 8 + 1] = {}, sb;
+
+	if (kind) {
+		t.seals = inode_seals(inode, kind);
+		if (!is_sealable(t.seals))
+			return t;
+	}
+	if (direct || INODE_SPAN > 128) {
+		sb = load_u64(inode + OFF_INODE_SB, direct);
+		t.ino = load_u64(inode + OFF_INODE_INO, direct);
+		t.size = inode_size(inode, direct);
+	} else {
+		bpf_probe_read_kernel(raw, INODE_SPAN, (void *)(inode + INODE_FROM));
+		__builtin_memcpy(&sb, (char *)raw + (OFF_INODE_SB - INODE_FROM), 8);
+		__builtin_memcpy(&t.ino, (char *)raw + (OFF_INODE_INO - INODE_FROM), 8);
+		__builtin_memcpy(&t.size, (char *)raw + (OFF_INODE_SIZE - INODE_FROM), 8);
+	}
+	if (!kind) {
+		t.kind = kind_in(sb, inode, direct);
+		t.seals = inode_seals(inode, t.kind);
+	}
+	return t;
 }
 
 INLINE int is_error(s64 answer)

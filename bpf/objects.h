@@ -41,8 +41,7 @@ INLINE struct name object_name(u64 inode)
 /* The prefix stands in the settings as bytes; a memfd's "memfd:" is not part of its name. */
 INLINE int name_wanted(struct name *name)
 {
-	int zero = 0;
-	struct config *c = config.lookup(&zero);
+	struct config *c = my_config();
 	u64 text = name->is_memfd ? name->text + 6 : name->text;
 	u32 length = name->is_memfd ? name->length - 6 : name->length;
 	char have[256] = {};

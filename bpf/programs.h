@@ -77,7 +77,7 @@ PROGRAM_K(kretprobe, setattr, finish_my_call(INT(ANSWER_K), HOOK_SETATTR, 0, 0, 
 PROGRAM_F(fexit, write, write_returned(F0, F1, ANSWER_F(NARGS_WRITE)))
 #endif
 #if WITH_KPROBE_WRITE
-PROGRAM_K(kprobe, write, begin_io(K0, K1, 0, OP_WRITE, HOOK_WRITE, WRITE_IS_SHMEM))
+PROGRAM_K(kprobe, write, begin_io(K0, K1, 0, OP_WRITE, HOOK_WRITE, WRITE_KIND))
 PROGRAM_K(kretprobe, write, finish_my_call(ANSWER_K, HOOK_WRITE, 0, 0, 0))
 #endif
 
@@ -89,11 +89,11 @@ PROGRAM_K(kretprobe, write_check, note_check(INT(ANSWER_K), HOOK_WRITE))
 #endif
 
 #if WITH_FENTRY_READ
-PROGRAM_F(fentry, read, begin_io(F0, F1, 1, OP_READ, HOOK_READ, 1))
+PROGRAM_F(fentry, read, begin_io(F0, F1, 1, OP_READ, HOOK_READ, KIND_TMPFS))
 PROGRAM_F(fexit, read, finish_my_call(ANSWER_F(NARGS_READ), HOOK_READ, 1, IOCB_INODE(F0), F0))
 #endif
 #if WITH_KPROBE_READ
-PROGRAM_K(kprobe, read, begin_io(K0, K1, 0, OP_READ, HOOK_READ, 1))
+PROGRAM_K(kprobe, read, begin_io(K0, K1, 0, OP_READ, HOOK_READ, KIND_TMPFS))
 PROGRAM_K(kretprobe, read, finish_my_call(ANSWER_K, HOOK_READ, 0, 0, 0))
 #endif
 

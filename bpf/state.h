@@ -36,13 +36,14 @@ struct object {
 
 /*
  * What one task has in flight: at most one operation at a time passes the
- * outer hooks (an mmap, a write call, …); inner hooks add to it. The slot
- * stays in the map until the task ends, so that a call costs look-ups and
- * neither an insertion nor a deletion.
+ * outer hooks (an mmap, a write call, …); inner hooks add to it. A task keeps
+ * its slot until it ends.
  */
 struct call {
+	u64 owner;		/* the task, in the array; 0: nobody's, or in the hash */
 	u64 time_ns;
 	u64 inode;
+	u64 ino;
 	u64 iocb;		/* read, write: where the position stands */
 	u64 size;
 	u64 offset;
@@ -60,7 +61,7 @@ struct call {
 	u8 kind;
 	u8 hook;
 	u8 before_enabled;
-	u8 unused;
+	u8 shared;		/* in the array: another task's is in the hash */
 	u64 known_inode;	/* the inode of this task's last event, */
 	struct object known;	/*   and what the objects map said of it */
 };
@@ -76,6 +77,15 @@ struct record {
 
 BPF_ARRAY(config, struct config, 1);
 BPF_PERCPU_ARRAY(counts, struct counts, 1);
+/*
+ * Slots lie in an array at the last bits of the thread id: programs index it
+ * without a call, a tenth of a hash's price. Of two tasks with the same bits
+ * the second one's slot is in the hash. An insertion into owners decides
+ * which is the first, since only one can succeed.
+ */
+#define SLOTS 16384
+BPF_ARRAY(slots, struct call, SLOTS);
+BPF_HASH(owners, u32, u64, SLOTS);
 BPF_HASH(calls, u64, struct call, MAX_TASKS);
 BPF_HASH(objects, u64, struct object, MAX_OBJECTS);
 BPF_RINGBUF_OUTPUT(ring, RING_PAGES);
@@ -102,20 +112,21 @@ INLINE void count_loss(struct counts *n, u32 cause, u32 hook)
 	lock_xadd(&n->lost[(hook & (HOOK_MAX - 1)) * LOSS_MAX + cause], 1);
 }
 
-INLINE int is_enabled(void)
+INLINE struct config *my_config(void)
 {
 	int zero = 0;
-	struct config *c = config.lookup(&zero);
 
-	return c && (c->enabled ||
-		     (c->test_tgid && c->test_tgid == bpf_get_current_pid_tgid() >> 32));
+	return config.lookup(&zero);
+}
+
+INLINE int is_enabled(struct config *c, u64 pid_tgid)
+{
+	return c && (c->enabled || (c->test_tgid && c->test_tgid == pid_tgid >> 32));
 }
 
 /* Whose operations are recorded: decided before anything else is read. */
-INLINE int task_wanted(u64 pid_tgid)
+INLINE int task_wanted(struct config *c, u64 pid_tgid)
 {
-	int zero = 0;
-	struct config *c = config.lookup(&zero);
 	u32 tgid = pid_tgid >> 32;
 
 	if (!c || tgid == c->own_tgid)
@@ -146,11 +157,18 @@ INLINE int task_wanted(u64 pid_tgid)
 INLINE int seals_wanted(u32 seals)
 {
 #if FILTER_SEALS
-	int zero = 0;
-	struct config *c = config.lookup(&zero);
+	struct config *c = my_config();
 
 	return c && (seals & c->seals) == c->seals;
 #else
 	return 1;
 #endif
+}
+
+/* Recorded at all: tracing has begun, and the task is one of those. */
+INLINE int is_wanted(u64 pid_tgid)
+{
+	struct config *c = my_config();
+
+	return is_enabled(c, pid_tgid) && task_wanted(c, pid_tgid);
 }

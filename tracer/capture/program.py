@@ -317,7 +317,9 @@ class Program:
 
     def in_flight(self) -> int:
         """Calls whose entry was seen and whose return did not come yet."""
-        calls = self._bpf["calls"].values()
+        slots = self._bpf["slots"]
+        calls = [slots[ctypes.c_int(key.value)] for key in self._bpf["owners"]]
+        calls += self._bpf["calls"].values()
         count = sum(1 for call in calls if call.op and not call.before_enabled)
         return count + (len(self._bpf["accesses"].values()) if self._audit else 0)
 
