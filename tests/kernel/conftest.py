@@ -120,7 +120,7 @@ def proposal(
     """6.1 with F_SEAL_INACCESSIBLE, built here from Debian's source if it is not yet."""
     folder = results_folder(request.config, tmp_path_factory, "proposal")
     race = "proposal_long_race" if request.config.getoption("--all-kernels") else "proposal_race"
-    boot(request.config, "inaccessible", folder, scenes=f"proposal,{race}")
+    boot(request.config, "inaccessible", folder, scenes=f"proposal,proposal_swap,{race}")
     return Booted("inaccessible", folder)
 
 

@@ -62,6 +62,7 @@ OTHER_SCENES: Scenes = (
     lockdown,
     scenes_matrix.matrix,
     scenes_inaccessible.proposal,
+    scenes_inaccessible.proposal_swap,
     scenes_inaccessible.proposal_race,
     scenes_inaccessible.proposal_long_race,
     scenes_inaccessible.proposal_broken,

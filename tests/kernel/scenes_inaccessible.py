@@ -1,8 +1,10 @@
 """Scenes on the proposal's own kernel (tests/vm/inaccessible), which no distribution has."""
 
+import json
+import subprocess
 from pathlib import Path
 
-from tests.kernel.guest_tools import HERE, PROJECT, Recorder, Results, Tool
+from tests.kernel.guest_tools import HERE, PROJECT, Recorder, Results, Tool, python
 from tests.kernel.scenes_decisions import UNPREEMPTED, by_both_methods
 
 PROGRAM = HERE / "programs" / "build" / "inaccessible"
@@ -15,6 +17,12 @@ def proposal(results: Results) -> None:
     """Every call once by both methods, and an audit of a guest that behaves."""
     by_both_methods(results, "calls", lambda name: [*UNPREEMPTED, PROGRAM, "calls"])
     _audit(results, "quiet")
+
+
+def proposal_swap(results: Results) -> None:
+    """The kernel reclaims ordinary and inaccessible files alike; not recorded, no call does it."""
+    done = subprocess.run(python("swapped.py"), stdout=subprocess.PIPE, text=True, check=True)
+    results.tell("swap", files=[json.loads(line) for line in done.stdout.splitlines()])
 
 
 def proposal_race(results: Results) -> None:

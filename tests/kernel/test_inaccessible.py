@@ -17,6 +17,7 @@ from tracer.model.record import Flag
 
 EPERM, EINVAL = -1, -22
 SHRINK, INACCESSIBLE = 0x2, 0x20
+PAGE = 4096
 _RACED = int(Flag.RACED_SEALS | Flag.RACED_SIZE)
 Call = dict[str, Any]
 
@@ -83,6 +84,25 @@ def test_the_audit_of_a_quiet_guest_passes(proposal: Booted) -> None:
     results = {claim["claim"]: claim["result"] for claim in claims(told)}
     assert (told.code, set(results.values())) == (0, {"pass", "not-applicable"}), results
     assert results["never-mapped"] == results["no-breach"] == "pass"
+
+
+# ---- swap -------------------------------------------------------------------------------------
+
+
+def test_its_pages_are_never_written_to_swap(proposal: Booted) -> None:
+    """Ordinary files, reclaimed alike before and after them, are in swap to the last page."""
+    files = proposal.facts("swap")["files"]
+    assert [file["file"] for file in files] == ["ordinary", "born", "sealed", "ordinary"]
+    for file in files:
+        size = file["size"]
+        in_memory = {"shmem": size, "anon": 0, "swap": 0, "used": 0, "allocated": size}
+        in_swap = {"shmem": 0, "anon": 0, "swap": size, "used": size, "allocated": size}
+        scanned = {state: file[state].pop("pgscan") for state in ("filled", "reclaimed", "closed")}
+        assert file["filled"] == in_memory
+        assert file["reclaimed"] == (in_swap if file["file"] == "ordinary" else in_memory)
+        assert file["closed"] == {"shmem": 0, "anon": 0, "swap": 0, "used": 0}
+        assert scanned["filled"] == 0
+        assert scanned["reclaimed"] >= size // PAGE, "it did try each page"
 
 
 # ---- the race ---------------------------------------------------------------------------------

@@ -1,0 +1,185 @@
+"""What the terminal view shows of F_SEAL_INACCESSIBLE: recordings of its kernel, opened here.
+
+Whatever the recorded program was answered is the truth; a user must find it on the screen.
+"""
+
+import json
+import re
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests.kernel.booted import Booted, Run
+from tests.unit.ui.pressed import main_grid
+from tests.unit.ui.still import Shown, Still, run, shown
+from tracer.model.args import errno_name
+from ui import cells
+from ui.screens.event import EventScreen
+from ui.screens.main import MainScreen
+from ui.screens.object import ObjectScreen
+from ui.widgets.facts import FactList
+from ui.widgets.matrix import Matrix
+
+SIZE = (160, 50)
+BORN, SEALED, USED = "S----X", "-s---X", "------"
+"""Seals that the program's three files end with, in the order in which it makes them."""
+RULES = {
+    "mmap": ("An inaccessible file cannot be mapped at all", "mm/shmem.c:shmem_mmap"),
+    "read": ("An inaccessible file cannot be read.", "mm/shmem.c:shmem_file_read_iter"),
+    "write": ("An inaccessible file cannot be written.", "mm/shmem.c:shmem_write_begin"),
+}
+"""The sentence and the place in the kernel that explain a refusal."""
+Call = dict[str, Any]
+
+
+@pytest.fixture(params=["fexit", "kprobe"])
+def method(request: pytest.FixtureRequest) -> str:
+    value: str = request.param
+    return value
+
+
+def calls_on(recorded: Run) -> dict[str, list[Call]]:
+    """The program's calls by the seals of the file that they were made on."""
+    files: list[list[Call]] = []
+    for line in recorded.stdout.splitlines():
+        call = json.loads(line)
+        if call["op"] == "create":
+            files.append([])
+        files[-1].append(call)
+    return dict(zip((BORN, SEALED, USED), files, strict=False))
+
+
+def answers(calls: list[Call]) -> Counter[tuple[str, str]]:
+    """How often which of the three ways to the contents ended how, as the view writes it."""
+    return Counter(
+        (call["op"], "■" if call["answer"] < 0 else "✗" if call["must"] < 0 else "✓")
+        for call in calls
+        if call["op"] in RULES
+    )
+
+
+async def open_file(one: Shown, seals: str) -> None:
+    """From the table of files to the screen of the one with these seals."""
+    grid = main_grid(one)
+    await one.press("home")
+    for _ in range(len(grid.rows)):
+        if cells.seals(grid.value("seals")) == seals:
+            break
+        await one.press("down")
+    await one.press("enter")
+    assert isinstance(one.app.screen, ObjectScreen)
+
+
+def reason(one: Shown) -> str:
+    """The panel that explains the decision below the cursor, its lines joined."""
+    return " ".join(one.app.screen.query_one("#why", FactList).text.split())
+
+
+def by_inaccessible(one: Shown) -> Counter[tuple[str, str]]:
+    """Like :func:`answers`, from the view's own table of seals and operations."""
+    titles, *rows = one.app.screen.query_one(Matrix).text.splitlines()
+    counts: Counter[tuple[str, str]] = Counter()
+    for row in rows:
+        if row.split()[0] == "INACCESSIBLE" or "nothing in the way" in row:
+            shown_counts = row.replace("nothing in the way", "nothing").split()[1:]
+            for op, cell in zip(titles.split(), shown_counts, strict=True):
+                if op in RULES and cell != cells.NONE:
+                    counts[op, cell[0]] += int(cell[1:])
+    return counts
+
+
+async def copied(one: Shown) -> list[str]:
+    """The cells of the row below the cursor, as they are shown."""
+    await one.press("y")
+    return [cell.strip() for cell in one.app.clipboard.split("\t")]
+
+
+@pytest.mark.parametrize("seals", [BORN, SEALED])
+def test_the_file_and_each_refusal_with_its_reason(
+    proposal: Booted, method: str, seals: str
+) -> None:
+    recorded = proposal.run(f"calls-{method}")
+    every = [json.loads(line) for line in recorded.stdout.splitlines()]
+    stopped = [call for call in every if call["answer"] < 0 and call["op"] != "create"]
+    calls = calls_on(recorded)[seals]
+    refused = [call for call in calls if call["answer"] < 0]
+    assert {"mmap", "read", "write"} <= {call["op"] for call in refused}
+
+    @run
+    async def look() -> None:
+        async with shown(Still(recorded.path), SIZE) as one:
+            blocked = f"{len(stopped)} blocked"
+            assert f"✓ All {len(every)} decisions are as the seals demand; {blocked}" in one.text()
+            assert re.search(rf"■ +memfd +inaccessible +{seals} +16K ", one.text())
+            await open_file(one, seals)
+            assert f"■ blocked inaccessible  seals {seals}  size 16K" in one.text()
+            assert re.search(r" INACCESSIBLE +■3 +■2 +■2 ", one.text())
+            assert by_inaccessible(one) == answers(calls)
+            await one.press("home")
+            for call in refused:
+                await one.press("b")
+                row, errno = await copied(one), errno_name(call["answer"])
+                assert row[0] == "■"
+                assert {call["op"], seals, errno} <= set(row), (call, row)
+                assert f"expected {errno}, and the kernel answered {errno}" in reason(one)
+                if call["op"] in RULES:
+                    assert "INACCESSIBLE" in row
+                    assert "because INACCESSIBLE" in one.text()
+                    assert all(words in reason(one) for words in RULES[call["op"]]), reason(one)
+
+    look()
+
+
+def test_the_breach_of_a_broken_kernel_with_its_reason(
+    broken_proposal: Booted, method: str
+) -> None:
+    recorded = broken_proposal.run(f"calls-{method}")
+    files = calls_on(recorded)
+    wrong = [call for calls in files.values() for call in calls if call["answer"] != call["must"]]
+    assert [call["op"] for call in wrong] == ["mmap"] * 6
+
+    @run
+    async def look() -> None:
+        async with shown(Still(recorded.path), SIZE) as one:
+            assert "6 BREACHES: let through what a seal forbids" in one.text()
+            alert = "BREACH (and 5 more): INACCESSIBLE did not stop mmap of inaccessible by "
+            assert alert in one.text()
+            await one.press("v")
+            assert isinstance(one.app.screen, EventScreen)
+            assert "mmap on inaccessible by inaccessible/" in one.text()
+            assert "✗ breach: a seal should have denied it, and it went through" in one.text()
+            await explained(one)
+            await one.press("escape")
+            assert isinstance(one.app.screen, MainScreen)
+            for seals in (BORN, SEALED):
+                assert re.search(rf"✗ +memfd +inaccessible +{seals} +16K ", one.text())
+                await open_file(one, seals)
+                assert by_inaccessible(one) == answers(files[seals])
+                assert (await copied(one))[0] == "✗", "it begins at the worst"
+                await explained(one)
+                await one.press("escape")
+            await violations(one, len(wrong))
+
+    look()
+
+
+async def explained(one: Shown) -> None:
+    """What the screen says of a mapping that should not be."""
+    assert re.search("expected EPERM, and the kernel answered 0x[0-9a-f]+ ", reason(one))
+    assert "because INACCESSIBLE" in one.text()
+    assert all(words in reason(one) for words in RULES["mmap"]), reason(one)
+
+
+async def violations(one: Shown, count: int) -> None:
+    """The log of events with nothing but breaches in it."""
+    await one.press("4", "slash")
+    await one.write("verdict:breach")
+    await one.press("enter", "home")
+    assert f"{count} of " in one.text()
+    assert len(main_grid(one).rows) == count
+    for _ in range(count):
+        row = await copied(one)
+        assert row[0] == "✗"
+        assert {"mmap", "inaccessible", "= ok", "EPERM", "INACCESSIBLE"} <= set(row), row
+        await one.press("down")
