@@ -1,6 +1,7 @@
 """Seals added by one thread while another works on the file: every event is true or says not."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -36,8 +37,8 @@ def test_race(kernel: Booted, method: str, capsys: pytest.CaptureFixture[str]) -
     run = kernel.run(f"race-{method}")
     assert run.code == 0, run.stderr
     whole = kernel.is_whole(run, method)
-    told = json.loads(run.stdout)
-    events = run.events[run.events["op"].isin(list(OPS))]
+    told = json.loads(run.stdout.splitlines()[0])
+    events = run.events[run.events["op"].isin(list(OPS)) & (run.events["name"] == "memfd:race")]
     # every call once, with the answer that it had
     outcome = events["answer"].where(events["answer"] < 0, 0)
     missing = 0
@@ -63,3 +64,17 @@ def test_race(kernel: Booted, method: str, capsys: pytest.CaptureFixture[str]) -
     assert ((early["op"] == "mmap") & (early["answer"] == EPERM)).all()
     assert wrong.empty, f"{len(wrong)} contradictions, the first:\n{wrong.iloc[0]}"
     assert flagged.any(), "nothing raced, so nothing was shown"
+
+
+@pytest.mark.parametrize("method", ["fexit", "kprobe"])
+def test_tasks_that_compete_for_a_slot(kernel: Booted, method: str) -> None:
+    """Their thread ids end alike, one comes again, and each call is told once, by its own task."""
+    run = kernel.run(f"race-{method}")
+    assert run.code == 0, run.stderr
+    told = json.loads(run.stdout.splitlines()[1])
+    events = run.events[run.events["op"] == "write"]
+    for file, place, answer in (("open", 0, 8), ("sealed", 1, EPERM)):
+        mine = events[events["name"] == f"memfd:slots-{file}"]
+        found = Counter(zip(mine["pid"].tolist(), mine["answer"].tolist(), strict=True))
+        assert found == {(int(pid), answer): counts[place] for pid, counts in told.items()}
+        assert set(mine["checks"]) == {1}
