@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* What each hook does, whatever the method by which it is attached. */
 
-/* The write call's function is shmem's own, or every file system's. */
-#ifndef WRITE_IS_SHMEM
-#define WRITE_IS_SHMEM 0
-#endif
-#define WRITE_KIND (WRITE_IS_SHMEM ? KIND_TMPFS : KIND_UNKNOWN)
-
 INLINE void begin_io(u64 iocb, u64 iter, int direct, u8 op, u8 hook, u8 kind)
 {
 	u64 file = load_u64(iocb + OFF_KIOCB_FILE, direct);
@@ -50,13 +44,14 @@ INLINE void write_checked(u64 mapping, s64 answer)
 	c->flags |= FLAG_CHECK_REACHED;
 }
 
-INLINE void write_returned(u64 iocb, u64 iter, s64 answer)
+/* kind: as target_of has it. */
+INLINE void write_returned(u64 iocb, u64 iter, s64 answer, u8 kind)
 {
 	u64 file = load_u64(iocb + OFF_KIOCB_FILE, 1), inode = file_inode(file, 1), me;
 	struct call *c = my_call(&me);
 
 	if (!c || c->op != OP_WRITE) {
-		struct target t = target_of(inode, 1, WRITE_KIND);
+		struct target t = target_of(inode, 1, kind);
 
 		if (t.kind != KIND_TMPFS || !is_sealable(t.seals))
 			return;
@@ -343,12 +338,12 @@ INLINE void note_evict(u64 inode)
 INLINE void note_fork(u64 parent, u64 child)
 {
 	u32 parent_tgid = read_u32(parent + OFF_TASK_TGID), tgid = read_u32(child + OFF_TASK_TGID);
+	u64 started = read_u64(child + OFF_TASK_START);
 	struct counts *n;
-	u8 yes = 1;
 
 	if (parent_tgid == tgid || !pids.lookup(&parent_tgid))
 		return;
-	if (!pids.update(&tgid, &yes))
+	if (!pids.update(&tgid, &started))
 		return;
 	n = my_counts();
 	if (n)
@@ -360,12 +355,19 @@ INLINE void note_fork(u64 parent, u64 child)
 /*
  * When its last thread is released, a process is no longer followed: its id
  * may come again. Not at its exit, where 7.3 has not yet unmapped its memory.
+ * The release comes late (after an RCU grace period), so its id may have come
+ * again already: then the start time is another's. A thread that takes the
+ * first one's place at exec takes its start time too (fs/exec.c:de_thread).
  */
 INLINE void note_free(u64 task)
 {
 	u32 tgid = read_u32(task + OFF_TASK_TGID);
+	u64 *started;
 
-	if (tgid == read_u32(task + OFF_TASK_PID))
+	if (tgid != read_u32(task + OFF_TASK_PID))
+		return;
+	started = pids.lookup(&tgid);
+	if (started && (!*started || *started == read_u64(task + OFF_TASK_START)))
 		pids.delete(&tgid);
 }
 #endif

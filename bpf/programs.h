@@ -73,8 +73,11 @@ PROGRAM_K(kprobe, setattr, begin_setattr(CAT(K, ARG_SETATTR_DENTRY), CAT(K, ARG_
 PROGRAM_K(kretprobe, setattr, finish_my_call(INT(ANSWER_K), HOOK_SETATTR, 0, 0, 0))
 #endif
 
+/* The write call's function is shmem's own, or every file system's. */
+#define WRITE_KIND (WRITE_IS_SHMEM ? KIND_TMPFS : KIND_UNKNOWN)
+
 #if WITH_FENTRY_WRITE
-PROGRAM_F(fexit, write, write_returned(F0, F1, ANSWER_F(NARGS_WRITE)))
+PROGRAM_F(fexit, write, write_returned(F0, F1, ANSWER_F(NARGS_WRITE), WRITE_KIND))
 #endif
 #if WITH_KPROBE_WRITE
 PROGRAM_K(kprobe, write, begin_io(K0, K1, 0, OP_WRITE, HOOK_WRITE, WRITE_KIND))

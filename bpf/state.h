@@ -15,7 +15,11 @@ struct totals {
 	u64 dropped;
 };
 
-/* Everything one CPU counts, behind one lookup. */
+/*
+ * Everything one CPU counts, behind one lookup. User space maps the array: a
+ * bpf(2) that looks something up keeps kprobe programs off its CPU, and for
+ * long when it is preempted (include/linux/bpf.h:bpf_disable_instrumentation).
+ */
 struct counts {
 	u64 cpu;		/* set by user space: cheaper than asking each time */
 	u64 seq;
@@ -76,7 +80,7 @@ struct record {
 };
 
 BPF_ARRAY(config, struct config, 1);
-BPF_PERCPU_ARRAY(counts, struct counts, 1);
+BPF_F_TABLE("array", u32, struct counts, counts, CPUS, BPF_F_MMAPABLE);
 /*
  * Slots lie in an array at the last bits of the thread id: programs index it
  * without a call, a tenth of a hash's price. Of two tasks with the same bits
@@ -90,7 +94,8 @@ BPF_HASH(calls, u64, struct call, MAX_TASKS);
 BPF_HASH(objects, u64, struct object, MAX_OBJECTS);
 BPF_RINGBUF_OUTPUT(ring, RING_PAGES);
 #if FILTER_PID
-BPF_HASH(pids, u32, u8, MAX_TASKS);
+/* By thread group; the value is its start_time, 0: unknown. */
+BPF_HASH(pids, u32, u64, MAX_TASKS);
 #endif
 #if FILTER_UID
 BPF_HASH(uids, u32, u8, 1024);
@@ -101,9 +106,9 @@ BPF_HASH(cgroups, u64, u8, 1024);
 
 INLINE struct counts *my_counts(void)
 {
-	int zero = 0;
+	u32 cpu = bpf_get_smp_processor_id();
 
-	return counts.lookup(&zero);
+	return counts.lookup(&cpu);
 }
 
 INLINE void count_loss(struct counts *n, u32 cause, u32 hook)

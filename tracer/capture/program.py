@@ -6,6 +6,7 @@ The only module that imports bcc, and only when it is used: that import costs a 
 import contextlib
 import ctypes
 import errno
+import mmap
 import os
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
@@ -92,7 +93,7 @@ class Program:
         modules: Mapping[str, Btf] | None = None,
     ) -> None:
         os.environ["BCC_KERNEL_SOURCE"] = str(bpf_source.HEADERS)
-        from bcc import BPF, libbcc
+        from bcc import BPF, libbcc, utils
 
         class Unattached(BPF):  # type: ignore[misc]
             """bcc attaches by function name as it compiles; the order is ours to choose."""
@@ -109,7 +110,8 @@ class Program:
         self.plan = plan
         self.attached: list[Attached] = []
         # bcc asks for debug information, which nobody reads and which takes a fifth of the time.
-        flags = [*bpf_source.flags(layout, plan.macros(), shape.macros()), "-g0"]
+        cpus = {"CPUS": 1 + max(utils.get_possible_cpus())}
+        flags = [*bpf_source.flags(layout, plan.macros(), shape.macros(), cpus), "-g0"]
         with _captured_stderr() as said:
             try:
                 self._bpf: Any = Unattached(text=bpf_source.text().encode(), cflags=flags)
@@ -119,6 +121,8 @@ class Program:
                 failure = None
         if failure is not None:
             raise UserError(f"the BPF program did not compile or its maps were refused: {said[0]}")
+        self._counts = self._map_counts(cpus["CPUS"])
+        self._forget_counts()
         self._configure(filters)
 
     def _configure(self, filters: Filters) -> None:
@@ -129,7 +133,6 @@ class Program:
         leaf.name_len = len(filters.name)
         leaf.name = filters.name
         config[ctypes.c_int(0)] = leaf
-        self._forget_counts()
         for table, values in (
             ("pids", filters.pids),
             ("uids", filters.uids),
@@ -138,15 +141,18 @@ class Program:
             for value in values:
                 self._add(table, value)
 
+    def _map_counts(self, cpus: int) -> NDArray[np.void]:
+        size = -(-cpus * COUNTS.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE
+        shared = mmap.mmap(self._bpf["counts"].map_fd, size)
+        return np.frombuffer(shared, COUNTS, cpus)
+
     def _forget_counts(self) -> None:
-        counts = np.zeros_like(self.counts())
-        counts["cpu"] = np.arange(len(counts))
-        table = self._bpf["counts"]
-        table[ctypes.c_int(0)] = type(table[ctypes.c_int(0)]).from_buffer(counts)
+        self._counts[:] = 0
+        self._counts["cpu"] = np.arange(len(self._counts))
 
     def _add(self, table: str, value: int) -> None:
         keys = self._bpf[table]
-        keys[keys.Key(value)] = keys.Leaf(1)
+        keys[keys.Key(value)] = keys.Leaf(0)
 
     def follow(self, pid: int) -> None:
         """Adds a process to those that the pid filter lets through."""
@@ -291,9 +297,7 @@ class Program:
 
     def counts(self) -> NDArray[np.void]:
         """One row of `COUNTS` for each possible CPU, as they stand now."""
-        table = self._bpf["counts"]
-        leaf = table[ctypes.c_int(0)]
-        return np.frombuffer(bytes(leaf), COUNTS).copy()
+        return self._counts.copy()
 
     def missed(self, btf: Btf) -> dict[str, int]:
         """``{hook: times that the kernel skipped a program of it}``, as far as it tells.

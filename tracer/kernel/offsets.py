@@ -53,6 +53,7 @@ OFFSETS = (
     Offset("OFF_TASK_MM", "task_struct", ("mm",)),
     Offset("OFF_TASK_TGID", "task_struct", ("tgid",)),
     Offset("OFF_TASK_PID", "task_struct", ("pid",)),
+    Offset("OFF_TASK_START", "task_struct", ("start_time",)),
     Offset("OFF_TASK_COMM", "task_struct", ("comm",)),
     Offset("OFF_TASK_CRED", "task_struct", ("cred",)),
     Offset("OFF_CRED_UID", "cred", ("uid",)),
