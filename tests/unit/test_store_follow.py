@@ -101,9 +101,9 @@ def test_a_finished_recording_is_given_once(tmp_path: Path) -> None:
 def test_a_recorder_on_another_machine_is_heard_by_its_beat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tracer.store import follow
+    from tracer.store import alive
 
-    monkeypatch.setattr(follow, "_SILENCE_S", 3.0)
+    monkeypatch.setattr(alive, "_SILENCE_S", 3.0)
     writer = RecordingWriter(tmp_path / "r.seal", {"boot_id": "of another machine"}, limits=SMALL)
     writer.append(numbered(2))
     os.close(writer._lock)  # as if its lock could not be seen from here
