@@ -427,6 +427,14 @@ def test_a_closed_pipe_is_quiet(recording: Path, form: list[str]) -> None:
     assert done.stderr == "sealsnoop: --fail-on: there is breach\n"
 
 
+def test_a_full_disk_is_told(recording: Path) -> None:
+    argv = [sys.executable, "-m", "tracer.cli.main", "report", str(recording.resolve())]
+    with open("/dev/full", "wb") as out:
+        done = subprocess.run(argv, stdout=out, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr == "sealsnoop: writing the result: No space left on device\n"
+
+
 def test_progress_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
