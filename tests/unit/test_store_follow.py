@@ -1,8 +1,6 @@
 """Following a growing recording: every event once, across cuts, until its end or its death."""
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -10,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.store_records import DOOMED, SMALL, Records, mixed, numbered, rows_of
+from tests.unit.store_records import SMALL, Records, doomed, mixed, numbered, rows_of
 from tracer.store.reader import Recording
 from tracer.store.tables import tables
 from tracer.store.writer import RecordingWriter
@@ -72,19 +70,13 @@ def test_what_is_in_the_tail_is_seen_before_any_cut(tmp_path: Path) -> None:
 
 def test_ends_when_the_writer_dies(tmp_path: Path) -> None:
     path = tmp_path / "r.seal"
-    with subprocess.Popen(
-        [sys.executable, "-c", DOOMED, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        process.stdout.readline()
+    with doomed(path) as kill:
         follower = _Follower(path)
         follower.start()
         time.sleep(0.1)
         assert follower.is_alive()
         assert follower.recording.alive
-        process.stdin.close()
-        process.wait()
+        kill()
         follower.done()
     assert follower.found == list(range(9))
 
