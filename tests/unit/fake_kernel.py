@@ -1,11 +1,12 @@
 """Small kernels for the planner: real prototypes (KERNEL.md, section 3) as BTF and kallsyms."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from tests.unit.test_btf import FWD, PTR, Builder
+from tests.unit.btf_builder import FWD, PTR, Builder
 from tracer.kernel.btf import Btf
+from tracer.kernel.plan import MethodChoice, Plan, Planner
 from tracer.kernel.symbols import Symbols
 
 _SINCE_510 = """
@@ -115,6 +116,7 @@ hugetlbfs_file_mmap(file *, vm_area_struct *)
 }
 """Debian's 5.10.223, 6.1.192, 6.12.107, 6.19.14 and 7.3.4."""
 
+RELEASES = list(PROTOTYPES)
 KVM = {
     "6.1": """
 __kvm_set_memory_region(kvm *, kvm_userspace_memory_region *)
@@ -180,3 +182,29 @@ def symbols_of(
     """Symbols with these functions, in no module unless ``modules`` says so."""
     found = [(name.encode(), (modules or {}).get(name, "").encode()) for name in names]
     return Symbols(found, root)
+
+
+def planner(
+    release: str,
+    root: Path,
+    without: Iterable[str] = (),
+    trampolines: bool = True,
+    kprobes: bool = True,
+) -> Planner:
+    found = functions(release)
+    for name in without:
+        del found[name]
+    return Planner(btf_of(found), symbols_of(found, root), trampolines, kprobes)
+
+
+def audit_plan(
+    release: str, root: Path, kvm: str | None = None, method: MethodChoice = "auto"
+) -> Plan:
+    """The plan for an audit; ``kvm``: whose module is loaded."""
+    found = functions(release)
+    module = functions(kvm, KVM) if kvm else {}
+    symbols = symbols_of([*found, *module], root, dict.fromkeys(module, "kvm"))
+    modules = {"kvm": btf_of(module)} if kvm else {}
+    return Planner(btf_of(found, maple=release != "5.10"), symbols, modules=modules).plan(
+        method, audit=True
+    )

@@ -1,5 +1,9 @@
 """Records for the tests of tracer.store: any bytes that the kernel could write."""
 
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +102,7 @@ def seqs(recording: Recording) -> list[int]:
     return [n for table in recording.tables("events", ["seq"]) for n in table["seq"].to_pylist()]
 
 
-DOOMED = """
+_DOOMED = """
 import os, sys
 from tests.unit.store_records import numbered
 from tracer.store.writer import RecordingWriter
@@ -110,4 +114,14 @@ print("ready", flush=True)
 sys.stdin.read()
 os._exit(9)
 """
-"""A program that writes nine events, says so, and dies when its standard input ends."""
+
+
+@contextmanager
+def doomed(path: Path) -> Iterator[Callable[[], object]]:
+    """Another process records nine events to ``path``; calling what it gives kills it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _DOOMED, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        yield process.communicate  # which closes its input and waits

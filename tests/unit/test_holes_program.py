@@ -1,6 +1,5 @@
 """The holes program on this machine's own kernel: it tries all, and its controls hold anywhere."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -8,27 +7,14 @@ import pytest
 
 from tests.kernel.ground_truth import Truth, load_truth
 from tests.kernel.implied import implied
+from tests.unit.sample_programs import built, needed
 
-SOURCE = Path(__file__).parents[2] / "samples" / "holes"
-NOEXEC = Path("/proc/sys/vm/memfd_noexec")
-
-pytestmark = [
-    pytest.mark.skipif(not (shutil.which("make") and shutil.which("cc")), reason="no C compiler"),
-    pytest.mark.skipif(
-        NOEXEC.exists() and NOEXEC.read_text().strip() != "0",
-        reason="vm.memfd_noexec seals every memfd on its own",
-    ),
-]
+pytestmark = needed
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    build = tmp_path_factory.mktemp("holes")
-    made = subprocess.run(
-        ["make", "-C", SOURCE, f"BUILD={build}"], capture_output=True, text=True, check=False
-    )
-    assert (made.returncode, made.stderr) == (0, "")
-    return build / "holes"
+    return built("holes", tmp_path_factory.mktemp("holes"))
 
 
 @pytest.fixture(scope="module")

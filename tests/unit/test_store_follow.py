@@ -1,8 +1,6 @@
 """Following a growing recording: every event once, across cuts, until its end or its death."""
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -10,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.store_records import DOOMED, SMALL, Records, mixed, numbered, rows_of
+from tests.unit.store_records import SMALL, Records, doomed, mixed, numbered, rows_of
 from tracer.store.reader import Recording
 from tracer.store.tables import tables
 from tracer.store.writer import RecordingWriter
@@ -72,19 +70,13 @@ def test_what_is_in_the_tail_is_seen_before_any_cut(tmp_path: Path) -> None:
 
 def test_ends_when_the_writer_dies(tmp_path: Path) -> None:
     path = tmp_path / "r.seal"
-    with subprocess.Popen(
-        [sys.executable, "-c", DOOMED, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        process.stdout.readline()
+    with doomed(path) as kill:
         follower = _Follower(path)
         follower.start()
         time.sleep(0.1)
         assert follower.is_alive()
         assert follower.recording.alive
-        process.stdin.close()
-        process.wait()
+        kill()
         follower.done()
     assert follower.found == list(range(9))
 
@@ -101,9 +93,9 @@ def test_a_finished_recording_is_given_once(tmp_path: Path) -> None:
 def test_a_recorder_on_another_machine_is_heard_by_its_beat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tracer.store import follow
+    from tracer.store import alive
 
-    monkeypatch.setattr(follow, "_SILENCE_S", 3.0)
+    monkeypatch.setattr(alive, "_SILENCE_S", 3.0)
     writer = RecordingWriter(tmp_path / "r.seal", {"boot_id": "of another machine"}, limits=SMALL)
     writer.append(numbered(2))
     os.close(writer._lock)  # as if its lock could not be seen from here

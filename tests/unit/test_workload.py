@@ -5,7 +5,6 @@ all of them, or names the alternatives.
 """
 
 import json
-import shutil
 import subprocess
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -15,35 +14,22 @@ import pandas as pd
 import pytest
 
 from tests.kernel.ground_truth import HOOKS, Truth, compare, expected_calls, load_truth
+from tests.unit.sample_programs import built, needed
 from tests.unit.test_ground_truth import events_of
 from tracer.model.record import Op, words
 
 Row = dict[str, Any]
 
-SOURCE = Path(__file__).parents[2] / "samples" / "workload"
-NOEXEC = Path("/proc/sys/vm/memfd_noexec")
 PRIMES = {2, 3, 5, 7, 11}
 PAGE = 4096
 SIZE = 16 * PAGE
 
-pytestmark = [
-    pytest.mark.skipif(not (shutil.which("make") and shutil.which("cc")), reason="no C compiler"),
-    pytest.mark.skipif(
-        NOEXEC.exists() and NOEXEC.read_text().strip() != "0",
-        reason="vm.memfd_noexec seals every memfd on its own",
-    ),
-]
+pytestmark = needed
 
 
 @pytest.fixture(scope="module")
 def workload(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    build = tmp_path_factory.mktemp("workload")
-    made = subprocess.run(
-        ["make", "-C", SOURCE, f"BUILD={build}"], capture_output=True, text=True, check=False
-    )
-    assert made.returncode == 0, made.stderr
-    assert made.stderr == ""
-    return build / "workload"
+    return built("workload", tmp_path_factory.mktemp("workload"))
 
 
 def run(workload: Path, out: Path, *arguments: str | Path) -> Truth:

@@ -73,21 +73,14 @@ def _file(path: str) -> dict[str, Any]:
         raise UserError(f"{printable(path)}: {error.strerror or error}") from error
 
 
-def write(
-    audit: Audit, policy: Policy, paths: Sequence[str], reports: Sequence[str], file: str,
-    key: str | None,
-) -> None:  # fmt: skip
-    """Writes the statement, in a signed envelope if there is a ``key``. UserError."""
+def text(
+    audit: Audit, policy: Policy, paths: Sequence[str], reports: Sequence[str], key: str | None
+) -> str:
+    """The statement as it is written, in a signed envelope if there is a ``key``. UserError."""
     body = statement(audit, policy, paths, reports)
-    text = json.dumps(body, indent=2) + "\n"
-    if key is not None:
-        text = dsse.text(dsse.sign(canonical(body), dsse.private_key(key)))
-    try:
-        with open(file, "w", encoding="utf-8") as out:
-            out.write(text)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"--statement {printable(file)}: {reason}") from error
+    if key is None:
+        return json.dumps(body, indent=2) + "\n"
+    return dsse.text(dsse.sign(canonical(body), dsse.private_key(key)))
 
 
 def parts(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:

@@ -1,15 +1,13 @@
 """``sealsnoop audit``: claims about memory files, proved or not by what was recorded."""
 
 import argparse
-import contextlib
-import os
 import signal
 import sys
-from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tracer.cli import parsing
+from tracer.cli.output import quiet_pipe, tell, write
 from tracer.errors import UserError
 
 if TYPE_CHECKING:
@@ -110,9 +108,10 @@ def _run(args: argparse.Namespace) -> int:
     audit = _audit(policy, paths)
     written = _write_reports(audit, args)
     if args.statement:
-        from tracer.audit.statement import write
+        from tracer.audit.statement import text
 
-        write(audit, policy, paths, written, args.statement, args.sign)
+        told = text(audit, policy, paths, written, args.sign)
+        write("--statement", args.statement, [told])
     with quiet_pipe():
         _show(audit, args)
     return audit.result.exit_code
@@ -184,7 +183,7 @@ def _record(args: argparse.Namespace, policy: "Policy") -> str:
         for number, handler in before.items():
             signal.signal(number, handler)
     if code and args.command:
-        _tell(f"the command exited with {code}")
+        tell(f"the command exited with {code}")
     return str(path)
 
 
@@ -193,24 +192,14 @@ def _write_reports(audit: "Audit", args: argparse.Namespace) -> list[str]:
     if args.html:
         from tracer.audit.page import page
 
-        _write(args.html, "--html", "".join(page(audit)))
+        write("--html", args.html, page(audit))
         written.append(args.html)
     if args.sarif:
         from tracer.audit.sarif import text
 
-        _write(args.sarif, "--sarif", text(audit))
+        write("--sarif", args.sarif, [text(audit)])
         written.append(args.sarif)
     return written
-
-
-def _write(path: str, option: str, text: str) -> None:
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{option} {path}: {reason}") from error
-    _tell(f"wrote {path}")
 
 
 def _show(audit: "Audit", args: argparse.Namespace) -> None:
@@ -228,19 +217,3 @@ def _show(audit: "Audit", args: argparse.Namespace) -> None:
     with console.capture() as shown:  # rich itself would end with 1 when a pipe breaks
         Terminal(console, args.top).show(audit)
     sys.stdout.write(shown.get())
-
-
-@contextlib.contextmanager
-def quiet_pipe() -> Iterator[None]:
-    """Who reads our output may stop; the exit code is still that of what was found."""
-    try:
-        yield
-        sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            raise UserError(f"writing the result: {error.strerror or error}") from error
-
-
-def _tell(text: str) -> None:
-    print(f"sealsnoop: {text}", file=sys.stderr)

@@ -1,14 +1,14 @@
 """``sealsnoop report``: recordings judged and summed up, loss first and the worst at the top."""
 
 import argparse
-import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tracer.cli import loading, parsing
+from tracer.cli.output import quiet_pipe, tell, write
 from tracer.errors import UserError
 from tracer.model.verdicts import Verdict
 from tracer.query.options import add_option, asked, filter_help
@@ -149,40 +149,17 @@ def _console() -> "Console":
     return Out(width=width, highlight=False, soft_wrap=False)
 
 
-def _tell(sentence: str) -> None:
-    from tracer.model.escape import printable
-
-    print(f"sealsnoop: {printable(sentence)}", file=sys.stderr)
-
-
-def _write(pieces: Iterable[str], path: str) -> None:
-    if path == "-":
-        for piece in pieces:
-            sys.stdout.write(piece)
-        sys.stdout.flush()
-        return
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.writelines(pieces)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"--html {path}: {reason}") from error
-    _tell(f"wrote {path}")
-
-
 def _print(lines: Iterable[str], end: str = "") -> None:
     for line in lines:
         sys.stdout.write(line + end)
     sys.stdout.flush()
 
 
-@contextlib.contextmanager
-def _quiet_pipe() -> Iterator[None]:
-    """Who reads our output may stop; the exit code is still that of what was read."""
-    try:
-        yield
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _page(pieces: Iterable[str], path: str) -> None:
+    if path == "-":
+        _print(pieces)
+    else:
+        write("--html", path, pieces)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -195,21 +172,21 @@ def run(args: argparse.Namespace) -> int:
 
     with Reading() as reading:
         if args.diff:
-            diff = build.compare(args.recordings, request, reading.step, _tell)
+            diff = build.compare(args.recordings, request, reading.step, tell)
             there = _there([*diff.verdicts], [diff.a, diff.b])
             there |= {"difference"} if (diff.decisions["change"] == "answer").any() else set()
         else:
             wanted = _tables(args)
-            report = build.build(args.recordings, request, reading.step, _tell, wanted)
+            report = build.build(args.recordings, request, reading.step, tell, wanted)
             there = _there([report.verdicts], report.coverage)
-    with _quiet_pipe():
+    with quiet_pipe():
         if args.diff:
             _show_diff(diff, args)
         else:
             _show(report, args)
     found = sorted(fail_on & there, key=FAIL_ON.index)
     if found:
-        _tell(f"--fail-on: there is {', '.join(found)}")
+        tell(f"--fail-on: there is {', '.join(found)}")
     return 3 if found else 0
 
 
@@ -240,7 +217,7 @@ def _show(report: "Report", args: argparse.Namespace) -> None:
     elif args.html is not None:
         from tracer.report.page import page
 
-        _write(page(report, args.top or _TOP_HTML), args.html)
+        _page(page(report, args.top or _TOP_HTML), args.html)
     else:
         from tracer.report.terminal import Terminal
 
@@ -257,6 +234,6 @@ def _show_diff(diff: "Diff", args: argparse.Namespace) -> None:
     elif args.html is not None:
         from tracer.report.diffpage import diff_page
 
-        _write(diff_page(diff, args.top or _TOP_HTML), args.html)
+        _page(diff_page(diff, args.top or _TOP_HTML), args.html)
     else:
         diffview.DiffTerminal(_console(), args.top or _TOP_TEXT).show_diff(diff)

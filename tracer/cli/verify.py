@@ -4,7 +4,7 @@ import argparse
 import os
 from typing import Any
 
-from tracer.cli.audit import quiet_pipe
+from tracer.cli.output import quiet_pipe
 from tracer.errors import UserError
 
 _EPILOG = """\

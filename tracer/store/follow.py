@@ -1,27 +1,35 @@
-"""Follows a recording that another process is writing, each event once.
+"""Follows a recording that another process is writing: each row once, without ever waiting.
 
-A segment's events are first in its tail and later in its part, in the same order. So a count of the
-events already given is all that is needed to go on in the part where the tail was left.
+A segment's rows are first in its tail and later in its part, in the same order. So a count of the
+rows already given is all that is needed to go on in the part where the tail was left.
 """
 
+import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
-from tracer.store import lock, snapshot
+from tracer.store import snapshot
+from tracer.store.alive import Recorder
+from tracer.store.chain import CHAIN, Chain, Link
 from tracer.store.errors import from_os
-from tracer.store.tables import build, split
+from tracer.store.naming import Naming
+from tracer.store.tables import tables
 from tracer.store.tail import TailReader
 
 if TYPE_CHECKING:
     from tracer.store.reader import Recording
 
-_SILENCE_S = 5.0
-"""A recorder whose lock cannot be seen (another machine) is dead after so long without a sign."""
+Piece = tuple[str, pa.Table]
+MISSING = "missing"
+"""Instead of a table's name: so many events (the table's rows) are there and cannot be read."""
+EVERYTHING = ("names", "objects", "mappings", "clocks", "losses", "totals", "events")
+"""All tables, an object's announcement before its events and its name before both."""
 
 
 @dataclass
@@ -29,53 +37,112 @@ class _Cursor:
     """How far one segment's tail has been given."""
 
     tail: TailReader
-    events: int = 0
+    given: Counter[str] = field(default_factory=Counter)
 
 
-class _Follower:
-    def __init__(self, recording: "Recording") -> None:
+class Follower:
+    """Where a recording has been read to."""
+
+    def __init__(self, recording: "Recording", names: Sequence[str]) -> None:
+        """``names``: the tables wanted; those that came together are given in this order."""
         self._recording = recording
         self._folder = recording.folder
+        self._names = names
+        self._recorder = Recorder(self._folder, recording.manifest.get("boot_id"))
         self._segment = 0  # the first one that is not given whole
         self._cursors: dict[int, _Cursor] = {}
-        self._beat = 0
-        self._heard_s = time.monotonic()
+        self._naming = Naming()
+        self._chain = Chain()
+        self._chain_size = -1
+        self._stored = 0
+        self.rows = 0
+        """Events of all finished segments, for telling how far reading has come."""
+        self.ended = False
+        """Its recorder stopped it."""
+        self.over = False
+        """Nobody writes it any more, and everything was given."""
 
-    def alive(self) -> bool:
-        if lock.held(self._folder):
-            return True
-        if self._local():
-            return False
-        beat = lock.beat(self._folder)
-        if beat != self._beat:
-            self._beat = beat
-            self._heard_s = time.monotonic()
-        return time.monotonic() - self._heard_s < _SILENCE_S
+    def step(self) -> Iterator[Piece]:
+        """What is new, by table: ``objects`` with their names, or :data:`MISSING`. StoreError.
 
-    def _local(self) -> bool:
-        """Whether the recorder runs on this very boot, so that its lock can be seen."""
-        boot = self._recording.manifest.get("boot_id")
-        return boot is None or boot == _boot_id()
+        An object comes again when more of its name has come; ``names`` never come by themselves.
+        Sets :attr:`over` when there will be nothing more.
+        """
+        try:
+            # In this order: whatever was written before the end is seen by the step behind it.
+            self.ended = snapshot.read_end(self._folder) is not None
+            last = self.ended or not self._recorder.alive()
+            self._read_chain()
+            yield from self._parts()
+            yield from self._tails(last)
+            self.over = last
+        except OSError as error:
+            raise from_os(error, f"following {self._recording.path}") from error
 
-    def step(self, last: bool) -> Iterator[pa.Table]:
-        """What is new; ``last``: nobody is writing any more."""
-        chain = snapshot.read_chain(self._folder, self._recording.manifest_bytes)
-        for link in chain.links[self._segment :]:
-            skip = self._drop(self._segment)
-            path = link.part("events")
-            if path is not None:
-                yield from _without(skip, self._recording.part(path))
+    def close(self) -> None:
+        """Gives its descriptors back."""
+        for cursor in self._cursors.values():
+            cursor.tail.close()
+        self._cursors.clear()
+
+    # What is known of the recording
+
+    @property
+    def bytes(self) -> int:
+        """Size of the recording, tails included."""
+        fds = [cursor.tail.fd for cursor in self._cursors.values()]
+        return self._stored + sum(os.fstat(fd).st_size for fd in fds if fd >= 0)
+
+    @property
+    def damage(self) -> list[str]:
+        """What no accident of the recorder explains, in sentences."""
+        return self._chain.damage
+
+    @property
+    def cut_short(self) -> bool:
+        """The chain has lost segments that were given."""
+        return len(self._chain.links) < self._segment
+
+    # Reading
+
+    def _read_chain(self) -> None:
+        try:
+            size = os.stat(CHAIN, dir_fd=self._folder.fd, follow_symlinks=False).st_size
+        except FileNotFoundError:
+            size = 0  # killed between the manifest and the chain
+        if size != self._chain_size:
+            self._chain = snapshot.read_chain(self._folder, self._recording.manifest_bytes)
+            self._chain_size = size
+            files = [file for link in self._chain.links for file in link.files.items()]
+            self.rows = sum(part.rows for path, part in files if path.startswith("events/"))
+            self._stored = sum(part.size for _, part in files)
+
+    def _parts(self) -> Iterator[Piece]:
+        for link in self._chain.links[self._segment :]:
+            cursor = self._cursors.pop(self._segment, None)
+            if cursor is not None:
+                cursor.tail.close()
+            given = Counter[str]() if cursor is None else cursor.given
+            for name in self._names:
+                yield from self._part(link, name, given[name])
+            self._naming.next()
             self._segment += 1
-        yield from self._tails(last)
 
-    def _drop(self, number: int) -> int:
-        cursor = self._cursors.pop(number, None)
-        if cursor is None:
-            return 0
-        cursor.tail.close()
-        return cursor.events
+    def _part(self, link: Link, name: str, given: int) -> Iterator[Piece]:
+        path = link.part(name)
+        if path is None or link.files[path].rows <= given:
+            return  # to read a part is dear
+        read = 0
+        for table in self._recording.part(path):
+            if given < read + table.num_rows:
+                yield from self._named(name, table.slice(max(0, given - read)))
+            read += table.num_rows
+        lost = link.files[path].rows - max(read, given)
+        if name == "events" and lost > 0:
+            # Events keep their numbers, whatever becomes of some of them.
+            yield MISSING, pa.table({"row": np.arange(lost)})
 
-    def _tails(self, last: bool) -> Iterator[pa.Table]:
+    def _tails(self, last: bool) -> Iterator[Piece]:
         number = self._segment
         misses = 0
         while misses < 3:
@@ -85,47 +152,35 @@ class _Follower:
                     self._cursors[number] = _Cursor(tail)
             cursor = self._cursors.get(number)
             if cursor is not None:
-                for batch in cursor.tail.read():
-                    rows = split(batch)[0].get("events")
-                    if rows is not None:
-                        cursor.events += len(rows)
-                        yield build("events", rows)
+                yield from self._tail(cursor)
             if not last and (cursor is None or not cursor.tail.complete):
                 return  # the rest of this segment comes in its part, before the next segment
             misses = misses + 1 if cursor is None else 0
             number += 1
 
-    def close(self) -> None:
-        for cursor in self._cursors.values():
-            cursor.tail.close()
+    def _tail(self, cursor: _Cursor) -> Iterator[Piece]:
+        for batch in cursor.tail.read():
+            found = tables(batch, self._names)
+            for name in filter(found.__contains__, self._names):
+                cursor.given[name] += found[name].num_rows
+                yield from self._named(name, found[name])
+            self._naming.next()
 
-
-def _without(skip: int, parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    for table in parts:
-        if skip < table.num_rows:
-            yield table.slice(skip) if skip else table
-        skip = max(0, skip - table.num_rows)
-
-
-def _boot_id() -> str | None:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return None
+    def _named(self, name: str, table: pa.Table) -> Iterator[Piece]:
+        if name == "names":
+            for objects in self._naming.names(table):
+                yield "objects", objects
+        else:
+            yield name, self._naming.objects(table) if name == "objects" else table
 
 
 def follow(recording: "Recording", poll_s: float) -> Iterator[pa.Table]:
     """See :meth:`tracer.store.reader.Recording.follow`."""
-    follower = _Follower(recording)
+    follower = Follower(recording, ("events",))
     try:
-        while True:
-            # In this order: whatever was written before the end is seen by the step behind it.
-            last = snapshot.read_end(recording.folder) is not None or not follower.alive()
-            yield from follower.step(last)
-            if last:
-                break
-            time.sleep(poll_s)
-    except OSError as error:
-        raise from_os(error, f"following {recording.path}") from error
+        while not follower.over:
+            yield from (table for name, table in follower.step() if name == "events")
+            if not follower.over:
+                time.sleep(poll_s)
     finally:
         follower.close()

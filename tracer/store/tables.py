@@ -1,6 +1,6 @@
 """Raw records of all types to the tables of a recording: one rule for parts, tails and tests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 import numpy.typing as npt
@@ -78,10 +78,13 @@ def build(name: str, rows: Records) -> pa.Table:
     return _BUILD[name](rows)
 
 
-def tables(records: Records) -> dict[str, pa.Table]:
-    """Every table that ``records`` (HEAD, any types) have rows for."""
+def tables(records: Records, wanted: Collection[str] = TABLES) -> dict[str, pa.Table]:
+    """Every table of ``wanted`` that ``records`` (HEAD, any types) have rows for.
+
+    Objects are not wanted without their names.
+    """
     found, objects, _ = split(records)
-    built = {name: build(name, rows) for name, rows in found.items()}
-    if len(objects):
+    built = {name: build(name, rows) for name, rows in found.items() if name in wanted}
+    if len(objects) and "objects" in wanted:
         built["objects"], built["names"] = objects_tables(objects)
     return {name: table for name, table in built.items() if table.num_rows}

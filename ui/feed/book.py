@@ -7,6 +7,7 @@ from tracer.analysis.batch import Batch, Vocabulary
 from tracer.analysis.fold import Fold
 from tracer.analysis.source import Source
 from tracer.analysis.state import State
+from tracer.store.follow import MISSING
 from tracer.store.reader import Recording
 from tracer.store.schema import TABLES
 from tracer.text.narrate import CONTEXT
@@ -15,7 +16,6 @@ from ui.feed.judging import Judging
 from ui.feed.log import Log
 from ui.feed.pager import Pager
 from ui.feed.protocol import OnAlert
-from ui.feed.tail import MISSING
 from ui.feed.watch import Watch
 
 

@@ -5,10 +5,12 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from tracer.store.alive import boot_id
+from tracer.store.follow import EVERYTHING, Follower, Piece
 from tracer.store.reader import Recording
 from tracer.store.snapshot import ALIVE, KILLED
 from ui.feed.protocol import OnAlert
-from ui.feed.tail import Piece, Tail
+from ui.feed.trouble import trouble
 from ui.feed.worker import Worker
 from ui.snapshot import Now, State
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 _LOOK_S = 1.0
 """How often it is looked whether somebody did something to the recording."""
+_MANY = 1 << 14
+"""Events given at once: whoever waits for a key waits for those."""
 
 
 class LiveFeed(Worker):
@@ -31,33 +35,33 @@ class LiveFeed(Worker):
     ) -> None:
         """Opens ``path``; StoreError. ``on_alert`` is called in the reader's thread."""
         super().__init__(Recording.open(path), on_alert, policy)
-        self._tail = Tail(self.recording)
+        self._follower = Follower(self.recording, EVERYTHING)
         self._pieces: Iterator[Piece] | None = None
         self._caught_up = False
         self._trouble = ""
         self._look_s = 0.0
         self._heard_s = time.monotonic()
         boot = self.recording.manifest.get("boot_id")
-        self._here = boot is not None and boot == self._tail.boot_id
+        self._here = boot is not None and boot == boot_id()
 
     def stop(self) -> None:
         super().stop()
-        self._tail.close()
+        self._follower.close()
 
     def pause_s(self) -> float:
-        return _LOOK_S if self._tail.over else 0.1
+        return _LOOK_S if self._follower.over else 0.1
 
     def span_ns(self) -> int | None:
-        return 10**9 if self._caught_up and not self._tail.over else None
+        return 10**9 if self._caught_up and not self._follower.over else None
 
     def read(self, until_s: float) -> bool:
         now_s = time.monotonic()
         if now_s >= self._look_s:
             self._look_s = now_s + _LOOK_S
-            self._trouble = self._tail.trouble()
-        while not self._tail.over or self._pieces is not None:
+            self._trouble = trouble(self.recording, self._follower)
+        while not self._follower.over or self._pieces is not None:
             if self._pieces is None:
-                self._pieces = self._tail.step()
+                self._pieces = self._step()
             piece = next(self._pieces, None)
             if piece is None:
                 self._pieces = None
@@ -69,27 +73,33 @@ class LiveFeed(Worker):
                 return True
         return False
 
+    def _step(self) -> Iterator[Piece]:
+        """What is new, in pieces that take some milliseconds to count."""
+        for name, table in self._follower.step():
+            for start in range(0, table.num_rows, _MANY):
+                yield name, table.slice(start, _MANY)
+
     def _step_done(self) -> None:
         self.book.pager.refresh()
         self._caught_up = True
-        if self._tail.over and not self.book.is_complete:
+        if self._follower.over and not self.book.is_complete:
             self.book.complete()
 
     def _state(self) -> State:
-        if self._trouble and not self._tail.over:
+        if self._trouble and not self._follower.over:
             return State.GONE
         if not self._caught_up:
             return State.READING
-        if not self._tail.over:
+        if not self._follower.over:
             return State.LIVE
-        return State.ENDED if self._tail.ended else State.GONE
+        return State.ENDED if self._follower.ended else State.GONE
 
     def now(self) -> Now:
         book, state = self.book, self._state()
         now_ns = self._clock(state)
         progress = None
         if state is State.READING:
-            progress = book.rows / self._tail.rows if self._tail.rows else 0.0
+            progress = book.rows / self._follower.rows if self._follower.rows else 0.0
         message = self._trouble
         if not message and state is State.GONE:
             message = f"RECORDER GONE. {KILLED}"
@@ -101,7 +111,7 @@ class LiveFeed(Worker):
             events=book.rows,
             rate=rate,
             lost=book.lost,
-            bytes=self._tail.bytes,
+            bytes=self._follower.bytes,
             start_ns=book.start_ns,
             now_ns=now_ns,
             wall_ns=book.wall(now_ns),
@@ -120,7 +130,7 @@ class LiveFeed(Worker):
 
     def problems(self) -> Sequence[str]:
         told_by_state = (ALIVE, KILLED)
-        found = [*self._tail.damage, *self.recording.problems]
+        found = [*self._follower.damage, *self.recording.problems]
         found = [sentence for sentence in found if sentence not in told_by_state]
         if self.book.pager.problem:
             found.append(self.book.pager.problem)

@@ -25,10 +25,10 @@ def _time(rows: Rows, place: int) -> str:
 AUDIT: Sequence[Column] = (
     verdicts.mark("worst"),
     Column("state", "result", 14, _state, style=_style),
-    common.text("claim", "claim", 12, 20),
+    common.plain("claim", "claim", 12, 20),
     common.file(16, 28, "object"),
     common.seals(rank=3),
     verdicts.number("breach", "broken", 6, style="breach"),
     Column("time_ns", "time s", 9, _time, right=True, rank=4),
-    common.text("evidence", "evidence", 16, 200, rank=1),
+    common.plain("evidence", "evidence", 16, 200, rank=1),
 )

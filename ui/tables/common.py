@@ -10,27 +10,22 @@ from ui.tables.verdicts import verdict_of
 
 
 def plain(
-    name: str, title: str, width: int, *, rank: int = 0, right: bool = False, ask: str | None = None
+    name: str,
+    title: str,
+    width: int,
+    most: int = 0,
+    *,
+    rank: int = 0,
+    right: bool = False,
+    ask: str | None = None,
 ) -> Column:
-    """A number or a text as it is; ``ask`` is the filter's key for it."""
+    """A number or a text as it is; ``most`` as in Column; ``ask`` is the filter's key for it."""
     return Column(
         name,
         title,
         width,
         lambda rows, place: cells.text(rows.value(name, place)),
         right=right,
-        rank=rank,
-        ask=(lambda rows, place: (ask, rows.value(name, place))) if ask else None,
-    )
-
-
-def text(name: str, title: str, width: int, most: int, *, rank: int = 0, ask: str = "") -> Column:
-    """A text that may be cut."""
-    return Column(
-        name,
-        title,
-        width,
-        lambda rows, place: cells.text(rows.value(name, place)),
         rank=rank,
         most=most,
         ask=(lambda rows, place: (ask, rows.value(name, place))) if ask else None,
@@ -135,15 +130,7 @@ def _since(name: str, title: str, rank: int) -> Column:
 
 def who(rank: int = 0) -> Column:
     """Command and process."""
-    return Column(
-        "comm",
-        "command",
-        7,
-        lambda rows, place: cells.text(rows.value("comm", place)),
-        most=20,
-        rank=rank,
-        ask=lambda rows, place: ("comm", rows.value("comm", place)),
-    )
+    return plain("comm", "command", 7, 20, rank=rank, ask="comm")
 
 
 def pid(title: str = "pid", name: str = "pid") -> Column:

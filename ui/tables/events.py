@@ -100,11 +100,11 @@ def _test_style(rows: Rows, place: int) -> str | None:
 
 HOOKS: Sequence[Column] = (
     Column("state", "state", 6, lambda r, p: cells.text(r.value("state", p)), style=_hook_style),
-    common.text("family", "family", 13, 18),
-    common.text("symbol", "kernel function", 18, 30),
+    common.plain("family", "family", 13, 18),
+    common.plain("symbol", "kernel function", 18, 30),
     common.plain("method", "method", 7, rank=2),
     Column("self_test", "self-test", 9, lambda r, p: cells.text(r.value("self_test", p)),
            style=_test_style, rank=1),
     verdicts.number("decided", "decided", 8, rank=3),
-    common.text("note", "what it sees, or why not", 16, 90, rank=0),
+    common.plain("note", "what it sees, or why not", 16, 90, rank=0),
 )  # fmt: skip

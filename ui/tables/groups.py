@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from tracer.model.verdicts import Verdict
 from tracer.model.words import Kind
-from ui import cells
 from ui.columns import Column
 from ui.tables import common, verdicts
 
@@ -12,15 +11,7 @@ _KIND = max(len(kind.name) for kind in (Kind.MEMFD, Kind.HUGETLB, Kind.TMPFS))
 
 
 def _kind(rank: int) -> Column:
-    return Column(
-        "kind",
-        "kind",
-        _KIND,
-        lambda rows, place: cells.text(rows.value("kind", place)),
-        rank=rank,
-        most=11,
-        ask=lambda rows, place: ("kind", rows.value("kind", place)),
-    )
+    return common.plain("kind", "kind", _KIND, 11, rank=rank, ask="kind")
 
 
 def _counts() -> list[Column]:

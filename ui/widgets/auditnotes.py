@@ -3,12 +3,10 @@
 from typing import TYPE_CHECKING
 
 from rich.text import Text
-from textual.app import ComposeResult
-from textual.containers import VerticalScroll
 
 from ui import cells
 from ui.snapshot import Audited
-from ui.widgets.lines import Lines
+from ui.widgets.notes import Notes
 
 if TYPE_CHECKING:
     from tracer.audit.results import ClaimResult, Finding
@@ -18,27 +16,12 @@ _MOST = 20
 _COLOURS = {"fail": "breach", "indeterminate": "indeterminate", "pass": "allowed"}
 
 
-class _Notes(Lines):
-    DEFAULT_CSS = "_Notes { height: auto; }"
-    folds = grows = True
-
-
-class AuditNotes(VerticalScroll):
+class AuditNotes(Notes):
     """Evidence, doubts and coverage of one row; only on the tab of the audit."""
-
-    can_focus = False
-
-    def compose(self) -> ComposeResult:
-        yield _Notes()
-
-    @property
-    def text(self) -> str:
-        """What it shows."""
-        return self.query_one(_Notes).text
 
     def show(self, audited: Audited, row: tuple[object, ...] | None, start_ns: int | None) -> None:
         """``row``: claim, dev, ino and gen of the chosen row."""
-        notes = self.query_one(_Notes)
+        notes = self.body
         quiet = notes.style_of("quiet")
         if audited.found is None:
             said = audited.problem or "the first audit is being made"
@@ -61,7 +44,7 @@ class AuditNotes(VerticalScroll):
     def _claim(
         self, text: Text, claim: "ClaimResult", row: tuple[object, ...] | None, start_ns: int
     ) -> None:
-        notes = self.query_one(_Notes)
+        notes = self.body
         quiet = notes.style_of("quiet")
         finding = next((one for one in claim.findings if row and _key(one) == row[1:]), None)
         result = (finding or claim).result.value

@@ -3,31 +3,19 @@
 from collections import Counter
 
 from rich.text import Text
-from textual.app import ComposeResult
-from textual.containers import VerticalScroll
 
 from tracer.text.narrate import loss_sentences
 from ui import cells
 from ui.snapshot import Snapshot
-from ui.widgets.lines import Lines
+from ui.widgets.notes import Notes
 
 
-class _Notes(Lines):
-    DEFAULT_CSS = "_Notes { height: auto; }"
-    folds = grows = True
-
-
-class CoverageNotes(VerticalScroll):
+class CoverageNotes(Notes):
     """Sentences about coverage and loss; only on the tab of hooks."""
-
-    can_focus = False
-
-    def compose(self) -> ComposeResult:
-        yield _Notes()
 
     def show(self, shot: Snapshot) -> None:
         """Draws what ``shot`` says."""
-        notes = self.query_one(_Notes)
+        notes = self.body
         cover = shot.coverage
         bad, good, quiet = (notes.style_of(name) for name in ("breach", "allowed", "quiet"))
         text = Text()

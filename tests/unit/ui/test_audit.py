@@ -64,12 +64,12 @@ async def test_claims_with_state_evidence_and_coverage(auditing: Auditing, truth
             found.add((grid.value("claim"), grid.value("ino")))
             claim = next(one for one in truth.claims if one.id == grid.value("claim"))
             finding = next(one for one in claim.findings if one.object.ino == grid.value("ino"))
-            assert finding.violations[0].text in notes.text
-            assert all(need.family in notes.text for need in claim.needs)
-            assert all(doubt.text in notes.text for doubt in claim.doubts)
+            assert finding.violations[0].text in notes.body.text
+            assert all(need.family in notes.body.text for need in claim.needs)
+            assert all(doubt.text in notes.body.text for doubt in claim.doubts)
             await one.press("down")
         assert found == failed
-        assert all(spot in notes.text for spot in truth.blind_spots)
+        assert all(spot in notes.body.text for spot in truth.blind_spots)
         await one.press("home", "enter")
         assert isinstance(one.app.screen, ObjectScreen)
 

@@ -1,15 +1,13 @@
 """The reader in its thread, whatever happens to the recording."""
 
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from tests.unit.store_records import DOOMED, SMALL, mixed, numbered
+from tests.unit.store_records import SMALL, doomed, mixed, numbered
 from tests.unit.ui.still import Still, finish
 from tracer.analysis.summary import summarize
 from tracer.store.reader import Recording
@@ -55,18 +53,12 @@ def test_a_growing_recording_is_followed_to_its_end(tmp_path: Path) -> None:
 
 def test_the_recorder_is_gone_and_the_data_stay(tmp_path: Path) -> None:
     path = tmp_path / "r.seal"
-    with subprocess.Popen(
-        [sys.executable, "-c", DOOMED, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        process.stdout.readline()
+    with doomed(path) as kill:
         feed = LiveFeed(path)
         feed.start()
         until(feed, lambda: feed.snapshot.now.events == 9)
         until(feed, lambda: feed.snapshot.now.state is State.LIVE)
-        process.stdin.close()
-        process.wait()
+        kill()
     until(feed, lambda: feed.snapshot.now.state is State.GONE)
     assert feed.snapshot.now.message.startswith("RECORDER GONE")
     assert feed.snapshot.now.events == 9

@@ -1,4 +1,4 @@
-"""Following a recording: every row of every table, once."""
+"""Following all tables of a recording: every row once, and what is missing."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +9,10 @@ import pytest
 
 from tests.unit.store_records import SMALL, Records, mixed, numbered, rows_of, stored
 from tracer.model.record import HEAD, NAME, OBJECT, RecordType
+from tracer.store.follow import EVERYTHING, MISSING, Follower
 from tracer.store.reader import Recording
 from tracer.store.schema import TABLES
 from tracer.store.writer import RecordingWriter
-from ui.feed.tail import MISSING, Tail
 
 
 def announced(objects: int, seed: int) -> Records:
@@ -45,22 +45,22 @@ def test_every_row_of_every_table_once(tmp_path: Path, batch: int) -> None:
     writer = RecordingWriter(tmp_path / "r.seal", {}, limits=limits)
     found: dict[str, list[Any]] = {name: [] for name in TABLES}
     with Recording.open(tmp_path / "r.seal") as recording:
-        tail = Tail(recording)
+        follower = Follower(recording, EVERYTHING)
 
         def read() -> None:
-            for name, table in tail.step():
+            for name, table in follower.step():
                 found[name].append(table)
 
         for turn, start in enumerate(range(0, len(records), batch)):
             writer.append(records[start : start + batch])
             writer.tick(turn * 0.3)
             read()
-            assert not tail.over
+            assert not follower.over
         writer.close("done")
         read()
-        assert tail.over
-        assert tail.ended
-        tail.close()
+        assert follower.over
+        assert follower.ended
+        follower.close()
         want = stored(recording)
     for name in TABLES:
         rows = rows_of(found[name], name)
@@ -78,6 +78,6 @@ def test_missing_rows_keep_the_numbers_of_the_others(tmp_path: Path) -> None:
         writer.close("done")
     (tmp_path / "r.seal" / "events" / "000001.parquet").unlink()
     with Recording.open(tmp_path / "r.seal") as recording:
-        found = [(name, table.num_rows) for name, table in Tail(recording).step()]
+        found = [(name, table.num_rows) for name, table in Follower(recording, EVERYTHING).step()]
     assert (MISSING, 40) in found
     assert sum(rows for _, rows in found) == 120

@@ -1,0 +1,147 @@
+"""Which files a claim is about, and those that may be meant."""
+
+from pathlib import Path
+
+from tests.unit.audit_asked import (
+    ALL,
+    BY_VMM,
+    FAIL,
+    NEVER_MAPPED,
+    NONE,
+    OPEN,
+    OTHER,
+    PASS,
+    RAM,
+    audited,
+    of,
+    said,
+)
+from tests.unit.audit_story import FAMILIES, Story, step
+from tracer.model.record import LossCause
+
+
+def test_an_empty_scope_is_not_applicable(tmp_path: Path) -> None:
+    found = audited(Story().write(tmp_path / "a.seal"), *ALL)
+    assert {one.result for one in found.recordings[0].claims} == {NONE}
+    assert found.result is NONE
+
+
+def test_an_empty_scope_with_losses_is_open(tmp_path: Path) -> None:
+    story = Story()
+    story.loss(LossCause.RING_FULL)
+    assert of(story.write(tmp_path / "a.seal"), NEVER_MAPPED).result is OPEN
+
+
+SCOPES = [
+    ('kind = "memfd"', True),
+    ('kind = ["hugetlb", "memfd"]', True),
+    ('kind = "hugetlb"', False),
+    ('kind = "memfd"\nname = "r?m"', True),
+    ('kind = "memfd"\nname = "memfd:r*"', True),
+    ('kind = "memfd"\nname = ["x", "RAM"]', False),
+    ('kind = "memfd"\nuser = 1000', True),
+    ('kind = "memfd"\nuser = 0', False),
+    ('kind = "memfd"\ncgroup = 0', True),
+    ('kind = "memfd"\ncgroup = 1', False),
+    ('kind = "memfd"\nwhere = "name:~ra comm:vmm"', True),
+    ('kind = "memfd"\nwhere = "name:~rb"', False),
+    ('kind = "memfd"\nseals = ["SHRINK"]', True),
+    ('kind = "memfd"\nseals = ["SHRINK", "WRITE"]', False),
+    ('kind = "memfd"\nseals = ["EXEC"]', True),
+    ('kind = "memfd"\nseals = ["INACCESSIBLE"]', False),
+    ('kind = "memfd"\nmemslot = true', True),
+    ('kind = "memfd"\nmemslot = { comm = "vmm" }', True),
+    ('kind = "memfd"\nmemslot = { comm = "qemu" }', False),
+]
+
+
+def test_scope(tmp_path: Path) -> None:
+    story = Story()
+    story.create(RAM)
+    story.map(RAM)
+    story.memslot(RAM)
+    story.event("add_seals", RAM, answer=0, seals_after=0x22, arg=0x22)
+    path = story.write(tmp_path / "a.seal")
+    claims = [
+        f'{NEVER_MAPPED}\nid = "{place}"\n[claim.scope]\n{scope}'
+        for place, (scope, _) in enumerate(SCOPES)
+    ]
+    for one, (scope, found) in zip(
+        audited(path, *claims).recordings[0].claims, SCOPES, strict=True
+    ):
+        assert one.result is (FAIL if found else NONE), scope
+
+
+def test_what_is_mapped_under_a_memslot_later_backs_it(tmp_path: Path) -> None:
+    story = Story()
+    story.memslot(0, address=0x10000, length=0x4000)
+    story.create(RAM)
+    story.map(RAM, address=0x12000)
+    story.create(OTHER, "other")
+    story.map(OTHER, address=0x14000)
+    found = of(story.write(tmp_path / "a.seal"), NEVER_MAPPED, 'kind="memfd"\nmemslot = true')
+    assert [one.object.ino for one in found.findings] == [RAM]
+
+
+def test_thousands_of_memslots(tmp_path: Path) -> None:
+    """Machines that come and go, each with a slot for every page: one of them lets a spy in."""
+    machines, pages = 20, 150
+    story = Story()
+    for pid in range(100, 100 + machines):
+        story.create(pid, f"ram{pid}", pid=pid)
+        story.map(pid, pid, length=pages * 4096)
+        for page in range(pages):
+            address = 0x10000 + page * 4096
+            story.memslot(pid, pid, address=address, check_answer=page, size=pid)
+        if pid == 107:
+            story.map(pid, 999, comm=b"spy", address=0x70000)
+        if pid % 2:
+            for page in range(pages):
+                story.memslot(0, pid, address=0, length=0, check_answer=page, size=pid)
+            story.unmap(pid, pid, length=pages * 4096)
+    found = of(story.write(tmp_path / "a.seal"), BY_VMM, 'kind = "memfd"\nmemslot = true')
+    assert len(found.findings) == machines
+    assert {one.object.ino: one.result for one in found.findings} == {
+        pid: FAIL if pid == 107 else PASS for pid in range(100, 100 + machines)
+    }
+    assert {one.pid for one in found.findings[0].violations} == {999}
+
+
+def test_a_memslot_that_was_deleted_or_refused_is_none(tmp_path: Path) -> None:
+    story = Story()
+    story.memslot(0, address=0x10000, length=0x4000)
+    story.memslot(0, address=0x10000, length=0)
+    story.create(RAM)
+    story.map(RAM)
+    story.memslot(RAM, answer=-22, check_answer=1)
+    found = of(story.write(tmp_path / "a.seal"), NEVER_MAPPED, 'kind="memfd"\nmemslot = true')
+    assert found.result is NONE
+
+
+def test_seals_that_no_hook_saw(tmp_path: Path) -> None:
+    """It may have been sealed, and so be in scope."""
+    hooks = [step(one) for one in FAMILIES if one != "seals"]
+    story = Story()
+    story.create(RAM)
+    path = story.write(tmp_path / "a.seal", hooks=hooks)
+    found = of(path, NEVER_MAPPED, 'kind = "memfd"\nseals = "WRITE"')
+    assert found.result is OPEN
+
+
+def test_not_announced_may_be_in_scope(tmp_path: Path) -> None:
+    """A violation of what may not be meant is no fail; and it is no pass either."""
+    story = Story()
+    story.event("map", RAM, answer=0x1000, length=4096)
+    path = story.write(tmp_path / "a.seal")
+    found = of(path, NEVER_MAPPED, 'kind = "memfd"\nname = "ram"')
+    assert found.result is OPEN
+    assert "its name is not known" in said(found)
+    assert of(path, NEVER_MAPPED).result is FAIL  # its kind is in the event
+
+
+def test_a_name_of_which_a_piece_is_missing(tmp_path: Path) -> None:
+    story = Story()
+    story.create(RAM, "ram" + "x" * 200)
+    second = 3  # behind the clock, the announcement and the first piece
+    path = story.write(tmp_path / "a.seal", without=second)
+    assert of(path, NEVER_MAPPED, 'kind = "memfd"\nname = "nothing"').result is OPEN

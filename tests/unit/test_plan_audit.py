@@ -1,0 +1,104 @@
+"""The hook plan for audits, with the module kvm: loaded, to come, and changed."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.fake_kernel import KVM, RELEASES, audit_plan, btf_of, functions, planner, symbols_of
+from tracer.kernel.audit_families import AUDIT_FAMILIES
+from tracer.kernel.families import FAMILIES
+from tracer.kernel.plan import MethodChoice, Planner
+
+WANTED_FOR_AUDITS: dict[str, dict[str, str | None]] = {
+    "6.1": {
+        "memslot": "__kvm_set_memory_region fexit",
+        "pin_remote": "pin_user_pages_remote kprobe",
+        "pin_file": None,
+        "receive": "security_file_receive fexit",
+        "gmem_create": None,
+        "gmem_setattr": None,
+        "splice": None,
+        "hugetlb_read": "hugetlbfs_read_iter fexit",
+    },
+    "7.3": {
+        "memslot": "kvm_set_memory_region fexit",
+        "pin_remote": "pin_user_pages_remote fexit",
+        "pin_file": "memfd_pin_folios fexit",
+        "receive": "security_file_receive fexit",
+        "gmem_create": "kvm_gmem_create fexit",
+        "gmem_setattr": "kvm_gmem_setattr fexit",
+        "splice": "shmem_file_splice_read fexit",
+        "hugetlb_read": "hugetlbfs_read_iter fexit",
+    },
+}
+
+
+@pytest.mark.parametrize("release", list(KVM))
+def test_for_audits(release: str, tmp_path: Path) -> None:
+    plan = audit_plan(release, tmp_path, release)
+    found = {
+        step.family: f"{step.symbol} {step.method}" if step.live else None for step in plan.steps
+    }
+    assert found.items() >= WANTED_FOR_AUDITS[release].items()
+    assert {step.family for step in plan.steps if step.module} == {
+        family.name for family in AUDIT_FAMILIES if family.module and found[family.name]
+    }
+    assert plan.uncovered == ()
+    assert not any(step.waiting for step in plan.steps)
+    # what there is without them is as it was
+    assert plan.steps[: len(FAMILIES)] == planner(release, tmp_path).plan().steps
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("method", ["auto", "fexit", "kprobe"])
+def test_a_module_that_comes_later_is_what_was_compiled(
+    release: str, method: MethodChoice, tmp_path: Path
+) -> None:
+    before = audit_plan(release, tmp_path, method=method)
+    waiting = {step.family for step in before.steps if step.waiting}
+    assert waiting >= {"memslot", "gmem_create", "gmem_fault", "gmem_fallocate", "gmem_release"}
+    assert not any(step.family in waiting for step in before.uncovered)
+    assert before.step("memslot").reason == "waits for the module kvm, which is not loaded"
+    for kvm in KVM:
+        for step in audit_plan(release, tmp_path, kvm, method).live:
+            if step.family in waiting:
+                assert step.macros().items() <= before.macros().items(), step.family
+
+
+def test_a_module_with_another_prototype_is_noticed(tmp_path: Path) -> None:
+    found, module = functions("7.3"), functions("7.3", KVM)
+    module["kvm_set_memory_region"] = ["int", "kvm *", "kvm_userspace_memory_region2 *"]
+    module["kvm_gmem_fallocate"] = ["file *", "int", "long", "long", "int"]
+    symbols = symbols_of([*found, *module], tmp_path, dict.fromkeys(module, "kvm"))
+    plan = Planner(btf_of(found), symbols, modules={"kvm": btf_of(module)}).plan(audit=True)
+    memslot = plan.step("memslot")
+    assert not memslot.live
+    assert memslot.reason.endswith("does not take a struct kvm * there")
+    assert [step.family for step in plan.uncovered] == ["memslot"]
+    fallocate = plan.step("gmem_fallocate")
+    assert (fallocate.live, fallocate.method) == (True, "kprobe")
+    compiled = audit_plan("7.3", tmp_path).macros()
+    assert fallocate.macros().items() - compiled.items() == {("WITH_KPROBE_ALLOCATE", 1)}
+
+
+def test_a_module_without_btf(tmp_path: Path) -> None:
+    found, module = functions("6.1"), functions("6.1", KVM)
+    symbols = symbols_of([*found, *module], tmp_path, dict.fromkeys(module, "kvm"))
+    step = Planner(btf_of(found | module), symbols).plan(audit=True).step("memslot")
+    assert (step.live, step.reason) == (False, "BTF has no prototype of __kvm_set_memory_region")
+
+
+def test_kvm_in_the_kernel_itself_is_not_waited_for(tmp_path: Path) -> None:
+    found = functions("7.3") | functions("7.3", KVM)
+    del found["kvm_gmem_create"]
+    plan = Planner(btf_of(found), symbols_of(found, tmp_path)).plan(audit=True)
+    assert (plan.step("memslot").live, plan.step("memslot").module) == (True, None)
+    assert plan.step("gmem_create").reason == "this kernel has no kvm_gmem_create"
+
+
+def test_nothing_is_found_by_address_without_a_maple_tree(tmp_path: Path) -> None:
+    plan = audit_plan("5.10", tmp_path)
+    for family in ("remote_access", "pin_remote", "pin", "pin_fast", "userfaultfd", "mprotect"):
+        step = plan.step(family)
+        assert (step.live, step.reason) == (False, "this kernel has no maple_range_64.pivot")
+    assert plan.step("receive").live, "by the file itself"
