@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -105,16 +104,6 @@ def test_child_ends_with_an_unreleasing_parent() -> None:
     pytest.fail("still waiting")
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """As on a terminal, though a shell starts what it runs in the background with SIGINT ignored,
-    which a command then inherits on purpose."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
 def test_interrupts_reach_the_command_and_not_us() -> None:
     command = Command.prepare(["sleep", "60"])
     command.release()

@@ -1,0 +1,10 @@
+"""What all tests need of the process that runs them."""
+
+import signal
+
+
+def pytest_configure() -> None:
+    """As on a terminal: a shell starts what runs in the background with SIGINT ignored, and what
+    the tests start and interrupt would inherit that."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
