@@ -165,6 +165,7 @@ for method, filters in (("auto", full), ("kprobe", plain)):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not VMLINUX.exists() or bcc(Host.live()).ok is not True, reason="no BTF, or no bcc"
 )

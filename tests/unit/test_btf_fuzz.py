@@ -91,6 +91,7 @@ def test_random_body(data: bytes) -> None:
     use(struct.pack("<HBB", 0xEB9F, 1, 0) + data)
 
 
+@pytest.mark.slow
 @bounded
 @given(blob())
 def test_random_types(data: bytes) -> None:

@@ -228,6 +228,7 @@ rows = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(rows, max_size=12))
 @settings(max_examples=150, deadline=None)
 def test_keys_are_what_the_rows_say(batch: list[Row]) -> None:

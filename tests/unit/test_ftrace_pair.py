@@ -71,6 +71,7 @@ def test_an_entry_without_return_is_lost_when_its_thread_goes_on_or_ends() -> No
     assert made.in_flight == 0
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.data())
 def test_batches_make_no_difference(data: st.DataObject) -> None:

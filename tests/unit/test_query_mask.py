@@ -140,6 +140,7 @@ TERMS = st.sampled_from(sorted(VALUES)).flatmap(
 TYPES = {"pid": pa.uint32(), "offset": pa.int64()}
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(st.lists(ROWS, min_size=1, max_size=12), st.lists(TERMS, max_size=3), st.booleans())
 def test_as_a_plain_reading_of_each_row(

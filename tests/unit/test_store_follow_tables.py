@@ -38,6 +38,7 @@ def announced(objects: int, seed: int) -> Records:
     return records
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 7, 60])
 def test_every_row_of_every_table_once(tmp_path: Path, batch: int) -> None:
     limits = replace(SMALL, group_rows=64)

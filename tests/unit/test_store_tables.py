@@ -194,6 +194,7 @@ def test_importing_the_package_is_cheap() -> None:
     assert found & HEAVY == set()
 
 
+@pytest.mark.slow
 def test_the_writer_does_not_load_pandas(tmp_path: Path) -> None:
     code = (
         "import sys\n"

@@ -134,6 +134,7 @@ def test_local_disorder_is_no_hole_and_repetition_is_damage(tmp_path: Path) -> N
     assert report.holes == [Hole(0, 100, 100)]
 
 
+@pytest.mark.slow
 def test_all_tables_count(tmp_path: Path) -> None:
     records = mixed(400)
     report = verify(write(tmp_path / "r.seal", records))
