@@ -44,6 +44,8 @@ class Options:
     cpus: int = 2
     append: str = ""
     svm: bool = False
+    count: bool = False
+    """The guest's clock counts instructions, a nanosecond each (QEMU's icount; one CPU)."""
     console: Path | None = None
     shared: tuple[Path, ...] = ()
     verbose: bool = False
@@ -100,7 +102,8 @@ def machine(image: Path, cwd: Path, run: Path, options: Options) -> list[str]:
     """The command line of virtme-run, the part of virtme-ng that takes single arguments."""
     command = [str(VIRTME_RUN), "--kimg", str(image)]
     command += ["--disable-kvm", "--mods=auto", "--memory", options.memory]
-    command += ["--cpus", str(options.cpus), "--script-sh", "exec sh /run/sealsnoop/run/start.sh"]
+    cpus = 1 if options.count else options.cpus
+    command += ["--cpus", str(cpus), "--script-sh", "exec sh /run/sealsnoop/run/start.sh"]
     command += ["--rodir", f"/run/sealsnoop/run={run}/run"]
     for index in range(len(options.shared)):
         command += ["--rwdir", f"/run/sealsnoop/{index}={run}/{index}"]
@@ -108,8 +111,11 @@ def machine(image: Path, cwd: Path, run: Path, options: Options) -> list[str]:
         command.append(f"--overlay-rwdir={folder}")
     for word in (*_KERNEL_OPTIONS, *shlex.split(options.append)):
         command += ["--kopt", word]
+    command.append("--qemu-opts")
+    if options.count:
+        command += ["-icount", "shift=0,sleep=off"]
     # virtme-ng throws the kernel's console away; keep it for when something goes wrong.
-    return [*command, "--qemu-opts", "-set", f"chardev.console.path={run}/console.log"]
+    return [*command, "-set", f"chardev.console.path={run}/console.log"]
 
 
 def check_paths(cwd: Path, *used: Path) -> None:

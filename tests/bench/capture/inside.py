@@ -40,6 +40,7 @@ def main() -> None:
     options.add_argument("--count", type=int, default=100_000)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--no-peers", action="store_true")
+    options.add_argument("--held", action="store_true")
     args = options.parse_args()
     clock = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource").read_text()
     facts = {"kernel": os.uname().release, "cpus": os.cpu_count(), "clock": clock.strip()}
@@ -53,8 +54,8 @@ def main() -> None:
         load.measure("untraced, tmpfs", tmpfs)
         floors(load, tmpfs)
         for method in METHODS:
-            sealsnoop(load, work, method, MEMFD, f"sealsnoop {method}")
-            sealsnoop(load, work, method, tmpfs, f"sealsnoop {method}, tmpfs")
+            for target, end in ((MEMFD, ""), (tmpfs, ", tmpfs")):
+                sealsnoop(load, work, method, target, f"sealsnoop {method}{end}", args.held)
         if not args.no_peers:
             bpftrace(load, work, "bpftrace kprobe pair, counting", COUNT, printing=False)
             bpftrace(load, work, "bpftrace kprobe pair, printing", PRINT_KPROBE, printing=True)

@@ -21,12 +21,16 @@ PRINT_FEXIT = f"kretfunc:{HOOK} {{ printf({FORMAT}, args->pos, args->len, retval
 EVENTS = f"p:bench/wb {HOOK} pos=%dx:s64 len=%cx:u32\nr:bench/wr {HOOK} ret=$retval:s32\n"
 
 
-def sealsnoop(load: Load, work: Path, method: str, target: str, name: str) -> None:
+def sealsnoop(load: Load, work: Path, method: str, target: str, name: str, held: bool) -> None:
+    """``held``: the recorder sleeps meanwhile, so that only what its programs cost is measured."""
     recording = work / f"{method}-{Path(target).name}.seal"
     command = ["sealsnoop", "record", "--method", method, "--no-baseline", "-o", str(recording)]
     recorder = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: _sends(recording), recorder)
+    if held:
+        recorder.send_signal(signal.SIGSTOP)
     times = load.run(target)
+    recorder.send_signal(signal.SIGCONT)
     recorder.send_signal(signal.SIGINT)
     said = recorder.communicate()[1]
     if recorder.returncode != 0:
