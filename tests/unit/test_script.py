@@ -164,8 +164,8 @@ def test_bit_0x20_has_the_name_that_the_recorded_kernel_gives_it(
     # To programs they are numbers, whatever their names are.
     numbers = [[0x21, 0, 0x21], [9, 0x20, 0x21]]
     names = ("arg", "seals", "seals_after")
-    rows = [json.loads(line) for line in printed("--json")]
-    assert [[row[name] for name in names] for row in rows] == numbers
+    lines = [json.loads(line) for line in printed("--json")]
+    assert [[line[name] for name in names] for line in lines] == numbers
     table = list(csv.DictReader(printed("--csv")))
     assert [[int(row[name]) for name in names] for row in table] == numbers
 
