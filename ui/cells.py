@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tracer.model.args import MAX_ERRNO, describe, errno_name, seals_text
+from tracer.model.bit5 import Bit5
 from tracer.model.escape import pad, printable
 from tracer.model.words import Flag
 
@@ -129,8 +130,11 @@ def short_answer(value: Any) -> str:
     return (errno_name(int(value)) or "ok") if -MAX_ERRNO <= value < 0 else "ok"
 
 
-def asked(get: Any) -> str:
-    """What an event asked for in a few words; ``get`` gives a column's value by name."""
+def asked(get: Any, bit5: Bit5) -> str:
+    """What an event asked for in a few words; ``get`` gives a column's value by name.
+
+    ``bit5``: what the recorded kernel calls seal 0x20.
+    """
     return describe(
         str(get("op") or ""),
         str(get("kind") or ""),
@@ -138,6 +142,7 @@ def asked(get: Any) -> str:
         get("offset") or 0,
         get("length") or 0,
         get("size") or 0,
+        bit5,
     )
 
 

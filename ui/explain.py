@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from tracer.model import seals as seal_words
 from tracer.model.args import MAX_ERRNO, SEALS_UNKNOWN
+from tracer.model.bit5 import Bit5
 from tracer.model.escape import printable
 from tracer.model.holes import HOLES
 from tracer.model.rules import RULES
@@ -64,10 +65,10 @@ def flags(value: int) -> str:
     return ", ".join([*known, *([f"{rest:#x}"] if rest else [])])
 
 
-def _seals(value: Any) -> str:
+def _seals(value: Any, bit5: Bit5) -> str:
     if value is None:
         return "?"
-    known = "not known" if value == SEALS_UNKNOWN else seal_words.names(int(value))
+    known = "not known" if value == SEALS_UNKNOWN else seal_words.names(int(value), bit5)
     return f"{cells.seals(value)}  {known if value else 'none'}"
 
 
@@ -79,8 +80,11 @@ def _answer(event: Mapping[str, Any]) -> str:
     return shown
 
 
-def fields(event: Mapping[str, Any], start_ns: int | None) -> list[Line]:
-    """Every column of an event, the known ones in words and the rest as they are."""
+def fields(event: Mapping[str, Any], start_ns: int | None, bit5: Bit5) -> list[Line]:
+    """Every column of an event, the known ones in words and the rest as they are.
+
+    ``bit5``: what the recorded kernel calls seal 0x20.
+    """
     get = event.get
     when = get("time_ns")
     since = (
@@ -90,7 +94,7 @@ def fields(event: Mapping[str, Any], start_ns: int | None) -> list[Line]:
         Line("time", f"{since}boot clock {when} ns"),
         Line("process", f"{cells.who(get('comm'), get('pid'))}, thread {get('tid')}"),
         Line("user", f"uid {get('uid')}, cgroup {get('cgroup')}"),
-        Line("operation", f"{cells.text(get('op'))} {cells.asked(get)}".strip(), "strong"),
+        Line("operation", f"{cells.text(get('op'))} {cells.asked(get, bit5)}".strip(), "strong"),
         Line("answer", _answer(event), "strong"),
         Line("took", f"{cells.span(get('duration_ns'))} ({get('duration_ns')} ns)"),
         Line("file", f"{cells.text(get('kind'))} {printable(str(get('name') or '(no name)'))}"),
@@ -99,8 +103,8 @@ def fields(event: Mapping[str, Any], start_ns: int | None) -> list[Line]:
             "descriptor",
             f"fd {get('fd')}, opened for {_FMODE.get(get('fmode') or 0, get('fmode'))}",
         ),
-        Line("seals", _seals(get("seals"))),
-        Line("seals after", _seals(get("seals_after"))),
+        Line("seals", _seals(get("seals"), bit5)),
+        Line("seals after", _seals(get("seals_after"), bit5)),
         Line("size", f"{get('size')} bytes, after {get('size_after')}"),
         Line("range", f"offset {get('offset')}, length {get('length')}"),
         Line("mode", f"{(get('mode') or 0) & 0o7777:04o}"),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tracer.model.bit5 import UNKNOWN, Bit5
 from tracer.query.columns import Coded, Numbers
 
 Column = npt.NDArray[Any] | Coded | Numbers
@@ -34,6 +35,8 @@ class Rows:
     """The filter has seen so much of the recording, 0 to 1; None: all."""
     problem: str = ""
     """Why the filter could not be applied."""
+    bit5: Bit5 = UNKNOWN
+    """What the recorded kernel calls seal 0x20; rows of the tables of events have it."""
 
     def __len__(self) -> int:
         return len(self.order)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tracer.model.bit5 import UNKNOWN, Bit5
 from tracer.model.verdicts import Verdict
 from ui.request import Request
 from ui.rows import Rows, no_rows
@@ -49,6 +50,8 @@ class Facts:
     """``ok``, ``not run``, or what is wrong, in a few words."""
     self_test_ok: bool | None = None
     """None: it did not run."""
+    bit5: Bit5 = UNKNOWN
+    """What the kernel calls seal 0x20."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ui.screens.event import EventScreen
 from ui.screens.main import MainScreen
 from ui.screens.object import ObjectScreen
 from ui.widgets.facts import FactList
-from ui.widgets.matrix import Matrix
+from ui.widgets.matrix import Matrix, SealLine
 
 SIZE = (160, 50)
 BORN, SEALED, USED = "S----X", "-s---X", "------"
@@ -30,6 +30,14 @@ RULES = {
     "write": ("An inaccessible file cannot be written.", "mm/shmem.c:shmem_write_begin"),
 }
 """The sentence and the place in the kernel that explain a refusal."""
+ASKED = {
+    BORN: ["INACCESSIBLE", "GROW"],
+    SEALED: ["ALLOW_SEALING", "INACCESSIBLE", "SHRINK"],
+    USED: ["ALLOW_SEALING", "INACCESSIBLE"],
+}
+"""What each file was created with, then the seals that were asked for it (inaccessible.c)."""
+LONG = {BORN: "SEAL|INACCESSIBLE", SEALED: "SHRINK|INACCESSIBLE", USED: "none"}
+"""The seals it ends with, on the screen of its last event."""
 Call = dict[str, Any]
 
 
@@ -129,6 +137,61 @@ def test_the_file_and_each_refusal_with_its_reason(
                     assert all(words in reason(one) for words in RULES[call["op"]]), reason(one)
 
     look()
+
+
+@pytest.mark.parametrize("seals", list(ASKED))
+def test_what_was_asked_for_in_the_words_of_that_kernel(
+    proposal: Booted, method: str, seals: str
+) -> None:
+    flags, *added = ASKED[seals]
+
+    @run
+    async def look() -> None:
+        async with shown(Still(proposal.run(f"calls-{method}").path), SIZE) as one:
+            await open_file(one, seals)
+            await one.press("home")
+            first = await copied(one)
+            assert first[4:7] == ["create", first[5], flags]
+            await one.press("enter")
+            assert isinstance(one.app.screen, EventScreen)
+            assert f" operation create {flags} " in one.text()
+            await one.press("escape", "2")
+            panel = one.app.screen.query_one(SealLine).text.splitlines()
+            assert re.findall(r" \+(\S+) inaccessible/", "\n".join(panel)) == added
+            await one.press("1", "end", "enter")
+            assert f" seals after {seals}  {LONG[seals]} " in one.text()
+
+    look()
+
+
+def test_no_screen_calls_it_exec(proposal: Booted, method: str) -> None:
+    @run
+    async def look() -> None:
+        async with shown(Still(proposal.run(f"calls-{method}").path), SIZE) as one:
+            await one.press("4", "slash")
+            await one.write("op:create,add_seals")
+            await one.press("enter", "home")
+            seen = []
+            for _ in range(len(main_grid(one).rows)):
+                op, _, _, asked, *_ = (await copied(one))[4:]
+                whole = await all_of_event(one)
+                assert f"operation: {op} {asked}\n" in whole
+                assert "EXEC" not in whole
+                seen.append((op, asked))
+                await one.press("down")
+            wanted = []
+            for flags, *added in ASKED.values():
+                wanted += [("create", flags), *(("add_seals", bits) for bits in added)]
+            assert seen == [*wanted, ("create", "ALLOW_SEALING|INACCESSIBLE")]
+
+    look()
+
+
+async def all_of_event(one: Shown) -> str:
+    """Everything on the screen of the event below the cursor, however long."""
+    await one.press("enter", "y", "escape")
+    assert isinstance(one.app.screen, MainScreen)
+    return one.app.clipboard
 
 
 def test_the_breach_of_a_broken_kernel_with_its_reason(

@@ -1,9 +1,13 @@
 """Readable arguments and answers."""
 
+from typing import Any
+
 import pytest
 
 from tracer.model import args
+from tracer.model.bit5 import EXEC, INACCESSIBLE, UNKNOWN, Bit5, bit5_in
 from tracer.model.flagnames import MFD, flag_names, mfd_flags
+from tracer.model.seals import names
 
 
 @pytest.mark.parametrize(
@@ -63,19 +67,61 @@ def test_errno_name(answer: int, name: str | None) -> None:
     ],
 )
 def test_describe(op: str, kind: str, arg: int, text: str) -> None:
-    assert args.describe(op, kind, arg, 8, 16, 4096) == text
+    assert args.describe(op, kind, arg, 8, 16, 4096, EXEC) == text
 
 
 def test_a_deleted_memslot() -> None:
-    assert args.describe("memslot", "unknown", 0x10000, 0, 0, 7) == "gpa 0x10000 deleted"
+    assert args.describe("memslot", "unknown", 0x10000, 0, 0, 7, EXEC) == "gpa 0x10000 deleted"
 
 
 def test_unknown_bits_are_never_dropped() -> None:
     assert flag_names(0x8000_0001, MFD) == "CLOEXEC|0x80000000"
     assert flag_names(0, MFD) == "0"
-    assert mfd_flags(0x20) == "0x20"
+    assert mfd_flags(0x20, EXEC) == "0x20"
 
 
 def test_seals_text_knows_unknown() -> None:
     assert args.seals_text(0x0B) == "Ss-w--"
     assert args.seals_text(args.SEALS_UNKNOWN) == "??????"
+
+
+@pytest.mark.parametrize(
+    ("bit5", "seals", "flags"),
+    [
+        (EXEC, "SEAL|EXEC", "CLOEXEC|NOEXEC_SEAL"),
+        (INACCESSIBLE, "SEAL|INACCESSIBLE", "CLOEXEC|INACCESSIBLE"),
+        (UNKNOWN, "SEAL|0x20", "CLOEXEC|0x8"),
+    ],
+)
+def test_what_the_kernel_calls_bit_0x20(bit5: Bit5, seals: str, flags: str) -> None:
+    assert names(0x21, bit5) == seals
+    assert names(0x61, bit5) == f"{seals}|0x40"
+    assert args.describe("add_seals", "memfd", 0x21, 0, 0, 0, bit5) == seals
+    assert args.describe("create", "memfd", 9, 0, 0, 0, bit5) == flags
+    assert args.describe("create", "memfd", 0x29, 0, 0, 0, bit5) == f"{flags}|0x20"
+    assert args.describe("create", "hugetlb", 0xD | 21 << 26, 0, 0, 0, bit5) == (
+        flags.replace("CLOEXEC|", "CLOEXEC|HUGETLB|") + "|2M"
+    )
+    # Other system calls have other flags there.
+    assert args.describe("create", "guest_memfd", 8, 0, 0, 0, bit5) == "0x8"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "bit5"),
+    [
+        ({"self_test": {"ran": True, "bit_0x20": "exec"}}, EXEC),
+        ({"self_test": {"ran": True, "bit_0x20": "inaccessible"}}, INACCESSIBLE),
+        ({"self_test": {"ran": True, "bit_0x20": "none"}}, EXEC),
+        ({"self_test": {"ran": True, "bit_0x20": "unknown"}}, UNKNOWN),
+        ({"self_test": {"ran": True}}, UNKNOWN),
+        ({"self_test": {"ran": False, "bit_0x20": "exec"}}, UNKNOWN),
+        ({"self_test": {"bit_0x20": "exec"}}, UNKNOWN),
+        ({"self_test": None}, UNKNOWN),
+        ({}, UNKNOWN),
+        ({"self_test": ["ran"]}, UNKNOWN),
+        ({"self_test": {"ran": True, "bit_0x20": ["exec"]}}, UNKNOWN),
+        ({"self_test": {"ran": True, "bit_0x20": "EXEC"}}, UNKNOWN),
+    ],
+)
+def test_a_manifest_tells_the_names_of_bit_0x20(manifest: dict[str, Any], bit5: Bit5) -> None:
+    assert bit5_in(manifest) == bit5

@@ -85,6 +85,7 @@ def test_everything_is_asked_for() -> None:
         ("shrink,grow", 0x06),
         ("future_write", 0x10),
         ("EXEC", 0x20),
+        ("inaccessible,SEAL", 0x21),
         (" write , seal,", 0x09),
         ("F_SEAL_WRITE", 0x08),
         ("write,write", 0x08),
@@ -102,7 +103,8 @@ def test_seals(words: str, seals: int) -> None:
         ("future-write", "--seals: there is no seal 'future-write'; did you mean future_write?"),
         (
             "0x8",
-            "--seals: there is no seal '0x8'; known: seal, shrink, grow, write, future_write, exec",
+            "--seals: there is no seal '0x8'; known: seal, shrink, grow, write, future_write, "
+            "exec, inaccessible",
         ),
         (",", "--seals: ',' names nothing"),
         (" ", "--seals: ' ' names nothing"),

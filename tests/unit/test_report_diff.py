@@ -12,10 +12,19 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from tests.unit.report_sample import HOSTILE, counts, coverage
+from tracer.model.bit5 import EXEC, INACCESSIBLE, UNKNOWN
 from tracer.model.verdicts import Verdict
 from tracer.model.words import Kind, Op
 from tracer.report import cells, request
-from tracer.report.diff import Diff, Tally, change, compare, objects, variants
+from tracer.report.diff import (
+    Diff,
+    Tally,
+    change,
+    common_bit5,
+    compare,
+    objects,
+    variants,
+)
 from tracer.report.diffpage import diff_page
 from tracer.report.diffview import DiffTerminal, diff_csv, diff_json
 from tracer.report.model import Question, SelfTest
@@ -37,7 +46,7 @@ def columns(*rows: dict[str, int]) -> dict[str, Any]:
 
 def said(**row: int) -> str:
     [number] = request.classes(columns(row))
-    return " ".join(request.described(int(number)))
+    return " ".join(request.described(int(number), EXEC))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +94,7 @@ numbers = st.integers(0, 2**64 - 1)
     "fmode": st.integers(0, 65535)}), min_size=1, max_size=20))  # fmt: skip
 def test_every_request_has_a_text(rows: list[dict[str, int]]) -> None:
     for number in request.classes(columns(*rows)).tolist():
-        assert all(text.isprintable() for text in request.described(number))
+        assert all(text.isprintable() for text in request.described(number, EXEC))
 
 
 def tally(*rows: dict[str, int]) -> pd.DataFrame:
@@ -124,6 +133,26 @@ def test_a_creation_that_one_kernel_does_not_know() -> None:
     b = tally(flags | {"seals": 0x20, "answer": 3, "verdict": int(Verdict.ALLOWED)})
     found, _ = compare(a, b)
     assert found["change"].tolist() == ["answer"]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "bit5", "request_"),
+    [
+        ("exec", "exec", EXEC, "CLOEXEC|NOEXEC_SEAL"),
+        ("none", "exec", EXEC, "CLOEXEC|NOEXEC_SEAL"),
+        ("inaccessible", "inaccessible", INACCESSIBLE, "CLOEXEC|INACCESSIBLE"),
+        ("exec", "inaccessible", UNKNOWN, "CLOEXEC|0x8"),
+        ("exec", None, UNKNOWN, "CLOEXEC|0x8"),
+    ],
+)
+def test_a_flag_that_two_kernels_may_call_differently(
+    a: str, b: str | None, bit5: object, request_: str
+) -> None:
+    sides = [coverage(self_test=SelfTest(True, 9, bit_0x20=one)) for one in (a, b)]
+    assert common_bit5(*sides) == bit5
+    made = {"op": int(Op.CREATE), "arg": 9, "answer": 3, "verdict": int(Verdict.ALLOWED)}
+    found, _ = compare(tally(made), tally(), common_bit5(*sides))
+    assert found["request"].tolist() == [request_]
 
 
 def test_equal_recordings_differ_in_nothing() -> None:

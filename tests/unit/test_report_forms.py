@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from tests.unit.report_sample import HOSTILE, counts, coverage, report
+from tests.unit.report_sample import HOSTILE, counts, coverage, entry, report
 from tracer.model.escape import cells as width_of
 from tracer.model.escape import printable
 from tracer.report import data, sentences
@@ -97,6 +98,38 @@ def test_several_hosts_have_a_column() -> None:
     assert "host  file" in text
     assert "h2    memfd:frame" in text
     assert "host" not in shown(one, 100, tables=("object",)).split("Memory files")[1]
+
+
+def test_each_boot_has_its_own_name_for_bit_0x20() -> None:
+    meanings = {"b1": "exec", "b2": "inaccessible", "b3": "unknown"}
+    tests = [(boot, SelfTest(True, 9, bit_0x20=bit)) for boot, bit in meanings.items()]
+    tests.append(("b2", SelfTest(False)))  # another recording of that boot
+    sides = tuple(
+        coverage(path=f"{place}.seal", host=f"host-{boot}", boot_id=boot, self_test=test)
+        for place, (boot, test) in enumerate(tests)
+    )
+    listed = pd.DataFrame(
+        [
+            entry("blocked", 1, boot_id=boot, host=f"host-{boot}", comm=boot, **call)
+            for boot in meanings
+            for call in ({"op": "add_seals", "arg": 0x21}, {"op": "create", "arg": 8})
+        ]
+    )
+    busy = report().busy
+    busy = pd.concat([busy.assign(boot_id=boot, host=f"host-{boot}") for boot in meanings])
+    shown_here = report(coverage=sides, listed=listed, busy=busy.assign(added=0x28))
+    forms = (shown(shown_here, 200, tables=()), "".join(page(shown_here, 10)))
+    for text in forms:
+        for boot, seal, flag in (
+            ("b1", "EXEC", "NOEXEC_SEAL"),
+            ("b2", "INACCESSIBLE", "INACCESSIBLE"),
+            ("b3", "0x20", "0x8"),
+        ):
+            lines = [line for line in text.splitlines() if f"host-{boot}" in line][-3:]
+            for line, word in zip(lines, (f"SEAL|{seal}", flag, f"WRITE|{seal}"), strict=True):
+                assert re.search(rf"(?<!\|)\b{re.escape(word)}\b(?!\|)", line)
+            told = "".join(lines)
+            assert ("EXEC" in told, "INACCESSIBLE" in told) == (boot == "b1", boot == "b2")
 
 
 def test_sentences_about_the_self_test() -> None:

@@ -37,6 +37,7 @@ from tests.unit.rule_cases import (
     truncate,
     write,
 )
+from tracer.model import bit5
 from tracer.model.seals import names
 from tracer.model.verdicts import Outcome, Verdict
 from tracer.model.words import Kind, Op
@@ -158,7 +159,7 @@ def test_right_answer(name: str) -> None:
     for _, refusing, result in cells(name, right="EPERM", wrong=""):
         assert (result.severity, result.hole) == (0, None)
         if refusing:
-            assert result[:3] == (Verdict.BLOCKED, "EPERM", names(refusing))
+            assert result[:3] == (Verdict.BLOCKED, "EPERM", names(refusing, bit5.EXEC))
         else:
             assert result[:4] == (Verdict.ALLOWED, "ok", "", "")
 
@@ -168,7 +169,7 @@ def test_wrong_answer(name: str) -> None:
     for _, refusing, result in cells(name, right="", wrong="EPERM"):
         if refusing:
             assert (result.verdict, result.severity) == (Verdict.BREACH, 3)
-            assert (result.expected, result.reason) == ("EPERM", names(refusing))
+            assert (result.expected, result.reason) == ("EPERM", names(refusing, bit5.EXEC))
         else:
             assert result[:3] == (Verdict.UNEXPLAINED, "ok", "no seal says so")
             assert result.severity == 2

@@ -18,6 +18,7 @@ import pytest
 from tests.unit.imported import HEAVY, imported
 from tracer.cli import script
 from tracer.errors import UserError
+from tracer.model.bit5 import UNKNOWN
 from tracer.model.escape import cells, escape_bytes
 from tracer.model.record import CLOCK, EVENT, HEAD, LOSS, NAME, OBJECT, RecordType
 from tracer.store.writer import RecordingWriter
@@ -126,6 +127,53 @@ def test_width_holds(recording: Path, capsys: pytest.CaptureFixture[str], width:
     if width == 200:
         assert "0+4096 fd3" in lines[2]
         assert SHOWN[:20] in lines[0]
+
+
+SELF_TESTS = {
+    "exec": ("SEAL|EXEC", "CLOEXEC|NOEXEC_SEAL"),
+    "none": ("SEAL|EXEC", "CLOEXEC|NOEXEC_SEAL"),
+    "inaccessible": ("SEAL|INACCESSIBLE", "CLOEXEC|INACCESSIBLE"),
+    "unknown": ("SEAL|0x20", "CLOEXEC|0x8"),
+    None: ("SEAL|0x20", "CLOEXEC|0x8"),
+}
+"""What bit 0x20 was found to mean (None: the self-test did not run): a seal's name, a flag's."""
+
+
+@pytest.mark.parametrize(("meaning", "words"), SELF_TESTS.items())
+def test_bit_0x20_has_the_name_that_the_recorded_kernel_gives_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], meaning: str | None, words: tuple[str, str]
+) -> None:
+    path = tmp_path / "bit.seal"
+    ran = meaning is not None
+    writer = RecordingWriter(path, {"self_test": {"ran": ran, "bit_0x20": meaning}})
+    fields = [
+        asked(op=9, arg=0x21, fd=3, seals_after=0x21, ino=8),
+        asked(op=10, arg=9, answer=4, fd=-1, seals=0x20, seals_after=0x21, ino=9),
+    ]
+    for rows in (clock(), events(fields)):
+        writer.append(rows)
+    writer.close("test")
+
+    def printed(*options: str) -> list[str]:
+        assert call(str(path), *options) == 0
+        return capsys.readouterr().out.splitlines()
+
+    sealing, creation = (line.split() for line in printed())
+    assert sealing[2:] == ["add_seals", "memfd:0:1/8", "------", words[0], "fd3", "=", "0"]
+    assert creation[2:] == ["create", "memfd:0:1/9", "-----X", words[1], "=", "4"]
+
+    # To programs they are numbers, whatever their names are.
+    numbers = [[0x21, 0, 0x21], [9, 0x20, 0x21]]
+    names = ("arg", "seals", "seals_after")
+    lines = [json.loads(line) for line in printed("--json")]
+    assert [[line[name] for name in names] for line in lines] == numbers
+    table = list(csv.DictReader(printed("--csv")))
+    assert [[int(row[name]) for name in names] for row in table] == numbers
+
+    # A filter is written before anybody knows which recording it is for.
+    for name in ("EXEC", "INACCESSIBLE", "F_SEAL_INACCESSIBLE", "X", "0x20"):
+        assert len(printed("--filter", f"seals:+{name}")) == 1
+        assert len(printed("--filter", f"seals_after:=SEAL|{name}")) == 2
 
 
 def test_json(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -319,7 +367,7 @@ def test_forged_text_cannot_reach_the_terminal() -> None:
     names.add(pa.table({"dev": [1], "ino": [2], "gen": [3], "name": ["\x1b]0;owned\x07"]}))
     words = pa.array(["mm\x1bap"]).dictionary_encode()
     table = pa.table({"op": words, "comm": words, "dev": [1], "ino": [2], "gen": [3]})
-    [line] = Lines(names, None).of(table)
+    [line] = Lines(names, None, UNKNOWN).of(table)
     assert line.isprintable()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tracer.model.bit5 import UNKNOWN, Bit5, bit5_in
 from tracer.model.variants import UNEXPLAINED, doubt
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ class Source:
     """Of the kernel, as uname(2) gives it."""
     variants: Mapping[str, str] = field(default_factory=dict)
     """What the self-test found: question to choice (tracer.model.variants)."""
+    bit5: Bit5 = UNKNOWN
+    """What the kernel calls seal 0x20."""
 
     @classmethod
     def of(cls, recording: "Recording") -> "Source":
@@ -33,6 +36,7 @@ class Source:
             host=_text(manifest.get("host")),
             release=_text(_dict(manifest.get("kernel")).get("release")),
             variants=variants(manifest),
+            bit5=bit5_in(manifest),
         )
 
 

@@ -27,6 +27,7 @@ from tracer.audit.results import (
 from tracer.audit.rows import Row
 from tracer.audit.scope import OUT, Answer, Look, check_where, hidden, member
 from tracer.audit.ways import WAYS, blind_spots, needed
+from tracer.model.bit5 import bit5_in
 from tracer.model.escape import printable
 from tracer.store.reader import Recording
 
@@ -150,14 +151,14 @@ def _finding(
     doubts += _about(evidence, key, one)
     if violations and (unknown := _nobody(claim, case, evidence, doubts)):
         doubts.append(unknown)
-        return _made(audited, Result.INDETERMINATE, violations, doubts)
+        return _made(evidence, audited, Result.INDETERMINATE, violations, doubts)
     if answer is not True:
         doubts.append(Doubt("unknown-object", f"Whether it is in scope is not known: {why}."))
-        return _made(audited, Result.INDETERMINATE, violations, doubts)
+        return _made(evidence, audited, Result.INDETERMINATE, violations, doubts)
     if violations:
-        return _made(audited, Result.FAIL, violations, doubts)
+        return _made(evidence, audited, Result.FAIL, violations, doubts)
     if doubts:
-        return _made(audited, Result.INDETERMINATE, [], doubts)
+        return _made(evidence, audited, Result.INDETERMINATE, [], doubts)
     if claim.claim == "sealed-with" and not shared(case):
         return Finding(audited, Result.NOT_APPLICABLE)
     return Finding(audited, Result.PASS)
@@ -235,11 +236,16 @@ def _about(evidence: Evidence, key: Key3, one: Known) -> Iterator[Doubt]:
 
 
 def _made(
-    one: AuditedObject, result: Result, violations: Sequence[Violation], doubts: Sequence[Doubt]
+    evidence: Evidence,
+    one: AuditedObject,
+    result: Result,
+    violations: Sequence[Violation],
+    doubts: Sequence[Doubt],
 ) -> Finding:
+    bit5 = bit5_in(evidence.manifest)
     seen: dict[tuple[str, int, int], Proof] = {}
     for violation in violations:
-        found = proof(violation.row, violation.text)
+        found = proof(violation.row, violation.text, bit5)
         seen.setdefault((found.table, found.cpu, found.seq), found)
     listed = list(seen.values())
     return Finding(

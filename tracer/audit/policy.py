@@ -28,16 +28,14 @@ from tracer.audit.places import Path, line_of, places
 from tracer.audit.ways import CLAIM_WAYS, KINDS
 from tracer.errors import UserError
 from tracer.model.escape import printable
-from tracer.model.seals import Seal
+from tracer.model.seals import BY_NAME
 
 FORMAT = 1
 _MOST_BYTES = 1 << 20
 _U32, _U64, _PID = 0xFFFFFFFF, (1 << 63) - 1, 1 << 22
 INACCESSIBLE = "INACCESSIBLE"
 """The F_SEAL_INACCESSIBLE of the January 2022 proposal: the same bit as EXEC."""
-SEALS: Mapping[str, int] = {seal.name: int(seal) for seal in Seal if seal.name} | {
-    INACCESSIBLE: int(Seal.EXEC)
-}
+SEALS = BY_NAME
 ACTOR_WORDS = ("vmm", "creator")
 
 

@@ -3,13 +3,17 @@
 from tracer.audit.results import Proof
 from tracer.audit.rows import Row
 from tracer.model.args import describe
+from tracer.model.bit5 import Bit5
 from tracer.model.escape import printable
 
 _BY_ADDRESS = ("remote_read", "remote_write", "pin", "uffd_register", "mprotect")
 
 
-def proof(row: Row, text: str) -> Proof:
-    """``row`` as evidence for ``text``, which says what its process does."""
+def proof(row: Row, text: str, bit5: Bit5) -> Proof:
+    """``row`` as evidence for ``text``, which says what its process does.
+
+    ``bit5``: what the recorded kernel calls seal 0x20.
+    """
     comm = printable(row.comm)
     who = f"{comm or '?'}/{row.pid} (uid {row.uid})"
     # The recorder itself reads what an inode says of its mappings.
@@ -31,19 +35,19 @@ def proof(row: Row, text: str) -> Proof:
         op=printable(row.op),
         answer=row.answer,
         flags=row.flags,
-        asked=_asked(row),
+        asked=_asked(row, bit5),
         count=row.times,
         last_ns=row.last_ns,
     )
 
 
-def _asked(row: Row) -> str:
+def _asked(row: Row, bit5: Bit5) -> str:
     if row.op in ("map", "unmap"):
-        said = describe(row.op, row.kind, row.arg, row.offset, row.length, row.size)
+        said = describe(row.op, row.kind, row.arg, row.offset, row.length, row.size, bit5)
         return f"{said} at {row.address:#x}"
     if row.op in _BY_ADDRESS:
         return f"{row.size_after:#x}+{row.length}"
     if row.op == "memslot":
         return f"guest {row.arg:#x}+{row.length} at {row.size_after:#x}"
-    shown = describe(row.op, row.kind, row.arg, row.offset, row.length, row.size)
+    shown = describe(row.op, row.kind, row.arg, row.offset, row.length, row.size, bit5)
     return f"{shown} fd{row.fd}".strip() if row.fd >= 0 else shown

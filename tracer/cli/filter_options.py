@@ -12,7 +12,7 @@ from tracer.capture.filters import Filters
 from tracer.errors import UserError
 from tracer.kernel.audit_families import AUDIT_FAMILIES
 from tracer.kernel.families import FAMILIES
-from tracer.model.seals import Seal
+from tracer.model.seals import BY_NAME
 from tracer.model.words import Op
 
 _NAME_BYTES = 249
@@ -113,12 +113,12 @@ def _cgroup(path: str) -> int:
 
 
 def _seals(words: str) -> int:
-    known = [seal.name.lower() for seal in Seal if seal.name]
+    known = [name.lower() for name in BY_NAME]
     found = 0
     for name in (word.removeprefix("f_seal_") for word in _listed("--seals", words)):
         if name not in known:
             raise UserError(f"--seals: there is no seal {name!r}{_closest(name, known)}", 2)
-        found |= Seal[name.upper()]
+        found |= BY_NAME[name.upper()]
     return found
 
 

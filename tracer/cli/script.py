@@ -19,8 +19,12 @@ _EPILOG = """\
 columns of the text form:
   seconds since the start, command/pid, operation, kind:name of the memory file,
   seals at that moment (S seal, s shrink, g grow, w write, f future write,
-  X exec), what was asked for, fd, and the kernel's answer. "!raced" and the
-  like mark events whose evidence is incomplete.
+  X exec or inaccessible), what was asked for, fd, and the kernel's answer.
+  "!raced" and the like mark events whose evidence is incomplete.
+
+seal 0x20 and flag 0x8 of memfd_create have the names that the recorded kernel
+gives them, as its self-test found: EXEC and NOEXEC_SEAL, or INACCESSIBLE and
+INACCESSIBLE. Where that is not known, they stay numbers, as in JSON and CSV.
 
 names and commands are escaped: \\n, \\t, \\xNN for bytes, \\uNNNN for characters
 that cannot be seen. In CSV a text that begins with = + - @ or ' has one ' in
@@ -117,7 +121,7 @@ def _form(args: argparse.Namespace, feed: "Feed") -> tuple[Form, str | None]:
     if args.csv:
         header = data.csv_header(TABLES["events"].names)
         return (lambda table: data.csv_lines(table, feed.names)), header
-    lines = Lines(feed.names, feed.start_ns, _width(args.width))
+    lines = Lines(feed.names, feed.start_ns, feed.bit5, _width(args.width))
     return lines.of, lines.header() if sys.stdout.isatty() else None
 
 

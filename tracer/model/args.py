@@ -4,6 +4,7 @@ import errno
 from functools import lru_cache
 
 from tracer.model import seals as seals_model
+from tracer.model.bit5 import Bit5
 from tracer.model.flagnames import (
     ATTR,
     FALLOC_FL,
@@ -85,13 +86,13 @@ def seals_text(seals: int) -> str:
 
 
 @lru_cache(maxsize=4096)
-def create_text(kind: str, arg: int) -> str:
+def create_text(kind: str, arg: int, bit5: Bit5) -> str:
     """Flags of memfd_create, memfd_secret or KVM_CREATE_GUEST_MEMFD, by the object's kind."""
     if kind == "guest_memfd":
         return flag_names(arg, GUEST_MEMFD)
     if kind == "secretmem":
         return flag_names(arg, SECRETMEM)
-    return mfd_flags(arg)
+    return mfd_flags(arg, bit5)
 
 
 @lru_cache(maxsize=4096)
@@ -100,12 +101,14 @@ def _falloc(arg: int) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _seal_names(arg: int) -> str:
-    return seals_model.names(arg)
+def _seal_names(arg: int, bit5: Bit5) -> str:
+    return seals_model.names(arg, bit5)
 
 
-def describe(op: str, kind: str, arg: int, offset: int, length: int, size: int) -> str:
+def describe(op: str, kind: str, arg: int, offset: int, length: int, size: int, bit5: Bit5) -> str:
     """What ``op`` asked for in a few words; ``size`` is the object's before, in bytes.
+
+    ``bit5``: what the recorded kernel calls seal 0x20 (:func:`tracer.model.bit5.bit5_in`).
 
     A memslot's ``arg`` is the guest physical address, and its ``size`` names the VM.
     """
@@ -131,9 +134,9 @@ def describe(op: str, kind: str, arg: int, offset: int, length: int, size: int) 
         case "allocate" | "punch_hole":
             return f"{_falloc(arg)} {offset}+{length}"
         case "add_seals":
-            return _seal_names(arg)
+            return _seal_names(arg, bit5)
         case "create":
-            return create_text(kind, arg)
+            return create_text(kind, arg, bit5)
         case "chmod":
             return attr_text(arg)
         case _:

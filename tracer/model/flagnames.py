@@ -6,6 +6,8 @@ the same everywhere; bits without a name are shown in hex, never dropped.
 
 from collections.abc import Mapping
 
+from tracer.model.bit5 import UNKNOWN, Bit5
+
 PROT = {1: "READ", 2: "WRITE", 4: "EXEC", 8: "SEM", 1 << 24: "GROWSDOWN", 1 << 25: "GROWSUP"}
 MAP_TYPE = {1: "SHARED", 2: "PRIVATE", 3: "SHARED_VALIDATE", 8: "DROPPABLE"}
 MAP = {
@@ -37,7 +39,8 @@ FALLOC_FL = {
     0x40: "UNSHARE_RANGE",
     0x80: "WRITE_ZEROES",
 }
-MFD = {1: "CLOEXEC", 2: "ALLOW_SEALING", 4: "HUGETLB", 8: "NOEXEC_SEAL", 0x10: "EXEC"}
+MFD = {1: "CLOEXEC", 2: "ALLOW_SEALING", 4: "HUGETLB", 8: UNKNOWN.flag, 0x10: "EXEC"}
+"""0x8 has the name that the kernel in question gives it (tracer.model.bit5)."""
 FOLL = {1: "WRITE"}
 """Of FOLL_* the one bit that is the same on all kernels (include/linux/mm.h, mm_types.h)."""
 UFFD_MODE = {1: "MISSING", 2: "WP", 4: "MINOR"}
@@ -91,11 +94,12 @@ def huge_size(value: int) -> str:
     return f"{1 << (log2 - shift)}{unit}"
 
 
-def mfd_flags(value: int) -> str:
+def mfd_flags(value: int, bit5: Bit5) -> str:
     """Names of MFD_* bits, with the page size of a hugetlb memfd: ``HUGETLB|2M``."""
+    known = MFD | {0x8: bit5.flag}
     if value & 0x4 and value & HUGE_MASK:
-        return f"{flag_names(value & ~HUGE_MASK, MFD)}|{huge_size(value)}"
-    return flag_names(value, MFD)
+        return f"{flag_names(value & ~HUGE_MASK, known)}|{huge_size(value)}"
+    return flag_names(value, known)
 
 
 def prot_text(prot: int) -> str:

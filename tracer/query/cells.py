@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from tracer.model.args import SEALS_UNKNOWN, errno_name
+from tracer.model.bit5 import UNKNOWN, Bit5
 from tracer.model.seals import LETTERS
 from tracer.model.seals import names as seal_names
 from tracer.query import keys
@@ -30,10 +31,10 @@ def _number(value: object) -> int:
     return int(number)
 
 
-def _seals(bits: int) -> str:
+def _seals(bits: int, bit5: Bit5) -> str:
     if bits == SEALS_UNKNOWN:
         return "unknown"
-    return f"={seal_names(bits)}" if bits else "none"
+    return f"={seal_names(bits, bit5)}" if bits else "none"
 
 
 def _flags(bits: int) -> list[str]:
@@ -51,7 +52,7 @@ def _of_text(key: Key, text: str) -> str:
     return quote(text)
 
 
-def _value(key: Key, value: object) -> str:
+def _value(key: Key, value: object, bit5: Bit5) -> str:
     if isinstance(value, str):
         return _of_text(key, value)
     if key.form is Form.OBJECT and isinstance(value, tuple):
@@ -65,7 +66,7 @@ def _value(key: Key, value: object) -> str:
         known = {member.value: member.name.lower() for member in key.enum}
         return known.get(number, f"{key.name}_{number}")
     if key.form is Form.SEALS:
-        return _seals(number)
+        return _seals(number, bit5)
     if key.form is Form.ANSWER:
         return errno_name(number) or str(number)
     return str(number)
@@ -82,7 +83,7 @@ def _of_null(key: Key, negated: bool) -> str:
     raise ValueError(f"{key.name} always has a value")
 
 
-def written(name: str | None, value: object, negated: bool = False) -> str:
+def written(name: str | None, value: object, negated: bool = False, bit5: Bit5 = UNKNOWN) -> str:
     """The word (of flags: the words) for rows whose ``name`` is ``value``.
 
     See :meth:`tracer.query.query.Query.plus`. ValueError: there is no such word.
@@ -102,5 +103,5 @@ def written(name: str | None, value: object, negated: bool = False) -> str:
         return " ".join(f"{sign}{key.name}:{word}" for word in words)
     several = isinstance(value, Collection) and not isinstance(value, str)
     if several and not (key.form is Form.OBJECT and isinstance(value, tuple)):
-        return f"{sign}{key.name}:{','.join(_value(key, one) for one in value)}"  # type: ignore[attr-defined]
-    return f"{sign}{key.name}:{_value(key, value)}"
+        return f"{sign}{key.name}:{','.join(_value(key, one, bit5) for one in value)}"  # type: ignore[attr-defined]
+    return f"{sign}{key.name}:{_value(key, value, bit5)}"

@@ -8,7 +8,7 @@ from functools import lru_cache
 from tracer.model.args import MAX_ERRNO, errno_name
 from tracer.model.holes import HOLES
 from tracer.model.rules import RULES
-from tracer.model.seals import Seal
+from tracer.model.seals import BY_NAME
 from tracer.model.verdicts import Verdict
 from tracer.model.words import Flag, Hook, Kind, Op
 
@@ -78,7 +78,7 @@ def _words(enum: type[IntEnum]) -> tuple[str, ...]:
     return tuple(member.name.lower() for member in enum)
 
 
-_SEALS = ("none", "any", "unknown", *(f"+{seal.name}" for seal in Seal))
+_SEALS = ("none", "any", "unknown", *(f"+{name}" for name in BY_NAME))
 _ANSWERS = ("ok", "error", "unknown", "EPERM", "EBUSY", "EACCES", "EINVAL")
 _N, _B = Form.NUMBER, Form.BYTES
 # fmt: off

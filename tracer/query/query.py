@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tracer.model.bit5 import UNKNOWN, Bit5
 from tracer.query import keys, values
 from tracer.query.conditions import Term
 from tracer.query.errors import QueryError, hint, nearest
@@ -76,15 +77,23 @@ class Query:
         gone = {None if name is None else _key_name(name) for name in names}
         return Query(tuple(term for term in self.terms if term.key not in gone))
 
-    def plus(self, key: str | None, value: object, *, negated: bool = False) -> "Query":
+    def plus(
+        self,
+        key: str | None,
+        value: object,
+        *,
+        negated: bool = False,
+        bit5: Bit5 = UNKNOWN,
+    ) -> "Query":
         """With one more word, for the rows that have ``value`` (a cell as it is stored) in ``key``.
 
         A list or a set is "one of these". Null (None, NaN) means what nothing matches. ``key`` None
-        is a bare word. ValueError: no such key, or a value that this key cannot have.
+        is a bare word. ``bit5``: what the recorded kernel calls seal 0x20. ValueError: no such key,
+        or a value that this key cannot have.
         """
         from tracer.query.cells import written
 
-        return self & parse(written(key, value, negated))
+        return self & parse(written(key, value, negated, bit5))
 
 
 def _key_name(name: str) -> str:

@@ -3,13 +3,14 @@
 import re
 
 from tracer.model.args import SEALS_UNKNOWN
-from tracer.model.seals import LETTERS, Seal
+from tracer.model.bit5 import EXEC, INACCESSIBLE, UNKNOWN
+from tracer.model.seals import BY_NAME, LETTERS
 from tracer.model.seals import names as seal_names
 from tracer.query.conditions import All, Alternative, Bits, In
 from tracer.query.errors import hint, nearest
 from tracer.query.lexer import Part
 
-_NAMES = {seal.name.lower(): int(seal) for seal in Seal if seal.name} | {"inaccessible": 0x20}
+_NAMES = {name.lower(): bit for name, bit in BY_NAME.items()}
 _PLACES = re.compile("".join(f"[{letter}-]" for letter in LETTERS))
 _LETTERS = re.compile(f"[{LETTERS}]+")
 _NUMBER = re.compile(r"0x[0-9a-f]{1,8}|[0-9]{1,10}", re.I)
@@ -49,6 +50,17 @@ def _unknown(part: Part, word: str, name: str) -> Exception:
     return part.error(f"there is no seal {name!r}; {told}", near)
 
 
+def _names(word: str, bits: int) -> str:
+    """The set in the filter's canonical text, where 0x20 keeps the name that was typed for it.
+
+    A filter is read before any recording is: it cannot know which of the names is right, and both
+    mean the bit.
+    """
+    typed = {name.removeprefix("f_seal_") for name in word.lower().split("|")}
+    either = next((one for one in (EXEC, INACCESSIBLE) if one.seal.lower() in typed), UNKNOWN)
+    return seal_names(bits, either)
+
+
 def alternative(part: Part, column: str) -> Alternative:
     """``+SET`` has all, ``-SET`` has none, ``=SET`` has just these; ``none any unknown``.
 
@@ -67,13 +79,13 @@ def alternative(part: Part, column: str) -> Alternative:
         return Alternative("none", ((In(column, ((0, 0),)),),))
     bits = _set(part, rest, places=sign == "=")
     if sign == "=":
-        text = f"={seal_names(bits)}" if bits else "none"
+        text = f"={_names(rest, bits)}" if bits else "none"
         return Alternative(text, ((In(column, ((bits, bits),)),),))
     if not bits:
         raise part.error("no seals at all is seals:none")
     known = In(column, ((0, SEALS_UNKNOWN - 1),))
     tests: All = (Bits(column, bits, 0 if sign == "-" else bits), known)
-    return Alternative(f"{sign or '+'}{seal_names(bits)}", (tests,))
+    return Alternative(f"{sign or '+'}{_names(rest, bits)}", (tests,))
 
 
 def check_signs(parts: tuple[Part, ...]) -> None:

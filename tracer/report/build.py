@@ -136,7 +136,7 @@ def compare(paths: Sequence[str], request: Request, step: Step, tell: Tell) -> d
     with ExitStack() as stack:
         sides = [_side(reader, step) for reader in _open(paths, request, tell, stack)]
     (a, counted_a, tables_a), (b, counted_b, tables_b) = sides
-    decisions, same = diffs.compare(counted_a.frame(), counted_b.frame())
+    decisions, same = diffs.compare(counted_a.frame(), counted_b.frame(), diffs.common_bit5(a, b))
     return diffs.Diff(
         question=request.question,
         a=a,

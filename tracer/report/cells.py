@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from tracer.model.args import MAX_ERRNO, describe, errno_name, seals_text
+from tracer.model.bit5 import UNKNOWN
 from tracer.model.escape import cells as width_of
 from tracer.model.escape import clip, printable
 from tracer.model.record import Flag
@@ -139,8 +140,11 @@ def answer(op: str, value: object, flags: int = 0) -> str:
 
 def asked(row: Row) -> str:
     """What a decision's call asked for, and through which descriptor."""
-    values = [int(row.get(name) or 0) for name in ("arg", "offset", "length", "size")]
-    said = describe(str(row.get("op")), str(row.get("kind")), *values)
+    arg, offset, length, size = (
+        int(row.get(name) or 0) for name in ("arg", "offset", "length", "size")
+    )
+    bit5 = row.get("bit5", UNKNOWN)
+    said = describe(str(row.get("op")), str(row.get("kind")), arg, offset, length, size, bit5)
     fd = row.get("fd")
     shown = [said] if said else []
     return " ".join([*shown, f"fd{fd}"] if fd is not None and fd >= 0 else shown) or "-"

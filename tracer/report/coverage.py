@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from tracer.model.bit5 import bit5_in
 from tracer.model.escape import printable
 from tracer.model.seals import names
 from tracer.report.model import Coverage, SelfTest, Unseen
@@ -116,7 +117,7 @@ def _filters(manifest: Mapping[str, Any]) -> str:
     if name := text(said.get("name")):
         shown.append(f"name {name}…")
     if seals := _int(said.get("seals")):
-        shown.append(f"seals {names(seals)}")
+        shown.append(f"seals {names(seals, bit5_in(manifest))}")
     if said.get("denied") is True:
         shown.append("only what failed")
     if any(one.reason == "not asked for" for one in unseen(manifest)):

@@ -23,7 +23,8 @@ The JSON object (``schema_version`` is raised when something changes its meaning
     busy            list: F_ADD_SEALS that failed EBUSY, with the holders of writable mappings
 
 Columns have the names they have in recordings; seals are integers, times are ns of the boot clock,
-text is escaped text (tracer.model.escape). Unknown is null.
+text is escaped text (tracer.model.escape). Unknown is null. What seal 0x20 means is said by
+bit_0x20 of the recording's self_test; a reason names it EXEC or INACCESSIBLE accordingly.
 """
 
 import json

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tracer.model.args import MAX_ERRNO, errno_name
+from tracer.model.bit5 import UNKNOWN, Bit5
 from tracer.model.verdicts import words
 from tracer.model.words import Op
 from tracer.report import request
@@ -103,8 +104,17 @@ def _order(row: Mapping[str, Any]) -> tuple[int, int]:
     return CHANGES.index(row["change"]), worst
 
 
-def compare(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """:attr:`Diff.decisions` and :attr:`Diff.same` of two frames of :class:`Tally`."""
+def common_bit5(a: Coverage, b: Coverage) -> Bit5:
+    """What both kernels call seal 0x20. The same call may ask two for different things."""
+    known = {a.self_test.bit5, b.self_test.bit5}
+    return known.pop() if len(known) == 1 else UNKNOWN
+
+
+def compare(a: pd.DataFrame, b: pd.DataFrame, bit5: Bit5 = UNKNOWN) -> tuple[pd.DataFrame, int]:
+    """:attr:`Diff.decisions` and :attr:`Diff.same` of two frames of :class:`Tally`.
+
+    ``bit5``: what both kernels call seal 0x20.
+    """
     sides = (_outcomes(a), _outcomes(b))
     rows: list[dict[str, Any]] = []
     same = 0
@@ -114,7 +124,7 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, int]:
         if how is None:
             same += 1
             continue
-        op, kind, asked = request.described(key[0])
+        op, kind, asked = request.described(key[0], bit5)
         rows.append(
             {"change": how, "op": op, "kind": kind, "seals": key[1], "request": asked,
              "a": one, "b": other}

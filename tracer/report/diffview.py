@@ -98,7 +98,8 @@ class DiffTerminal(Terminal):
 def diff_json(diff: Diff, top: int | None = None) -> Iterator[str]:
     """One JSON object: format ``sealsnoop report diff``, schema_version, question, recordings A
     and B as in a report, verdicts a and b, same, variants, decisions and objects as in
-    :class:`tracer.report.diff.Diff`."""
+    :class:`tracer.report.diff.Diff`. A request has the names of seal 0x20 and of memfd_create's 0x8
+    where both kernels have the same; else these are numbers in it."""
     head = {
         "format": "sealsnoop report diff",
         "schema_version": data.SCHEMA_VERSION,

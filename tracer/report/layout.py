@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from tracer.model.bit5 import UNKNOWN, Bit5
 from tracer.model.seals import names
 from tracer.report import cells
 from tracer.report.cells import Row
@@ -36,6 +37,10 @@ def _holders(row: Row) -> str:
     # Without a mapping the seal was refused for pages that somebody holds.
     unknown = "not seen" if row.get("writable") else "pages pinned"
     return cells.plain(row.get("holders") or unknown)
+
+
+def _added(row: Row) -> str:
+    return names(int(row.get("added") or 0), row.get("bit5", UNKNOWN))
 
 
 def _times(count: object) -> str:
@@ -116,7 +121,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "busy": (
         _FILE,
         seconds("time_ns", "s", rank=1),
-        derived("asked for", lambda row: names(int(row.get("added") or 0)), least=0),
+        derived("asked for", _added, least=0),
         derived("asked by", cells.who, rank=3),
         value("writable", "writable", right=True, rank=2),
         derived("held by", _holders),
@@ -143,15 +148,29 @@ def present(frame: pd.DataFrame, table: str, several: bool) -> list[Column]:
     return [_HOST, *shown] if several else shown
 
 
-def with_start(found: Sequence[dict[str, Any]], starts: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Rows with ``start_ns`` of their own recording, so that times can count from there."""
-    return [row | {"start_ns": starts.get(str(row.get("boot_id")))} for row in found]
+class Boot(NamedTuple):
+    """What the rows of one boot have in common."""
+
+    start_ns: int | None
+    """Boot-clock time that seconds count from: the begin of its first recording."""
+    bit5: Bit5
+    """What its kernel calls seal 0x20."""
 
 
-def starts(coverage: Iterable[Coverage]) -> dict[str, int]:
-    """Boot id to the boot-clock time that seconds count from: the first recording of that boot."""
-    found: dict[str, int] = {}
+_UNKNOWN_BOOT = Boot(None, UNKNOWN)
+
+
+def with_boot(found: Sequence[dict[str, Any]], known: Mapping[str, Boot]) -> list[dict[str, Any]]:
+    """Rows with ``start_ns`` and ``bit5`` of their own boot."""
+    return [row | known.get(str(row.get("boot_id")), _UNKNOWN_BOOT)._asdict() for row in found]
+
+
+def boots(coverage: Iterable[Coverage]) -> dict[str, Boot]:
+    """By boot id; of several recordings of a boot, one may know what another does not."""
+    found: dict[str, Boot] = {}
     for one in coverage:
-        if one.start_ns is not None:
-            found[one.boot_id] = min(one.start_ns, found.get(one.boot_id, one.start_ns))
+        start_ns, bit5 = found.get(one.boot_id, _UNKNOWN_BOOT)
+        starts = [ns for ns in (start_ns, one.start_ns) if ns is not None]
+        bit5 = one.self_test.bit5 if bit5 == UNKNOWN else bit5
+        found[one.boot_id] = Boot(min(starts, default=None), bit5)
     return found

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from tracer.model.bit5 import UNKNOWN, Bit5, bit5_of
 from tracer.model.verdicts import Verdict
 
 WORST_FIRST = tuple(verdict.word for verdict in sorted(Verdict, reverse=True))
@@ -49,6 +50,11 @@ class SelfTest:
     """Known holes that it found in this kernel."""
     unconfirmed: str = ""
     """Why nobody knows whether the hooks reported its attempts; empty where that is known."""
+
+    @property
+    def bit5(self) -> Bit5:
+        """What the kernel calls seal 0x20."""
+        return bit5_of(self.bit_0x20) if self.ran else UNKNOWN
 
 
 @dataclass(frozen=True)

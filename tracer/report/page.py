@@ -82,7 +82,7 @@ def _body(report: Report, top: int) -> Iterator[str]:
         if not frame.empty:
             yield f"<h2>{escape(layout.TITLES[key])}</h2>"
             columns = layout.present(frame, key, report.several)
-            yield from rows_of(frame, columns, layout.starts(report.coverage), top)
+            yield from rows_of(frame, columns, layout.boots(report.coverage), top)
 
 
 def coverage_card(one: Coverage, letter: str = "") -> str:
@@ -124,12 +124,13 @@ def _charts(report: Report) -> Iterator[str]:
         yield "<p>No decision matches.</p>"
         return
     yield "<h2>Decisions over time</h2>" + charts.legend(report.verdicts)
-    first = layout.starts(report.coverage)
+    first = layout.boots(report.coverage)
     for boot, found in report.over_time.groupby("boot_id", sort=False, observed=True):
         steps = cells.rows(found)
         times = [int(one["time_ns"]) for one in steps]
         step = int(steps[0]["step_ns"])
-        start = min(first.get(str(boot), times[0]), times[0])
+        known = first[str(boot)].start_ns if str(boot) in first else None
+        start = times[0] if known is None else min(known, times[0])
         host = str(steps[0].get("host") or "")
         yield f'<p class="dim">{escape(host)}</p>' if report.several else ""
         yield charts.over_time(steps, step, start, times[-1] + step, f"over time {host}")
@@ -153,13 +154,13 @@ def _listed(report: Report, verdict: str, top: int) -> Iterator[str]:
     count = report.verdicts.get(verdict, 0)
     said = escape(sentences.listed(verdict, count, len(found)))
     yield f'<h2 class="c-{verdict}">{said}</h2>'
-    yield from rows_of(found, columns, layout.starts(report.coverage), top)
+    yield from rows_of(found, columns, layout.boots(report.coverage), top)
     if report.unlisted.get(verdict):
         yield f"<p>{escape(sentences.unlisted(report.unlisted[verdict]))}</p>"
 
 
 def rows_of(
-    frame: pd.DataFrame, columns: Sequence[Column], starts: Mapping[str, int], top: int
+    frame: pd.DataFrame, columns: Sequence[Column], boots: Mapping[str, layout.Boot], top: int
 ) -> Iterator[str]:
     """A table that can be sorted, with at most ``top`` rows."""
     heads = "".join(
@@ -167,7 +168,7 @@ def rows_of(
         for column in columns
     )
     yield f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>'
-    for row in layout.with_start(cells.rows(frame, top), starts):
+    for row in layout.with_boot(cells.rows(frame, top), boots):
         yield f"<tr>{''.join(_cell(column, row) for column in columns)}</tr>\n"
     yield "</tbody></table></div>"
     if len(frame) > top:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.model.args import create_text, mmap_text
+from tracer.model.bit5 import Bit5
 from tracer.model.flagnames import FALLOC_FL, flag_names, prot_text
 from tracer.model.seals import names
 from tracer.model.words import Kind, Op
@@ -84,7 +85,7 @@ def classes(columns: Columns) -> I64:
     return found
 
 
-def _said(op: int, kind: str, place: int, arg: int) -> str:
+def _said(op: int, kind: str, place: int, arg: int, bit5: Bit5) -> str:
     match op:
         case Op.MMAP:
             past = ", past the end" if place == _PAST else ""
@@ -100,18 +101,21 @@ def _said(op: int, kind: str, place: int, arg: int) -> str:
         case Op.ALLOCATE:
             return f"{flag_names(arg, FALLOC_FL)}, {_PLACES[place]}"
         case Op.ADD_SEALS:
-            return names(arg)
+            return names(arg, bit5)
         case Op.CREATE:
-            return create_text(kind, arg)
+            return create_text(kind, arg, bit5)
     return "any"
 
 
 @lru_cache(maxsize=65536)
-def described(number: int) -> tuple[str, str, str]:
-    """``("mmap", "memfd", "SHARED rw-")``: op, kind and what was asked, of a class."""
+def described(number: int, bit5: Bit5) -> tuple[str, str, str]:
+    """``("mmap", "memfd", "SHARED rw-")``: op, kind and what was asked, of a class.
+
+    ``bit5``: what the kernels that were asked call seal 0x20.
+    """
     op, kind = number & 0xFF, number >> _KIND & 0xF
     op_word = Op(op).name.lower() if op in set(Op) else f"op_{op}"
     kind_word = Kind(kind).name.lower() if kind in set(Kind) else f"kind_{kind}"
-    said = _said(op, kind_word, number >> _PLACE & 3, number >> _ARG)
+    said = _said(op, kind_word, number >> _PLACE & 3, number >> _ARG, bit5)
     read_only = " by a read-only fd" if number >> _READ_ONLY & 1 else ""
     return op_word, kind_word, said + read_only

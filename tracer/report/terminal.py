@@ -32,11 +32,11 @@ class Terminal:
     def __init__(self, console: Console, top: int) -> None:
         self.console = console
         self.top = top
-        self._starts: dict[str, int] = {}
+        self._boots: dict[str, layout.Boot] = {}
 
     def show(self, report: Report, tables: Sequence[str]) -> None:
         """Prints everything; ``tables`` are those of :attr:`Report.tables` that are wanted."""
-        self._starts = layout.starts(report.coverage)
+        self._boots = layout.boots(report.coverage)
         for one in report.coverage:
             self.coverage(one)
         self._verdicts(report)
@@ -131,7 +131,7 @@ class Terminal:
         style: str = "",
     ) -> None:
         """The first rows of a table; ``below`` gives a sentence in ``style`` under each."""
-        entries = layout.with_start(cells.rows(frame, self.top), self._starts)
+        entries = layout.with_boot(cells.rows(frame, self.top), self._boots)
         grid = [[column.text(row) for column in columns] for row in entries]
         given = widths(columns, grid, self.console.width - len(_INDENT))
         shown = [(column, width) for column, width in zip(columns, given, strict=True) if width]

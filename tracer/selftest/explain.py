@@ -7,6 +7,7 @@ from typing import Any
 
 from tracer.analysis.judge import COLUMNS, Judge
 from tracer.model.args import describe, errno_name
+from tracer.model.bit5 import Bit5, bit5_of
 from tracer.model.rules import RULES
 from tracer.model.rules.rule import PARTIAL
 from tracer.model.seals import Seal, names
@@ -89,7 +90,7 @@ def explain(attempts: Sequence[Attempt], folio_order: int = chunk.ORDER_UNKNOWN)
         write_chunk=size,
         holes=sorted({outcome.hole for _, outcome in pairs if outcome.hole}),
         verdicts=dict(Counter(outcome.verdict.word for _, outcome in pairs)),
-        unexplained=_unexplained(pairs),
+        unexplained=_unexplained(pairs, bit5_of(bit)),
     )
 
 
@@ -159,7 +160,7 @@ def settle(calls: Sequence[Attempt], known: Variants, order: int) -> dict[str, s
     return chosen
 
 
-def _unexplained(pairs: Sequence[tuple[Attempt, Outcome]]) -> list[Unexplained]:
+def _unexplained(pairs: Sequence[tuple[Attempt, Outcome]], bit5: Bit5) -> list[Unexplained]:
     first: dict[tuple[int, int, str, str, str], tuple[Attempt, Outcome]] = {}
     times: Counter[tuple[int, int, str, str, str]] = Counter()
     for one, outcome in pairs:
@@ -168,18 +169,20 @@ def _unexplained(pairs: Sequence[tuple[Attempt, Outcome]]) -> list[Unexplained]:
             key = (one.op, one.kind, outcome.rule, outcome.expected, answer)
             first.setdefault(key, (one, outcome))
             times[key] += 1
-    return [_described(*pair, answer=key[4], times=times[key]) for key, pair in first.items()]
+    return [
+        _described(*pair, answer=key[4], times=times[key], bit5=bit5) for key, pair in first.items()
+    ]
 
 
-def _described(one: Attempt, outcome: Outcome, answer: str, times: int) -> Unexplained:
+def _described(one: Attempt, outcome: Outcome, answer: str, times: int, bit5: Bit5) -> Unexplained:
     op, kind = one.words
     return Unexplained(
         op=op,
         kind=kind,
         rule=outcome.rule,
         verdict=outcome.verdict.word,
-        seals=names(one.seals),
-        asked=describe(op, kind, one.arg, one.offset, one.length, one.size),
+        seals=names(one.seals, bit5),
+        asked=describe(op, kind, one.arg, one.offset, one.length, one.size, bit5),
         expected=outcome.expected,
         answer=answer,
         times=times,

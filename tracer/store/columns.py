@@ -38,7 +38,8 @@ EVENTS = {
     "op": Column("", "operation, a word of `op` below"),
     **_KEY,
     "fd": Column("", "file descriptor as the system call had it, -1: unknown"),
-    "seals": Column("F_SEAL_* bits", "at entry; 0 where the object has none"),
+    "seals": Column("F_SEAL_* bits", "at entry; 0 where the object has none; what 0x20 means "
+                    "is in `self_test.bit_0x20` of the manifest"),
     "seals_after": Column("F_SEAL_* bits", "at return"),
     "size": Column("bytes", "of the file, at entry; memslot: identity of the VM"),
     "size_after": Column("bytes", "at return; ops by address: the address"),
@@ -163,7 +164,7 @@ OPS = {
     "allocate": "arg: fallocate mode",
     "punch_hole": "arg: fallocate mode",
     "add_seals": "arg: the seals to add",
-    "create": "arg: MFD_* or GUEST_MEMFD_FLAG_* flags",
+    "create": "arg: MFD_* or GUEST_MEMFD_FLAG_* flags; 0x8 of memfd_create goes with seal 0x20",
     "fault": "by address; arg: FAULT_FLAG_*, answer: VM_FAULT_*",
     "map": "a mapping begins; arg: vm_flags, answer: address",
     "unmap": "a mapping ends; likewise",

@@ -60,7 +60,10 @@ MANIFEST = {
     "self_test.cases": "number of calls that it made",
     "self_test.variants": "object; question → which documented variant this kernel is",
     "self_test.open": "list of text; questions that nothing here could settle",
-    "self_test.bit_0x20": "text; what seal 0x20 means: exec, inaccessible, none, unknown",
+    "self_test.bit_0x20": "text; what seal 0x20 means: exec (F_SEAL_EXEC, and 0x8 is "
+    "MFD_NOEXEC_SEAL), inaccessible (F_SEAL_INACCESSIBLE of the 2022 proposal, and 0x8 is "
+    "MFD_INACCESSIBLE), none (this kernel refuses both bits), unknown "
+    "(taken, but it does what no documented seal does)",
     "self_test.write_chunk": "bytes that one write asks its seals about, or null",
     "self_test.holes": "list of text; known holes that this kernel has",
     "self_test.verdicts": "object; verdict → number of calls",

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from tracer.capture.memoryfile import MemoryFile
 
 HEADER = ("KIND", "SEALS", "SIZE", "MAPPINGS", "WRITABLE", "HOLDERS", "NAME")
-LEGEND = "seals: S seal, s shrink, g grow, w write, f future write, X exec; ?????? not readable"
+LEGEND = (
+    "seals: S seal, s shrink, g grow, w write, f future write, X exec or inaccessible; "
+    "?????? unreadable"
+)
 _SHOWN_HOLDERS = 3
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from tracer.model.bit5 import Bit5, bit5_in
 from tracer.text.columns import column
 from tracer.text.names import Names
 
@@ -51,6 +52,11 @@ class Feed:
             if table.num_rows:
                 return int(table.column("time_ns")[0].as_py())
         return None
+
+    @property
+    def bit5(self) -> Bit5:
+        """What the recorded kernel calls seal 0x20."""
+        return bit5_in(self._recording.manifest)
 
     def tables(self) -> Iterator[pa.Table]:
         """Event tables of at most 65536 rows, in the order of arrival. StoreError."""

@@ -9,6 +9,7 @@ from functools import lru_cache
 import pyarrow as pa
 
 from tracer.model.args import MAX_ERRNO, describe, errno_name, seals_text
+from tracer.model.bit5 import Bit5
 from tracer.model.escape import clip, pad
 from tracer.model.record import Flag
 from tracer.text.columns import column
@@ -79,12 +80,16 @@ def _marks(failed: int, flags: int, check: int, file: int) -> str:
 class Lines:
     """Turns event tables into lines of at most ``width`` cells.
 
-    Times count from ``start_ns`` (boot clock, ns), None: from the first event.
+    Times count from ``start_ns`` (boot clock, ns), None: from the first event. ``bit5``: what the
+    recorded kernel calls seal 0x20.
     """
 
-    def __init__(self, names: Names, start_ns: int | None, width: int = DEFAULT_WIDTH) -> None:
+    def __init__(
+        self, names: Names, start_ns: int | None, bit5: Bit5, width: int = DEFAULT_WIDTH
+    ) -> None:
         self._names = names
         self._start_ns = start_ns
+        self._bit5 = bit5
         self._width = max(width, MIN_WIDTH)
         spare = self._width - DEFAULT_WIDTH
         self._who_width = max(10, min(23, 15 + spare // 4))
@@ -114,7 +119,7 @@ class Lines:
         dev, ino = column(table, "dev", 0), column(table, "ino", 0)
         if self._start_ns is None and table.num_rows:
             self._start_ns = columns[0][0]
-        width, start = self._width, self._start_ns or 0
+        width, start, bit5 = self._width, self._start_ns or 0, self._bit5
         fixed = self._who_width + self._object_width + 5  # and the spaces between
         rows = zip(*columns, self._names.of(table), dev, ino, strict=True)
         for (
@@ -131,7 +136,7 @@ class Lines:
             # Cells, not characters: the padded columns have exactly the cells they should, and
             # everything that follows has one cell a character.
             used = fixed + max(10, len(seconds)) + max(10, len(op)) + len(seals_text(seals))
-            asked = describe(op, kind, arg, offset, length, size)
+            asked = describe(op, kind, arg, offset, length, size, bit5)
             if fd >= 0:
                 asked = f"{asked} fd{fd}" if asked else f"fd{fd}"
             tail = _answer(op, answer, flags)

@@ -127,7 +127,8 @@ class Composer:
             return self._groups.shown(rows, Query(), request.sort, request.reverse)
         if request.table == "events":
             self._log.catch_up()
-            return self._log.rows(request.window, now.start_ns, now.now_ns, self._until)
+            rows = self._log.rows(request.window, now.start_ns, now.now_ns, self._until)
+            return replace(rows, bit5=self._facts.bit5)
         return self._of_groups(request, now)
 
     def _of_groups(self, request: Request, now: Now) -> Rows:

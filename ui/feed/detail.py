@@ -110,7 +110,7 @@ class ObjectBook:
                 "time_ns": event["time_ns"],
                 "pid": event["pid"],
                 "comm": event["comm"],
-                "asked": seal_words.names(asked),
+                "asked": seal_words.names(asked, self._book.source.bit5),
                 "before": before,
                 "after": after,
                 "answer": answer,
@@ -185,5 +185,5 @@ class ObjectBook:
         ids = np.asarray(columns["row"], np.int64)
         return Rows(
             "decisions", columns, ids, np.arange(len(ids)), count, objects.start_ns,
-            objects.now_ns, start > 0, end < count,
+            objects.now_ns, start > 0, end < count, bit5=self._book.source.bit5,
         )  # fmt: skip

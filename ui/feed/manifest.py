@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tracer.model.bit5 import bit5_in
 from ui import cells
 from ui.snapshot import Facts
 
@@ -63,4 +64,5 @@ def facts(path: str, manifest: Mapping[str, Any]) -> Facts:
         hooks=len(hooks),
         self_test=said,
         self_test_ok=fine,
+        bit5=bit5_in(manifest),
     )

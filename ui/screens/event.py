@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from ui import cells
-from ui.explain import fields, why
+from ui.explain import Line, fields, why
 from ui.screens.base import Base, TooSmall
 from ui.widgets.banner import Banner
 from ui.widgets.facts import FactList
@@ -51,8 +51,11 @@ class EventScreen(Base):
         title.put(text)
         self.query_one("#why", FactList).show(why(self.event))
         body = self.query_one("#fields", FactList)
-        body.show(fields(self.event, self._start_ns))
+        body.show(self._fields())
         self.settle_focus()
+
+    def _fields(self) -> list[Line]:
+        return fields(self.event, self._start_ns, self.view.shot.facts.bit5)
 
     def settle_focus(self) -> None:
         self.query_one("#fields").focus()
@@ -67,5 +70,5 @@ class EventScreen(Base):
         self.app.switch_screen(ObjectScreen((key[0], key[1], key[2])))
 
     def action_copy(self) -> None:
-        lines = [*why(self.event), *fields(self.event, self._start_ns)]
+        lines = [*why(self.event), *self._fields()]
         self.view.copy_row("\n".join(f"{line.label}: {line.value}" for line in lines if line.value))

@@ -82,7 +82,8 @@ class TableScreen(Base):
             self.notify("This cell cannot be a filter.")
             return
         try:
-            self.filter(self.view.request.query.plus(*asked))
+            bit5 = self.view.shot.facts.bit5
+            self.filter(self.view.request.query.plus(*asked, bit5=bit5))
         except (QueryError, ValueError) as error:
             self.notify(cells.text(str(error).splitlines()[0]), markup=False, severity="warning")
 

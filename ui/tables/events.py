@@ -26,7 +26,7 @@ def _time(rows: Rows, place: int) -> str:
 
 
 def _asked(rows: Rows, place: int) -> str:
-    return cells.asked(lambda name: rows.value(name, place))
+    return cells.asked(lambda name: rows.value(name, place), rows.bit5)
 
 
 def _answer(rows: Rows, place: int) -> str:

@@ -118,7 +118,7 @@ CREATE_RULES = (
         unless=Fact.ASKS_SEALABLE,
         reason="born sealable without MFD_ALLOW_SEALING",
         text="A file made without MFD_ALLOW_SEALING is born sealed SEAL, unless it is born sealed "
-        "EXEC.",
+        "EXEC (or INACCESSIBLE).",
         source=f"{_SYSCALL}; vm.memfd_noexec can stand in for MFD_NOEXEC_SEAL since 6.3",
     ),
     Rule(
@@ -141,7 +141,7 @@ CREATE_RULES = (
         seals=Seal.SHRINK | Seal.GROW | Seal.WRITE | Seal.FUTURE_WRITE,
         reason="born with seals that nobody asked for",
         broken=Verdict.UNEXPLAINED,
-        text="A new file has no seals beside SEAL and EXEC.",
+        text="A new file has no seals beside SEAL and EXEC (or INACCESSIBLE).",
         source=_SYSCALL,
     ),
 )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from tracer.model import bit5
 from tracer.model.rules.facts import Fact
 from tracer.model.seals import Seal, names
 from tracer.model.verdicts import Verdict
@@ -62,8 +63,8 @@ class Rule:
         """The reason on a file with these seals."""
         if self.reason:
             return self.reason
-        said = names(seals & self.seals)
-        return said.replace("EXEC", "INACCESSIBLE") if self.variant == INACCESSIBLE else said
+        meant = bit5.INACCESSIBLE if self.variant == INACCESSIBLE else bit5.EXEC
+        return names(seals & self.seals, meant)
 
 
 def refusal(
