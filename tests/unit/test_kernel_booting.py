@@ -1,0 +1,40 @@
+"""Which deaths of a guest the kernel tests forgive: QEMU's own, once."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.kernel import booting
+
+QEMUS_FAULT = "[  143.8] Oops: int3: 0000 [#1] SMP NOPTI\n"
+OURS = "[  143.8] Oops: 0002 [#1] SMP NOPTI\n"
+
+
+@pytest.mark.parametrize(
+    ("consoles", "boots"),
+    [([""], 1), ([QEMUS_FAULT, ""], 2), ([QEMUS_FAULT, QEMUS_FAULT], 2), ([OURS], 1)],
+)
+def test_one_death_by_the_emulator_is_forgiven(
+    consoles: list[str],
+    boots: int,
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left = list(consoles)
+
+    def one_boot(*_: object, **__: object) -> tuple[int, str]:
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["memfd_test"]
+        console = left.pop(0)
+        (tmp_path / "console.log").write_text(console)
+        (tmp_path / "a.seal").mkdir()
+        return int(bool(console)), "the end"
+
+    (tmp_path / "memfd_test").touch()
+    monkeypatch.setattr(booting, "_boot", one_boot)
+    if consoles[-1]:
+        with pytest.raises(pytest.fail.Exception, match="boot ended with 1\nthe end"):
+            booting.boot(pytestconfig, "6.1", tmp_path)
+    else:
+        booting.boot(pytestconfig, "6.1", tmp_path)
+    assert len(consoles) - len(left) == boots
