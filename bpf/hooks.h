@@ -338,11 +338,12 @@ INLINE void note_evict(u64 inode)
 INLINE void note_fork(u64 parent, u64 child)
 {
 	u32 parent_tgid = read_u32(parent + OFF_TASK_TGID), tgid = read_u32(child + OFF_TASK_TGID);
-	u64 started = read_u64(child + OFF_TASK_START);
 	struct counts *n;
+	u64 started;
 
 	if (parent_tgid == tgid || !pids.lookup(&parent_tgid))
 		return;
+	started = read_u64(child + OFF_TASK_START);
 	if (!pids.update(&tgid, &started))
 		return;
 	n = my_counts();
