@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.unit.synthetic_ring import SIZE, SyntheticRing, numbered
+from tracer.capture import ring as ring_module
 from tracer.capture.ring import STRIDE, Records
 from tracer.model.record import HEAD, RECORD_SIZE
 
@@ -96,6 +97,17 @@ def test_many_rounds_beyond_32_bits() -> None:
         seen += taken(ring)["seq"].tolist()
     assert seen == list(range(3000))
     assert int(ring.positions[0][0]) == (1 << 32) - 8000 + 3000 * STRIDE > 1 << 32
+
+
+def test_no_more_than_a_batch_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ring_module, "BATCH", 3)
+    ring = SyntheticRing()
+    ring.put(numbered(*range(7)))
+    assert same(taken(ring), numbered(0, 1, 2))
+    assert ring.positions[0][0] == 3 * STRIDE, "its space is free before the rest is looked at"
+    assert ring.reader.fill == 4 * STRIDE / SIZE
+    assert same(taken(ring), numbered(3, 4, 5))
+    assert same(taken(ring), numbered(6))
 
 
 def test_nothing_behind_a_busy_record() -> None:

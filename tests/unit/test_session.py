@@ -12,7 +12,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from tests.unit.synthetic_ring import SyntheticRing
+from tests.unit.synthetic_ring import SIZE, SyntheticRing
+from tracer.capture import ring as ring_module
 from tracer.capture import session as session_module
 from tracer.capture.procfs import Scanner
 from tracer.capture.program import COUNTS, Program
@@ -131,6 +132,24 @@ def stop_after(
         return None
 
     return stop
+
+
+def test_a_look_takes_many_batches_but_not_for_ever(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ring_module, "BATCH", 5)
+    monkeypatch.setattr(session_module, "_BATCHES", 4)
+    setting.session.begin(with_baseline=False)
+    left = []
+
+    def look() -> None:
+        left.append(setting.program.synthetic.reader.fill * SIZE / STRIDE)
+
+    send = setting.program.send
+    setting.run(stop_after([lambda: send(0, 33), look, look]))
+    assert left == [13, 0]
+    setting.end()
+    assert [row["seq"] for row in setting.table("events")] == list(range(33))
 
 
 def test_batches_arrive(setting: Setting) -> None:

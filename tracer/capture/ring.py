@@ -19,6 +19,9 @@ BUSY = np.uint32(1 << 31)
 DISCARDED = np.uint32(1 << 30)
 STRIDE = HEADER_SIZE + RECORD_SIZE
 """Bytes from record to record: lengths are rounded up to 8, and RECORD_SIZE is a multiple of 8."""
+BATCH = 1 << 13
+"""Records of one poll at most: few enough to stay in the processor's cache until they are encoded,
+and the kernel has their space back before the next ones are looked at (tests/bench/ring)."""
 
 _FRAME = np.dtype(
     {
@@ -36,7 +39,7 @@ class Source(Protocol):
     """Where batches of records come from: the kernel's ring, or a fake in a test."""
 
     def poll(self) -> Records:
-        """Whole records that are ready, as HEAD; a view that is valid until `release`."""
+        """Some whole records that are ready, as HEAD; a view that is valid until `release`."""
         ...
 
     def release(self) -> None:
@@ -70,7 +73,7 @@ class RingReader:
         # A position is only moved after what lies before it is reserved, so
         # what lies between the two is whole frames, the last of them perhaps
         # still being written.
-        count = (int(self._producer[0]) - start) // STRIDE
+        count = min((int(self._producer[0]) - start) // STRIDE, BATCH)
         offset = start % self._size
         frames = self._data[offset : offset + count * STRIDE].view(_FRAME)
         if (frames["length"] != RECORD_SIZE).any():

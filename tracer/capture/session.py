@@ -25,6 +25,8 @@ from tracer.store.writer import RecordingWriter
 _SHORTEST_NAP_S = 0.002
 _LONGEST_NAP_S = 0.05
 _LAST_RECORDS_S = 1.0
+_BATCHES = 16
+"""Polls in a row before the tail and the clock are looked at again."""
 _PROGRESS_S = 0.25
 
 
@@ -147,11 +149,15 @@ class Session:
             time.sleep(nap_s)
 
     def _drain(self) -> bool:
-        records = self._source.poll()
-        self._writer.append(records)
-        count = len(records)
-        self._source.release()
-        return count > 0
+        """Takes what is ready, but not for ever; whether there was anything."""
+        for batch in range(_BATCHES):
+            records = self._source.poll()
+            self._writer.append(records)
+            count = len(records)
+            self._source.release()
+            if not count:
+                return batch > 0
+        return True
 
     def _each_second(self) -> None:
         missed = {

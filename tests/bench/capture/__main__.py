@@ -30,7 +30,8 @@ def run_inside(kernel: str, options: list[str], rest: list[str]) -> tuple[dict[s
         for line in guest.stdout or ():
             found = json.loads(line)
             if "name" in found:
-                rows[found["name"]] = found
+                before = rows.setdefault(found["name"], found)
+                before["ns"] = min(before["ns"], found["ns"])
                 print(".", end="", file=sys.stderr, flush=True)
             else:
                 facts = found
@@ -52,8 +53,8 @@ def print_table(facts: dict[str, Any], rows: Rows, unit: str) -> None:
         f"{facts['count']:,} writes of 8 bytes, best of {facts['rounds']}"
     )
     print(
-        f"{'':34}{unit:>9}{'over':>7}{'kept':>8}{'over/floor':>12}{'total/floor':>13}\n"
-        f"{'':34}{'':>9}{'':>7}{'':>8}{'one  both':>12}{'one  both':>13}"
+        f"{'':40}{unit:>9}{'over':>7}{'kept':>8}{'over/floor':>12}{'total/floor':>13}\n"
+        f"{'':40}{'':>9}{'':>7}{'':>8}{'one  both':>12}{'one  both':>13}"
     )
     for name, row in rows.items():
         bare = rows["untraced, tmpfs" if name.endswith("tmpfs") else "untraced"]["ns"]
@@ -64,7 +65,7 @@ def print_table(facts: dict[str, Any], rows: Rows, unit: str) -> None:
             pair = floors(rows, name)
             ratios[0] = " ".join(f"{over / (floor['ns'] - bare):5.2f}" for floor in pair)
             ratios[1] = " ".join(f"{row['ns'] / floor['ns']:5.2f}" for floor in pair)
-        line = f"{name:34}{row['ns'] / 1000:9.2f}{over / 1000:7.2f}{kept:>8}"
+        line = f"{name:40}{row['ns'] / 1000:9.2f}{over / 1000:7.2f}{kept:>8}"
         print(f"{line}{ratios[0]:>12}{ratios[1]:>13}".rstrip())
     for peer in (name for name in rows if name.startswith(("bpftrace", "trace-cmd"))):
         ours = rows["sealsnoop fexit" if "fexit" in peer else "sealsnoop kprobe"]

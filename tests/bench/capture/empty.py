@@ -13,6 +13,12 @@ int kprobe_nothing(struct pt_regs *ctx) { return 0; }
 """
 
 
+def write_call() -> str:
+    """The write call's own function: shmem's (since 6.6) or every file system's."""
+    shmem = "shmem_file_write_iter"
+    return shmem if Symbols.load().has(shmem) else "generic_file_write_iter"
+
+
 class Floor:
     """Empty programs on ``shmem_write_begin`` alone, or on the write call's own function too."""
 
@@ -23,15 +29,11 @@ class Floor:
         self.bpf = BPF(text=TEXT.encode())
         self.kprobe_type, self.tracing_type = BPF.KPROBE, BPF.TRACING
         self.fds: list[int] = []
-        symbols = Symbols.load()
-        call = "shmem_file_write_iter"
-        if not symbols.has(call):
-            call = "generic_file_write_iter"
         attach = self._fexit if method == "fexit" else self._kprobe
         # As our programs stand: a kprobe pair begins at the call's entry, a trampoline does not.
         attach("shmem_write_begin", entry=method == "kprobe" and not both)
         if both:
-            attach(call, entry=method == "kprobe")
+            attach(write_call(), entry=method == "kprobe")
 
     def _load(self, function: bytes, kind: int, name: bytes) -> int:
         module = self.bpf.module

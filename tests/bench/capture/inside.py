@@ -10,19 +10,26 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.bench.capture.empty import Floor
+from tests.bench.capture.empty import Floor, write_call
 from tests.bench.capture.load import MEMFD, Load
+from tests.bench.capture.trace_cmd import PAIR, same_facts, trace_cmd
 from tests.bench.capture.tracers import (
     COUNT,
+    OUR_BUFFER,
     PRINT_FEXIT,
     PRINT_KPROBE,
     bpftrace,
     sealsnoop,
-    trace_cmd,
 )
 
 WRITER = Path(__file__).with_name("writer.c")
 METHODS = ("fexit", "kprobe")
+
+
+def untraced(load: Load, tmpfs: str) -> None:
+    """Between all others: machines drift, and what is left over is compared with the least."""
+    load.measure("untraced")
+    load.measure("untraced, tmpfs", tmpfs)
 
 
 def floors(load: Load, tmpfs: str) -> None:
@@ -33,12 +40,13 @@ def floors(load: Load, tmpfs: str) -> None:
             load.measure(f"empty {method}, {where}")
             load.measure(f"empty {method}, {where}, tmpfs", tmpfs)
             floor.detach()
+            untraced(load, tmpfs)
 
 
 def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--count", type=int, default=100_000)
-    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--rounds", type=int, default=10)
     options.add_argument("--no-peers", action="store_true")
     options.add_argument("--held", action="store_true")
     args = options.parse_args()
@@ -50,18 +58,20 @@ def main() -> None:
         load = Load(work / "writer", args.count, args.rounds)
         subprocess.run(["gcc", "-O2", "-o", load.writer, WRITER], check=True)
         tmpfs = str(work / "ordinary")
-        load.measure("untraced")
-        load.measure("untraced, tmpfs", tmpfs)
+        untraced(load, tmpfs)
         floors(load, tmpfs)
         for method in METHODS:
             for target, end in ((MEMFD, ""), (tmpfs, ", tmpfs")):
                 sealsnoop(load, work, method, target, f"sealsnoop {method}{end}", args.held)
+                untraced(load, tmpfs)
         if not args.no_peers:
-            bpftrace(load, work, "bpftrace kprobe pair, counting", COUNT, printing=False)
-            bpftrace(load, work, "bpftrace kprobe pair, printing", PRINT_KPROBE, printing=True)
-            bpftrace(load, work, "bpftrace fexit, printing", PRINT_FEXIT, printing=True)
-            trace_cmd(load, work, "trace-cmd kprobe pair")
-        load.measure("untraced, again")
+            bpftrace(load, work, "bpftrace kprobe pair, counting", COUNT, False, None)
+            for buffer, end in ((None, ""), (OUR_BUFFER, ", 32 MiB")):
+                for kind, program in (("kprobe pair", PRINT_KPROBE), ("fexit", PRINT_FEXIT)):
+                    bpftrace(load, work, f"bpftrace {kind}, printing{end}", program, True, buffer)
+            trace_cmd(load, work, "trace-cmd kprobe pair", PAIR)
+            trace_cmd(load, work, "trace-cmd kprobes, same facts", *same_facts(write_call()))
+            untraced(load, tmpfs)
 
 
 if __name__ == "__main__":

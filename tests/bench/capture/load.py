@@ -10,6 +10,8 @@ from typing import Any
 
 WARM_UP = 2000
 """Writes before the clock starts; tracers see them too. As in writer.c."""
+PAUSE_S = 1.0
+"""After each round, in which every tracer can write down what it has."""
 MEMFD = "memfd"
 
 
@@ -24,16 +26,19 @@ class Load:
         """What a tracer that stands through all rounds should see."""
         return self.rounds * (self.count + WARM_UP)
 
-    def run(self, target: str) -> list[float]:
+    def run(self, target: str, pause_s: float = PAUSE_S) -> list[float]:
         """Nanoseconds a write, of each round, to a sealable memfd or to the file ``target``."""
         command = [str(self.writer), target, str(self.count)]
-        return [
-            float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            for _ in range(self.rounds)
-        ]
+        times = []
+        for _ in range(self.rounds):
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            times.append(float(done.stdout))
+            time.sleep(pause_s)
+        return times
 
     def measure(self, name: str, target: str = MEMFD) -> None:
-        tell(name, self.run(target))
+        """Where nothing is written down that would take time after the writes."""
+        tell(name, self.run(target, 0))
 
 
 def tell(name: str, times: list[float], kept: float | None = None) -> None:

@@ -1,6 +1,7 @@
 """We and our peers, each around the same load: what a write costs, and how many were kept."""
 
 import contextlib
+import mmap
 import os
 import signal
 import subprocess
@@ -8,7 +9,6 @@ from pathlib import Path
 
 from tests.bench.capture.load import MEMFD, Load, tell, wait_for
 
-TRACEFS = Path("/sys/kernel/tracing")
 HOOK = "shmem_write_begin"
 FORMAT = r'"W %d %s %lld %d %d\n", pid, comm'
 COUNT = f"kprobe:{HOOK} {{ @e = count(); }} kretprobe:{HOOK} {{ @n = count(); }}"
@@ -18,7 +18,8 @@ PRINT_KPROBE = (
     "delete(@pos[tid]); delete(@len[tid]); } END { clear(@pos); clear(@len); }"
 )
 PRINT_FEXIT = f"kretfunc:{HOOK} {{ printf({FORMAT}, args->pos, args->len, retval); }}"
-EVENTS = f"p:bench/wb {HOOK} pos=%dx:s64 len=%cx:u32\nr:bench/wr {HOOK} ret=$retval:s32\n"
+OUR_BUFFER = (32 << 20) // mmap.PAGESIZE
+"""Pages of our own default ring: of what is lost in a small buffer the rest is never paid for."""
 
 
 def sealsnoop(load: Load, work: Path, method: str, target: str, name: str, held: bool) -> None:
@@ -56,11 +57,17 @@ def _recorded_writes(recording: Path) -> int:
     return int(pc.sum(pc.equal(ops.cast("string"), "write")).as_py() or 0)
 
 
-def bpftrace(load: Load, work: Path, name: str, program: str, printing: bool) -> None:
+def bpftrace(
+    load: Load, work: Path, name: str, program: str, printing: bool, pages: int | None
+) -> None:
+    """``pages``: of its perf buffer on each CPU, None: as many as it takes by itself."""
     output = work / "bpftrace.out"
     with output.open("w") as file:
         command = ["bpftrace", "-e", f'BEGIN {{ printf("ready\\n"); }} {program}']
-        tracer = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        more = {} if pages is None else {"BPFTRACE_PERF_RB_PAGES": str(pages)}
+        tracer = subprocess.Popen(
+            command, stdout=file, stderr=subprocess.STDOUT, env=os.environ | more
+        )
         wait_for(lambda: "ready" in output.read_text(errors="replace"), tracer)
         times = load.run(MEMFD)
         tracer.send_signal(signal.SIGINT)
@@ -68,35 +75,3 @@ def bpftrace(load: Load, work: Path, name: str, program: str, printing: bool) ->
     text = output.read_text(errors="replace")
     counted = sum(int(line.split(":")[1]) for line in text.splitlines() if line.startswith("@n:"))
     tell(name, times, (text.count("\nW ") if printing else counted) / load.writes)
-
-
-def trace_cmd(load: Load, work: Path, name: str) -> None:
-    _kprobe_events(EVENTS)
-    try:
-        data = str(work / "trace.dat")
-        recorder = subprocess.Popen(
-            ["trace-cmd", "record", "-q", "-e", "bench", "-o", data, "sleep", "1000"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        enabled = TRACEFS / "events/bench/wr/enable"
-        wait_for(lambda: enabled.read_text()[0] == "1", recorder)
-        times = load.run(MEMFD)
-        subprocess.run(["pkill", "-INT", "-x", "sleep"], check=False)
-        recorder.wait()
-        report = subprocess.run(
-            ["trace-cmd", "report", "-i", data, "-F", "bench/wr"], capture_output=True, check=True
-        )
-        tell(name, times, report.stdout.count(b" wr:") / load.writes)
-    finally:
-        with contextlib.suppress(OSError):
-            _kprobe_events("-:bench/wb\n-:bench/wr\n")
-
-
-def _kprobe_events(text: str) -> None:
-    # Python's own append mode seeks to the end, which tracefs refuses.
-    fd = os.open(TRACEFS / "kprobe_events", os.O_WRONLY | os.O_APPEND)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)

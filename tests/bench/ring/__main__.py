@@ -17,7 +17,7 @@ from pathlib import Path
 
 _RING = 1 << 26
 _TEMPLATE = 1 << 18
-_BATCH = 1 << 15
+_BATCH = 1 << 13
 
 
 def measure(name: str, count: int, where: Path) -> dict[str, float]:
