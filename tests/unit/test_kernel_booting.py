@@ -7,12 +7,25 @@ import pytest
 from tests.kernel import booting
 
 QEMUS_FAULT = "[  143.8] Oops: int3: 0000 [#1] SMP NOPTI\n"
+TO_ZERO = """[  544.748418] Oops: 0010 [#1] PREEMPT SMP NOPTI\r
+[  544.749737] RIP: 0010:0x0\r
+[  544.750814] Code: Unable to access opcode bytes at 0xffffffffffffffd6.\r
+[  544.751076] RSP: 0018:ff53bd0d4047fb78 EFLAGS: 00000086\r
+"""
 OURS = "[  143.8] Oops: 0002 [#1] SMP NOPTI\n"
+INTERRUPTIBLE = TO_ZERO.replace("00000086", "00010286")
 
 
 @pytest.mark.parametrize(
     ("consoles", "boots"),
-    [([""], 1), ([QEMUS_FAULT, ""], 2), ([QEMUS_FAULT, QEMUS_FAULT], 2), ([OURS], 1)],
+    [
+        ([""], 1),
+        ([QEMUS_FAULT, ""], 2),
+        ([TO_ZERO, ""], 2),
+        ([QEMUS_FAULT, QEMUS_FAULT], 2),
+        ([OURS], 1),
+        ([INTERRUPTIBLE], 1),
+    ],
 )
 def test_one_death_by_the_emulator_is_forgiven(
     consoles: list[str],

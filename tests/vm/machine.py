@@ -30,6 +30,7 @@ _KERNEL_OPTIONS = (
     "tsc=reliable",
     "clocksource=tsc",
     "loglevel=7",
+    "oops=panic",  # at once (virtme-ng has panic=-1), not when everybody waits for the dead task
     f"modprobe.blacklist={','.join(_UNUSED.split())}",
 )
 
