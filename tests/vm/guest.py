@@ -21,17 +21,18 @@ from tests.vm.stream import Marks, Pump
 
 TIMED_OUT = 124
 FAILED = 125
+_ATTEMPTS = 4
 
 
 def run(kernel: Kernel, command: Sequence[str], options: Options, virtiofsd: Path) -> int:
     """Run a command in a kernel; the result is the command's exit code, or 124 at its timeout.
 
-    A guest that never comes up (about one in fifteen under emulation) gets a second chance; a
+    A guest that never comes up (about one in fifteen under emulation) gets other chances; a
     command that hangs or fails does not.
     """
     cwd = Path.cwd()
     check_paths(cwd, kernel.image, virtiofsd)
-    for attempt in (1, 2):
+    for attempt in range(1, _ATTEMPTS + 1):
         with tempfile.TemporaryDirectory(
             prefix="sealsnoop-vm-", dir="/tmp", ignore_cleanup_errors=True
         ) as folder:
@@ -43,7 +44,7 @@ def run(kernel: Kernel, command: Sequence[str], options: Options, virtiofsd: Pat
                 say(f"attempt {attempt}: {problem}")
             finally:
                 boot.stop()
-    raise HarnessError(f"kernel {kernel.release} did not come up in two attempts")
+    raise HarnessError(f"kernel {kernel.release} did not come up in {_ATTEMPTS} attempts")
 
 
 class _NeverUp(Exception):
