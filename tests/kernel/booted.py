@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from tests.kernel.ground_truth import HOOKS, Truth, load_truth
-from tests.kernel.guest_tools import PROJECT
+from tests.kernel.guest_tools import PROJECT, preempts
 from tracer.store.reader import Recording
 from tracer.store.report import VerifyReport
 from tracer.store.verify import verify
@@ -123,9 +123,7 @@ class Booted:
         The case: fexit on a kernel that preempts tasks (scenes_decisions.UNPREEMPTED says why).
         Of that it is demanded that every skipped program is declared.
         """
-        modes = self.facts("guest")["preemption"]
-        preempts = "(none)" not in modes and "(voluntary)" not in modes
-        if not (preempts and method == "fexit" and run.misses):
+        if not (self.preempts and method == "fexit" and run.misses):
             run.check_whole()
             return True
         assert run.end is not None
@@ -141,6 +139,10 @@ class Booted:
     @property
     def release(self) -> str:
         return str(self.facts("guest")["release"])
+
+    @property
+    def preempts(self) -> bool:
+        return preempts(self.facts("guest")["preemption"])
 
     @property
     def failed_scenes(self) -> dict[str, str]:

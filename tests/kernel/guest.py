@@ -24,7 +24,7 @@ from tests.kernel import (
     scenes_matrix,
     scenes_ui,
 )
-from tests.kernel.guest_tools import Results
+from tests.kernel.guest_tools import Results, preemption
 
 Scenes = tuple[Callable[[Results], None], ...]
 
@@ -73,21 +73,13 @@ OTHER_SCENES: Scenes = (
 """In boots of their own: with other options."""
 
 
-def _preemption() -> str:
-    """Which of ``none voluntary full lazy`` is in brackets: where it is, is chosen at boot."""
-    try:
-        return Path("/sys/kernel/debug/sched/preempt").read_text().strip()
-    except OSError:
-        return "unknown"
-
-
 def main() -> int:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("out", type=Path)
     arguments.add_argument("--only", default="")
     args = arguments.parse_args()
     results = Results(args.out)
-    results.tell("guest", release=os.uname().release, cpus=os.cpu_count(), preemption=_preemption())
+    results.tell("guest", release=os.uname().release, cpus=os.cpu_count(), preemption=preemption())
     wanted = [name for name in args.only.split(",") if name]
     for scene in (*SCENES, *OTHER_SCENES):
         if scene.__name__ not in wanted if wanted else scene in OTHER_SCENES:

@@ -141,9 +141,28 @@ class Recorder(Tool):
 
         wait_until(f"{self.name}'s beginning", begun)
 
+    @property
+    def misses(self) -> int:
+        """Programs that the kernel skipped, as the ended recording declares."""
+        lost = json.loads((self.output / "end.json").read_text())["lost"]
+        return int(lost.get("missed", 0))
+
     def stop(self, number: int = signal.SIGINT) -> int:
         self.process.send_signal(number)
         return self.wait(_END_S)
+
+
+def preemption() -> str:
+    """Which of ``none voluntary full lazy`` is in brackets: where it is, is chosen at boot."""
+    try:
+        return Path("/sys/kernel/debug/sched/preempt").read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+def preempts(modes: str) -> bool:
+    """Whether a kernel preempts tasks, by what `preemption` gave there."""
+    return "(none)" not in modes and "(voluntary)" not in modes
 
 
 def python(script: str, *arguments: str | Path) -> list[str | Path]:

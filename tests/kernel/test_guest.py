@@ -101,7 +101,11 @@ def test_the_self_test_saw_every_hook(guest_host: Booted, method: str) -> None:
     manifest = guest_host.run(f"guests-{method}").manifest
     counts = manifest["self_test"]["hooks"]
     wrong = {name: one for name, one in counts.items() if one["expected"] != one["seen"]}
-    assert not wrong
+    lost = manifest["self_test"]["lost"]
+    if not (guest_host.preempts and method == "fexit" and set(lost) == {"missed"}):
+        assert (wrong, lost) == ({}, {})
+    assert not any(one["extra"] for one in wrong.values())
+    assert sum(one["expected"] - one["seen"] for one in wrong.values()) <= lost.get("missed", 0)
     tried = {name for name, one in counts.items() if one["expected"]}
     live = {one["family"] for one in manifest["hooks"] if one["symbol"] and one["method"]}
     assert live - tried == live & UNTRIED

@@ -144,7 +144,7 @@ full = Filters((1,), (0,), (1,), b"x", 8, True, True, True)
 for method, filters in (("auto", full), ("kprobe", plain)):
     plan = planner.plan(method)
     assert len(plan.live) > 10, plan
-    program = Program(plan, layout, filters.shape(1 << 16), filters)
+    program = Program(plan, layout, filters.shape(1 << 16), filters, btf)
     wanted = set()
     for step in plan.live:
         entry, leave = ("fentry", "fexit") if step.method == "fexit" else ("kprobe", "kretprobe")

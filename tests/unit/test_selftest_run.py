@@ -15,7 +15,8 @@ import pytest
 import tracer.selftest.explain  # noqa: F401  the forked processes need not import pandas then
 from tests.unit.selftest_events import FAMILIES, events_of, with_objects
 from tracer.capture.filters import Filters
-from tracer.model.record import HEAD
+from tracer.capture.program import COUNTS
+from tracer.model.record import HEAD, LossCause
 from tracer.model.variants import VARIANTS
 from tracer.model.words import Kind, Op
 from tracer.selftest import process
@@ -160,6 +161,8 @@ class FakeProgram:
         steps = [SimpleNamespace(family=family) for family in FAMILIES]
         self.plan: Any = SimpleNamespace(live=steps)
         self.calls: list[Any] = []
+        self.row = np.zeros(2, COUNTS)
+        self.skipped = {"mmap": 7}
         self._ring = FakeRing()
         original = Examiner.attempts
 
@@ -185,6 +188,12 @@ class FakeProgram:
         yield
         self.calls.append(None)
 
+    def counts(self) -> Any:
+        return self.row.copy()
+
+    def missed(self) -> dict[str, int]:
+        return dict(self.skipped)
+
 
 def test_all_well(examiner: Examiner, monkeypatch: pytest.MonkeyPatch) -> None:
     program = FakeProgram(monkeypatch)
@@ -195,7 +204,7 @@ def test_all_well(examiner: Examiner, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = result.to_json()
     assert list(shown) == [
         "ran", "failed", "thorough", "seconds", "cases", "variants", "open", "bit_0x20",
-        "write_chunk", "holes", "verdicts", "unexplained", "hooks", "hooks_note",
+        "write_chunk", "holes", "verdicts", "unexplained", "hooks", "hooks_note", "lost",
     ]  # fmt: skip
     assert (shown["ran"], shown["failed"], shown["thorough"]) == (True, None, False)
     assert shown == json.loads(json.dumps(shown))
@@ -208,15 +217,22 @@ def test_all_well(examiner: Examiner, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_hook_that_misses(examiner: Examiner, monkeypatch: pytest.MonkeyPatch) -> None:
     def distort(events: Any) -> Any:
         writes = np.flatnonzero((events["op"] == Op.WRITE) & (events["answer"] == -1))
+        program.row["lost"][1, 3, LossCause.RING_FULL] = 1
+        program.skipped["write"] = 2
         return np.delete(events, writes[:2])
 
-    result = run(examiner, FakeProgram(monkeypatch, distort))
+    program = FakeProgram(monkeypatch, distort)
+    result = run(examiner, program)
     [problem] = result.problems()
     assert result.hooks is not None
     count = result.hooks["write"]
     assert count.expected - count.seen == 2
-    assert problem == f"hook write reported {count.seen} of {count.expected} attempts"
+    assert problem == (
+        f"hook write reported {count.seen} of {count.expected} attempts "
+        "(lost meanwhile: ring_full 1, missed 2)"
+    )
     assert not result.ok
+    assert result.to_json()["lost"] == {"ring_full": 1, "missed": 2}
     assert result.to_json()["ran"] is True
 
 

@@ -19,7 +19,6 @@ from tracer.capture.procfs import Scanner
 from tracer.capture.program import COUNTS, Program
 from tracer.capture.ring import STRIDE
 from tracer.capture.session import Progress, Session
-from tracer.kernel.btf import Btf
 from tracer.model.record import EVENT, HEAD, USER_CPU, Flag, Hook, LossCause, Op, RecordType
 from tracer.store.errors import DiskFull
 from tracer.store.limits import Limits
@@ -63,8 +62,8 @@ class FakeProgram:
         self.calls.append("counts")
         return self.row.copy()
 
-    def missed(self, btf: Btf) -> dict[str, int]:
-        return self.skipped
+    def missed(self) -> dict[str, int]:
+        return dict(self.skipped)
 
     def in_flight(self) -> int:
         return 3
@@ -93,7 +92,6 @@ class Setting:
         self.shown: list[Progress] = []
         self.session = Session(
             cast("Program", self.program),
-            cast("Btf", None),
             self.writer,
             self.told.append,
             audit,
@@ -275,6 +273,16 @@ def test_losses_are_stored(setting: Setting, monkeypatch: pytest.MonkeyPatch) ->
     found = {(row["hook"], row["cause"]): (row["count"], row["total"]) for row in losses}
     assert found == {("write", "ring_full"): (40, 40), ("mmap", "missed"): (2, 2)}
     assert setting.session.in_flight == 3
+
+
+def test_what_was_skipped_before_the_beginning_is_no_loss(setting: Setting) -> None:
+    program = setting.program
+    program.skipped = {"mmap": 5, "read": 2}
+    setting.session.begin(with_baseline=False)
+    program.skipped["mmap"] = 6
+    assert setting.end()["lost"] == {"missed": 1}
+    found = [(row["hook"], row["cause"], row["total"]) for row in setting.table("losses")]
+    assert found == [("mmap", "missed", 1)]
 
 
 def test_own_records_are_numbered_without_a_hole(setting: Setting) -> None:

@@ -132,7 +132,7 @@ def attach(
             reasons = "\n".join(f"  {step.family}: {step.reason}" for step in plan.uncovered)
             raise UserError(f"no hook could be attached:\n{reasons}")
         shape = filters.shape(ring_bytes, audit)
-        program = Program(plan, kernel.layout, shape, filters, kernel.modules)
+        program = Program(plan, kernel.layout, shape, filters, kernel.btf, kernel.modules)
         try:
             program.learn_kvm(kernel.modules, kernel.gmem_iops)
             program.attach()

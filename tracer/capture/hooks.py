@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.capture.ring import Source
-from tracer.kernel.btf import Btf
 from tracer.kernel.plan import Plan
 
 
@@ -38,8 +37,8 @@ class Hooks(Protocol):
         """One row of `tracer.capture.program.COUNTS` a CPU."""
         ...
 
-    def missed(self, btf: Btf) -> dict[str, int]:
-        """``{hook: times}`` that the kernel skipped it."""
+    def missed(self) -> dict[str, int]:
+        """``{hook: times}`` that the kernel skipped it since it was attached."""
         ...
 
     def in_flight(self) -> int: ...

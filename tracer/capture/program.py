@@ -90,6 +90,7 @@ class Program:
         layout: dict[str, int],
         shape: bpf_source.Shape,
         filters: Filters,
+        btf: Btf,
         modules: Mapping[str, Btf] | None = None,
     ) -> None:
         os.environ["BCC_KERNEL_SOURCE"] = str(bpf_source.HEADERS)
@@ -103,6 +104,7 @@ class Program:
 
         self._lib: Any = libbcc.lib
         self._types = {"kprobe": BPF.KPROBE, "tracing": BPF.TRACING, "raw": BPF.RAW_TRACEPOINT}
+        self._btf = btf
         self._modules = dict(modules or {})
         self._audit = shape.audit
         self._show_mapped = -1
@@ -299,15 +301,15 @@ class Program:
         """One row of `COUNTS` for each possible CPU, as they stand now."""
         return self._counts.copy()
 
-    def missed(self, btf: Btf) -> dict[str, int]:
-        """``{hook: times that the kernel skipped a program of it}``, as far as it tells.
+    def missed(self) -> dict[str, int]:
+        """``{hook: times that the kernel skipped a program of it}`` so far, if it tells.
 
         ``bpf_prog_info.recursion_misses``: for trampolines since 5.12 (commit 9ed9e9ba2337),
         for kprobes since 6.7 (commit dd8657894c11).
         """
         try:
-            offset = btf.offset_of("bpf_prog_info", "recursion_misses")
-            size = btf.size_of("bpf_prog_info")
+            offset = self._btf.offset_of("bpf_prog_info", "recursion_misses")
+            size = self._btf.size_of("bpf_prog_info")
         except BtfError:
             return {}
         found: dict[str, int] = {}

@@ -18,7 +18,6 @@ from tracer.capture.modules import ModuleWatch
 from tracer.capture.procfs import Scanner
 from tracer.capture.program import CAUSES, HOOKS
 from tracer.capture.ring import Source
-from tracer.kernel.btf import Btf
 from tracer.model.record import USER_CPU, Hook
 from tracer.store.writer import RecordingWriter
 
@@ -52,7 +51,6 @@ class Session:
     def __init__(
         self,
         program: Hooks,
-        btf: Btf,
         writer: RecordingWriter,
         tell: Callable[[str], None],
         audit: bool = False,
@@ -65,11 +63,11 @@ class Session:
         self._watch = watch
         self._announced: set[tuple[int, int]] = set()
         self._program = program
-        self._btf = btf
         self._writer = writer
         self._tell = tell
         self._source: Source = program.ring()
         self._ledger = Ledger(HOOKS, CAUSES)
+        self._missed_before: dict[str, int] = {}
         self._user_seq = 0
         self._start_s = time.monotonic()
         self._next_second_s = self._start_s + 1
@@ -91,6 +89,7 @@ class Session:
     def begin(self, with_baseline: bool = True) -> None:
         """Starts sending. The baseline is read after that, so that nothing falls in between."""
         self._append(clock_record())
+        self._missed_before = self._program.missed()
         self._program.enable()
         self._sweep(with_baseline, final=False)
 
@@ -160,10 +159,11 @@ class Session:
         return True
 
     def _each_second(self) -> None:
+        # What was skipped while we said nothing yet is no event that is missing.
         missed = {
-            Hook[hook.upper()].value: times
-            for hook, times in self._program.missed(self._btf).items()
-            if times
+            Hook[hook.upper()].value: times - self._missed_before.get(hook, 0)
+            for hook, times in self._program.missed().items()
+            if times > self._missed_before.get(hook, 0)
         }
         self._append(self._ledger.update(self._program.counts(), missed))
 

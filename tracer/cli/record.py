@@ -278,7 +278,7 @@ def _record(
     watch = None
     if args.audit and isinstance(program, Program):
         watch = ModuleWatch(program, kernel, args.method, _tell)
-    session = Session(program, kernel.btf, writer, _tell, args.audit, watch)
+    session = Session(program, writer, _tell, args.audit, watch)
     line = ProgressLine(args.quiet)
     try:
         session.begin(with_baseline=not args.no_baseline)

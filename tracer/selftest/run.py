@@ -1,6 +1,7 @@
 """One self-test: the attempts, what they mean, and whether the hooks reported them."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -33,6 +34,10 @@ class Traced(Protocol):
 
     def tested_by(self, pid: int) -> AbstractContextManager[None]: ...
 
+    def counts(self) -> "NDArray[np.void]": ...
+
+    def missed(self) -> dict[str, int]: ...
+
 
 @dataclass(frozen=True)
 class SelfTest:
@@ -43,6 +48,9 @@ class SelfTest:
     """None: not confirmed."""
     hooks_note: str = ""
     """Why the hooks were not confirmed, or only in part."""
+    lost: Mapping[str, int] = field(default_factory=dict)
+    """``{cause: count}`` (`tracer.model.record.LossCause`) of that time, whoever's calls they were:
+    why a hook that is otherwise sound may not have reported every attempt."""
     failed: str = ""
     """Why it did not come to its end; there is no finding then."""
     thorough: bool = False
@@ -66,10 +74,15 @@ class SelfTest:
         if unsure:
             open_ = ", ".join(self.finding["open"]) or "none of the known ones"
             yield f"{unsure} answers cannot be judged; open questions: {open_}"
+        lost = ", ".join(f"{cause} {count}" for cause, count in self.lost.items())
+        meanwhile = f" (lost meanwhile: {lost})" if lost else ""
         for family, count in (self.hooks or {}).items():
             if count.ok is False:
                 extra = f" and {count.extra} that nobody made" if count.extra else ""
-                yield f"hook {family} reported {count.seen} of {count.expected} attempts{extra}"
+                yield (
+                    f"hook {family} reported {count.seen} of {count.expected} attempts{extra}"
+                    f"{meanwhile}"
+                )
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in a manifest and in doctor's report."""
@@ -84,6 +97,7 @@ class SelfTest:
             if hooks is None
             else {name: one.to_json() for name, one in hooks.items()},
             "hooks_note": self.hooks_note or None,
+            "lost": dict(self.lost),
         }
 
 
@@ -94,18 +108,20 @@ def run(examiner: Examiner, program: Traced | None, filters: "Filters | None" = 
     """
     start_s = time.monotonic()
     hooks, note, failed = None, "nothing was attached", ""
+    lost: Mapping[str, int] = {}
     finding: Mapping[str, Any] = {}
     order = None
     try:
         if program is None:
             examiner.attempts()
         else:
-            hooks, order = _watched(examiner, program, filters)
+            hooks, order, lost = _watched(examiner, program, filters)
             note = "only refused calls could be confirmed (--denied)" if _denied(filters) else ""
         finding = examiner.finding(order)
     except SelfTestFailed as error:
         failed = str(error)
-    return SelfTest(finding, hooks, note, failed, examiner.thorough, time.monotonic() - start_s)
+    seconds = time.monotonic() - start_s
+    return SelfTest(finding, hooks, note, lost, failed, examiner.thorough, seconds)
 
 
 def _denied(filters: "Filters | None") -> bool:
@@ -114,8 +130,8 @@ def _denied(filters: "Filters | None") -> bool:
 
 def _watched(
     examiner: Examiner, program: Traced, filters: "Filters | None"
-) -> tuple[dict[str, Count], int | None]:
-    """The hooks' counts, and the largest folio of a memfd as one of them saw it."""
+) -> tuple[dict[str, Count], int | None, dict[str, int]]:
+    """The hooks' counts, the largest folio of a memfd as one of them saw it, and what was lost."""
     import numpy as np
 
     from tracer.model.record import EVENT, HEAD, OBJECT, RecordType
@@ -128,6 +144,7 @@ def _watched(
         ring.release()
 
     with program.tested_by(examiner.pid):
+        before = _losses(program)
         attempts, merging = examiner.attempts(drain)
         drain()
         # A source that waits until the order in time is certain has not told all yet.
@@ -135,6 +152,7 @@ def _watched(
         while ring.fill and time.monotonic() < until_s:
             time.sleep(_NAP_S)
             drain()
+        lost = _losses(program) - before
     records = np.concatenate(batches)
     events = records[records["type"] == RecordType.EVENT].view(EVENT)
     live = [step.family for step in program.plan.live]
@@ -145,7 +163,18 @@ def _watched(
     counts = check(attempts, own, live, passed, merging)
     if not passed.denied:  # nothing is tried there that fails
         counts |= ways.check(examiner.ways, own, live, passed.name)
-    return counts, _folio_order(records[records["type"] == RecordType.OBJECT].view(OBJECT))
+    objects = records[records["type"] == RecordType.OBJECT].view(OBJECT)
+    return counts, _folio_order(objects), dict(lost)
+
+
+def _losses(program: Traced) -> Counter[str]:
+    """``{cause: count}`` so far."""
+    from tracer.model.record import LossCause
+
+    sums = program.counts()["lost"].sum(axis=(0, 1))
+    found = Counter({cause.name.lower(): int(sums[cause]) for cause in LossCause})
+    found["missed"] += sum(program.missed().values())
+    return found
 
 
 def _folio_order(objects: "NDArray[np.void]") -> int | None:

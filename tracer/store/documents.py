@@ -71,6 +71,7 @@ MANIFEST = {
     "self_test.hooks": "object or null; family → attempts expected, seen and extra; null: not "
     "confirmed",
     "self_test.hooks_note": "text or null; why hooks were not confirmed, or only in part",
+    "self_test.lost": "object; cause → number of events lost while it ran, whoever's they were",
 }
 
 END = {

@@ -23,7 +23,6 @@ from tracer.capture.ftrace.tasks import Tasks
 from tracer.capture.ftrace.what import What
 from tracer.capture.program import COUNTS
 from tracer.errors import UserError
-from tracer.kernel.btf import Btf
 from tracer.kernel.plan import Plan, Step
 
 
@@ -164,8 +163,8 @@ class FtraceProgram:
         rows["totals"]["dropped"][0] = self._maker.dropped
         return rows
 
-    def missed(self, btf: Btf) -> dict[str, int]:
-        """``{hook: times that the kernel skipped a probe of it}`` (tracefs: kprobe_profile)."""
+    def missed(self) -> dict[str, int]:
+        """``{hook: probes of it that the kernel skipped so far}`` (tracefs: kprobe_profile)."""
         found: dict[str, int] = {}
         for event, times in self._source.misses.items():
             probe = self._probes.get(event)
