@@ -1,9 +1,14 @@
 """The kernels are the ones that were asked for, and everything in them was played."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from tests.kernel.booted import KERNELS, LIVES, Booted
+from tests.kernel.booting import emulators_fault
 from tests.kernel.guest import ON_EACH, SCENES
+from tests.kernel.guest_tools import PROJECT
 
 
 def test_release(kernel: Booted, capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,3 +30,20 @@ def test_nothing_ended_in_a_traceback(kernel: Booted) -> None:
     said = kernel.stderrs()
     assert len(said) > 20
     assert not {name: text for name, text in said.items() if "Traceback" in text}
+
+
+def test_a_kernel_without_a_pulse_says_where_it_stands(tmp_path: Path) -> None:
+    console = tmp_path / "console.log"
+    boot = ["tests/vm/boot", "--kernel", LIVES, "--silence", "20", "--console", str(console), "--"]
+    no_pulse = "sleep 6; kill $(ps -o ppid= -C sleep); while :; do :; done"
+    done = subprocess.run(
+        [*boot, "sh", "-c", no_pulse], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "boot: the guest gave no sign of life for 20 s\n" in done.stderr
+    assert "Kernel panic - not syncing: NMI: Not continuing\n" in done.stderr
+    assert "EFLAGS: " in done.stderr
+    text = console.read_text()
+    assert "sealsnoop: beat" in text
+    assert "sealsnoop: beat" not in done.stderr
+    assert emulators_fault(text) is None  # its interrupts were on

@@ -12,6 +12,15 @@ TO_ZERO = """[  544.748418] Oops: 0010 [#1] PREEMPT SMP NOPTI\r
 [  544.750814] Code: Unable to access opcode bytes at 0xffffffffffffffd6.\r
 [  544.751076] RSP: 0018:ff53bd0d4047fb78 EFLAGS: 00000086\r
 """
+STANDSTILL = """[   29.841793] Kernel panic - not syncing: NMI: Not continuing\r
+[   29.842811]  <NMI>\r
+[   29.844453]  end_repeat_nmi+0x16/0x67\r
+[   29.844600] RIP: 0010:__schedule+0x2ab/0x9a0\r
+[   29.845028] RSP: 0018:ffffffffa3c03e98 EFLAGS: 00000046\r
+[   29.845563]  </NMI>\r
+[   29.845600] RSP: 0018:ffffffffa3c03f98 EFLAGS: 00000002\r
+"""
+WAITING = STANDSTILL.replace("EFLAGS: 00000046", "EFLAGS: 00000246")
 OURS = "[  143.8] Oops: 0002 [#1] SMP NOPTI\n"
 INTERRUPTIBLE = TO_ZERO.replace("00000086", "00010286")
 
@@ -24,6 +33,8 @@ INTERRUPTIBLE = TO_ZERO.replace("00000086", "00010286")
         ([TO_ZERO, ""], 2),
         ([QEMUS_FAULT, TO_ZERO, QEMUS_FAULT, ""], 4),
         ([QEMUS_FAULT] * 4, 4),
+        ([STANDSTILL, ""], 2),
+        ([WAITING], 1),
         ([OURS], 1),
         ([INTERRUPTIBLE], 1),
     ],

@@ -38,6 +38,7 @@ MANIFEST: dict[str, Any] = {
         "open": ["a question"],
         "holes": ["hugetlb-grow"],
         "hooks_note": "in part",
+        "lost": {"missed": 2},
     },
 }
 
@@ -79,7 +80,7 @@ def test_a_whole_recording(tmp_path: Path) -> None:
     assert (one.hooks_live, one.hooks) == (1, 3)
     assert [family.family for family in one.unseen] == ["write", "check"]
     assert one.filters == "pid 42; name w_…; seals WRITE; only what failed"
-    assert one.self_test.silent == ("write 10 of 12",)
+    assert (one.self_test.silent, one.self_test.lost) == (("write 10 of 12",), {"missed": 2})
     assert (one.self_test.cases, one.self_test.unexplained) == (480, 1)
     assert (one.self_test.holes, one.self_test.open) == (("hugetlb-grow",), ("a question",))
     assert (one.self_test.failed, one.self_test.unconfirmed) == ("", "in part")

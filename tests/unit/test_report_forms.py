@@ -143,13 +143,13 @@ def test_sentences_about_the_self_test() -> None:
         "seal 0x20 is exec"
     )
     bad = SelfTest(
-        True, 10, {}, 2, ("write 10 of 12",), holes=("hugetlb-grow",), open=("x",),
+        True, 10, {}, 2, ("write 10 of 12",), {"missed": 2}, holes=("hugetlb-grow",), open=("x",),
         unconfirmed="only refused calls",
     )  # fmt: skip
     found = dict(sentences.self_test(bad))
     assert [said for said, alarm in found.items() if alarm] == [
         "self-test: 2 ANSWERS THAT NO DOCUMENTED VARIANT GIVES",
-        "self-test: HOOKS THAT MISSED ATTEMPTS: write 10 of 12",
+        "self-test: HOOKS THAT MISSED ATTEMPTS: write 10 of 12 (lost meanwhile: missed 2)",
     ]
     assert "self-test of 10 cases" in found
     assert "KNOWN HOLES of this kernel: hugetlb-grow" in found

@@ -16,12 +16,24 @@ from pathlib import Path
 from tests.vm.cache import say
 from tests.vm.debian import HarnessError
 from tests.vm.kernels import Kernel
-from tests.vm.machine import VENV, Options, check_paths, machine, start_script
+from tests.vm.machine import (
+    CONSOLE,
+    CONTROL,
+    VENV,
+    Options,
+    check_paths,
+    machine,
+    start_script,
+)
+from tests.vm.pulse import Pulse, provoke, without_beats
 from tests.vm.stream import Marks, Pump
 
+STANDSTILL = "the guest gave no sign of life"
 TIMED_OUT = 124
 FAILED = 125
 _ATTEMPTS = 4
+_LINES = 40  # of the console: where a kernel was when it ended
+_LAST_WORDS_S = 20.0  # for a kernel that was provoked
 
 
 def run(kernel: Kernel, command: Sequence[str], options: Options, virtiofsd: Path) -> int:
@@ -100,16 +112,28 @@ class _Boot:
         if self._options.verbose:
             say(f"up after {time.monotonic() - began:.1f} s")
         began = time.monotonic()
+        pulse = Pulse(self._folder / CONSOLE, self._options.silence)
         while not (out.ended.wait(0.05) and err.ended.is_set()):
             if self._pumps[0].sink_gone.is_set():
                 return 128 + signal.SIGPIPE
             if time.monotonic() - began > self._options.timeout:
                 say(f"the command took more than {self._options.timeout:g} s")
                 return TIMED_OUT
+            if pulse.stopped():
+                self._provoke()
+                limit = f"{self._options.silence:g} s"
+                raise HarnessError(f"{STANDSTILL} for {limit}{self._last_words()}")
             if self._process.poll() is not None and not self._pumps[0].is_alive():
                 raise HarnessError(f"the guest ended before the command did{self._last_words()}")
         assert out.exit_code is not None
         return out.exit_code
+
+    def _provoke(self) -> None:
+        """Have a kernel that stands still say where, on its console."""
+        assert self._process
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            provoke(self._folder / CONTROL)
+            self._process.wait(_LAST_WORDS_S)
 
     def stop(self) -> None:
         """End QEMU and the virtiofs daemons, which share our child's process group."""
@@ -120,7 +144,7 @@ class _Boot:
         self._process.wait()
         for pump in self._pumps:
             pump.join(timeout=5)
-        console = self._folder / "console.log"
+        console = self._folder / CONSOLE
         if self._options.console and console.exists():
             shutil.copyfile(console, self._options.console)
 
@@ -128,9 +152,9 @@ class _Boot:
         """The end of the kernel's console, or else of what virtme-ng and QEMU said."""
         self._pumps[1].join(timeout=1)  # if all writers are gone, have their last line too
         try:
-            text = (self._folder / "console.log").read_bytes().strip()
+            text = (self._folder / CONSOLE).read_bytes().strip()
         except OSError:
             text = b""
         text = text or self._pumps[1].unframer.noise.strip()
-        lines = text.decode(errors="replace").splitlines()
-        return "".join(f"\n    {line}" for line in lines[-15:])
+        lines = without_beats(text.decode(errors="replace"))
+        return "".join(f"\n    {line}" for line in lines[-_LINES:])

@@ -8,12 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.vm import pulse
 from tests.vm.debian import HarnessError
 from tests.vm.stream import Marks
 
 PROJECT = Path(__file__).resolve().parents[2]
 VENV = PROJECT / ".venv"
 VIRTME_RUN = VENV / "bin" / "virtme-run"
+
+# In the folder of a boot.
+CONSOLE = "console.log"
+CONTROL = "qmp"
 
 # The guest's root is this machine's, read-only; these folders can be written to, into thin air.
 _SCRATCH = tuple(map(Path, ("/etc", "/home", "/root", "/tmp", "/usr", "/var")))
@@ -31,6 +36,7 @@ _KERNEL_OPTIONS = (
     "clocksource=tsc",
     "loglevel=7",
     "oops=panic",  # at once (virtme-ng has panic=-1), not when everybody waits for the dead task
+    pulse.KERNEL_OPTION,
     f"modprobe.blacklist={','.join(_UNUSED.split())}",
 )
 
@@ -41,6 +47,7 @@ class Options:
 
     timeout: float = 300.0
     up_timeout: float = 90.0
+    silence: float = pulse.LIMIT_S
     memory: str = "2G"
     cpus: int = 2
     append: str = ""
@@ -61,6 +68,7 @@ def start_script(command: Sequence[str], cwd: Path, marks: Marks, options: Optio
     lines.append(
         f"(sleep {int(options.timeout) + 120}; echo o >/proc/sysrq-trigger) >/dev/null 2>&1 &"
     )
+    lines.append(pulse.SCRIPT)
     for kind, target in (
         ("tracefs", "/sys/kernel/tracing"),
         ("debugfs", "/sys/kernel/debug"),
@@ -115,8 +123,9 @@ def machine(image: Path, cwd: Path, run: Path, options: Options) -> list[str]:
     command.append("--qemu-opts")
     if options.count:
         command += ["-icount", "shift=0,sleep=off"]
+    command += pulse.qemu_options(run / CONTROL)
     # virtme-ng throws the kernel's console away; keep it for when something goes wrong.
-    return [*command, "-set", f"chardev.console.path={run}/console.log"]
+    return [*command, "-set", f"chardev.console.path={run / CONSOLE}"]
 
 
 def check_paths(cwd: Path, *used: Path) -> None:

@@ -100,6 +100,7 @@ def self_test(manifest: Mapping[str, Any]) -> SelfTest:
         variants={text(question): text(choice) for question, choice in sorted(variants.items())},
         unexplained=len(_list(result.get("unexplained"))),
         silent=tuple(silent),
+        lost={text(cause): _int(count) for cause, count in _dict(result.get("lost")).items()},
         bit_0x20=text(result.get("bit_0x20")) or None,
         failed=text(result.get("failed")),
         open=tuple(map(text, _list(result.get("open")))),

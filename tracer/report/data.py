@@ -8,8 +8,8 @@ The JSON object (``schema_version`` is raised when something changes its meaning
     recordings      list: path, host, boot_id, kernel, command, filters, start_ns, end_ns (boot
                     clock), started (wall clock), state (ended, alive, killed), reason, hooks_live,
                     hooks, unseen (list: family, what, reason, essential), blind_spots, self_test
-                    (ran, cases, variants, unexplained, silent, bit_0x20, failed, open, holes,
-                    unconfirmed), lost (events by cause),
+                    (ran, cases, variants, unexplained, silent, lost, bit_0x20, failed, open,
+                    holes, unconfirmed), lost (events by cause),
                     incomplete (by cause), problems (sentences), decisions, whole (true: nothing
                     lost, nothing missing, ended in order)
     verdicts        decisions by verdict, all six, the worst first

@@ -41,6 +41,8 @@ class SelfTest:
     """Answers that no documented variant gives."""
     silent: tuple[str, ...] = ()
     """Hooks that did not report every attempt: ``write 10 of 12``."""
+    lost: Mapping[str, int] = field(default_factory=dict)
+    """Events lost while it ran, by cause: what such a hook may have reported after all."""
     bit_0x20: str | None = None
     failed: str = ""
     """Why it did not come to its end."""

@@ -69,7 +69,9 @@ def self_test(test: SelfTest) -> Iterator[tuple[str, bool]]:
     if test.unexplained:
         yield f"self-test: {test.unexplained} ANSWERS THAT NO DOCUMENTED VARIANT GIVES", True
     if test.silent:
-        yield f"self-test: HOOKS THAT MISSED ATTEMPTS: {', '.join(test.silent)}", True
+        lost = ", ".join(f"{cause} {count:,}" for cause, count in test.lost.items())
+        meanwhile = f" (lost meanwhile: {lost})" if lost else ""
+        yield f"self-test: HOOKS THAT MISSED ATTEMPTS: {', '.join(test.silent)}{meanwhile}", True
     if test.unconfirmed:
         yield f"self-test: hooks not all confirmed, {test.unconfirmed}", False
     if test.open:

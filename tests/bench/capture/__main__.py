@@ -3,6 +3,7 @@
 Boots a kernel, runs tests/bench/capture/inside.py there and prints the table. "over" is what a
 write costs more than untraced; the floor is an empty BPF program on the same functions: on
 shmem_write_begin alone ("one hook"), and on the two functions that our programs stand on.
+"a kept" is the same for each event that is kept: who loses half pays twice for what arrives.
 
 --instructions counts them instead of time: exact on a busy machine too, but without the peers and
 without the recorder's own work, and blind to what one instruction costs more than another.
@@ -41,10 +42,22 @@ def run_inside(kernel: str, options: list[str], rest: list[str]) -> tuple[dict[s
     return facts, rows
 
 
-def floors(rows: Rows, name: str) -> list[dict[str, Any]]:
+def floors(name: str) -> list[str]:
     method = "fexit" if "fexit" in name else "kprobe"
     end = ", tmpfs" if name.endswith("tmpfs") else ""
-    return [rows[f"empty {method}, {where}{end}"] for where in ("one hook", "both hooks")]
+    return [f"empty {method}, {where}{end}" for where in ("one hook", "both hooks")]
+
+
+def over(rows: Rows, name: str) -> float:
+    """Nanoseconds that a write costs more than untraced."""
+    bare = rows["untraced, tmpfs" if name.endswith("tmpfs") else "untraced"]["ns"]
+    return float(rows[name]["ns"] - bare)
+
+
+def over_kept(rows: Rows, name: str) -> float | None:
+    """Nanoseconds over for each event that is kept; None where none is meant to be."""
+    kept = rows[name]["kept"]
+    return over(rows, name) / min(kept, 1) if kept else None
 
 
 def print_table(facts: dict[str, Any], rows: Rows, unit: str) -> None:
@@ -53,23 +66,26 @@ def print_table(facts: dict[str, Any], rows: Rows, unit: str) -> None:
         f"{facts['count']:,} writes of 8 bytes, best of {facts['rounds']}"
     )
     print(
-        f"{'':40}{unit:>9}{'over':>7}{'kept':>8}{'over/floor':>12}{'total/floor':>13}\n"
-        f"{'':40}{'':>9}{'':>7}{'':>8}{'one  both':>12}{'one  both':>13}"
+        f"{'':40}{unit:>9}{'over':>7}{'kept':>8}{'a kept':>8}"
+        f"{'over/floor':>12}{'total/floor':>13}\n{'':72}{'one  both':>12}{'one  both':>13}"
     )
     for name, row in rows.items():
-        bare = rows["untraced, tmpfs" if name.endswith("tmpfs") else "untraced"]["ns"]
-        over = row["ns"] - bare
+        extra = over(rows, name)
         kept = "" if row["kept"] is None else f"{row['kept']:.1%}"
+        one = over_kept(rows, name)
+        each = "" if one is None else f"{one / 1000:.2f}"
         ratios = ["", ""]
         if name.startswith("sealsnoop"):
-            pair = floors(rows, name)
-            ratios[0] = " ".join(f"{over / (floor['ns'] - bare):5.2f}" for floor in pair)
-            ratios[1] = " ".join(f"{row['ns'] / floor['ns']:5.2f}" for floor in pair)
-        line = f"{name:40}{row['ns'] / 1000:9.2f}{over / 1000:7.2f}{kept:>8}"
+            pair = floors(name)
+            ratios[0] = " ".join(f"{extra / over(rows, floor):5.2f}" for floor in pair)
+            ratios[1] = " ".join(f"{row['ns'] / rows[floor]['ns']:5.2f}" for floor in pair)
+        line = f"{name:40}{row['ns'] / 1000:9.2f}{extra / 1000:7.2f}{kept:>8}{each:>8}"
         print(f"{line}{ratios[0]:>12}{ratios[1]:>13}".rstrip())
     for peer in (name for name in rows if name.startswith(("bpftrace", "trace-cmd"))):
-        ours = rows["sealsnoop fexit" if "fexit" in peer else "sealsnoop kprobe"]
-        print(f"{ours['name']} / {peer}: {ours['ns'] / rows[peer]['ns']:.2f}")
+        for ours in ("sealsnoop fexit", "sealsnoop kprobe"):
+            line = f"{ours} / {peer}: {rows[ours]['ns'] / rows[peer]['ns']:.2f}"
+            one, other = over_kept(rows, ours), over_kept(rows, peer)
+            print(f"{line}, over a kept event {one / other:.2f}" if one and other else line)
 
 
 def main() -> None:
