@@ -1,6 +1,7 @@
 """What a booted kernel left behind: results, recordings and truths, read on the host."""
 
 import json
+import re
 import subprocess
 from collections import Counter
 from dataclasses import dataclass
@@ -151,6 +152,13 @@ class Booted:
             for name, facts in self._results.items()
             if name.startswith("scene ") and facts["error"]
         }
+
+    @property
+    def complaints(self) -> str:
+        """What the kernel's console has that may explain a failure."""
+        signs = r"rcu: .*stall|lockup|blocked for more than|WARNING: |BUG: "
+        text = (self.folder / "console.log").read_text(errors="replace")
+        return "\n".join(line for line in text.splitlines() if re.search(signs, line))
 
     @property
     def scenes(self) -> dict[str, float]:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.kernel.booted import Booted
 from tests.kernel.guest_tools import PROJECT
-from tests.vm import kernels
+from tests.vm import kernels, pulse
 from tests.vm.debian import HarnessError
 from tests.vm.sources import memfd_selftest
 
@@ -20,6 +20,8 @@ _EMULATORS_FAULTS = {
     r"RIP: 0010:0x0\n(.*\n){1,3}.* EFLAGS: 00000[014589cd]..\n": "a jump to 0, interrupts off",
     r"NMI: Not continuing\n((?!.*EFLAGS).*\n)*.*EFLAGS: 00000[014589cd]..\n": "a standstill, "
     "interrupts off",
+    r"rcu: INFO: \w+ (self-)?detected .*stalls? on CPU(.*\n)*?.* exc_int3\+0x": "a CPU that stands "
+    "still in a breakpoint",
 }
 """On the console where QEMU's TCG let one CPU run the breakpoint that another one, patching a jump
 label or a call, had taken away again. The kernel then finds no patch in progress and dies
@@ -28,7 +30,8 @@ place, whose copy of the instruction, which only a kprobe by breakpoint has, it 
 interrupts off (arch/x86/kernel/kprobes/core.c:setup_singlestep). Or kprobe_int3_handler sees that
 the breakpoint is gone and goes back to it, for ever: seen by a debugger in QEMU, both CPUs between
 asm_exc_int3 and __schedule+0x2ab of 6.1, where the guest's memory had a jump. The harness ends such
-a guest by an NMI (tests/vm/pulse.py); one that hangs with interrupts on is not forgiven."""
+a guest by an NMI (tests/vm/pulse.py); one that hangs with interrupts on is not forgiven. Where one
+CPU does so and the other goes on, RCU notices it (tests/vm/machine.py has it end the guest)."""
 
 _FORGIVEN = 3
 """Where the host is short of CPU, one boot in a few dies so. As we understand it, QEMU drops the
@@ -37,8 +40,10 @@ translate the old ones again."""
 
 
 def emulators_fault(console: str) -> str | None:
-    """What of QEMU's fault the console shows, in words."""
+    """What the console shows that QEMU did to the guest, in words."""
     text = console.replace("\r", "")
+    if seconds := pulse.leap_s(text):
+        return f"its clock leapt by {seconds:.0f} s"
     return next((what for sign, what in _EMULATORS_FAULTS.items() if re.search(sign, text)), None)
 
 
@@ -73,14 +78,16 @@ def results_folder(config: pytest.Config, factory: pytest.TempPathFactory, name:
 def boot(config: pytest.Config, kernel: str, folder: Path, *options: str, scenes: str = "") -> None:
     """Boots and shows the guest's progress, which takes minutes, whatever pytest captures.
 
-    Nothing is done where the folder has results already. Deaths by the emulator's own fault are
-    forgiven, so many, and told.
+    Nothing is done where the folder has results already. What fails by the emulator's own fault is
+    forgiven, so many times, and told.
     """
     if (folder / "results.json").exists():
         return
     code, tail = _boot(config, kernel, folder, *options, scenes=scenes)
     for _ in range(_FORGIVEN):
-        fault = emulators_fault(_text(folder / "console.log")) if code != 0 else None
+        if code == 0 and not Booted(kernel, folder).failed_scenes:
+            break
+        fault = emulators_fault(_text(folder / "console.log"))
         if fault is None:
             break
         reporter = config.pluginmanager.getplugin("terminalreporter")

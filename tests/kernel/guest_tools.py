@@ -24,11 +24,18 @@ _BPF_SYSCALL, _PROG_GET_NEXT_ID = 321, 11
 
 
 def wait_until(what: str, ready: Callable[[], bool], timeout_s: float = _START_S) -> None:
-    until = time.monotonic() + timeout_s
-    while not ready():
-        if time.monotonic() > until:
-            raise TimeoutError(f"{what} did not come in {timeout_s:g} s")
+    """TimeoutError: not in so many looks, ten a second: an emulated clock may leap."""
+    for _ in range(round(timeout_s * 10)):
+        if ready():
+            return
         time.sleep(0.1)
+    raise TimeoutError(f"{what} did not come in {timeout_s:g} s")
+
+
+def wait_for_end(process: "subprocess.Popen[bytes]", timeout_s: float) -> int:
+    """Its exit code. TimeoutError: as `wait_until`."""
+    wait_until(f"the end of {process.args!r}", lambda: process.poll() is not None, timeout_s)
+    return process.wait()
 
 
 def boottime_ns() -> int:
@@ -100,8 +107,8 @@ class Tool:
 
     def wait(self, timeout_s: float = _START_S) -> int:
         try:
-            code = self.process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
+            code = wait_for_end(self.process, timeout_s)
+        except TimeoutError:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.results.tell(self.name, hung=True)

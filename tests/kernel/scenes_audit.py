@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import IO
 
 from tests.kernel.audit_cases import Guest, guests
-from tests.kernel.guest_tools import PROJECT, Recorder, Results, Tool, python, wait_until
+from tests.kernel.guest_tools import (
+    PROJECT,
+    Recorder,
+    Results,
+    Tool,
+    python,
+    wait_for_end,
+    wait_until,
+)
 from tests.kernel.scenes_decisions import UNPREEMPTED
 from tests.kernel.scenes_guest import VMM, has_gmem
 
@@ -67,7 +75,7 @@ class _Guests:
 
     def wait(self, *names: str) -> None:
         for name in names:
-            code = self.running.pop(name).wait(120)
+            code = wait_for_end(self.running.pop(name), 120)
             self._results.tell(f"audited-{name}", code=code)
 
     def _end(self) -> None:
@@ -125,7 +133,7 @@ class _Qemus:
     @staticmethod
     def _end(process: "subprocess.Popen[bytes]") -> None:
         process.terminate()
-        process.wait(60)
+        wait_for_end(process, 60)
 
 
 def _wait_for_machine(monitor: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from tests.kernel.guest_tools import PROJECT, Recorder, Results, in_pairs, wait_until
+from tests.kernel.guest_tools import PROJECT, Recorder, Results, in_pairs, wait_for_end, wait_until
 from tests.kernel.scenes_decisions import METHODS, UNPREEMPTED
 
 VMM = PROJECT / "samples" / "vmm" / "build" / "vmm"
@@ -42,7 +42,7 @@ def _start(results: Results, name: str, options: Sequence[str | Path]) -> "subpr
 
 
 def _run(results: Results, name: str, options: Sequence[str | Path]) -> None:
-    results.tell(f"vmm-{name}", code=_start(results, name, options).wait(60))
+    results.tell(f"vmm-{name}", code=wait_for_end(_start(results, name, options), 60))
 
 
 def _makers(results: Results, name: str, *options: str) -> list[Callable[[], Recorder]]:
@@ -97,7 +97,7 @@ def guests(results: Results) -> None:
         go.touch()
         stay.touch()
         for process in staying:
-            process.wait(60)
+            wait_for_end(process, 60)
 
 
 def kvm_comes_and_goes(results: Results) -> None:

@@ -20,7 +20,8 @@ def test_release(kernel: Booted, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_scene_was_played(kernel: Booted) -> None:
-    assert not kernel.failed_scenes, "\n".join(kernel.failed_scenes.values())
+    failed = kernel.failed_scenes
+    assert not failed, "\n".join([*failed.values(), "the console:", kernel.complaints])
     played = SCENES if kernel.name == LIVES else ON_EACH
     assert set(kernel.scenes) == {scene.__name__ for scene in played}
     assert kernel.facts("guest")["done"]

@@ -8,8 +8,10 @@ are off; and without this, a test would wait for the end of its time.
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
+from itertools import pairwise
 from pathlib import Path
 
 EVERY_S = 5
@@ -28,15 +30,28 @@ class Pulse:
     def __init__(self, console: Path, limit_s: float = LIMIT_S) -> None:
         self._console, self._limit_s = console, limit_s
         self._size = -1
-        self._since = 0.0
+        self._since = self._asked = 0.0
 
     def stopped(self, now: float | None = None) -> bool:
-        """Whether nothing came for so long."""
+        """Whether nothing came for so long, while we looked."""
         now = time.monotonic() if now is None else now
         size = self._console.stat().st_size if self._console.exists() else 0
-        if size != self._size:
+        we_stood_still = now - self._asked > self._limit_s / 2
+        self._asked = now
+        if size != self._size or we_stood_still:
             self._size, self._since = size, now
         return now - self._since > self._limit_s
+
+
+def leap_s(console: str) -> float | None:
+    """How far the guest's clock went between two beats, in seconds, if that is more than `LIMIT_S`.
+
+    By our clock it was less, or the guest would have been ended. Its clock is this machine's
+    counter of cycles (clocksource=tsc), which the host of a virtual machine may set.
+    """
+    beats = [float(at) for at in re.findall(rf"^\[ *([0-9.]+)\] {_LINE}$", console, re.MULTILINE)]
+    longest = max((after - before for before, after in pairwise(beats)), default=0.0)
+    return longest if longest > LIMIT_S else None
 
 
 def without_beats(console: str) -> list[str]:
