@@ -1,5 +1,6 @@
 """Boots kernels for the tests: everything that one has to show, once, into a folder of its own."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.booted import Booted
-from tests.kernel.guest_tools import PROJECT
+from tests.kernel.guest_tools import KEPT, PROJECT
 from tests.vm import kernels, pulse
 from tests.vm.debian import HarnessError
 from tests.vm.sources import memfd_selftest
@@ -18,8 +19,7 @@ _TIMEOUT_S = 2400  # emulated, on a machine that may be busy
 _EMULATORS_FAULTS = {
     r"int3: 0000 \[#1\]": "a breakpoint that is nobody's",
     r"RIP: 0010:0x0\n(.*\n){1,3}.* EFLAGS: 00000[014589cd]..\n": "a jump to 0, interrupts off",
-    r"NMI: Not continuing\n((?!.*EFLAGS).*\n)*.*EFLAGS: 00000[014589cd]..\n": "a standstill, "
-    "interrupts off",
+    pulse.STANDSTILL: "a CPU that stands still, interrupts off",
     r"rcu: INFO: \w+ (self-)?detected .*stalls? on CPU(.*\n)*?.* exc_int3\+0x": "a CPU that stands "
     "still in a breakpoint",
 }
@@ -30,10 +30,10 @@ place, whose copy of the instruction, which only a kprobe by breakpoint has, it 
 interrupts off (arch/x86/kernel/kprobes/core.c:setup_singlestep). Or kprobe_int3_handler sees that
 the breakpoint is gone and goes back to it, for ever: seen by a debugger in QEMU, both CPUs between
 asm_exc_int3 and __schedule+0x2ab of 6.1, where the guest's memory had a jump. The harness ends such
-a guest by an NMI (tests/vm/pulse.py); one that hangs with interrupts on is not forgiven. Where one
-CPU does so and the other goes on, RCU notices it (tests/vm/machine.py has it end the guest)."""
+a guest (tests/vm/pulse.py); one that hangs with interrupts on is not forgiven. Where one CPU does
+so and the other goes on, RCU may notice it first (tests/vm/machine.py has it end the guest)."""
 
-_FORGIVEN = 3
+_FORGIVEN = 5
 """Where the host is short of CPU, one boot in a few dies so. As we understand it, QEMU drops the
 old translation before it stores the new bytes, and a CPU that is stopped in between lets others
 translate the old ones again."""
@@ -79,7 +79,7 @@ def boot(config: pytest.Config, kernel: str, folder: Path, *options: str, scenes
     """Boots and shows the guest's progress, which takes minutes, whatever pytest captures.
 
     Nothing is done where the folder has results already. What fails by the emulator's own fault is
-    forgiven, so many times, and told.
+    forgiven, so many times, and told; the next guest goes on after the last scene that ended well.
     """
     if (folder / "results.json").exists():
         return
@@ -104,10 +104,15 @@ def _text(path: Path) -> str:
 
 
 def _clear(folder: Path) -> None:
+    """Leaves what :meth:`Results.keep` kept, or what was there before the first boot."""
+    kept = folder / KEPT
+    files = json.loads(kept.read_text())["files"] if kept.exists() else ["memfd_test"]
     for path in folder.iterdir():
+        if path.name in (KEPT, *files):
+            continue
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name != "memfd_test":  # compiled before the boot
+        else:
             path.unlink()
 
 

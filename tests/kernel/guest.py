@@ -2,16 +2,19 @@
 
 ``python -m tests.kernel.guest OUT [--only SCENE,…]`` writes recordings, truths and results.json
 into OUT, where the tests on the host read them. A scene that fails is a result like any other:
-the scenes after it still run, and the tests that need it fail with its traceback.
+the scenes after it still run, and the tests that need it fail with its traceback. Scenes that
+another guest played before it died (booting.py) are not played again.
 """
 
 import argparse
 import os
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 from tests.kernel import (
     scenes_audit,
@@ -25,6 +28,9 @@ from tests.kernel import (
     scenes_ui,
 )
 from tests.kernel.guest_tools import Results, preemption
+
+_SCENE_S = 1200
+"""For one scene; less than the boot has, so that a scene that waits for ever says where it does."""
 
 Scenes = tuple[Callable[[Results], None], ...]
 
@@ -73,6 +79,10 @@ OTHER_SCENES: Scenes = (
 """In boots of their own: with other options."""
 
 
+def _too_long(number: int, frame: FrameType | None) -> None:
+    raise TimeoutError(f"the scene took more than {_SCENE_S} s")
+
+
 def main() -> int:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("out", type=Path)
@@ -80,19 +90,29 @@ def main() -> int:
     args = arguments.parse_args()
     results = Results(args.out)
     results.tell("guest", release=os.uname().release, cpus=os.cpu_count(), preemption=preemption())
+    signal.signal(signal.SIGALRM, _too_long)
     wanted = [name for name in args.only.split(",") if name]
+    all_well = True
     for scene in (*SCENES, *OTHER_SCENES):
         if scene.__name__ not in wanted if wanted else scene in OTHER_SCENES:
             continue
+        if f"scene {scene.__name__}" in results:
+            continue
         began = time.monotonic()
         error = None
+        signal.alarm(_SCENE_S)
         try:
             scene(results)
         except Exception:
             error = traceback.format_exc()
+        finally:
+            signal.alarm(0)
         seconds = round(time.monotonic() - began, 1)
         results.tell(f"scene {scene.__name__}", error=error, seconds=seconds)
         print(f"{scene.__name__}: {seconds} s{' FAILED' if error else ''}", file=sys.stderr)
+        all_well = all_well and error is None
+        if all_well:  # a failure may be the emulator's too
+            results.keep()
     results.tell("guest", done=True)
     return 0
 

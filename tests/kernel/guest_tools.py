@@ -17,6 +17,8 @@ HERE = PROJECT / "tests" / "kernel"
 WORKLOAD = PROJECT / "samples" / "workload" / "build" / "workload"
 KPROBES = Path("/sys/kernel/debug/kprobes/list")
 NOBODY = 65534
+KEPT = "kept.json"
+"""In the folder of results: what `Results.keep` wrote."""
 
 _START_S = 600.0  # a busy machine compiles slowly
 _END_S = 120.0
@@ -47,13 +49,25 @@ class Results:
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        self._found: dict[str, Any] = {}
+        kept = out / KEPT
+        self._found: dict[str, Any] = json.loads(kept.read_text())["found"] if kept.exists() else {}
 
     def tell(self, name: str, **facts: Any) -> None:
         self._found.setdefault(name, {}).update(facts)
+        self._write("results.json", self._found)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._found
+
+    def keep(self) -> None:
+        """Should this guest die, another one goes on from here: with these facts and files."""
+        files = sorted(path.name for path in self.out.iterdir())
+        self._write(KEPT, {"found": self._found, "files": files})
+
+    def _write(self, name: str, what: object) -> None:
         fresh = self.out / "results.new"
-        fresh.write_text(json.dumps(self._found, indent=1))
-        fresh.replace(self.out / "results.json")
+        fresh.write_text(json.dumps(what, indent=1))
+        fresh.replace(self.out / name)
 
 
 class Tool:

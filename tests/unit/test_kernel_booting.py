@@ -3,10 +3,14 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import tests.kernel.guest
 from tests.kernel import booting
+from tests.kernel.guest import main
+from tests.kernel.guest_tools import Results
 
 QEMUS_FAULT = "[  143.8] Oops: int3: 0000 [#1] SMP NOPTI\n"
 TO_ZERO = """[  544.748418] Oops: 0010 [#1] PREEMPT SMP NOPTI\r
@@ -14,15 +18,12 @@ TO_ZERO = """[  544.748418] Oops: 0010 [#1] PREEMPT SMP NOPTI\r
 [  544.750814] Code: Unable to access opcode bytes at 0xffffffffffffffd6.\r
 [  544.751076] RSP: 0018:ff53bd0d4047fb78 EFLAGS: 00000086\r
 """
-STANDSTILL = """[   29.841793] Kernel panic - not syncing: NMI: Not continuing\r
-[   29.842811]  <NMI>\r
-[   29.844453]  end_repeat_nmi+0x16/0x67\r
-[   29.844600] RIP: 0010:__schedule+0x2ab/0x9a0\r
-[   29.845028] RSP: 0018:ffffffffa3c03e98 EFLAGS: 00000046\r
-[   29.845563]  </NMI>\r
-[   29.845600] RSP: 0018:ffffffffa3c03f98 EFLAGS: 00000002\r
+STANDSTILL = """[  127.715936] Kernel panic - not syncing: NMI: Not continuing\r
+sealsnoop: CPU 0, interrupts off, at ffffffff9b20dfeb
+sealsnoop: CPU 1 is silent, interrupts off, at ffffffff9a895360 ffffffff9a895362
 """
-WAITING = STANDSTILL.replace("EFLAGS: 00000046", "EFLAGS: 00000246")
+WAITING = STANDSTILL.replace("silent, interrupts off", "silent, interrupts on")
+TIMED_OUT = STANDSTILL.replace(" is silent", "")
 # Made by a debugger: notify_die was a jump to itself when a program ran a breakpoint.
 ONE_STANDS = """[   94.190168] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:\r
 [   94.191691] rcu: \t0-...0: (1 GPs behind) idle=e244/1/0x4000000000000000 softirq=1829/1830\r
@@ -33,7 +34,7 @@ ONE_STANDS = """[   94.190168] rcu: INFO: rcu_preempt detected stalls on CPUs/ta
 [   94.202152] Kernel panic - not syncing: RCU Stall\r
 """
 STANDS_ELSEWHERE = ONE_STANDS.replace("exc_int3+0x81", "bpf_loop+0x2a")
-LEAPT = "[  5.0] sealsnoop: beat\r\n[  935.5] sealsnoop: beat\r\n"
+LEAPT = "".join(f"[  {at}] sealsnoop: beat of CPU 0\r\n" for at in (5.0, 935.5))
 OURS = "[  143.8] Oops: 0002 [#1] SMP NOPTI\n"
 INTERRUPTIBLE = TO_ZERO.replace("00000086", "00010286")
 
@@ -45,9 +46,10 @@ INTERRUPTIBLE = TO_ZERO.replace("00000086", "00010286")
         ([QEMUS_FAULT, ""], 2),
         ([TO_ZERO, ""], 2),
         ([QEMUS_FAULT, TO_ZERO, QEMUS_FAULT, ""], 4),
-        ([QEMUS_FAULT] * 4, 4),
+        ([QEMUS_FAULT] * 6, 6),
         ([STANDSTILL, ""], 2),
         ([WAITING], 1),
+        ([TIMED_OUT], 1),
         ([ONE_STANDS, ""], 2),
         ([STANDS_ELSEWHERE], 1),
         ([LEAPT, ""], 2),
@@ -96,6 +98,45 @@ def test_a_scene_that_a_leap_may_have_failed_is_played_again(
     monkeypatch.setattr(booting, "_boot", play)
     booting.boot(pytestconfig, "6.1", tmp_path)  # what still failed, the tests say
     assert play.count == boots
+
+
+def test_the_next_guest_goes_on_after_the_last_scene_that_ended_well(
+    tmp_path: Path, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played: list[str] = []
+    lives = iter([["a", "b", "dies"], ["dies"], ["c fails", "d"], ["c", "d"]])
+    life: list[str] = []
+
+    def scene(name: str) -> Callable[[Results], None]:
+        def play(results: Results) -> None:
+            assert not (results.out / f"{name}.seal").exists()
+            (results.out / f"{name}.seal").mkdir()
+            results.tell(name, begun=len(played))
+            said = life.pop(0)
+            played.append(said)
+            if said == "dies":
+                raise SystemExit(1)
+            assert said == name
+
+        play.__name__ = name
+        return play
+
+    def guest(config: object, kernel: str, folder: Path, *options: str, scenes: str) -> Any:
+        life[:] = next(lives)
+        monkeypatch.setattr("sys.argv", ["guest", str(folder), "--only", scenes])
+        (folder / "console.log").write_text(QEMUS_FAULT)
+        try:
+            return main(), "the end"
+        except SystemExit:
+            return 125, "the end"
+
+    monkeypatch.setattr(tests.kernel.guest, "SCENES", tuple(map(scene, "abcd")))
+    monkeypatch.setattr(booting, "_boot", guest)
+    booting.boot(pytestconfig, "6.1", tmp_path, scenes="a,b,c,d")
+    assert played == ["a", "b", "dies", "dies", "c fails", "d", "c", "d"]
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert {name: found[name]["begun"] for name in "abcd"} == {"a": 0, "b": 1, "c": 6, "d": 7}
+    assert {name: found[f"scene {name}"]["error"] for name in "abcd"} == dict.fromkeys("abcd")
 
 
 class _Boots:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from tests.vm.cache import say
@@ -22,13 +22,13 @@ from tests.vm.machine import (
     VENV,
     Options,
     check_paths,
+    cpus,
     machine,
     start_script,
 )
 from tests.vm.pulse import Pulse, provoke, without_beats
 from tests.vm.stream import Marks, Pump
 
-STANDSTILL = "the guest gave no sign of life"
 TIMED_OUT = 124
 FAILED = 125
 _ATTEMPTS = 4
@@ -71,6 +71,7 @@ class _Boot:
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self._pumps: list[Pump] = []
+        self._places: list[str] = []
 
     def start(self, kernel: Kernel, command: Sequence[str], cwd: Path, virtiofsd: Path) -> None:
         """Start QEMU; from now on its output flows."""
@@ -112,27 +113,29 @@ class _Boot:
         if self._options.verbose:
             say(f"up after {time.monotonic() - began:.1f} s")
         began = time.monotonic()
-        pulse = Pulse(self._folder / CONSOLE, self._options.silence)
+        pulse = Pulse(self._folder / CONSOLE, cpus(self._options), self._options.silence)
         while not (out.ended.wait(0.05) and err.ended.is_set()):
             if self._pumps[0].sink_gone.is_set():
                 return 128 + signal.SIGPIPE
             if time.monotonic() - began > self._options.timeout:
-                say(f"the command took more than {self._options.timeout:g} s")
-                return TIMED_OUT
-            if pulse.stopped():
                 self._provoke()
-                limit = f"{self._options.silence:g} s"
-                raise HarnessError(f"{STANDSTILL} for {limit}{self._last_words()}")
+                limit = f"{self._options.timeout:g} s"
+                say(f"the command took more than {limit}{self._last_words()}")
+                return TIMED_OUT
+            if silent := pulse.stopped():
+                self._provoke(silent)
+                who, limit = ", ".join(map(str, silent)), f"{self._options.silence:g} s"
+                raise HarnessError(f"no sign of life of CPU {who} for {limit}{self._last_words()}")
             if self._process.poll() is not None and not self._pumps[0].is_alive():
                 raise HarnessError(f"the guest ended before the command did{self._last_words()}")
         assert out.exit_code is not None
         return out.exit_code
 
-    def _provoke(self) -> None:
-        """Have a kernel that stands still say where, on its console."""
+    def _provoke(self, silent: Collection[int] = ()) -> None:
+        """Have a kernel that stands still say where, on its console; and QEMU."""
         assert self._process
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            provoke(self._folder / CONTROL)
+            self._places = provoke(self._folder / CONTROL, silent)
             self._process.wait(_LAST_WORDS_S)
 
     def stop(self) -> None:
@@ -147,6 +150,8 @@ class _Boot:
         console = self._folder / CONSOLE
         if self._options.console and console.exists():
             shutil.copyfile(console, self._options.console)
+            with self._options.console.open("a") as copy:
+                copy.writelines(f"{place}\n" for place in self._places)
 
     def _last_words(self) -> str:
         """The end of the kernel's console, or else of what virtme-ng and QEMU said."""
@@ -157,4 +162,4 @@ class _Boot:
             text = b""
         text = text or self._pumps[1].unframer.noise.strip()
         lines = without_beats(text.decode(errors="replace"))
-        return "".join(f"\n    {line}" for line in lines[-_LINES:])
+        return "".join(f"\n    {line}" for line in lines[-_LINES:] + self._places)

@@ -36,7 +36,7 @@ _KERNEL_OPTIONS = (
     "clocksource=tsc",
     "loglevel=7",
     "oops=panic",  # at once (virtme-ng has panic=-1), not when everybody waits for the dead task
-    # Or when one CPU stands still and the other goes on, which a pulse does not show.
+    # And when one CPU runs the kernel without end: its pulse would tell later, and not where.
     "sysctl.kernel.panic_on_rcu_stall=1",
     "rcupdate.rcu_cpu_stall_timeout=60",  # seconds; nothing in the tests keeps a CPU for one
     pulse.KERNEL_OPTION,
@@ -62,6 +62,11 @@ class Options:
     verbose: bool = False
 
 
+def cpus(options: Options) -> int:
+    """How many the guest has."""
+    return 1 if options.count else options.cpus
+
+
 def start_script(command: Sequence[str], cwd: Path, marks: Marks, options: Options) -> str:
     """The shell script that the guest runs; every word that came from outside is quoted."""
     begin, end = shlex.quote(marks.begin.decode()), shlex.quote(marks.end.decode())
@@ -71,7 +76,7 @@ def start_script(command: Sequence[str], cwd: Path, marks: Marks, options: Optio
     lines.append(
         f"(sleep {int(options.timeout) + 120}; echo o >/proc/sysrq-trigger) >/dev/null 2>&1 &"
     )
-    lines.append(pulse.SCRIPT)
+    lines += pulse.script(cpus(options))
     for kind, target in (
         ("tracefs", "/sys/kernel/tracing"),
         ("debugfs", "/sys/kernel/debug"),
@@ -114,8 +119,7 @@ def machine(image: Path, cwd: Path, run: Path, options: Options) -> list[str]:
     """The command line of virtme-run, the part of virtme-ng that takes single arguments."""
     command = [str(VIRTME_RUN), "--kimg", str(image)]
     command += ["--disable-kvm", "--mods=auto", "--memory", options.memory]
-    cpus = 1 if options.count else options.cpus
-    command += ["--cpus", str(cpus), "--script-sh", "exec sh /run/sealsnoop/run/start.sh"]
+    command += ["--cpus", str(cpus(options)), "--script-sh", "exec sh /run/sealsnoop/run/start.sh"]
     command += ["--rodir", f"/run/sealsnoop/run={run}/run"]
     for index in range(len(options.shared)):
         command += ["--rwdir", f"/run/sealsnoop/{index}={run}/{index}"]
