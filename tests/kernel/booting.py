@@ -20,8 +20,6 @@ _EMULATORS_FAULTS = {
     r"int3: 0000 \[#1\]": "a breakpoint that is nobody's",
     r"RIP: 0010:0x0\n(.*\n){1,3}.* EFLAGS: 00000[014589cd]..\n": "a jump to 0, interrupts off",
     pulse.STANDSTILL: "a CPU that stands still, interrupts off",
-    r"rcu: INFO: \w+ (self-)?detected .*stalls? on CPU(.*\n)*?.* exc_int3\+0x": "a CPU that stands "
-    "still in a breakpoint",
 }
 """On the console where QEMU's TCG let one CPU run the breakpoint that another one, patching a jump
 label or a call, had taken away again. The kernel then finds no patch in progress and dies
@@ -29,9 +27,9 @@ label or a call, had taken away again. The kernel then finds no patch in progres
 place, whose copy of the instruction, which only a kprobe by breakpoint has, it goes to with
 interrupts off (arch/x86/kernel/kprobes/core.c:setup_singlestep). Or kprobe_int3_handler sees that
 the breakpoint is gone and goes back to it, for ever: seen by a debugger in QEMU, both CPUs between
-asm_exc_int3 and __schedule+0x2ab of 6.1, where the guest's memory had a jump. The harness ends such
-a guest (tests/vm/pulse.py); one that hangs with interrupts on is not forgiven. Where one CPU does
-so and the other goes on, RCU may notice it first (tests/vm/machine.py has it end the guest)."""
+asm_exc_int3 and __schedule+0x2ab of 6.1, where the guest's memory had a jump. The harness ends a
+guest when one of its CPUs gives no sign of life (tests/vm/pulse.py); one that does so with
+interrupts on is not forgiven."""
 
 _FORGIVEN = 5
 """Where the host is short of CPU, one boot in a few dies so. As we understand it, QEMU drops the

@@ -24,16 +24,6 @@ sealsnoop: CPU 1 is silent, interrupts off, at ffffffff9a895360 ffffffff9a895362
 """
 WAITING = STANDSTILL.replace("silent, interrupts off", "silent, interrupts on")
 TIMED_OUT = STANDSTILL.replace(" is silent", "")
-# Made by a debugger: notify_die was a jump to itself when a program ran a breakpoint.
-ONE_STANDS = """[   94.190168] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:\r
-[   94.191691] rcu: \t0-...0: (1 GPs behind) idle=e244/1/0x4000000000000000 softirq=1829/1830\r
-[   94.194637] NMI backtrace for cpu 0\r
-[   94.196496] RIP: 0010:notify_die+0x0/0xb0\r
-[   94.197671] RSP: 0000:ff83138c404cff38 EFLAGS: 00000046\r
-[   94.199062]  exc_int3+0x81/0x120\r
-[   94.202152] Kernel panic - not syncing: RCU Stall\r
-"""
-STANDS_ELSEWHERE = ONE_STANDS.replace("exc_int3+0x81", "bpf_loop+0x2a")
 LEAPT = "".join(f"[  {at}] sealsnoop: beat of CPU 0\r\n" for at in (5.0, 935.5))
 OURS = "[  143.8] Oops: 0002 [#1] SMP NOPTI\n"
 INTERRUPTIBLE = TO_ZERO.replace("00000086", "00010286")
@@ -50,8 +40,6 @@ INTERRUPTIBLE = TO_ZERO.replace("00000086", "00010286")
         ([STANDSTILL, ""], 2),
         ([WAITING], 1),
         ([TIMED_OUT], 1),
-        ([ONE_STANDS, ""], 2),
-        ([STANDS_ELSEWHERE], 1),
         ([LEAPT, ""], 2),
         ([OURS], 1),
         ([INTERRUPTIBLE], 1),

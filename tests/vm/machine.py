@@ -36,9 +36,6 @@ _KERNEL_OPTIONS = (
     "clocksource=tsc",
     "loglevel=7",
     "oops=panic",  # at once (virtme-ng has panic=-1), not when everybody waits for the dead task
-    # And when one CPU runs the kernel without end: its pulse would tell later, and not where.
-    "sysctl.kernel.panic_on_rcu_stall=1",
-    "rcupdate.rcu_cpu_stall_timeout=60",  # seconds; nothing in the tests keeps a CPU for one
     pulse.KERNEL_OPTION,
     f"modprobe.blacklist={','.join(_UNUSED.split())}",
 )
