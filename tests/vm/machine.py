@@ -36,7 +36,7 @@ _KERNEL_OPTIONS = (
     "clocksource=tsc",
     "loglevel=7",
     "oops=panic",  # at once (virtme-ng has panic=-1), not when everybody waits for the dead task
-    pulse.KERNEL_OPTION,
+    *pulse.KERNEL_OPTIONS,
     f"modprobe.blacklist={','.join(_UNUSED.split())}",
 )
 

@@ -29,8 +29,8 @@ STANDSTILL = rf"{_PLACE} \d+ is silent, interrupts off"
 _REGISTERS = re.compile(r"^CPU#(\d+)(?:\r?\n(?!CPU#).*)*?\r?\nRIP=(\w+) RFL=(\w+)", re.MULTILINE)
 _LOOKS, _BETWEEN_S = 3, 1.0
 _INTERRUPTS = 0x200  # the flag IF
-KERNEL_OPTION = "unknown_nmi_panic"
-"""So that :func:`provoke` makes the kernel say where it is, and end."""
+KERNEL_OPTIONS = ("printk.time=1", "unknown_nmi_panic")
+"""So that a beat has its time, and :func:`provoke` makes the kernel say where it is, and end."""
 
 
 def script(cpus: int) -> list[str]:
