@@ -4,7 +4,7 @@
 INLINE void begin_io(u64 iocb, u64 iter, int direct, u8 op, u8 hook, u8 kind)
 {
 	u64 file = load_u64(iocb + OFF_KIOCB_FILE, direct);
-	struct target t = target_of(file_inode(file, direct), direct, kind);
+	struct target t = target_of_file(file, direct, kind);
 	struct call *c;
 
 	if (!t.kind || !is_sealable(t.seals))
@@ -15,7 +15,6 @@ INLINE void begin_io(u64 iocb, u64 iter, int direct, u8 op, u8 hook, u8 kind)
 	c->iocb = iocb;
 	c->length = load_u64(iter + OFF_IOV_COUNT, direct);
 	c->arg = 0;
-	c->fmode = file_mode(file, direct);
 }
 
 /*
@@ -80,7 +79,7 @@ INLINE void begin_mmap(u64 file, int direct, u64 len, u64 prot, u64 flags, u64 p
 
 	if (!file)
 		return;
-	t = target_of(file_inode(file, direct), direct, KIND_UNKNOWN);
+	t = target_of_file(file, direct, KIND_UNKNOWN);
 	if (!t.kind || !is_sealable(t.seals))
 		return;
 	c = begin_my_call(&t, OP_MMAP, HOOK_MMAP);
@@ -89,7 +88,6 @@ INLINE void begin_mmap(u64 file, int direct, u64 len, u64 prot, u64 flags, u64 p
 	c->offset = pgoff << 12;
 	c->length = len;
 	c->arg = (u32)prot | flags << 32;
-	c->fmode = file_mode(file, direct);
 	read_inode_details(c);
 }
 
@@ -111,13 +109,12 @@ INLINE void begin_setattr(u64 dentry, u64 iattr, int direct)
 	c->offset = 0;
 	c->length = valid & ATTR_SIZE ? read_u64(iattr + OFF_IATTR_SIZE) : 0;
 	c->arg = valid | (u64)(valid & ATTR_MODE ? read_u16(iattr + OFF_IATTR_MODE) : 0) << 32;
-	c->fmode = 0;
 	read_inode_details(c);
 }
 
 INLINE void begin_allocate(u64 file, int direct, u64 mode, u64 offset, u64 len)
 {
-	struct target t = target_of(file_inode(file, direct), direct, KIND_UNKNOWN);
+	struct target t = target_of_file(file, direct, KIND_UNKNOWN);
 	struct call *c;
 
 	if (!is_sealable(t.seals))
@@ -128,7 +125,6 @@ INLINE void begin_allocate(u64 file, int direct, u64 mode, u64 offset, u64 len)
 	c->offset = offset;
 	c->length = len;
 	c->arg = (u32)mode;
-	c->fmode = file_mode(file, direct);
 }
 
 /* Also on files that cannot be sealed: the refusal is a decision too. */
@@ -139,7 +135,7 @@ INLINE void begin_seals(u64 file, int direct, u64 cmd, u64 arg)
 
 	if ((u32)cmd != F_ADD_SEALS)
 		return;
-	t = target_of(file_inode(file, direct), direct, KIND_UNKNOWN);
+	t = target_of_file(file, direct, KIND_UNKNOWN);
 	if (!t.kind)
 		return;
 	c = begin_my_call(&t, OP_ADD_SEALS, HOOK_SEALS);
@@ -148,7 +144,6 @@ INLINE void begin_seals(u64 file, int direct, u64 cmd, u64 arg)
 	c->offset = 0;
 	c->length = 0;
 	c->arg = (u32)arg;
-	c->fmode = file_mode(file, direct);
 	read_inode_details(c);
 }
 

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 
 from tracer.store.chain import PartInfo, part_name
 from tracer.store.folder import Folder
+from tracer.store.limits import Limits
 from tracer.store.schema import TABLES
 from tracer.store.sink import Sink
 
@@ -34,6 +35,8 @@ def _options(name: str) -> dict[str, Any]:
         | dict.fromkeys(_PLAIN, "PLAIN"),
         "compression": dict.fromkeys([*words, *_PLAIN], "none") | dict.fromkeys(split, "lz4"),
         "write_statistics": ["time_ns"],
+        # At once what is gathered at once: by 1024 rows, the default, takes 4 % longer.
+        "write_batch_size": Limits.group_rows,
         # BYTE_STREAM_SPLIT of integers is of the format's version 2.11; readers tell it by page.
         "version": "2.6",
     }
