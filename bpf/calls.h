@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* One decision = one call in flight: begun at an outer hook's entry, told at its return. */
 
+/* The slot in the array that is this task's, or that of another one with the same bits. */
+INLINE struct call *place_of(u64 me)
+{
+	u32 place = me & (SLOTS - 1);
+
+	return slots.lookup(&place);
+}
+
 /* This task's slot, NULL before its first operation; *me is filled for later use. */
 INLINE struct call *my_call(u64 *me)
 {
 	struct call *c;
-	u32 place;
 
 	*me = bpf_get_current_pid_tgid();
-	place = *me & (SLOTS - 1);
-	c = slots.lookup(&place);
+	c = place_of(*me);
 	if (!c || c->owner == *me)
 		return c;
 	return unlikely(c->shared) ? calls.lookup(me) : NULL;
@@ -19,7 +25,7 @@ INLINE struct call *my_call(u64 *me)
 INLINE struct call *new_call(u64 me)
 {
 	u32 place = me & (SLOTS - 1);
-	struct call *c = slots.lookup(&place), fresh = {};
+	struct call *c = place_of(me), fresh = {};
 
 	if (!c)
 		return NULL;

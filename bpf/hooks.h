@@ -19,18 +19,41 @@ INLINE void begin_io(u64 iocb, u64 iter, int direct, u8 op, u8 hook, u8 kind)
 
 /*
  * Writes by trampolines: the call begins at its first seal check, where the
- * inode lock is held and seals and size are exact, so that an unsealable file
- * costs one read and one look-up. What the call was asked for is still in its
- * arguments when it returns; a call that was never checked begins only there.
+ * inode lock is held and seals and size are exact. What the call was asked for
+ * is still in its arguments when it returns; a call that was never checked
+ * begins only there. A file that cannot be sealed costs one read: its check
+ * leaves word for the return. That is about the file, which cannot become
+ * sealable any more, so it does no harm where tasks share a place.
  */
+INLINE void leave_unsealable(u64 me, u64 inode)
+{
+	struct call *place = place_of(me);
+
+	if (place)
+		place->unsealable = inode;
+}
+
+INLINE int was_unsealable(u64 me, u64 inode)
+{
+	struct call *place = place_of(me);
+
+	if (!place || place->unsealable != inode)
+		return 0;
+	/* Once: another file may lie there later. */
+	place->unsealable = 0;
+	return 1;
+}
+
 INLINE void write_checked(u64 mapping, s64 answer)
 {
 	u64 inode = load_u64(mapping + OFF_MAPPING_HOST, 1), me;
 	struct target t = target_of(inode, 1, KIND_TMPFS);
 	struct call *c;
 
-	if (!is_sealable(t.seals))
+	if (!is_sealable(t.seals)) {
+		leave_unsealable(bpf_get_current_pid_tgid(), inode);
 		return;
+	}
 	c = my_call(&me);
 	if (!c || c->op != OP_WRITE || c->inode != inode) {
 		c = begin_call(me, c, &t, OP_WRITE, HOOK_WRITE);
@@ -50,8 +73,11 @@ INLINE void write_returned(u64 iocb, u64 iter, s64 answer, u8 kind)
 	struct call *c = my_call(&me);
 
 	if (!c || c->op != OP_WRITE) {
-		struct target t = target_of(inode, 1, kind);
+		struct target t;
 
+		if (was_unsealable(me, inode))
+			return;
+		t = target_of(inode, 1, kind);
 		if (t.kind != KIND_TMPFS || !is_sealable(t.seals))
 			return;
 		c = begin_call(me, c, &t, OP_WRITE, HOOK_WRITE);

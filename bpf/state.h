@@ -66,6 +66,7 @@ struct call {
 	u8 hook;
 	u8 before_enabled;
 	u8 shared;		/* in the array: another task's is in the hash */
+	u64 unsealable;		/* the inode that a write's check just found so, 0: none; by any task */
 	u64 known_inode;	/* the inode of this task's last event, */
 	struct object known;	/*   and what the objects map said of it */
 };
