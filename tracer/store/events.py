@@ -63,6 +63,10 @@ class EventColumns:
             self.rows += len(block)
         return count
 
+    def sequence(self) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint64]]:
+        """``cpu`` and ``seq`` of what was taken, without a copy."""
+        return self._columns["cpu"][: self.rows], self._columns["seq"][: self.rows]
+
     def table(self) -> pa.Table:
         """What was taken, without a copy: it holds until the next :meth:`add`."""
         return pa.Table.from_arrays([self._array(name) for name in EVENTS.names], schema=EVENTS)

@@ -1,8 +1,13 @@
-"""Synthetic events with the statistics of a busy host, for the ring benchmark.
+"""Synthetic events for the ring benchmark: a busy host, and one program that floods it.
 
-Four CPUs interleave in the ring as the kernel's do (by reservation, locally out of time order);
-each CPU runs one task for a stretch and then another; a task works on its own few memory files.
+Busy: four CPUs interleave in the ring as the kernel's do (by reservation, locally out of time
+order); each CPU runs one task for a stretch and then another; a task works on its own few memory
+files, and what it does next has nothing to do with what it did before.
+
+Flood: one task writes to one memory file as fast as it can, which is how so many events come about.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -33,9 +38,9 @@ _OPS = (
 _EPERM = 1
 
 
-def events(count: int, seed: int = 1) -> np.ndarray:
+def busy(count: int) -> np.ndarray:
     """``count`` EVENT records in ring order, sequence numbers from 0 on each CPU."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(1)
     out = np.zeros(count, EVENT)
     cpu = rng.integers(0, CPUS, count)
     out["cpu"] = cpu
@@ -45,14 +50,34 @@ def events(count: int, seed: int = 1) -> np.ndarray:
         stretch = np.arange(len(rows)) // STRETCH
         task = rng.integers(0, TASKS, stretch[-1] + 1 if len(rows) else 0)
         _task_fields(out, rows, task[stretch])
-    # Time is taken at entry, the record is written at return: locally not sorted.
-    out["duration_ns"] = rng.lognormal(7.2, 0.6, count).astype("<u8")
-    step = rng.integers(60, 400, count)
-    out["time_ns"] = 9_000_000_000_000 + np.cumsum(step) - out["duration_ns"]
-    out["type"] = RecordType.EVENT
+    _times(out, rng)
     _object_fields(out, rng)
     _op_fields(out, rng)
     return out
+
+
+def flood(count: int) -> np.ndarray:
+    """As :func:`busy`, of one task on one CPU."""
+    out = np.zeros(count, EVENT)
+    _times(out, np.random.default_rng(1))
+    out["seq"] = np.arange(count)
+    out["pid"] = out["tid"] = 2000
+    out["uid"], out["cgroup"], out["comm"] = 1000, 4000, b"writer"
+    out["dev"], out["ino"], out["kind"], out["fd"], out["fmode"] = 1, 77, Kind.MEMFD, 3, 3
+    out["op"], out["hook"], out["nr"] = Op.WRITE, Hook.WRITE, 1
+    out["offset"] = np.arange(count) * 64 % (1 << 24)
+    out["size"] = out["size_after"] = 1 << 24
+    out["length"] = out["answer"] = 64
+    out["flags"], out["checks"] = Flag.CHECK_REACHED, 1
+    return out
+
+
+def _times(out: np.ndarray, rng: np.random.Generator) -> None:
+    # Time is taken at entry, the record is written at return: locally not sorted.
+    out["duration_ns"] = rng.lognormal(7.2, 0.6, len(out)).astype("<u8")
+    step = rng.integers(60, 400, len(out))
+    out["time_ns"] = 9_000_000_000_000 + np.cumsum(step) - out["duration_ns"]
+    out["type"] = RecordType.EVENT
 
 
 def _task_fields(out: np.ndarray, rows: np.ndarray, task: np.ndarray) -> None:
@@ -100,3 +125,6 @@ def _op_fields(out: np.ndarray, rng: np.random.Generator) -> None:
     out["size_after"] = out["size"]
     out["seals_after"] = out["seals"] | np.where(out["op"] == Op.ADD_SEALS, 4, 0).astype("<u4")
     out["writable"] = np.where(maps, 1, 0)
+
+
+LOADS: dict[str, Callable[[int], np.ndarray]] = {"busy host": busy, "flood": flood}

@@ -3,10 +3,10 @@
 import ctypes
 import mmap
 import os
+from collections.abc import Callable
 
 import numpy as np
 
-from tests.bench.ring.data import events
 from tracer.capture.ring import HEADER_SIZE, STRIDE, RingReader
 from tracer.model.record import EVENT, RECORD_SIZE
 
@@ -39,7 +39,7 @@ def _map_twice(fd: int, offset: int, size: int) -> memoryview:
 class FakeRing:
     """``size`` bytes (a power of two) of data area, a reader for them, and what fills them."""
 
-    def __init__(self, size: int, template: int) -> None:
+    def __init__(self, size: int, template: int, events: Callable[[int], np.ndarray]) -> None:
         fd = os.memfd_create("ring")
         os.ftruncate(fd, 2 * _PAGE + size)
         self._consumer = mmap.mmap(fd, _PAGE)
