@@ -164,7 +164,7 @@ INLINE void note_no_entry(u64 inode, u8 hook)
 
 /*
  * Most hooks have one operation. The compiler knows it then, and leaves out
- * what only others need: a tenth of what a recorded write costs.
+ * what only others need: 4 % of what a recorded write costs.
  */
 INLINE u8 operation(struct call *c, u8 hook)
 {

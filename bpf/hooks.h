@@ -29,17 +29,19 @@ INLINE void leave_unsealable(u64 me, u64 inode)
 {
 	struct call *place = place_of(me);
 
-	if (place)
-		place->unsealable = inode;
+	if (!place)
+		return;
+	place->unsealable = inode;
+	place->unsealable_ino = load_u64(inode + OFF_INODE_INO, 1);
 }
 
 INLINE int was_unsealable(u64 me, u64 inode)
 {
 	struct call *place = place_of(me);
 
-	if (!place || place->unsealable != inode)
+	if (!place || place->unsealable != inode ||
+	    place->unsealable_ino != load_u64(inode + OFF_INODE_INO, 1))
 		return 0;
-	/* Once: another file may lie there later. */
 	place->unsealable = 0;
 	return 1;
 }

@@ -67,6 +67,7 @@ struct call {
 	u8 before_enabled;
 	u8 shared;		/* in the array: another task's is in the hash */
 	u64 unsealable;		/* the inode that a write's check just found so, 0: none; by any task */
+	u64 unsealable_ino;	/*   and its number: another file may come to lie there */
 	u64 known_inode;	/* the inode of this task's last event, */
 	struct object known;	/*   and what the objects map said of it */
 };
