@@ -35,6 +35,20 @@ def test_no_such_module() -> None:
 
 def test_a_refusal_says_why() -> None:
     with pytest.raises(OSError, match=r"\w") as caught:
-        os.close(bpf_syscall.load_tracing(_EXIT, "x" * 100, bpf_syscall.FEXIT, 0x7FFFFFFF, 0))
+        os.close(
+            bpf_syscall.load(
+                _EXIT,
+                "x" * 100,
+                bpf_syscall.TRACING,
+                attach_type=bpf_syscall.FEXIT,
+                function_id=0x7FFFFFFF,
+            )
+        )
     assert caught.value.errno in _REFUSED
     assert caught.value.strerror
+
+
+def test_what_is_no_program_is_not_attached() -> None:
+    with pytest.raises(OSError, match=r"\w") as caught:
+        os.close(bpf_syscall.attach(-1, "sched_process_exit"))
+    assert caught.value.errno in _REFUSED

@@ -1,6 +1,8 @@
-"""bpf(2) itself, where libbcc does not reach: functions of modules, and running a program at will.
+"""bpf(2) itself: loading programs, attaching them where no event is needed, running one at will.
 
-libbcc 0.26 looks for the target of a trampoline in vmlinux alone (libbcc: bcc_prog_load_xattr).
+libbcc takes a trampoline's target from the program's name, and its versions disagree about it:
+0.26 wants ``kfunc__SYM``, 0.31 and newer ``kfunc__vmlinux__SYM`` and abort at the older form. It
+also looks in vmlinux alone. So bcc only compiles; what it compiled is loaded here.
 Numbers and places are those of include/uapi/linux/bpf.h.
 """
 
@@ -10,10 +12,12 @@ import struct
 from collections.abc import Sequence
 
 _SYS_BPF = 321
-_PROG_LOAD, _PROG_TEST_RUN, _OBJ_GET_INFO_BY_FD = 5, 10, 15
+_PROG_LOAD, _PROG_TEST_RUN, _OBJ_GET_INFO_BY_FD, _RAW_TRACEPOINT_OPEN = 5, 10, 15, 17
 _BTF_GET_FD_BY_ID, _BTF_GET_NEXT_ID = 19, 23
-_PROG_TYPE_TRACING = 26
+KPROBE, RAW_TRACEPOINT, TRACING = 2, 17, 26
+"""``enum bpf_prog_type``"""
 FENTRY, FEXIT = 24, 25
+"""``enum bpf_attach_type``"""
 _LOG_BYTES = 1 << 16
 _NAME_BYTES = 15
 
@@ -57,17 +61,26 @@ def module_btf(module: str) -> int:
         os.close(fd)
 
 
-def load_tracing(code: bytes, name: str, attach_type: int, function_id: int, btf_fd: int) -> int:
-    """Loads ``code`` for the function of that BTF id in ``btf_fd``; the program's descriptor.
+def load(
+    code: bytes,
+    name: str,
+    kind: int,
+    *,
+    attach_type: int = 0,
+    function_id: int = 0,
+    btf_fd: int = 0,
+) -> int:
+    """Loads ``code`` as a program of that kind; its descriptor.
 
-    OSError, whose text ends with the verifier's last line.
+    A `TRACING` program needs ``attach_type`` and the BTF id of its function, in the object
+    ``btf_fd`` (0: vmlinux). OSError, whose text ends with the verifier's last line.
     """
     instructions = ctypes.create_string_buffer(code, len(code))
     licence = ctypes.create_string_buffer(b"GPL")
     log = ctypes.create_string_buffer(_LOG_BYTES)
     attributes = bytearray(144)
     for place, size, value in (
-        (0, 4, _PROG_TYPE_TRACING),
+        (0, 4, kind),
         (4, 4, len(code) // 8),
         (8, 8, ctypes.addressof(instructions)),
         (16, 8, ctypes.addressof(licence)),
@@ -92,6 +105,16 @@ def load_tracing(code: bytes, name: str, attach_type: int, function_id: int, btf
             reasons = [line for line in said if not line.startswith("processed ")]
             text = f"{error.strerror}{': ' + reasons[-1] if reasons else ''}"
             raise OSError(error.errno, text) from None
+
+
+def attach(program: int, tracepoint: str = "") -> int:
+    """Attaches a trampoline's program, or one for a raw tracepoint (by name); the link.
+
+    It lasts for as long as the descriptor is open. OSError.
+    """
+    name = ctypes.create_string_buffer(tracepoint.encode())
+    where = ctypes.addressof(name) if tracepoint else 0
+    return _bpf(_RAW_TRACEPOINT_OPEN, bytearray(struct.pack("=QiI", where, program, 0)))
 
 
 def run_raw(program: int, arguments: Sequence[int]) -> None:

@@ -5,7 +5,6 @@ The only module that imports bcc, and only when it is used: that import costs a 
 
 import contextlib
 import ctypes
-import errno
 import mmap
 import os
 import tempfile
@@ -103,11 +102,11 @@ class Program:
                 pass
 
         self._lib: Any = libbcc.lib
-        self._types = {"kprobe": BPF.KPROBE, "tracing": BPF.TRACING, "raw": BPF.RAW_TRACEPOINT}
         self._btf = btf
         self._modules = dict(modules or {})
         self._audit = shape.audit
         self._show_mapped = -1
+        self._tracepoints: list[int] = []
         self._ring_bytes = shape.ring_bytes
         self.plan = plan
         self.attached: list[Attached] = []
@@ -171,14 +170,12 @@ class Program:
         if self._lib.bpf_function_start(self._bpf.module, b"on_fork"):
             tracepoints += [("sched_process_fork", "on_fork"), ("sched_process_free", "on_free")]
         for tracepoint, function in tracepoints:
-            with _captured_stderr() as said:
-                try:
-                    self._bpf.attach_raw_tracepoint(tp=tracepoint, fn_name=function)
-                    failed = False
-                except Exception:  # bcc raises nothing narrower
-                    failed = True
-            if failed:
-                raise UserError(f"cannot attach to the tracepoint {tracepoint}: {said[0]}")
+            try:
+                fd = self._load(function, bpf_syscall.RAW_TRACEPOINT)
+                self._tracepoints.append(fd)
+                self._tracepoints.append(bpf_syscall.attach(fd, tracepoint))
+            except OSError as error:
+                raise UserError(f"cannot attach to the tracepoint {tracepoint}: {error}") from error
 
     def attach_step(self, step: Step) -> None:
         """Attaches one step. Raises AttachError."""
@@ -189,50 +186,51 @@ class Program:
 
     def _attach(self, step: Step, at_return: bool) -> None:
         symbol = step.symbol or ""
-        refusal = ""
-        with _captured_stderr() as said:
-            if step.method == "fexit" and step.module:
-                fd = link = -1
-                try:
-                    fd = self._load_in_module(step, at_return)
-                    link = self._lib.bpf_attach_kfunc(fd)
-                except (OSError, BtfError) as error:
-                    refusal = str(error)
-            elif step.method == "fexit":
-                kind = "fexit" if at_return else "fentry"
-                # libbcc takes the attach point from the program's name, so one function serves
-                # several attach points by being loaded under several names.
-                name = f"{'kretfunc__' if at_return else 'kfunc__'}{symbol}"
-                fd = self._load(f"{kind}_{step.program}", "tracing", name, step.way)
-                link = self._lib.bpf_attach_kfunc(fd) if fd >= 0 else -1
+        fd, refusal = -1, ""
+        try:
+            if step.method == "fexit":
+                fd = self._load_trampoline(step, at_return)
+                link = bpf_syscall.attach(fd)
             else:
-                kind = "kretprobe" if at_return else "kprobe"
-                function = f"{kind}_{step.program}"
-                fd = self._load(function, "kprobe", function, step.way)
-                event = f"{kind[0]}_{symbol}".encode()
-                link = (
-                    self._lib.bpf_attach_kprobe(fd, int(at_return), event, symbol.encode(), 0, 0)
-                    if fd >= 0
-                    else -1
+                fd = self._load(
+                    f"{'kretprobe' if at_return else 'kprobe'}_{step.program}",
+                    bpf_syscall.KPROBE,
+                    step.way,
                 )
+                link, refusal = self._attach_kprobe(fd, symbol, at_return)
+        except (OSError, BtfError) as error:
+            link, refusal = -1, str(error)
         if link < 0:
             if fd >= 0:
                 os.close(fd)
-            raise AttachError(step, refusal or said[0])
+            raise AttachError(step, refusal)
         self.attached.append(Attached(step.family, step.hook, symbol, fd, link, step.module))
 
-    def _load_in_module(self, step: Step, at_return: bool) -> int:
-        """As `_load`, for a trampoline in a module. OSError, BtfError."""
-        module, symbol = step.module or "", step.symbol or ""
-        kind = "fexit" if at_return else "fentry"
-        attach_type = bpf_syscall.FEXIT if at_return else bpf_syscall.FENTRY
-        code = self._code(f"{kind}_{step.program}", step.way)
-        function = self._modules[module].function_id(symbol)
-        btf_fd = bpf_syscall.module_btf(module)
+    def _attach_kprobe(self, fd: int, symbol: str, at_return: bool) -> tuple[int, str]:
+        """The link, or -1 and what libbcc said."""
+        event = f"{'r' if at_return else 'p'}_{symbol}".encode()
+        with _captured_stderr() as said:
+            link = self._lib.bpf_attach_kprobe(fd, int(at_return), event, symbol.encode(), 0, 0)
+        return link, said[0]
+
+    def _load_trampoline(self, step: Step, at_return: bool) -> int:
+        """As `_load`, for a function of the kernel or of a module. OSError, BtfError."""
+        symbol = step.symbol or ""
+        btf = self._modules[step.module] if step.module else self._btf
+        function = btf.function_id(symbol)
+        btf_fd = bpf_syscall.module_btf(step.module) if step.module else 0
         try:
-            return bpf_syscall.load_tracing(code, symbol, attach_type, function, btf_fd)
+            return self._load(
+                f"{'fexit' if at_return else 'fentry'}_{step.program}",
+                bpf_syscall.TRACING,
+                step.way,
+                attach_type=bpf_syscall.FEXIT if at_return else bpf_syscall.FENTRY,
+                function_id=function,
+                btf_fd=btf_fd,
+            )
         finally:
-            os.close(btf_fd)
+            if btf_fd:
+                os.close(btf_fd)
 
     def _code(self, function: str, way: int) -> bytes:
         """A program's instructions, with ``way`` where the source has WAY_MARK (if it has)."""
@@ -243,23 +241,9 @@ class Program:
         )
         return bpf_source.with_way(code, way) if way else code
 
-    def _load(self, function: str, kind: str, name: str, way: int = 0) -> int:
-        module, code = self._bpf.module, self._code(function, way)
-        fd: int = self._lib.bcc_func_load(
-            module,
-            self._types[kind],
-            name.encode(),
-            code,
-            len(code),
-            self._lib.bpf_module_license(module),
-            self._lib.bpf_module_kern_version(module),
-            0,
-            None,
-            0,
-            None,
-            -1,
-        )
-        return fd
+    def _load(self, function: str, kind: int, way: int = 0, **target: int) -> int:
+        """A program that bcc compiled, in the kernel; its descriptor. OSError."""
+        return bpf_syscall.load(self._code(function, way), function, kind, **target)
 
     @contextlib.contextmanager
     def tested_by(self, pid: int) -> Iterator[None]:
@@ -366,10 +350,7 @@ class Program:
 
     def _mapped_program(self) -> int:
         if self._show_mapped < 0:
-            with _captured_stderr() as said:
-                self._show_mapped = self._load("show_mapped", "raw", "show_mapped")
-            if self._show_mapped < 0:
-                raise OSError(errno.EINVAL, f"the kernel refused the program: {said[0].strip()}")
+            self._show_mapped = self._load("show_mapped", bpf_syscall.RAW_TRACEPOINT)
         return self._show_mapped
 
     def detach_module(self, module: str) -> None:
@@ -385,9 +366,8 @@ class Program:
             if one.link >= 0:
                 os.close(one.link)
                 self.attached[place] = replace(one, link=-1)
-        for tracepoint in (b"sched_process_exit", b"sched_process_fork", b"sched_process_free"):
-            with contextlib.suppress(Exception):  # was not attached
-                self._bpf.detach_raw_tracepoint(tp=tracepoint)
+        while self._tracepoints:
+            os.close(self._tracepoints.pop())
 
     def close(self) -> None:
         self.detach()

@@ -1,9 +1,11 @@
 """The floor: BPF programs that return at once, on the hooks that a write passes."""
 
+import ctypes
 import os
 from typing import Any
 
-from tracer.capture import bpf_source
+from tracer.capture import bpf_source, bpf_syscall
+from tracer.kernel.btf import running_btf
 from tracer.kernel.symbols import Symbols
 
 os.environ["BCC_KERNEL_SOURCE"] = str(bpf_source.HEADERS)
@@ -27,7 +29,7 @@ class Floor:
 
         self.lib: Any = libbcc.lib
         self.bpf = BPF(text=TEXT.encode())
-        self.kprobe_type, self.tracing_type = BPF.KPROBE, BPF.TRACING
+        self.btf = running_btf()
         self.fds: list[int] = []
         attach = self._fexit if method == "fexit" else self._kprobe
         # As our programs stand: a kprobe pair begins at the call's entry, a trampoline does not.
@@ -35,35 +37,28 @@ class Floor:
         if both:
             attach(write_call(), entry=method == "kprobe")
 
-    def _load(self, function: bytes, kind: int, name: bytes) -> int:
+    def _code(self, function: bytes) -> bytes:
         module = self.bpf.module
-        fd: int = self.lib.bcc_func_load(
-            module,
-            kind,
-            name,
-            self.lib.bpf_function_start(module, function),
-            self.lib.bpf_function_size(module, function),
-            self.lib.bpf_module_license(module),
-            self.lib.bpf_module_kern_version(module),
-            0,
-            None,
-            0,
-            None,
-            -1,
-        )
-        if fd < 0:
-            raise SystemExit(f"cannot load an empty program as {name!r}")
-        return fd
+        start, size = self.lib.bpf_function_start, self.lib.bpf_function_size
+        code: bytes = ctypes.string_at(start(module, function), size(module, function))
+        return code
 
     def _fexit(self, symbol: str, entry: bool) -> None:
-        prefixes = ["kfunc__", "kretfunc__"] if entry else ["kretfunc__"]
-        for prefix in prefixes:
-            fd = self._load(b"fentry_nothing", self.tracing_type, f"{prefix}{symbol}".encode())
-            self.fds.append(self._checked(self.lib.bpf_attach_kfunc(fd), symbol))
+        target = self.btf.function_id(symbol)
+        kinds = [bpf_syscall.FENTRY, bpf_syscall.FEXIT] if entry else [bpf_syscall.FEXIT]
+        for kind in kinds:
+            fd = bpf_syscall.load(
+                self._code(b"fentry_nothing"),
+                "nothing",
+                bpf_syscall.TRACING,
+                attach_type=kind,
+                function_id=target,
+            )
+            self.fds.append(bpf_syscall.attach(fd))
 
     def _kprobe(self, symbol: str, entry: bool) -> None:
         for at_return in (0, 1) if entry else (1,):
-            fd = self._load(b"kprobe_nothing", self.kprobe_type, b"nothing")
+            fd = bpf_syscall.load(self._code(b"kprobe_nothing"), "nothing", bpf_syscall.KPROBE)
             event = f"floor_{at_return}_{symbol}".encode()
             link = self.lib.bpf_attach_kprobe(fd, at_return, event, symbol.encode(), 0, 0)
             self.fds.append(self._checked(link, symbol))
