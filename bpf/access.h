@@ -106,6 +106,7 @@ INLINE void begin_by_file(struct access *a, u64 file, u64 offset, u64 length, u8
 INLINE void tell_access(struct access *a, u64 pid_tgid, u8 hook, s64 answer)
 {
 	struct counts *n = my_counts();
+	struct user_regs regs = {};
 	struct object o = {};
 	struct record *r;
 	u32 seals = 0;
@@ -132,7 +133,7 @@ INLINE void tell_access(struct access *a, u64 pid_tgid, u8 hook, s64 answer)
 	if (!r)
 		return;
 	r->head.time_ns = a->time_ns;
-	r->head.flags = syscall_origin(r, current_task(), a->op);
+	r->head.flags = syscall_origin(r, current_task(), a->op, &regs);
 	r->head.seals = seals;
 	if (a->op == OP_MEMSLOT)
 		r->event.fd = a->fd;

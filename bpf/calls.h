@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* One decision = one call in flight: begun at an outer hook's entry, told at its return. */
+/*
+ * One decision = one call in flight: begun at an outer hook's entry, told at
+ * its return. Calls nest; the stack tells which are inside of which.
+ */
 
 /* The slot in the array that is this task's, or that of another one with the same bits. */
-INLINE struct call *place_of(u64 me)
+INLINE struct slot *place_of(u64 me)
 {
 	u32 place = me & (SLOTS - 1);
 
@@ -10,64 +13,134 @@ INLINE struct call *place_of(u64 me)
 }
 
 /* This task's slot, NULL before its first operation; *me is filled for later use. */
-INLINE struct call *my_call(u64 *me)
+INLINE struct slot *my_slot(u64 *me)
 {
-	struct call *c;
+	struct slot *s;
 
 	*me = bpf_get_current_pid_tgid();
-	c = place_of(*me);
-	if (!c || c->owner == *me)
-		return c;
-	return unlikely(c->shared) ? calls.lookup(me) : NULL;
+	s = place_of(*me);
+	if (!s || s->owner == *me)
+		return s;
+	return unlikely(s->shared) ? calls.lookup(me) : NULL;
 }
 
 /* This task's first one; NULL where there is no room. */
-INLINE struct call *new_call(u64 me)
+INLINE struct slot *new_slot(u64 me)
 {
 	u32 place = me & (SLOTS - 1);
-	struct call *c = place_of(me), fresh = {};
+	struct slot *s = place_of(me), fresh = {};
 
-	if (!c)
+	if (!s)
 		return NULL;
 	if (!owners.insert(&place, &me)) {
 		/* Somebody else's that ended. */
-		c->op = 0;
-		c->known_inode = 0;
-		c->owner = me;
-		return c;
+		s->call.op = 0;
+		s->depth = 0;
+		s->known_inode = 0;
+		s->owner = me;
+		return s;
 	}
-	c->shared = 1;
+	s->shared = 1;
 	calls.update(&me, &fresh);
 	return calls.lookup(&me);
 }
 
 /* A task ends: its slot is free. */
-INLINE void free_call(struct call *c, u64 me)
+INLINE void free_slot(struct slot *s, u64 me)
 {
 	u32 place = me & (SLOTS - 1);
 
-	if (c->owner != me) {
+	if (s->owner != me) {
 		calls.delete(&me);
 		return;
 	}
-	c->owner = 0;
+	s->owner = 0;
 	owners.delete(&place);
 }
 
+INLINE void count_call_lost(struct call *c, u32 cause)
+{
+	struct counts *n = my_counts();
+
+	if (n && !c->before_enabled)
+		count_loss(n, cause, c->hook);
+}
+
+/* Another call begins inside of the one in flight, which waits for its end. */
+INLINE void put_aside(u64 me, struct slot *s)
+{
+	struct outer_key key = { .task = me, .depth = s->depth };
+
+	if (s->depth >= MAX_DEPTH || outer_calls.update(&key, &s->call))
+		count_call_lost(&s->call, LOSS_INFLIGHT_FULL);
+	else
+		s->depth++;
+}
+
+/* The call in flight has ended: the one that it was inside of, if any, is in flight again. */
+INLINE void take_back(u64 me, struct slot *s)
+{
+	struct outer_key key = { .task = me };
+	struct call *outer;
+
+	s->call.op = 0;
+	if (!s->depth)
+		return;
+	key.depth = --s->depth;
+	outer = outer_calls.lookup(&key);
+	if (!outer)
+		return;
+	s->call = *outer;
+	outer_calls.delete(&key);
+}
+
 /*
- * Opens this task's slot (c, or a new one) for an operation on a file, or
- * returns NULL. A slot that is still open belongs to a call whose return
- * never came.
+ * Calls whose hook stood lower on the stack than this one does have ended, and
+ * their return was not seen. hook: of one that is just ending and is none of them.
  */
-INLINE struct call *begin_call(u64 pid_tgid, struct call *c, struct target *t, u8 op, u8 hook)
+INLINE void forget_below(u64 me, struct slot *s, u64 sp, u8 hook)
+{
+#pragma clang loop unroll(disable)
+	for (int i = 0; i <= MAX_DEPTH; i++) {
+		if (!s->call.op || s->call.hook == hook || s->call.sp > sp)
+			return;
+		count_call_lost(&s->call, LOSS_NO_RETURN);
+		take_back(me, s);
+	}
+}
+
+/*
+ * Where the stack stood, as a return tells it, differs by a few words between
+ * methods and kernels; a call inside of another stands lower by more than that.
+ */
+#define SP_SLACK 64
+
+/* Whether this task's innermost call is the one that returns here. */
+INLINE int is_returning(u64 me, struct slot *s, u8 hook, u64 sp)
+{
+	if (likely(s->call.op && s->call.hook == hook))
+		return 1;
+	if (!s->call.op)
+		return 0;
+	forget_below(me, s, sp - SP_SLACK, hook);
+	return s->call.op && s->call.hook == hook;
+}
+
+/*
+ * Opens this task's slot (s, or a new one) for an operation on a file, or
+ * returns NULL. sp: where the stack stands at the hook.
+ */
+INLINE struct call *begin_call(u64 pid_tgid, struct slot *s, struct target *t, u8 op, u8 hook,
+			       u64 sp)
 {
 	struct config *settings = my_config();
+	struct call *c;
 
 	if (!task_wanted(settings, pid_tgid))
 		return NULL;
-	if (unlikely(!c)) {
-		c = new_call(pid_tgid);
-		if (!c) {
+	if (unlikely(!s)) {
+		s = new_slot(pid_tgid);
+		if (!s) {
 			struct counts *n = my_counts();
 
 			if (n)
@@ -75,13 +148,14 @@ INLINE struct call *begin_call(u64 pid_tgid, struct call *c, struct target *t, u
 			return NULL;
 		}
 	}
-	if (unlikely(c->op && !c->before_enabled)) {
-		struct counts *n = my_counts();
-
-		if (n)
-			count_loss(n, LOSS_NO_RETURN, c->hook);
+	c = &s->call;
+	if (unlikely(c->op)) {
+		forget_below(pid_tgid, s, sp, 0);
+		if (c->op)
+			put_aside(pid_tgid, s);
 	}
 	c->before_enabled = !is_enabled(settings, pid_tgid);
+	c->sp = sp;
 	c->time_ns = bpf_ktime_get_boot_ns();
 	c->inode = t->inode;
 	c->ino = t->ino;
@@ -100,12 +174,12 @@ INLINE struct call *begin_call(u64 pid_tgid, struct call *c, struct target *t, u
 }
 
 /* As begin_call, for programs that did not look for the slot yet. */
-INLINE struct call *begin_my_call(struct target *t, u8 op, u8 hook)
+INLINE struct call *begin_my_call(struct target *t, u8 op, u8 hook, u64 sp)
 {
 	u64 me;
-	struct call *c = my_call(&me);
+	struct slot *s = my_slot(&me);
 
-	return begin_call(me, c, t, op, hook);
+	return begin_call(me, s, t, op, hook, sp);
 }
 
 /* What only some operations are decided by: exec bits and shared mappings. */
@@ -177,32 +251,46 @@ INLINE u8 operation(struct call *c, u8 hook)
 		return OP_READ;
 	case HOOK_SEALS:
 		return OP_ADD_SEALS;
+	case HOOK_MREMAP:
+		return OP_MREMAP;
 	}
 	return c->op;
 }
 
 /*
- * The return of what this task has in flight, if it began at the given hook.
- * A trampoline has the arguments again: inode and iocb are then typed and can
- * be loaded from directly. A kretprobe has not, and the slot's are used.
+ * A write's length as the system call has it. What is left in the iterator at
+ * the return may be what RLIMIT_FSIZE left of it (mm/filemap.c or
+ * fs/read_write.c:generic_write_checks truncates it before the first check).
+ * Of other system calls the length is not in a register: theirs stays so.
  */
-INLINE void finish_call(u64 pid_tgid, struct call *c, s64 answer, u8 hook, int direct, u64 inode,
-			u64 iocb)
+#define MAX_RW_COUNT 0x7ffff000
+
+INLINE u64 requested(u16 nr, struct user_regs *regs, u64 left)
 {
-	struct counts *n;
+	u64 length = regs->dx > MAX_RW_COUNT ? MAX_RW_COUNT : regs->dx;
+
+	if (nr != NR_WRITE && nr != NR_PWRITE64)
+		return left;
+	/* A core dump while a write is interrupted is none of this call's. */
+	return length > left ? length : left;
+}
+
+/*
+ * Tells of a call that returns here. A trampoline has the arguments again:
+ * inode and iocb are then typed and can be loaded from directly. A kretprobe
+ * has not, and the slot's are used.
+ */
+INLINE void tell_call(u64 pid_tgid, struct slot *s, s64 answer, u8 hook, int direct, u64 inode,
+		      u64 iocb)
+{
+	struct call *c = &s->call;
+	u8 op = operation(c, hook);
+	struct counts *n = my_counts();
+	struct user_regs regs = {};
 	struct record *r;
 	u32 seals_after;
 	u64 task;
-	u8 op;
 
-	if (!c || !c->op || c->hook != hook) {
-		if (direct)
-			note_no_entry(inode, hook);
-		return;
-	}
-	op = operation(c, hook);
-	c->op = 0;
-	n = my_counts();
 	if (!n || c->before_enabled)
 		return;
 	if (!direct) {
@@ -218,9 +306,9 @@ INLINE void finish_call(u64 pid_tgid, struct call *c, s64 answer, u8 hook, int d
 		goto dropped;
 #endif
 	/* The same file as this task's last event: the common case needs no other map. */
-	if (c->known_inode != c->inode || c->known.ino != c->ino || !c->known.announced) {
-		c->known_inode = c->inode;
-		if (!get_object(n, c->inode, c->ino, c->kind, op, hook, c->seals, NULL, &c->known))
+	if (s->known_inode != c->inode || s->known.ino != c->ino || !s->known.announced) {
+		s->known_inode = c->inode;
+		if (!get_object(n, c->inode, c->ino, c->kind, op, hook, c->seals, NULL, &s->known))
 			goto dropped;
 	}
 	r = new_record(n, TYPE_EVENT, hook);
@@ -229,10 +317,10 @@ INLINE void finish_call(u64 pid_tgid, struct call *c, s64 answer, u8 hook, int d
 	r->head.time_ns = c->time_ns;
 	r->head.op = op;
 	r->head.seals = c->seals;
-	set_key(r, &c->known);
+	set_key(r, &s->known);
 	task = current_task();
 	set_task(r, task, pid_tgid);
-	r->head.flags = c->flags | syscall_origin(r, task, op);
+	r->head.flags = c->flags | syscall_origin(r, task, op, &regs);
 	r->event.size = c->size;
 	r->event.size_after = inode_size(inode, direct);
 	r->event.offset = c->offset;
@@ -240,6 +328,8 @@ INLINE void finish_call(u64 pid_tgid, struct call *c, s64 answer, u8 hook, int d
 	if (hook == HOOK_WRITE || hook == HOOK_READ)
 		r->event.offset = load_u64(iocb + OFF_KIOCB_POS, direct) - (answer > 0 ? answer : 0);
 	r->event.length = c->length;
+	if (hook == HOOK_WRITE && direct)
+		r->event.length = requested(r->head.nr, &regs, c->length);
 	r->event.arg = c->arg;
 	r->event.answer = answer;
 	r->event.duration_ns = bpf_ktime_get_boot_ns() - c->time_ns;
@@ -255,6 +345,8 @@ INLINE void finish_call(u64 pid_tgid, struct call *c, s64 answer, u8 hook, int d
 	r->event.fmode = c->fmode;
 	r->event.checks = c->checks;
 	r->head.flags |= raced_flags(c, op, answer, seals_after, r->event.size_after);
+	if (unlikely(answer == -EACCES || answer == -EPERM))
+		r->head.flags |= inode_flags(inode, direct);
 	submit(r);
 	return;
 dropped:
@@ -262,23 +354,38 @@ dropped:
 	lock_xadd(&n->totals[hook].dropped, 1);
 }
 
+/* The return of what this task has in flight, if it began at the given hook. */
+INLINE void finish_call(u64 pid_tgid, struct slot *s, s64 answer, u8 hook, int direct, u64 inode,
+			u64 iocb, u64 sp)
+{
+	if (!s || !is_returning(pid_tgid, s, hook, sp)) {
+		if (direct)
+			note_no_entry(inode, hook);
+		return;
+	}
+	tell_call(pid_tgid, s, answer, hook, direct, inode, iocb);
+	take_back(pid_tgid, s);
+}
+
 /* As finish_call, for programs that did not look for the slot yet. */
-INLINE void finish_my_call(s64 answer, u8 hook, int direct, u64 inode, u64 iocb)
+INLINE void finish_my_call(s64 answer, u8 hook, int direct, u64 inode, u64 iocb, u64 sp)
 {
 	u64 me;
-	struct call *c = my_call(&me);
+	struct slot *s = my_slot(&me);
 
-	finish_call(me, c, answer, hook, direct, inode, iocb);
+	finish_call(me, s, answer, hook, direct, inode, iocb, sp);
 }
 
 /* The seal check inside a call, or the file's own mmap: they add to the call in flight. */
 INLINE void note_check(s64 answer, u8 outer_hook)
 {
 	u64 pid_tgid;
-	struct call *c = my_call(&pid_tgid);
+	struct slot *s = my_slot(&pid_tgid);
+	struct call *c;
 
-	if (!c || !c->op || c->hook != outer_hook)
+	if (!s || !s->call.op || s->call.hook != outer_hook)
 		return;
+	c = &s->call;
 	c->check_answer = answer;
 	c->checks++;
 	c->flags |= FLAG_CHECK_REACHED;
@@ -287,10 +394,10 @@ INLINE void note_check(s64 answer, u8 outer_hook)
 INLINE void note_file_mmap(s64 answer)
 {
 	u64 pid_tgid;
-	struct call *c = my_call(&pid_tgid);
+	struct slot *s = my_slot(&pid_tgid);
 
-	if (!c || c->op != OP_MMAP)
+	if (!s || s->call.op != OP_MMAP)
 		return;
-	c->file_answer = answer;
-	c->flags |= FLAG_FILE_MMAP_REACHED;
+	s->call.file_answer = answer;
+	s->call.flags |= FLAG_FILE_MMAP_REACHED;
 }

@@ -55,22 +55,20 @@ INLINE s32 syscall_fd(u8 op, u64 nr, struct user_regs *regs)
 }
 
 /* Fills fd and nr; returns the flags that explain why they are unknown. */
-INLINE u32 syscall_origin(struct record *r, u64 task, u8 op)
+INLINE u32 syscall_origin(struct record *r, u64 task, u8 op, struct user_regs *regs)
 {
-	struct user_regs regs = {};
-
 	r->event.fd = -1;
 	r->head.nr = 0xffff;
 	if (load_u32(task + OFF_TASK_FLAGS, TASK_DIRECT) & (PF_KTHREAD | PF_IO_WORKER))
 		return FLAG_KERNEL_TASK;
-	if (load_u32(task + OFF_TASK_STATUS, TASK_DIRECT) & TS_COMPAT)
+	if (is_compat(task))
 		return FLAG_COMPAT;
-	user_regs(task, &regs);
+	user_regs(task, regs);
 	/* An exception's frame carries -1 there: no system call is running. */
-	if (regs.orig_ax >= 0xffff)
+	if (regs->orig_ax >= 0xffff)
 		return 0;
-	r->head.nr = regs.orig_ax;
-	r->event.fd = syscall_fd(op, regs.orig_ax, &regs);
+	r->head.nr = regs->orig_ax;
+	r->event.fd = syscall_fd(op, regs->orig_ax, regs);
 	return 0;
 }
 

@@ -129,15 +129,18 @@ INLINE void finish_way(u64 way, s64 answer)
 	}
 	a = accesses.lookup(&key);
 	if (way == WAY_SECRET_CREATE || way == WAY_GMEM_CREATE) {
-		user_regs(current_task(), &regs);
-		flags = regs.di;	/* memfd_secret(flags) */
+		u64 task = current_task();
+		int compat = is_compat(task);
+
+		user_regs(task, &regs);
+		flags = compat ? regs.bx : regs.di;	/* memfd_secret(flags) */
 		if (way == WAY_GMEM_CREATE) {
 			if (!a)
 				return;
 			flags = a->arg;
 			accesses.delete(&key);
 		}
-		finish_create(answer, flags, regs.orig_ax);
+		finish_create(answer, flags, compat ? 0xffff : regs.orig_ax, compat ? FLAG_COMPAT : 0);
 		return;
 	}
 	if (!a)

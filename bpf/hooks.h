@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* What each hook does, whatever the method by which it is attached. */
 
-INLINE void begin_io(u64 iocb, u64 iter, int direct, u8 op, u8 hook, u8 kind)
+INLINE void begin_io(u64 iocb, u64 iter, int direct, u8 op, u8 hook, u8 kind, u64 sp)
 {
 	u64 file = load_u64(iocb + OFF_KIOCB_FILE, direct);
 	struct target t = target_of_file(file, direct, kind);
@@ -9,7 +9,7 @@ INLINE void begin_io(u64 iocb, u64 iter, int direct, u8 op, u8 hook, u8 kind)
 
 	if (!t.kind || !is_sealable(t.seals))
 		return;
-	c = begin_my_call(&t, op, hook);
+	c = begin_my_call(&t, op, hook, sp);
 	if (!c)
 		return;
 	c->iocb = iocb;
@@ -27,7 +27,7 @@ INLINE void begin_io(u64 iocb, u64 iter, int direct, u8 op, u8 hook, u8 kind)
  */
 INLINE void leave_unsealable(u64 me, u64 inode)
 {
-	struct call *place = place_of(me);
+	struct slot *place = place_of(me);
 
 	if (!place)
 		return;
@@ -37,7 +37,7 @@ INLINE void leave_unsealable(u64 me, u64 inode)
 
 INLINE int was_unsealable(u64 me, u64 inode)
 {
-	struct call *place = place_of(me);
+	struct slot *place = place_of(me);
 
 	if (!place || place->unsealable != inode ||
 	    place->unsealable_ino != load_u64(inode + OFF_INODE_INO, 1))
@@ -46,19 +46,22 @@ INLINE int was_unsealable(u64 me, u64 inode)
 	return 1;
 }
 
-INLINE void write_checked(u64 mapping, s64 answer)
+INLINE void write_checked(u64 mapping, s64 answer, u64 sp)
 {
 	u64 inode = load_u64(mapping + OFF_MAPPING_HOST, 1), me;
 	struct target t = target_of(inode, 1, KIND_TMPFS);
+	struct slot *s;
 	struct call *c;
 
 	if (!is_sealable(t.seals)) {
 		leave_unsealable(bpf_get_current_pid_tgid(), inode);
 		return;
 	}
-	c = my_call(&me);
-	if (!c || c->op != OP_WRITE || c->inode != inode) {
-		c = begin_call(me, c, &t, OP_WRITE, HOOK_WRITE);
+	s = my_slot(&me);
+	if (s && s->call.op == OP_WRITE && s->call.inode == inode) {
+		c = &s->call;
+	} else {
+		c = begin_call(me, s, &t, OP_WRITE, HOOK_WRITE, sp);
 		if (!c)
 			return;
 		c->arg = 0;
@@ -69,12 +72,15 @@ INLINE void write_checked(u64 mapping, s64 answer)
 }
 
 /* kind: as target_of has it. */
-INLINE void write_returned(u64 iocb, u64 iter, s64 answer, u8 kind)
+INLINE void write_returned(u64 iocb, u64 iter, s64 answer, u8 kind, u64 sp)
 {
 	u64 file = load_u64(iocb + OFF_KIOCB_FILE, 1), inode = file_inode(file, 1), me;
-	struct call *c = my_call(&me);
+	struct slot *s = my_slot(&me);
+	struct call *c;
 
-	if (!c || c->op != OP_WRITE) {
+	if (s && is_returning(me, s, HOOK_WRITE, sp)) {
+		c = &s->call;
+	} else {
 		struct target t;
 
 		if (was_unsealable(me, inode))
@@ -82,9 +88,10 @@ INLINE void write_returned(u64 iocb, u64 iter, s64 answer, u8 kind)
 		t = target_of(inode, 1, kind);
 		if (t.kind != KIND_TMPFS || !is_sealable(t.seals))
 			return;
-		c = begin_call(me, c, &t, OP_WRITE, HOOK_WRITE);
+		c = begin_call(me, s, &t, OP_WRITE, HOOK_WRITE, sp);
 		if (!c)
 			return;
+		s = my_slot(&me);
 		c->arg = 0;
 		/* Bytes went in, so a check was asked: its program did not run. */
 		if (answer > 0) {
@@ -97,10 +104,10 @@ INLINE void write_returned(u64 iocb, u64 iter, s64 answer, u8 kind)
 	}
 	c->fmode = file_mode(file, 1);
 	c->length = load_u64(iter + OFF_IOV_COUNT, 1) + (answer > 0 ? answer : 0);
-	finish_call(me, c, answer, HOOK_WRITE, 1, inode, iocb);
+	finish_call(me, s, answer, HOOK_WRITE, 1, inode, iocb, sp);
 }
 
-INLINE void begin_mmap(u64 file, int direct, u64 len, u64 prot, u64 flags, u64 pgoff)
+INLINE void begin_mmap(u64 file, int direct, u64 len, u64 prot, u64 flags, u64 pgoff, u64 sp)
 {
 	struct target t;
 	struct call *c;
@@ -110,7 +117,7 @@ INLINE void begin_mmap(u64 file, int direct, u64 len, u64 prot, u64 flags, u64 p
 	t = target_of_file(file, direct, KIND_UNKNOWN);
 	if (!t.kind || !is_sealable(t.seals))
 		return;
-	c = begin_my_call(&t, OP_MMAP, HOOK_MMAP);
+	c = begin_my_call(&t, OP_MMAP, HOOK_MMAP, sp);
 	if (!c)
 		return;
 	c->offset = pgoff << 12;
@@ -119,7 +126,7 @@ INLINE void begin_mmap(u64 file, int direct, u64 len, u64 prot, u64 flags, u64 p
 	read_inode_details(c);
 }
 
-INLINE void begin_setattr(u64 dentry, u64 iattr, int direct)
+INLINE void begin_setattr(u64 dentry, u64 iattr, int direct, u64 sp)
 {
 	u32 valid = load_u32(iattr + OFF_IATTR_VALID, direct);
 	struct target t;
@@ -131,7 +138,7 @@ INLINE void begin_setattr(u64 dentry, u64 iattr, int direct)
 	t = target_of(load_u64(dentry + OFF_DENTRY_INODE, direct), direct, KIND_UNKNOWN);
 	if (!is_sealable(t.seals))
 		return;
-	c = begin_my_call(&t, valid & ATTR_SIZE ? OP_TRUNCATE : OP_CHMOD, HOOK_SETATTR);
+	c = begin_my_call(&t, valid & ATTR_SIZE ? OP_TRUNCATE : OP_CHMOD, HOOK_SETATTR, sp);
 	if (!c)
 		return;
 	c->offset = 0;
@@ -140,14 +147,15 @@ INLINE void begin_setattr(u64 dentry, u64 iattr, int direct)
 	read_inode_details(c);
 }
 
-INLINE void begin_allocate(u64 file, int direct, u64 mode, u64 offset, u64 len)
+INLINE void begin_allocate(u64 file, int direct, u64 mode, u64 offset, u64 len, u64 sp)
 {
 	struct target t = target_of_file(file, direct, KIND_UNKNOWN);
 	struct call *c;
 
 	if (!is_sealable(t.seals))
 		return;
-	c = begin_my_call(&t, mode & FALLOC_FL_PUNCH_HOLE ? OP_PUNCH_HOLE : OP_ALLOCATE, HOOK_ALLOCATE);
+	c = begin_my_call(&t, mode & FALLOC_FL_PUNCH_HOLE ? OP_PUNCH_HOLE : OP_ALLOCATE,
+			  HOOK_ALLOCATE, sp);
 	if (!c)
 		return;
 	c->offset = offset;
@@ -156,7 +164,7 @@ INLINE void begin_allocate(u64 file, int direct, u64 mode, u64 offset, u64 len)
 }
 
 /* Also on files that cannot be sealed: the refusal is a decision too. */
-INLINE void begin_seals(u64 file, int direct, u64 cmd, u64 arg)
+INLINE void begin_seals(u64 file, int direct, u64 cmd, u64 arg, u64 sp)
 {
 	struct target t;
 	struct call *c;
@@ -166,12 +174,57 @@ INLINE void begin_seals(u64 file, int direct, u64 cmd, u64 arg)
 	t = target_of_file(file, direct, KIND_UNKNOWN);
 	if (!t.kind)
 		return;
-	c = begin_my_call(&t, OP_ADD_SEALS, HOOK_SEALS);
+	c = begin_my_call(&t, OP_ADD_SEALS, HOOK_SEALS, sp);
 	if (!c)
 		return;
 	c->offset = 0;
 	c->length = 0;
-	c->arg = (u32)arg;
+	c->arg = arg;
+	read_inode_details(c);
+}
+
+#define VM_KEPT 0x8f		/* READ WRITE EXEC SHARED, and MAYSHARE: MAP_SHARED as asked */
+
+/*
+ * mremap(old address, old length, new length, flags), also the 32-bit one: a
+ * mapping that grows reaches pages of the file that it did not reach before,
+ * and nothing asks the file's seals (mm/mremap.c).
+ */
+INLINE void begin_mremap(u64 sp)
+{
+	u64 task = current_task(), me = bpf_get_current_pid_tgid(), vma, file, at, old, length, flags;
+	struct user_regs regs = {};
+	struct target t;
+	struct call *c;
+
+	if (!task_wanted(my_config(), me))
+		return;
+	user_regs(task, &regs);
+	if (is_compat(task)) {
+		at = (u32)regs.bx;
+		old = (u32)regs.cx;
+		length = (u32)regs.dx;
+		flags = regs.si;
+	} else {
+		at = regs.di;
+		old = regs.si;
+		length = regs.dx;
+		flags = regs.r10;
+	}
+	vma = vma_at(load_u64(task + OFF_TASK_MM, TASK_DIRECT), at);
+	file = vma ? read_u64(vma + OFF_VMA_FILE) : 0;
+	if (!file)
+		return;
+	t = target_of_file(file, 0, KIND_UNKNOWN);
+	if (!t.kind || !is_sealable(t.seals))
+		return;
+	c = begin_my_call(&t, OP_MREMAP, HOOK_MREMAP, sp);
+	if (!c)
+		return;
+	c->offset = (read_u64(vma + OFF_VMA_PGOFF) << 12) + at - read_u64(vma + OFF_VMA_START);
+	c->length = length;
+	c->arg = (flags & 0xff) | (read_u64(vma + OFF_VMA_FLAGS) & VM_KEPT) << 8 |
+		 ((old + 4095) >> 12) << 16;
 	read_inode_details(c);
 }
 
@@ -217,7 +270,7 @@ INLINE u64 task_file(u32 fd)
 }
 
 /* A new memory file: told at its return alone, which has it. */
-INLINE void finish_create(s64 answer, u32 flags, u16 nr)
+INLINE void finish_create(s64 answer, u32 flags, u16 nr, u32 origin)
 {
 	u64 pid_tgid = bpf_get_current_pid_tgid(), inode = 0;
 	struct counts *n = my_counts();
@@ -253,6 +306,7 @@ INLINE void finish_create(s64 answer, u32 flags, u16 nr)
 		return;
 	r->head.seals = seals;
 	r->head.nr = nr;
+	r->head.flags = origin;
 	r->event.fd = answer >= 0 ? answer : -1;
 	r->event.size_after = AUDIT && kind ? inode_size(inode, 0) : 0;
 	r->event.arg = flags;
@@ -272,10 +326,27 @@ dropped:
 /* memfd_create(name, flags) */
 INLINE void finish_memfd_create(s64 answer)
 {
+	u64 task = current_task();
 	struct user_regs regs = {};
 
-	user_regs(current_task(), &regs);
-	finish_create(answer, regs.si, regs.orig_ax);
+	user_regs(task, &regs);
+	if (is_compat(task))
+		finish_create(answer, regs.cx, 0xffff, FLAG_COMPAT);
+	else
+		finish_create(answer, regs.si, regs.orig_ax, 0);
+}
+
+/*
+ * A task that exits has given its address space up before what it mapped is
+ * unmapped (kernel/exit.c:exit_mm): then it is its own.
+ */
+INLINE int is_other_mm(u64 mm)
+{
+	u64 task = current_task(), own = load_u64(task + OFF_TASK_MM, TASK_DIRECT);
+
+	if (!own && load_u32(task + OFF_TASK_FLAGS, TASK_DIRECT) & PF_EXITING)
+		return 0;
+	return mm != own;
 }
 
 INLINE void note_mapping(u64 vma, int direct, u8 op, u8 hook)
@@ -311,7 +382,7 @@ INLINE void note_mapping(u64 vma, int direct, u8 op, u8 hook)
 		return;
 	mm = read_u64(vma + OFF_VMA_MM);
 	start = read_u64(vma + OFF_VMA_START);
-	r->head.flags = mm != load_u64(current_task() + OFF_TASK_MM, TASK_DIRECT) ? FLAG_OTHER_MM : 0;
+	r->head.flags = is_other_mm(mm) ? FLAG_OTHER_MM : 0;
 	r->head.seals = seals;
 	r->event.seals_after = seals;
 	r->event.size = inode_size(inode, 0);
@@ -400,12 +471,10 @@ INLINE void note_free(u64 task)
 INLINE void note_exit(void)
 {
 	u64 pid_tgid;
-	struct call *c = my_call(&pid_tgid);
-	struct counts *n = my_counts();
+	struct slot *s = my_slot(&pid_tgid);
 
-	if (!c)
+	if (!s)
 		return;
-	if (n && c->op && !c->before_enabled)
-		count_loss(n, LOSS_NO_RETURN, c->hook);
-	free_call(c, pid_tgid);
+	forget_below(pid_tgid, s, ~0ULL, 0);
+	free_slot(s, pid_tgid);
 }

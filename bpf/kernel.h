@@ -7,6 +7,7 @@
  * (OFF_*) come from the running kernel's BTF, tracer/kernel/offsets.py.
  */
 #define INLINE static __attribute__((always_inline)) inline
+#define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define CAT_(a, b) a##b
 #define CAT(a, b) CAT_(a, b)
@@ -23,9 +24,14 @@
 #define ATTR_SIZE (1 << 3)
 #define FALLOC_FL_PUNCH_HOLE 0x02
 #define PF_KTHREAD 0x00200000
+#define PF_EXITING 0x00000004
 #define PF_IO_WORKER 0x00000010	/* since 5.12 (commit 3bfe6106693b) */
 #define TS_COMPAT 0x0002
 #define MAX_ERRNO 4095
+#define EPERM 1
+#define EACCES 13
+#define S_APPEND 4
+#define S_IMMUTABLE 8
 
 /* The helper fills what it cannot read with zeros (kernel/trace/bpf_trace.c). */
 INLINE u64 read_u64(u64 addr)
@@ -221,6 +227,15 @@ INLINE struct target target_of_file(u64 file, int direct, u8 kind)
 	t = target_of(inode, direct, kind);
 	t.fmode = mode & 3;
 	return t;
+}
+
+/* What of an inode's flags refuses calls whatever its seals: include/linux/fs.h. */
+INLINE u32 inode_flags(u64 inode, int direct)
+{
+	u32 flags = load_u32(inode + OFF_INODE_FLAGS, direct);
+
+	return (flags & S_APPEND ? FLAG_APPEND_ONLY : 0) |
+	       (flags & S_IMMUTABLE ? FLAG_IMMUTABLE : 0);
 }
 
 INLINE int is_error(s64 answer)

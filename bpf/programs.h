@@ -23,6 +23,9 @@
 #define K3 ctx->cx
 #define K4 ctx->r8
 #define K5 ctx->r9
+/* Where the stack stands: higher than at every hook inside of this call. */
+#define SP_F ((u64)ctx)
+#define SP_K ctx->sp
 #define ANSWER_F(nargs) ((s64)ctx[nargs])
 #define ANSWER_K ((s64)PT_REGS_RC(ctx))
 /* Functions that return an int leave the upper half of the register undefined. */
@@ -34,13 +37,13 @@
 #define DENTRY_INODE(dentry) load_u64((dentry) + OFF_DENTRY_INODE, 1)
 
 #if WITH_FENTRY_MMAP
-PROGRAM_F(fentry, mmap, begin_mmap(F0, 1, F2, F3, F4, F5))
+PROGRAM_F(fentry, mmap, begin_mmap(F0, 1, F2, F3, F4, F5, SP_F))
 /* Most mmaps have no file. */
-PROGRAM_F(fexit, mmap, if (F0) finish_my_call(ANSWER_F(NARGS_MMAP), HOOK_MMAP, 1, FILE_INODE(F0), 0))
+PROGRAM_F(fexit, mmap, if (F0) finish_my_call(ANSWER_F(NARGS_MMAP), HOOK_MMAP, 1, FILE_INODE(F0), 0, SP_F))
 #endif
 #if WITH_KPROBE_MMAP
-PROGRAM_K(kprobe, mmap, begin_mmap(K0, 0, K2, K3, K4, K5))
-PROGRAM_K(kretprobe, mmap, finish_my_call(ANSWER_K, HOOK_MMAP, 0, 0, 0))
+PROGRAM_K(kprobe, mmap, begin_mmap(K0, 0, K2, K3, K4, K5, SP_K))
+PROGRAM_K(kretprobe, mmap, finish_my_call(ANSWER_K, HOOK_MMAP, 0, 0, 0, SP_K))
 #endif
 
 #if WITH_FENTRY_MMAP_CHECK
@@ -65,57 +68,63 @@ PROGRAM_K(kretprobe, hugetlb_mmap, note_file_mmap(INT(ANSWER_K)))
 #endif
 
 #if WITH_FENTRY_SETATTR
-PROGRAM_F(fentry, setattr, begin_setattr(CAT(F, ARG_SETATTR_DENTRY), CAT(F, ARG_SETATTR_IATTR), 1))
-PROGRAM_F(fexit, setattr, finish_my_call(INT(ANSWER_F(NARGS_SETATTR)), HOOK_SETATTR, 1, DENTRY_INODE(CAT(F, ARG_SETATTR_DENTRY)), 0))
+PROGRAM_F(fentry, setattr, begin_setattr(CAT(F, ARG_SETATTR_DENTRY), CAT(F, ARG_SETATTR_IATTR), 1, SP_F))
+PROGRAM_F(fexit, setattr, finish_my_call(INT(ANSWER_F(NARGS_SETATTR)), HOOK_SETATTR, 1, DENTRY_INODE(CAT(F, ARG_SETATTR_DENTRY)), 0, SP_F))
 #endif
 #if WITH_KPROBE_SETATTR
-PROGRAM_K(kprobe, setattr, begin_setattr(CAT(K, ARG_SETATTR_DENTRY), CAT(K, ARG_SETATTR_IATTR), 0))
-PROGRAM_K(kretprobe, setattr, finish_my_call(INT(ANSWER_K), HOOK_SETATTR, 0, 0, 0))
+PROGRAM_K(kprobe, setattr, begin_setattr(CAT(K, ARG_SETATTR_DENTRY), CAT(K, ARG_SETATTR_IATTR), 0, SP_K))
+PROGRAM_K(kretprobe, setattr, finish_my_call(INT(ANSWER_K), HOOK_SETATTR, 0, 0, 0, SP_K))
 #endif
 
 /* The write call's function is shmem's own, or every file system's. */
 #define WRITE_KIND (WRITE_IS_SHMEM ? KIND_TMPFS : KIND_UNKNOWN)
 
 #if WITH_FENTRY_WRITE
-PROGRAM_F(fexit, write, write_returned(F0, F1, ANSWER_F(NARGS_WRITE), WRITE_KIND))
+PROGRAM_F(fexit, write, write_returned(F0, F1, ANSWER_F(NARGS_WRITE), WRITE_KIND, SP_F))
 #endif
 #if WITH_KPROBE_WRITE
-PROGRAM_K(kprobe, write, begin_io(K0, K1, 0, OP_WRITE, HOOK_WRITE, WRITE_KIND))
-PROGRAM_K(kretprobe, write, finish_my_call(ANSWER_K, HOOK_WRITE, 0, 0, 0))
+PROGRAM_K(kprobe, write, begin_io(K0, K1, 0, OP_WRITE, HOOK_WRITE, WRITE_KIND, SP_K))
+PROGRAM_K(kretprobe, write, finish_my_call(ANSWER_K, HOOK_WRITE, 0, 0, 0, SP_K))
 #endif
 
 #if WITH_FENTRY_WRITE_CHECK
-PROGRAM_F(fexit, write_check, write_checked(F1, INT(ANSWER_F(NARGS_WRITE_CHECK))))
+PROGRAM_F(fexit, write_check, write_checked(F1, INT(ANSWER_F(NARGS_WRITE_CHECK)), SP_F))
 #endif
 #if WITH_KPROBE_WRITE_CHECK
 PROGRAM_K(kretprobe, write_check, note_check(INT(ANSWER_K), HOOK_WRITE))
 #endif
 
 #if WITH_FENTRY_READ
-PROGRAM_F(fentry, read, begin_io(F0, F1, 1, OP_READ, HOOK_READ, KIND_TMPFS))
-PROGRAM_F(fexit, read, finish_my_call(ANSWER_F(NARGS_READ), HOOK_READ, 1, IOCB_INODE(F0), F0))
+PROGRAM_F(fentry, read, begin_io(F0, F1, 1, OP_READ, HOOK_READ, KIND_TMPFS, SP_F))
+PROGRAM_F(fexit, read, finish_my_call(ANSWER_F(NARGS_READ), HOOK_READ, 1, IOCB_INODE(F0), F0, SP_F))
 #endif
 #if WITH_KPROBE_READ
-PROGRAM_K(kprobe, read, begin_io(K0, K1, 0, OP_READ, HOOK_READ, KIND_TMPFS))
-PROGRAM_K(kretprobe, read, finish_my_call(ANSWER_K, HOOK_READ, 0, 0, 0))
+PROGRAM_K(kprobe, read, begin_io(K0, K1, 0, OP_READ, HOOK_READ, KIND_TMPFS, SP_K))
+PROGRAM_K(kretprobe, read, finish_my_call(ANSWER_K, HOOK_READ, 0, 0, 0, SP_K))
 #endif
 
 #if WITH_FENTRY_ALLOCATE
-PROGRAM_F(fentry, allocate, begin_allocate(F0, 1, F1, F2, F3))
-PROGRAM_F(fexit, allocate, finish_my_call(ANSWER_F(NARGS_ALLOCATE), HOOK_ALLOCATE, 1, FILE_INODE(F0), 0))
+PROGRAM_F(fentry, allocate, begin_allocate(F0, 1, F1, F2, F3, SP_F))
+PROGRAM_F(fexit, allocate, finish_my_call(ANSWER_F(NARGS_ALLOCATE), HOOK_ALLOCATE, 1, FILE_INODE(F0), 0, SP_F))
 #endif
 #if WITH_KPROBE_ALLOCATE
-PROGRAM_K(kprobe, allocate, begin_allocate(K0, 0, K1, K2, K3))
-PROGRAM_K(kretprobe, allocate, finish_my_call(ANSWER_K, HOOK_ALLOCATE, 0, 0, 0))
+PROGRAM_K(kprobe, allocate, begin_allocate(K0, 0, K1, K2, K3, SP_K))
+PROGRAM_K(kretprobe, allocate, finish_my_call(ANSWER_K, HOOK_ALLOCATE, 0, 0, 0, SP_K))
 #endif
 
+/*
+ * The kernel's own parameter was an unsigned long on 5.10 and 6.1 and is an
+ * unsigned int on 6.12 and later, of whose upper half nobody knows.
+ */
+#define SEALS_ARG(arg) (BYTES_SEALS_ARG == 8 ? (arg) : (u32)(arg))
+
 #if WITH_FENTRY_SEALS
-PROGRAM_F(fentry, seals, begin_seals(F0, 1, F1, F2))
-PROGRAM_F(fexit, seals, finish_my_call(ANSWER_F(NARGS_SEALS), HOOK_SEALS, 1, FILE_INODE(F0), 0))
+PROGRAM_F(fentry, seals, begin_seals(F0, 1, F1, SEALS_ARG(F2), SP_F))
+PROGRAM_F(fexit, seals, finish_my_call(ANSWER_F(NARGS_SEALS), HOOK_SEALS, 1, FILE_INODE(F0), 0, SP_F))
 #endif
 #if WITH_KPROBE_SEALS
-PROGRAM_K(kprobe, seals, begin_seals(K0, 0, K1, K2))
-PROGRAM_K(kretprobe, seals, finish_my_call(ANSWER_K, HOOK_SEALS, 0, 0, 0))
+PROGRAM_K(kprobe, seals, begin_seals(K0, 0, K1, SEALS_ARG(K2), SP_K))
+PROGRAM_K(kretprobe, seals, finish_my_call(ANSWER_K, HOOK_SEALS, 0, 0, 0, SP_K))
 #endif
 
 #if WITH_FENTRY_CREATE
@@ -123,6 +132,15 @@ PROGRAM_F(fexit, create, finish_memfd_create(ANSWER_F(NARGS_CREATE)))
 #endif
 #if WITH_KPROBE_CREATE
 PROGRAM_K(kretprobe, create, finish_memfd_create(ANSWER_K))
+#endif
+
+#if WITH_FENTRY_MREMAP
+PROGRAM_F(fentry, mremap, begin_mremap(SP_F))
+PROGRAM_F(fexit, mremap, finish_my_call(ANSWER_F(NARGS_MREMAP), HOOK_MREMAP, 0, 0, 0, SP_F))
+#endif
+#if WITH_KPROBE_MREMAP
+PROGRAM_K(kprobe, mremap, begin_mremap(SP_K))
+PROGRAM_K(kretprobe, mremap, finish_my_call(ANSWER_K, HOOK_MREMAP, 0, 0, 0, SP_K))
 #endif
 
 #if WITH_FENTRY_MAP

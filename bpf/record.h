@@ -135,9 +135,14 @@ enum op {
 	OP_RECEIVE = 22,	/* a descriptor arrives; its number is not known yet */
 	OP_MAPPED = 23,		/* BASELINE only, the recorder's: answer: 1 i_mmap has mappings, 0 none */
 	OP_ATTACH = 24,		/* BASELINE only: hooks in a module; answer: 0 on, -ENOENT off */
+	OP_MREMAP = 25,		/* arg: MREMAP_* | (vm_flags & 0x8f) << 8 | old pages << 16 */
 };
 
 /*
+ * OP_MREMAP: offset: where the old address stands in the file; length: the new
+ * length; answer: the new address. The mapping at the old address is the one
+ * that is meant (vm_flags of it, its file), as it was at entry.
+ *
  * Ops "by address": length bytes from address size_after in the address space
  * mm were asked for. The object is the first memory file in that range, and
  * offset where the range (or, if it begins elsewhere, this file's mapping in
@@ -186,6 +191,7 @@ enum hook {
 	HOOK_UFFD = 19,
 	HOOK_MPROTECT = 20,
 	HOOK_RECEIVE = 21,
+	HOOK_MREMAP = 22,
 	HOOK_MAX = 32,
 };
 
@@ -200,6 +206,8 @@ enum flag {
 	FLAG_KERNEL_TASK = 128,		/* kernel thread or io_uring worker: no fd */
 	FLAG_COMPAT = 256,		/* 32-bit system call: no fd */
 	FLAG_FINAL = 512,		/* BASELINE: as it was at the stop, not at the start */
+	FLAG_APPEND_ONLY = 1024,	/* refused with EPERM or EACCES: the inode is S_APPEND */
+	FLAG_IMMUTABLE = 2048,		/* the same: S_IMMUTABLE */
 };
 
 enum loss_cause {

@@ -13,10 +13,10 @@
 #include "emit.h"
 #include "objects.h"
 #include "calls.h"
+#include "vma.h"
 #include "hooks.h"
 #include "programs.h"
 #if AUDIT
-#include "vma.h"
 #include "access.h"
 #include "guest.h"
 #include "audit_programs.h"

@@ -38,13 +38,9 @@ struct object {
 	u8 unused[5];
 };
 
-/*
- * What one task has in flight: at most one operation at a time passes the
- * outer hooks (an mmap, a write call, …); inner hooks add to it. A task keeps
- * its slot until it ends.
- */
+/* One operation in flight at an outer hook (an mmap, a write call, …); inner hooks add to it. */
 struct call {
-	u64 owner;		/* the task, in the array; 0: nobody's, or in the hash */
+	u64 sp;			/* where the stack stood there: a call inside of it stands lower */
 	u64 time_ns;
 	u64 inode;
 	u64 ino;
@@ -65,7 +61,19 @@ struct call {
 	u8 kind;
 	u8 hook;
 	u8 before_enabled;
-	u8 shared;		/* in the array: another task's is in the hash */
+	u8 unused;
+};
+
+/*
+ * What one task has in flight. Operations nest: a write to a set-uid file
+ * changes its mode (fs/inode.c:file_remove_privs). The innermost one is here,
+ * the others wait in outer_calls. A task keeps its slot until it ends.
+ */
+struct slot {
+	u64 owner;		/* the task, in the array; 0: nobody's, or in the hash */
+	struct call call;
+	u32 depth;		/* calls that wait in outer_calls */
+	u32 shared;		/* in the array: another task's is in the hash */
 	u64 unsealable;		/* the inode that a write's check just found so, 0: none; by any task */
 	u64 unsealable_ino;	/*   and its number: another file may come to lie there */
 	u64 known_inode;	/* the inode of this task's last event, */
@@ -90,9 +98,17 @@ BPF_F_TABLE("array", u32, struct counts, counts, CPUS, BPF_F_MMAPABLE);
  * which is the first, since only one can succeed.
  */
 #define SLOTS 16384
-BPF_ARRAY(slots, struct call, SLOTS);
+BPF_ARRAY(slots, struct slot, SLOTS);
 BPF_HASH(owners, u32, u64, SLOTS);
-BPF_HASH(calls, u64, struct call, MAX_TASKS);
+BPF_HASH(calls, u64, struct slot, MAX_TASKS);
+
+struct outer_key {
+	u64 task;
+	u64 depth;
+};
+
+#define MAX_DEPTH 7
+BPF_HASH(outer_calls, struct outer_key, struct call, MAX_OUTER);
 BPF_HASH(objects, u64, struct object, MAX_OBJECTS);
 BPF_RINGBUF_OUTPUT(ring, RING_PAGES);
 #if FILTER_PID

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* The task that runs: who it is, and the registers with which it entered the kernel. */
 
-/* struct pt_regs from r8 to orig_ax. */
+/* struct pt_regs from bx to orig_ax, with room for what is not asked for. */
 struct user_regs {
-	u64 r8, ax, cx, dx, si, di, orig_ax;
+	u64 bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax;
 };
 #define PT_REGS_SIZE 168
-#define PT_REGS_R8 72
+#define PT_REGS_BX 40
 
 /*
  * The current task. Kernels with bpf_get_current_task_btf (5.11, commit
@@ -23,13 +23,16 @@ INLINE u64 current_task(void)
 
 INLINE void user_regs(u64 task, struct user_regs *regs)
 {
-	u64 at = (u64)bpf_task_pt_regs((struct task_struct *)task) + PT_REGS_R8;
+	u64 at = (u64)bpf_task_pt_regs((struct task_struct *)task) + PT_REGS_BX;
 
-	regs->r8 = *(u64 *)(at + 0);
-	regs->dx = *(u64 *)(at + 24);
-	regs->si = *(u64 *)(at + 32);
-	regs->di = *(u64 *)(at + 40);
-	regs->orig_ax = *(u64 *)(at + 48);
+	regs->bx = *(u64 *)(at + 0);
+	regs->r10 = *(u64 *)(at + 16);
+	regs->r8 = *(u64 *)(at + 32);
+	regs->cx = *(u64 *)(at + 48);
+	regs->dx = *(u64 *)(at + 56);
+	regs->si = *(u64 *)(at + 64);
+	regs->di = *(u64 *)(at + 72);
+	regs->orig_ax = *(u64 *)(at + 80);
 }
 #else
 #define TASK_DIRECT 0
@@ -42,9 +45,15 @@ INLINE void user_regs(u64 task, struct user_regs *regs)
 {
 	u64 top = read_u64(task + OFF_TASK_STACK) + THREAD_SIZE;
 
-	bpf_probe_read_kernel(regs, sizeof(*regs), (void *)(top - PT_REGS_SIZE + PT_REGS_R8));
+	bpf_probe_read_kernel(regs, sizeof(*regs), (void *)(top - PT_REGS_SIZE + PT_REGS_BX));
 }
 #endif
+
+/* In a 32-bit system call, also that of a 64-bit program (int 0x80). */
+INLINE int is_compat(u64 task)
+{
+	return load_u32(task + OFF_TASK_STATUS, TASK_DIRECT) & TS_COMPAT;
+}
 
 /* The cgroup as bpf_get_current_cgroup_id has it: that of the default hierarchy. */
 INLINE u64 task_cgroup(u64 task)

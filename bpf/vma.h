@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Which memory file lies at an address of any process: a walk of the maple
- * tree of its mappings (lib/maple_tree.c:mtree_range_walk, since 6.1) without
- * its lock. A tree that changes meanwhile can at worst show what was mapped a
- * moment ago, or nothing.
+ * Which memory file lies at an address of any process: a walk of the tree of
+ * its mappings without its lock. A tree that changes meanwhile can at worst
+ * show what was mapped a moment ago, or nothing. It is a maple tree since 6.1
+ * (lib/maple_tree.c:mtree_range_walk), before it was a red-black tree
+ * (mm/mmap.c:find_vma).
  */
+#define RB_DEPTH 48		/* twice the levels of 65,530 mappings, with room */
+#define RB_RIGHT 8		/* struct rb_node: include/linux/rbtree.h */
+#define RB_LEFT 16
 #define MAPLE_DEPTH 6		/* of 10 branches or more each: beyond any number of mappings */
 #define MAPLE_NODE_MASK 255ULL
 #define MAPLE_TYPE_SHIFT 3
@@ -52,10 +56,25 @@ INLINE u64 vma_at(u64 mm, u64 address)
 			return read_u64(entry + OFF_VMA_START) <= address &&
 			       read_u64(entry + OFF_VMA_END) > address ? entry : 0;
 	}
+#else
+	u64 node = read_u64(mm + OFF_MM_RB);
+
+#pragma clang loop unroll(disable)
+	for (int depth = 0; depth < RB_DEPTH && node; depth++) {
+		u64 vma = node - OFF_VMA_RB;
+
+		if (read_u64(vma + OFF_VMA_END) <= address)
+			node = read_u64(node + RB_RIGHT);
+		else if (read_u64(vma + OFF_VMA_START) > address)
+			node = read_u64(node + RB_LEFT);
+		else
+			return vma;
+	}
 #endif
 	return 0;
 }
 
+#if AUDIT
 struct found {
 	u64 inode;		/* 0: no memory file there */
 	s64 offset;		/* where the range, or the file's own part of it, stands in the file */
@@ -96,3 +115,4 @@ INLINE struct found memory_in(u64 mm, u64 address, u64 length, int also_unsealab
 	found.too_many = 1;
 	return found;
 }
+#endif

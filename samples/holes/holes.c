@@ -315,6 +315,61 @@ static void future_write_merge(void)
 	close(f.fd);
 }
 
+/* ---- FUTURE_WRITE: a writable mapping that grows makes more of the file writable ----------- */
+
+enum { VM_PRIVATE_RW = 0x03, VM_SHARED_RW = 0x8b, VM_SHARED_RO = 0x89 };	/* VM_* of mm.h */
+
+static struct call *resize_mapping(const struct file *f, char *from, long old_pages, long pages,
+				   int flags, int vm_flags)
+{
+	uint64_t arg = (uint64_t)flags | (uint64_t)vm_flags << 8 | (uint64_t)old_pages << 16;
+
+	return CALL("mremap", "mremap", f, -1, 0, pages * PAGE, arg,
+		    syscall(SYS_mremap, from, old_pages * PAGE, pages * PAGE, flags, NULL));
+}
+
+/* The last page of the mapping was none of it before. */
+static void grow(const char *variant, int mapped, long old_pages, long pages, int flags)
+{
+	char *place = arena();
+	struct call *c;
+	struct file f;
+
+	sealed_with_old(&f, place, (long[]){ 0, 1 }, mapped);
+	munmap(place + mapped * PAGE, (PAGES - mapped) * PAGE);
+	try_hole(variant);
+	c = resize_mapping(&f, place, old_pages, pages, flags, VM_SHARED_RW);
+	tell(c, c->answer > 0 && store_lands(&f, c->answer + (pages - 1) * PAGE,
+					     (pages - 1) * PAGE));
+	if (c->answer > 0)
+		munmap((void *)c->answer, (size_t)(pages * PAGE));
+	munmap(place - PAGE, (PAGES + 2) * PAGE);
+	close(f.fd);
+}
+
+static void future_write_mremap(void)
+{
+	char *place = arena(), *elsewhere = arena();
+	struct file f;
+
+	now.hole = "future-write-mremap";
+	grow("in place", 1, 1, 2, 0);
+	grow("moved", 1, 1, 3, MREMAP_MAYMOVE);
+	grow("copied", 2, 0, 3, MREMAP_MAYMOVE);	/* old length 0: another mapping of it */
+
+	sealed_with_old(&f, place, (long[]){ 0, 1 }, 2);
+	control("elsewhere", "EPERM");
+	map(&f, elsewhere + PAGE, RW, MAP_SHARED, 2);
+	control("shrinks", "ok");
+	resize_mapping(&f, place, 2, 1, 0, VM_SHARED_RW);
+	control("same length", "ok");
+	resize_mapping(&f, place, 1, 1, 0, VM_SHARED_RW);
+	control("private", "ok");
+	map(&f, elsewhere, RW, MAP_PRIVATE, 0);
+	resize_mapping(&f, elsewhere, 1, 2, MREMAP_MAYMOVE, VM_PRIVATE_RW);
+	close(f.fd);
+}
+
 /* ---- hugetlb ------------------------------------------------------------------------------ */
 
 static bool huge_under(struct file *f, unsigned int seals)
@@ -507,6 +562,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	future_write_merge();
+	future_write_mremap();
 	hugetlb_future_write();
 	hugetlb_grow();
 	exec_implies_write();

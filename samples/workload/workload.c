@@ -471,6 +471,30 @@ static void map_once(const struct object *o, int fd, long long length, int prot,
 	map_ended(o, index);
 }
 
+static char *arena(long pages)
+{
+	char *start = mmap(NULL, (size_t)(pages * PAGE), PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (start == MAP_FAILED)
+		die("mmap");
+	return start;
+}
+
+/* VM_* of include/linux/mm.h, as an event of mremap has them. */
+enum { VM_PRIVATE_RW = 0x03, VM_SHARED_RW = 0x8b, VM_SHARED_BY_RO = 0x81 };
+
+/* The system call itself: glibc's mremap takes its last argument as it likes. */
+static long remap(const struct object *o, char *from, long long old_length, long long length,
+		  int flags, char *to, int vm_flags, long long offset)
+{
+	uint64_t old_pages = (uint64_t)(old_length + PAGE - 1) / PAGE;
+
+	begin(NULL, "mremap", "mremap", o, -1, offset, length,
+	      (uint64_t)flags | (uint64_t)vm_flags << 8 | old_pages << 16);
+	return finish(o, syscall(SYS_mremap, from, old_length, length, flags, to));
+}
+
 /* ---- the operations ----------------------------------------------------------------------- */
 
 static void do_mmap(const struct object *o, bool huge)
@@ -513,6 +537,61 @@ static void do_mmap(const struct object *o, bool huge)
 		map_once(o, o->fd, u, rw, MAP_SHARED, UNITS * u);
 	close(ro);
 	close(wo);
+}
+
+/* A page between two others, so that it cannot grow where it is: it always moves. */
+static void remap_once(const struct object *o, int fd, int prot, int map_flags, int vm_flags,
+		       long long length, int flags, long to_page)
+{
+	char *start = arena(8), *to = to_page ? start + to_page * PAGE : NULL;
+	const bool shared = map_flags & MAP_SHARED, writable = prot & PROT_WRITE;
+	const char *variant = w->variant;
+	long address, moved;
+	size_t old, new;
+
+	w->setup = true;
+	w->variant = "setup";
+	address = map(o, fd, (uint64_t)(uintptr_t)(start + PAGE), PAGE, prot,
+		      map_flags | MAP_FIXED, PAGE, NULL);
+	w->setup = false;
+	w->variant = variant;
+	if (address == -1)
+		die("mmap for mremap");
+	old = map_began(o, "mmap", (uint64_t)address, PAGE, PAGE, shared, writable);
+	moved = remap(o, start + PAGE, PAGE, length, flags, to, vm_flags, PAGE);
+	if (moved == -1) {
+		munmap((void *)address, PAGE);
+		map_ended(o, old);
+	} else {
+		new = map_began(o, "mremap", (uint64_t)moved, length, PAGE, shared, writable);
+		map_ended(o, old);
+		munmap((void *)moved, (size_t)length);
+		map_ended(o, new);
+	}
+	munmap(start, 8 * PAGE);
+}
+
+static void do_mremap(const struct object *o, bool huge)
+{
+	const int rw = PROT_READ | PROT_WRITE;
+	int ro;
+
+	if (huge)
+		return;
+	ro = reopen(o, O_RDONLY);
+	VARIANT("mremap", "private_grows")
+		remap_once(o, o->fd, rw, MAP_PRIVATE, VM_PRIVATE_RW, 2 * PAGE, MREMAP_MAYMOVE, 0);
+	VARIANT("mremap", "private_moves")
+		remap_once(o, o->fd, rw, MAP_PRIVATE, VM_PRIVATE_RW, PAGE,
+			   MREMAP_MAYMOVE | MREMAP_FIXED, 5);
+	VARIANT("mremap", "shared_ro_grows")
+		remap_once(o, ro, PROT_READ, MAP_SHARED, VM_SHARED_BY_RO, 3 * PAGE,
+			   MREMAP_MAYMOVE, 0);
+	VARIANT("mremap", "may_not_move")
+		remap_once(o, o->fd, rw, MAP_PRIVATE, VM_PRIVATE_RW, 2 * PAGE, 0, 0);
+	VARIANT("mremap", "zero_length")
+		remap_once(o, o->fd, rw, MAP_PRIVATE, VM_PRIVATE_RW, 0, MREMAP_MAYMOVE, 0);
+	close(ro);
 }
 
 static void do_write(const struct object *o, bool huge)
@@ -956,16 +1035,6 @@ static void do_create(bool huge)
 
 /* ---- mappings as such: neighbours that merge, moves, a fork ------------------------------- */
 
-static char *arena(long pages)
-{
-	char *start = mmap(NULL, (size_t)(pages * PAGE), PROT_NONE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (start == MAP_FAILED)
-		die("mmap");
-	return start;
-}
-
 static size_t map_at(const struct object *o, const char *cause, char *address, long pages,
 		     long first_page)
 {
@@ -1008,13 +1077,15 @@ static void move(const struct object *o)
 	char *start = arena(16), *copy;
 	size_t old = map_at(o, "mmap", start, 2, 5), new, twin;
 
-	copy = mremap(start, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, start + 8 * PAGE);
+	copy = (char *)remap(o, start, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+			     start + 8 * PAGE, VM_SHARED_RW, 5 * PAGE);
 	if (copy == MAP_FAILED)
 		die("mremap");
 	new = map_began(o, "mremap", (uint64_t)(uintptr_t)copy, 2 * PAGE, 5 * PAGE, true, true);
 	map_ended(o, old);
 	/* old size 0: a second mapping of the same pages, and the first stays */
-	copy = mremap(copy, 0, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, start + 12 * PAGE);
+	copy = (char *)remap(o, copy, 0, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+			     start + 12 * PAGE, VM_SHARED_RW, 5 * PAGE);
 	if (copy == MAP_FAILED)
 		die("mremap with old size 0");
 	twin = map_began(o, "mremap", (uint64_t)(uintptr_t)copy, 2 * PAGE, 5 * PAGE, true, true);
@@ -1069,6 +1140,7 @@ static const struct {
 	void (*own)(struct object *o, bool huge);	/* seals on its own */
 } operations[] = {
 	{ "mmap", do_mmap, NULL },
+	{ "mremap", do_mremap, NULL },
 	{ "write", do_write, NULL },
 	{ "read", do_read, NULL },
 	{ "truncate", do_truncate, NULL },

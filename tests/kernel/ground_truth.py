@@ -22,6 +22,7 @@ Row = dict[str, Any]
 
 HOOKS = {
     "mmap": "mmap",
+    "mremap": "mremap",
     "write": "write",
     "read": "read",
     "truncate": "setattr",
@@ -37,6 +38,7 @@ _EVERYWHERE = ("pid", "dev", "gen", "kind", "hook", "flags", "seals", "seals_aft
                "size_after", "answer")  # fmt: skip
 _OWN = {
     "mmap": ("fd", "offset", "length", "arg"),
+    "mremap": ("fd", "offset", "length", "arg"),
     "write": ("fd", "offset", "length"),
     "read": ("fd", "offset", "length"),
     "truncate": ("fd", "offset", "length", "arg"),

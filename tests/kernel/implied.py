@@ -12,6 +12,7 @@ Row = dict[str, Any]
 
 SEAL, SHRINK, GROW, WRITE, FUTURE_WRITE, EXEC = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 _PROT_WRITE, _MAP_SHARED = 0x2, 0x1
+_VM_WRITE, _VM_SHARED = 0x2, 0x8
 _X_BITS = 0o111
 _X_VARIANTS = ("x_bits", "one_x_bit")
 _NOT_OPEN_FOR_IT = {
@@ -61,6 +62,8 @@ def _forbidding(call: Row) -> int:
         return WRITE | FUTURE_WRITE
     if op == "mmap":
         return _forbidding_mapping(call, end)
+    if op == "mremap":
+        return _forbidding_growth(call)
     if op == "chmod":
         return EXEC if _changes_x(call) else 0
     return SEAL if op == "add_seals" else 0
@@ -77,6 +80,13 @@ def _forbidding_mapping(call: Row, end: int) -> int:
     # Mapping a hugetlb file past its end makes it larger, and a seal on that should forbid it.
     grows = _if_larger(call, end) if call["object"] == "hugetlb" else 0
     return (WRITE | FUTURE_WRITE if flags & _MAP_SHARED else 0) | grows
+
+
+def _forbidding_growth(call: Row) -> int:
+    """A shared writable mapping that gets longer makes more of the file writable."""
+    vm_flags, old = call["arg"] >> 8 & 0xFF, (call["arg"] >> 16) * 4096
+    writes = vm_flags & _VM_SHARED and vm_flags & _VM_WRITE
+    return WRITE | FUTURE_WRITE if writes and call["length"] > old else 0
 
 
 def _once_forbidding(call: Row) -> int:

@@ -10,12 +10,13 @@ from tests.kernel.judged import ON_ANY_FILE, bad, beside_truth, judged
 from tracer.model.holes import HOLES
 
 OPEN = {
-    "6.1": {"future-write-merge", "hugetlb-grow"},
-    "newest": {"hugetlb-grow", "hugetlb-exec"},
+    "6.1": {"future-write-merge", "future-write-mremap", "hugetlb-grow"},
+    "newest": {"future-write-mremap", "hugetlb-grow", "hugetlb-exec"},
 }
 """What was seen on these kernels by hand, so that a program that tries nothing shows."""
 TRIED = {
     "future-write-merge": {"behind", "before", "between"},
+    "future-write-mremap": {"in place", "moved", "copied"},
     "hugetlb-future-write": {"mapped"},
     "hugetlb-grow": {"shared", "private"},
     "exec-implies-write": {"mapped"},

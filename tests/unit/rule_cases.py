@@ -80,6 +80,19 @@ def mmap(
     return event(Op.MMAP, answer, arg=prot | flags << 32, flags=event_flags, **fields)
 
 
+def mremap(
+    old_pages: int,
+    new_pages: int,
+    answer: int | str = MAPPED_AT,
+    vm_flags: int = 0x8B,
+    **fields: int,
+) -> Row:
+    """A shared writable mapping unless said otherwise; lengths in pages."""
+    arg = 1 | vm_flags << 8 | old_pages << 16
+    given: dict[str, Any] = {"arg": arg, "length": new_pages * PAGE}
+    return event(Op.MREMAP, answer, **given | fields)
+
+
 def truncate(length: int, answer: int | str = 0, **fields: Any) -> Row:
     return event(Op.TRUNCATE, answer, length=length, arg=RESIZED, fmode=0, **fields)
 

@@ -87,6 +87,7 @@ def test_shape() -> None:
         "AUDIT": 0,
         "RING_PAGES": 8192,
         "MAX_TASKS": 16384,
+        "MAX_OUTER": 4096,
         "MAX_OBJECTS": 65536,
     }
 

@@ -33,9 +33,11 @@ def emitted(root: Path) -> set[str]:
 def test_macros_of_plans_are_those_of_the_programs(tmp_path: Path) -> None:
     texts = [(BPF_DIR / name).read_text() for name in ("programs.h", "audit_programs.h")]
     programs = re.sub(r"/\*.*?\*/", "", "".join(texts), flags=re.DOTALL)
-    used = set(re.findall(r"\b(?:ARG_|NARGS_|WITH_)[A-Z_]+\b|\bWRITE_IS_SHMEM\b", programs))
+    used = set(re.findall(r"\b(?:ARG_|BYTES_|NARGS_|WITH_)[A-Z_]+\b|\bWRITE_IS_SHMEM\b", programs))
     assert emitted(tmp_path) == used
-    assert used == set(re.findall(r"\b(?:ARG_|NARGS_|WITH_)[A-Z_]+\b|\bWRITE_IS_SHMEM\b", code()))
+    assert used == set(
+        re.findall(r"\b(?:ARG_|BYTES_|NARGS_|WITH_)[A-Z_]+\b|\bWRITE_IS_SHMEM\b", code())
+    )
 
 
 def test_every_program_exists_for_both_methods() -> None:
@@ -69,7 +71,8 @@ def test_offsets_are_those_of_the_source() -> None:
 
 
 def test_shape_macros_are_those_of_the_source() -> None:
-    used = set(re.findall(r"\b(?:FILTER_[A-Z]+|AUDIT|RING_PAGES|MAX_TASKS|MAX_OBJECTS)\b", code()))
+    names = r"\b(?:FILTER_[A-Z]+|AUDIT|RING_PAGES|MAX_TASKS|MAX_OUTER|MAX_OBJECTS)\b"
+    used = set(re.findall(names, code()))
     assert Shape().macros().keys() == used
 
 

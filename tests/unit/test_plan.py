@@ -81,6 +81,9 @@ EVERYWHERE = {
     "read": "shmem_file_read_iter fexit",
     "seals": "memfd_fcntl fexit",
     "create": "__x64_sys_memfd_create fexit",
+    "create_compat": "__ia32_sys_memfd_create fexit",
+    "mremap": "__x64_sys_mremap fexit",
+    "mremap_compat": "__ia32_sys_mremap fexit",
     "shmem_evict": "shmem_evict_inode fexit",
     "hugetlb_evict": "hugetlbfs_evict_inode fexit",
 }
@@ -118,6 +121,17 @@ def test_places_of_the_dentry(
     assert macros["ARG_SETATTR_IATTR"] == dentry + 1
     # where the answer stands is of interest to trampolines alone
     assert macros.get("NARGS_SETATTR") == (dentry + 2 if method == "auto" else None)
+
+
+def test_the_width_of_the_seals_to_add(tmp_path: Path) -> None:
+    """As the kernel's own function takes them: what is above it, that kernel never saw."""
+    assert planner("5.10", tmp_path).plan().macros()["BYTES_SEALS_ARG"] == 8
+    found = functions("6.12")
+    found["memfd_fcntl"] = ["file *", "uint", "uint"]
+    symbols = symbols_of(found, tmp_path)
+    assert Planner(btf_of(found), symbols).plan().macros()["BYTES_SEALS_ARG"] == 4
+    del found["memfd_fcntl"]  # no prototype: the half that is sure to be there
+    assert Planner(btf_of(found), symbols).plan().macros()["BYTES_SEALS_ARG"] == 4
 
 
 def test_seven_parameters(tmp_path: Path) -> None:

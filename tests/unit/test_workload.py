@@ -166,7 +166,7 @@ def test_quick_is_small_and_has_every_op(workload: Path, tmp_path: Path) -> None
 def steady(row: Row) -> Row:
     """What two runs have in common: not who ran, where memory was, which inode came next."""
     row = {k: v for k, v in row.items() if k not in ("pid", "tid", "ino", "gen", "address")}
-    if row.get("op") == "mmap" and row["answer"] > 0:
+    if row.get("op") in ("mmap", "mremap") and row["answer"] > 0:
         row["answer"] = row["returned"] = "address"
     return row
 

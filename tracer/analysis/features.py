@@ -17,7 +17,7 @@ from tracer.analysis.judging.cases import (
     ANSWER_SHIFT,
     ANSWERS,
     BEYOND_SIX,
-    JUDGED,
+    CODES,
     KIND_SHIFT,
     NO_DECISION,
     OP_SHIFT,
@@ -64,6 +64,7 @@ _ALWAYS = (Op.ADD_SEALS, Op.CREATE)
 _RACED_SIZE = int(Flag.RACED_SIZE)
 _FLAGS = 0x3F
 """Flags that are facts as they stand: the lowest six."""
+_PROTECTED = int(Flag.APPEND_ONLY | Flag.IMMUTABLE)
 _FMODE = int(Fact.FD_READ).bit_length() - 1
 
 
@@ -72,8 +73,8 @@ def _table(size: int, number: Callable[[int], int], shift: int) -> U64:
 
 
 def _op_code(number: int) -> int:
-    if number in JUDGED:
-        return number
+    if number in CODES:
+        return CODES[Op(number)]
     return NO_DECISION if number in (Op.MAP, Op.UNMAP, Op.EVICT, Op.OPEN) else UNKNOWN_OP
 
 
@@ -105,6 +106,7 @@ def keys_of(columns: Columns) -> U64:
     seals |= after
     matters = (seals & _DECIDES).astype(bool)
     matters |= answer != 0
+    _add_protected(keys, op, flags)
     raced = bool((flags & _RACED_SIZE).any())
     for number, detail in DETAILS.items():
         mine = op == number
@@ -117,6 +119,13 @@ def keys_of(columns: Columns) -> U64:
             if raced and number in SIZE_DETAILS:
                 _at_return(keys, rows, SIZE_DETAILS[number])
     return keys
+
+
+def _add_protected(keys: U64, op: npt.NDArray[Any], flags: npt.NDArray[Any]) -> None:
+    """Of refused calls alone, and of few of these."""
+    marked = np.flatnonzero(flags & np.uint32(_PROTECTED))
+    immutable = flags[marked] & np.uint32(_PROTECTED) == Flag.IMMUTABLE
+    keys[marked[~((op[marked] == Op.MMAP) & immutable)]] |= np.uint64(Fact.PROTECTED)
 
 
 def _at_return(keys: U64, rows: Rows, detail: Callable[[Rows, str], U64]) -> None:

@@ -30,6 +30,8 @@ class Shape:
     audit: bool = False
     ring_bytes: int = 32 << 20
     max_tasks: int = 16384
+    max_outer: int = 4096
+    """Calls at once that wait for one inside of them."""
     max_objects: int = 65536
 
     def macros(self, page_size: int = 4096) -> dict[str, int]:
@@ -44,6 +46,7 @@ class Shape:
             "AUDIT": int(self.audit),
             "RING_PAGES": self.ring_bytes // page_size,
             "MAX_TASKS": self.max_tasks,
+            "MAX_OUTER": self.max_outer,
             "MAX_OBJECTS": self.max_objects,
         }
 

@@ -308,8 +308,9 @@ class Program:
     def in_flight(self) -> int:
         """Calls whose entry was seen and whose return did not come yet."""
         slots = self._bpf["slots"]
-        calls = [slots[ctypes.c_int(key.value)] for key in self._bpf["owners"]]
-        calls += self._bpf["calls"].values()
+        taken = [slots[ctypes.c_int(key.value)] for key in self._bpf["owners"]]
+        taken += self._bpf["calls"].values()
+        calls = [slot.call for slot in taken] + self._bpf["outer_calls"].values()
         count = sum(1 for call in calls if call.op and not call.before_enabled)
         return count + (len(self._bpf["accesses"].values()) if self._audit else 0)
 

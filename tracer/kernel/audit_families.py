@@ -139,6 +139,23 @@ AUDIT_FAMILIES = (
         essential=False,
     ),
     Family(
+        "secretmem_create_compat",
+        "way",
+        Hook.CREATE,
+        (Op.CREATE,),
+        (
+            Alternative(
+                "__ia32_sys_memfd_secret",
+                "mm/secretmem.c by SYSCALL_DEFINE1, arch/x86/include/asm/syscall_wrapper.h",
+            ),
+        ),
+        at_entry=False,
+        at_return=True,
+        way=Way.SECRET_CREATE,
+        unseen="memfd_secret by 32-bit system calls",
+        essential=False,
+    ),
+    Family(
         "secretmem_setattr",
         "setattr",
         Hook.SETATTR,

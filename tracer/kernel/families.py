@@ -39,6 +39,8 @@ class Alternative:
     """Where it stands in the kernel tree, and since or until when."""
     pointers: tuple[tuple[str, str], ...] = ()
     """``(macro suffix, struct)``: parameters found in the prototype by the struct they point to."""
+    sizes: tuple[tuple[str, int], ...] = ()
+    """``(macro suffix, place)``: parameters whose size, in bytes, the BPF source has to know."""
     defines: tuple[tuple[str, int], ...] = ()
     """Further ``(macro, value)`` that the BPF source needs for this alternative."""
     takes: tuple[str, ...] = ()
@@ -220,7 +222,8 @@ FAMILIES = (
         "seals",
         Hook.SEALS,
         (Op.ADD_SEALS,),
-        (Alternative("memfd_fcntl", "mm/memfd.c"),),
+        # Its third parameter was an unsigned long on 5.10 and 6.1 and is an unsigned int on 6.12.
+        (Alternative("memfd_fcntl", "mm/memfd.c", sizes=(("ARG", 2),)),),
         at_entry=True,
         at_return=True,
         unseen="F_ADD_SEALS: who sealed what, and what was refused",
@@ -234,6 +237,43 @@ FAMILIES = (
         at_entry=False,
         at_return=True,
         unseen="memfd_create calls (the files are still announced at their first use)",
+    ),
+    Family(
+        "create_compat",
+        "create",
+        Hook.CREATE,
+        (Op.CREATE,),
+        (
+            Alternative(
+                "__ia32_sys_memfd_create",
+                "mm/memfd.c by SYSCALL_DEFINE2, arch/x86/include/asm/syscall_wrapper.h",
+            ),
+        ),
+        at_entry=False,
+        at_return=True,
+        unseen="memfd_create by 32-bit system calls (the files are announced at their first use)",
+        essential=False,
+    ),
+    Family(
+        "mremap",
+        "mremap",
+        Hook.MREMAP,
+        (Op.MREMAP,),
+        (Alternative("__x64_sys_mremap", "mm/mremap.c by SYSCALL_DEFINE5"),),
+        at_entry=True,
+        at_return=True,
+        unseen="mremap calls (the mappings that they make and end are still seen)",
+    ),
+    Family(
+        "mremap_compat",
+        "mremap",
+        Hook.MREMAP,
+        (Op.MREMAP,),
+        (Alternative("__ia32_sys_mremap", "mm/mremap.c by SYSCALL_DEFINE5"),),
+        at_entry=True,
+        at_return=True,
+        unseen="mremap by 32-bit system calls",
+        essential=False,
     ),
     Family(
         "map",

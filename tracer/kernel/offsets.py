@@ -25,6 +25,7 @@ OFFSETS = (
     Offset("OFF_INODE_UID", "inode", ("i_uid",)),
     Offset("OFF_INODE_GID", "inode", ("i_gid",)),
     Offset("OFF_INODE_MODE", "inode", ("i_mode",)),
+    Offset("OFF_INODE_FLAGS", "inode", ("i_flags",)),
     Offset("OFF_INODE_DATA", "inode", ("i_data",)),
     Offset("OFF_INODE_DENTRY", "inode", ("i_dentry",)),
     Offset("OFF_MAPPING_HOST", "address_space", ("host",)),
@@ -71,7 +72,7 @@ OFFSETS = (
     Offset("OFF_VMA_END", "vm_area_struct", ("vm_end",)),
     Offset("OFF_VMA_PGOFF", "vm_area_struct", ("vm_pgoff",)),
     Offset("OFF_VMA_FLAGS", "vm_area_struct", ("vm_flags", "__vm_flags")),
-    # For audits. Without a maple tree (until 6.0) nothing is looked for by address.
+    # For audits.
     Offset("OFF_INODE_IOPS", "inode", ("i_op",)),
     Offset("OFF_MAPPING_TREE", "address_space", ("i_mmap.rb_root.rb_node",)),
     Offset("OFF_FILE_PRIVATE", "file", ("private_data",)),
@@ -80,6 +81,9 @@ OFFSETS = (
     Offset("OFF_VMF_PGOFF", "vm_fault", ("pgoff",)),
     Offset("OFF_VMF_FLAGS", "vm_fault", ("flags",)),
     Offset("OFF_UFFD_MM", "userfaultfd_ctx", ("mm",), optional=True),
+    # The tree of a process's mappings: a red-black one, or since 6.1 a maple tree.
+    Offset("OFF_MM_RB", "mm_struct", ("mm_rb.rb_node",), optional=True),
+    Offset("OFF_VMA_RB", "vm_area_struct", ("vm_rb",), optional=True),
     Offset("OFF_MM_TREE_ROOT", "mm_struct", ("mm_mt.ma_root",), optional=True),
     Offset("OFF_RANGE_PIVOT", "maple_range_64", ("pivot",), optional=True),
     Offset("OFF_RANGE_SLOT", "maple_range_64", ("slot",), optional=True),

@@ -282,6 +282,11 @@ class Planner:
             if place >= _KPROBE_PARAMETERS:
                 raise BtfMissing(f"struct {struct} * of {prototype} is not in a register")
             found.append((f"ARG_{family.program.upper()}_{suffix}", place))
+        for suffix, place in alternative.sizes:
+            params = prototype.params if prototype else ()
+            size = params[place].size if place < len(params) else None
+            # What is above the lower half of a register may be anything, so that is the safe guess.
+            found.append((f"BYTES_{family.program.upper()}_{suffix}", size or 4))
         return tuple(found)
 
     def _fexit_obstacle(self, alternative: Alternative, prototype: Prototype | None) -> str | None:

@@ -14,6 +14,7 @@ from tracer.model.flagnames import (
     HUGE_MASK,
     MAP,
     MAP_TYPE,
+    MREMAP,
     SECRETMEM,
     UFFD_MODE,
     flag_names,
@@ -67,6 +68,17 @@ def mmap_text(arg: int) -> str:
 def vm_text(arg: int) -> str:
     """``rw-s`` as in /proc/PID/maps, for VM_* bits."""
     return rwx(arg) + ("s" if arg & 8 else "p")
+
+
+MREMAP_OLD_SHIFT = 16
+"""mremap's ``arg``: MREMAP_* flags, vm_flags (READ to MAYSHARE) 8 bits higher, and from here on the
+old length in pages."""
+
+
+@lru_cache(maxsize=4096)
+def mremap_text(arg: int) -> str:
+    """``rw-s MAYMOVE``: the mapping that is meant, and the flags."""
+    return f"{vm_text(arg >> 8 & 0xFF)} {flag_names(arg & 0xFF, MREMAP, none='')}".rstrip()
 
 
 @lru_cache(maxsize=4096)
@@ -127,6 +139,9 @@ def describe(op: str, kind: str, arg: int, offset: int, length: int, size: int, 
             return f"{mmap_text(arg)} {offset}+{length}"
         case "map" | "unmap":
             return f"{vm_text(arg)} {offset}+{length}"
+        case "mremap":
+            old = (arg >> MREMAP_OLD_SHIFT) * 4096
+            return f"{mremap_text(arg & 0xFFFF)} {offset}+{old}→{length}"
         case "truncate":
             return f"{size}→{length} {attr_text(arg)}".rstrip()
         case "mprotect":

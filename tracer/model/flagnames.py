@@ -43,6 +43,7 @@ MFD = {1: "CLOEXEC", 2: "ALLOW_SEALING", 4: "HUGETLB", 8: UNKNOWN.flag, 0x10: "E
 """0x8 has the name that the kernel in question gives it (tracer.model.bit5)."""
 FOLL = {1: "WRITE"}
 """Of FOLL_* the one bit that is the same on all kernels (include/linux/mm.h, mm_types.h)."""
+MREMAP = {1: "MAYMOVE", 2: "FIXED", 4: "DONTUNMAP"}
 UFFD_MODE = {1: "MISSING", 2: "WP", 4: "MINOR"}
 FAULT = {1: "WRITE", 2: "MKWRITE", 0x10: "KILLABLE", 0x40: "USER", 0x80: "REMOTE"}
 GUEST_MEMFD = {1: "MMAP", 2: "INIT_SHARED"}

@@ -41,6 +41,14 @@ HOLES: tuple[Hole, ...] = (
         "6.12.92 (fa00b8ef1803); executed on 6.1.192",
     ),
     Hole(
+        name="future-write-mremap",
+        rule="mremap-write",
+        without=int(Seal.WRITE),
+        text="A shared writable mapping from before F_SEAL_FUTURE_WRITE can grow by mremap, and "
+        "further pages of the file are writable then.",
+        source="mm/mremap.c asks no seal on any version; executed on 5.10, 6.1, 6.12 and 7.3",
+    ),
+    Hole(
         name="hugetlb-future-write",
         rule="mmap-write",
         kinds=(Kind.HUGETLB,),

@@ -43,6 +43,7 @@ class Op(IntEnum):
     RECEIVE = 22
     MAPPED = 23
     ATTACH = 24
+    MREMAP = 25
 
 
 class Kind(IntEnum):
@@ -79,6 +80,7 @@ class Hook(IntEnum):
     UFFD = 19
     MPROTECT = 20
     RECEIVE = 21
+    MREMAP = 22
 
 
 class Flag(IntFlag):
@@ -92,6 +94,8 @@ class Flag(IntFlag):
     KERNEL_TASK = 128
     COMPAT = 256
     FINAL = 512
+    APPEND_ONLY = 1024
+    IMMUTABLE = 2048
 
 
 class LossCause(IntEnum):

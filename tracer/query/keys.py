@@ -57,6 +57,8 @@ FLAG_WORDS: Mapping[str, Flag] = {
     "kernel": Flag.KERNEL_TASK,
     "compat": Flag.COMPAT,
     "final": Flag.FINAL,
+    "append-only": Flag.APPEND_ONLY,
+    "immutable": Flag.IMMUTABLE,
     "check-reached": Flag.CHECK_REACHED,
     "file-mmap-reached": Flag.FILE_MMAP_REACHED,
 }

@@ -16,6 +16,7 @@ from tracer.selftest.syscalls import (
 
 def try_holes(maker: Maker) -> None:
     _merge(maker)
+    _grow_mapping(maker)
     _exec_brings_write(maker)
     _map_past_end(maker)
     _chmod_noexec(maker)
@@ -39,6 +40,20 @@ def _merge(maker: Maker) -> None:
         if mapping:
             mapping.unmap()
     syscalls.munmap(room, 2 * PAGE)
+    file.close()
+
+
+def _grow_mapping(maker: Maker) -> None:
+    """A shared writable mapping from before F_SEAL_FUTURE_WRITE grows, and shrinks again."""
+    file = maker.sized()
+    if file.unit == PAGE:  # huge pages would have to be free
+        maker.attempts.merging.add(file.ino)
+        mapping = file.map(READ_WRITE)
+        file.add_seals(Seal.FUTURE_WRITE)
+        if mapping:
+            mapping.resize(2 * PAGE)
+            mapping.resize(PAGE)
+            mapping.unmap()
     file.close()
 
 

@@ -18,6 +18,7 @@ Key = tuple[int, ...]
 
 _DECIDED_BY = {
     Op.MMAP: ("mmap", "mmap"),
+    Op.MREMAP: ("mremap", "mremap"),
     Op.TRUNCATE: ("shmem_setattr", "hugetlb_setattr"),
     Op.CHMOD: ("shmem_setattr", "hugetlb_setattr"),
     Op.WRITE: ("write", ""),
@@ -33,6 +34,7 @@ _DECIDED_BY = {
 """The families (`tracer.kernel.families`) that report an operation on a memfd and on hugetlb."""
 _COMPARED = {
     Op.MMAP: ("offset", "length", "arg"),
+    Op.MREMAP: ("offset", "length", "arg"),
     Op.TRUNCATE: ("length",),
     Op.WRITE: ("offset", "length"),
     Op.READ: ("offset", "length"),

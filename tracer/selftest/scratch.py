@@ -20,7 +20,7 @@ from tracer.selftest.syscalls import (
 
 _WRITE_SEALS = Seal.WRITE | Seal.FUTURE_WRITE
 _ATTR_MODE, _ATTR_SIZE = 1, 8  # include/linux/fs.h
-_HAS_MODE = (Op.MMAP, Op.TRUNCATE, Op.CHMOD, Op.ADD_SEALS)
+_HAS_MODE = (Op.MMAP, Op.MREMAP, Op.TRUNCATE, Op.CHMOD, Op.ADD_SEALS)
 """Operations whose events carry ``mode`` and ``writable`` (bpf/calls.h:read_inode_details)."""
 _MODES = {3: os.O_RDWR, 1: os.O_RDONLY, 2: os.O_WRONLY}
 
@@ -53,6 +53,10 @@ class Scratch:
     def _look(self) -> None:
         self._stat = os.fstat(self.fd)
         self.seals = syscalls.get_seals(self.fd)
+
+    @property
+    def merging(self) -> set[int]:
+        return self._attempts.merging
 
     @property
     def size(self) -> int:
@@ -185,7 +189,7 @@ class Scratch:
         counted = shared and bool(fmode & 2) and bool(prot & PROT_WRITE or not sealed)
         self.counted += counted
         self.note(Op.MAP, offset, length, answer)
-        return Mapping(self, answer, length, offset, fmode, counted)
+        return Mapping(self, answer, length, offset, fmode, counted, prot)
 
     @contextmanager
     def mapped(self, prot: int, flags: int = MAP_SHARED, fmode: int = 3) -> Iterator[None]:

@@ -12,7 +12,7 @@ _SYSCALL = _LIBC.syscall
 _SYSCALL.restype = ctypes.c_long
 _SYSCALL.argtypes = [ctypes.c_long] * 7
 
-_PWRITE64, _PREAD64, _MMAP, _MPROTECT, _MUNMAP = 18, 17, 9, 10, 11
+_PWRITE64, _PREAD64, _MMAP, _MPROTECT, _MUNMAP, _MREMAP = 18, 17, 9, 10, 11, 25
 _FCNTL, _FTRUNCATE, _FCHMOD, _VMSPLICE, _FALLOCATE, _MEMFD_CREATE = 72, 77, 91, 278, 285, 319
 _PROCESS_VM_READV, _USERFAULTFD, MEMFD_SECRET = 310, 323, 447
 _F_ADD_SEALS, _F_GET_SEALS = 1033, 1034
@@ -20,6 +20,7 @@ _F_ADD_SEALS, _F_GET_SEALS = 1033, 1034
 PROT_READ, PROT_WRITE = 1, 2
 READ_WRITE = PROT_READ | PROT_WRITE
 MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_NORESERVE = 1, 2, 0x10, 0x20, 0x4000
+MREMAP_MAYMOVE = 1
 FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE = 1, 2
 MFD_CLOEXEC, MFD_ALLOW_SEALING, MFD_HUGETLB, MFD_NOEXEC_SEAL, MFD_EXEC = 1, 2, 4, 8, 0x10
 
@@ -76,6 +77,10 @@ def mmap(address: int, length: int, prot: int, flags: int, fd: int, offset: int)
 
 def mprotect(address: int, length: int, prot: int) -> int:
     return _call(_MPROTECT, address, length, prot)
+
+
+def mremap(address: int, old_length: int, new_length: int, flags: int) -> int:
+    return _call(_MREMAP, address, old_length, new_length, flags)
 
 
 def munmap(address: int, length: int) -> int:

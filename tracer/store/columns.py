@@ -152,6 +152,8 @@ FLAGS = {
     "KERNEL_TASK": "kernel thread or io_uring worker: no fd",
     "COMPAT": "32-bit system call: no fd",
     "FINAL": "`mappings`: as it was at the stop, not at the start",
+    "APPEND_ONLY": "refused with EPERM or EACCES, and the file is append-only (chattr +a)",
+    "IMMUTABLE": "refused with EPERM or EACCES, and the file is immutable (chattr +i)",
 }
 
 OPS = {
@@ -179,6 +181,8 @@ OPS = {
     "receive": "a descriptor arrives; its number is not known yet",
     "mapped": "`mappings` only; answer: 1 the inode has mappings, 0 none",
     "attach": "`mappings` only: hooks in a module; answer: 0 on, -ENOENT off",
+    "mremap": "of the mapping at the old address; arg: MREMAP_* \\| vm_flags << 8 \\| old pages "
+    "<< 16; length: the new length; answer: the new address",
 }
 
 CAUSES = {

@@ -18,7 +18,7 @@ from tracer.text.names import Names
 DEFAULT_WIDTH = 100
 MIN_WIDTH = 60
 
-_ADDRESS_OPS = frozenset({"mmap", "map", "unmap"})
+_ADDRESS_OPS = frozenset({"mmap", "map", "unmap", "mremap"})
 _ARGS = 23  # usual cells of arguments and fd, so that most answers stand below each other
 # Plain integers: `&` on an IntFlag costs a microsecond, and there are millions of rows.
 _MARKS = {
@@ -32,6 +32,8 @@ _MARKS = {
         (Flag.KERNEL_TASK, "kernel"),
         (Flag.COMPAT, "compat"),
         (Flag.FINAL, "final"),
+        (Flag.APPEND_ONLY, "append-only"),
+        (Flag.IMMUTABLE, "immutable"),
     )
 }
 _RETURN_MISSING = int(Flag.RETURN_MISSING)

@@ -11,8 +11,8 @@ from ui.marks import SYMBOLS
 from ui.widgets.lines import Lines
 
 NO_SEAL = ""
-_OPS = ("mmap", "mprotect", "write", "read", "truncate", "chmod", "allocate", "punch_hole",
-        "add_seals", "create")  # fmt: skip
+_OPS = ("mmap", "mremap", "mprotect", "write", "read", "truncate", "chmod", "allocate",
+        "punch_hole", "add_seals", "create")  # fmt: skip
 _SHORT = {"punch_hole": "punch", "add_seals": "seal", "truncate": "trunc", "allocate": "alloc",
           "mprotect": "mprot"}  # fmt: skip
 

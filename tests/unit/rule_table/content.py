@@ -30,6 +30,8 @@ from tests.unit.rule_words import (
 )
 from tracer.model.words import Flag, Kind, Op
 
+PROTECTED = "append-only or immutable file"
+
 CASES = [
     # ---- write
     Judged("hugetlb write", write(0, 10, "EINVAL", kind=HUGETLB),
@@ -110,6 +112,18 @@ CASES = [
     Judged("write, exec", write(0, 10, "EPERM", seals=EXEC), UNEXPLAINED),
     Judged("write, not inaccessible", write(0, 10, "EPERM", seals=SEAL | SHRINK), UNEXPLAINED,
            PROPOSAL),
+    # ---- what changes a set-uid file's mode besides
+    *(
+        Judged(f"{op.name.lower()}, {reason}, {kind.name.lower()}",
+               event(op, "EPERM", flags=flag, kind=kind), error(PROTECTED))
+        for op in (Op.WRITE, Op.ALLOCATE, Op.PUNCH_HOLE, Op.TRUNCATE, Op.CHMOD)
+        for kind in (Kind.MEMFD, Kind.TMPFS, Kind.HUGETLB)
+        if (op, kind) != (Op.WRITE, Kind.HUGETLB)
+        for flag, reason in ((Flag.APPEND_ONLY, "append-only"), (Flag.IMMUTABLE, "immutable"))
+    ),
+    Judged("write, immutable and sealed", write(0, 10, "EPERM", flags=Flag.IMMUTABLE, seals=WRITE),
+           blocked("WRITE")),
+    Judged("read, immutable", event(Op.READ, "EPERM", flags=Flag.IMMUTABLE), UNEXPLAINED),
     # ---- read
     Judged("read, inaccessible", event(Op.READ, "EPERM", seals=EXEC), blocked("INACCESSIBLE"),
            PROPOSAL),

@@ -18,8 +18,11 @@ OP_SHIFT, KIND_SHIFT, ANSWER_SHIFT, SEALS_SHIFT, AFTER_SHIFT = 40, 44, 47, 50, 5
 """Behind the facts: op (4 bits), kind (3), answer (3), seals at entry (7) and at return (7)."""
 
 NO_DECISION, UNKNOWN_OP = 0, 15
-JUDGED = tuple(Op(number) for number in range(Op.MMAP, Op.CREATE + 1))
-"""Operations that are decisions, and whose number is their code in a key."""
+JUDGED = (*(Op(number) for number in range(Op.MMAP, Op.CREATE + 1)), Op.MREMAP)
+"""Operations that are decisions."""
+CODES = {op: code for code, op in enumerate(JUDGED, 1)}
+"""Their codes in a key."""
+_OPS = {code: int(op) for op, code in CODES.items()}
 OK, OTHER = "ok", "other"
 ANSWERS = (OK, "EPERM", "EBUSY", "EACCES", "EINVAL", "EOPNOTSUPP", OTHER)
 """Answers that verdicts tell apart; ``ok`` is 0, a count or an address."""
@@ -28,7 +31,7 @@ BEYOND_SIX = 0x40
 
 _FACTS = (1 << OP_SHIFT) - 1
 _SIZE = int(SIZE_FACTS)
-_ROW_FACTS = (1 << ASKED_SHIFT) - 1
+_ROW_FACTS = (1 << ASKED_SHIFT) - 1 | int(Fact.PROTECTED)
 _EXEC_BRINGS = int(Seal.SHRINK | Seal.GROW | Seal.WRITE | Seal.FUTURE_WRITE)
 _MFD = (
     (0x02, Fact.ASKS_SEALABLE),
@@ -63,8 +66,9 @@ class Key(NamedTuple):
     @classmethod
     def of(cls, key: int) -> "Key":
         """The parts of ``key``."""
+        code = key >> OP_SHIFT & 0xF
         return cls(
-            key >> OP_SHIFT & 0xF,
+            _OPS.get(code, code),
             key >> KIND_SHIFT & 7,
             ANSWERS[key >> ANSWER_SHIFT & 7],
             key >> SEALS_SHIFT & 0x7F,

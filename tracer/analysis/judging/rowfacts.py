@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.analysis.judging.rows import U64, Bools, Rows, bit, on
+from tracer.model.args import MREMAP_OLD_SHIFT
 from tracer.model.rules.facts import ASKED_SHIFT, Fact
 from tracer.model.seals import Seal
 from tracer.model.words import Kind, Op
@@ -23,6 +24,7 @@ _EXECUTE = 0o111
 _KEEP_AND_PUNCH = 0x03  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
 _MFD_HUGETLB, _MFD_KNOWN, _MFD_HUGE_MASK = 0x4, 0x1F, 0x3F << 26
 _MAP_SHARED = (1, 3)  # MAP_SHARED, MAP_SHARED_VALIDATE
+_VM_WRITE, _VM_SHARED = 2, 8  # include/linux/mm.h
 _NOBODY = 0xFFFFFFFF
 
 
@@ -57,6 +59,17 @@ def _mmap_size(rows: Rows, size: str) -> U64:
 def _past_end(rows: Rows, size: str) -> U64:
     end = rows.unsigned("offset") + rows.unsigned("length")
     return bit(end > rows.unsigned(size), Fact.PAST_END)
+
+
+def _mremap(rows: Rows) -> U64:
+    arg = rows.unsigned("arg")
+    vm_flags = arg >> np.uint64(8)
+    old = (arg >> np.uint64(MREMAP_OLD_SHIFT)) * np.uint64(PAGE)
+    return (
+        bit(vm_flags & np.uint64(_VM_SHARED), Fact.SHARED)
+        | bit(vm_flags & np.uint64(_VM_WRITE), Fact.PROT_WRITE)
+        | bit(rows.unsigned("length") > old, Fact.PAST_END)
+    )
 
 
 def _mprotect(rows: Rows) -> U64:
@@ -191,6 +204,7 @@ def _create(rows: Rows) -> U64:
 DETAILS: dict[Op, Callable[[Rows], U64]] = {
     Op.MMAP: _mmap,
     Op.MPROTECT: _mprotect,
+    Op.MREMAP: _mremap,
     Op.WRITE: _write,
     Op.READ: _read,
     Op.TRUNCATE: _truncate,

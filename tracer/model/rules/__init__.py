@@ -5,16 +5,17 @@ the call may go through. Read from the kernel's source and seen on booted kernel
 the function that carries it.
 """
 
-from tracer.model.rules.content import PUNCH_HOLE_RULES, READ_RULES, WRITE_RULES
+from tracer.model.rules.content import CHANGE_RULES, PUNCH_HOLE_RULES, READ_RULES, WRITE_RULES
 from tracer.model.rules.creating import CREATE_RULES
 from tracer.model.rules.facts import Fact
-from tracer.model.rules.mapping import MMAP_RULES, MPROTECT_RULES
+from tracer.model.rules.mapping import MMAP_RULES, MPROTECT_RULES, MREMAP_RULES
 from tracer.model.rules.resizing import ALLOCATE_RULES, SETATTR_RULES
 from tracer.model.rules.rule import Rule
 from tracer.model.rules.sealing import ADD_SEALS_RULES
 
 RULES: tuple[Rule, ...] = (
     *MMAP_RULES,
+    *MREMAP_RULES,
     *MPROTECT_RULES,
     *WRITE_RULES,
     *READ_RULES,
@@ -23,6 +24,7 @@ RULES: tuple[Rule, ...] = (
     *PUNCH_HOLE_RULES,
     *ADD_SEALS_RULES,
     *CREATE_RULES,
+    *CHANGE_RULES,
 )
 """All rules; those of one operation stand in the order of the kernel's checks."""
 

@@ -78,6 +78,21 @@ WRITE_RULES = (
     ),
 )
 
+_CHANGES = (Op.WRITE, Op.ALLOCATE, Op.PUNCH_HOLE, Op.TRUNCATE, Op.CHMOD)
+
+CHANGE_RULES = (
+    # Only a call that has to change the mode as well gets as far as our hooks.
+    refusal(
+        "change-protected",
+        _CHANGES,
+        "EPERM",
+        "append-only or immutable file",
+        "fs/attr.c:may_setattr, asked for the mode that a set-uid file loses when it changes",
+        needs=Fact.PROTECTED,
+        certain=False,
+    ),
+)
+
 READ_RULES = (
     Rule(
         name="read-inaccessible",

@@ -53,7 +53,8 @@ class Fact(IntFlag):
     """Bytes were written past the end of the file, or a mapping made it larger."""
 
     PAST_END = 1 << 25
-    """What was asked for ends past the end of the file (truncate: a larger size)."""
+    """What was asked for ends past the end of the file (truncate: a larger size; mremap: the new
+    length is larger than the old one)."""
     SHRINKS = 1 << 26
     HAS_SIZE = 1 << 27
     BEFORE_END = 1 << 28
@@ -64,6 +65,9 @@ class Fact(IntFlag):
     """The same for a chunk of 2 MiB,"""
     NO_CHUNK_FITS = 1 << 31
     """and for a chunk of the file's own largest folio."""
+
+    PROTECTED = 1 << 39
+    """Refused, and the inode is append-only or, of other calls than mmap, immutable."""
 
     # From here on worked out from what F_ADD_SEALS or memfd_create asked for (``ASKED_SHIFT``).
     ASKS_UNKNOWN = 1 << 40

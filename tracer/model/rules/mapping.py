@@ -7,6 +7,7 @@ from tracer.model.words import Kind, Op
 
 _MMAP = (Op.MMAP,)
 _MPROTECT = (Op.MPROTECT,)
+_MREMAP = (Op.MREMAP,)
 
 MMAP_RULES = (
     refusal("mmap-empty", _MMAP, "EINVAL", "nothing to map", "mm/mmap.c:do_mmap", needs=Fact.EMPTY),
@@ -28,6 +29,14 @@ MMAP_RULES = (
         "mm/mmap.c:do_mmap, FMODE_WRITE",
         needs=Fact.SHARED | Fact.PROT_WRITE,
         unless=Fact.FD_WRITE,
+    ),
+    refusal(
+        "mmap-append-only",
+        _MMAP,
+        "EACCES",
+        "append-only file",
+        "mm/mmap.c:do_mmap, IS_APPEND of a file open for writing; chattr +a on tmpfs since 6.6",
+        needs=Fact.SHARED | Fact.FD_WRITE | Fact.PROTECTED,
     ),
     refusal(
         "mmap-read-fd",
@@ -99,6 +108,28 @@ MMAP_RULES = (
         "writable and executable at once (PR_SET_MDWE)",
         "mm/mmap.c:mmap_region, map_deny_write_exec, since 6.3",
         needs=Fact.PROT_WRITE | Fact.PROT_EXEC,
+        certain=False,
+    ),
+)
+
+MREMAP_RULES = (
+    Rule(
+        name="mremap-write",
+        ops=_MREMAP,
+        errno="EPERM",
+        seals=Seal.WRITE | Seal.FUTURE_WRITE,
+        needs=Fact.SHARED | Fact.PROT_WRITE | Fact.PAST_END,
+        text="A shared writable mapping of a sealed file cannot grow: it would make further pages "
+        "of the file writable.",
+        source="what F_SEAL_FUTURE_WRITE promises (fcntl(2)); mm/mremap.c does not ask on any "
+        "version from 5.10 to 7.3",
+    ),
+    refusal(
+        "mremap-mseal",
+        _MREMAP,
+        "EPERM",
+        "the mapping is sealed by mseal(2)",
+        "mm/mseal.c:can_modify_mm, mm/mremap.c:vma_is_sealed; mseal(2) came with 6.10",
         certain=False,
     ),
 )
