@@ -41,6 +41,8 @@ class Alternative:
     """``(macro suffix, struct)``: parameters found in the prototype by the struct they point to."""
     defines: tuple[tuple[str, int], ...] = ()
     """Further ``(macro, value)`` that the BPF source needs for this alternative."""
+    sizes: tuple[tuple[str, int], ...] = ()
+    """``(macro, place)``: parameters whose size in bytes is asked of the prototype."""
     takes: tuple[str, ...] = ()
     """Structs that the first parameters must point to, for the BPF source counts on it."""
     parameters: int = 0
@@ -220,7 +222,7 @@ FAMILIES = (
         "seals",
         Hook.SEALS,
         (Op.ADD_SEALS,),
-        (Alternative("memfd_fcntl", "mm/memfd.c"),),
+        (Alternative("memfd_fcntl", "mm/memfd.c", sizes=(("SEALS_ARG_SIZE", 2),)),),
         at_entry=True,
         at_return=True,
         unseen="F_ADD_SEALS: who sealed what, and what was refused",
@@ -234,6 +236,17 @@ FAMILIES = (
         at_entry=False,
         at_return=True,
         unseen="memfd_create calls (the files are still announced at their first use)",
+    ),
+    Family(
+        "create_compat",
+        "create",
+        Hook.CREATE,
+        (Op.CREATE,),
+        (Alternative("__ia32_sys_memfd_create", "mm/memfd.c"),),
+        at_entry=False,
+        at_return=True,
+        unseen="memfd_create calls of 32-bit programs",
+        essential=False,
     ),
     Family(
         "map",

@@ -275,6 +275,9 @@ class Planner:
             params = prototype.params if prototype else ()
             if place >= len(params) or params[place].pointee_struct != wanted:
                 raise BtfMissing(f"{prototype} does not take a struct {wanted} * there")
+        for macro, place in alternative.sizes:
+            size = prototype.params[place].size if prototype else None
+            found.append((macro, size or 4))
         for suffix, struct in alternative.pointers:
             if prototype is None:
                 raise BtfMissing(f"BTF has no prototype of {alternative.symbol}")

@@ -1,11 +1,14 @@
 """Entries and returns put together, thread by thread: one call each, with what happened inside.
 
-A thread has at most one operation in flight, as in bpf/calls.h: an entry opens it, the first
-return of the same hook closes it, and what comes between belongs to it. Returns of calls whose
-entry the kernel's filter kept back find none open and are nobody's.
+Calls may be nested (a write on a set-uid file changes its mode on the way), so a thread has a stack
+of them, as in bpf/calls.h. What belongs together is told by the kernel stack's pointer: at a return
+it is just above what it was at the entry. A call of which the return was lost is over as soon as
+its thread is seen as high up as its entry was. Returns of calls whose entry the kernel's filter
+kept back find none open and are nobody's.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,62 +47,44 @@ class Paired:
     """Entries whose return never came."""
 
 
+_TOP = 2**64
+_ABOVE = 16
+"""At most so many bytes is a return's stack pointer above its entry's: it was 8 on all kernels."""
+
+
 def pair(rows: Rows) -> Paired:
     """Pairs a batch whose rows are in the order of time."""
     order = np.argsort(rows["tid"], kind="stable")
-    what, tid, hook = rows["what"][order], rows["tid"][order], rows["hook"][order]
-    begins = (what == What.ENTRY) | (what == What.EXIT)
-    at = np.arange(len(order))
-    owner = np.maximum.accumulate(np.where(begins, at, NOWHERE)) if len(at) else at
-    # An entry of the thread before is nobody's here.
-    foreign = (owner >= 0) & (tid[owner] != tid)
-    owner[foreign] = NOWHERE
+    told = rows[["what", "hook", "tid", "inode", "sp"]][order]
+    closed, whose, nested = _by_last_begin(told)
+    lost = np.zeros(len(order), bool)
+    for tid in np.unique(told["tid"][nested]).tolist():
+        _Stack(told, closed, whose, lost).walk(*np.searchsorted(told["tid"], (tid, tid + 1)))
 
-    inode = rows["inode"][order]
-    returns = np.flatnonzero((what == What.RETURN) & (owner >= 0))
-    mine = owner[returns]
-    matching = (hook[mine] == hook[returns]) & (what[mine] == What.ENTRY)
-    # Where a return tells its file, that is the entry's.
-    other = (inode[returns] != 0) & (inode[mine] != 0) & (inode[returns] != inode[mine])
-    returns = returns[matching & ~other]
-    closed = np.full(len(order), NOWHERE)
-    closed[owner[returns][::-1]] = returns[::-1]
-
+    what, inode = told["what"], told["inode"]
     entries = np.flatnonzero(what == What.ENTRY)
-    done = entries[closed[entries] >= 0]
-    lacking = entries[closed[entries] < 0]
-    last = np.ones(len(lacking), bool)
-    if len(at):
-        # Superseded by another begin of the same thread, the thread's end among them.
-        begin_places = np.flatnonzero(begins)
-        following = np.searchsorted(begin_places, lacking, side="right")
-        has = following < len(begin_places)
-        next_begin = begin_places[np.minimum(following, len(begin_places) - 1)]
-        last = ~(has & (tid[next_begin] == tid[lacking]))
-
-    inside = np.flatnonzero(np.isin(what, _INSIDE) & (owner >= 0))
-    end = closed[owner[inside]]
-    inside = inside[(end > inside) & (_OUTER_OF[hook[inside]] == hook[owner[inside]])]
-    whose = owner[inside]
+    done = entries[closed[entries] != NOWHERE]
+    still = np.zeros(len(order), bool)
+    still[entries] = (closed[entries] == NOWHERE) & ~lost[entries]
+    inside = np.flatnonzero(whose != NOWHERE)
+    open_rows = np.zeros(len(rows), bool)
+    open_rows[order[still]] = True
+    open_rows[order[inside[still[whose[inside]]]]] = True
+    inside = inside[closed[whose[inside]] > inside]
+    outer = whose[inside]
 
     def pick(kind: What, first: bool = False, same_file: bool = False) -> Places:
         chosen = what[inside] == kind
         if same_file:
-            chosen &= inode[inside] == inode[whose]
+            chosen &= inode[inside] == inode[outer]
         places, found = inside[chosen], np.full(len(order), NOWHERE)
         if first:
             places = places[::-1]
-        found[owner[places]] = places  # of several, the last one stays
+        found[whose[places]] = places  # of several, the last one stays
         found = found[done]
         return np.where(found >= 0, order[found], NOWHERE)
 
-    checks = np.bincount(whose[what[inside] == What.CHECK], minlength=len(order))[done]
-    still = np.zeros(len(order), bool)
-    still[lacking[last]] = True
-    # Only what may still be asked for: an entry whose return was lost stays open for long.
-    useful = np.isin(what, _INSIDE) & (_OUTER_OF[hook] == hook[owner]) | (what == What.ENTRY)
-    open_rows = np.zeros(len(rows), bool)
-    open_rows[order[(owner >= 0) & still[owner] & useful]] = True
+    checks = np.bincount(outer[what[inside] == What.CHECK], minlength=len(order))[done]
     return Paired(
         entry=order[done],
         exit=order[closed[done]],
@@ -110,5 +95,83 @@ def pair(rows: Rows) -> Paired:
         install=pick(What.INSTALL),
         mapped=pick(What.FACT, same_file=True),
         open=open_rows,
-        abandoned=order[lacking[~last]],
+        abandoned=order[lost],
     )
+
+
+def _by_last_begin(told: Rows) -> tuple[Places, Places, NDArray[np.bool_]]:
+    """Of rows by thread: each entry's return, whose each row inside is, and what is not so simple.
+
+    As if no call were nested: whatever comes belongs to the entry before it. Where another entry,
+    or the thread's end, comes before the return, `_Stack` has to look.
+    """
+    what, tid, hook = told["what"], told["tid"], told["hook"]
+    at = np.arange(len(told))
+    begins = (what == What.ENTRY) | (what == What.EXIT)
+    owner = np.maximum.accumulate(np.where(begins, at, NOWHERE)) if len(at) else at
+    # An entry of the thread before is nobody's here.
+    owner[(owner >= 0) & (tid[owner] != tid)] = NOWHERE
+    owner[(owner >= 0) & (what[owner] != What.ENTRY)] = NOWHERE
+
+    closed = np.full(len(told), NOWHERE)
+    returns = np.flatnonzero((what == What.RETURN) & (owner >= 0))
+    returns = returns[_matches(told[owner[returns]], told[returns])]
+    closed[owner[returns][::-1]] = returns[::-1]
+
+    whose = np.full(len(told), NOWHERE)
+    inside = np.flatnonzero(np.isin(what, _INSIDE) & (owner >= 0))
+    inside = inside[_OUTER_OF[hook[inside]] == hook[owner[inside]]]
+    whose[inside] = owner[inside]
+
+    nested = np.zeros(len(told), bool)
+    places = np.flatnonzero(begins)
+    before, after = places[:-1], places[1:]
+    lacking = (what[before] == What.ENTRY) & (tid[before] == tid[after])
+    returned = (closed[before] != NOWHERE) & (closed[before] < after)
+    nested[before[lacking & ~returned]] = True
+    return closed, whose, nested
+
+
+def _matches(entry: Rows, back: Rows) -> Any:
+    """Whether returns are those of entries. Where a return tells its file, that is the entry's."""
+    other = (back["inode"] != 0) & (entry["inode"] != 0) & (back["inode"] != entry["inode"])
+    above = back["sp"] - entry["sp"]  # unsigned: below is far above
+    return (back["hook"] == entry["hook"]) & (above <= _ABOVE) & ~other
+
+
+@dataclass(slots=True)
+class _Stack:
+    """The calls of one thread that are nested, or lost their return, row by row."""
+
+    told: Rows
+    closed: Places
+    whose: Places
+    lost: NDArray[np.bool_]
+
+    def walk(self, begin: int, end: int) -> None:
+        """Sets what the rows from ``begin`` to ``end``, all of one thread, say."""
+        self.closed[begin:end] = self.whose[begin:end] = NOWHERE
+        open_: list[int] = []
+        told = self.told
+        for place in range(begin, end):
+            row = told[place]
+            what = row["what"]
+            if what == What.ENTRY:
+                self._leave(open_, int(row["sp"]))
+                open_.append(place)
+            elif what == What.RETURN:
+                self._leave(open_, int(row["sp"]) - _ABOVE - 1)
+                if open_ and _matches(told[open_[-1:]], told[place : place + 1])[0]:
+                    self.closed[open_.pop()] = place
+            elif what == What.EXIT:
+                self._leave(open_, _TOP)
+            elif what in _INSIDE:
+                mine = (
+                    one for one in reversed(open_) if told["hook"][one] == _OUTER_OF[row["hook"]]
+                )
+                self.whose[place] = next(mine, NOWHERE)
+
+    def _leave(self, open_: list[int], pointer: int) -> None:
+        """The stack is not in use up to there: what began below is over, and its return lost."""
+        while open_ and int(self.told["sp"][open_[-1]]) <= pointer:
+            self.lost[open_.pop()] = True

@@ -1,6 +1,7 @@
 """The hooks as kprobe events: the same face as `tracer.capture.program.Program`, without BPF."""
 
 import contextlib
+import mmap
 import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from tracer.capture.filters import Filters
 from tracer.capture.ftrace import formats, probes
 from tracer.capture.ftrace.decode import Kinded
-from tracer.capture.ftrace.fetch import Fetch, trials
+from tracer.capture.ftrace.fetch import Fetch, faulting, trials
 from tracer.capture.ftrace.instance import Instance
 from tracer.capture.ftrace.objects import Objects
 from tracer.capture.ftrace.probes import Probe
@@ -52,8 +53,11 @@ class FtraceProgram:
                 tell(f"cleared away what a recorder that is dead left in tracefs (sealsnoop-{tag})")
             for tag, why in self._instance.uncleared.items():
                 tell(f"tracefs: sealsnoop-{tag} of a dead recorder cannot be cleared away: {why}")
-            kinds = (self._instance.takes(one) for one in trials(layout, self._group))
-            self._attach(plan, Fetch(layout, *kinds), filters.unsealable)
+            keeps, current = (self._instance.takes(one) for one in trials(layout, self._group))
+            faults = self._instance.counts_faults(
+                lambda name: faulting(self._group, name), lambda: mmap.mmap(-1, 1).close()
+            )
+            self._attach(plan, Fetch(layout, keeps, current, faults), filters.unsealable)
             header = (tracefs / "events" / "header_page").read_text()
             self._source = FtraceSource(
                 self._instance,
@@ -100,7 +104,7 @@ class FtraceProgram:
         """Why not, empty: done. Returns before entries, so that no entry comes alone."""
         names = []
         for probe in reversed(wanted):
-            name = f"{probe.event}_{self._instance.tag.replace('-', '_')}"
+            name = f"{probe.event}{self._instance.suffix}"
             try:
                 self._instance.define(probe.definition(self._group, name))
                 names.append(name)
