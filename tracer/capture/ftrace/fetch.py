@@ -53,7 +53,7 @@ class Fetch:
         self._layout = layout
         self.keeps_arguments = keeps_arguments
         self._has_current = has_current
-        self._faults_are_misses = faults_are_misses
+        self.faults_are_misses = faults_are_misses
         self.hugetlb = layout["OFF_HUGETLB_SEALS"] != 0
 
     def at(self, macro: str, base: str) -> str:
@@ -122,7 +122,7 @@ class Fetch:
             top = at(THREAD_SIZE - 8 * REGS_WORDS, stack)
             status = self.at("TASK_STATUS", "$current")
             return [*found, f"status={status}:x32", f"regs={top}:x64[{REGS_WORDS}]"]
-        if self._faults_are_misses:
+        if self.faults_are_misses:
             return [*found, *(f"w{n}=$stack{n}" for n in (_DEEP_WORDS if deep else _WORDS))]
         return found + [
             f"stk{part}={at(part * _ARRAY_WORDS * 8, '$stack')}:x64[{_ARRAY_WORDS}]"

@@ -29,6 +29,7 @@ class Instance:
         self._lock = -1
         self._pipes: dict[int, int] = {}
         self._misses: dict[str, int] = {}
+        self._uncounted: set[str] = set()
         try:
             with alone(tracefs):
                 self._clear_leftovers()
@@ -148,8 +149,13 @@ class Instance:
 
     def misses(self) -> dict[str, int]:
         """``{event: times}`` that the kernel skipped a probe of our group. OSError."""
-        self._misses.update(self._missed())
+        found = self._missed()
+        self._misses.update({name: found[name] for name in found.keys() - self._uncounted})
         return self._misses
+
+    def leave_uncounted(self, event: str) -> None:
+        """An event's misses are not what they are called, and others stand for it."""
+        self._uncounted.add(event)
 
     def _missed(self) -> dict[str, int]:
         lines = (self.tracefs / "kprobe_profile").read_text().splitlines()

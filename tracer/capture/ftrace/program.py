@@ -19,7 +19,7 @@ from tracer.capture.ftrace.objects import Objects
 from tracer.capture.ftrace.probes import Probe
 from tracer.capture.ftrace.records import Maker, Window
 from tracer.capture.ftrace.source import FtraceSource, now_ns
-from tracer.capture.ftrace.supplements import TRACEPOINTS, supplements
+from tracer.capture.ftrace.supplements import TRACEPOINTS, WITNESSES, supplements
 from tracer.capture.ftrace.tasks import Tasks
 from tracer.capture.ftrace.what import What
 from tracer.capture.program import COUNTS
@@ -96,6 +96,8 @@ class FtraceProgram:
         if not self.plan.live:
             reasons = "\n".join(f"  {step.family}: {step.reason}" for step in steps)
             raise UserError(f"no hook could be attached:\n{reasons}")
+        if fetch.faults_are_misses:
+            self._watch_for_misses_of_mmap()
         for probe in supplements(fetch):
             if refused := self._attach_step([probe]):
                 self._tell(f"{refused}; what it would tell is taken from /proc, or unknown")
@@ -115,6 +117,12 @@ class FtraceProgram:
                         self._drop(other)
                 return f"{probe.event}: a kprobe event on {probe.place} failed: {error.strerror}"
         return ""
+
+    def _watch_for_misses_of_mmap(self) -> None:
+        own = [event for event, probe in self._probes.items() if probe.family == "mmap"]
+        if any(not self._attach_step([one]) for one in WITNESSES):
+            for event in own:
+                self._instance.leave_uncounted(event)
 
     def _add(self, probe: Probe | None, what: What, group: str, event: str) -> None:
         kind = Kinded(formats.parse(self._instance.format(group, event)), what, probe)
