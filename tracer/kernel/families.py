@@ -42,7 +42,7 @@ class Alternative:
     defines: tuple[tuple[str, int], ...] = ()
     """Further ``(macro, value)`` that the BPF source needs for this alternative."""
     sizes: tuple[tuple[str, int], ...] = ()
-    """``(macro, place)``: parameters whose size in bytes is asked of the prototype."""
+    """``(macro suffix, place)``: parameters whose size in bytes is taken from the prototype."""
     takes: tuple[str, ...] = ()
     """Structs that the first parameters must point to, for the BPF source counts on it."""
     parameters: int = 0
@@ -222,7 +222,7 @@ FAMILIES = (
         "seals",
         Hook.SEALS,
         (Op.ADD_SEALS,),
-        (Alternative("memfd_fcntl", "mm/memfd.c", sizes=(("SEALS_ARG_SIZE", 2),)),),
+        (Alternative("memfd_fcntl", "mm/memfd.c", sizes=(("ARG", 2),)),),
         at_entry=True,
         at_return=True,
         unseen="F_ADD_SEALS: who sealed what, and what was refused",

@@ -275,9 +275,10 @@ class Planner:
             params = prototype.params if prototype else ()
             if place >= len(params) or params[place].pointee_struct != wanted:
                 raise BtfMissing(f"{prototype} does not take a struct {wanted} * there")
-        for macro, place in alternative.sizes:
-            size = prototype.params[place].size if prototype else None
-            found.append((macro, size or 4))
+        for suffix, place in alternative.sizes:
+            params = prototype.params if prototype else ()
+            size = params[place].size if place < len(params) else None
+            found.append((f"BYTES_{family.program.upper()}_{suffix}", size or 4))
         for suffix, struct in alternative.pointers:
             if prototype is None:
                 raise BtfMissing(f"BTF has no prototype of {alternative.symbol}")

@@ -41,7 +41,9 @@ class Probe:
 
 
 def for_step(step: Step, fetch: Fetch, unsealable: bool) -> Iterator[Probe]:
-    """The events that serve one family of a plan."""
+    """The events that serve one family of a plan; none: that one needs what no fetch can do."""
+    if step.program not in _ENTRIES and step.program not in _RETURNS:
+        return
     make = _ENTRIES.get(step.program)
     place = step.symbol or ""
     hook = Hook[step.hook.upper()]
@@ -129,7 +131,7 @@ def _seals(step: Step, fetch: Fetch, sealable: str) -> _Made:
     """Also on files that cannot be sealed: the refusal is a decision too."""
     inode = fetch.inode("%di")
     # What the kernel's function is given: what it cuts off itself, or refuses (mm/memfd.c).
-    size = dict(step.defines).get("SEALS_ARG_SIZE", 4)
+    size = dict(step.defines).get("BYTES_SEALS_ARG", 4)
     arguments = ["cmd=%si:u32", f"sarg=%dx:u{8 * size}"]
     arguments += [f"fmode={fetch.at('FILE_MODE', '%di')}:u32", *fetch.object(inode), *fetch.task()]
     return What.ENTRY, Op.ADD_SEALS, arguments, f"cmd == {_F_ADD_SEALS} && {fetch.sealable(True)}"

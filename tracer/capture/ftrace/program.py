@@ -87,9 +87,11 @@ class FtraceProgram:
         steps: list[Step] = []
         for step in plan.steps:
             if step.live:
-                refused = self._attach_step(list(probes.for_step(step, fetch, unsealable)))
+                wanted = list(probes.for_step(step, fetch, unsealable))
+                refused = self._attach_step(wanted) if wanted else "not by the source ftrace"
                 if refused:
-                    self._tell(f"{refused}; unseen from now on: {step.unseen}")
+                    if wanted:  # else it is among the blind spots
+                        self._tell(f"{refused}; unseen from now on: {step.unseen}")
                     step = replace(step, symbol=None, method=None, reason=refused)
             steps.append(step)
         self.plan = Plan(tuple(steps))
