@@ -8,7 +8,7 @@ kept back find none open and are nobody's.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,16 +52,27 @@ _ABOVE = 16
 """At most so many bytes is a return's stack pointer above its entry's: it was 8 on all kernels."""
 
 
+class _Told(NamedTuple):
+    """What pairing looks at, of rows by thread."""
+
+    what: NDArray[np.uint8]
+    hook: NDArray[np.uint8]
+    tid: NDArray[np.uint32]
+    inode: NDArray[np.uint64]
+    sp: NDArray[np.uint64]
+
+
 def pair(rows: Rows) -> Paired:
     """Pairs a batch whose rows are in the order of time."""
     order = np.argsort(rows["tid"], kind="stable")
-    told = rows[["what", "hook", "tid", "inode", "sp"]][order]
+    told = _Told(*(rows[name][order] for name in _Told._fields))
     closed, whose, nested = _by_last_begin(told)
     lost = np.zeros(len(order), bool)
-    for tid in np.unique(told["tid"][nested]).tolist():
-        _Stack(told, closed, whose, lost).walk(*np.searchsorted(told["tid"], (tid, tid + 1)))
+    for tid in np.unique(told.tid[nested]).tolist():
+        begin, end = np.searchsorted(told.tid, (tid, tid + 1)).tolist()
+        _by_stack(told, slice(begin, end), closed, whose, lost)
 
-    what, inode = told["what"], told["inode"]
+    what, inode = told.what, told.inode
     entries = np.flatnonzero(what == What.ENTRY)
     done = entries[closed[entries] != NOWHERE]
     still = np.zeros(len(order), bool)
@@ -99,31 +110,34 @@ def pair(rows: Rows) -> Paired:
     )
 
 
-def _by_last_begin(told: Rows) -> tuple[Places, Places, NDArray[np.bool_]]:
-    """Of rows by thread: each entry's return, whose each row inside is, and what is not so simple.
+def _by_last_begin(told: _Told) -> tuple[Places, Places, NDArray[np.bool_]]:
+    """Each entry's return, whose each row inside is, and where it is not so simple.
 
     As if no call were nested: whatever comes belongs to the entry before it. Where another entry,
-    or the thread's end, comes before the return, `_Stack` has to look.
+    or the thread's end, comes before the return, `_by_stack` has to look.
     """
-    what, tid, hook = told["what"], told["tid"], told["hook"]
-    at = np.arange(len(told))
+    what, hook, tid, inode, sp = told
+    at = np.arange(len(what))
     begins = (what == What.ENTRY) | (what == What.EXIT)
     owner = np.maximum.accumulate(np.where(begins, at, NOWHERE)) if len(at) else at
     # An entry of the thread before is nobody's here.
-    owner[(owner >= 0) & (tid[owner] != tid)] = NOWHERE
-    owner[(owner >= 0) & (what[owner] != What.ENTRY)] = NOWHERE
+    owner[(owner >= 0) & ((tid[owner] != tid) | (what[owner] != What.ENTRY))] = NOWHERE
 
-    closed = np.full(len(told), NOWHERE)
+    closed = np.full(len(what), NOWHERE)
     returns = np.flatnonzero((what == What.RETURN) & (owner >= 0))
-    returns = returns[_matches(told[owner[returns]], told[returns])]
+    mine = owner[returns]
+    # Where a return tells its file, that is the entry's.
+    other = (inode[returns] != 0) & (inode[mine] != 0) & (inode[returns] != inode[mine])
+    above = sp[returns] - sp[mine]  # unsigned: below is far above
+    returns = returns[(hook[mine] == hook[returns]) & (above <= _ABOVE) & ~other]
     closed[owner[returns][::-1]] = returns[::-1]
 
-    whose = np.full(len(told), NOWHERE)
+    whose = np.full(len(what), NOWHERE)
     inside = np.flatnonzero(np.isin(what, _INSIDE) & (owner >= 0))
     inside = inside[_OUTER_OF[hook[inside]] == hook[owner[inside]]]
     whose[inside] = owner[inside]
 
-    nested = np.zeros(len(told), bool)
+    nested = np.zeros(len(what), bool)
     places = np.flatnonzero(begins)
     before, after = places[:-1], places[1:]
     lacking = (what[before] == What.ENTRY) & (tid[before] == tid[after])
@@ -132,46 +146,37 @@ def _by_last_begin(told: Rows) -> tuple[Places, Places, NDArray[np.bool_]]:
     return closed, whose, nested
 
 
-def _matches(entry: Rows, back: Rows) -> Any:
-    """Whether returns are those of entries. Where a return tells its file, that is the entry's."""
-    other = (back["inode"] != 0) & (entry["inode"] != 0) & (back["inode"] != entry["inode"])
-    above = back["sp"] - entry["sp"]  # unsigned: below is far above
-    return (back["hook"] == entry["hook"]) & (above <= _ABOVE) & ~other
+def _by_stack(
+    told: _Told, thread: slice, closed: Places, whose: Places, lost: NDArray[np.bool_]
+) -> None:
+    """The same for one thread, whose calls are nested or lost their return, row by row."""
+    columns = zip(*(column[thread].tolist() for column in told), strict=True)
+    returned, owners, over = {}, {}, []
+    open_: list[tuple[int, int, int, int]] = []  # place, hook, inode, stack pointer
 
+    def leave(pointer: int) -> None:
+        """The stack is not in use up to there: what began below is over, its return lost."""
+        while open_ and open_[-1][3] <= pointer:
+            over.append(open_.pop()[0])
 
-@dataclass(slots=True)
-class _Stack:
-    """The calls of one thread that are nested, or lost their return, row by row."""
-
-    told: Rows
-    closed: Places
-    whose: Places
-    lost: NDArray[np.bool_]
-
-    def walk(self, begin: int, end: int) -> None:
-        """Sets what the rows from ``begin`` to ``end``, all of one thread, say."""
-        self.closed[begin:end] = self.whose[begin:end] = NOWHERE
-        open_: list[int] = []
-        told = self.told
-        for place in range(begin, end):
-            row = told[place]
-            what = row["what"]
-            if what == What.ENTRY:
-                self._leave(open_, int(row["sp"]))
-                open_.append(place)
-            elif what == What.RETURN:
-                self._leave(open_, int(row["sp"]) - _ABOVE - 1)
-                if open_ and _matches(told[open_[-1:]], told[place : place + 1])[0]:
-                    self.closed[open_.pop()] = place
-            elif what == What.EXIT:
-                self._leave(open_, _TOP)
-            elif what in _INSIDE:
-                mine = (
-                    one for one in reversed(open_) if told["hook"][one] == _OUTER_OF[row["hook"]]
-                )
-                self.whose[place] = next(mine, NOWHERE)
-
-    def _leave(self, open_: list[int], pointer: int) -> None:
-        """The stack is not in use up to there: what began below is over, and its return lost."""
-        while open_ and int(self.told["sp"][open_[-1]]) <= pointer:
-            self.lost[open_.pop()] = True
+    for place, (what, hook, _, inode, sp) in enumerate(columns, thread.start):
+        if what == What.ENTRY:
+            leave(sp)
+            open_.append((place, hook, inode, sp))
+        elif what == What.RETURN:
+            leave(sp - _ABOVE - 1)
+            if open_ and hook == open_[-1][1] and sp >= open_[-1][3]:
+                if inode and open_[-1][2] and inode != open_[-1][2]:
+                    continue
+                returned[open_.pop()[0]] = place
+        elif what == What.EXIT:
+            leave(_TOP)
+        elif what in _INSIDE:
+            outer = int(_OUTER_OF[hook])
+            found = next((one[0] for one in reversed(open_) if one[1] == outer), None)
+            if found is not None:
+                owners[place] = found
+    closed[thread] = whose[thread] = NOWHERE
+    closed[list(returned)] = list(returned.values())
+    whose[list(owners)] = list(owners.values())
+    lost[over] = True
