@@ -162,6 +162,6 @@ class Matrix:
             # Where the boot option is not known, it is ignored; where it is, it may be off.
             # 5.10 lets as many calls wait for a kretprobe as there may be CPUs (limitations.md).
             options = ("--append", "secretmem.enable=1 possible_cpus=16")
-            boot(self._config, name, folder, *options, scenes="matrix")
+            boot(self._config, name, folder, *options, scenes="matrix,ftrace_awkward")
             self._booted[release] = Booted(name, folder)
         return self._booted[release]

@@ -13,6 +13,8 @@ from tests.kernel.guest import ON_EACH, SCENES
 from tests.kernel.guest_tools import PROJECT
 
 _PROGRAMS = PROJECT / "tests" / "kernel" / "programs"
+COMPAT = {"32": ("-m32",), "64": ("-m64", "-mcmodel=small", "-mno-red-zone")}
+"""Builds of compat.c: a 32-bit process, and a 64-bit one that calls by int 0x80."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,6 +51,11 @@ def programs() -> None:
     for name in ("race", "slots", "inaccessible"):
         files = [str(_PROGRAMS / "build" / name), str(_PROGRAMS / f"{name}.c")]
         check_run(f"{name}.c does not build", ["cc", *flags, "-o", *files])
+    flags = ["-O1", "-Wall", "-Wextra", "-Werror", "-static", "-nostdlib", "-ffreestanding"]
+    flags += ["-fno-pic", "-fno-pie", "-no-pie", "-fno-stack-protector"]
+    for bits, more in COMPAT.items():
+        files = [str(_PROGRAMS / "build" / f"compat-{bits}"), str(_PROGRAMS / "compat.c")]
+        check_run("compat.c does not build", ["cc", *flags, *more, "-o", *files])
 
 
 @pytest.fixture(scope="session", params=list(KERNELS))

@@ -68,7 +68,7 @@ _INCOMPLETE = (
     | Flag.KERNEL_TASK
     | Flag.COMPAT
 )
-"""No call of the workload races with another, is 32-bit or comes from a kernel thread."""
+"""No call of a truth races with another or comes from a kernel thread; 32-bit ones say so."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,9 @@ def _wanted(call: Row) -> Row:
     kind = call["object"] if call["object"] != "none" else "unknown"
     # There is no file at memfd_create's entry: the event has the seals it was born with.
     seals = call["seals_after"] if op == "create" else call["seals"]
-    return call | {"arg": arg, "kind": kind, "hook": HOOKS[op], "flags": 0, "seals": seals}
+    row = call | {"arg": arg, "kind": kind, "hook": HOOKS[op], "flags": 0, "seals": seals}
+    # Of a 32-bit system call (programs/compat.c) the number and the descriptor are not told.
+    return row | {"flags": int(Flag.COMPAT), "fd": -1} if call.get("abi") == "i386" else row
 
 
 def _rows(events: pd.DataFrame, ops: set[str], pids: set[int], tids: set[int]) -> list[Row]:

@@ -39,6 +39,7 @@ ON_EACH: Scenes = (
     scenes_decisions.truth_default,
     scenes_decisions.truth_quick,
     scenes_ftrace.ftrace,
+    scenes_ftrace.ftrace_awkward,
     scenes_decisions.filters,
     scenes_decisions.race,
     scenes_judge.holes,

@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tests.kernel.booted import Booted
+from tests.kernel.booted import Booted, Run
 from tests.kernel.ground_truth import Truth, expected_calls
 from tests.kernel.judged import ON_ANY_FILE, bad, judged
 from tests.kernel.memfd_selftest import RUNS, ended
 
-METHODS = ("fexit", "kprobe")
+METHODS = ("fexit", "kprobe", "ftrace")
+BY_BPF = METHODS[:2]
 TITLE = """\
 # Kernels
 
@@ -20,10 +21,13 @@ is what its plan and its self-test found. Debian serves newer builds in time; th
 those.
 """
 LEGEND = """\
-Hooks and calls: first by `--method fexit`, then by `--method kprobe`. memfd_test: how the kernel's
-own selftest ended on memfds, then on hugetlb memfds (134: it aborted itself, at the hole
-hugetlb-exec where that is open). Where calls are short, the plan says so: on 5.10 a write begins at
-a function of seven parameters, too many for its trampolines, so fexit leaves writes out."""
+Hooks and calls: first by `--method fexit`, then by `--method kprobe`, then by `--source ftrace`.
+memfd_test: how the kernel's own selftest ended on memfds, then on hugetlb memfds (134: it aborted
+itself, at the hole hugetlb-exec where that is open). Where calls are short, the plan says so: on
+5.10 a write begins at a function of seven parameters, too many for its trampolines, so fexit leaves
+writes out. The kernel called `inaccessible` is 6.1 with F_SEAL_INACCESSIBLE as it was proposed in
+January 2022; its calls are those of a program of its own
+([inaccessible.c](../tests/kernel/programs/inaccessible.c)), and 6.1's selftest is not about it."""
 
 WITHOUT = """\
 Hook families of `record` and `record --audit`, by what `doctor --audit` says; those of KVM wait for
@@ -49,20 +53,35 @@ class Shown:
 
 def shown(kernel: Booted) -> Shown:
     run = kernel.run("matrix-kprobe")
-    audit = json.loads(kernel.told("doctor-audit").stdout)["hooks"]
     breaches = bad(judged(run.path))
     return Shown(
         release=kernel.release,
-        hooks=", ".join(_hooks(kernel, method) for method in METHODS),
+        hooks=", ".join(_hooks(kernel.run(f"matrix-{method}")) for method in METHODS),
         answers=dict(run.manifest["self_test"]["variants"]),
         recorded=", ".join(_recorded(kernel, method) for method in METHODS),
         holes=sorted(set(breaches["hole"].dropna().astype(str))),
         selftest=", ".join(str(ended(kernel, name)) for name in RUNS),
-        missing={
-            hook["family"]: hook["reason"]
-            for hook in audit
-            if hook["symbol"] is None and not hook["reason"].startswith("waits for the module")
-        },
+        missing=_missing(kernel),
+    )
+
+
+def shown_proposal(kernel: Booted) -> Shown:
+    """Of the proposal's own kernel, whose scene is another one (scenes_inaccessible.proposal)."""
+    recorded = []
+    for method in METHODS:
+        run = kernel.run(f"calls-{method}")
+        made = [json.loads(line) for line in run.stdout.splitlines()]
+        right = judged(run.path)["verdict"].isin(["allowed", "blocked", "error"])
+        recorded.append(f"{int(right.sum()):,} of {len(made):,}")
+    breaches = bad(judged(kernel.run("calls-kprobe").path))
+    return Shown(
+        release=kernel.release,
+        hooks=", ".join(_hooks(kernel.run(f"calls-{method}")) for method in METHODS),
+        answers=dict(kernel.run("calls-kprobe").manifest["self_test"]["variants"]),
+        recorded=", ".join(recorded),
+        holes=sorted(set(breaches["hole"].dropna().astype(str))),
+        selftest="-",
+        missing=_missing(kernel),
     )
 
 
@@ -80,8 +99,17 @@ def _recorded(kernel: Booted, method: str) -> str:
     return f"{seen:,} of {made:,}"
 
 
-def _hooks(kernel: Booted, method: str) -> str:
-    hooks = kernel.run(f"matrix-{method}").manifest["hooks"]
+def _missing(kernel: Booted) -> dict[str, str]:
+    audit = json.loads(kernel.told("doctor-audit").stdout)["hooks"]
+    return {
+        hook["family"]: hook["reason"]
+        for hook in audit
+        if hook["symbol"] is None and not hook["reason"].startswith("waits for the module")
+    }
+
+
+def _hooks(run: Run) -> str:
+    hooks = run.manifest["hooks"]
     by = Counter(hook["method"] for hook in hooks)
     other = " and ".join(f"{n} by {how}" for how, n in sorted(by.items(), key=str) if how)
     return f"{other} of {len(hooks)}"

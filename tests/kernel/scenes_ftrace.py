@@ -3,7 +3,7 @@
 import signal
 from pathlib import Path
 
-from tests.kernel.guest_tools import Recorder, Results
+from tests.kernel.guest_tools import HERE, Recorder, Results, python
 from tests.kernel.scenes_decisions import HUGE_PAGES, workload_wide
 from tests.kernel.scenes_judge import huge_pages
 from tracer.capture.ftrace.tracefs import put
@@ -11,8 +11,8 @@ from tracer.capture.ftrace.tracefs import put
 TRACEFS = Path("/sys/kernel/tracing")
 FOREIGN = "sealsnoop-of-somebody-else"
 """Not a name that a recorder of ours gives."""
-_FTRACE = ("--source", "ftrace")
-_BARE = (*_FTRACE, "--no-self-test", "--no-baseline")
+BY_FTRACE = ("--source", "ftrace")
+_BARE = (*BY_FTRACE, "--no-self-test", "--no-baseline")
 
 
 def _there() -> dict[str, list[str]]:
@@ -45,9 +45,19 @@ def ftrace(results: Results) -> None:
         workload_wide(
             results,
             lambda command: Recorder(
-                results, "quick-ftrace", *_FTRACE, command=command("quick-ftrace")
+                results, "quick-ftrace", *BY_FTRACE, command=command("quick-ftrace")
             ).wait(),
         )
     results.tell("ftrace", beside=_there())
     living.stop()
     results.tell("ftrace", after=_there())
+
+
+def ftrace_awkward(results: Results) -> None:
+    """What is easily recorded wrongly: 32-bit system calls, nested ones, arguments of 64 bits."""
+    for bits in ("32", "64"):
+        name = f"ftrace-compat-{bits}"
+        program = HERE / "programs" / "build" / f"compat-{bits}"
+        command = [program, results.out / f"{name}.jsonl"]
+        Recorder(results, name, *BY_FTRACE, command=command).wait()
+    Recorder(results, "ftrace-awkward", *BY_FTRACE, command=python("awkward.py")).wait()

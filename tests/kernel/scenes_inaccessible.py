@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.kernel.guest_tools import HERE, PROJECT, Recorder, Results, Tool, python
 from tests.kernel.scenes_decisions import UNPREEMPTED, by_both_methods
+from tests.kernel.scenes_ftrace import BY_FTRACE
 
 PROGRAM = HERE / "programs" / "build" / "inaccessible"
 POLICY = PROJECT / "samples" / "policies" / "inaccessible-memfd.toml"
@@ -14,8 +15,10 @@ TRIES, MANY_TRIES = 5_000, 100_000
 
 
 def proposal(results: Results) -> None:
-    """Every call once by both methods, and an audit of a guest that behaves."""
+    """Every call once by each method, and an audit of a guest that behaves."""
+    Tool(results, "doctor-audit", ["doctor", "--audit", "--json"]).wait()
     by_both_methods(results, "calls", lambda name: [*UNPREEMPTED, PROGRAM, "calls"])
+    Recorder(results, "calls-ftrace", *BY_FTRACE, command=[PROGRAM, "calls"]).wait()
     _audit(results, "quiet")
 
 

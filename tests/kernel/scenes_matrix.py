@@ -1,13 +1,14 @@
 """The scene that every kernel of the matrix plays: one recording by each method, of everything.
 
-The two record at the same time, each a workload, the holes and (one of them) the kernel's own
-selftest; tests.kernel.test_matrix takes them apart by process.
+The two of BPF record at the same time, each a workload, the holes and (one of them) the kernel's
+own selftest; tests.kernel.test_matrix takes them apart by process. Then ftrace records the same.
 """
 
 from pathlib import Path
 
-from tests.kernel.guest_tools import HERE, WORKLOAD, Results, Tool
+from tests.kernel.guest_tools import HERE, WORKLOAD, Recorder, Results, Tool
 from tests.kernel.scenes_decisions import HUGE_PAGES, by_both_methods, tmpfs
+from tests.kernel.scenes_ftrace import BY_FTRACE
 from tests.kernel.scenes_judge import HOLES, memfd_test_runs
 
 SELFTEST_BY = "kprobe"
@@ -30,4 +31,6 @@ def matrix(results: Results) -> None:
             return ["sh", script, results.out, method, selftest, HOLES, WORKLOAD, *options]
 
         by_both_methods(results, "matrix", command, attempts=1)
+        by_ftrace = command("matrix-ftrace")
+        Recorder(results, "matrix-ftrace", *BY_FTRACE, command=by_ftrace).wait()
     huge.write_text("0")

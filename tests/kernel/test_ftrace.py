@@ -1,16 +1,23 @@
 """By ftrace the recording is the same: same calls, same verdicts; and tracefs is left as it was."""
 
+import json
 import re
+from collections.abc import Collection
+from itertools import pairwise
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from tests.kernel.booted import Booted
 from tests.kernel.ground_truth import compare, compare_mappings
-from tests.kernel.judged import ON_ANY_FILE, judged
+from tests.kernel.implied import implied
+from tests.kernel.judged import ON_ANY_FILE, beside_truth, judged
 from tests.kernel.scenes_ftrace import FOREIGN
+from tracer.model.record import NO_SYSCALL
 from tracer.model.words import Flag
 
+EPERM, EINVAL = -1, -22
 NAME = "quick-ftrace"
 _KEY = ["op", "kind", "name", "verdict", "errno", "seals"]
 
@@ -19,7 +26,7 @@ def test_every_call_is_one_event(kernel: Booted, capsys: pytest.CaptureFixture[s
     run, truth = kernel.run(NAME), kernel.truth(NAME)
     assert run.code == 0, run.stderr
     run.check_whole()
-    calls = compare(truth, run.events, **ON_ANY_FILE)
+    calls = compare(truth, run.events, ops=run.hooked, **ON_ANY_FILE)
     mappings = compare_mappings(truth, run.events)
     with capsys.disabled():
         seconds = kernel.scenes["ftrace"]
@@ -31,20 +38,94 @@ def test_every_call_is_one_event(kernel: Booted, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize("method", ["fexit", "kprobe"])
 def test_the_judged_tables_are_those_of_bpf(kernel: Booted, method: str) -> None:
-    ftrace, bpf = (_counted(kernel, name) for name in (NAME, f"quick-{method}"))
+    ops = kernel.run(NAME).hooked
+    ftrace, bpf = (_counted(kernel, name, ops) for name in (NAME, f"quick-{method}"))
     pd.testing.assert_series_equal(ftrace, bpf)
     assert ftrace.sum() > 500
 
 
-def _counted(kernel: Booted, name: str) -> "pd.Series[int]":
+def _counted(kernel: Booted, name: str, ops: Collection[str]) -> "pd.Series[int]":
     """How often each (op, object, verdict, errno) was there, in the workload's own processes."""
     rows = judged(kernel.run(name).path)
-    rows = rows[rows["pid"].isin(kernel.truth(name).pids)].copy()
+    rows = rows[rows["pid"].isin(kernel.truth(name).pids) & rows["op"].isin(ops)].copy()
     rows["name"] = rows["name"].astype(str).str.replace(r"workload-\d+", "workload-PID", regex=True)
     rows["errno"] = rows["answer"].where(rows["answer"].between(-4095, -1), 0)
     for column in ("op", "kind", "verdict"):
         rows[column] = rows[column].astype(str)
     return rows.groupby(_KEY).size().sort_index()
+
+
+# ---- what is easily recorded wrongly ----------------------------------------------------------
+# On all kernels: those that are tested in depth, and those of the matrix.
+
+
+@pytest.fixture(params=["32", "64"])
+def bits(request: pytest.FixtureRequest) -> str:
+    value: str = request.param
+    return value
+
+
+def test_32_bit_calls_are_recorded_too(kernel: Booted, bits: str) -> None:
+    _check_compat(kernel, bits)
+
+
+def test_32_bit_calls_are_recorded_on_every_kernel(matrix_kernel: Booted, bits: str) -> None:
+    _check_compat(matrix_kernel, bits)
+
+
+def _check_compat(kernel: Booted, bits: str) -> None:
+    """A 32-bit process, and a 64-bit one by int 0x80: no number or descriptor is made up."""
+    name = f"ftrace-compat-{bits}"
+    run, truth = kernel.run(name), kernel.truth(name)
+    assert run.code == 0, run.stderr
+    run.check_whole()
+    calls, mappings = compare(truth, run.events, **ON_ANY_FILE), compare_mappings(truth, run.events)
+    assert calls.ok, calls
+    assert mappings.ok, mappings
+    assert calls.expected > 60
+    assert set(run.events["nr"]) == {NO_SYSCALL}
+    rows = beside_truth(run.path, truth)
+    assert [row["verdict"] for row in rows] == [implied(row["call"]).verdict for row in rows]
+
+
+def test_a_call_inside_another_takes_nothing_from_it(kernel: Booted) -> None:
+    _check_awkward(kernel)
+
+
+def test_a_call_inside_another_takes_nothing_on_every_kernel(matrix_kernel: Booted) -> None:
+    _check_awkward(matrix_kernel)
+
+
+def _check_awkward(kernel: Booted) -> None:
+    """Every line of programs/awkward.py is one decision; whether F_ADD_SEALS cuts, the kernel says.
+
+    Of a set-uid file the kernel takes that bit inside the write or allocation, refused or not.
+    """
+    run = kernel.run("ftrace-awkward")
+    assert run.code == 0, run.stderr
+    run.check_whole()
+    said = [json.loads(line) for line in run.stdout.splitlines()]
+    rows = judged(run.path).to_dict("records")
+    assert [_shown(row) for row in rows] == [_shown(call) for call in said]
+    inside = [after for before, after in pairwise(said) if before["op"] == after["op"] == "chmod"]
+    assert len(inside) >= 6
+    assert any(after["answer"] == EPERM for before, after in pairwise(said) if before in inside)
+    for row, call in zip(rows, said, strict=True):
+        asked = {name: call[name] for name in ("offset", "length") if name in call}
+        assert {name: row[name] for name in asked} == asked, call
+    wide = [call for call in said if call.get("arg", 0) >> 32]
+    assert {call["answer"] for call in wide} in ({EINVAL}, {0})
+    cut = 0xFFFFFFFF if wide[0]["answer"] == 0 else 2**64 - 1
+    recorded = [row["arg"] for row in rows if row["op"] == "add_seals"]
+    assert recorded == [call["arg"] & cut for call in said if call["op"] == "add_seals"]
+    assert not {row["verdict"] for row in rows} & {"indeterminate", "breach"}
+
+
+def _shown(row: dict[Any, Any]) -> tuple[str, int, int]:
+    return str(row["op"]), row["answer"], row["seals_after"]
+
+
+# ---- what it says, and what it leaves behind ----------------------------------------------------
 
 
 def test_the_self_test_confirms_every_hook(kernel: Booted) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.kernel.booted import Booted, Run, Told
 from tests.kernel.judged import judged
+from tests.kernel.matrix import METHODS
 from tests.kernel.scenes_inaccessible import MANY_TRIES, TRIES
 from tracer.model.record import Flag
 
@@ -23,6 +24,12 @@ Call = dict[str, Any]
 
 
 @pytest.fixture(params=["fexit", "kprobe"])
+def bpf_method(request: pytest.FixtureRequest) -> str:
+    value: str = request.param
+    return value
+
+
+@pytest.fixture(params=METHODS)
 def method(request: pytest.FixtureRequest) -> str:
     value: str = request.param
     return value
@@ -144,8 +151,10 @@ def _refused(rows: pd.DataFrame) -> "pd.Series[bool]":
 # ---- a kernel that does not keep its word ---------------------------------------------------
 
 
-def test_the_breach_that_no_healthy_kernel_can_show(broken_proposal: Booted, method: str) -> None:
-    run = broken_proposal.run(f"calls-{method}")
+def test_the_breach_that_no_healthy_kernel_can_show(
+    broken_proposal: Booted, bpf_method: str
+) -> None:
+    run = broken_proposal.run(f"calls-{bpf_method}")
     assert run.code == 1, "the program says that something was not as it must be"
     run.check_whole()
     opened = [call["answer"] != call["must"] for call in calls(run)]

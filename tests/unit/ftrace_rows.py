@@ -17,6 +17,7 @@ HOOK_OF = {
     Op.MMAP: Hook.MMAP,
     Op.WRITE: Hook.WRITE,
     Op.TRUNCATE: Hook.SETATTR,
+    Op.CHMOD: Hook.SETATTR,
     Op.ADD_SEALS: Hook.SEALS,
     Op.CREATE: Hook.CREATE,
     Op.ALLOCATE: Hook.ALLOCATE,
@@ -49,7 +50,7 @@ class Story:
 
     def call(self, tid: int, op: Op, ret: int = 0, **fields: Any) -> None:
         self.entry(tid, op, **fields)
-        self.exit(tid, op, ret)
+        self.exit(tid, op, ret, sp=fields.get("sp", 0))
 
     def inside(self, what: What, tid: int, hook: Hook, **fields: Any) -> None:
         self._add(what, tid, hook, **fields)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tracer.capture.ftrace.instance import Instance
 from tracer.capture.ftrace.tracefs import events_of, find_tracefs, leftovers, put
 
 HOLDER = """
@@ -79,3 +80,49 @@ def test_where_tracefs_is(tmp_path: Path) -> None:
     assert find_tracefs(tmp_path) == tmp_path / "sys/kernel/debug/tracing"
     (tmp_path / "sys/kernel/tracing/instances").mkdir(parents=True)
     assert find_tracefs(tmp_path) == tmp_path / "sys/kernel/tracing"
+
+
+class Kernel(Instance):
+    """Skips probes as a test says; nothing of it is in tracefs."""
+
+    def __init__(self, profile: Path, faults: int) -> None:
+        self.tracefs, self.folder = profile.parent, profile.parent
+        self.group, self.suffix = "sealsnoop_7_0", "_7_0"
+        self._misses, self._uncounted = {}, set()
+        self._profile, self._faults = profile, faults
+        self.said: list[str] = []
+
+    def define(self, definition: str) -> None:
+        self.said.append(definition)
+
+    def enable(self, group: str, event: str, condition: str = "") -> None:
+        self.said.append(condition)
+
+    def run(self) -> None:
+        self.said.append("on")
+
+    def pause(self) -> None:
+        self.said.append("off")
+
+    def drop(self, event: str) -> None:
+        self.said.append(f"drop {event}")
+
+    def call(self) -> None:
+        assert self.said[-1] == "on"
+        others = "mmap_3_0 5 7\n"  # another recorder's
+        self._profile.write_text(f"{others}fault_7_0 1 {self._faults}\n")
+
+
+@pytest.mark.parametrize("faults", [0, 1])
+def test_whether_faults_count_as_misses_is_tried(tmp_path: Path, faults: int) -> None:
+    kernel = Kernel(tmp_path / "kprobe_profile", faults)
+    assert kernel.counts_faults(lambda name: f"p:{name}", kernel.call) == bool(faults)
+    assert kernel.said == ["p:fault_7_0", "common_pid == 0", "on", "off", "drop fault_7_0"]
+
+
+def test_what_others_stand_for_is_not_counted(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path / "kprobe_profile", 0)
+    kernel.leave_uncounted("mmap_7_0")
+    profile = "mmap_7_0 9 18\nmmap_seen_7_0 9 1\nwrite_7_0 3 2\nmmap_17_0 9 9\n"
+    (tmp_path / "kprobe_profile").write_text(profile)
+    assert kernel.misses() == {"mmap_seen_7_0": 1, "write_7_0": 2}

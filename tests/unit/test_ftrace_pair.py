@@ -71,6 +71,72 @@ def test_an_entry_without_return_is_lost_when_its_thread_goes_on_or_ends() -> No
     assert made.in_flight == 0
 
 
+def nested() -> Story:
+    """A write changes the mode on its way (file_remove_privs), between two looks at the seals."""
+    story = Story()
+    story.entry(7, Op.WRITE, sp=1000)
+    story.entry(7, Op.CHMOD, sp=600)
+    story.inside(What.CHUNK, 7, Hook.WRITE_CHECK, offset=3)  # not this one's
+    story.exit(7, Op.WRITE, 99, sp=308)  # of another file, deeper still
+    story.exit(7, Op.CHMOD, 0, sp=608)
+    story.inside(What.CHECK, 7, Hook.WRITE_CHECK, ret=-1)
+    story.exit(7, Op.WRITE, -1, sp=1008)
+    return story
+
+
+def test_calls_are_nested() -> None:
+    rows = nested().take()
+    paired = pair(rows)
+    found = [
+        (Op(rows["op"][a]).name, int(rows["ret"][b]))
+        for a, b in zip(paired.entry, paired.exit, strict=True)
+    ]
+    assert sorted(found) == [("CHMOD", 0), ("WRITE", -1)]
+    place = [one[0] for one in found].index("WRITE")
+    assert paired.checks[place] == 1
+    assert rows["offset"][paired.first_chunk[place]] == 3
+    assert not paired.open.any()
+    assert len(paired.abandoned) == 0
+
+
+def test_a_nested_call_s_records_do_not_depend_on_the_batch() -> None:
+    rows = nested().take()
+    whole = maker()
+    expected = whole.make(rows)
+    assert events(expected)["op"].tolist() == [Op.CHMOD, Op.WRITE]
+    assert whole.lost.sum() == 0
+    for cut in range(len(rows) + 1):
+        made = maker()
+        parts = np.concatenate([made.make(part) for part in np.split(rows, [cut])])
+        assert parts.tobytes() == expected.tobytes(), cut
+        assert made.in_flight == 0
+
+
+def test_a_call_is_over_when_its_thread_is_seen_above_it() -> None:
+    """Its return was lost: the next one at its height, or the return of what it was called by."""
+    story, made = Story(), maker()
+    story.entry(7, Op.WRITE, sp=1000)
+    story.entry(7, Op.TRUNCATE, sp=600)  # its return is lost
+    story.exit(7, Op.WRITE, 5, sp=1008)
+    story.entry(8, Op.WRITE, sp=1000)  # lost as well
+    story.call(8, Op.TRUNCATE, -1, sp=600)  # may be inside it
+    story.call(8, Op.WRITE, 6, sp=1000)
+    found = events(made.make(story.take()))
+    told = [(int(one["tid"]), Op(one["op"]).name, int(one["answer"])) for one in found]
+    assert told == [(7, "WRITE", 5), (8, "TRUNCATE", -1), (8, "WRITE", 6)]
+    lost = made.lost[:, LossCause.NO_RETURN]
+    assert (lost[Hook.SETATTR], lost[Hook.WRITE], lost.sum()) == (1, 1, 2)
+
+
+def test_a_return_from_elsewhere_in_the_stack_is_not_taken() -> None:
+    story = Story()
+    story.entry(7, Op.WRITE, sp=1000)
+    story.exit(7, Op.WRITE, 9, sp=900)
+    story.exit(7, Op.WRITE, 5, sp=1008)
+    rows = story.take()
+    assert rows["ret"][pair(rows).exit].tolist() == [5]
+
+
 @pytest.mark.slow
 @settings(deadline=None)
 @given(st.data())
@@ -141,6 +207,17 @@ def test_a_mapping_refused_while_a_seal_is_tried_is_raced_though_it_fails() -> N
     found = events(made.make(story.take()))
     mmaps = found[found["op"] == Op.MMAP]
     assert [bool(flags & Flag.RACED_SEALS) for flags in mmaps["flags"]] == [True, False]
+
+
+def test_seals_beyond_32_bits_are_not_added() -> None:
+    """Where the kernel takes so many it refuses them, and meanwhile nobody is raced."""
+    story, made = Story(), maker()
+    story.entry(8, Op.ADD_SEALS, arg=1 << 32 | 8)
+    story.call(7, Op.WRITE, 5)
+    assert not (events(made.make(story.take()))["flags"] & Flag.RACED_SEALS).any()
+    story.exit(8, Op.ADD_SEALS, -22)
+    (told,) = events(made.make(story.take()))
+    assert (told["arg"], told["answer"], told["seals_after"]) == (1 << 32 | 8, -22, 0)
 
 
 def test_executable_files_get_the_seals_that_exec_brings() -> None:

@@ -1,11 +1,12 @@
 """The kprobe events of a plan: what tracefs would be told, within its limits."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from tests.unit.fake_kernel import btf_of, functions, symbols_of
-from tracer.capture.ftrace.fetch import Fetch, trials
+from tracer.capture.ftrace.fetch import Fetch, faulting, trials
 from tracer.capture.ftrace.probes import for_step
 from tracer.capture.ftrace.supplements import supplements
 from tracer.capture.ftrace.what import What
@@ -20,7 +21,7 @@ _TAG = "_4194304_99"
 _DEEPEST = 16  # FETCH_INSN_MAX: an instruction for each step, and some around them
 _FETCHED = re.compile(
     r"(?:[+-]\d+\()*(?:%(?:di|si|dx|cx|r8|r9)|\$(?:arg[1-6]|stack|retval|comm|current))\)*"
-    r":(?:[usx](?:8|16|32|64)|string|x64\[\d+\])"
+    r":(?:[usx](?:8|16|32|64)|string|x64\[\d+\])|\$stack\d+"
 )
 _CONDITION = re.compile(r"[\w\s()&|=!]*")
 
@@ -37,12 +38,12 @@ LAYOUT = {one.macro: 1000 + place for place, one in enumerate(offsets.OFFSETS)} 
 
 
 @pytest.mark.parametrize("release", ["5.10", "6.1", "6.12", "7.3"])
-@pytest.mark.parametrize("newer", [False, True])
+@pytest.mark.parametrize("can", [(False, False, True), (False, False), (True, True)])
 @pytest.mark.parametrize("unsealable", [False, True])
 def test_definitions_are_within_the_kernel_s_limits(
-    tmp_path: object, release: str, newer: bool, unsealable: bool
+    tmp_path: object, release: str, can: tuple[bool, ...], unsealable: bool
 ) -> None:
-    fetch = Fetch(LAYOUT, newer, newer)
+    fetch = Fetch(LAYOUT, *can)
     made = plan(tmp_path, release)
     probes = [one for step in made.live for one in for_step(step, fetch, unsealable)]
     probes += supplements(fetch)
@@ -108,3 +109,37 @@ def test_newer_kernels_are_asked_for_more() -> None:
     assert "$current" in current
     assert not any("$current" in one for one in Fetch(LAYOUT).task())
     assert any("$current" in one for one in Fetch(LAYOUT, has_current=True).task())
+
+
+def test_where_a_fault_is_a_miss_nothing_is_fetched_beyond_the_stack() -> None:
+    """$stackN gives nothing there (regs_get_kernel_stack_nth); an offset from $stack faults."""
+    for deep in (False, True):
+        careful, other = (Fetch(LAYOUT, faults_are_misses=one).task(deep) for one in (True, False))
+        assert any("($stack)" in one for one in other)
+        assert not any("($stack)" in one for one in careful)
+        assert len([one for one in careful if re.fullmatch(r"w\d+=\$stack\d+", one)]) == 88
+    assert "+3072($stack)" in faulting("g", "fault")
+
+
+def test_a_family_that_needs_more_than_fetches_is_left_out(tmp_path: object) -> None:
+    """mremap's file is found by walking the address space; its return alone tells nothing."""
+    step = replace(plan(tmp_path, "6.1").step("create"), program="mremap")
+    assert list(for_step(step, Fetch(LAYOUT), False)) == []
+
+
+def test_a_compat_program_s_flags_are_in_another_register(tmp_path: object) -> None:
+    """bx, cx: name and flags (arch/x86/include/asm/syscall_wrapper.h)."""
+    step = plan(tmp_path, "6.1").step("create")
+    entry = next(iter(for_step(step, Fetch(LAYOUT), False)))
+    assert "cflags=+104(%di):u32" in entry.arguments
+    compat = replace(step, family="create_compat", symbol="__ia32_sys_memfd_create")
+    entry = next(iter(for_step(compat, Fetch(LAYOUT), False)))
+    assert "compat_cflags=+88(%di):u32" in entry.arguments
+
+
+@pytest.mark.parametrize(("size", "kind"), [(8, "u64"), (4, "u32")])
+def test_the_seals_to_add_are_as_wide_as_the_kernel_s_parameter(
+    tmp_path: object, size: int, kind: str
+) -> None:
+    step = replace(plan(tmp_path, "6.1").step("seals"), defines=(("BYTES_SEALS_ARG", size),))
+    assert f"sarg=%dx:{kind}" in next(iter(for_step(step, Fetch(LAYOUT), False))).arguments

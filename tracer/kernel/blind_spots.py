@@ -116,6 +116,9 @@ FTRACE_BLIND_SPOTS = (
     "by ftrace: what a call left behind (seals, size) is read again at its return on kernels that "
     "keep its arguments (since 6.9); on others it follows from the call and its answer, and from "
     "all F_ADD_SEALS calls seen meanwhile",
+    "by ftrace: mremap (the mappings that it makes and ends are seen)",
+    "by ftrace: on kernels that count a fault in a fetch as a missed probe (until 5.13) another "
+    "probe in the same calls tells whether mmap's own are missed",
     "by ftrace: the descriptor and number of a system call that lies deep in the kernel's stack; "
     "fd is then -1",
     "by ftrace: whether an unmapping happens in another process's address space",

@@ -41,6 +41,12 @@ tell("mmap", call(libc.mmap, None, 4096, 3, 1, fd, ctypes.c_long(0)))
 tell("truncate", call(libc.ftruncate, fd, 4096))
 tell("read", call(libc.pread, fd, ctypes.create_string_buffer(9), 9, ctypes.c_long(1)))
 tell("punch_hole", call(libc.fallocate, fd, 3, ctypes.c_long(0), ctypes.c_long(4096)))
+tell("chmod", call(libc.fchmod, fd, 0o4777))
+os.seteuid(65534)
+refused = call(libc.write, fd, b"abc", 3)
+if not os.fstat(fd).st_mode & 0o4000:
+    said.append(("chmod", -1, 0))  # by the kernel, inside the write
+tell("write", refused)
 print(json.dumps({"pid": os.getpid(), "ino": ino, "calls": said}))
 """
 

@@ -84,7 +84,8 @@ def _sealing(entries: Rows) -> Rows:
 
 def added(entries: Rows) -> NDArray[np.uint32]:
     """The seals that F_ADD_SEALS calls add if they succeed."""
-    asked = entries["arg"].astype(np.uint32)
+    # A kernel that takes more than 32 bits refuses them (mm/memfd.c:memfd_fcntl).
+    asked = np.where(entries["arg"] >> np.uint64(32) == 0, entries["arg"], 0).astype(np.uint32)
     executable = (entries["mode"] & 0o111 != 0) & (asked & _EXEC != 0)
     found: NDArray[np.uint32] = asked | np.where(executable, _BY_EXEC, np.uint32(0))
     return found

@@ -93,6 +93,8 @@ class Decoder:
             part["comm"] = formats.strings(flat, starts, data["comm"], 16)
         if "cuid" in names:
             part["number"] = data["cuid"]
+        if "sp" in names:
+            part["sp"] = data["sp"]
         _fill_identity(part, data, names)
         fill_request(part, data, names)
         userregs.fill(part, data)

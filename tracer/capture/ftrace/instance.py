@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from tracer.capture.ftrace.tracefs import alone, clear, events_of, folder, leftovers, put
@@ -28,6 +29,7 @@ class Instance:
         self._lock = -1
         self._pipes: dict[int, int] = {}
         self._misses: dict[str, int] = {}
+        self._uncounted: set[str] = set()
         try:
             with alone(tracefs):
                 self._clear_leftovers()
@@ -59,11 +61,13 @@ class Instance:
                 break
             except FileExistsError:  # another pid namespace's
                 number += 1
+        # kprobe_profile tells no group, so each event's name ends with what is ours alone.
+        self.suffix = f"_{self.tag.replace('-', '_')}"
         self._lock = folder(self.folder)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _set_up(self, bytes_: int) -> None:
-        put(self.folder / "tracing_on", "0")
+        self.pause()
         put(self.folder / "trace_clock", "boot")
         # What finds no room is dropped and counted; what was seen is never written over.
         put(self.folder / "options" / "overwrite", "0")
@@ -89,6 +93,22 @@ class Instance:
             self.drop(event)
         return True
 
+    def counts_faults(self, definition: Callable[[str], str], call: Callable[[], object]) -> bool:
+        """Whether the kernel counts a fetch that faults as a miss; told by an event that faults.
+
+        ``definition`` makes it, given its name; ``call`` gets there. OSError.
+        """
+        name = f"fault{self.suffix}"
+        self.define(definition(name))
+        try:
+            self.enable(self.group, name, "common_pid == 0")  # fetched, and never kept
+            self.run()  # nothing is fetched for a ring that is off
+            call()
+            return self._missed().get(name, 0) > 0
+        finally:
+            self.pause()
+            self.drop(name)
+
     def format(self, group: str, event: str) -> str:
         """The text of an event's format. OSError: there is none."""
         return (self.folder / "events" / group / event / "format").read_text()
@@ -110,6 +130,9 @@ class Instance:
     def run(self) -> None:
         put(self.folder / "tracing_on", "1")
 
+    def pause(self) -> None:
+        put(self.folder / "tracing_on", "0")
+
     def read(self, cpu: int, size: int) -> bytes:
         """The next page of a CPU's ring, empty where there is none."""
         try:
@@ -126,13 +149,20 @@ class Instance:
 
     def misses(self) -> dict[str, int]:
         """``{event: times}`` that the kernel skipped a probe of our group. OSError."""
-        end = f"_{self.tag.replace('-', '_')}"
-        for line in (self.tracefs / "kprobe_profile").read_text().splitlines():
-            words = line.split()
-            # No group stands there, so each event's name ends with what is ours alone.
-            if len(words) == 3 and words[0].endswith(end):
-                self._misses[words[0]] = int(words[2])
+        found = self._missed()
+        self._misses.update({name: found[name] for name in found.keys() - self._uncounted})
         return self._misses
+
+    def leave_uncounted(self, event: str) -> None:
+        """An event's misses are not what they are called, and others stand for it."""
+        self._uncounted.add(event)
+
+    def _missed(self) -> dict[str, int]:
+        lines = (self.tracefs / "kprobe_profile").read_text().splitlines()
+        words = (line.split() for line in lines)
+        return {
+            one[0]: int(one[2]) for one in words if len(one) == 3 and one[0].endswith(self.suffix)
+        }
 
     def stop(self) -> None:
         """Switches everything off and takes the probes away; what is in the ring stays readable."""

@@ -7,7 +7,7 @@ from BTF, function names of ours, and filters over numbers.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tracer.capture.ftrace.fetch import Fetch, at
+from tracer.capture.ftrace.fetch import SP, Fetch, at
 from tracer.capture.ftrace.what import What
 from tracer.kernel.plan import Step
 from tracer.model.words import Hook, Op
@@ -17,7 +17,7 @@ _ATTR_MODE_OR_SIZE = 9
 _MAXACTIVE = 1024
 """Calls of one function at the same time whose returns are seen (KRETPROBE_MAXACTIVE_MAX: 4096)."""
 _REGISTERS = ("%di", "%si", "%dx", "%cx", "%r8", "%r9")
-_REGS_SI, _REGS_ORIG_AX = 104, 120  # struct pt_regs of x86-64
+_REGS_CX, _REGS_SI, _REGS_ORIG_AX = 88, 104, 120  # struct pt_regs of x86-64
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,9 @@ class Probe:
 
 
 def for_step(step: Step, fetch: Fetch, unsealable: bool) -> Iterator[Probe]:
-    """The events that serve one family of a plan."""
+    """The events that serve one family of a plan; none: that one needs what no fetch can do."""
+    if step.program not in _ENTRIES and step.program not in _RETURNS:
+        return
     make = _ENTRIES.get(step.program)
     place = step.symbol or ""
     hook = Hook[step.hook.upper()]
@@ -59,10 +61,10 @@ def for_step(step: Step, fetch: Fetch, unsealable: bool) -> Iterator[Probe]:
         yield probe("", what, op, arguments, condition)
     if step.at_return:
         what = _RETURNS.get(step.program, What.RETURN)
-        narrow = step.program in _INT
+        arguments = ["ret=$retval:s64", *([SP] if what == What.RETURN else [])]
         yield Probe(
             f"{step.family}_ret", step.family, hook, what, None, f"r{_MAXACTIVE}", place,
-            ("ret=$retval:s64", *_at_return(step, fetch)), narrow=narrow,
+            (*arguments, *_at_return(step, fetch)), narrow=step.program in _INT,
         )  # fmt: skip
 
 
@@ -128,17 +130,22 @@ def _allocate(step: Step, fetch: Fetch, sealable: str) -> _Made:
 def _seals(step: Step, fetch: Fetch, sealable: str) -> _Made:
     """Also on files that cannot be sealed: the refusal is a decision too."""
     inode = fetch.inode("%di")
-    arguments = ["cmd=%si:u32", "sarg=%dx:u32"]
+    # What the kernel's function is given: what it cuts off itself, or refuses (mm/memfd.c).
+    size = dict(step.defines).get("BYTES_SEALS_ARG", 4)
+    arguments = ["cmd=%si:u32", f"sarg=%dx:u{8 * size}"]
     arguments += [f"fmode={fetch.at('FILE_MODE', '%di')}:u32", *fetch.object(inode), *fetch.task()]
     return What.ENTRY, Op.ADD_SEALS, arguments, f"cmd == {_F_ADD_SEALS} && {fetch.sealable(True)}"
 
 
 def _create(step: Step, fetch: Fetch, sealable: str) -> _Made:
     """memfd_create(name, flags) by its system call's registers."""
+    compat = (step.symbol or "").startswith("__ia32_")
+    name, register = ("compat_cflags", _REGS_CX) if compat else ("cflags", _REGS_SI)
     arguments = [
-        f"cflags={at(_REGS_SI, '%di')}:u32",
+        f"{name}={at(register, '%di')}:u32",
         f"snr={at(_REGS_ORIG_AX, '%di')}:u64",
         "comm=$comm:string",
+        SP,
     ]
     return What.ENTRY, Op.CREATE, arguments, ""
 

@@ -1,6 +1,7 @@
 """The hooks as kprobe events: the same face as `tracer.capture.program.Program`, without BPF."""
 
 import contextlib
+import mmap
 import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
@@ -12,13 +13,13 @@ from numpy.typing import NDArray
 from tracer.capture.filters import Filters
 from tracer.capture.ftrace import formats, probes
 from tracer.capture.ftrace.decode import Kinded
-from tracer.capture.ftrace.fetch import Fetch, trials
+from tracer.capture.ftrace.fetch import Fetch, faulting, trials
 from tracer.capture.ftrace.instance import Instance
 from tracer.capture.ftrace.objects import Objects
 from tracer.capture.ftrace.probes import Probe
 from tracer.capture.ftrace.records import Maker, Window
 from tracer.capture.ftrace.source import FtraceSource, now_ns
-from tracer.capture.ftrace.supplements import TRACEPOINTS, supplements
+from tracer.capture.ftrace.supplements import TRACEPOINTS, WITNESSES, supplements
 from tracer.capture.ftrace.tasks import Tasks
 from tracer.capture.ftrace.what import What
 from tracer.capture.program import COUNTS
@@ -52,8 +53,11 @@ class FtraceProgram:
                 tell(f"cleared away what a recorder that is dead left in tracefs (sealsnoop-{tag})")
             for tag, why in self._instance.uncleared.items():
                 tell(f"tracefs: sealsnoop-{tag} of a dead recorder cannot be cleared away: {why}")
-            kinds = (self._instance.takes(one) for one in trials(layout, self._group))
-            self._attach(plan, Fetch(layout, *kinds), filters.unsealable)
+            keeps, current = (self._instance.takes(one) for one in trials(layout, self._group))
+            faults = self._instance.counts_faults(
+                lambda name: faulting(self._group, name), lambda: mmap.mmap(-1, 1).close()
+            )
+            self._attach(plan, Fetch(layout, keeps, current, faults), filters.unsealable)
             header = (tracefs / "events" / "header_page").read_text()
             self._source = FtraceSource(
                 self._instance,
@@ -83,15 +87,19 @@ class FtraceProgram:
         steps: list[Step] = []
         for step in plan.steps:
             if step.live:
-                refused = self._attach_step(list(probes.for_step(step, fetch, unsealable)))
+                wanted = list(probes.for_step(step, fetch, unsealable))
+                refused = self._attach_step(wanted) if wanted else "not by the source ftrace"
                 if refused:
-                    self._tell(f"{refused}; unseen from now on: {step.unseen}")
+                    if wanted:  # else it is among the blind spots
+                        self._tell(f"{refused}; unseen from now on: {step.unseen}")
                     step = replace(step, symbol=None, method=None, reason=refused)
             steps.append(step)
         self.plan = Plan(tuple(steps))
         if not self.plan.live:
             reasons = "\n".join(f"  {step.family}: {step.reason}" for step in steps)
             raise UserError(f"no hook could be attached:\n{reasons}")
+        if fetch.faults_are_misses:
+            self._watch_for_misses_of_mmap()
         for probe in supplements(fetch):
             if refused := self._attach_step([probe]):
                 self._tell(f"{refused}; what it would tell is taken from /proc, or unknown")
@@ -100,7 +108,7 @@ class FtraceProgram:
         """Why not, empty: done. Returns before entries, so that no entry comes alone."""
         names = []
         for probe in reversed(wanted):
-            name = f"{probe.event}_{self._instance.tag.replace('-', '_')}"
+            name = f"{probe.event}{self._instance.suffix}"
             try:
                 self._instance.define(probe.definition(self._group, name))
                 names.append(name)
@@ -111,6 +119,12 @@ class FtraceProgram:
                         self._drop(other)
                 return f"{probe.event}: a kprobe event on {probe.place} failed: {error.strerror}"
         return ""
+
+    def _watch_for_misses_of_mmap(self) -> None:
+        own = [event for event, probe in self._probes.items() if probe.family == "mmap"]
+        if any(not self._attach_step([one]) for one in WITNESSES):
+            for event in own:
+                self._instance.leave_uncounted(event)
 
     def _add(self, probe: Probe | None, what: What, group: str, event: str) -> None:
         kind = Kinded(formats.parse(self._instance.format(group, event)), what, probe)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tracer.capture.ftrace.rows import Rows
-from tracer.model.words import Op
+from tracer.model.words import Flag, Op
 
 _PUNCH_HOLE = 2  # FALLOC_FL_PUNCH_HOLE
 _MODE, _SIZE = 1, 8  # ATTR_*
@@ -37,6 +37,9 @@ def fill_request(part: Rows, data: Rows, names: Iterable[str]) -> None:
     elif "cflags" in names:
         part["arg"] = data["cflags"]
         part["nr"] = data["snr"]
+    elif "compat_cflags" in names:
+        part["arg"] = data["compat_cflags"]
+        part["flags"] |= np.uint32(Flag.COMPAT)
     elif "vstart" in names:
         part["offset"] = data["pgoff"] << np.uint64(12)
         part["length"] = data["vend"] - data["vstart"]

@@ -38,6 +38,7 @@ ROW = np.dtype(
         ("mm", "<u8"),
         ("comm", "V16"),
         ("number", "<u8"),  # NEWTASK, EXIT, CREDS, CGROUP: its one fact
+        ("sp", "<u8"),  # ENTRY, RETURN: the kernel stack's pointer
         ("key", "<u8"),  # of the object: its inode, device and generation mixed
     ]
 )

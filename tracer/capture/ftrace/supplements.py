@@ -12,6 +12,16 @@ TRACEPOINTS = (
 )
 
 
+WITNESSES = tuple(
+    Probe("mmap_seen", "", Hook.MMAP, What.NONE, None, "p", place, (), "common_pid == 0")
+    for place in ("security_mmap_file", "do_mmap")
+)
+"""For kernels where a fault in a fetch counts as a miss (`Fetch.faults_are_misses`): whoever maps
+without a file makes mmap's own fetches fault, each time. The first of these that is there fetches
+nothing and is never told; it is entered within the same calls, and missed where they are missed: a
+kernel skips a probe for another one that is being handled on that CPU."""
+
+
 def supplements(fetch: Fetch) -> tuple[Probe, ...]:
     """The kprobe events among them; `TRACEPOINTS` are the others."""
     inode = fetch.inode("%si")
