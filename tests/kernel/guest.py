@@ -38,6 +38,7 @@ ON_EACH: Scenes = (
     scenes_decisions.doctor,
     scenes_decisions.truth_default,
     scenes_decisions.truth_quick,
+    scenes_decisions.awkward,
     scenes_ftrace.ftrace,
     scenes_ftrace.ftrace_awkward,
     scenes_decisions.filters,

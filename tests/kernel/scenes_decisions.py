@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -114,6 +115,17 @@ def truth_quick(results: Results) -> None:
         )
         _preempted(results, options)
     huge.write_text("0")
+
+
+def awkward_command(results: Results, name: str) -> list[str | Path]:
+    """All programs of what is easily recorded wrongly; the truth goes by ``name``."""
+    return ["sh", HERE / "programs" / "awkward.sh", results.out, name, sys.executable]
+
+
+def awkward(results: Results) -> None:
+    by_both_methods(
+        results, "awkward", lambda name: [*UNPREEMPTED, *awkward_command(results, name)]
+    )
 
 
 def _wide(folder: Path, huge_pages: int) -> list[str | Path]:

@@ -1,7 +1,7 @@
 """Calls on memory files that are easily recorded wrongly, and what became of each.
 
-One JSON line a call: op, answer (or -errno), the seals behind it, and what was asked. A file that
-is set-uid loses that when another user writes or allocates: the kernel changes the mode inside the
+One JSON line a call: pid, op, answer (or -errno), the seals behind it, and what was asked. A file
+that is set-uid loses that when another user writes or allocates: the kernel changes the mode inside the
 call, which is a line of its own in front of the call's. Root's.
 """
 
@@ -20,6 +20,7 @@ F_ADD_SEALS, F_GET_SEALS = 1033, 1034
 _FCNTL, _FALLOCATE = 72, 285
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long  # an address does not fit an int
 
 
 def syscall(number: int, *arguments: int) -> int:
@@ -29,7 +30,10 @@ def syscall(number: int, *arguments: int) -> int:
 
 def said(op: str, fd: int, answer: int, **asked: int) -> None:
     seals = syscall(_FCNTL, fd, F_GET_SEALS)
-    print(json.dumps({"op": op, "answer": answer, "seals_after": seals, **asked}), flush=True)
+    print(
+        json.dumps({"pid": os.getpid(), "op": op, "answer": answer, "seals_after": seals, **asked}),
+        flush=True,
+    )
 
 
 @contextmanager
