@@ -140,7 +140,7 @@ INLINE void finish_way(u64 way, s64 answer)
 			flags = a->arg;
 			accesses.delete(&key);
 		}
-		finish_create(answer, flags, compat ? 0xffff : regs.orig_ax, compat ? FLAG_COMPAT : 0);
+		finish_create(answer, flags, compat ? 0xffff : regs.orig_ax, compat ? FLAG_COMPAT : 0, 0);
 		return;
 	}
 	if (!a)

@@ -269,8 +269,8 @@ INLINE u64 task_file(u32 fd)
 	return read_u64(read_u64(table + OFF_FDT_FD) + (u64)fd * 8);
 }
 
-/* A new memory file: told at its return alone, which has it. */
-INLINE void finish_create(s64 answer, u32 flags, u16 nr, u32 origin)
+/* A new memory file: told at its return alone, which has it. name: in user memory, 0: it has none. */
+INLINE void finish_create(s64 answer, u32 flags, u16 nr, u32 origin, u64 name)
 {
 	u64 pid_tgid = bpf_get_current_pid_tgid(), inode = 0;
 	struct counts *n = my_counts();
@@ -301,6 +301,8 @@ INLINE void finish_create(s64 answer, u32 flags, u16 nr, u32 origin)
 	if (kind && !get_object(n, inode, read_u64(inode + OFF_INODE_INO), kind, OP_CREATE,
 				HOOK_CREATE, seals, &flags, &o))
 		goto dropped;
+	if (!kind && name)
+		send_requested_name(n, &o, name, &flags, HOOK_CREATE);
 	r = plain_event(n, pid_tgid, &o, OP_CREATE, HOOK_CREATE);
 	if (!r)
 		return;
@@ -331,9 +333,9 @@ INLINE void finish_memfd_create(s64 answer)
 
 	user_regs(task, &regs);
 	if (is_compat(task))
-		finish_create(answer, regs.cx, 0xffff, FLAG_COMPAT);
+		finish_create(answer, regs.cx, 0xffff, FLAG_COMPAT, (u32)regs.bx);
 	else
-		finish_create(answer, regs.si, regs.orig_ax, 0);
+		finish_create(answer, regs.si, regs.orig_ax, 0, regs.di);
 }
 
 /*

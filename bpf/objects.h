@@ -131,6 +131,70 @@ INLINE int send_object(struct counts *n, struct object *o, struct name *name, u6
 }
 
 /*
+ * The name that a memfd_create asked for which failed: no inode has it, so it
+ * is announced under an object of no number, and a generation that tells such
+ * calls apart. It is read from user memory, after the kernel did so: what
+ * stands there is the caller's word and is evidence for nothing.
+ */
+#define MEMFD_PREFIX 6		/* "memfd:", as a dentry's name has it */
+
+INLINE void send_requested_name(struct counts *n, struct object *o, u64 text, u32 *create_flags,
+				u8 hook)
+{
+	u64 now = bpf_ktime_get_boot_ns();
+	struct record *object, *r;
+	u32 length = 0, room, start;
+	u8 first;
+	long got;
+
+	if (bpf_probe_read_user(&first, 1, (void *)text))
+		return;
+	o->gen = n->seq * CPUS + n->cpu + 1;
+	object = new_record(n, TYPE_OBJECT, hook);
+	if (!object)
+		return;
+	object->head.time_ns = now;
+	object->head.op = OP_CREATE;
+	object->head.nr = 0xffff;
+	object->head.flags = 0;
+	object->head.seals = 0;
+	set_key(object, o);
+	set_task(object, current_task(), bpf_get_current_pid_tgid());
+	object->object.owner_uid = object->object.owner_gid = ~0U;
+	object->object.size = 0;
+	object->object.mapping_flags = ~0ULL;
+	object->object.mode = 0;
+	object->object.create_flags_known = 1;
+	object->object.create_flags = *create_flags;
+#pragma clang loop unroll(full)
+	for (u32 part = 0; part < NAME_PARTS; part++) {
+		r = new_record(n, TYPE_NAME, hook);
+		if (!r)
+			break;
+		r->head.time_ns = now;
+		r->head.op = 0;
+		r->head.nr = 0xffff;
+		r->head.flags = 0;
+		r->head.seals = 0;
+		set_key(r, o);
+		start = part ? 0 : MEMFD_PREFIX;
+		if (!part)
+			__builtin_memcpy(r->name.text, "memfd:", MEMFD_PREFIX);
+		room = NAME_PART - start;
+		got = bpf_probe_read_user_str(r->name.text + start, room, (void *)text);
+		r->name.part = part;
+		r->name.length = start + (got > 0 ? got - 1 : 0);
+		length += r->name.length;
+		text += room - 1;
+		submit(r);
+		if (got != room)
+			break;
+	}
+	object->object.name_len = length;
+	submit(object);
+}
+
+/*
  * The object behind an inode, copied to *out and announced if it was not.
  * False: the name filter turned it away. The inode number guards against an
  * entry whose eviction was missed. A full table costs announcements over and

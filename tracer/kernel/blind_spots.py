@@ -24,9 +24,22 @@ _EARLY = BlindSpot(
     "was asked, so there is no decision; strace or the syscalls tracepoints show such calls.",
 )
 
+_UDMABUF = BlindSpot(
+    "udmabuf, which asks for seals itself (EINVAL without F_SEAL_SHRINK, with F_SEAL_WRITE or "
+    "F_SEAL_FUTURE_WRITE)",
+    "drivers/dma-buf/udmabuf.c:check_memfd_seals decides on UDMABUF_CREATE, and no hook is there: "
+    "neither the refusal is recorded nor that a dma-buf now holds the file's pages, which stays "
+    "writable whatever is sealed later.",
+)
+_EXEC = BlindSpot(
+    "execve and execveat of a memory file",
+    "A program run from a memfd is mapped by the kernel's own loader, which passes vm_mmap_pgoff: "
+    "its mappings are recorded, that it was executed is not. No seal forbids that.",
+)
+
 PLAIN = (
     BlindSpot(
-        "mprotect, mremap and stores through an existing mapping (no seal check is asked there)",
+        "mprotect and stores through an existing mapping (no seal check is asked there)",
         "Seals decide when a mapping is made, not when it is used: a mapping that may be written "
         "goes on to be one (which is why F_ADD_SEALS refuses F_SEAL_WRITE while one exists). "
         "`--audit` records mprotect.",
@@ -52,6 +65,8 @@ PLAIN = (
         "guest_memfd and memfd_secret",
         "They have functions of their own, and no seals. `--audit` records them.",
     ),
+    _UDMABUF,
+    _EXEC,
 )
 """Without ``--audit``."""
 
@@ -60,10 +75,6 @@ AUDIT = (
         "stores and loads through a mapping that exists (only that it exists is known)",
         "The processor does them, the kernel is not asked. An audit therefore claims who maps, "
         "not who reads.",
-    ),
-    BlindSpot(
-        "mremap by itself (the mappings that it makes and ends are seen)",
-        "Nothing tells that a new mapping came of moving another one.",
     ),
     BlindSpot(
         "when a pin ends; short pins and reads by kernel threads of this process's memory "
@@ -103,6 +114,8 @@ AUDIT = (
     BlindSpot("SysV shmat and remap_file_pages (the mappings themselves are seen)",
               _BY_ADDRESS.why),
     _EARLY,
+    _UDMABUF,
+    _EXEC,
 )  # fmt: skip
 """With ``--audit``."""
 

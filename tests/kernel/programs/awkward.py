@@ -1,8 +1,8 @@
 """Calls on memory files that are easily recorded wrongly, and what became of each.
 
 One JSON line a call: pid, op, answer (or -errno), the seals behind it, and what was asked. A file
-that is set-uid loses that when another user writes or allocates: the kernel changes the mode inside the
-call, which is a line of its own in front of the call's. Root's.
+that is set-uid loses that when another user writes or allocates: the kernel changes the mode inside
+the call, which is a line of its own in front of the call's. Root's.
 """
 
 import ctypes
