@@ -33,7 +33,7 @@ def why(event: Mapping[str, Any]) -> list[Line]:
     """The verdict, what it rests on, the rule's sentence, its place in the kernel, the hole."""
     number = event.get("verdict")
     if number is None or number < 0:
-        return [Line("verdict", "none: this is a fact about a mapping or a file, not a decision")]
+        return [Line("verdict", "none: this is a fact, which no rule judges, and not a decision")]
     verdict = Verdict(number)
     got = cells.answer(event.get("op"), event.get("answer"), event.get("flags"))
     expected = cells.text(event.get("expected"))

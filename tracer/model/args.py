@@ -17,6 +17,10 @@ from tracer.model.flagnames import (
     MREMAP,
     SECRETMEM,
     UFFD_MODE,
+    VM_MAYSHARE,
+    VM_MAYWRITE,
+    VM_SHARED,
+    VM_WRITE,
     flag_names,
     huge_size,
     mfd_flags,
@@ -64,10 +68,28 @@ def mmap_text(arg: int) -> str:
     return f"{kind}{'|' + more if more else ''}{size} {prot_text(prot)}"
 
 
+def is_shared(vm_flags: int) -> bool:
+    """Whether a mapping was made MAP_SHARED: what /proc/PID/maps shows as ``s``.
+
+    Through a descriptor that may not write, the kernel takes VM_SHARED away and leaves VM_MAYSHARE
+    (mm/mmap.c:do_mmap): such a mapping is shared, though nothing can be written through it.
+    """
+    return bool(vm_flags & (VM_SHARED | VM_MAYSHARE))
+
+
+def is_writable(vm_flags: int) -> bool:
+    """Whether the file can be written through a mapping, now or after mprotect.
+
+    What ``i_mmap_writable`` counts since v6.7. Rows from /proc know no VM_MAYWRITE and tell what is
+    writable at that moment.
+    """
+    return bool(vm_flags & VM_SHARED and vm_flags & (VM_WRITE | VM_MAYWRITE))
+
+
 @lru_cache(maxsize=4096)
 def vm_text(arg: int) -> str:
     """``rw-s`` as in /proc/PID/maps, for VM_* bits."""
-    return rwx(arg) + ("s" if arg & 8 else "p")
+    return rwx(arg) + ("s" if is_shared(arg) else "p")
 
 
 MREMAP_OLD_SHIFT = 16
