@@ -31,12 +31,9 @@ RULES: tuple[Rule, ...] = (
 )
 """All rules; those of one operation stand in the order of the kernel's checks."""
 
+_KINDS = {op: {kind for rule in RULES if op in rule.ops for kind in rule.kinds} for op in Op}
 DECISIONS: Mapping[Op, frozenset[Kind]] = {
-    op: frozenset(
-        {Kind.UNKNOWN, *SEALABLE, *(kind for rule in RULES if op in rule.ops for kind in rule.kinds)}
-    )
-    for op in Op
-    if any(op in rule.ops for rule in RULES)
+    op: frozenset({Kind.UNKNOWN, *SEALABLE, *kinds}) for op, kinds in _KINDS.items() if kinds
 }
 """What is a decision: an operation that has rules, on a file that can have seals (or may be one, if
 its kind is not known), or on another kind that its rules are about.
