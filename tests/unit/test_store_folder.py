@@ -45,7 +45,8 @@ def size_of(path: Path) -> int:
 
 def test_what_lies_on_the_disk_is_told(tmp_path: Path) -> None:
     """A tail is as large as its records; it goes away when its compressed segment has come."""
-    limits = replace(Limits(), chunk_rows=300, seconds=9, reserve_bytes=0, threads=False)
+    small = {"chunk_rows": 300, "group_rows": 500, "reserve_bytes": 0, "threads": False}
+    limits = replace(Limits(), seconds=9, **small)
     path = tmp_path / "r.seal"
     with RecordingWriter(path, {"a": 1}, limits=limits) as writer:
         assert writer.bytes_on_disk == size_of(path)
@@ -57,6 +58,14 @@ def test_what_lies_on_the_disk_is_told(tmp_path: Path) -> None:
         assert writer.bytes_on_disk == size_of(path) < 1000 * RECORD_SIZE
         writer.append(numbered(7, first=3000))
     assert writer.bytes_on_disk == size_of(path)
+
+
+def test_what_of_a_segment_is_written_lies_on_the_disk_too(tmp_path: Path) -> None:
+    limits = replace(SMALL, rows=5000, direct_rows=5000, chunk_rows=100, reserve_bytes=0)
+    path = tmp_path / "r.seal"
+    with RecordingWriter(path, {}, limits=limits) as writer:
+        writer.append(numbered(2000))
+        assert writer.bytes_on_disk == size_of(path) > 100_000
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

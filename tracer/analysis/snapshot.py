@@ -103,10 +103,11 @@ class Tables:
 
     @cached_property
     def listed(self) -> pd.DataFrame:
-        """Decisions that were not simply allowed nor errors; equal ones are one row with ``count``.
+        """Decisions that were not simply allowed; equal ones are one row with ``count``.
 
         Equal: same process, user, comm, fd, object, op, argument, error and outcome. ``tid``,
         ``seals``, ``size``, ``offset``, ``length``, ``answer`` and the rest are those of the first.
+        Where no rule is the ``reason`` of an error, its errno is (tracer.model.args.cause).
         At most :data:`tracer.analysis.cases.MOST` rows a verdict; :attr:`unlisted` has the others.
         """
         return listed(self._view)

@@ -54,6 +54,30 @@ def errno_name(answer: int) -> str | None:
     return _ERRNO.get(-answer, f"E{-answer}")
 
 
+_CAUSES = {
+    "EFBIG": "larger than RLIMIT_FSIZE or the file system allows",
+    "ENOMEM": "too little memory or huge pages, or a limit of the address space",
+    "ENOSPC": "no room on the file system, or no huge page free",
+    "EDQUOT": "over the quota",
+    "EFAULT": "the caller's memory is not there",
+    "EMFILE": "too many open descriptors (RLIMIT_NOFILE)",
+    "ENFILE": "too many open files on the host",
+    "EINTR": "a signal interrupted it",
+    "ERESTARTSYS": "a signal interrupted it",
+}
+_CAUSES_OF_OP = {("mmap", "EAGAIN"): "more locked memory than RLIMIT_MEMLOCK allows"}
+
+
+def cause(op: str, answer: int) -> str:
+    """Why such a call fails with an error that has no rule, as seals never give it; may be empty.
+
+    fs/read_write.c:generic_write_checks_count and fs/attr.c:inode_newsize_ok for RLIMIT_FSIZE,
+    mm/mmap.c:do_mmap (mlock_future_ok) for RLIMIT_MEMLOCK; the others mean the same everywhere.
+    """
+    name = errno_name(answer) or ""
+    return _CAUSES_OF_OP.get((op, name)) or _CAUSES.get(name, "")
+
+
 @lru_cache(maxsize=4096)
 def mmap_text(arg: int) -> str:
     """``SHARED rw-`` for mmap's ``prot | flags << 32``, further MAP_* bits behind the type."""

@@ -11,7 +11,7 @@ from tracer.model.verdicts import Verdict
 WORST_FIRST = tuple(verdict.word for verdict in sorted(Verdict, reverse=True))
 """``breach`` first, ``allowed`` last: the order of everything that lists verdicts."""
 
-LISTED = ("breach", "unexplained", "indeterminate", "blocked")
+LISTED = ("breach", "unexplained", "indeterminate", "blocked", "error")
 """Verdicts whose decisions are listed one by one (equal ones together)."""
 
 TABLES = ("object", "fd", "process", "op", "rule")
