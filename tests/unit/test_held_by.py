@@ -1,8 +1,10 @@
 """Who holds and who maps one file, as the live view shows it."""
 
 from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
 
-from tests.unit.audit_story import SHARED_RO, SHARED_RW, Story
+from tests.unit.audit_story import SHARED_RO, SHARED_RW, Story, manifest
 from tests.unit.ui.still import Still
 from tracer.model.words import Kind
 from ui.request import Request
@@ -14,8 +16,8 @@ READONLY_SHARED = VM_READ | VM_MAYREAD | VM_MAYSHARE
 PRIVATE = VM_READ | VM_MAYREAD | VM_MAYWRITE
 
 
-def detail_of(story: Story, path: Path, ino: int = 5) -> Detail:
-    feed = Still(story.write(path / "r.seal"))
+def detail_of(story: Story, path: Path, ino: int = 5, **changed: Any) -> Detail:
+    feed = Still(story.write(Path(mkdtemp(dir=path)) / "r.seal", **changed))
     feed.start()
     feed.ask(Request(object=(1, ino, 7)))
     found = feed.snapshot.detail
@@ -71,6 +73,16 @@ def test_mapped_shared_through_a_readonly_descriptor(tmp_path: Path) -> None:
         0x3000: ("rw-s", True, True),
         0x4000: ("r--s", True, False),
     }
+
+
+def test_a_file_of_which_only_the_creation_was_recorded(tmp_path: Path) -> None:
+    story = Story()
+    story.create(5, seals=1, seals_after=1)
+    story.create(6)
+    filters = manifest()["filters"] | {"unsealable": False}
+    assert detail_of(story, tmp_path, 5, filters=filters).object["left_out"]
+    assert not detail_of(story, tmp_path, 6, filters=filters).object["left_out"]
+    assert not detail_of(story, tmp_path, 5).object["left_out"]
 
 
 def test_what_is_gone_is_mapped_by_nobody(tmp_path: Path) -> None:

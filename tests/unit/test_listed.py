@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.audit_story import Story, self_test
+from tests.unit.audit_story import Story, manifest, self_test
 from tracer.analysis.summary import summarize
 from tracer.cli.main import main
 from tracer.model.words import Kind
@@ -43,6 +43,23 @@ def test_facts_are_counted_nowhere(tmp_path: Path) -> None:
     assert found.listed.empty
     assert set(found.by_op["op"]) == {"create", "write"}
     assert found.by_object["decisions"].tolist() == [2, 0, 0]
+
+
+@pytest.mark.parametrize("unsealable", [False, True])
+def test_a_lone_create_is_explained(tmp_path: Path, capsys: Capture, unsealable: bool) -> None:
+    story = Story()
+    story.create(5, "plain", arg=0, seals=1, seals_after=1)
+    story.create(6, "sealable", arg=2)
+    filters = manifest()["filters"] | {"unsealable": unsealable}
+    path = str(story.write(tmp_path / "r.seal", filters=filters))
+    assert main(["report", path, "--html", f"{path}.html"]) == 0
+    capsys.readouterr()
+    assert main(["report", path]) == 0
+    said = "1 memory file was made never to be sealed (no MFD_ALLOW_SEALING): further calls on it"
+    for text in (capsys.readouterr().out, Path(f"{path}.html").read_text()):
+        assert (said in " ".join(text.split())) is not unsealable
+    assert main(["report", path, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["left_out"] == (not unsealable)
 
 
 def test_errors_are_listed_with_their_reasons(tmp_path: Path, capsys: Capture) -> None:

@@ -248,9 +248,10 @@ def test_the_schema_takes_what_the_parser_takes() -> None:
     json.dumps(form)
     for data in (GOOD, *(path.read_bytes() for path in SAMPLES)):
         assert fits(tomllib.loads(data.decode()), form)
-    structural = set(ERRORS) - {"bad filter", "same id", "older format", "one bracket", "not TOML",
-                                "twice", "not UTF-8", "a control character", "a command that none can be",
-                                "too long in spite of a star"}  # fmt: skip
+    structural = set(ERRORS) - {
+        "bad filter", "same id", "older format", "one bracket", "not TOML", "twice", "not UTF-8",
+        "a control character", "a command that none can be", "too long in spite of a star",
+    }  # fmt: skip
     for name in structural:
         old, new, *_ = ERRORS[name]
         head, _, tail = GOOD.rpartition(old)

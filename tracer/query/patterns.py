@@ -37,7 +37,7 @@ def label(text: str, known: Sequence[str]) -> str:
 
 
 COMM_BYTES = 15
-"""The kernel keeps no more of a command's name (include/linux/sched.h: TASK_COMM_LEN, less a NUL)."""
+"""Of a command's name the kernel keeps no more (include/linux/sched.h: TASK_COMM_LEN - 1)."""
 
 
 def comm_problem(literals: Sequence[str]) -> str:

@@ -35,7 +35,7 @@ def _last(row: Row) -> str:
 
 def _holders(row: Row) -> str:
     # Without a mapping the seal was refused for pages that somebody holds.
-    unknown = "not seen" if row.get("writable") else "pages pinned"
+    unknown = "not seen: record the whole host" if row.get("writable") else "pages pinned"
     return cells.plain(row.get("holders") or unknown)
 
 

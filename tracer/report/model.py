@@ -138,6 +138,8 @@ class Report:
     """Each file's creation and each change of its seals, file by file."""
     unlisted: Mapping[str, int] = field(default_factory=dict)
     """By verdict: decisions that are counted, and for which ``listed`` had no room."""
+    left_out: int = 0
+    """Memory files that can never be sealed, of which only the creation was recorded."""
     unannounced: int = 0
     """Decisions on files whose announcement never came: of these little is known."""
 

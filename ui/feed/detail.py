@@ -156,7 +156,9 @@ class ObjectBook:
     def _object(self, objects: Rows) -> Mapping[str, Any]:
         found = self._mine(objects)
         if len(found):
-            return objects.record(int(found[0]))
+            record = objects.record(int(found[0]))
+            sealed = record.get("seals") == int(Seal.SEAL)
+            return record | {"left_out": sealed and self._book.source.leaves_out}
         return {"dev": self.key[0], "ino": self.key[1], "gen": self.key[2], "kind": None}
 
     def _holders(self, fds: Rows) -> Rows:
