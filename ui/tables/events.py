@@ -90,7 +90,7 @@ OF_OBJECT = decisions(with_file=False)
 
 def _hook_style(rows: Rows, place: int) -> str | None:
     state = rows.value("state", place)
-    return {"LIVE": "allowed", "ABSENT": "dim"}.get(state, "breach")
+    return {"LIVE": "allowed", "ABSENT": "dim", "WAITS": "dim"}.get(state, "breach")
 
 
 def _test_style(rows: Rows, place: int) -> str | None:
