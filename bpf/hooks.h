@@ -269,8 +269,11 @@ INLINE u64 task_file(u32 fd)
 	return read_u64(read_u64(table + OFF_FDT_FD) + (u64)fd * 8);
 }
 
-/* A new memory file: told at its return alone, which has it. */
-INLINE void finish_create(s64 answer, u32 flags, u16 nr, u32 origin)
+/*
+ * A new memory file: told at its return alone, which has it. A call that was
+ * refused made no file: its kind is what it would have made, where that is one.
+ */
+INLINE void finish_create(s64 answer, u32 flags, u16 nr, u32 origin, u8 makes)
 {
 	u64 pid_tgid = bpf_get_current_pid_tgid(), inode = 0;
 	struct counts *n = my_counts();
@@ -307,6 +310,8 @@ INLINE void finish_create(s64 answer, u32 flags, u16 nr, u32 origin)
 	r->head.seals = seals;
 	r->head.nr = nr;
 	r->head.flags = origin;
+	if (!kind)
+		r->head.kind = makes;
 	r->event.fd = answer >= 0 ? answer : -1;
 	r->event.size_after = AUDIT && kind ? inode_size(inode, 0) : 0;
 	r->event.arg = flags;
@@ -331,9 +336,9 @@ INLINE void finish_memfd_create(s64 answer)
 
 	user_regs(task, &regs);
 	if (is_compat(task))
-		finish_create(answer, regs.cx, 0xffff, FLAG_COMPAT);
+		finish_create(answer, regs.cx, 0xffff, FLAG_COMPAT, KIND_UNKNOWN);
 	else
-		finish_create(answer, regs.si, regs.orig_ax, 0);
+		finish_create(answer, regs.si, regs.orig_ax, 0, KIND_UNKNOWN);
 }
 
 /*

@@ -55,7 +55,9 @@ def test_a_lone_create_is_explained(tmp_path: Path, capsys: Capture, unsealable:
     assert main(["report", path, "--html", f"{path}.html"]) == 0
     capsys.readouterr()
     assert main(["report", path]) == 0
-    said = "1 memory file was made never to be sealed (no MFD_ALLOW_SEALING): further calls on it"
+    said = (
+        "1 memory file can never be sealed (made without MFD_ALLOW_SEALING, or sealed SEAL alone)"
+    )
     for text in (capsys.readouterr().out, Path(f"{path}.html").read_text()):
         assert (said in " ".join(text.split())) is not unsealable
     assert main(["report", path, "--json"]) == 0

@@ -45,8 +45,8 @@ def size_of(path: Path) -> int:
 
 def test_what_lies_on_the_disk_is_told(tmp_path: Path) -> None:
     """A tail is as large as its records; it goes away when its compressed segment has come."""
-    small = {"chunk_rows": 300, "group_rows": 500, "reserve_bytes": 0, "threads": False}
-    limits = replace(Limits(), seconds=9, **small)
+    small = Limits(chunk_rows=300, group_rows=500, reserve_bytes=0, threads=False)
+    limits = replace(small, seconds=9)
     path = tmp_path / "r.seal"
     with RecordingWriter(path, {"a": 1}, limits=limits) as writer:
         assert writer.bytes_on_disk == size_of(path)

@@ -106,10 +106,10 @@ def unlisted(count: int) -> str:
 
 
 def _left_out(count: int) -> str:
-    files = "memory file was" if count == 1 else "memory files were"
+    files = "memory file" if count == 1 else "memory files"
     return (
-        f"{count:,} {files} made never to be sealed (no MFD_ALLOW_SEALING): further calls on "
-        f"{'it' if count == 1 else 'them'} were not recorded; record with --unsealable for those"
+        f"{count:,} {files} can never be sealed (made without MFD_ALLOW_SEALING, or sealed SEAL "
+        "alone): calls from then on were not recorded; record with --unsealable for those"
     )
 
 

@@ -19,10 +19,8 @@ OP_SHIFT, KIND_SHIFT, ANSWER_SHIFT, SEALS_SHIFT, AFTER_SHIFT = 40, 44, 47, 50, 5
 """Behind the facts: op (4 bits), kind (3), answer (3), seals at entry (7) and at return (7)."""
 
 NO_DECISION, UNKNOWN_OP = 0, 15
-JUDGED = tuple(DECISIONS)
-"""Operations that are decisions."""
-CODES = {op: code for code, op in enumerate(JUDGED, 1)}
-"""Their codes in a key."""
+CODES = {op: code for code, op in enumerate(DECISIONS, 1)}
+"""Codes of operations that are decisions, in a key."""
 _OPS = {code: int(op) for op, code in CODES.items()}
 OK, OTHER = "ok", "other"
 ANSWERS = (OK, "EPERM", "EBUSY", "EACCES", "EINVAL", "EOPNOTSUPP", OTHER)
