@@ -93,7 +93,7 @@ def test_ordinary_user(inside: Inside) -> None:
     assert said.returncode == 1
     assert "\n  MISSING privilege: euid 65534, " in said.stdout
     alone = found["all"]["blocking"] == ["privilege"]
-    verdict = "this user cannot trace; what root can do" if alone else "this host cannot be traced"
+    verdict = "this user cannot trace; what root can" if alone else "this host cannot be traced"
     assert said.stdout.splitlines()[-1].startswith(verdict)
     assert "\nhook families (a guess: not known without root)\n" in said.stdout
 

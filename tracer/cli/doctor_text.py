@@ -176,7 +176,7 @@ def _verdict(report: Report) -> str:
     if report.code == 1:
         why = ", ".join(one.name for one in report.blocking)
         if why == "privilege":
-            return "this user cannot trace; what root can do here is not known: run the doctor with sudo"
+            return "this user cannot trace; what root can do is not known: run the doctor with sudo"
         why = why or ("no hook plan" if report.plan is None else "no hook can be attached")
         others = [name for name, missing in report.sources.items() if not missing]
         if others and report.blocking:
