@@ -140,7 +140,9 @@ INLINE void finish_way(u64 way, s64 answer)
 			flags = a->arg;
 			accesses.delete(&key);
 		}
-		finish_create(answer, flags, compat ? 0xffff : regs.orig_ax, compat ? FLAG_COMPAT : 0, 0);
+		finish_create(answer, flags, compat ? 0xffff : regs.orig_ax,
+			      compat ? FLAG_COMPAT : 0, 0,
+			      way == WAY_SECRET_CREATE ? KIND_SECRETMEM : KIND_GUEST_MEMFD);
 		return;
 	}
 	if (!a)

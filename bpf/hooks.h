@@ -269,8 +269,12 @@ INLINE u64 task_file(u32 fd)
 	return read_u64(read_u64(table + OFF_FDT_FD) + (u64)fd * 8);
 }
 
-/* A new memory file: told at its return alone, which has it. name: in user memory, 0: it has none. */
-INLINE void finish_create(s64 answer, u32 flags, u16 nr, u32 origin, u64 name)
+/*
+ * A new memory file: told at its return alone, which has it. A call that was
+ * refused made no file: its kind is what it would have made, where that is one.
+ * name: that it asked for, in user memory; 0: none.
+ */
+INLINE void finish_create(s64 answer, u32 flags, u16 nr, u32 origin, u64 name, u8 makes)
 {
 	u64 pid_tgid = bpf_get_current_pid_tgid(), inode = 0;
 	struct counts *n = my_counts();
@@ -309,6 +313,8 @@ INLINE void finish_create(s64 answer, u32 flags, u16 nr, u32 origin, u64 name)
 	r->head.seals = seals;
 	r->head.nr = nr;
 	r->head.flags = origin;
+	if (!kind)
+		r->head.kind = makes;
 	r->event.fd = answer >= 0 ? answer : -1;
 	r->event.size_after = AUDIT && kind ? inode_size(inode, 0) : 0;
 	r->event.arg = flags;
@@ -333,9 +339,9 @@ INLINE void finish_memfd_create(s64 answer)
 
 	user_regs(task, &regs);
 	if (is_compat(task))
-		finish_create(answer, regs.cx, 0xffff, FLAG_COMPAT, (u32)regs.bx);
+		finish_create(answer, regs.cx, 0xffff, FLAG_COMPAT, (u32)regs.bx, KIND_UNKNOWN);
 	else
-		finish_create(answer, regs.si, regs.orig_ax, 0, regs.di);
+		finish_create(answer, regs.si, regs.orig_ax, 0, regs.di, KIND_UNKNOWN);
 }
 
 /*

@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from tracer.model.args import MAX_ERRNO, describe, errno_name, seals_text
+from tracer.model.args import MAX_ERRNO, cause, describe, errno_name, seals_text
 from tracer.model.bit5 import Bit5
 from tracer.model.escape import pad, printable
+from tracer.model.verdicts import Verdict
 from tracer.model.words import Flag
 
 _ADDRESS_OPS = frozenset({"mmap", "map", "unmap"})
@@ -128,6 +129,14 @@ def short_answer(value: Any) -> str:
     if value is None:
         return "?"
     return (errno_name(int(value)) or "ok") if -MAX_ERRNO <= value < 0 else "ok"
+
+
+def because(get: Any) -> str:
+    """What an event's verdict rests on: the rule's reason, or what its error means."""
+    reason = get("reason") or ""
+    if not reason and get("verdict") == Verdict.ERROR:
+        reason = cause(str(get("op")), int(get("answer") or 0))
+    return printable(str(reason))
 
 
 def asked(get: Any, bit5: Bit5) -> str:

@@ -10,13 +10,13 @@ from tracer.model.escape import printable
 from tracer.model.holes import HOLES
 from tracer.model.rules import RULES
 from tracer.model.verdicts import Verdict
-from tracer.model.words import Flag
+from tracer.model.words import DOUBTS, Flag
 from ui import cells
 from ui.marks import MEANING, SYMBOLS
 
 _RULES = {rule.name: rule for rule in RULES}
 _HOLES = {hole.name: hole for hole in HOLES}
-_UNSET_FLAGS = int(Flag.CHECK_REACHED | Flag.FILE_MMAP_REACHED)
+_UNSET_FLAGS = Flag.CHECK_REACHED | Flag.FILE_MMAP_REACHED
 _FMODE = {0: "no file", 1: "read only", 2: "write only", 3: "read and write"}
 _ADDRESSES = ("arg", "mm")
 
@@ -33,7 +33,7 @@ def why(event: Mapping[str, Any]) -> list[Line]:
     """The verdict, what it rests on, the rule's sentence, its place in the kernel, the hole."""
     number = event.get("verdict")
     if number is None or number < 0:
-        return [Line("verdict", "none: this is a fact about a mapping or a file, not a decision")]
+        return [Line("verdict", "none: this is a fact, which no rule judges, and not a decision")]
     verdict = Verdict(number)
     got = cells.answer(event.get("op"), event.get("answer"), event.get("flags"))
     expected = cells.text(event.get("expected"))
@@ -41,8 +41,9 @@ def why(event: Mapping[str, Any]) -> list[Line]:
         Line("verdict", f"{SYMBOLS[verdict]} {verdict.word}: {MEANING[verdict]}", verdict.word),
         Line("expected", f"{expected}, and the kernel answered {got.removeprefix('= ')}"),
     ]
-    if event.get("reason"):
-        lines.append(Line("because", cells.text(event["reason"]), "strong"))
+    reason = cells.because(event.get)
+    if reason:
+        lines.append(Line("because", reason, "strong"))
     rule = _RULES.get(str(event.get("rule") or ""))
     if rule is not None:
         lines.append(Line("rule", f"{rule.name}: {rule.text}"))
@@ -109,7 +110,8 @@ def fields(event: Mapping[str, Any], start_ns: int | None, bit5: Bit5) -> list[L
         Line("range", f"offset {get('offset')}, length {get('length')}"),
         Line("mode", f"{(get('mode') or 0) & 0o7777:04o}"),
         Line("writable", f"{get('writable')} shared mappings that can write, at entry"),
-        Line("evidence", flags((get("flags") or 0) & ~_UNSET_FLAGS) or "complete"),
+        Line("evidence", flags((get("flags") or 0) & DOUBTS) or "complete"),
+        Line("besides", flags((get("flags") or 0) & ~(DOUBTS | _UNSET_FLAGS)) or "-"),
     ]
     if (get("flags") or 0) & Flag.CHECK_REACHED:
         lines.append(

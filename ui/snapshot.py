@@ -133,6 +133,13 @@ class Hook:
     """``12/12``: attempts that the self-test made and the hook reported."""
     decided: int | None
     note: str
+    waiting: bool = False
+    """It has a method, and the module that it would be in is not loaded."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it reports."""
+        return bool(self.method) and not self.waiting
 
 
 @dataclass(frozen=True)
@@ -204,3 +211,9 @@ class Snapshot:
     """None: there is no policy."""
     found: tuple[int, int | None] = (0, None)
     """Number of the search that was answered last, and the row that it found."""
+
+    @property
+    def hooks_live(self) -> int:
+        """Hooks that report; those of a module that was loaded meanwhile too."""
+        hooks = self.coverage.hooks
+        return sum(hook.live for hook in hooks) if hooks else self.facts.hooks_live

@@ -1,6 +1,7 @@
 """Small recordings told step by step, through the real writer, for the tests of tracer.audit."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,8 +198,9 @@ class Story:
 
 
 def killed(path: Path) -> Path:
-    """The same, as if its recorder had been killed behind its last segment."""
+    """The same, as if its recorder had been killed behind its last segment, long ago."""
     (path / "end.json").unlink()
+    os.utime(path / "lock", (0, 0))
     return path
 
 

@@ -78,6 +78,9 @@ def report(**changed: Any) -> Report:
               length=4096, offset=0, comm="evil\x1b", name=f"memfd:{HOSTILE}"),
         entry("blocked", 40, op="add_seals", arg=8, answer=-16, errno="EBUSY", expected="EBUSY",
               reason="writable mapping exists", rule="mapped", seals=0),
+        entry("error", 5, op="truncate", arg=0x2068, answer=-27, errno="EFBIG", expected="ok",
+              reason="larger than RLIMIT_FSIZE or the file system allows", rule="", seals=0,
+              length=1 << 40, offset=0, name=f"memfd:{HOSTILE}"),
     ]  # fmt: skip
     mixed = {"breach": 3, "unexplained": 1, "indeterminate": 2, "blocked": 40, "error": 5}
     totals = counts(**mixed, allowed=1200)

@@ -51,7 +51,8 @@ def test_errno_name(answer: int, name: str | None) -> None:
         ("create", "guest_memfd", 3, "MMAP|INIT_SHARED"),
         ("create", "secretmem", 0o2000000, "CLOEXEC"),
         ("map", "memfd", 0xB, "rw-s 8+16"),
-        ("unmap", "memfd", 0x1, "r--p 8+16"),
+        ("map", "memfd", 0x91, "r--s 8+16"),
+        ("unmap", "memfd", 0x71, "r--p 8+16"),
         ("remote_read", "memfd", 0, "8+16"),
         ("remote_write", "memfd", 1, "8+16"),
         ("pin", "memfd", 0x10001, "WRITE 8+16"),
@@ -68,6 +69,25 @@ def test_errno_name(answer: int, name: str | None) -> None:
 )
 def test_describe(op: str, kind: str, arg: int, text: str) -> None:
     assert args.describe(op, kind, arg, 8, 16, 4096, EXEC) == text
+
+
+@pytest.mark.parametrize(
+    ("vm_flags", "shared", "writable"),
+    [
+        (0xFB, True, True),
+        (0xF9, True, True),  # mprotect may make it so
+        (0xD9, True, False),
+        (0x91, True, False),  # made through a read-only descriptor: VM_MAYSHARE alone
+        (0xB3, True, False),
+        (0x73, False, False),
+        (0x0B, True, True),  # from /proc
+        (0x09, True, False),
+        (0x03, False, False),
+    ],
+)
+def test_what_a_mapping_is(vm_flags: int, shared: bool, writable: bool) -> None:
+    assert args.is_shared(vm_flags) is shared
+    assert args.is_writable(vm_flags) is writable
 
 
 def test_a_deleted_memslot() -> None:

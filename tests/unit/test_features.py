@@ -178,9 +178,9 @@ def expected_key(row: Row) -> Key:
         if row["flags"] & Flag.RACED_SIZE:
             found |= (size_facts(row, row["size_after"]) & SIZE_FACTS) << ALT_SHIFT
     op, kind = row["op"], row["kind"]
-    code = NO_DECISION if op in (Op.MAP, Op.UNMAP, Op.EVICT, Op.OPEN) else UNKNOWN_OP
+    judged = Op.MMAP <= op <= Op.CREATE and kind not in (Kind.GUEST_MEMFD, Kind.SECRETMEM)
     return Key(
-        op if Op.MMAP <= op <= Op.CREATE else code,
+        op if judged else NO_DECISION if op in set(Op) else UNKNOWN_OP,
         kind if kind in set(Kind) else 0,
         answer_of(row),
         seven(row["seals"]),

@@ -54,10 +54,20 @@ def without(question: str) -> Variants:
 # ---- what is no decision, and what cannot be judged
 
 
-@pytest.mark.parametrize("op", [Op.MAP, Op.UNMAP, Op.EVICT, Op.OPEN])
-def test_facts_are_no_decisions(op: Op) -> None:
+NO_RULES = [
+    Op.FAULT, Op.MAP, Op.UNMAP, Op.EVICT, Op.OPEN, Op.MEMSLOT, Op.REMOTE_READ, Op.REMOTE_WRITE,
+    Op.PIN, Op.UFFD_REGISTER, Op.RECEIVE, Op.MAPPED, Op.ATTACH,
+]  # fmt: skip
+NO_SEALS = [(op, kind) for kind in (Kind.GUEST_MEMFD, Kind.SECRETMEM)
+            for op in (Op.MMAP, Op.MPROTECT, Op.READ, Op.TRUNCATE, Op.ALLOCATE, Op.CREATE)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("op", "kind"), [*((op, Kind.MEMFD) for op in NO_RULES), *NO_SEALS])
+def test_facts_are_no_decisions(op: Op, kind: Kind) -> None:
     judge = Judge(MODERN)
-    codes = judge.codes(columns([event(op, seals=WRITE), event(op, "EPERM")]))
+    rows = [event(op, answer, kind=kind, seals=WRITE) for answer in (0, "EPERM")]
+    codes = judge.codes(columns(rows))
     assert codes.tolist() == [-1, -1]
     assert codes.dtype == np.int32
     assert judge.outcomes == []
@@ -66,14 +76,11 @@ def test_facts_are_no_decisions(op: Op) -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        (event(Op.FAULT), "no rules for this operation"),
         (event(Op.WRITE) | {"op": 77}, "no rules for this operation"),
         (event(Op.WRITE) | {"op": 0}, "no rules for this operation"),
         (event(Op.WRITE, kind=Kind.UNKNOWN), "unknown kind of file"),
         (event(Op.WRITE) | {"kind": 99}, "unknown kind of file"),
         (create(0) | {"kind": Kind.UNKNOWN}, "unknown kind of file"),
-        (event(Op.MMAP, kind=Kind.GUEST_MEMFD), "no rules for this kind of file"),
-        (event(Op.MMAP, kind=Kind.SECRETMEM), "no rules for this kind of file"),
         (write(0, 9, seals=WRITE, flags=Flag.ENTRY_MISSING), "its entry was not seen"),
         (write(0, 9, seals=WRITE, flags=Flag.RETURN_MISSING), "its return was not seen"),
         (write(0, 9, seals=0xFFFFFFFF), "seals not known"),

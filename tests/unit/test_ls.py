@@ -1,6 +1,7 @@
 """``sealsnoop ls`` on this test process's own memory files."""
 
 import argparse
+import contextlib
 import json
 import mmap
 import os
@@ -36,16 +37,23 @@ def memfd() -> Iterator[int]:
 
 
 def test_plain_lines(memfd: int, capsys: pytest.CaptureFixture[str]) -> None:
-    with mmap.mmap(memfd, 4096), mmap.mmap(memfd, 4096, prot=mmap.PROT_READ):
+    read = {"prot": mmap.PROT_READ}
+    maps = mmap.mmap(memfd, 4096), *(mmap.mmap(memfd, 4096, **read) for _ in range(5))
+    with contextlib.ExitStack() as stack:
+        for one in maps:
+            stack.enter_context(one)
         assert call("--pid", str(os.getpid())) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0].split("\t") == list(forms.HEADER)
     [row] = [line.split("\t") for line in out if SHOWN in line]
-    kind, seals, size, mappings, writable, holders, name = row
-    assert (kind, seals, size, mappings, writable) == ("memfd", "------", "4096", "2", "1")
+    kind, seals, size, mappings, writable, holders, mappers, name = row
+    assert (kind, seals, size, mappings, writable) == ("memfd", "------", "4096", "6", "1")
     assert f"{os.getpid()}/" in holders
     assert holders.split()[0].endswith(f":{memfd}")
     assert name == SHOWN
+    me = mappers.split(":")[0]
+    assert me.startswith(f"{os.getpid()}/")
+    assert set(mappers.split(" ")) == {f"{me}:rw-s", f"{me}:r--s"}
 
 
 def test_json(memfd: int, capsys: pytest.CaptureFixture[str]) -> None:

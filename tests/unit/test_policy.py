@@ -85,6 +85,10 @@ ERRORS: dict[str, tuple[bytes, bytes, int, str, str]] = {
     "below 0": (b"[0, 7]", b"[-1]", 15, "claim[1].by[2].uid[1]", "from 0 to"),
     "empty list": (b'["memfd"]', b"[]", 10, "scope.kind", "matches nothing"),
     "empty text": (b'name = "x"', b'name = ""', 2, "name", "an empty text"),
+    "a command that none can be": (b"virtiofsd*", b"qemu-system-x86_64", 15, "claim[1].by[2].comm",
+                                   "of this one it keeps 'qemu-system-x86'"),
+    "too long in spite of a star": (b"virtiofsd*", b"*qemu-system*x86_64", 15,
+                                    "claim[1].by[2].comm", "keeps 15 bytes"),
     "no name": (b'name = "x"\n', b"\n", 1, "", "needs the key name"),
     "no claim word": (b'claim = "never-mapped"\ntext = "why"', b'text = "why"', 25, "claim[3]",
                       "needs the key claim"),
@@ -171,6 +175,21 @@ def test_lines_of_keys() -> None:
     assert line_of(places('a = "\\"#[" # x = [\nb = 2'), ("b",)) == 2
 
 
+@pytest.mark.parametrize(
+    "comm",
+    ["qemu-system-x86", "qemu-system-x86*", "*" * 9 + "?" * 20, r"\\xff" * 15, r"vm\\x*5\\x5*6789",
+     "\u00fc" * 7],
+)  # fmt: skip
+def test_commands_that_there_can_be(comm: str) -> None:
+    assert parse(GOOD.replace(b"virtiofsd*", comm.encode())).claims[0].by[1].comm
+
+
+@pytest.mark.parametrize("comm", ["\u00fc" * 8, r"\\xff" * 16])
+def test_a_commands_length_is_in_bytes(comm: str) -> None:
+    with pytest.raises(PolicyError, match="keeps 15 bytes"):
+        parse(GOOD.replace(b"virtiofsd*", comm.encode()))
+
+
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
 def test_ready_policies(path: Path) -> None:
     policy = load(path)
@@ -229,8 +248,10 @@ def test_the_schema_takes_what_the_parser_takes() -> None:
     json.dumps(form)
     for data in (GOOD, *(path.read_bytes() for path in SAMPLES)):
         assert fits(tomllib.loads(data.decode()), form)
-    structural = set(ERRORS) - {"bad filter", "same id", "older format", "one bracket", "not TOML",
-                                "twice", "not UTF-8", "a control character"}  # fmt: skip
+    structural = set(ERRORS) - {
+        "bad filter", "same id", "older format", "one bracket", "not TOML", "twice", "not UTF-8",
+        "a control character", "a command that none can be", "too long in spite of a star",
+    }  # fmt: skip
     for name in structural:
         old, new, *_ = ERRORS[name]
         head, _, tail = GOOD.rpartition(old)

@@ -105,7 +105,7 @@ def test_numbers(recording: Path, capsys: Capture) -> None:
     listed = Counter[str]()
     for row in found["listed"]:
         listed[row["verdict"]] += row["count"]
-    assert listed == {"breach": 1, "unexplained": 1, "blocked": 3}
+    assert listed == {word: count for word, count in COUNTS.items() if count and word != "allowed"}
     assert sum(step["decisions"] for step in found["over_time"]) == 10
     assert found["recordings"][0]["decisions"] == 10
 
@@ -336,6 +336,7 @@ def test_an_empty_recording(tmp_path: Path, capsys: Capture) -> None:
 def test_a_recording_that_was_cut(tmp_path: Path, capsys: Capture) -> None:
     path = write(Path("w.seal"), ROWS)
     (path / "end.json").unlink()
+    os.utime(path / "lock", (0, 0))  # as if the other machine, which wrote it, were long silent
     [part] = (path / "events").iterdir()
     part.write_bytes(part.read_bytes()[:-100])
     code, said = failed(capsys, path)

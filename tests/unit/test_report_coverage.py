@@ -21,7 +21,7 @@ MANIFEST: dict[str, Any] = {
     "host": "h1",
     "command": ["./a", "b c\x1b"],
     "hooks": [
-        {"family": "mmap", "method": "fexit", "essential": True},
+        {"family": "mmap", "symbol": "f", "method": "fexit", "essential": True},
         {"family": "check", "method": None, "unseen": "detail", "reason": "r", "essential": False},
         {"family": "write", "method": None, "unseen": "writes", "reason": "s", "essential": True},
     ],

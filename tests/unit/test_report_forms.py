@@ -39,6 +39,20 @@ def test_text_golden(width: int) -> None:
     assert text == golden.read_text()
 
 
+@pytest.mark.parametrize(
+    ("filters", "writable", "said"),
+    [
+        ("", 1, "not seen"),
+        ("the command and its children", 1, "not seen: record the whole host"),
+        ("the command and its children", 0, "pages pinned"),
+    ],
+)
+def test_who_held_it_unseen(filters: str, writable: int, said: str) -> None:
+    busy = report().busy.assign(holders="", writable=writable)
+    lines = shown(report(coverage=(coverage(filters=filters),), busy=busy), 200).splitlines()
+    assert any(line.rstrip().endswith(f" {said}") for line in lines)
+
+
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     lines = shown(report(), width).splitlines()

@@ -45,6 +45,16 @@ def test_unprivileged(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["kprobes", "trampolines", "ring_buffer"])
+def test_what_was_not_tried_is_not_known(tmp_path: Path, name: str) -> None:
+    user = replace(lay(tmp_path, {"proc/self/status": status("0" * 16)}), euid=1000)
+    one = found(user, name)
+    assert one.ok is None
+    assert one.cause.startswith("not known without root")
+    assert one.remedy
+    assert found(lay(tmp_path), name).ok is True
+
+
 def test_root_of_a_container_without_capabilities(tmp_path: Path) -> None:
     finding = found(lay(tmp_path, {"proc/self/status": status("00000000a80425fb")}), "privilege")
     assert finding.cause == (

@@ -18,11 +18,13 @@ import pytest
 from tests.unit.imported import HEAVY, imported
 from tracer.cli import script
 from tracer.errors import UserError
-from tracer.model.bit5 import UNKNOWN
+from tracer.model.bit5 import EXEC, UNKNOWN
 from tracer.model.escape import cells, escape_bytes
-from tracer.model.record import CLOCK, EVENT, HEAD, LOSS, NAME, OBJECT, RecordType
+from tracer.model.record import CLOCK, EVENT, HEAD, LOSS, NAME, OBJECT, Flag, RecordType
 from tracer.store.writer import RecordingWriter
 from tracer.text.data import csv_text
+from tracer.text.lines import _marks
+from ui.explain import fields as explained
 
 START = 5_000_000_000
 HOSTILE = b"=cmd|\x1b[2J\n\xff" + "\u202e漢字漢字漢字".encode()
@@ -52,8 +54,29 @@ GOLDEN = """\
   0.006000 seal-writ…/4242 truncate   memfd:plain      ------ 8192→4096 fd12… = 0 !raced !raced-size
   0.007500 @evil\\x1b…/4242 add_seals  memfd:plain      Ssgwf- WRITE|0x40 fd3          EBUSY
   0.009000 seal-writ…/4242 punch_hole hugetlb:0:1/9    ------ KEEP_SIZE|PUNCH_HOLE 1… = ? !no-return
-  0.010500 seal-writ…/4242 write      memfd:plain      ------ 0+1           = 1 !kernel !check=EPERM
+  0.010500 seal-writ…/4242 write      memfd:plain      ------ 0+1            = 1 kernel !check=EPERM
 """.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (Flag.OTHER_MM, " other-mm"),
+        (Flag.KERNEL_TASK | Flag.FINAL, " kernel final"),
+        (Flag.COMPAT | Flag.RACED_SEALS, " !raced compat"),
+        (Flag.RACED_SIZE | Flag.ENTRY_MISSING, " !raced-size !no-entry"),
+        (Flag.RETURN_MISSING, " !no-return"),
+        (0, ""),
+    ],
+)
+def test_a_fact_is_no_doubt(flags: int, text: str) -> None:
+    assert _marks(0, int(flags), 0, 0) == text
+    evidence, besides = (
+        {line.label: line.value for line in explained({"flags": int(flags)}, None, EXEC)}[label]
+        for label in ("evidence", "besides")
+    )
+    assert (evidence == "complete") is ("!" not in text)
+    assert (besides == "-") is not any(not word.startswith("!") for word in text.split())
 
 
 def events(fields: list[dict[str, Any]], first: int = 0) -> np.ndarray[Any, Any]:

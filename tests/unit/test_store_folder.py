@@ -7,11 +7,13 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.unit.store_records import SMALL, mixed, numbered, seqs, write
+from tracer.model.record import RECORD_SIZE
 from tracer.store.errors import (
     AlreadyExists,
     Busy,
@@ -35,6 +37,35 @@ def test_modes(tmp_path: Path) -> None:
         os.umask(old)
     for file in [path, *path.rglob("*")]:
         assert stat.S_IMODE(file.stat().st_mode) == (0o700 if file.is_dir() else 0o600), file
+
+
+def size_of(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def test_what_lies_on_the_disk_is_told(tmp_path: Path) -> None:
+    """A tail is as large as its records; it goes away when its compressed segment has come."""
+    small = Limits(chunk_rows=300, group_rows=500, reserve_bytes=0, threads=False)
+    limits = replace(small, seconds=9)
+    path = tmp_path / "r.seal"
+    with RecordingWriter(path, {"a": 1}, limits=limits) as writer:
+        assert writer.bytes_on_disk == size_of(path)
+        for turn in range(3):
+            writer.append(numbered(1000, first=1000 * turn))
+            writer.tick(turn)
+            assert writer.bytes_on_disk == size_of(path) > 1000 * RECORD_SIZE
+        writer.tick(100)
+        assert writer.bytes_on_disk == size_of(path) < 1000 * RECORD_SIZE
+        writer.append(numbered(7, first=3000))
+    assert writer.bytes_on_disk == size_of(path)
+
+
+def test_what_of_a_segment_is_written_lies_on_the_disk_too(tmp_path: Path) -> None:
+    limits = replace(SMALL, rows=5000, direct_rows=5000, chunk_rows=100, reserve_bytes=0)
+    path = tmp_path / "r.seal"
+    with RecordingWriter(path, {}, limits=limits) as writer:
+        writer.append(numbered(2000))
+        assert writer.bytes_on_disk == size_of(path) > 100_000
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.analysis.source import Source
+from tracer.model.rules import DECISIONS
 from tracer.model.words import Op
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-FACTS = (Op.MAP, Op.UNMAP, Op.EVICT, Op.OPEN)
-"""Ops that tell what is, without anybody having asked for leave; all others are decisions."""
+FACTS = tuple(op for op in Op if op not in DECISIONS)
+"""Ops that no rule judges; of the others, too, some are facts on some kinds of file."""
 IS_FACT = np.isin(np.arange(256), FACTS)
 
 

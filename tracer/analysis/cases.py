@@ -1,4 +1,4 @@
-"""Decisions that were not simply allowed, equal ones as one, with the first of them as it was."""
+"""Decisions that were not allowed, equal ones as one, with the first of them as it was."""
 
 from typing import Self
 

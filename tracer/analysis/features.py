@@ -28,6 +28,7 @@ from tracer.analysis.judging.cases import (
 from tracer.analysis.judging.rowfacts import DETAILS, SIZE_DETAILS
 from tracer.analysis.judging.rows import U64, Rows
 from tracer.model.args import MAX_ERRNO
+from tracer.model.rules import is_decision
 from tracer.model.rules.facts import SIZE_FACTS, Fact
 from tracer.model.seals import Seal
 from tracer.model.words import Flag, Kind, Op
@@ -72,10 +73,11 @@ def _table(size: int, number: Callable[[int], int], shift: int) -> U64:
     return np.array([number(place) << shift for place in range(size)], np.uint64)
 
 
-def _op_code(number: int) -> int:
-    if number in CODES:
-        return CODES[Op(number)]
-    return NO_DECISION if number in (Op.MAP, Op.UNMAP, Op.EVICT, Op.OPEN) else UNKNOWN_OP
+def _op_code(pair: int) -> int:
+    op, kind = divmod(pair, len(_KINDS))
+    if is_decision(op, kind if kind in set(Kind) else Kind.UNKNOWN):
+        return CODES[Op(op)]
+    return NO_DECISION if op in set(Op) else UNKNOWN_OP
 
 
 def _answer_codes() -> list[int]:
@@ -87,8 +89,8 @@ def _answer_codes() -> list[int]:
 
 
 # Looked up with clipping: the last entry stands for all that is larger, the first for the smaller.
-_OPS = _table(256, _op_code, OP_SHIFT)
 _KINDS = _table(8, lambda number: number if number in set(Kind) else 0, KIND_SHIFT)
+_OPS = _table(256 * len(_KINDS), _op_code, OP_SHIFT)
 _ANSWERS = _table(MAX_ERRNO + 2, _answer_codes().__getitem__, ANSWER_SHIFT)
 
 
@@ -97,8 +99,10 @@ def keys_of(columns: Columns) -> U64:
     op, flags = columns["op"], columns["flags"]
     seals, after = _seven(columns["seals"]), _seven(columns["seals_after"])
     answer: U64 = _ANSWERS.take(np.negative(columns["answer"], dtype=np.int64), mode="clip")
-    keys: U64 = _OPS.take(op, mode="clip")
-    keys |= _KINDS.take(columns["kind"], mode="clip")
+    kind = np.clip(columns["kind"], 0, len(_KINDS) - 1).astype(np.uint16)
+    pair = np.clip(op, 0, 255).astype(np.uint16) * np.uint16(len(_KINDS)) + kind
+    keys: U64 = _OPS.take(pair)
+    keys |= _KINDS.take(kind)
     keys |= answer
     keys |= np.left_shift(seals, SEALS_SHIFT, dtype=np.uint64)
     keys |= np.left_shift(after, AFTER_SHIFT, dtype=np.uint64)

@@ -9,6 +9,8 @@ from tracer.analysis import columns
 from tracer.analysis.cases import SHOWN
 from tracer.analysis.rollup import halves
 from tracer.analysis.view import View
+from tracer.model.args import cause
+from tracer.model.verdicts import Verdict
 
 _ORDER = [
     "host", "boot_id", "verdict", "count", "first_ns", "last_ns", "pid", "tid", "uid", "comm", "op",
@@ -55,4 +57,16 @@ def listed(view: View) -> pd.DataFrame:
             "errno": columns.errnos(found["answer"]),
         }
     )
-    return frame[_ORDER]
+    return frame.assign(reason=_with_causes(frame))[_ORDER]
+
+
+def _with_causes(frame: pd.DataFrame) -> Any:
+    """The reasons; where no rule is the reason of an error, what its errno means."""
+    texts = [
+        cause(op, answer) if verdict == Verdict.ERROR.word and not reason else reason
+        for verdict, reason, op, answer in zip(
+            *(frame[name] for name in ("verdict", "reason", "op", "answer")), strict=True
+        )
+    ]
+    known = {text: code for code, text in enumerate(dict.fromkeys(texts))}
+    return columns.words(np.array([known[text] for text in texts], np.int64), list(known))

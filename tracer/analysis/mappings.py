@@ -12,9 +12,9 @@ from tracer.analysis.batch import Array, Batch
 from tracer.analysis.growing import Growing
 from tracer.analysis.keytable import KeyTable
 from tracer.analysis.latest import BEFORE, advance
+from tracer.model.flagnames import VM_MAYWRITE, VM_SHARED, VM_WRITE
 from tracer.model.words import Flag, Op
 
-VM_WRITE, VM_SHARED, VM_MAYWRITE = 0x2, 0x8, 0x20  # include/linux/mm.h
 _LATE_NS = 60 * 10**9
 """Events arrive in another order than they happened, but never so late."""
 _MANY = 1 << 20
@@ -22,11 +22,7 @@ _MANY = 1 << 20
 
 
 def writable(vm_flags: Array) -> npt.NDArray[np.bool_]:
-    """Shared mappings through which the file can be or become written.
-
-    Those that ``i_mmap_writable`` counts since v6.7 (mm/mmap.c, VM_SHARED and VM_MAYWRITE); the
-    baseline knows no VM_MAYWRITE and shows what is writable at that moment.
-    """
+    """:func:`tracer.model.args.is_writable` of a whole column."""
     may = (vm_flags & np.uint64(VM_WRITE | VM_MAYWRITE)) != 0
     found: npt.NDArray[np.bool_] = may & ((vm_flags & np.uint64(VM_SHARED)) != 0)
     return found

@@ -9,6 +9,7 @@ first. What is not known is NA. Text is escaped text (tracer.model.escape).
 
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
 from tracer.analysis import columns, timeline
@@ -22,6 +23,7 @@ from tracer.analysis.lost import losses
 from tracer.analysis.over_time import over_time
 from tracer.analysis.state import State
 from tracer.analysis.view import View
+from tracer.model.seals import Seal
 
 
 class Tables:
@@ -103,10 +105,11 @@ class Tables:
 
     @cached_property
     def listed(self) -> pd.DataFrame:
-        """Decisions that were not simply allowed nor errors; equal ones are one row with ``count``.
+        """Decisions that were not simply allowed; equal ones are one row with ``count``.
 
         Equal: same process, user, comm, fd, object, op, argument, error and outcome. ``tid``,
         ``seals``, ``size``, ``offset``, ``length``, ``answer`` and the rest are those of the first.
+        Where no rule is the ``reason`` of an error, its errno is (tracer.model.args.cause).
         At most :data:`tracer.analysis.cases.MOST` rows a verdict; :attr:`unlisted` has the others.
         """
         return listed(self._view)
@@ -128,6 +131,16 @@ class Tables:
         objects = state.keys.objects_of[view.which]
         never = (state.known["announced_ns"] == NEVER) & (state.ino != 0)
         return int(view.groups["counts"][view.which][never[objects]].sum())
+
+    @property
+    def left_out(self) -> int:
+        """Memory files that can never be sealed: only their creation was recorded."""
+        state = self._state
+        boots = [one.boot_id for one in state.sources if one.leaves_out]
+        hosts = [place for place, boot in enumerate(state.hosts) if boot in boots]
+        sealed = (state.known["seals"] == int(Seal.SEAL)) & (state.ino != 0)
+        shown = state.same_as == np.arange(len(state.ino))
+        return int((sealed & shown & np.isin(state.host, hosts)).sum())
 
     def over_time(self, step_ns: int | None = None) -> pd.DataFrame:
         """Decisions by verdict in steps of ``step_ns``; ``time_ns`` is the begin of a step.

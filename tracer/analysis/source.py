@@ -25,6 +25,8 @@ class Source:
     """What the self-test found: question to choice (tracer.model.variants)."""
     bit5: Bit5 = UNKNOWN
     """What the kernel calls seal 0x20."""
+    leaves_out: bool = False
+    """Of a file that can never be sealed, only the creation was recorded (no ``--unsealable``)."""
 
     @classmethod
     def of(cls, recording: "Recording") -> "Source":
@@ -37,6 +39,7 @@ class Source:
             release=_text(_dict(manifest.get("kernel")).get("release")),
             variants=variants(manifest),
             bit5=bit5_in(manifest),
+            leaves_out=_dict(manifest.get("filters")).get("unsealable") is False,
         )
 
 

@@ -38,11 +38,7 @@ class Totals:
         self.sources = Growing({"counts": _COUNTS})
         self.steps: dict[int, TimeBins] = {}
         """By host."""
-        self.cases = {
-            verdict: Cases()
-            for verdict in Verdict
-            if verdict not in (Verdict.ALLOWED, Verdict.ERROR)
-        }
+        self.cases = {verdict: Cases() for verdict in Verdict if verdict != Verdict.ALLOWED}
 
     def copy(self) -> Self:
         """One that shares nothing with this."""

@@ -8,20 +8,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tracer.audit.actors import Allowed
-from tracer.audit.mappings import VM_SHARED, VM_WRITE, Range
+from tracer.audit.mappings import Range
 from tracer.audit.objects import Known
 from tracer.audit.policy import INACCESSIBLE, SEALS, Claim
 from tracer.audit.results import Doubt
 from tracer.audit.rows import VM_FAULT_ERROR, Row
 from tracer.audit.scope import wanted_seals
 from tracer.model.args import SEALS_UNKNOWN
+from tracer.model.flagnames import VM_SHARED, VM_WRITE
 from tracer.model.words import Flag
 
 SEALABLE = ("memfd", "hugetlb", "tmpfs", "unknown")
 """tmpfs files carry F_SEAL_SEAL from birth: they can have no other seal."""
-DECISIONS = frozenset({"mmap", "write", "read", "truncate", "chmod", "allocate", "punch_hole",
-                       "add_seals", "create"})  # fmt: skip
-"""What tracer.analysis.judge judges."""
 _NO_SHARE = frozenset({"unmap", "evict", "mapped", "attach", "memslot"})
 """Rows that do not show their process to have the object: the recorder's own, or what ends it."""
 

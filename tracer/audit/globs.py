@@ -14,6 +14,11 @@ def matches(glob: str, text: str) -> bool:
     return _pattern(glob).fullmatch(text) is not None
 
 
+def literals(glob: str) -> list[str]:
+    """What every text that matches has in it, in this order."""
+    return re.split(r"[*?]", glob)
+
+
 def literal(glob: str) -> str:
     """What every text that matches begins with."""
     return re.split(r"[*?]", glob, maxsplit=1)[0]

@@ -14,7 +14,6 @@ from tracer.analysis.load import variants
 from tracer.analysis.objects import ORDER_UNKNOWN, OWNER_UNKNOWN
 from tracer.audit import events as reading
 from tracer.audit import objects as known_of
-from tracer.audit.claims import DECISIONS
 from tracer.audit.doubts import of_recording
 from tracer.audit.events import BY_ADDRESS, KNOWN_OPS, Mask
 from tracer.audit.mappings import Range, Spaces, ranges, spaces
@@ -27,6 +26,7 @@ from tracer.audit.rows import Row, rows
 from tracer.audit.scope import OUT, early
 from tracer.model.escape import printable
 from tracer.model.record import USER_CPU
+from tracer.model.rules import DECISIONS
 from tracer.report.coverage import anchors
 from tracer.report.window import wall_jump_s
 from tracer.store.reader import Recording
@@ -141,7 +141,7 @@ def _for_judge(announced: pd.DataFrame) -> pd.DataFrame:
 
 
 def _judged(found: pd.DataFrame, objects: pd.DataFrame, chosen: Mapping[str, str]) -> pd.DataFrame:
-    decisions = found["op"].isin(DECISIONS)
+    decisions = found["op"].isin([op.name.lower() for op in DECISIONS])
     judged = judge(found[decisions], objects, chosen)
     columns = judged[reading.JUDGED].astype(object)
     return found.join(columns)

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tracer.audit.rows import Row
+from tracer.model.args import is_writable
 from tracer.model.words import Flag
 
-VM_WRITE, VM_SHARED, VM_MAYWRITE = 0x2, 0x8, 0x20  # include/linux/mm.h
 FOREVER = (1 << 63) - 1
 Spaces = Mapping[int, set[int]]
 """The address spaces in which each process was seen; it has one until it calls exec."""
@@ -51,7 +51,7 @@ class Range:
     @property
     def can_write(self) -> bool:
         """Shared, and it writes or mprotect can make it so (what i_mmap_writable counts)."""
-        return bool(self.row.arg & VM_SHARED and self.row.arg & (VM_WRITE | VM_MAYWRITE))
+        return is_writable(self.row.arg)
 
 
 def ranges(found: Iterable[Row], of: Spaces) -> list[Range]:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from tracer.audit.results import Doubt, Need
 from tracer.model.escape import printable
+from tracer.report.coverage import hook_state
 
 
 def _dict(value: object) -> dict[str, Any]:
@@ -37,12 +38,7 @@ class Plan:
         if step is None:
             return Need(family, way, "not hooked", "", "", "", "no hook of this recorder sees it")
         symbol, method = _text(step.get("symbol")), _text(step.get("method"))
-        state = "not live"
-        if method and (symbol or str(step.get("hook")) in self.arrived):
-            state = "live"
-        elif _absent(step) or (method and not symbol):
-            # A module that never came has nothing to be seen.
-            state = "absent"
+        state = hook_state(step, self.arrived)
         tested = ""
         if state == "live" and self.tests is not None:
             expected, seen, extra = self.tests.get(family, (0, 0, 0))
@@ -90,22 +86,6 @@ class Plan:
         for gap in self.gaps:
             if gap.hooks is None or gap.hooks & hooks:
                 yield gap
-
-
-def _absent(step: Mapping[str, Any]) -> bool:
-    """Whether this kernel lacks the very functions, so that nothing can happen in them.
-
-    Recorders that do not say so give a reason; one with a dot in the name is about a struct's
-    member, or a changed copy of the function, which would be there and unseen.
-    """
-    if isinstance(step.get("absent"), bool):
-        return step["absent"] is True
-    reason = str(step.get("reason") or "")
-    return (
-        step.get("essential") is False
-        and reason.startswith("this kernel has no ")
-        and "." not in reason
-    )
 
 
 def plan_of(manifest: Mapping[str, Any], baseline: pd.DataFrame) -> Plan:

@@ -24,6 +24,7 @@ from tracer.audit.forms import (
     Truth,
     Word,
 )
+from tracer.audit.globs import literals
 from tracer.audit.places import Path, line_of, places
 from tracer.audit.ways import CLAIM_WAYS, KINDS
 from tracer.errors import UserError
@@ -118,12 +119,20 @@ def _where(text: str) -> object:
         raise ValueError(str(error).removeprefix("filter: ")) from None
 
 
+def _comm(glob: str) -> None:
+    from tracer.query.patterns import comm_problem
+
+    problem = comm_problem(literals(glob))
+    if problem:
+        raise ValueError(problem)
+
+
 _PIDS = Several(Count("a process id", _PID))
 _UIDS = Several(Count("a user number", _U32 - 1))
 _CGROUPS = Several(Count("a cgroup id (the inode number of its folder)", _U64))
 _WHO: dict[str, Key] = {
-    "comm": Key(Several(Text("a command name, * and ? match")), "command name, which a process "
-                "may change at will: a weak sign of who it is"),
+    "comm": Key(Several(Text("a command name of at most 15 bytes, * and ? match", _comm)),
+                "command name, which a process may change at will: a weak sign of who it is"),
     "pid": Key(_PIDS, "process id, as the host's initial pid namespace has it"),
     "uid": Key(_UIDS, "user number"),
     "cgroup": Key(_CGROUPS, "cgroup id"),

@@ -147,7 +147,8 @@ class Need:
     family: str
     way: str
     state: str
-    """``live``, ``absent`` (this kernel has nothing there), ``not live`` or ``not hooked``."""
+    """``live``, ``waiting`` (its module never came), ``absent`` (this kernel has nothing there),
+    ``not live`` or ``not hooked``."""
     symbol: str
     method: str
     tested: str
@@ -157,7 +158,7 @@ class Need:
     @property
     def holds(self) -> bool:
         """Whether nothing can have happened there unseen."""
-        return self.state in ("live", "absent")
+        return self.state in ("live", "waiting", "absent")
 
 
 @dataclass(frozen=True, slots=True)

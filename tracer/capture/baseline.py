@@ -113,12 +113,12 @@ def baseline_records(
 
     OBJECT and NAME records are as the BPF side sends them. BASELINE records have op ``open`` (a
     descriptor: ``fd``, ``fmode``) or ``map`` (a mapping: ``answer`` its address, ``arg`` VM_READ 1,
-    VM_WRITE 2, VM_EXEC 4, VM_SHARED 8); ``mm`` is 0, unknown; ``duration_ns`` is how long the
-    whole scan took, which is the time in which it may have missed something. ``final`` sets the
-    flag FINAL, and files that are in ``announced`` by (dev, ino) are not announced. ``seals`` is
-    ``SEALS_UNKNOWN`` where it could not be read, ``gen`` 0 where the kernel did not tell it: such a
-    record matches by ``dev`` and ``ino``. ``cpu`` is ``USER_CPU``; ``seq`` is 0, the
-    recorder numbers them.
+    VM_WRITE 2, VM_EXEC 4, and VM_SHARED 8 where /proc shows ``s``); ``mm`` is 0, unknown;
+    ``duration_ns`` is how long the whole scan took, which is the time in which it may have missed
+    something. ``final`` sets the flag FINAL, and files that are in ``announced`` by (dev, ino) are
+    not announced. ``seals`` is ``SEALS_UNKNOWN`` where it could not be read, ``gen`` 0 where the
+    kernel did not tell it: such a record matches by ``dev`` and ``ino``. ``cpu`` is ``USER_CPU``;
+    ``seq`` is 0, the recorder numbers them.
     """
     blocks: list[bytes] = []
     for file in scan.files:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from tracer.capture.inode import Inode
 from tracer.capture.processes import MapsLine, Who
-from tracer.model.args import SEALS_UNKNOWN
+from tracer.model.args import SEALS_UNKNOWN, is_writable
 from tracer.model.record import Kind
 
 _NAME_MAX = 255  # as in bpf/objects.h
@@ -78,7 +78,7 @@ class MemoryFile:
     @property
     def shared_writable(self) -> int:
         """How many mappings are shared and writable at this moment."""
-        return sum(mapping.line.vm_flags & 0xA == 0xA for mapping in self.mappings)
+        return sum(is_writable(mapping.line.vm_flags) for mapping in self.mappings)
 
 
 @dataclass(slots=True)

@@ -31,7 +31,7 @@ _PROGRESS_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a recording stands; seconds, events, losses and bytes since its start."""
+    """Where a recording stands: seconds, events and losses since its start, bytes on disk."""
 
     seconds: float
     events: int
@@ -78,7 +78,7 @@ class Session:
             time.monotonic() - self._start_s,
             self._ledger.decided,
             self._ledger.lost,
-            self._writer.bytes_written,
+            self._writer.bytes_on_disk,
         )
 
     @property

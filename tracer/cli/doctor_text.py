@@ -49,7 +49,8 @@ def lines(report: Report, verbose: bool = False) -> Iterator[str]:
     yield "\nsources"
     for name, missing in report.sources.items():
         yield from _source(name, missing, report)
-    yield "\nhook families"
+    guess = any(one.name == "privilege" and one.ok is False for one in report.findings)
+    yield "\nhook families" + (" (a guess: not known without root)" if guess else "")
     if report.plan is None:
         yield from _wrapped("none", f"no plan: {report.obstacle}")
         if not report.blocking:  # else its remedy stands above
@@ -174,6 +175,8 @@ def _wrapped(mark: str, text: str) -> Iterator[str]:
 def _verdict(report: Report) -> str:
     if report.code == 1:
         why = ", ".join(one.name for one in report.blocking)
+        if why == "privilege":
+            return "this user cannot trace; what root can do is not known: run the doctor with sudo"
         why = why or ("no hook plan" if report.plan is None else "no hook can be attached")
         others = [name for name, missing in report.sources.items() if not missing]
         if others and report.blocking:

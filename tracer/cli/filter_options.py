@@ -67,7 +67,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--unsealable",
         action="store_true",
-        help="also files that can never be sealed (ordinary tmpfs files)",
+        help="also files that can never be sealed: tmpfs files, and memfds without "
+        "MFD_ALLOW_SEALING (of these, creation is recorded in any case)",
     )
 
 

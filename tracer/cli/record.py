@@ -310,7 +310,8 @@ def _record(
     line.clear()
     done = session.progress
     if not args.quiet:
-        _tell(f"{done.events:,} events, {done.lost:,} lost, {size_text(done.bytes)}: {writer.path}")
+        on_disk = f"{size_text(done.bytes)} on disk"
+        _tell(f"{done.events:,} events, {done.lost:,} lost, {on_disk}: {writer.path}")
     if session.losses:
         _tell("LOST: " + ", ".join(f"{n:,} {cause}" for cause, n in session.losses.items()))
     if command is None:

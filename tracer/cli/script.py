@@ -20,7 +20,8 @@ columns of the text form:
   seconds since the start, command/pid, operation, kind:name of the memory file,
   seals at that moment (S seal, s shrink, g grow, w write, f future write,
   X exec or inaccessible), what was asked for, fd, and the kernel's answer.
-  "!raced" and the like mark events whose evidence is incomplete.
+  "!raced" and the like mark events whose evidence is incomplete; marks without
+  "!" are facts: other-mm (a fork's mapping), kernel, compat (32-bit).
 
 seal 0x20 and flag 0x8 of memfd_create have the names that the recorded kernel
 gives them, as its self-test found: EXEC and NOEXEC_SEAL, or INACCESSIBLE and

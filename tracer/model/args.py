@@ -17,6 +17,10 @@ from tracer.model.flagnames import (
     MREMAP,
     SECRETMEM,
     UFFD_MODE,
+    VM_MAYSHARE,
+    VM_MAYWRITE,
+    VM_SHARED,
+    VM_WRITE,
     flag_names,
     huge_size,
     mfd_flags,
@@ -50,6 +54,30 @@ def errno_name(answer: int) -> str | None:
     return _ERRNO.get(-answer, f"E{-answer}")
 
 
+_CAUSES = {
+    "EFBIG": "larger than RLIMIT_FSIZE or the file system allows",
+    "ENOMEM": "too little memory or huge pages, or a limit of the address space",
+    "ENOSPC": "no room on the file system, or no huge page free",
+    "EDQUOT": "over the quota",
+    "EFAULT": "the caller's memory is not there",
+    "EMFILE": "too many open descriptors (RLIMIT_NOFILE)",
+    "ENFILE": "too many open files on the host",
+    "EINTR": "a signal interrupted it",
+    "ERESTARTSYS": "a signal interrupted it",
+}
+_CAUSES_OF_OP = {("mmap", "EAGAIN"): "more locked memory than RLIMIT_MEMLOCK allows"}
+
+
+def cause(op: str, answer: int) -> str:
+    """Why such a call fails with an error that has no rule, as seals never give it; may be empty.
+
+    fs/read_write.c:generic_write_checks_count and fs/attr.c:inode_newsize_ok for RLIMIT_FSIZE,
+    mm/mmap.c:do_mmap (mlock_future_ok) for RLIMIT_MEMLOCK; the others mean the same everywhere.
+    """
+    name = errno_name(answer) or ""
+    return _CAUSES_OF_OP.get((op, name)) or _CAUSES.get(name, "")
+
+
 @lru_cache(maxsize=4096)
 def mmap_text(arg: int) -> str:
     """``SHARED rw-`` for mmap's ``prot | flags << 32``, further MAP_* bits behind the type."""
@@ -64,10 +92,28 @@ def mmap_text(arg: int) -> str:
     return f"{kind}{'|' + more if more else ''}{size} {prot_text(prot)}"
 
 
+def is_shared(vm_flags: int) -> bool:
+    """Whether a mapping was made MAP_SHARED: what /proc/PID/maps shows as ``s``.
+
+    Through a descriptor that may not write, the kernel takes VM_SHARED away and leaves VM_MAYSHARE
+    (mm/mmap.c:do_mmap): such a mapping is shared, though nothing can be written through it.
+    """
+    return bool(vm_flags & (VM_SHARED | VM_MAYSHARE))
+
+
+def is_writable(vm_flags: int) -> bool:
+    """Whether the file can be written through a mapping, now or after mprotect.
+
+    What ``i_mmap_writable`` counts since v6.7. Rows from /proc know no VM_MAYWRITE and tell what is
+    writable at that moment.
+    """
+    return bool(vm_flags & VM_SHARED and vm_flags & (VM_WRITE | VM_MAYWRITE))
+
+
 @lru_cache(maxsize=4096)
 def vm_text(arg: int) -> str:
     """``rw-s`` as in /proc/PID/maps, for VM_* bits."""
-    return rwx(arg) + ("s" if arg & 8 else "p")
+    return rwx(arg) + ("s" if is_shared(arg) else "p")
 
 
 MREMAP_OLD_SHIFT = 16

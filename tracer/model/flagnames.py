@@ -28,7 +28,7 @@ MAP = {
     0x100000: "FIXED_NOREPLACE",
     0x4000000: "UNINITIALIZED",
 }
-VM = {1: "READ", 2: "WRITE", 4: "EXEC", 8: "SHARED"}
+VM_WRITE, VM_SHARED, VM_MAYWRITE, VM_MAYSHARE = 0x2, 0x8, 0x20, 0x80  # include/linux/mm.h
 FALLOC_FL = {
     0x01: "KEEP_SIZE",
     0x02: "PUNCH_HOLE",

@@ -98,6 +98,10 @@ class Flag(IntFlag):
     IMMUTABLE = 2048
 
 
+DOUBTS = Flag.RACED_SEALS | Flag.RACED_SIZE | Flag.ENTRY_MISSING | Flag.RETURN_MISSING
+"""Flags of incomplete evidence; all others say what was the case."""
+
+
 class LossCause(IntEnum):
     RING_FULL = 1
     INFLIGHT_FULL = 2

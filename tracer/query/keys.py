@@ -24,7 +24,7 @@ class Form(Enum):
     DURATION = "as NUMBER, with ns, us, ms or s; ns where there is no unit"
     SEALS = "+SET has all, -SET has none, =SET has just these"
     ANSWER = "ok, error, unknown, an errno, or as BYTES"
-    FLAGS = "one of the marks that script shows behind '!'"
+    FLAGS = "one of the marks that script shows behind the answer"
     OBJECT = "DEV:INO or DEV:INO:GEN"
 
 
@@ -62,7 +62,7 @@ FLAG_WORDS: Mapping[str, Flag] = {
     "check-reached": Flag.CHECK_REACHED,
     "file-mmap-reached": Flag.FILE_MMAP_REACHED,
 }
-"""The marks of the text form (tracer/text/lines.py), then those that it has no room for."""
+"""What the text form shows of a row (tracer/text/lines.py), then what it has no room for."""
 
 
 @lru_cache(maxsize=1)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tracer.model.escape import escape_bytes, unescape
 from tracer.query.lexer import Char, Part
 
 _SAFE = re.compile(r"[\w./@+%=:\\()\[\]{}#$^&;'|<>~!-]*")
@@ -33,6 +34,30 @@ def label(text: str, known: Sequence[str]) -> str:
     if written == text and (foreign or lower in ("none", "any")):
         return f'"{text}"'
     return written
+
+
+COMM_BYTES = 15
+"""Of a command's name the kernel keeps no more (include/linux/sched.h: TASK_COMM_LEN - 1)."""
+
+
+def comm_problem(literals: Sequence[str]) -> str:
+    """Why no command can have a name with these texts in it; empty where one can.
+
+    ``literals``: in the escaped form that names are compared in.
+    """
+    kept = b""
+    for text in literals:
+        try:
+            kept += unescape(text)
+        except ValueError:  # the other half of an escape is what a wildcard stands for
+            continue
+    if len(kept) <= COMM_BYTES:
+        return ""
+    shown = escape_bytes(kept[:COMM_BYTES])
+    return (
+        f"the kernel keeps {COMM_BYTES} bytes of a command's name, so that nothing longer matches; "
+        f"of this one it keeps {shown!r}"
+    )
 
 
 @dataclass(frozen=True)

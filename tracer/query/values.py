@@ -41,6 +41,10 @@ def bare(part: Part) -> Alternative:
 
 def _text(key: Key, part: Part) -> Alternative:
     pattern = patterns.pattern(part)
+    if key.name == "comm":
+        problem = patterns.comm_problem([text for text, wild in pattern.pieces if not wild])
+        if problem:
+            raise part.error(problem)
     prefix = _PREFIX if key.name == "name" and not pattern.contains else ""
     like = Like(key.columns[0], prefix + pattern.regex(), ignore_case=pattern.contains)
     return Alternative(pattern.written(), ((like,),))

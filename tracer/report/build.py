@@ -123,6 +123,7 @@ def _report(
         late=_NOTHING,
         busy=_NOTHING,
         unlisted=tables.unlisted,
+        left_out=tables.left_out,
         unannounced=tables.unannounced,
     )
 

@@ -4,9 +4,11 @@ Everything comes from files that may be somebody else's: a value of another type
 counts as absent, and text is made printable.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+
+import pyarrow as pa
 
 from tracer.model.bit5 import bit5_in
 from tracer.model.escape import printable
@@ -67,17 +69,58 @@ def _host(manifest: Mapping[str, Any]) -> str:
     return "" if name == "(none)" else name
 
 
-def unseen(manifest: Mapping[str, Any]) -> tuple[Unseen, ...]:
+LIVE, WAITING, ABSENT, NOT_LIVE = "live", "waiting", "absent", "not live"
+
+
+def hook_state(step: Mapping[str, Any], came: Collection[str] = ()) -> str:
+    """What became of a family of the hook plan (``hooks`` of a manifest), for every view alike.
+
+    ``waiting``: its module was not loaded, so that nothing can have happened there; ``absent``:
+    this kernel has nothing there; ``came``: hooks of modules that were loaded meanwhile.
+    """
+    if not text(step.get("method")):
+        return ABSENT if _absent(step) else NOT_LIVE
+    there = text(step.get("symbol")) or text(step.get("hook")) in came
+    return LIVE if there else WAITING
+
+
+def _absent(step: Mapping[str, Any]) -> bool:
+    """Whether this kernel lacks the very functions, so that nothing can happen in them.
+
+    Recorders that do not say so give a reason; one with a dot in the name is about a struct's
+    member, or a changed copy of the function, which would be there and unseen.
+    """
+    if isinstance(step.get("absent"), bool):
+        return step["absent"] is True
+    reason = str(step.get("reason") or "")
+    return (
+        step.get("essential") is False
+        and reason.startswith("this kernel has no ")
+        and "." not in reason
+    )
+
+
+def modules_that_came(tables: Iterable[pa.Table]) -> frozenset[str]:
+    """Hooks of modules that were loaded while it was recorded, from the table ``mappings``."""
+    found = set[str]()
+    for table in tables:
+        columns = (column(table, name, None) for name in ("op", "answer", "hook"))
+        found |= {str(hook) for op, answer, hook in zip(*columns, strict=True)
+                  if op == "attach" and answer == 0}  # fmt: skip
+    return frozenset(found)
+
+
+def unseen(manifest: Mapping[str, Any], came: Collection[str] = ()) -> tuple[Unseen, ...]:
     """The hook families that were not live, the essential ones first."""
     found = [
         Unseen(
             text(step.get("family")),
             text(step.get("unseen")),
             text(step.get("reason")),
-            step.get("essential") is not False,
+            step.get("essential") is not False and hook_state(step, came) == NOT_LIVE,
         )
         for step in map(_dict, _list(manifest.get("hooks")))
-        if not step.get("method")
+        if hook_state(step, came) != LIVE
     ]
     return tuple(sorted(found, key=lambda one: not one.essential))
 
@@ -159,7 +202,8 @@ def coverage(
     end = _dict(recording.end)
     times = [anchor.boot_ns for anchor in known] + ([] if last_ns is None else [last_ns])
     command = [text(word) for word in _list(manifest.get("command"))]
-    steps = _list(manifest.get("hooks"))
+    steps = [_dict(step) for step in _list(manifest.get("hooks"))]
+    came = modules_that_came(recording.tables("mappings", ["op", "answer", "hook"]))
     return Coverage(
         path=printable(recording.path),
         host=host,
@@ -172,9 +216,9 @@ def coverage(
         started=_started(known),
         state="ended" if recording.end is not None else "alive" if ALIVE in problems else "killed",
         reason=text(end.get("reason")),
-        hooks_live=sum(bool(_dict(step).get("method")) for step in steps),
+        hooks_live=sum(hook_state(step, came) == LIVE for step in steps),
         hooks=len(steps),
-        unseen=unseen(manifest),
+        unseen=unseen(manifest, came),
         blind_spots=tuple(text(spot) for spot in _list(manifest.get("blind_spots"))),
         self_test=self_test(manifest),
         lost={cause: counts[cause] for cause, _ in counts.most_common() if cause not in CONTEXT},

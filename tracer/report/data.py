@@ -15,6 +15,7 @@ The JSON object (``schema_version`` is raised when something changes its meaning
     verdicts        decisions by verdict, all six, the worst first
     listed          list: decisions that were not simply allowed, equal ones as one with count
     unlisted        by verdict: decisions that listed had no room for (10,000 rows a verdict)
+    left_out        memory files that can never be sealed: only their creation was recorded
     unannounced     decisions on files whose announcement never came: little is known of these
     tables          object, fd, process, op, rule: lists, worst first; counts by verdict
     over_time       list: host, boot_id, time_ns (begin of a step), counts by verdict
@@ -112,6 +113,7 @@ def json_pieces(report: Report, top: int | None = None) -> Iterator[str]:
         "recordings": recordings,
         "verdicts": dict(report.verdicts),
         "unlisted": dict(report.unlisted),
+        "left_out": report.left_out,
         "unannounced": report.unannounced,
     }
     yield json.dumps(head, indent=1)[:-2] + ",\n "

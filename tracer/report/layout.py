@@ -35,8 +35,10 @@ def _last(row: Row) -> str:
 
 def _holders(row: Row) -> str:
     # Without a mapping the seal was refused for pages that somebody holds.
-    unknown = "not seen" if row.get("writable") else "pages pinned"
-    return cells.plain(row.get("holders") or unknown)
+    if not row.get("writable"):
+        return cells.plain(row.get("holders") or "pages pinned")
+    seen = "not seen: record the whole host" if row.get("narrowed") else "not seen"
+    return cells.plain(row.get("holders") or seen)
 
 
 def _added(row: Row) -> str:
@@ -155,9 +157,11 @@ class Boot(NamedTuple):
     """Boot-clock time that seconds count from: the begin of its first recording."""
     bit5: Bit5
     """What its kernel calls seal 0x20."""
+    narrowed: bool
+    """Not the whole host was recorded."""
 
 
-_UNKNOWN_BOOT = Boot(None, UNKNOWN)
+_UNKNOWN_BOOT = Boot(None, UNKNOWN, False)
 
 
 def with_boot(found: Sequence[dict[str, Any]], known: Mapping[str, Boot]) -> list[dict[str, Any]]:
@@ -169,8 +173,9 @@ def boots(coverage: Iterable[Coverage]) -> dict[str, Boot]:
     """By boot id; of several recordings of a boot, one may know what another does not."""
     found: dict[str, Boot] = {}
     for one in coverage:
-        start_ns, bit5 = found.get(one.boot_id, _UNKNOWN_BOOT)
+        start_ns, bit5, narrowed = found.get(one.boot_id, _UNKNOWN_BOOT)
         starts = [ns for ns in (start_ns, one.start_ns) if ns is not None]
         bit5 = one.self_test.bit5 if bit5 == UNKNOWN else bit5
-        found[one.boot_id] = Boot(min(starts, default=None), bit5)
+        narrowed = narrowed or bool(one.filters)
+        found[one.boot_id] = Boot(min(starts, default=None), bit5, narrowed)
     return found

@@ -11,7 +11,7 @@ from tracer.model.verdicts import Verdict
 WORST_FIRST = tuple(verdict.word for verdict in sorted(Verdict, reverse=True))
 """``breach`` first, ``allowed`` last: the order of everything that lists verdicts."""
 
-LISTED = ("breach", "unexplained", "indeterminate", "blocked")
+LISTED = ("breach", "unexplained", "indeterminate", "blocked", "error")
 """Verdicts whose decisions are listed one by one (equal ones together)."""
 
 TABLES = ("object", "fd", "process", "op", "rule")
@@ -138,6 +138,8 @@ class Report:
     """Each file's creation and each change of its seals, file by file."""
     unlisted: Mapping[str, int] = field(default_factory=dict)
     """By verdict: decisions that are counted, and for which ``listed`` had no room."""
+    left_out: int = 0
+    """Memory files that can never be sealed, of which only the creation was recorded."""
     unannounced: int = 0
     """Decisions on files whose announcement never came: of these little is known."""
 

@@ -71,8 +71,8 @@ def _body(report: Report, top: int) -> Iterator[str]:
     for one in report.coverage:
         yield coverage_card(one)
     yield _tiles(report)
-    if report.unannounced:
-        yield f"<p>{escape(sentences.unannounced(report.unannounced))}</p>"
+    for note in sentences.notes(report):
+        yield f"<p>{escape(note)}</p>"
     yield from _charts(report)
     for verdict in LISTED:
         yield from _listed(report, verdict, top)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from tracer.report.model import Coverage, Question, SelfTest
+from tracer.report.model import Coverage, Question, Report, SelfTest
 from tracer.text.narrate import loss_sentences
 
 KILLED = "The recorder was killed or the machine went down: the last events may be missing."
@@ -105,6 +105,20 @@ def unlisted(count: int) -> str:
     return f"{count:,} more decisions are counted, but not kept one by one"
 
 
-def unannounced(count: int) -> str:
-    """What is unknown of files that the recorder never announced."""
-    return f"{count:,} decisions are on files whose name, owner and largest folio are not known"
+def _left_out(count: int) -> str:
+    files = "memory file" if count == 1 else "memory files"
+    return (
+        f"{count:,} {files} can never be sealed (made without MFD_ALLOW_SEALING, or sealed SEAL "
+        "alone): calls from then on were not recorded; record with --unsealable for those"
+    )
+
+
+def notes(report: Report) -> Iterator[str]:
+    """What the numbers of verdicts do not tell."""
+    if report.left_out:
+        yield _left_out(report.left_out)
+    if report.unannounced:
+        yield (
+            f"{report.unannounced:,} decisions are on files whose name, owner and largest folio "
+            "are not known"
+        )

@@ -94,8 +94,8 @@ class Terminal:
             line = Text(f"{_INDENT}{word:<14}{count:>12,}{count / report.decisions:>9.1%}")
             line.stylize(STYLES[word] if count else "dim")
             self.console.print(line)
-        if report.unannounced:
-            self.line(sentences.unannounced(report.unannounced), "", _INDENT)
+        for note in sentences.notes(report):
+            self.line(note, "", _INDENT)
 
     def _listed(self, report: Report, verdict: str) -> None:
         count = report.verdicts.get(verdict, 0)

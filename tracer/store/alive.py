@@ -8,16 +8,27 @@ from tracer.store.folder import Folder
 
 _SILENCE_S = 5.0
 """A recorder whose lock cannot be seen (another machine) is dead after so long without a sign."""
+_CLOCKS_S = 5.0
+"""So much may this machine's clock and that of the file server, which dates the signs, differ."""
 
 
 class Recorder:
-    """The one that writes, or wrote, the recording in ``folder``."""
+    """The one that writes, or wrote, the recording in ``folder``: whether it lives is asked here.
 
-    def __init__(self, folder: Folder, boot: str | None) -> None:
-        """``boot``: the manifest's ``boot_id``, None where it has none."""
+    A virtual machine, or another host, that writes to a shared folder holds a lock that cannot be
+    seen here; but it says every second that it lives.
+    """
+
+    def __init__(self, folder: Folder, boot: object, *, watches: bool = False) -> None:
+        """``boot``: the manifest's ``boot_id``, None where it has none.
+
+        ``watches``: it is asked again and again, so that the first answer may wait for a sign;
+        otherwise the date of the last sign decides.
+        """
         self._folder = folder
         self._local = boot is None or boot == boot_id()
-        self._beat = 0
+        self._watches = watches
+        self._beat: int | None = None
         self._heard_s = time.monotonic()
 
     def alive(self) -> bool:
@@ -28,8 +39,10 @@ class Recorder:
             return False
         beat = lock.beat(self._folder)
         if beat != self._beat:
+            age_s = time.time() - beat / 1e9 - _CLOCKS_S
+            dated = self._beat is None and not self._watches
+            self._heard_s = time.monotonic() - (max(0.0, age_s) if dated else 0.0)
             self._beat = beat
-            self._heard_s = time.monotonic()
         return time.monotonic() - self._heard_s < _SILENCE_S
 
 

@@ -48,7 +48,8 @@ MANIFEST = {
     "filters.name": "text; only files whose name begins so, escaped",
     "filters.seals": "F_SEAL_* bits; only files that carry all of them",
     "filters.denied": "true or false; only operations that failed",
-    "filters.unsealable": "true or false; also files that can never be sealed",
+    "filters.unsealable": "true or false; also files that can never be sealed (tmpfs files, memfds "
+    "without MFD_ALLOW_SEALING)",
     "filters.follow_command": "true or false; only the command and its children",
     "ring_bytes": "bytes of the ring buffer",
     "command": "list of text; the command that was run, empty: none",

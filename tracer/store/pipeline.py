@@ -86,6 +86,12 @@ class Pipeline:
         """Records that are in no segment of the chain, but in a tail."""
         return sum(open_.tail.rows for open_ in self._open.values())
 
+    @property
+    def bytes_on_disk(self) -> int:
+        """Segments of the chain, and for the others their tails and what of them is written."""
+        parts = [(one.tail.size, one.segment.bytes_on_disk) for one in list(self._open.values())]
+        return self.stored_bytes + sum(map(sum, parts))
+
     def stop(self) -> None:
         """Ends the thread and takes unfinished files away; tails stay. Raises nothing."""
         self._finisher.stop()

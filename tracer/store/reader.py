@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from tracer.model.record import HEAD, RECORD_SIZE
 from tracer.store import objects as names_of
 from tracer.store import snapshot
+from tracer.store.alive import Recorder
 from tracer.store.arrays import empty
 from tracer.store.errors import StoreError, from_os
 from tracer.store.folder import Folder
@@ -60,6 +61,7 @@ class Recording:
         self.folder = folder
         self.manifest, self.manifest_bytes = snapshot.read_manifest(folder, path)
         """What was recorded, by what and where: the recorder's own dict plus format and version."""
+        self.recorder = Recorder(folder, self.manifest.get("boot_id"))
         self.end: dict[str, Any] | None = None
         """``end.json``: why it stopped; None while it is written or if the recorder was killed."""
         self._now: list[str] = []
@@ -78,7 +80,7 @@ class Recording:
 
     def _snapshot(self) -> Snapshot:
         try:
-            shot = snapshot.take(self.folder, self.manifest_bytes)
+            shot = snapshot.take(self.folder, self.manifest_bytes, self.recorder)
         except OSError as error:
             raise from_os(error, f"reading {self.path}") from error
         self.end = shot.end
@@ -95,7 +97,7 @@ class Recording:
 
     @property
     def alive(self) -> bool:
-        """Whether a recorder on this host is writing it now."""
+        """Whether a recorder is writing it now, on this machine or on another."""
         shot = self._snapshot()
         shot.close()
         return shot.alive and shot.end is None

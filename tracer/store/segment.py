@@ -117,6 +117,11 @@ class Segment:
         self.written = sum(part.size for part in self._link.files.values())
         self.written += chain.append(self._link)
 
+    @property
+    def bytes_on_disk(self) -> int:
+        """What its unfinished parts take."""
+        return sum(part.sink.size for part in list(self._parts.values()))
+
     def discard(self) -> None:
         """Takes files away that did not become part of the chain."""
         for part in self._parts.values():

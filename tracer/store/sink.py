@@ -19,7 +19,8 @@ class Sink:
         self._name = name
         self._temporary = f".{name}.tmp"
         self._fd = where.create(self._temporary)
-        self._size = 0
+        self.size = 0
+        """Bytes in the file."""
         self._small: list[bytes] = []
         self._waiting = 0
 
@@ -39,11 +40,11 @@ class Sink:
         if self._fd < 0:  # the writer of a discarded part wants to end its file
             return
         self.digest.update(data)
-        self._size += disk.write_all(self._fd, data)
+        self.size += disk.write_all(self._fd, data)
 
     def tell(self) -> int:
         """Bytes so far."""
-        return self._size + self._waiting
+        return self.size + self._waiting
 
     def flush(self) -> None:
         """Asked by Arrow; nothing to do before the end."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tracer.store import chain as chains
-from tracer.store import lock
+from tracer.store.alive import Recorder
 from tracer.store.chain import CHAIN, Chain, Link
 from tracer.store.errors import FutureSchema, NotARecording, from_os
 from tracer.store.folder import Folder
@@ -113,10 +113,10 @@ def _open_tails(folder: Folder, first: int) -> dict[int, TailReader]:
     return {number: tail for number, tail in tails.items() if tail is not None}
 
 
-def take(folder: Folder, manifest: bytes) -> Snapshot:
+def take(folder: Folder, manifest: bytes, recorder: Recorder) -> Snapshot:
     """The recording as it is now. OSError where the system refuses."""
     for _ in range(_TRIES):
-        alive = lock.held(folder)
+        alive = recorder.alive()
         end = read_end(folder)
         chain = read_chain(folder, manifest)
         first = chain.links[-1].number + 1 if chain.links else 0

@@ -34,30 +34,30 @@ class TailWriter:
     def __init__(self, where: Folder, number: int) -> None:
         self.begun = False
         self.rows = 0
+        self.size = 0
+        """Bytes."""
         self._where = where
         self.name = tail_name(number)
         self._fd = -1
 
-    def append(self, records: Records) -> int:
-        """Hands ``records`` (HEAD, contiguous) to the system; bytes written."""
+    def append(self, records: Records) -> None:
+        """Hands ``records`` (HEAD, contiguous) to the system."""
         if not len(records):
-            return 0
+            return
         raw = pa.py_buffer(records.view(f"V{RECORD_SIZE}").view("u1"))
         column = pa.Array.from_buffers(pa.binary(RECORD_SIZE), len(records), [None, raw])
         message = pa.record_batch([column], schema=TAIL).serialize()
-        size = 0
         if not self.begun:
             self._fd = self._where.create(self.name)
             self.begun = True
-            size += disk.write_all(self._fd, memoryview(TAIL.serialize()))
-        size += disk.write_all(self._fd, memoryview(message))
+            self.size += disk.write_all(self._fd, memoryview(TAIL.serialize()))
+        self.size += disk.write_all(self._fd, memoryview(message))
         self.rows += len(records)
-        return size
 
     def complete(self) -> None:
         """Says that the tail holds every record of its segment."""
         if self.begun:
-            disk.write_all(self._fd, _END)
+            self.size += disk.write_all(self._fd, _END)
 
     def close(self) -> None:
         """Closes the file; a second call does nothing."""

@@ -31,7 +31,7 @@ class _Check:
         self.lost: dict[tuple[str, str], int] = {}
 
     def run(self) -> VerifyReport:
-        shot = take(self.recording.folder, self.recording.manifest_bytes)
+        shot = take(self.recording.folder, self.recording.manifest_bytes, self.recording.recorder)
         try:
             return self._run(shot)
         finally:

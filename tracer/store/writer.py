@@ -52,7 +52,7 @@ class RecordingWriter:
         self.limits = limits or Limits()
         self.rows_written = 0
         """Records accepted by ``append``."""
-        self._bytes = 0
+        self._bytes = 0  # of manifest.json and end.json
         self._failed: StoreError | None = None
         self._closed = False
         self._root, self._lock = new_folder(self.path, force=force)
@@ -93,9 +93,9 @@ class RecordingWriter:
         self._begun_s: float | None = None
 
     @property
-    def bytes_written(self) -> int:
-        """Bytes handed to the file system so far, tails included."""
-        return self._bytes + self._pipeline.stored_bytes
+    def bytes_on_disk(self) -> int:
+        """What the recording takes: a tail goes when its segment, which is smaller, has come."""
+        return self._bytes + self._pipeline.bytes_on_disk
 
     def append(self, records: Records) -> None:
         """Takes records (dtype HEAD or of one type, any stride); they are copied before it returns.
@@ -155,7 +155,7 @@ class RecordingWriter:
 
     def _update_tail(self) -> None:
         for records in [*self._waiting, self._rest()]:
-            self._bytes += self._segment.tail.append(records.view(HEAD))
+            self._segment.tail.append(records.view(HEAD))
         self._waiting.clear()
         self._in_tail = self._fill
 
@@ -231,7 +231,9 @@ class RecordingWriter:
                 unsaved=self.rows_written - pipeline.stored_rows - pipeline.rows_in_tails,
                 chain=pipeline.chain,
             )
-            self._root.write_durably(END, json.dumps(end, indent=2).encode() + b"\n")
+            text = json.dumps(end, indent=2).encode() + b"\n"
+            self._root.write_durably(END, text)
+            self._bytes += len(text)
         except OSError as error:
             raise from_os(error, f"ending the recording {self.path}") from error
         finally:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tracer.capture.memoryfile import MemoryFile
 
-HEADER = ("KIND", "SEALS", "SIZE", "MAPPINGS", "WRITABLE", "HOLDERS", "NAME")
+HEADER = ("KIND", "SEALS", "SIZE", "MAPPINGS", "WRITABLE", "HOLDERS", "MAPPED BY", "NAME")
 LEGEND = (
     "seals: S seal, s shrink, g grow, w write, f future write, X exec or inaccessible; "
     "?????? unreadable"
@@ -21,11 +21,24 @@ _SHOWN_HOLDERS = 3
 
 
 def _holders(file: "MemoryFile", most: int | None) -> str:
-    shown = [
-        f"{holder.pid}/{escape_bytes(holder.who.comm)}:{holder.fd}"
-        for holder in file.holders[:most]
-    ]
-    more = len(file.holders) - len(shown)
+    return _listed(
+        [f"{holder.pid}/{escape_bytes(holder.who.comm)}:{holder.fd}" for holder in file.holders],
+        most,
+    )
+
+
+def _mappers(file: "MemoryFile", most: int | None) -> str:
+    """``pid/comm:rw-s`` once for each process and way of mapping it."""
+    all_of = dict.fromkeys(
+        f"{mapping.pid}/{escape_bytes(mapping.who.comm)}:{vm_text(mapping.line.vm_flags)}"
+        for mapping in file.mappings
+    )
+    return _listed(list(all_of), most)
+
+
+def _listed(texts: list[str], most: int | None) -> str:
+    shown = texts[:most]
+    more = len(texts) - len(shown)
     return " ".join([*shown, f"+{more} more"] if more else shown) or "-"
 
 
@@ -51,7 +64,7 @@ def table(files: list["MemoryFile"]) -> "Table":
         shown.add_column(
             Text(title),
             justify="right" if right else "left",
-            no_wrap=title not in ("HOLDERS", "NAME"),
+            no_wrap=title not in ("HOLDERS", "MAPPED BY", "NAME"),
             overflow="fold",
         )
     for file in files:
@@ -63,6 +76,7 @@ def table(files: list["MemoryFile"]) -> "Table":
             str(len(file.mappings)),
             str(file.shared_writable),
             _holders(file, _SHOWN_HOLDERS),
+            _mappers(file, _SHOWN_HOLDERS),
             escape_bytes(file.shown_name),
         )
         shown.add_row(*(Text(cell) for cell in cells))
@@ -80,6 +94,7 @@ def lines(files: list["MemoryFile"]) -> Iterator[str]:
             str(len(file.mappings)),
             str(file.shared_writable),
             _holders(file, None),
+            _mappers(file, None),
             escape_bytes(file.shown_name),
         )
         yield "\t".join(cells)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from tracer.model.args import MAX_ERRNO, describe, errno_name, seals_text
 from tracer.model.bit5 import Bit5
 from tracer.model.escape import clip, pad
-from tracer.model.record import Flag
+from tracer.model.words import DOUBTS, Flag
 from tracer.text.columns import column
 from tracer.text.names import Names
 
@@ -22,7 +22,7 @@ _ADDRESS_OPS = frozenset({"mmap", "map", "unmap", "mremap"})
 _ARGS = 23  # usual cells of arguments and fd, so that most answers stand below each other
 # Plain integers: `&` on an IntFlag costs a microsecond, and there are millions of rows.
 _MARKS = {
-    int(flag): word
+    int(flag): f" !{word}" if flag in DOUBTS else f" {word}"
     for flag, word in (
         (Flag.RACED_SEALS, "raced"),
         (Flag.RACED_SIZE, "raced-size"),
@@ -70,7 +70,7 @@ def _answer(op: str, answer: int, flags: int) -> str:
 
 @lru_cache(maxsize=4096)
 def _marks(failed: int, flags: int, check: int, file: int) -> str:
-    shown = [f" !{word}" for flag, word in _MARKS.items() if flags & flag]
+    shown = [word for flag, word in _MARKS.items() if flags & flag]
     # An inner answer is worth the room only where the call then said something else.
     if flags & _CHECK_REACHED and min(check, 0) != failed:
         shown.append(f" !check={errno_name(check) or check}")

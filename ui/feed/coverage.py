@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tracer.report.coverage import WAITING, hook_state, modules_that_came
 from tracer.text.narrate import CONTEXT
 from ui.feed.book import Book
 from ui.feed.groups import of_records
@@ -20,13 +21,15 @@ def coverage(manifest: Mapping[str, Any], book: Book, problems: list[str]) -> Co
     tested = a_dict(test.get("hooks"))
     hooks: list[Hook] = []
     counted: set[str] = set()
+    came = modules_that_came(book.baseline)
     for step in map(a_dict, a_list(manifest.get("hooks"))):
         method = a_text(step.get("method"))
         family = a_text(step.get("family"))
         ops = ", ".join(a_text(op) for op in a_list(step.get("ops")))
         reason = a_text(step.get("reason"))
         hook = a_text(step.get("hook"))
-        note = ops if method else f"{a_text(step.get('unseen'))}: {reason}"
+        waits = hook_state(step, came) == WAITING
+        note = ops if method and not waits else f"{a_text(step.get('unseen'))}: {reason}"
         hooks.append(
             Hook(
                 family=family,
@@ -36,6 +39,7 @@ def coverage(manifest: Mapping[str, Any], book: Book, problems: list[str]) -> Co
                 self_test=seen(a_dict(tested.get(family))),
                 decided=None if hook in counted else book.decided.get(hook),
                 note=note,
+                waiting=waits,
             )
         )
         # Several families may report as one hook: its count stands beside the first.
@@ -53,11 +57,17 @@ def coverage(manifest: Mapping[str, Any], book: Book, problems: list[str]) -> Co
     )
 
 
+def _state(hook: Hook) -> str:
+    if hook.live:
+        return "LIVE"
+    return "WAITS" if hook.waiting else "BLIND" if hook.essential else "ABSENT"
+
+
 def hook_rows(cover: Coverage) -> Rows:
     """The tab of hooks."""
     records = [
         {
-            "state": "LIVE" if hook.method else "BLIND" if hook.essential else "ABSENT",
+            "state": _state(hook),
             "family": hook.family,
             "symbol": hook.symbol,
             "method": hook.method,

@@ -39,7 +39,7 @@ class ObjectBook:
         self._matrix: dict[tuple[str, str], list[int]] = {}
         self._mapped = Mapped()
         self._fmode: dict[tuple[int, int], int] = {}
-        self._opened: dict[tuple[int, int], dict[str, Any]] = {}
+        self._opened: dict[tuple[int, int], dict[str, Any]] = {}  # held before, or used so since
         self._before()
         self.scan = Scan(book.log, self._take)
 
@@ -77,9 +77,20 @@ class ObjectBook:
                 self._mapped.begins(event)
             else:
                 self._mapped.ends(event)
+        if (part["op"] == Op.EVICT).any():
+            self._mapped.gone()
+        self._held(part, rows)
         known = part["fmode"] > 0
         who = zip(part["pid"][known].tolist(), part["fd"][known].tolist(), strict=True)
         self._fmode.update(zip(who, part["fmode"][known].tolist(), strict=True))
+
+    def _held(self, part: Batch, rows: Rows) -> None:
+        """Who came through a descriptor; without one (by address, in a kernel thread), nobody."""
+        numbered = np.flatnonzero(part["fd"] >= 0)
+        who = part["pid"][numbered].astype(np.int64) << 32 | part["fd"][numbered]
+        for place in numbered[np.unique(who, return_index=True)[1]].tolist():
+            event = rows.record(place)
+            self._opened.setdefault((event["pid"], event["fd"]), event)
 
     def _count(self, columns: Columns, rows: Rows) -> None:
         verdicts, ops = columns["verdict"], columns["op"]
@@ -145,7 +156,9 @@ class ObjectBook:
     def _object(self, objects: Rows) -> Mapping[str, Any]:
         found = self._mine(objects)
         if len(found):
-            return objects.record(int(found[0]))
+            record = objects.record(int(found[0]))
+            sealed = record.get("seals") == int(Seal.SEAL)
+            return record | {"left_out": sealed and self._book.source.leaves_out}
         return {"dev": self.key[0], "ino": self.key[1], "gen": self.key[2], "kind": None}
 
     def _holders(self, fds: Rows) -> Rows:
@@ -154,6 +167,8 @@ class ObjectBook:
         for place in self._mine(fds).tolist():
             record = fds.record(place)
             who = record["pid"], record["fd"]
+            if record["fd"] < 0:
+                continue  # it asked by address, or nobody knows through which one
             seen.add(who)
             records.append(record | {"fmode": self._fmode.get(who, 0)})
             ids.append(int(fds.ids[place]))
@@ -161,7 +176,8 @@ class ObjectBook:
             if who not in seen:
                 names = records[0] if records else {}
                 blank = dict.fromkeys(names)
-                told = {name: row[name] for name in ("pid", "comm", "uid", "fd", "fmode")}
+                told = {name: row[name] for name in ("pid", "comm", "uid", "fd")}
+                told |= {"fmode": self._fmode.get(who, row["fmode"])}
                 records.append(blank | told | {"worst": -1, "decisions": 0, "last_ns": None})
                 ids.append(-2 - len(ids))
         return of_records("holders", records, ids, fds.now_ns)

@@ -26,7 +26,7 @@ class Reel:
             if pieces:
                 table = pa.concat_tables(pieces)
                 self.tables[name] = table.sort_by("time_ns") if name in _BY_TIME else table
-        shot = snapshot.take(recording.folder, recording.manifest_bytes)
+        shot = snapshot.take(recording.folder, recording.manifest_bytes, recording.recorder)
         try:
             self.tail = [found["events"] for found in tail_tables(shot) if "events" in found]
         finally:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tracer.model.bit5 import bit5_in
+from tracer.report.coverage import LIVE, hook_state
 from ui import cells
 from ui.snapshot import Facts
 
@@ -60,7 +61,7 @@ def facts(path: str, manifest: Mapping[str, Any]) -> Facts:
         host="" if host == "(none)" else host,
         kernel=a_text(a_dict(manifest.get("kernel")).get("release")),
         command=" ".join(a_text(word) for word in a_list(manifest.get("command"))),
-        hooks_live=sum(bool(hook.get("method")) for hook in hooks),
+        hooks_live=sum(hook_state(hook) == LIVE for hook in hooks),
         hooks=len(hooks),
         self_test=said,
         self_test_ok=fine,

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tracer.model.args import vm_text
+from tracer.model.args import is_shared, is_writable, vm_text
 from tracer.model.words import Flag
 from ui import cells
 from ui.feed.groups import of_records
 from ui.rows import Rows
 
-_VM_WRITE, _VM_SHARED, _VM_MAYWRITE = 0x2, 0x8, 0x20  # include/linux/mm.h
 _MOST = 1 << 16
 """Mappings that are known at a time."""
 _SHOWN = 5
@@ -36,16 +35,19 @@ class Mapped:
         if known is None and not event["flags"] & Flag.OTHER_MM:
             self._found.pop((("before", event["pid"]), address), None)
 
+    def gone(self) -> None:
+        """The object is no more: so is every mapping of it, though its end was not seen."""
+        self._found.clear()
+
     def _add(self, event: Mapping[str, Any], space: Any) -> None:
         flags = event["arg"]
-        shared = bool(flags & _VM_SHARED)
         if len(self._found) >= _MOST:
             self._found.pop(next(iter(self._found)))
         self._found[space, event["answer"]] = {
             "pid": event["pid"],
             "comm": event["comm"],
-            "shared": shared,
-            "writable": shared and bool(flags & (_VM_WRITE | _VM_MAYWRITE)),
+            "shared": is_shared(flags),
+            "writable": is_writable(flags),
             "perms": vm_text(flags),
             "offset": event["offset"],
             "length": event["length"],

@@ -91,7 +91,7 @@ class MainScreen(Jumps):
             self.query_one(CoverageNotes).show(shot)
         counts = {name: _short(shot.totals.get(name)) for name in TABLES}
         facts = shot.facts
-        counts["hooks"] = f"{facts.hooks_live}/{facts.hooks}" if facts.hooks else ""
+        counts["hooks"] = f"{shot.hooks_live}/{facts.hooks}" if facts.hooks else ""
         if shot.audited is not None:
             counts["audit"] = shot.audited.result or "…"
         titles = {**_TITLES, "audit": "Audit"} if shot.audited is not None else _TITLES

@@ -33,6 +33,7 @@ _PANES = {
     "holders": "Held by",
     "mappers": "Mapped by",
 }
+_OF_GONE = {**_PANES, "holders": "Was held by"}
 
 
 class ObjectScreen(Base):
@@ -111,7 +112,9 @@ class ObjectScreen(Base):
         note = Text()
         if detail.busy is not None:
             note = Text(f"reading {detail.busy:.0%} ")
-        self.query_one(TabBar).show(self._pane, counts, note)
+        titles = _PANES if detail.object.get("evicted_ns") is None else _OF_GONE
+        self.query_one(TabBar).show(self._pane, counts, note, titles)
+        self.query_one("#holders").border_title = titles["holders"]
         self.query_one(SealLine).show(detail.seals, shot.now.start_ns)
         self.query_one(Matrix).show(detail.matrix)
         self.query_one("#holders", Grid).show(detail.holders)

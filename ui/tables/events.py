@@ -15,7 +15,6 @@ _MARKS = {
     int(Flag.RACED_SIZE): "raced-size",
     int(Flag.ENTRY_MISSING): "no-entry",
     int(Flag.RETURN_MISSING): "no-return",
-    int(Flag.OTHER_MM): "other-mm",
     int(Flag.KERNEL_TASK): "kernel",
 }
 
@@ -46,7 +45,8 @@ def _ask_answer(rows: Rows, place: int) -> tuple[str, Any]:
 
 
 def _why(rows: Rows, place: int) -> str:
-    parts = [rows.value("hole", place), rows.value("reason", place)]
+    because = cells.because(lambda name: rows.value(name, place))
+    parts = [rows.value("hole", place), because]
     flags = rows.value("flags", place) or 0
     parts += [word for bit, word in _MARKS.items() if flags & bit]
     return "; ".join(cells.text(part) for part in parts if part)
@@ -90,7 +90,7 @@ OF_OBJECT = decisions(with_file=False)
 
 def _hook_style(rows: Rows, place: int) -> str | None:
     state = rows.value("state", place)
-    return {"LIVE": "allowed", "ABSENT": "dim"}.get(state, "breach")
+    return {"LIVE": "allowed", "ABSENT": "dim", "WAITS": "dim"}.get(state, "breach")
 
 
 def _test_style(rows: Rows, place: int) -> str | None:

@@ -70,7 +70,7 @@ class Header(Lines):
         if facts.hooks:
             dead = any(hook.essential and not hook.method for hook in self._shot.coverage.hooks)
             style = self.style_of("breach") if dead else ""
-            hooks.append("hooks ", dim).append(f"{facts.hooks_live}/{facts.hooks}", style)
+            hooks.append("hooks ", dim).append(f"{self._shot.hooks_live}/{facts.hooks}", style)
         colours = {True: "allowed", None: "unexplained", False: "breach"}
         colour = self.style_of(colours[facts.self_test_ok])
         test = styled(("self-test ", dim), (cells.text(facts.self_test), colour))

@@ -51,6 +51,12 @@ class ObjectTitle(Lines):
             (4, part("kind", cells.text(get("kind")))),
             (5, part("owner", cells.text(get("owner_uid")))),
             (7, part("object", f"{get('dev')}:{get('ino')}:{get('gen')}")),
+            (
+                1,
+                Text("never sealable: its further calls were not recorded", quiet)
+                if get("left_out")
+                else Text(),
+            ),
             (6, Text("gone", self.style_of("unexplained")) if gone else Text()),
         ]
         self.put(fields(parts, max(8, self.size.width)))

@@ -38,7 +38,7 @@ class Sealsnoop:
 
     def end(self) -> int:
         self._writer.close("done")
-        return self._writer.bytes_written
+        return self._writer.bytes_on_disk
 
 
 class Plain:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import NamedTuple
 
+from tracer.model.rules import DECISIONS
 from tracer.model.rules.facts import ASKED_SHIFT, SIZE_FACTS, Fact
 from tracer.model.seals import Seal
 from tracer.model.words import Kind, Op
@@ -18,10 +19,8 @@ OP_SHIFT, KIND_SHIFT, ANSWER_SHIFT, SEALS_SHIFT, AFTER_SHIFT = 40, 44, 47, 50, 5
 """Behind the facts: op (4 bits), kind (3), answer (3), seals at entry (7) and at return (7)."""
 
 NO_DECISION, UNKNOWN_OP = 0, 15
-JUDGED = (*(Op(number) for number in range(Op.MMAP, Op.CREATE + 1)), Op.MREMAP)
-"""Operations that are decisions."""
-CODES = {op: code for code, op in enumerate(JUDGED, 1)}
-"""Their codes in a key."""
+CODES = {op: code for code, op in enumerate(DECISIONS, 1)}
+"""Codes of operations that are decisions, in a key."""
 _OPS = {code: int(op) for op, code in CODES.items()}
 OK, OTHER = "ok", "other"
 ANSWERS = (OK, "EPERM", "EBUSY", "EACCES", "EINVAL", "EOPNOTSUPP", OTHER)
@@ -158,8 +157,6 @@ def unfit(key: Key) -> str:
         return "its return was not seen"
     if key.kind == Kind.UNKNOWN and (key.op != Op.CREATE or key.answer == OK):
         return "unknown kind of file"
-    if key.kind in (Kind.GUEST_MEMFD, Kind.SECRETMEM):
-        return "no rules for this kind of file"
     if 0x7F in (key.seals, key.seals_after):
         return "seals not known"
     if (key.seals | key.seals_after) & BEYOND_SIX:

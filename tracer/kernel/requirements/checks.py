@@ -1,6 +1,7 @@
 """All requirements, in the order in which a reader should mend them, and what they add up to."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from tracer.kernel.requirements.finding import Finding, Requirement
 from tracer.kernel.requirements.host import Host
@@ -29,9 +30,26 @@ REQUIREMENTS: tuple[Requirement, ...] = (
 )
 
 
+_TRIED = frozenset({KPROBES.name, TRAMPOLINES.name, RING_BUFFER.name})
+"""That the kernel has it does not tell that it lets somebody use it: loading a program does."""
+
+
 def check(host: Host) -> list[Finding]:
     """All findings about a host, in the order of `REQUIREMENTS`."""
-    return [requirement.look(host) for requirement in REQUIREMENTS]
+    found = [requirement.look(host) for requirement in REQUIREMENTS]
+    if not any(one.name == PRIVILEGE.name and one.ok is False for one in found):
+        return found
+    return [_untried(one) if one.name in _TRIED and one.ok else one for one in found]
+
+
+def _untried(one: Finding) -> Finding:
+    return replace(
+        one,
+        ok=None,
+        cause="not known without root: the kernel has it, and only loading a program tells if it "
+        "may be used",
+        remedy="run the doctor as root",
+    )
 
 
 def blocking(findings: Iterable[Finding], source: str = "bpf") -> list[Finding]:

@@ -5,13 +5,16 @@ the call may go through. Read from the kernel's source and seen on booted kernel
 the function that carries it.
 """
 
+from collections.abc import Mapping
+
 from tracer.model.rules.content import CHANGE_RULES, PUNCH_HOLE_RULES, READ_RULES, WRITE_RULES
 from tracer.model.rules.creating import CREATE_RULES
 from tracer.model.rules.facts import Fact
 from tracer.model.rules.mapping import MMAP_RULES, MPROTECT_RULES, MREMAP_RULES
 from tracer.model.rules.resizing import ALLOCATE_RULES, SETATTR_RULES
-from tracer.model.rules.rule import Rule
+from tracer.model.rules.rule import SEALABLE, Rule
 from tracer.model.rules.sealing import ADD_SEALS_RULES
+from tracer.model.words import Kind, Op
 
 RULES: tuple[Rule, ...] = (
     *MMAP_RULES,
@@ -28,4 +31,20 @@ RULES: tuple[Rule, ...] = (
 )
 """All rules; those of one operation stand in the order of the kernel's checks."""
 
-__all__ = ["RULES", "Fact", "Rule"]
+_KINDS = {op: {kind for rule in RULES if op in rule.ops for kind in rule.kinds} for op in Op}
+DECISIONS: Mapping[Op, frozenset[Kind]] = {
+    op: frozenset({Kind.UNKNOWN, *SEALABLE, *kinds}) for op, kinds in _KINDS.items() if kinds
+}
+"""What is a decision: an operation that has rules, on a file that can have seals (or may be one, if
+its kind is not known), or on another kind that its rules are about.
+
+Everything else is a fact: it has an answer and no verdict, and nothing counts it as a decision.
+"""
+
+
+def is_decision(op: int, kind: int) -> bool:
+    """Whether ``op`` on a file of this kind is judged (numbers of :mod:`tracer.model.words`)."""
+    return op in DECISIONS and kind in DECISIONS[Op(op)]
+
+
+__all__ = ["DECISIONS", "RULES", "Fact", "Rule", "is_decision"]
