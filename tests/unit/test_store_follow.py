@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.store_records import SMALL, Records, doomed, mixed, numbered, rows_of
+from tracer.store.alive import Recorder, boot_id
+from tracer.store.folder import Folder
 from tracer.store.reader import Recording
 from tracer.store.tables import tables
 from tracer.store.writer import RecordingWriter
@@ -79,6 +81,21 @@ def test_ends_when_the_writer_dies(tmp_path: Path) -> None:
         kill()
         follower.done()
     assert follower.found == list(range(9))
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_recorder_without_a_lock_is_dead_here_and_perhaps_alive_elsewhere(
+    tmp_path: Path, here: bool
+) -> None:
+    """Whoever waits for a sign of a process on this machine waits for nothing."""
+    path = tmp_path / "r.seal"
+    with RecordingWriter(path, {}), Folder.open(path) as where:
+        boots = [None, boot_id()] if here else ["of another machine"]
+        recorders = [Recorder(where, boot) for boot in boots]
+        assert all(one.alive() for one in recorders)
+    with Folder.open(path) as where:
+        recorders = [Recorder(where, boot) for boot in boots]
+        assert [one.alive() for one in recorders] == [not here] * len(boots)
 
 
 def test_a_finished_recording_is_given_once(tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ def test_comms_that_share_a_slot_are_kept_apart(bits: int, monkeypatch: pytest.M
     monkeypatch.setattr(comms, "_KEEP", 50)
     table = comms.Comms()
     for turn in range(5):
-        texts = [f"c{(n * 7 + turn) % 40}" for n in range(200)]
+        # Told apart by either half: "c…" by the first eight bytes, "a longer…" by the last.
+        texts = [f"{('c', 'a longer')[n % 2]}{(n * 7 + turn) % 40}" for n in range(200)]
         raw = np.frombuffer(b"".join(t.encode().ljust(16, b"\0") for t in texts), np.uint64)
         codes = np.empty(200, np.int32)
         table.codes(raw[::2], raw[1::2], codes)
