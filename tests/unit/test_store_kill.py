@@ -216,7 +216,9 @@ def test_zeros_in_a_tail_are_no_end_of_it(tmp_path: Path) -> None:
 def test_a_batch_with_fewer_bytes_than_rows_is_not_read(tmp_path: Path) -> None:
     tail, (schema, *_) = _dead(tmp_path)
     whole = bytearray(tail.read_bytes())
-    for place in range(schema, schema + 120, 4):  # in the header: 2 rows, in the batch and its column
+    for place in range(
+        schema, schema + 120, 4
+    ):  # in the header: 2 rows, in the batch and its column
         if whole[place : place + 8] == (2).to_bytes(8, "little"):
             whole[place] = 3
     tail.write_bytes(whole)
