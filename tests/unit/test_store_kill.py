@@ -179,7 +179,7 @@ def test_a_tail_cut_at_any_byte_shows_its_whole_batches(tmp_path: Path) -> None:
 
 
 def _dead(tmp_path: Path) -> tuple[Path, list[int]]:
-    """A tail of two batches of two records, in a recording whose recorder was killed; their ends."""
+    """A tail of two batches of two records, left by a recorder that was killed; their ends."""
     live = tmp_path / "live.seal"
     writer = RecordingWriter(live, {}, limits=SMALL)
     writer.tick(0)
@@ -216,9 +216,7 @@ def test_zeros_in_a_tail_are_no_end_of_it(tmp_path: Path) -> None:
 def test_a_batch_with_fewer_bytes_than_rows_is_not_read(tmp_path: Path) -> None:
     tail, (schema, *_) = _dead(tmp_path)
     whole = bytearray(tail.read_bytes())
-    for place in range(
-        schema, schema + 120, 4
-    ):  # in the header: 2 rows, in the batch and its column
+    for place in range(schema, schema + 120, 4):  # the header says it of the batch and its column
         if whole[place : place + 8] == (2).to_bytes(8, "little"):
             whole[place] = 3
     tail.write_bytes(whole)
