@@ -8,11 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.store_records import SMALL, Records, doomed, mixed, numbered, rows_of
+from tests.unit.store_records import (
+    SMALL,
+    Records,
+    doomed,
+    mixed,
+    numbered,
+    rows_of,
+    seqs,
+    write,
+)
 from tracer.store.alive import Recorder, boot_id
 from tracer.store.folder import Folder
+from tracer.store.follow import Follower
 from tracer.store.reader import Recording
 from tracer.store.tables import tables
+from tracer.store.tail import TailWriter
 from tracer.store.writer import RecordingWriter
 
 
@@ -81,6 +92,35 @@ def test_ends_when_the_writer_dies(tmp_path: Path) -> None:
         kill()
         follower.done()
     assert follower.found == list(range(9))
+
+
+def test_its_end_is_the_end_of_following(tmp_path: Path) -> None:
+    """At once, though its recorder, on another machine, may be alive for all that is seen here."""
+    with RecordingWriter(tmp_path / "r.seal", {"boot_id": "another"}, limits=SMALL) as writer:
+        writer.append(numbered(100))
+    with Recording.open(tmp_path / "r.seal") as recording:
+        follower = Follower(recording, ("events",))
+        found = [n for _, table in follower.step() for n in table["seq"].to_pylist()]
+        assert found == list(range(100))
+        assert follower.ended
+        assert follower.over
+        follower.close()
+
+
+@pytest.mark.parametrize("left", [[0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2]])
+def test_the_tails_that_a_dead_recorder_left_are_given(tmp_path: Path, left: list[int]) -> None:
+    """Those behind a segment that got lost with it as well; and whether it says so or not."""
+    path = write(tmp_path / "r.seal", numbered(0))
+    (path / "end.json").unlink()
+    for number in left:
+        with Folder.open(path / "tail") as where:
+            tail = TailWriter(where, number)
+            tail.append(numbered(2, first=10 * number))
+            tail.close()
+    want = [seq for number in left for seq in (10 * number, 10 * number + 1)]
+    with Recording.open(path) as recording:
+        found = [n for table in recording.follow() for n in table["seq"].to_pylist()]
+        assert found == seqs(recording) == want
 
 
 @pytest.mark.parametrize("here", [True, False])

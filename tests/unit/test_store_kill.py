@@ -18,8 +18,10 @@ from tests.unit.store_records import SMALL, numbered, seqs
 from tracer.model.record import RECORD_SIZE
 from tracer.store import folder
 from tracer.store.errors import NotARecording
+from tracer.store.folder import Folder
 from tracer.store.reader import Recording
 from tracer.store.schema import TAIL
+from tracer.store.tail import TailReader
 from tracer.store.verify import verify
 from tracer.store.writer import RecordingWriter
 
@@ -216,7 +218,7 @@ def test_zeros_in_a_tail_are_no_end_of_it(tmp_path: Path) -> None:
 def test_a_batch_with_fewer_bytes_than_rows_is_not_read(tmp_path: Path) -> None:
     tail, (schema, *_) = _dead(tmp_path)
     whole = bytearray(tail.read_bytes())
-    for place in range(schema, schema + 120, 4):  # the header says it of the batch and its column
+    for place in range(schema, schema + 136, 4):  # the header says it of the batch and its column
         if whole[place : place + 8] == (2).to_bytes(8, "little"):
             whole[place] = 3
     tail.write_bytes(whole)
@@ -238,6 +240,11 @@ def test_a_batch_may_be_as_long_as_is_read_at_once(
     assert 300 < second - first < 900 < second
     monkeypatch.setattr("tracer.store.tail._AT_ONCE", at_once)
     assert _told(tail) == (found, not found)
+    with Folder.open(tail.parent) as where:
+        reader = TailReader(where, 0)
+    reader.read()
+    assert reader.damaged == (not found)  # of a recording that lives as well
+    reader.close()
 
 
 def test_garbage_in_a_tail_is_said_and_not_believed(tmp_path: Path) -> None:
