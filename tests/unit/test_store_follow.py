@@ -18,7 +18,9 @@ from tests.unit.store_records import (
     seqs,
     write,
 )
+from tracer.store import snapshot
 from tracer.store.alive import Recorder, boot_id
+from tracer.store.chain import Chain
 from tracer.store.folder import Folder
 from tracer.store.follow import Follower
 from tracer.store.reader import Recording
@@ -105,6 +107,24 @@ def test_its_end_is_the_end_of_following(tmp_path: Path) -> None:
         assert follower.ended
         assert follower.over
         follower.close()
+
+
+def test_what_came_while_it_looked_is_given_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = RecordingWriter(tmp_path / "r.seal", {}, limits=SMALL)
+    writer.append(numbered(50))  # a segment, and ten that are in no file
+    look = snapshot.read_chain
+
+    def too_early(folder: Folder, manifest: bytes) -> Chain:
+        found = look(folder, manifest)
+        writer.close("done")
+        return found
+
+    with Recording.open(tmp_path / "r.seal") as recording:
+        monkeypatch.setattr(snapshot, "read_chain", too_early)
+        found = [n for table in recording.follow(poll_s=0) for n in table["seq"].to_pylist()]
+    assert found == list(range(50))
 
 
 @pytest.mark.parametrize("left", [[0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2]])
