@@ -85,6 +85,22 @@ def _by_range(ino: int, mm: int = 0xFF00 + 100, address: int = 0x10800, **more: 
     return tell
 
 
+def _by_range_later(op: str) -> Tell:
+    """A pin where RAM was mapped: behind its mapping's end, or before it when ``op`` is empty."""
+
+    def tell(story: Story) -> None:
+        story.create(RAM)
+        story.map(RAM)
+        if op:
+            story.event(op, RAM, answer=0x10000, length=4096)
+        story.event("pin", 0, 200, comm=b"spy", mm=0xFF00 + 100, size_after=0x10800, length=0x100,
+                    answer=1, checks=1)  # fmt: skip
+        if not op:
+            story.event("evict", RAM)
+
+    return tell
+
+
 def _breach(story: Story) -> None:
     story.create(RAM, seals=0, seals_after=0, mode=0o666, arg=2)
     story.event("write", RAM, 200, answer=100, length=100, seals=8, seals_after=8, mode=0o666)
@@ -143,6 +159,9 @@ CASES: Mapping[str, tuple[str, Tell, Result]] = {
     "pinned in a range of many mappings": (PINNED, _by_range(0), FAIL),
     "pinned in another address space": (PINNED, _by_range(OTHER, mm=0xDEAD), PASS),
     "pinned at another address": (PINNED, _by_range(OTHER, address=0x90000), PASS),
+    "pinned where it was mapped before": (PINNED, _by_range_later("unmap"), PASS),
+    "pinned where it was before it was gone": (PINNED, _by_range_later("evict"), PASS),
+    "pinned before it was gone": (PINNED, _by_range_later(""), FAIL),
     "shared sealed": (SEALED, shared(WRITE_SEALED), PASS),
     "shared with more seals": (SEALED, shared(0x1F), PASS),
     "shared unsealed": (SEALED, shared(0), FAIL),

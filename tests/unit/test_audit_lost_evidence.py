@@ -32,9 +32,9 @@ def _no_self_test(path: Path, story: Story) -> Path:
     return story.write(path, self_test=None)
 
 
-def _deaf_hooks(path: Path, story: Story) -> Path:
-    hooks = {family: {"expected": 3, "seen": 2, "extra": 0} for family in FAMILIES}
-    return story.write(path, self_test=self_test(hooks=hooks))
+def _tested(seen: int, extra: int) -> Callable[[Path, Story], Path]:
+    hooks = {family: {"expected": 3, "seen": seen, "extra": extra} for family in FAMILIES}
+    return lambda path, story: story.write(path, self_test=self_test(hooks=hooks))
 
 
 def _filters(**changed: Any) -> Callable[[Path, Story], Path]:
@@ -74,7 +74,8 @@ LOST: Mapping[str, Callable[[Path, Story], Path]] = {
         path, end={"baseline": {"start": None, "final": None}}
     ),
     "no self-test": _no_self_test,
-    "hooks that miss attempts": _deaf_hooks,
+    "hooks that miss attempts": _tested(seen=2, extra=0),
+    "hooks that report what nobody did": _tested(seen=3, extra=1),
     "no hook at all": lambda path, story: story.write(path, hooks=[]),
     "hooks not live": lambda path, story: story.write(
         path, hooks=[step(one, method=None, symbol=None, reason="no") for one in FAMILIES]
@@ -89,16 +90,20 @@ LOST: Mapping[str, Callable[[Path, Story], Path]] = {
     "programs not run": _losing(LossCause.MISSED),
     "a hole": _hole,
     "a changed file": _flipped,
-    "no final numbers": lambda path, story: _without_final(story.write(path)),
+    "no final numbers": lambda path, story: _final(story.write(path), lambda final: {}),
+    "a CPU without a final number": lambda path, story: _final(
+        story.write(path), lambda final: {cpu: final[cpu] for cpu in final if cpu != "0"}
+    ),
     "failed": lambda path, story: _failed(story, path),
 }
 
 
-def _without_final(path: Path) -> Path:
+def _final(path: Path, change: Callable[[dict[str, int]], dict[str, int]]) -> Path:
     import json
 
     end = json.loads((path / "end.json").read_text())
-    (path / "end.json").write_text(json.dumps(end | {"final_seq": {}}))
+    assert len(end["final_seq"]) == 2
+    (path / "end.json").write_text(json.dumps(end | {"final_seq": change(end["final_seq"])}))
     return path
 
 
@@ -242,6 +247,17 @@ def test_an_answer_that_was_not_seen(tmp_path: Path) -> None:
         found = of(story.write(tmp_path / f"{op}.seal"), claim)
         assert found.result is OPEN
         assert "incomplete" in said(found)
+
+
+def test_what_the_self_test_saw_is_told(tmp_path: Path) -> None:
+    def tested(seen: int, extra: int) -> str:
+        path = _tested(seen, extra)(tmp_path / f"{seen}-{extra}.seal", _kept())
+        [need] = [one for one in results(path, "kept")[0].needs if one.family == "map"]
+        return need.tested
+
+    assert tested(3, 0) == "3 of 3"
+    assert tested(2, 0) == "2 of 3"
+    assert tested(3, 2) == "3 of 3 and 2 that nobody made"
 
 
 def test_hooks_that_the_self_test_does_not_try_are_named(tmp_path: Path) -> None:

@@ -16,14 +16,27 @@ from tests.unit.audit_asked import (
     of,
     said,
 )
-from tests.unit.audit_story import FAMILIES, Story, step
+from tests.unit.audit_story import COMPLETE, FAMILIES, LIMITS, Story, manifest, step
 from tracer.model.record import LossCause
+from tracer.store.writer import RecordingWriter
 
 
 def test_an_empty_scope_is_not_applicable(tmp_path: Path) -> None:
     found = audited(Story().write(tmp_path / "a.seal"), *ALL)
     assert {one.result for one in found.recordings[0].claims} == {NONE}
     assert found.result is NONE
+
+
+def test_nothing_in_scope_and_no_final_numbers(tmp_path: Path) -> None:
+    """What was recorded may have been lost as a whole."""
+    finals: dict[str, dict[int, int]] = {"lost.seal": {}, "idle.seal": {0: 0}}
+    for name, final in finals.items():
+        with RecordingWriter(tmp_path / name, manifest(), limits=LIMITS) as writer:
+            writer.close("done", final, baseline=COMPLETE)
+    assert audited(tmp_path / "idle.seal", NEVER_MAPPED).result is NONE
+    found = of(tmp_path / "lost.seal", NEVER_MAPPED)
+    assert found.result is OPEN
+    assert "does not say how many records each CPU numbered" in said(found)
 
 
 def test_an_empty_scope_with_losses_is_open(tmp_path: Path) -> None:

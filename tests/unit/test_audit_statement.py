@@ -4,6 +4,7 @@ import base64
 import json
 import shutil
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,44 @@ def test_another_policy(run: Run, place: Path) -> None:
     assert code == 2
     first = text.index("creator")
     assert f"p.toml: bytes {first} to {first + 2} differ" in out
+
+
+def test_the_digests_in_a_statement(run: Run, place: Path) -> None:
+    """Of the policy's bytes, and of the hook plan as JSON that is the same everywhere."""
+    assert run("audit", "p.toml", "a.seal", "--statement", "s.json")[0] == 2
+    predicate = json.loads(Path("s.json").read_text())["predicate"]
+    policy_bytes = (place / "p.toml").read_bytes()
+    assert predicate["policy"]["sha256"] == sha256(policy_bytes).hexdigest()
+    assert predicate["policy"]["source"].encode() == policy_bytes
+    [recording] = predicate["recordings"]
+    hooks = json.loads((place / "a.seal/manifest.json").read_text())["hooks"]
+    plan = json.dumps(hooks, sort_keys=True, separators=(",", ":")).encode()
+    assert recording["hook_plan_sha256"] == sha256(plan).hexdigest()
+    assert recording["chain"] == json.loads((place / "a.seal/end.json").read_text())["chain"]
+
+
+def test_a_policy_that_is_not_the_one_of_its_digest(run: Run) -> None:
+    def other(body: dict[str, Any]) -> None:
+        body["predicate"]["policy"]["source"] += "# more\n"
+
+    _signed(run)
+    _edit(other, "key.pem")
+    code, out, _ = run("verify", "s.json", "--key", "key.pub")
+    assert code == 2
+    assert "wrong: the policy in the statement is not the one of its digest." in out
+    assert out.count("wrong: ") == 1
+
+
+def test_another_hook_plan(run: Run) -> None:
+    def other(body: dict[str, Any]) -> None:
+        body["predicate"]["recordings"][0]["hook_plan_sha256"] = "0" * 64
+
+    _signed(run)
+    _edit(other, "key.pem")
+    code, out, _ = run("verify", "s.json", *WHOLE)
+    assert code == 2
+    assert "wrong: a.seal: the hook plan is another." in out
+    assert out.count("wrong: ") == 1
 
 
 def test_a_changed_report(run: Run, place: Path) -> None:

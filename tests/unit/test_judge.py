@@ -103,6 +103,12 @@ def test_a_seal_that_this_kernel_cannot_have() -> None:
     assert result[:3] == (*INDETERMINATE, "unknown seal bits")
 
 
+def test_a_seal_that_this_kernel_cannot_have_got_meanwhile() -> None:
+    raced = write(0, 9, seals_after=EXEC, flags=RACED_SEALS)
+    assert outcome(raced, OLD)[:3] == (*INDETERMINATE, "unknown seal bits")
+    assert outcome(raced).verdict == Verdict.ALLOWED
+
+
 @pytest.mark.parametrize("flag", [Flag.OTHER_MM, Flag.KERNEL_TASK, Flag.COMPAT])
 def test_flags_that_change_nothing(flag: Flag) -> None:
     assert outcome(write(0, 9, "EPERM", seals=WRITE, flags=flag)).verdict == Verdict.BLOCKED

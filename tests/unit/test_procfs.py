@@ -4,7 +4,10 @@ import fcntl
 import mmap
 import os
 import stat
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,6 +99,36 @@ def test_read_only_descriptor_is_told_apart() -> None:
     assert found.seals == 1
     os.close(fd)
     os.close(reader)
+
+
+LEADERLESS = """
+import ctypes, os, threading
+def go_on():
+    fd = os.memfd_create("left", os.MFD_CLOEXEC)
+    print(os.fstat(fd).st_ino, threading.get_native_id(), flush=True)
+    os.read(0, 1)
+    os._exit(0)
+threading.Thread(target=go_on).start()
+ctypes.CDLL(None).syscall(60, 0)  # exit(2): of this thread alone
+"""
+
+
+def test_what_is_held_by_threads_whose_first_has_ended() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", LEADERLESS], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdin
+        assert child.stdout
+        ino, tid = map(int, child.stdout.readline().split())
+        ended = Path(f"/proc/{child.pid}/stat")
+        while ended.read_text().rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.01)
+        try:
+            [holder] = find(Scanner().scan(), ino).holders
+        finally:
+            child.stdin.close()
+    assert (holder.pid, holder.tid, holder.fmode) == (child.pid, tid, 3)
+    assert tid != child.pid
 
 
 def test_tmpfs_files_only_when_asked(tmp_path: Path) -> None:

@@ -8,9 +8,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.store_records import SMALL, Records, doomed, mixed, numbered, rows_of
+from tests.unit.store_records import (
+    SMALL,
+    Records,
+    doomed,
+    mixed,
+    numbered,
+    rows_of,
+    seqs,
+    write,
+)
+from tracer.store import snapshot
+from tracer.store.alive import Recorder, boot_id
+from tracer.store.chain import Chain
+from tracer.store.folder import Folder
+from tracer.store.follow import Follower
 from tracer.store.reader import Recording
 from tracer.store.tables import tables
+from tracer.store.tail import TailWriter
 from tracer.store.writer import RecordingWriter
 
 
@@ -79,6 +94,68 @@ def test_ends_when_the_writer_dies(tmp_path: Path) -> None:
         kill()
         follower.done()
     assert follower.found == list(range(9))
+
+
+def test_its_end_is_the_end_of_following(tmp_path: Path) -> None:
+    """At once, though its recorder, on another machine, may be alive for all that is seen here."""
+    with RecordingWriter(tmp_path / "r.seal", {"boot_id": "another"}, limits=SMALL) as writer:
+        writer.append(numbered(100))
+    with Recording.open(tmp_path / "r.seal") as recording:
+        follower = Follower(recording, ("events",))
+        found = [n for _, table in follower.step() for n in table["seq"].to_pylist()]
+        assert found == list(range(100))
+        assert follower.ended
+        assert follower.over
+        follower.close()
+
+
+def test_what_came_while_it_looked_is_given_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = RecordingWriter(tmp_path / "r.seal", {}, limits=SMALL)
+    writer.append(numbered(50))  # a segment, and ten that are in no file
+    look = snapshot.read_chain
+
+    def too_early(folder: Folder, manifest: bytes) -> Chain:
+        found = look(folder, manifest)
+        writer.close("done")
+        return found
+
+    with Recording.open(tmp_path / "r.seal") as recording:
+        monkeypatch.setattr(snapshot, "read_chain", too_early)
+        found = [n for table in recording.follow(poll_s=0) for n in table["seq"].to_pylist()]
+    assert found == list(range(50))
+
+
+@pytest.mark.parametrize("left", [[0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2]])
+def test_the_tails_that_a_dead_recorder_left_are_given(tmp_path: Path, left: list[int]) -> None:
+    """Those behind a segment that got lost with it as well; and whether it says so or not."""
+    path = write(tmp_path / "r.seal", numbered(0))
+    (path / "end.json").unlink()
+    for number in left:
+        with Folder.open(path / "tail") as where:
+            tail = TailWriter(where, number)
+            tail.append(numbered(2, first=10 * number))
+            tail.close()
+    want = [seq for number in left for seq in (10 * number, 10 * number + 1)]
+    with Recording.open(path) as recording:
+        found = [n for table in recording.follow() for n in table["seq"].to_pylist()]
+        assert found == seqs(recording) == want
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_recorder_without_a_lock_is_dead_here_and_perhaps_alive_elsewhere(
+    tmp_path: Path, here: bool
+) -> None:
+    """Whoever waits for a sign of a process on this machine waits for nothing."""
+    path = tmp_path / "r.seal"
+    with RecordingWriter(path, {}), Folder.open(path) as where:
+        boots = [None, boot_id()] if here else ["of another machine"]
+        recorders = [Recorder(where, boot) for boot in boots]
+        assert all(one.alive() for one in recorders)
+    with Folder.open(path) as where:
+        recorders = [Recorder(where, boot) for boot in boots]
+        assert [one.alive() for one in recorders] == [not here] * len(boots)
 
 
 def test_a_finished_recording_is_given_once(tmp_path: Path) -> None:

@@ -11,12 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from tests.unit.store_records import SMALL, numbered, seqs
+from tracer.model.record import RECORD_SIZE
 from tracer.store import folder
 from tracer.store.errors import NotARecording
+from tracer.store.folder import Folder
 from tracer.store.reader import Recording
+from tracer.store.schema import TAIL
+from tracer.store.tail import TailReader
 from tracer.store.verify import verify
 from tracer.store.writer import RecordingWriter
 
@@ -175,17 +180,76 @@ def test_a_tail_cut_at_any_byte_shows_its_whole_batches(tmp_path: Path) -> None:
     writer.close("done")
 
 
-def test_garbage_in_a_tail_is_said_and_not_believed(tmp_path: Path) -> None:
+def _dead(tmp_path: Path) -> tuple[Path, list[int]]:
+    """A tail of two batches of two records, left by a recorder that was killed; their ends."""
     live = tmp_path / "live.seal"
     writer = RecordingWriter(live, {}, limits=SMALL)
     writer.tick(0)
+    ends = [len(memoryview(TAIL.serialize()))]
     for turn in range(2):
         writer.append(numbered(2, first=2 * turn))
         writer.tick(turn + 1.0)
+        ends.append((live / "tail" / "000000.arrow").stat().st_size)
     dead = tmp_path / "dead.seal"
     shutil.copytree(live, dead)
     writer.close("done")
-    tail = dead / "tail" / "000000.arrow"
+    return dead / "tail" / "000000.arrow", ends
+
+
+def _told(tail: Path) -> tuple[list[int], bool]:
+    """The events that are found, and whether it is said that a batch is unfinished."""
+    with Recording.open(tail.parents[1]) as recording:
+        return seqs(recording), "unfinished batch" in " ".join(recording.problems)
+
+
+def test_zeros_in_a_tail_are_no_end_of_it(tmp_path: Path) -> None:
+    """What a power failure leaves: the file has its length, and data of it are not there."""
+    tail, (_, first, _) = _dead(tmp_path)
+    whole = tail.read_bytes()
+    assert _told(tail) == ([0, 1, 2, 3], False)
+    tail.write_bytes(whole[:first].ljust(len(whole), b"\0"))
+    assert _told(tail) == ([0, 1], True)
+    tail.write_bytes(whole + b"\xff\xff\xff\xff\0\0\0\0")
+    assert _told(tail) == ([0, 1, 2, 3], False)
+    tail.write_bytes(bytes(len(whole)))
+    assert _told(tail) == ([], True)
+
+
+def test_a_batch_with_fewer_bytes_than_rows_is_not_read(tmp_path: Path) -> None:
+    tail, (schema, *_) = _dead(tmp_path)
+    whole = bytearray(tail.read_bytes())
+    for place in range(schema, schema + 136, 4):  # the header says it of the batch and its column
+        if whole[place : place + 8] == (2).to_bytes(8, "little"):
+            whole[place] = 3
+    tail.write_bytes(whole)
+    assert _told(tail) == ([], True)
+
+
+def test_a_tail_of_something_else_is_not_read(tmp_path: Path) -> None:
+    tail, (schema, *_) = _dead(tmp_path)
+    other = memoryview(pa.schema([("other", pa.binary(RECORD_SIZE))]).serialize())
+    tail.write_bytes(bytes(other) + tail.read_bytes()[schema:])
+    assert _told(tail) == ([], True)
+
+
+@pytest.mark.parametrize(("at_once", "found"), [(300, []), (900, [0, 1, 2, 3])])
+def test_a_batch_may_be_as_long_as_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int, found: list[int]
+) -> None:
+    tail, (_, first, second) = _dead(tmp_path)
+    assert 300 < second - first < 900 < second
+    monkeypatch.setattr("tracer.store.tail._AT_ONCE", at_once)
+    assert _told(tail) == (found, not found)
+    with Folder.open(tail.parent) as where:
+        reader = TailReader(where, 0)
+    reader.read()
+    assert reader.damaged == (not found)  # of a recording that lives as well
+    reader.close()
+
+
+def test_garbage_in_a_tail_is_said_and_not_believed(tmp_path: Path) -> None:
+    tail, _ = _dead(tmp_path)
+    dead = tail.parents[1]
     whole = bytearray(tail.read_bytes())
     for place in range(0, len(whole), 13):
         tail.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])

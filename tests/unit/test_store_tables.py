@@ -55,14 +55,18 @@ def test_comm_is_escaped_and_cut_at_the_first_nul() -> None:
     assert table["comm"].chunk(0).dictionary.to_pylist().count("a") == 1
 
 
+@pytest.mark.parametrize("name", ["c", "in eight"])
 @pytest.mark.parametrize("bits", [1, 3])
-def test_comms_that_share_a_slot_are_kept_apart(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_comms_that_share_a_slot_are_kept_apart(
+    bits: int, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By either half of their sixteen bytes."""
     monkeypatch.setattr(comms, "_SLOT_BITS", bits)
     monkeypatch.setattr(comms, "_SHIFT", np.uint64(64 - bits))
     monkeypatch.setattr(comms, "_KEEP", 50)
     table = comms.Comms()
     for turn in range(5):
-        texts = [f"c{(n * 7 + turn) % 40}" for n in range(200)]
+        texts = [f"{name}{(n * 7 + turn) % 40 or ''}" for n in range(200)]
         raw = np.frombuffer(b"".join(t.encode().ljust(16, b"\0") for t in texts), np.uint64)
         codes = np.empty(200, np.int32)
         table.codes(raw[::2], raw[1::2], codes)

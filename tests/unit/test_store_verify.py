@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from tests.unit.store_records import SMALL, Records, mixed, numbered, pick, write
 from tracer.cli import verify as verb
 from tracer.model.record import HEAD, LOSS, USER_CPU
+from tracer.store.chain import Link, digest, line, parse, sha256
 from tracer.store.reader import Recording
 from tracer.store.sequence import Hole
 from tracer.store.verify import verify
@@ -83,6 +85,66 @@ def test_damage_is_found(tmp_path: Path, what: str) -> None:
     assert sentence in " ".join(report.damage)
     with Recording.open(path) as recording:  # and it still reads
         recording.frame("events")
+
+
+def _signed_anew(path: Path, change: Callable[[Link], Link]) -> None:
+    """Changes each line of the chain, with good digests from the first to ``end.json``."""
+    last = sha256((path / "manifest.json").read_bytes())
+    found = []
+    for text in (path / "chain.jsonl").read_bytes().splitlines():
+        link = replace(change(parse(text)), previous=last)
+        last = digest(link)
+        found.append(line(replace(link, digest=last)))
+    (path / "chain.jsonl").write_bytes(b"".join(found))
+    end = json.loads((path / "end.json").read_text())
+    (path / "end.json").write_text(json.dumps(end | {"chain": last}))
+
+
+@pytest.mark.parametrize(
+    ("cpus", "wrong"),
+    [
+        (lambda first, last, count: {0: (first, last, count)}, False),
+        (lambda first, last, count: {0: (first, last, count - 1)}, True),
+        (lambda first, last, count: {0: (first + 1, last, count)}, True),
+        (lambda first, last, count: {0: (first, last + 1, count)}, True),
+        (lambda first, last, count: {1: (first, last, count)}, True),
+        (lambda *_: {}, True),
+    ],
+)
+def test_each_cpu_has_the_numbers_that_the_chain_says(
+    tmp_path: Path, cpus: Callable[[int, int, int], dict[int, tuple[int, int, int]]], wrong: bool
+) -> None:
+    path = write(tmp_path / "r.seal", numbered(50))
+    _signed_anew(path, lambda link: replace(link, cpus=cpus(*link.cpus[0])))
+    said = [f"Segment {n} holds other sequence numbers than the chain says." for n in (0, 1)]
+    assert verify(path).damage == (said if wrong else [])
+
+
+_NEXT, _TEMPORARY, _BEFORE = "000002.parquet", ".000002.parquet.tmp", "000001.parquet"
+_UNFINISHED, _LATER = "belongs to a segment that was not finished", "it was put there later"
+
+
+@pytest.mark.parametrize("name", [_NEXT, _TEMPORARY, _BEFORE])
+@pytest.mark.parametrize("state", ["alive", "killed", "failed", "ended"])
+def test_files_that_the_chain_does_not_name(tmp_path: Path, state: str, name: str) -> None:
+    """Of a segment that is being made, or was when the recorder died; else they are added."""
+    path = tmp_path / "r.seal"
+    with RecordingWriter(path, {}, limits=SMALL) as writer:
+        writer.append(numbered(80))
+        (path / "mappings").mkdir()
+        (path / "mappings" / name).write_bytes(b"x")
+        alive = verify(path)
+    if state == "killed":
+        (path / "end.json").unlink()
+    if state == "failed":
+        end = json.loads((path / "end.json").read_text())
+        (path / "end.json").write_text(json.dumps(end | {"error": "disk full"}))
+    report = alive if state == "alive" else verify(path)
+    assert report.segments == 2
+    added = name == _BEFORE or state == "ended"
+    assert report.damage == ([f"mappings/{name} is not in the chain: {_LATER}."] if added else [])
+    left = [text for text in report.incomplete if _UNFINISHED in text]
+    assert len(left) == (not added and state != "alive")
 
 
 def test_exchanged_contents_are_found_even_with_good_digests(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ process between any two of them.
 
 import os
 import stat
+from contextlib import suppress
 from typing import Self
 
 _CLOEXEC = os.O_CLOEXEC | os.O_NOFOLLOW
@@ -51,6 +52,9 @@ class Folder:
         if os.fstat(folder.fd).st_uid != os.geteuid():
             folder.close()
             raise PermissionError(1, "somebody exchanged the new folder")
+        # Who may write to the folder around it and not read it has to wait for the system's pace.
+        with suppress(PermissionError), folder.sub("..") as around:
+            around.sync()
         return folder
 
     def make_sub(self, name: str) -> "Folder":

@@ -39,7 +39,8 @@ class Pipeline:
         """Records in the segments of the chain."""
         self.stored_bytes = 0
         self._tables = TableFolders(root)
-        self._tables["events"]  # there from the start, for readers that only know folders
+        # There from the start, for readers that only know folders; and synced with it is the chain.
+        self._tables["events"]
         self._tails = root.make_sub(TAIL_FOLDER)
         self._columns = EventColumns(limits.group_rows)
         self._finisher = Worker("finish", inline=not limits.threads)

@@ -18,6 +18,7 @@ FORMAT = "sealsnoop recording"
 """``format`` in the manifest: what tells our folders from anybody's."""
 
 _FILES = {MANIFEST, CHAIN, END, RESERVE, lock.LOCK, f".{MANIFEST}.tmp", f".{END}.tmp"}
+_UNBORN = {lock.LOCK, f".{MANIFEST}.tmp", TAIL_FOLDER, *TABLES}
 _PART = re.compile(r"[0-9]{6,}\.(parquet|arrow)|\.[0-9]{6,}\.parquet\.tmp")
 
 
@@ -94,7 +95,7 @@ def _is_recording(path: str) -> bool:
                 manifest = json.loads(folder.read(MANIFEST))
                 return isinstance(manifest, dict) and manifest.get("format") == FORMAT
             # What is left of a recorder that was killed before it wrote the manifest.
-            return folder.names() == [lock.LOCK]
+            return _UNBORN.issuperset(folder.names())
     except (NotADirectoryError, ValueError):
         return False
 
@@ -115,6 +116,8 @@ def _empty(folder: Folder, path: str) -> None:
         with folder.sub(name) as sub:
             for inner in sub.names():
                 sub.unlink(inner)
-    for name in [*sorted(_FILES - {MANIFEST, lock.LOCK}), MANIFEST]:
+            sub.sync()  # else parts may come back with the power, as strangers in the new recording
+    for name in sorted(_FILES - {MANIFEST, lock.LOCK}):
         folder.unlink(name, missing_ok=True)
     folder.sync()
+    folder.unlink(MANIFEST, missing_ok=True)

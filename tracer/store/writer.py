@@ -70,12 +70,11 @@ class RecordingWriter:
         self._bytes += len(text)
         fd = self._root.create(RESERVE)
         try:
+            # Not synced: a write takes its room at once, and nobody needs it when power comes back.
             disk.write_all(fd, bytes(self.limits.reserve_bytes))
-            disk.sync(fd)
         finally:
             os.close(fd)
         self._pipeline = Pipeline(self._root, sha256(text), self.limits)
-        self._root.sync()
         # Chunks in turn: those that a tail may still want, and the one that is being filled.
         rows = min(self.limits.chunk_rows, self.limits.direct_rows)
         count = -(-self.limits.direct_rows // rows) + 1

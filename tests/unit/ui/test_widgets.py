@@ -12,10 +12,12 @@ from tracer.model.verdicts import Verdict
 from ui import cells
 from ui.columns import Column, fit
 from ui.export import ENDINGS
+from ui.feed.groups import of_records
 from ui.marks import MEANING, SYMBOLS, sparkline
 from ui.snapshot import Coverage, Facts, Hook, Now, Snapshot, State, Verdicts
 from ui.summary import summary
 from ui.tables import COLUMNS
+from ui.tables.holders import HOLDERS, MAPPERS
 from ui.themes import check, rich_colour
 from ui.widgets.paint import fitted
 
@@ -51,6 +53,34 @@ def test_wider_terminals_show_no_less() -> None:
         ]
         for narrow, wide in pairwise(shown):
             assert narrow <= wide
+
+
+def test_how_a_holder_opened_it() -> None:
+    """FMODE_READ is 1, FMODE_WRITE 2; a descriptor that the trace saw in use alone has neither."""
+    modes = [1, 2, 3, 0, None]
+    rows = of_records("holders", [{"fmode": mode} for mode in modes], range(len(modes)), None)
+    [opened] = [column for column in HOLDERS if column.name == "fmode"]
+    assert opened.style is not None
+    shown = [(opened.text(rows, place), opened.style(rows, place)) for place in range(len(modes))]
+    assert shown == [
+        ("r-", "dim"), ("-w", "strong"), ("rw", "strong"), ("??", "dim"), ("??", "dim")
+    ]  # fmt: skip
+
+
+def test_who_maps_it_and_how() -> None:
+    names = ("shared", "writable", "offset", "length", "address")
+    values = [(True, True, 4096, 8192, 0x7F00), (False, False, 0, 4096, None)]
+    records = [dict(zip(names, row, strict=True)) for row in values]
+    rows = of_records("mappers", records, range(2), None)
+    columns = {column.name: column for column in MAPPERS}
+    shown = [[columns[name].text(rows, place) for name in names] for place in range(2)]
+    assert shown == [
+        ["shared", "WRITABLE", "4K", "8K", "7f00"],
+        ["private", "read", "0", "4K", "0"],
+    ]
+    style = columns["writable"].style
+    assert style is not None
+    assert [style(rows, place) for place in range(2)] == ["unexplained", "dim"]
 
 
 def test_every_table_shows_what_matters_at_80_columns() -> None:
