@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tracer.analysis.batch import Array
-from tracer.model.args import MAX_ERRNO, errno_name
+from tracer.model.errnos import MAX_ERRNO, errno_name
 from tracer.model.verdicts import Outcome
 from tracer.model.verdicts import words as verdict_words
 from tracer.model.words import Hook, Kind, Op
