@@ -44,9 +44,9 @@ def test_every_number_has_a_name_that_means_it() -> None:
     assert [errno_number(f"E{number}") for number in range(1, 4096)] == [*range(1, 4096)]
 
 
-@pytest.mark.parametrize("name", ["", "E", "E0", "E01", "E4096", "E99999", "E\u0661", "PERM", "134"])
-def test_no_number(name: str) -> None:
-    assert errno_number(name) is None
+def test_no_number() -> None:
+    for name in ("", "E", "E0", "E01", "E4096", "E99999", "E\u0661", "PERM", "134"):
+        assert errno_number(name) is None, name
 
 
 def test_this_hosts_names_are_the_same() -> None:
