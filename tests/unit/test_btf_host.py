@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -51,7 +50,6 @@ def test_every_vmlinux_function_resolves(vmlinux: Btf) -> None:
 
 
 @needs_vmlinux
-@pytest.mark.skipif(shutil.which("pahole") is None, reason="pahole is not installed")
 @pytest.mark.parametrize(
     "name", ["file", "inode", "dentry", "iattr", "kiocb", "address_space", "shmem_inode_info"]
 )
