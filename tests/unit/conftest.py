@@ -6,6 +6,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes tells how busy this machine is. What may not take long says so itself.
+settings.register_profile("unit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unit")
 
 LIMIT_S = 120.0
 """For one test. The longest takes 3 s on an idle machine."""

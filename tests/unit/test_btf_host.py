@@ -34,10 +34,10 @@ def test_vmlinux_has_what_the_hooks_need(vmlinux: Btf) -> None:
 
 @needs_vmlinux
 def test_vmlinux_loads_fast(vmlinux: Btf) -> None:
-    start = time.perf_counter()
+    start = time.process_time()  # ours alone, whatever else this machine does
     count = Btf.from_file(VMLINUX).type_count
-    # 0.08 s for 126,000 types when idle; generous, as this runs beside other work
-    assert time.perf_counter() - start < 1e-5 * count + 0.5
+    # 0.08 s for 126,000 types is usual
+    assert time.process_time() - start < 1e-5 * count + 0.5
 
 
 @pytest.mark.slow

@@ -42,7 +42,9 @@ def ran(place: Path, tests: str, *words: str) -> list[str]:
 
 def test_what_a_test_leaves_is_told_at_once(tmp_path: Path) -> None:
     told = ran(tmp_path, TESTS)
-    bad = {line.split()[0].rpartition("_")[2] for line in told if line.endswith(("ERROR", "FAILED"))}
+    bad = {
+        line.split()[0].rpartition("_")[2] for line in told if line.endswith(("ERROR", "FAILED"))
+    }
     assert bad == {"child", "folder", "environment", "slow"}
     assert any("has not ended after 0.3 s" in line for line in told)
 
