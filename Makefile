@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup live check test matrix bench docs lint format clean
+.PHONY: help setup live check test elsewhere lowest matrix bench docs lint format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -17,13 +17,22 @@ check: lint ## Fast checks alone, no kernel needed: style, types, imports, unit 
 	@$(BIN)/pytest tests/unit -q -m "not slow"
 
 test: check ## Everything: the fast checks, the view on a terminal, then real kernels in QEMU
-	@$(BIN)/pytest tests/unit -q -m slow
+	@$(BIN)/python tests/elsewhere young
+	@$(BIN)/python tests/lowest
 	@$(BIN)/pytest tests/tty -q
 	@$(BIN)/pytest tests/kernel
+
+elsewhere: setup ## The unit tests as on other machines: boot clock, zone, locale, umask, order
+	@$(BIN)/python tests/elsewhere
+
+lowest: setup ## The unit tests with the lowest version of each dependency; .venv has the newest
+	@$(BIN)/python tests/lowest -q
 
 matrix: setup ## Boot every kernel that Debian serves and write docs/kernels.md
 	@$(BIN)/pytest tests/kernel/test_matrix.py tests/kernel/test_inaccessible.py \
 		--all-kernels --matrix-doc docs/kernels.md
+	@$(BIN)/python tests/elsewhere old
+	@$(BIN)/python tests/lowest -q -m slow
 
 bench: setup ## Measure what recording costs beside bpftrace, trace-cmd and strace
 	@tests/bench/run
@@ -42,6 +51,6 @@ format: setup ## Rewrite the Python files in the project's style
 	@$(BIN)/ruff format --quiet .
 
 clean: ## Remove .venv and all caches of this checkout (kernels stay in ~/.cache/sealsnoop)
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-lowest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,8 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from tracer.model.args import MAX_ERRNO, cause, describe, errno_name, seals_text
+from tracer.model.args import cause, describe, seals_text
 from tracer.model.bit5 import Bit5
+from tracer.model.errnos import MAX_ERRNO, errno_name
 from tracer.model.escape import pad, printable
 from tracer.model.verdicts import Verdict
 from tracer.model.words import Flag

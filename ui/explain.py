@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tracer.model import seals as seal_words
-from tracer.model.args import MAX_ERRNO, SEALS_UNKNOWN
+from tracer.model.args import SEALS_UNKNOWN
 from tracer.model.bit5 import Bit5
+from tracer.model.errnos import MAX_ERRNO
 from tracer.model.escape import printable
 from tracer.model.holes import HOLES
 from tracer.model.rules import RULES

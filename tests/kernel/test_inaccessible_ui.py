@@ -13,7 +13,7 @@ import pytest
 from tests.kernel.booted import Booted, Run
 from tests.unit.ui.pressed import main_grid
 from tests.unit.ui.still import Shown, Still, run, shown
-from tracer.model.args import errno_name
+from tracer.model.errnos import errno_name
 from ui import cells
 from ui.screens.event import EventScreen
 from ui.screens.main import MainScreen

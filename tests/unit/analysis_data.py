@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from tracer.analysis.source import Source
-from tracer.model.args import SEALS_UNKNOWN, errno_name
+from tracer.model.args import SEALS_UNKNOWN
+from tracer.model.errnos import errno_name
 from tracer.model.record import USER_CPU
 from tracer.model.verdicts import Verdict
 from tracer.model.words import Op

@@ -11,25 +11,6 @@ from tracer.model.seals import names
 
 
 @pytest.mark.parametrize(
-    ("answer", "name"),
-    [
-        (0, None),
-        (4096, None),
-        (0x7F1234567000, None),
-        (-1, "EPERM"),
-        (-11, "EAGAIN"),
-        (-16, "EBUSY"),
-        (-95, "EOPNOTSUPP"),
-        (-512, "ERESTARTSYS"),
-        (-4095, "E4095"),
-        (-4096, None),
-    ],
-)
-def test_errno_name(answer: int, name: str | None) -> None:
-    assert args.errno_name(answer) == name
-
-
-@pytest.mark.parametrize(
     ("op", "kind", "arg", "text"),
     [
         ("mmap", "memfd", 3 | 0x01 << 32, "SHARED rw- 8+16"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -35,10 +34,10 @@ def test_vmlinux_has_what_the_hooks_need(vmlinux: Btf) -> None:
 
 @needs_vmlinux
 def test_vmlinux_loads_fast(vmlinux: Btf) -> None:
-    start = time.perf_counter()
+    start = time.process_time()  # ours alone, whatever else this machine does
     count = Btf.from_file(VMLINUX).type_count
-    # 0.08 s for 126,000 types when idle; generous, as this runs beside other work
-    assert time.perf_counter() - start < 1e-5 * count + 0.5
+    # 0.08 s for 126,000 types is usual
+    assert time.process_time() - start < 1e-5 * count + 0.5
 
 
 @pytest.mark.slow
@@ -51,7 +50,6 @@ def test_every_vmlinux_function_resolves(vmlinux: Btf) -> None:
 
 
 @needs_vmlinux
-@pytest.mark.skipif(shutil.which("pahole") is None, reason="pahole is not installed")
 @pytest.mark.parametrize(
     "name", ["file", "inode", "dentry", "iattr", "kiocb", "address_space", "shmem_inode_info"]
 )

@@ -92,13 +92,7 @@ def test_by_the_tab_key_in_bash(scripts: dict[str, Path]) -> None:
     assert "{doctor}{--json}" in said
 
 
-def installed(shell: str) -> None:
-    if shutil.which(shell) is None:
-        pytest.skip(f"NOT TESTED: {shell} is not installed")
-
-
 def test_by_the_tab_key_in_zsh(scripts: dict[str, Path], tmp_path: Path) -> None:
-    installed("zsh")
     shutil.copy(scripts["zsh"], tmp_path / "_sealsnoop")
     first = f"fpath=({tmp_path} $fpath); autoload -Uz compinit; compinit -u -D\n{SHOW}"
     said = _typed(["zsh", "-f", "-i"], first, "{doctor}{--json}")
@@ -106,7 +100,6 @@ def test_by_the_tab_key_in_zsh(scripts: dict[str, Path], tmp_path: Path) -> None
 
 
 def test_fish_offers_what_there_is(scripts: dict[str, Path], tmp_path: Path) -> None:
-    installed("fish")
     code = f"source {scripts['fish']}; complete -C 'sealsnoop do'; complete -C 'sealsnoop ls --'"
     done = subprocess.run(
         ["fish", "--no-config", "-c", code],

@@ -24,7 +24,7 @@ from tests.unit.rule_cases import (
 )
 from tracer.analysis.features import COLUMNS, keys_of
 from tracer.analysis.judging.cases import ALT_SHIFT, ANSWERS, NO_DECISION, UNKNOWN_OP, Key
-from tracer.model.args import errno_name
+from tracer.model.errnos import errno_name
 from tracer.model.rules.facts import ASKED_SHIFT, SIZE_FACTS, Fact
 from tracer.model.words import Flag, Kind, Op
 

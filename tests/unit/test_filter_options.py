@@ -193,19 +193,23 @@ def test_bad_uids() -> None:
 # ---- cgroups and names ------------------------------------------------------------------------
 
 
-def v2_root() -> str | None:
-    lines = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
-    return next((parts[1] for parts in lines if parts[2] == "cgroup2"), None)
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a host has mounted at /sys/fs/cgroup, in place of this host's."""
+    monkeypatch.setattr("tracer.cli.filter_options._CGROUPS", str(tmp_path))
+    return tmp_path
 
 
-@pytest.mark.skipif(v2_root() is None, reason="no cgroup v2 on this host")
-def test_cgroup() -> None:
-    root = v2_root() or ""
-    wanted = (Path(root).stat().st_ino,)
-    assert asked("--cgroup", root).cgroups == wanted
-    inside = root.removeprefix("/sys/fs/cgroup") or "/"
-    assert asked("--cgroup", inside).cgroups == wanted
-    assert asked("--cgroup", inside.lstrip("/")).cgroups == wanted
+def test_cgroup(tree: Path) -> None:
+    inside = tree / "machine.slice" / "a.scope"
+    inside.mkdir(parents=True)
+    for folder, paths in (
+        (tree, ("/", "")),
+        (inside, ("/machine.slice/a.scope", "machine.slice/a.scope")),
+    ):
+        (folder / "cgroup.controllers").touch()
+        for path in paths:
+            assert asked("--cgroup", path).cgroups == (folder.stat().st_ino,)
 
 
 @pytest.mark.parametrize("path", ["/no/such", "no-such", "/sys/kernel", "../../..", "x" * 300])
@@ -216,11 +220,10 @@ def test_bad_cgroups(path: str) -> None:
     assert path.removeprefix("/") in message
 
 
-@pytest.mark.skipif(
-    not Path("/sys/fs/cgroup/memory/cgroup.procs").exists(), reason="no cgroup v1 on this host"
-)
-def test_a_v1_cgroup_is_none() -> None:
+def test_a_v1_cgroup_is_none(tree: Path) -> None:
     """It has a number too, but not one that the kernel-side filter ever sees."""
+    (tree / "memory").mkdir()
+    (tree / "memory" / "cgroup.procs").touch()
     assert "is not a cgroup v2 folder" in said("--cgroup", "/memory")
 
 

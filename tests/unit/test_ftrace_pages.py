@@ -27,6 +27,8 @@ from tracer.model.words import Flag, Hook, Kind, LossCause, Op
 
 SIZE = 4096
 SAMPLES = sorted((Path(__file__).parent / "ftrace_pages").glob("*.json.gz"))
+LATER_NS = 10**18
+"""Behind every sample's end."""
 _PADDING, _EXTEND, _STAMP = 29, 30, 31
 
 
@@ -210,27 +212,35 @@ class Sample:
         return made
 
 
-def source_of(sample: Sample) -> tuple[FtraceSource, Maker]:
+def source_of(sample: Sample, *clock_ns: int) -> tuple[FtraceSource, Maker]:
+    """``clock_ns``: what the machine's clock says in turn; the last goes on. It is not ours."""
+    times = iter(clock_ns)
+    last_ns = clock_ns[-1] if clock_ns else LATER_NS
     tasks = NoTasks(None, (), (), own=1, root=Path("/nowhere"))
     maker = Maker(Filters(), tasks, Objects(b""), Window(since=0))
     facts = sample.facts
     kinds = sample.kinds()
-    return FtraceSource(sample, facts["page_bytes"], kinds, facts["alias"], maker), maker  # type: ignore[arg-type]
+    source = FtraceSource(
+        sample,  # type: ignore[arg-type]
+        facts["page_bytes"],
+        kinds,
+        facts["alias"],
+        maker,
+        now_ns=lambda: next(times, last_ns),
+    )
+    return source, maker
 
 
 @pytest.mark.parametrize("cause", ["dropped", "missed"])
 def test_what_was_lost_makes_the_time_around_it_doubtful(
     cause: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clock of the sample's machine is not ours: it stands still before and behind it."""
     monkeypatch.setattr(source_module, "_FULL_PAGES", 1)
     flagged = {}
     for lossy in (False, True):
         sample = Sample(SAMPLES[-1])
         first = min(int.from_bytes(page[:8], "little") for _, page in sample._left)
-        monkeypatch.setattr(source_module, "now_ns", lambda: first - 1)  # noqa: B023
-        source, maker = source_of(sample)
-        monkeypatch.setattr(source_module, "now_ns", lambda: 10**18)
+        source, maker = source_of(sample, first - 1, LATER_NS)
         sample.drops = 3 if lossy and cause == "dropped" else 0
         sample.skips = {"mmap_ret_1_0": int(lossy and cause == "missed")}
         told = events(source.poll())

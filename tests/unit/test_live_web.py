@@ -90,10 +90,11 @@ def test_the_socket_starts_the_command_with_the_browsers_size(tmp_path: Path) ->
             assert message.data == b"\x1b[?1049h"
         assert out.read_text() == "99x31\n"
 
-    # What Textual's web driver says first: it is ready, and one packet of eight bytes.
+    # What Textual's web driver says first: it is ready, and one packet of eight bytes. It ends
+    # when it is told to, as this does.
     script = (
         f"echo ${{COLUMNS}}x${{ROWS}} >{out}; echo __GANGLION__; "
-        r"printf 'D\0\0\0\010\033[?1049h'; cat >/dev/null"
+        r"printf 'D\0\0\0\010\033[?1049h'; head -c 1 >/dev/null"
     )
     served(check, f"sh -c '{script}'".replace("'D", '"D').replace("9h'", '9h"'))
 

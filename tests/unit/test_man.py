@@ -30,11 +30,6 @@ def text_of(name: str, *options: str) -> str:
     return done.stdout
 
 
-needs_groff = pytest.mark.skipif(
-    shutil.which("groff") is None, reason="NOT TESTED: groff is not installed"
-)
-
-
 def test_one_for_each_verb() -> None:
     assert list(PAGES) == ["sealsnoop.1", *(f"sealsnoop-{verb}.1" for verb in VERBS)]
 
@@ -47,7 +42,6 @@ def test_sections_in_the_order_of_bcc(name: str) -> None:
         assert body.strip(), "no section is empty"
 
 
-@needs_groff
 @pytest.mark.parametrize("name", PAGES)
 def test_formatters_have_no_complaint(name: str) -> None:
     assert text_of(name, "-ww").startswith("SEALSNOOP")
@@ -56,7 +50,6 @@ def test_formatters_have_no_complaint(name: str) -> None:
         assert subprocess.run(lint, capture_output=True, text=True, check=False).stdout == ""
 
 
-@needs_groff
 def test_every_option_with_its_help() -> None:
     top = parser(VERBS)
     (verbs,) = (one for one in top._actions if isinstance(one, argparse._SubParsersAction))
@@ -70,7 +63,6 @@ def test_every_option_with_its_help() -> None:
                 assert " ".join(said.split()) in text, (verb, action.dest)
 
 
-@needs_groff
 def test_examples_are_those_of_the_help() -> None:
     text = text_of("sealsnoop-report.1")
     assert "\n           sealsnoop report s.seal --json | jq .verdicts\n" in text

@@ -162,9 +162,9 @@ def test_no_function_listed(tmp_path: Path, text: str) -> None:
 def test_large_list_is_fast(tmp_path: Path) -> None:
     lines = (f"{number:016x} t some_function_name_{number}\n" for number in range(200_000))
     tree(tmp_path, proc__kallsyms="".join(lines))
-    start = time.perf_counter()
+    start = time.process_time()  # ours alone, whatever else this machine does
     symbols = Symbols.load(tmp_path)
-    assert time.perf_counter() - start < 1.0  # 0.1 s when idle
+    assert time.process_time() - start < 1.0  # 0.1 s is usual
     assert len(symbols) == 200_000
 
 

@@ -52,7 +52,8 @@ def numbers(column: pa.ChunkedArray, kind: pa.DataType, unknown: int) -> tuple[A
     if column.null_count:
         null = column.is_null().to_numpy()
         column = pc.fill_null(column, pa.scalar(unknown, kind))
-    return _joined([plain(chunk) for chunk in column.chunks], kind.to_pandas_dtype()), null
+    # By name, as both libraries call them: to_pandas_dtype() of an older pyarrow imports pandas.
+    return _joined([plain(chunk) for chunk in column.chunks], np.dtype(str(kind))), null
 
 
 def _dictionaries(column: pa.ChunkedArray) -> Iterable[tuple[list[str | None], Array]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tracer.analysis.batch import Array
-from tracer.model.args import MAX_ERRNO, errno_name
+from tracer.model.errnos import MAX_ERRNO, errno_name
 from tracer.model.verdicts import Outcome
 from tracer.model.verdicts import words as verdict_words
 from tracer.model.words import Hook, Kind, Op
@@ -75,9 +75,13 @@ def errnos(answers: Array) -> "pd.Categorical[object]":
     return words(np.where(failed, -answers, -1), _errnos())
 
 
+_TEXT: Any = pd.Series([""]).dtype
+"""What this pandas takes text for: its own type since 3, any object before."""
+
+
 def texts(values: Iterable[str | None]) -> Any:
     """Texts that do not repeat; NA for None."""
-    return pd.array(list(values), dtype="str")
+    return pd.array(list(values), dtype=_TEXT)
 
 
 def taken(texts: Any, rows: Array) -> Any:

@@ -4,7 +4,6 @@ Few passes over few bytes: the parts that every decision has are made for all ro
 operation only for its own rows, and those not even where neither a seal nor an error is in play.
 """
 
-import errno
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,7 +26,7 @@ from tracer.analysis.judging.cases import (
 )
 from tracer.analysis.judging.rowfacts import DETAILS, SIZE_DETAILS
 from tracer.analysis.judging.rows import U64, Rows
-from tracer.model.args import MAX_ERRNO
+from tracer.model.errnos import ERRNOS, MAX_ERRNO
 from tracer.model.rules import is_decision
 from tracer.model.rules.facts import SIZE_FACTS, Fact
 from tracer.model.seals import Seal
@@ -83,8 +82,8 @@ def _op_code(pair: int) -> int:
 def _answer_codes() -> list[int]:
     codes = [0, *[ANSWERS.index(OTHER)] * MAX_ERRNO, 0]
     for code, name in enumerate(ANSWERS):
-        if hasattr(errno, name):
-            codes[getattr(errno, name)] = code
+        if name in ERRNOS:
+            codes[ERRNOS[name]] = code
     return codes
 
 

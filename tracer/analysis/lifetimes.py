@@ -26,7 +26,8 @@ def lifetimes(events: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
     """
     rows = events[events["op"].isin(["map", "unmap"])]
     pieces = [_told(rows), _silent(baseline, rows)]
-    return pd.concat(pieces, ignore_index=True)[COLUMNS]
+    # Not those without rows: an older pandas warns that it will look at their types, too.
+    return pd.concat([one for one in pieces if len(one)] or pieces[:1], ignore_index=True)[COLUMNS]
 
 
 def _told(rows: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.analysis.batch import Array
-from tracer.model.args import MAX_ERRNO, errno_name
+from tracer.model.errnos import MAX_ERRNO, errno_name
 from tracer.model.words import Kind, Op
 from tracer.model.words import words as enum_words
 from tracer.query.columns import Coded, Numbers

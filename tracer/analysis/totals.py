@@ -11,7 +11,7 @@ from tracer.analysis.keys import Keys
 from tracer.analysis.latest import BEFORE, NEVER, advance
 from tracer.analysis.objects import packed
 from tracer.analysis.timebins import TimeBins
-from tracer.model.args import MAX_ERRNO
+from tracer.model.errnos import MAX_ERRNO
 from tracer.model.verdicts import Verdict
 
 VERDICTS = len(Verdict)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from tracer.model.args import MAX_ERRNO
+from tracer.model.errnos import MAX_ERRNO
 from tracer.model.words import Flag
 
 FINAL = 0x200

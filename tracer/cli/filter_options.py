@@ -17,6 +17,7 @@ from tracer.model.words import Op
 
 _NAME_BYTES = 249
 """The longest name of a memfd: mm/memfd.c, MFD_NAME_MAX_LEN."""
+_CGROUPS = "/sys/fs/cgroup"
 _NO_UID = 0xFFFFFFFF
 """(uid_t)-1 is nobody's."""
 
@@ -104,7 +105,7 @@ def _pid(pid: int) -> int:
 
 def _cgroup(path: str) -> int:
     """A cgroup's id is the inode number of its folder (kernel/cgroup/cgroup.c)."""
-    folder = Path(path) if path.startswith("/sys/") else Path("/sys/fs/cgroup", path.lstrip("/"))
+    folder = Path(path) if path.startswith("/sys/") else Path(_CGROUPS, path.lstrip("/"))
     try:
         (folder / "cgroup.controllers").stat()  # cgroup v1 has none
         return folder.stat().st_ino

@@ -1,10 +1,10 @@
-"""Readable form of what an operation asked for (``arg``, offset, length) and of its answer."""
+"""Readable form of what an operation asked for (``arg``, offset, length)."""
 
-import errno
 from functools import lru_cache
 
 from tracer.model import seals as seals_model
 from tracer.model.bit5 import Bit5
+from tracer.model.errnos import errno_name
 from tracer.model.flagnames import (
     ATTR,
     FALLOC_FL,
@@ -31,27 +31,6 @@ from tracer.model.flagnames import (
 SEALS_UNKNOWN = 0xFFFFFFFF
 """``seals`` of an object whose seals could not be read (a baseline scan without permission).
 No kernel can return it: it would be 32 seals at once, of which six exist."""
-
-MAX_ERRNO = 4095
-"""Answers in ``-MAX_ERRNO..-1`` are errors (include/linux/err.h)."""
-
-_KERNEL_ERRNO = {  # include/linux/errno.h: never meant for user space, yet seen by a return probe
-    512: "ERESTARTSYS",
-    513: "ERESTARTNOINTR",
-    514: "ERESTARTNOHAND",
-    515: "ENOIOCTLCMD",
-    516: "ERESTART_RESTARTBLOCK",
-    524: "ENOTSUPP",
-    529: "EIOCBQUEUED",
-}
-_ERRNO = {**errno.errorcode, errno.EOPNOTSUPP: "EOPNOTSUPP", **_KERNEL_ERRNO}
-
-
-def errno_name(answer: int) -> str | None:
-    """Symbol of a negative answer (``-1`` → ``EPERM``), None for 0, counts and addresses."""
-    if not -MAX_ERRNO <= answer <= -1:
-        return None
-    return _ERRNO.get(-answer, f"E{-answer}")
 
 
 _CAUSES = {

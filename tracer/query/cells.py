@@ -2,8 +2,9 @@
 
 from collections.abc import Collection
 
-from tracer.model.args import SEALS_UNKNOWN, errno_name
+from tracer.model.args import SEALS_UNKNOWN
 from tracer.model.bit5 import UNKNOWN, Bit5
+from tracer.model.errnos import errno_name
 from tracer.model.seals import LETTERS
 from tracer.model.seals import names as seal_names
 from tracer.query import keys

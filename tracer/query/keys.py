@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from functools import lru_cache
 
-from tracer.model.args import MAX_ERRNO, errno_name
+from tracer.model.errnos import ERRNOS
 from tracer.model.holes import HOLES
 from tracer.model.rules import RULES
 from tracer.model.seals import BY_NAME
@@ -65,17 +64,6 @@ FLAG_WORDS: Mapping[str, Flag] = {
 """What the text form shows of a row (tracer/text/lines.py), then what it has no room for."""
 
 
-@lru_cache(maxsize=1)
-def errnos() -> Mapping[str, int]:
-    """``{symbol: number}`` of every error; those without a symbol are ``E134`` and the like."""
-    return {errno_name(-number) or "": number for number in range(1, MAX_ERRNO + 1)}
-
-
-def symbols() -> tuple[str, ...]:
-    """The errors that have a symbol, by number."""
-    return tuple(name for name in errnos() if not name[1:].isdigit())
-
-
 def _words(enum: type[IntEnum]) -> tuple[str, ...]:
     return tuple(member.name.lower() for member in enum)
 
@@ -100,7 +88,7 @@ KEYS: tuple[Key, ...] = (
     Key("verdict", ("verdict",), Form.WORD, "was the answer right", "verdict:blocked,breach",
         words=_words(Verdict), enum=Verdict, judged=True),
     Key("expected", ("expected",), Form.WORD, "what the rules expect", "expected:EPERM",
-        words=("ok", "partial", "unknown", *symbols()), judged=True),
+        words=("ok", "partial", "unknown", *ERRNOS), judged=True),
     Key("reason", ("reason",), Form.LABEL, "the seal behind it, or why not", "reason:WRITE",
         judged=True),
     Key("rule", ("rule",), Form.LABEL, "the rule that decided", "rule:*grow*",

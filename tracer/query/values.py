@@ -1,15 +1,14 @@
 """The values of each type of key, read as conditions on columns."""
 
-import errno
 import re
 from collections.abc import Callable
 
-from tracer.model.args import MAX_ERRNO
+from tracer.model.errnos import ERRNOS, MAX_ERRNO, errno_name, errno_number
 from tracer.model.words import Flag
 from tracer.query import patterns, sealsets
 from tracer.query.conditions import Alternative, Bits, In, Like, Range
 from tracer.query.errors import hint, nearest
-from tracer.query.keys import BARE, FLAG_WORDS, Form, Key, errnos, symbols
+from tracer.query.keys import BARE, FLAG_WORDS, Form, Key
 from tracer.query.lexer import Part
 from tracer.query.numbers import BYTES, NANOSECONDS, PLAIN, Numbers
 
@@ -129,16 +128,15 @@ def _answer(key: Key, part: Part) -> Alternative:
 
 
 def _errno(part: Part, word: str) -> tuple[str, tuple[Range, ...]]:
-    number = errnos().get(word) or getattr(errno, word, None)
-    if not word.startswith("E") or not isinstance(number, int):
-        near = nearest(word, [*symbols(), "ok", "error", "unknown"])
+    number = errno_number(word)
+    if number is None:
+        near = nearest(word, [*ERRNOS, "ok", "error", "unknown"])
         raise part.error(
             f"there is no answer {part.plain!r}; "
             + hint(near, ["ok", "error", "unknown", "an errno such as EPERM", "a number"]),
             near,
         )
-    symbol = next((name for name, one in errnos().items() if one == number), word)
-    return symbol, ((-number, -number),)
+    return errno_name(-number) or word, ((-number, -number),)
 
 
 def _flag(key: Key, part: Part) -> Alternative:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from tracer.model.args import MAX_ERRNO, describe, errno_name, seals_text
+from tracer.model.args import describe, seals_text
 from tracer.model.bit5 import UNKNOWN
+from tracer.model.errnos import MAX_ERRNO, errno_name
 from tracer.model.escape import cells as width_of
 from tracer.model.escape import clip, printable
 from tracer.model.record import Flag

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tracer.model.args import MAX_ERRNO, errno_name
 from tracer.model.bit5 import UNKNOWN, Bit5
+from tracer.model.errnos import MAX_ERRNO, errno_name
 from tracer.model.verdicts import words
 from tracer.model.words import Op
 from tracer.report import request

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracer.analysis.judge import COLUMNS, Judge
-from tracer.model.args import describe, errno_name
+from tracer.model.args import describe
 from tracer.model.bit5 import Bit5, bit5_of
+from tracer.model.errnos import errno_name
 from tracer.model.rules import RULES
 from tracer.model.rules.rule import PARTIAL
 from tracer.model.seals import Seal, names

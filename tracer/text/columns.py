@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tracer.model.args import MAX_ERRNO, errno_name
+from tracer.model.errnos import MAX_ERRNO, errno_name
 from tracer.model.escape import printable
 from tracer.store.arrays import plain
 

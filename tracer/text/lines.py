@@ -8,8 +8,9 @@ from functools import lru_cache
 
 import pyarrow as pa
 
-from tracer.model.args import MAX_ERRNO, describe, errno_name, seals_text
+from tracer.model.args import describe, seals_text
 from tracer.model.bit5 import Bit5
+from tracer.model.errnos import MAX_ERRNO, errno_name
 from tracer.model.escape import clip, pad
 from tracer.model.words import DOUBTS, Flag
 from tracer.text.columns import column

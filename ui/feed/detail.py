@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from tracer.analysis.batch import Batch
 from tracer.model import seals as seal_words
-from tracer.model.args import errno_name
+from tracer.model.errnos import errno_name
 from tracer.model.seals import Seal
 from tracer.model.verdicts import Verdict
 from tracer.model.words import Op

@@ -13,7 +13,7 @@ from tracer.analysis.judge import Judge
 from tracer.analysis.keytable import KeyTable
 from tracer.analysis.objects import KEY, column
 from tracer.analysis.source import Source
-from tracer.model.args import errno_name
+from tracer.model.errnos import errno_name
 from tracer.model.record import USER_CPU
 from tracer.model.verdicts import Outcome
 from tracer.model.words import Hook, Kind, Op, words

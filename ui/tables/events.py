@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tracer.model.args import MAX_ERRNO
+from tracer.model.errnos import MAX_ERRNO
 from tracer.model.words import Flag
 from ui import cells
 from ui.columns import Array, Column, rank_of

@@ -18,7 +18,7 @@ from tracer.capture.ftrace.instance import Instance
 from tracer.capture.ftrace.objects import Objects
 from tracer.capture.ftrace.probes import Probe
 from tracer.capture.ftrace.records import Maker, Window
-from tracer.capture.ftrace.source import FtraceSource, now_ns
+from tracer.capture.ftrace.source import FtraceSource, boot_ns
 from tracer.capture.ftrace.supplements import TRACEPOINTS, WITNESSES, supplements
 from tracer.capture.ftrace.tasks import Tasks
 from tracer.capture.ftrace.what import What
@@ -148,7 +148,7 @@ class FtraceProgram:
     def tested_by(self, pid: int) -> Iterator[None]:
         """Sends what process ``pid`` does meanwhile, past the filters; for the self-test."""
         self._tasks.test = pid
-        self._maker.window = Window(since=now_ns())
+        self._maker.window = Window(since=boot_ns())
         try:
             yield
         finally:
@@ -159,11 +159,11 @@ class FtraceProgram:
 
     def enable(self) -> None:
         """From now on events are told."""
-        self._maker.window = Window(since=now_ns())
+        self._maker.window = Window(since=boot_ns())
 
     def disable(self) -> None:
         """From now on no call is begun; those that began before are still told."""
-        self._maker.window.until = now_ns()
+        self._maker.window.until = boot_ns()
 
     def counts(self) -> NDArray[np.void]:
         """One row of `COUNTS` a CPU; losses and totals of all stand in the first one."""

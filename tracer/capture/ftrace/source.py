@@ -1,7 +1,7 @@
 """The ring of our instance as a source of records (`tracer.capture.ring.Source`)."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,8 @@ _MOST_PAGES = 4096
 """Of one CPU at a time: what is read is held in memory."""
 
 
-def now_ns() -> int:
+def boot_ns() -> int:
+    """The clock of the ring."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
@@ -32,13 +33,20 @@ class FtraceSource:
     """Reads all CPUs, waits until the order in time is certain, and makes records."""
 
     def __init__(
-        self, instance: Instance, page_bytes: int, kinds: Iterable[Kinded], alias: int, maker: Maker
+        self,
+        instance: Instance,
+        page_bytes: int,
+        kinds: Iterable[Kinded],
+        alias: int,
+        maker: Maker,
+        now_ns: Callable[[], int] = boot_ns,
     ) -> None:
         self._instance = instance
         self._page_bytes = page_bytes
         self._decoder = Decoder(kinds, alias)
         self._maker = maker
         self._pending: Rows = np.zeros(0, ROW)
+        self._now_ns = now_ns
         self._looked_ns = now_ns()
         self._dropped: dict[int, int] = {}
         self._dropped_before = 0
@@ -49,13 +57,13 @@ class FtraceSource:
 
     def poll(self) -> NDArray[np.void]:
         """Records of what happened until a moment ago, some milliseconds long."""
-        looking_ns = now_ns()
+        looking_ns = self._now_ns()
         first = self._read()
         if not len(first) and not len(self._pending):
             self._look_for_losses(looking_ns)
             return np.zeros(0, HEAD)
         self._pending = self._merged(self._pending, first)
-        begun_ns = now_ns()
+        begun_ns = self._now_ns()
         if not wait_for_writers():
             begun_ns -= _LAG_NS
         self._pending = self._merged(self._pending, self._read())
@@ -121,7 +129,7 @@ class FtraceSource:
         more = any(count > self._dropped.get(cpu, 0) for cpu, count in found.items())
         more |= any(times > self._misses.get(event, 0) for event, times in misses.items())
         if more:
-            self._maker.doubts.append((self._looked_ns, now_ns()))
+            self._maker.doubts.append((self._looked_ns, self._now_ns()))
         self._dropped.update(found)
         self._full.clear()
         self._misses = misses
@@ -133,7 +141,7 @@ class FtraceSource:
         """Throws away what was there until now, and the counts of it."""
         self._read()
         self._pending = self._pending[:0]
-        self._look_for_losses(now_ns())
+        self._look_for_losses(self._now_ns())
         self._dropped_before = sum(self._dropped.values())
         self._maker.doubts.clear()
 

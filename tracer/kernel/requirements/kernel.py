@@ -1,7 +1,5 @@
 """What the kernel was built with: architecture, BTF, symbols, BPF's ring buffer and JIT."""
 
-import errno
-
 from tracer.kernel.btf import MAGIC
 from tracer.kernel.requirements.finding import (
     ELSEWHERE,
@@ -14,6 +12,7 @@ from tracer.kernel.requirements.finding import (
 from tracer.kernel.requirements.host import Host
 from tracer.kernel.requirements.task import privilege
 from tracer.kernel.symbols import NO_FILE, NO_FUNCTION, UNREADABLE, Symbols, SymbolsError
+from tracer.model.errnos import errno_name
 
 _AS_ROOT = "run the doctor as root"
 _BTF_PATH = "sys/kernel/btf/vmlinux"
@@ -114,7 +113,7 @@ def ring_buffer(host: Host) -> Finding:
     if host.try_ring is not None and privilege(host).ok:
         refusal = host.try_ring()
     if refusal:
-        code = errno.errorcode.get(refusal, str(refusal))
+        code = errno_name(-refusal) or str(refusal)
         return unmet("ring_buffer", f"making one gives {code}", _RING_REFUSED, ERRNO=code)
     if refusal == 0:
         return met("ring_buffer", "one was made")

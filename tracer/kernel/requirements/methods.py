@@ -1,7 +1,5 @@
 """The two ways to attach BPF programs to kernel functions."""
 
-import errno
-
 from tracer.kernel.requirements.finding import (
     ELSEWHERE,
     Finding,
@@ -12,6 +10,7 @@ from tracer.kernel.requirements.finding import (
 )
 from tracer.kernel.requirements.host import Host
 from tracer.kernel.requirements.task import privilege
+from tracer.model.errnos import errno_name
 
 _KPROBES_OFF = Obstacle(
     "kprobes are switched off on this host", "echo 1 > /sys/kernel/debug/kprobes/enabled"
@@ -59,7 +58,7 @@ def kprobes(host: Host) -> Finding:
         if host.try_kprobe is not None and privilege(host).ok:
             refusal = host.try_kprobe()
         if refusal:
-            code = errno.errorcode.get(refusal, str(refusal))
+            code = errno_name(-refusal) or str(refusal)
             detail = f"/{pmu}, loading a program for it gives {code}"
             return unmet("kprobes", detail, _KPROBES_REFUSED, ERRNO=code)
         return met("kprobes", f"/{pmu}")
@@ -85,7 +84,7 @@ def trampolines(host: Host) -> Finding:
     if host.try_trampoline is not None and privilege(host).ok:
         refusal = host.try_trampoline()
     if refusal:
-        code = errno.errorcode.get(refusal, str(refusal))
+        code = errno_name(-refusal) or str(refusal)
         detail = f"{seen}, loading an fentry program gives {code}"
         return unmet("trampolines", detail, _TRAMPOLINES_REFUSED, ERRNO=code)
     if refusal == 0:
