@@ -8,7 +8,7 @@ help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 setup: ## Install what is missing: Debian packages, .venv (silent when nothing is)
-	@tests/vm/setup
+	@tests/vm/setup $(SETUP)
 
 live: setup ## Watch memory-file seals live: on this kernel, or on a real one in QEMU
 	@tests/vm/live
