@@ -11,7 +11,7 @@ setup: ## Install what is missing: Debian packages, .venv (silent when nothing i
 	@tests/vm/setup $(SETUP)
 
 live: setup ## Watch memory-file seals live: on this kernel, or on a real one in QEMU
-	@tests/vm/live
+	@$(BIN)/python tests/vm/live
 
 check: lint ## Fast checks alone, no kernel needed: style, types, imports, unit tests
 	@$(BIN)/pytest tests/unit -q -m "not slow"

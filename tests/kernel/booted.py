@@ -29,6 +29,10 @@ MATRIX = ("5.10", "6.1", "6.12", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2", "7
 BESIDE = ("5.10", "6.12", "6.19", "7.0")
 """Those of them that `make test` boots beside `KERNELS`, of which it asks the same and more."""
 
+USER_SPACE = ("trixie", "Debian GNU/Linux 13 (trixie)", "6.12")
+"""A later release than the one whose user space the other guests have: its name, how it calls
+itself, and its kernel."""
+
 SEALSNOOP = PROJECT / ".venv" / "bin" / "sealsnoop"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.booted import BESIDE, KERNELS, LIVES, MATRIX, Booted
+from tests.kernel.booted import BESIDE, KERNELS, LIVES, MATRIX, USER_SPACE, Booted
 from tests.kernel.booting import Matrix, boot, check_run, compile_memfd_test, results_folder
 from tests.kernel.guest import ON_EACH, SCENES
 from tests.kernel.guest_tools import PROJECT
@@ -82,6 +82,15 @@ def locked_down(
     options = ("--append", "lockdown=confidentiality")
     boot(request.config, "6.1", folder, *options, scenes="lockdown")
     return Booted("6.1 in lockdown", folder)
+
+
+@pytest.fixture(scope="session")
+def user_space(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Booted:
+    """A guest with another release's Python, bcc and libraries."""
+    suite, _, kernel = USER_SPACE
+    folder = results_folder(request.config, tmp_path_factory, f"user-space-{suite}")
+    boot(request.config, kernel, folder, "--root", suite, scenes="user_space")
+    return Booted(f"{kernel} under {suite}", folder)
 
 
 @pytest.fixture(scope="session", params=list(KERNELS))

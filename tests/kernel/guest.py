@@ -8,6 +8,7 @@ another guest played before it died (booting.py) are not played again.
 
 import argparse
 import os
+import platform
 import signal
 import sys
 import time
@@ -76,6 +77,7 @@ OTHER_SCENES: Scenes = (
     scenes_guest.guests,
     scenes_guest.kvm_comes_and_goes,
     scenes_audit.audits,
+    scenes_decisions.user_space,
 )
 """In boots of their own: with other options."""
 
@@ -90,7 +92,11 @@ def main() -> int:
     arguments.add_argument("--only", default="")
     args = arguments.parse_args()
     results = Results(args.out)
-    results.tell("guest", release=os.uname().release, cpus=os.cpu_count(), preemption=preemption())
+    system = platform.freedesktop_os_release()["PRETTY_NAME"]
+    release = os.uname().release
+    results.tell(
+        "guest", release=release, cpus=os.cpu_count(), preemption=preemption(), system=system
+    )
     signal.signal(signal.SIGALRM, _too_long)
     wanted = [name for name in args.only.split(",") if name]
     all_well = True

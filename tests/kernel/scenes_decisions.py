@@ -102,6 +102,12 @@ def truth_default(results: Results) -> None:
     by_both_methods(results, "default", lambda name: [*UNPREEMPTED, *_workload(results, name)])
 
 
+def user_space(results: Results) -> None:
+    """What `make live` records, by both methods, with another release's bcc and libraries."""
+    command = partial(_workload, results)
+    by_both_methods(results, "quick", lambda name: [*UNPREEMPTED, *command(name, "--quick")])
+
+
 def truth_quick(results: Results) -> None:
     huge = Path("/proc/sys/vm/nr_hugepages")
     huge.write_text(str(HUGE_PAGES))

@@ -97,6 +97,7 @@ def _report(args: argparse.Namespace, examiner: "Examiner | None") -> int:
         _blind_spots(args.audit),
         self_test,
         code,
+        host.elsewhere,
     )
     if args.json:
         _print_json(report)

@@ -87,16 +87,25 @@ NEEDS = (VENV, BCC, COMPILER, MAKE)
 
 def family(root: Path) -> Family | None:
     """Which family the distribution below ``root`` is of, by its os-release; None: unknown."""
+    known = (one for word in _identity(root) for name, one in FAMILIES.items() if _is(word, name))
+    return next(known, None)
+
+
+def is_debian(root: Path) -> bool:
+    """Debian itself, whose kernels the tests boot with what it has for it."""
+    return _identity(root)[:1] == ["debian"]
+
+
+def _identity(root: Path) -> list[str]:
+    """What it calls itself, then what it is like."""
     for place in ("etc/os-release", "usr/lib/os-release"):
         try:
             text = (root / place).read_text(errors="replace")
         except OSError:
             continue
         said = dict(re.findall(r"^(ID|ID_LIKE)=[\"']?([^\"'\n]*)", text, re.MULTILINE))
-        words = f"{said.get('ID', '')} {said.get('ID_LIKE', '')}".split()
-        known = (one for word in words for name, one in FAMILIES.items() if _is(word, name))
-        return next(known, None)
-    return None
+        return f"{said.get('ID', '')} {said.get('ID_LIKE', '')}".split()
+    return []
 
 
 def _is(word: str, name: str) -> bool:
@@ -109,8 +118,8 @@ def how_to_install(need: Need, root: Path) -> str:
     found = family(root)
     if found:
         return f"{found.install} {' '.join(need.packages(found))}"
-    names = dict.fromkeys(name for one in FAMILIES.values() for name in need.packages(one))
-    return f"install {need.what} (called {', '.join(names)} elsewhere)"
+    names = dict.fromkeys(" ".join(need.packages(one)) for one in FAMILIES.values())
+    return f"install {need.what} ({', '.join(names)})"
 
 
 def missing(root: Path, python: str) -> Iterator[str]:
