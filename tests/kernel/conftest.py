@@ -89,7 +89,7 @@ def user_space(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     """A guest with another release's Python, bcc and libraries."""
     suite, _, kernel = USER_SPACE
     folder = results_folder(request.config, tmp_path_factory, f"user-space-{suite}")
-    boot(request.config, kernel, folder, "--root", suite, scenes="user_space")
+    boot(request.config, kernel, folder, "--root", suite, scenes="user_space,live_without_apt")
     return Booted(f"{kernel} under {suite}", folder)
 
 

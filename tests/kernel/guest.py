@@ -78,6 +78,7 @@ OTHER_SCENES: Scenes = (
     scenes_guest.kvm_comes_and_goes,
     scenes_audit.audits,
     scenes_decisions.user_space,
+    scenes_decisions.live_without_apt,
 )
 """In boots of their own: with other options."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.kernel.guest_tools import (
     HERE,
     NOBODY,
+    PROJECT,
     WORKLOAD,
     Recorder,
     Results,
@@ -106,6 +107,30 @@ def user_space(results: Results) -> None:
     """What `make live` records, by both methods, with another release's bcc and libraries."""
     command = partial(_workload, results)
     by_both_methods(results, "quick", lambda name: [*UNPREEMPTED, *command(name, "--quick")])
+
+
+def live_without_apt(results: Results) -> None:
+    """`make live` where nothing is left of apt; then where there is no bcc either.
+
+    The guest's files are its own: what is taken away here is back in the next one.
+    """
+    for tool in Path("/usr/bin").glob("apt*"), Path("/usr/bin").glob("dpkg*"):
+        for file in tool:
+            file.unlink()
+    Path("/etc/os-release").unlink()
+    Path("/etc/os-release").write_text("ID=fedora\n")
+    _make_live(results, "live-without-apt")
+    shutil.rmtree("/usr/lib/python3/dist-packages/bcc")
+    _make_live(results, "live-without-bcc")
+
+
+def _make_live(results: Results, name: str) -> None:
+    with (
+        (results.out / f"{name}.stdout").open("wb") as out,
+        (results.out / f"{name}.stderr").open("wb") as err,
+    ):
+        done = subprocess.run(["make", "live"], cwd=PROJECT, stdout=out, stderr=err, check=False)
+    results.tell(name, code=done.returncode)
 
 
 def truth_quick(results: Results) -> None:
