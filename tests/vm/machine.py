@@ -109,7 +109,7 @@ def _run(command: Sequence[str], cwd: Path, options: Options) -> list[str]:
     if options.root is None:
         return [f"(cd -- {shlex.quote(str(cwd))} && exec {shlex.join(command)})"]
     shared = [(Path(f"/run/sealsnoop/{n}"), folder) for n, folder in enumerate(options.shared)]
-    return [f"(set -e\n{options.root.entry(*shared)}\nexec {options.root.within(command)})"]
+    return [f"(set -e\n{options.root.entry(shared)}\nexec {options.root.within(command)})"]
 
 
 def overlays(*wanted: Path) -> list[Path]:

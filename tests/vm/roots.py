@@ -46,11 +46,11 @@ class Root:
     suite: str
     path: Path
 
-    def entry(self, *shared: tuple[Path, Path]) -> str:
+    def entry(self, shared: Sequence[tuple[Path, Path]] = (), seen: Sequence[Path] = ()) -> str:
         """Shell commands after which ``chroot`` into it has what a system has.
 
-        In a mount namespace of their own, or in a guest. ``shared``: what is to be seen in it,
-        and where, beside that.
+        In a mount namespace of their own, or in a guest. Beside that: ``shared``, folders and
+        where they are in it, and ``seen``, which is at the same place there and only read.
         """
         place = shlex.quote(str(self.path))
         lines = [
@@ -60,13 +60,14 @@ class Root:
             f"mount -t tmpfs tmpfs {place}/tmp",
             f"mount -t tmpfs tmpfs {place}/run",
         ]
-        for source, target in shared:
+        for source, target in (*shared, *((one, one) for one in seen)):
             inside = shlex.quote(f"{self.path}{target}")
             folder = shlex.quote(str(self.path) + str(target.parent))
-            # Never touch what is there already: that may be this machine's own file.
-            touch = f"mkdir -p {folder} && [ -e {inside} ] || touch {inside}"
-            make = touch if source.is_file() else f"mkdir -p {inside}"
-            lines.append(f"{make} && mount --rbind {shlex.quote(str(source))} {inside}")
+            file = f"mkdir -p {folder} && [ -e {inside} ] || touch {inside}"
+            lines.append(file if source.is_file() else f"mkdir -p {inside}")
+            lines.append(f"mount --bind {shlex.quote(str(source))} {inside}")
+            if source in seen:
+                lines.append(f"mount -o remount,bind,ro {inside}")
         return "\n".join(lines)
 
     def within(self, command: Sequence[str]) -> str:
@@ -82,7 +83,7 @@ class Root:
 
     def run(self, command: Sequence[str]) -> int:
         """Runs a command there; its exit code."""
-        script = f"set -e\n{self.entry(*_network())}\nexec {self.within(command)}"
+        script = f"set -e\n{self.entry(seen=_network())}\nexec {self.within(command)}"
         return subprocess.run(["unshare", "--mount", "sh", "-c", script], check=False).returncode
 
 
@@ -102,8 +103,8 @@ def ready(suite: str, refresh: bool = False) -> Iterator[Root]:
         fcntl.flock(file, fcntl.LOCK_EX)
         wanted = (*packages.tool(), *_FOR_TESTS)
         root = Root(suite, home / f"{suite}-{_digest(wanted)}")
-        made = root.path / "etc" / "debian_version"
-        if refresh or not made.exists() or time.time() - root.path.stat().st_mtime > _STALE_S:
+        made = root.path / "var" / "lib" / "dpkg" / "status"
+        if refresh or not made.exists() or time.time() - made.stat().st_mtime > _STALE_S:
             for old in home.glob(f"{suite}-*"):
                 shutil.rmtree(old)
             _debootstrap(suite, wanted, root.path)
@@ -138,7 +139,7 @@ def _copy_checkout(target: Path) -> None:
     shutil.copytree(PROJECT, target, symlinks=True, ignore=leave_out, dirs_exist_ok=True)
 
 
-def _network() -> list[tuple[Path, Path]]:
+def _network() -> list[Path]:
     """What of this machine's set-up the root must see, to reach what this machine reaches."""
     places = [Path(name) for name in _NETWORK]
     places += [Path.home() / name for name in _HOME_PIP]
@@ -149,4 +150,6 @@ def _network() -> list[tuple[Path, Path]]:
     said = settings.stdout + "\n".join(v for k, v in os.environ.items() if k.startswith("PIP_"))
     named = [Path(name) for name in re.findall(r"(?<![\w/:.])(?:file://)?(/[^\s'\"]+)", said)]
     places += [place.parent if place.name == "simple" else place for place in named]
-    return [(place, place) for place in dict.fromkeys(places) if place.exists()]
+    there = sorted({place for place in places if place.exists()})
+    # Not what lies in a folder that is seen already.
+    return [place for place in there if not any(other in place.parents for other in there)]

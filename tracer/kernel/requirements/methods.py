@@ -86,7 +86,7 @@ def trampolines(host: Host) -> Finding:
         refusal = host.try_trampoline()
     if refusal:
         code = errno.errorcode.get(refusal, str(refusal))
-        detail = f"{seen}, loading an fentry program gives {code}"
+        detail = f"{seen}, trying an empty fexit program gives {code}"
         return unmet(host, "trampolines", detail, _TRAMPOLINES_REFUSED, ERRNO=code)
     if refusal == 0:
         return met("trampolines", f"{seen}, a test program was accepted")
