@@ -16,14 +16,16 @@ live: setup ## Watch memory-file seals live: on this kernel, or on a real one in
 check: lint ## Fast checks alone, no kernel needed: style, types, imports, unit tests
 	@$(BIN)/pytest tests/unit -q -m "not slow"
 
-test: check ## Everything: the fast checks, the view on a terminal, then real kernels in QEMU
+test: setup ## Everything: the fast checks, the view on a terminal, then real kernels in QEMU
+	@nice $(BIN)/python -m tests.kernel.booting >/dev/null 2>&1 </dev/null &  # fetch and build
+	@$(MAKE) --no-print-directory check
 	@$(BIN)/pytest tests/unit -q -m slow
 	@$(BIN)/pytest tests/tty -q
 	@$(BIN)/pytest tests/kernel
 
 matrix: setup ## Boot every kernel that Debian serves and write docs/kernels.md
 	@$(BIN)/pytest tests/kernel/test_matrix.py tests/kernel/test_inaccessible.py \
-		--all-kernels --matrix-doc docs/kernels.md
+		tests/kernel/test_filters.py tests/kernel/test_ui.py --all-kernels --matrix-doc docs/kernels.md
 
 bench: setup ## Measure what recording costs beside bpftrace, trace-cmd and strace
 	@tests/bench/run

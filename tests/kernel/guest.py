@@ -41,13 +41,18 @@ ON_EACH: Scenes = (
     scenes_decisions.truth_quick,
     scenes_ftrace.ftrace,
     scenes_ftrace.ftrace_awkward,
-    scenes_decisions.filters,
     scenes_decisions.race,
     scenes_judge.holes,
     scenes_judge.memfd_test,
-    scenes_ui.live_view,
 )
 """What every kernel may answer in its own way."""
+
+REPEATED: Scenes = (
+    scenes_decisions.filters,
+    scenes_ui.live_view,
+)
+"""What is the same on all of them by our own code: `make test` plays it on one, `make matrix` on
+more."""
 
 LIFE: Scenes = (
     scenes_life.killed,
@@ -59,7 +64,7 @@ LIFE: Scenes = (
 )
 """How recordings begin, end and survive: our own doing, so one kernel is enough."""
 
-SCENES: Scenes = (*ON_EACH, *LIFE)
+SCENES: Scenes = (*ON_EACH, *REPEATED, *LIFE)
 
 
 def lockdown(results: Results) -> None:
@@ -77,7 +82,6 @@ OTHER_SCENES: Scenes = (
     scenes_guest.guests,
     scenes_guest.kvm_comes_and_goes,
     scenes_audit.audits,
-    scenes_decisions.user_space,
     scenes_decisions.live_without_apt,
 )
 """In boots of their own: with other options."""

@@ -103,12 +103,6 @@ def truth_default(results: Results) -> None:
     by_both_methods(results, "default", lambda name: [*UNPREEMPTED, *_workload(results, name)])
 
 
-def user_space(results: Results) -> None:
-    """What `make live` records, by both methods, with another release's bcc and libraries."""
-    command = partial(_workload, results)
-    by_both_methods(results, "quick", lambda name: [*UNPREEMPTED, *command(name, "--quick")])
-
-
 def live_without_apt(results: Results) -> None:
     """`make live` where nothing is left of apt; then where there is no bcc either.
 

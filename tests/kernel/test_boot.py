@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.booted import KERNELS, LIVES, Booted
-from tests.kernel.booting import emulators_fault
-from tests.kernel.guest import ON_EACH, SCENES
+from tests.kernel.booting import emulators_fault, played
 from tests.kernel.guest_tools import PROJECT
 from tests.vm import packages
 
@@ -23,11 +22,10 @@ def test_release(kernel: Booted, capsys: pytest.CaptureFixture[str]) -> None:
     assert kernel.release.startswith(KERNELS[kernel.name])
 
 
-def test_every_scene_was_played(kernel: Booted) -> None:
+def test_every_scene_was_played(kernel: Booted, pytestconfig: pytest.Config) -> None:
     failed = kernel.failed_scenes
     assert not failed, "\n".join([*failed.values(), "the console:", kernel.complaints])
-    played = SCENES if kernel.name == LIVES else ON_EACH
-    assert set(kernel.scenes) == {scene.__name__ for scene in played}
+    assert set(kernel.scenes) == set(played(pytestconfig, kernel.name))
     assert kernel.facts("guest")["done"]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.kernel.booted import USER_SPACE, Booted
+from tests.kernel.booted import Booted
 from tests.kernel.comparable import comparable
 from tests.kernel.ground_truth import (
     HOOKS,
@@ -36,25 +36,13 @@ def profile(request: pytest.FixtureRequest) -> str:
 def test_every_call_is_one_event(
     kernel: Booted, profile: str, method: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _check(kernel, f"{profile}-{method}", capsys)
-
-
-def test_the_same_with_a_later_bcc_and_python(
-    user_space: Booted, method: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    _, system, _ = USER_SPACE
-    assert user_space.facts("guest")["system"] == system
-    _check(user_space, f"quick-{method}", capsys)
-
-
-def _check(kernel: Booted, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    run, truth = kernel.run(name), kernel.truth(name)
+    run, truth = kernel.run(f"{profile}-{method}"), kernel.truth(f"{profile}-{method}")
     assert run.code == 0, run.stderr
     run.check_whole()
     calls = compare(truth, run.events, **ON_ANY_FILE)
     mappings = compare_mappings(truth, run.events)
     with capsys.disabled():
-        print(f"\n  {kernel.release} {name}: calls {calls}; mappings {mappings}")
+        print(f"\n  {kernel.release} {profile} {method}: calls {calls}; mappings {mappings}")
         print(f"    {_counts(truth)}")
     assert calls.ok, calls
     assert mappings.ok, mappings

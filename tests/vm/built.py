@@ -32,7 +32,7 @@ def find(name: str, folder: Path, package: str, suites: Sequence[str]) -> tuple[
     patch, config = folder / f"{name}.patch", folder / "config"
     home = cache_folder() / "built" / f"{name}-{_digest(patch, config)}"
     if not (home / "bzImage").exists():
-        with lock():
+        with lock("built"):
             if not (home / "bzImage").exists():  # perhaps built while we waited
                 _build(name, patch, config, package, suites, home)
     return (home / "release").read_text().strip(), home / "bzImage"
@@ -79,7 +79,7 @@ def _install() -> None:
 
 def _source(package: str, suites: Sequence[str], work: Path) -> Path:
     say(f"fetching {package}")
-    registry = Registry(cache_folder() / "apt", suites)
+    registry = Registry(cache_folder() / "apt-built", suites)
     registry.update()
     registry.unpack([package], work)
     registry.forget()

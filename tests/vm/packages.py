@@ -51,7 +51,8 @@ def main() -> int:
         case ["all"]:
             print(*tool(), *HARNESS, sep="\n")
         case ["missing", python]:
-            print(*distribution.missing(Path("/"), python), sep="\n")
+            for line in distribution.missing(Path("/"), python):
+                print(line)
         case _:
             return 2
     return 0
