@@ -26,7 +26,7 @@ def test_without_apt_make_live_records_this_host(user_space: Booted) -> None:
     assert "\nLost: nothing\n" in live.stdout
 
 
-def test_without_bcc_either_it_says_what_to_install_and_records_by_ftrace(
+def test_without_bcc_it_says_what_to_install_and_records_by_ftrace(
     user_space: Booted,
 ) -> None:
     live = user_space.told("live-without-bcc")

@@ -18,7 +18,6 @@ HARNESS = {
     "file": "virtme-ng: asks it whether busybox is static, and for the release of a kernel image",
     "kmod": "tests/vm, virtme-ng: depmod and modprobe; in the guest modprobe",
     "udev": "in the guest: virtme-ng's init starts it for the devices",
-    "iproute2": "in the guest: virtme-ng's init brings the loopback device up with ip",
     "xz-utils": "tests/vm: the kernel's source is a .tar.xz, which tar has xz unpack",
     "debootstrap": "tests/vm: a Debian of another release, as a folder",
     "bpftrace": "tests/bench: what is compared with",
