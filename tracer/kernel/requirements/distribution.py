@@ -58,7 +58,7 @@ class Need:
 VENV = Need(
     "Python's venv with pip",
     {"debian": "python3-venv", "fedora": "python3", "arch": "python", "suse": "python3"},
-    module="venv, ensurepip",
+    module="venv, ensurepip; ensurepip.version",
 )
 BCC = Need(
     "the BPF Compiler Collection's Python package",
