@@ -13,8 +13,8 @@ def test_the_copy_has_what_lies_here_and_keeps_its_own_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project, copy = tmp_path / "project", tmp_path / "root"
-    left_out = (".git/HEAD", "samples/x/build/x", ".mypy_cache/m", "tracer/__pycache__/a.pyc")
-    for name in ("tracer/a.py", ".gitignore", ".venv/bin/python", *left_out):
+    left_out = (".git/HEAD", ".mypy_cache/m", "tracer/__pycache__/a.pyc", ".venv/bin/python")
+    for name in ("tracer/a.py", ".gitignore", "samples/x/build/x", *left_out):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text("here")
     for name in (".venv/bin/python", "tracer/gone.py"):
@@ -23,7 +23,7 @@ def test_the_copy_has_what_lies_here_and_keeps_its_own_environment(
     monkeypatch.setattr(roots, "PROJECT", project)
     roots._copy_checkout(copy)
     files = {str(file.relative_to(copy)) for file in copy.rglob("*") if file.is_file()}
-    assert files == {"tracer/a.py", ".venv/bin/python", ".gitignore"}
+    assert files == {"tracer/a.py", ".venv/bin/python", ".gitignore", "samples/x/build/x"}
     assert (copy / ".venv/bin/python").read_text() == "there"
 
 

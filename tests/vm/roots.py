@@ -27,9 +27,10 @@ from tests.vm.debian import HarnessError
 
 PROJECT = Path(__file__).resolve().parents[2]
 CHECKOUT = Path("/root/sealsnoop")
-"""In the root; the same for every checkout, so that the packages of .venv are fetched once."""
+"""In the root; the same for every checkout, so that .venv is filled once. What was
+compiled here (build/) goes with it: a guest would take long for that."""
 
-_LEFT_OUT = (".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "build")
+_LEFT_OUT = (".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info")
 _FOR_TESTS = ("strace",)
 _STALE_S = 30 * 86400
 """A release gets fixes; so does a root, by being made anew."""
@@ -109,9 +110,7 @@ def ready(suite: str, refresh: bool = False) -> Iterator[Root]:
                 shutil.rmtree(old)
             _debootstrap(suite, wanted, root.path)
         _copy_checkout(root.path / CHECKOUT.relative_to("/"))
-        # What the guests run is compiled here: there it would take long.
-        samples = " && ".join(f"make -s -C samples/{name}" for name in ("workload", "holes"))
-        if code := root.run(["sh", "-c", f"tests/vm/setup tool && {samples}"]):
+        if code := root.run(["tests/vm/setup", "tool"]):
             raise HarnessError(f"setting up in the root of {suite} failed with exit code {code}")
         yield root
 
