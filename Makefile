@@ -8,15 +8,17 @@ help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 setup: ## Install what is missing: Debian packages, .venv (silent when nothing is)
-	@tests/vm/setup
+	@tests/vm/setup $(SETUP)
 
 live: setup ## Watch memory-file seals live: on this kernel, or on a real one in QEMU
-	@tests/vm/live
+	@$(BIN)/python tests/vm/live
 
 check: lint ## Fast checks alone, no kernel needed: style, types, imports, unit tests
 	@$(BIN)/pytest tests/unit -q -m "not slow"
 
-test: check ## Everything: the fast checks, the view on a terminal, then real kernels in QEMU
+test: setup ## Everything: the fast checks, the view on a terminal, then real kernels in QEMU
+	@nice $(BIN)/python -m tests.kernel.booting >/dev/null 2>&1 </dev/null &  # fetch and build
+	@$(MAKE) --no-print-directory check
 	@$(BIN)/python tests/elsewhere young
 	@$(BIN)/python tests/lowest
 	@$(BIN)/pytest tests/tty -q
@@ -30,7 +32,7 @@ lowest: setup ## The unit tests with the lowest version of each dependency; .ven
 
 matrix: setup ## Boot every kernel that Debian serves and write docs/kernels.md
 	@$(BIN)/pytest tests/kernel/test_matrix.py tests/kernel/test_inaccessible.py \
-		--all-kernels --matrix-doc docs/kernels.md
+		tests/kernel/test_filters.py tests/kernel/test_ui.py --all-kernels --matrix-doc docs/kernels.md
 	@$(BIN)/python tests/elsewhere old
 	@$(BIN)/python tests/lowest -q -m slow
 

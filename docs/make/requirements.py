@@ -1,7 +1,10 @@
 """``docs/requirements.md`` from `tracer.kernel.requirements`."""
 
+from pathlib import Path
+
 from docs.make.markdown import code, filled, table, wrapped
-from tracer.kernel.requirements import REQUIREMENTS, SOURCES, Obstacle, Requirement
+from tracer.kernel.requirements import REQUIREMENTS, SOURCES, Host, Obstacle, Requirement
+from tracer.kernel.requirements.distribution import FAMILIES, NEEDS
 from tracer.kernel.requirements.ftrace import KPROBE_EVENTS, TRACE_INSTANCES
 from tracer.kernel.requirements.sources import Source
 
@@ -14,9 +17,19 @@ def document() -> str:
     needed |= {method.needs for source in SOURCES for method in source.methods}
     return filled(
         "requirements",
+        packages=_packages(),
         sources="\n\n".join(_source(source) for source in SOURCES),
         requirements="\n\n".join(_requirement(one, one.name in needed) for one in LOOKED_AT),
     )
+
+
+def _packages() -> str:
+    families = FAMILIES.values()
+    rows = (
+        (one.what, *(", ".join(map(code, one.packages(family))) for family in families))
+        for one in NEEDS
+    )
+    return table(("what", *(family.text for family in families)), rows)
 
 
 def _source(source: Source) -> str:
@@ -30,10 +43,18 @@ def _source(source: Source) -> str:
 
 def _requirement(one: Requirement, needed: bool) -> str:
     helps = "" if needed else " Recording works without it."
-    rows = ((_cause(obstacle), obstacle.remedy) for obstacle in one.obstacles)
+    rows = ((_cause(obstacle), _remedy(obstacle)) for obstacle in one.obstacles)
     causes = table(("cause", "remedy"), rows)
     return f"### {one.name}\n\n{wrapped(one.purpose + helps)}\n\n{causes}"
 
 
 def _cause(obstacle: Obstacle) -> str:
     return f"{obstacle.cause}{' (doctor says `unknown`)' if obstacle.unknown else ''}"
+
+
+def _remedy(obstacle: Obstacle) -> str:
+    """In the words for a host of which nothing is known."""
+    text = obstacle.remedy
+    for word, meaning in Host(Path("/nowhere")).words.items():
+        text = text.replace(f"{{{word}}}", meaning)
+    return text

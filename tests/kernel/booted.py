@@ -26,8 +26,25 @@ LIVES = "6.1"
 MATRIX = ("5.10", "6.1", "6.12", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3", "newest")
 """What each of Debian's kernels is asked in short. Two names of one build are booted once."""
 
-BESIDE = ("5.10", "6.12", "6.19", "7.0")
-"""Those of them that `make test` boots beside `KERNELS`, of which it asks the same and more."""
+BESIDE = ("5.10", "6.12", "6.19")
+"""Those of them that `make test` boots beside `KERNELS`, of which it asks the same and more: the
+oldest, one with each hole that `KERNELS` have not, and the one with another user space."""
+
+
+@dataclass(frozen=True)
+class UserSpace:
+    """A Debian other than this machine's."""
+
+    suite: str
+    name: str
+    """What it calls itself."""
+    kernel: str
+    """The kernel of the matrix that is booted with it."""
+
+
+USER_SPACE = UserSpace("trixie", "Debian GNU/Linux 13 (trixie)", "6.12")
+"""A later bcc, Python and C library than Debian 12's, which the other guests mostly have; with its
+own kernel."""
 
 SEALSNOOP = PROJECT / ".venv" / "bin" / "sealsnoop"
 

@@ -1,5 +1,6 @@
 """Boots kernels for the tests: everything that one has to show, once, into a folder of its own."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.booted import Booted
+from tests.kernel.booted import BESIDE, KERNELS, LIVES, USER_SPACE, Booted
+from tests.kernel.guest import ON_EACH, REPEATED, SCENES
 from tests.kernel.guest_tools import KEPT, PROJECT
 from tests.vm import kernels, pulse
 from tests.vm.debian import HarnessError
@@ -97,6 +99,13 @@ def boot(config: pytest.Config, kernel: str, folder: Path, *options: str, scenes
         pytest.fail(f"kernel {kernel}: boot ended with {code}\n{tail}", pytrace=False)
 
 
+def played(config: pytest.Config, kernel: str) -> list[str]:
+    """The names of the scenes that one of `KERNELS` plays."""
+    more = REPEATED if config.getoption("--all-kernels") else ()
+    scenes = SCENES if kernel == LIVES else (*ON_EACH, *more)
+    return [scene.__name__ for scene in scenes]
+
+
 def _text(path: Path) -> str:
     return path.read_text(errors="replace") if path.exists() else ""
 
@@ -161,7 +170,27 @@ class Matrix:
                 compile_memfd_test(name, folder)
             # Where the boot option is not known, it is ignored; where it is, it may be off.
             # 5.10 lets as many calls wait for a kretprobe as there may be CPUs (limitations.md).
-            options = ("--append", "secretmem.enable=1 possible_cpus=16")
-            boot(self._config, name, folder, *options, scenes="matrix,ftrace_awkward")
+            options = ["--append", "secretmem.enable=1 possible_cpus=16"]
+            scenes = "matrix,ftrace_awkward"
+            if name == USER_SPACE.kernel:
+                options += ["--root", USER_SPACE.suite]
+                scenes += ",live_without_apt"
+            boot(self._config, name, folder, *options, scenes=scenes)
             self._booted[release] = Booted(name, folder)
         return self._booted[release]
+
+
+def fetch_ahead() -> None:
+    """Fetches and builds all that `make test` boots, for which it then need not wait.
+
+    Whatever fails here is tried again, and told, when it is needed.
+    """
+    with subprocess.Popen(["tests/vm/boot", "--kernel", "inaccessible", "--fetch"], cwd=PROJECT):
+        for name in (*KERNELS, *BESIDE):
+            with contextlib.suppress(HarnessError):
+                kernels.find(name)
+                memfd_selftest(name)
+
+
+if __name__ == "__main__":
+    fetch_ahead()

@@ -3,15 +3,25 @@
 A kernel that cannot be fetched or booted is an error of every test that needs it, never a skip.
 """
 
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.kernel.booted import BESIDE, KERNELS, LIVES, MATRIX, Booted
-from tests.kernel.booting import Matrix, boot, check_run, compile_memfd_test, results_folder
-from tests.kernel.guest import ON_EACH, SCENES
+from tests.kernel.booted import BESIDE, KERNELS, LIVES, MATRIX, USER_SPACE, Booted
+from tests.kernel.booting import (
+    Matrix,
+    boot,
+    check_run,
+    compile_memfd_test,
+    played,
+    results_folder,
+)
 from tests.kernel.guest_tools import PROJECT
 
+_BEHIND_S = 1800
 _PROGRAMS = PROJECT / "tests" / "kernel" / "programs"
 COMPAT = {"32": ("-m32",), "64": ("-m64", "-mcmodel=small", "-mno-red-zone")}
 """Builds of compat.c: a 32-bit process, and a 64-bit one that calls by int 0x80."""
@@ -58,7 +68,7 @@ def programs() -> None:
         check_run("compat.c does not build", ["cc", *flags, *more, "-o", *files])
 
 
-@pytest.fixture(scope="session", params=list(KERNELS))
+@pytest.fixture(scope="session")
 def kernel(
     request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Booted:
@@ -67,8 +77,7 @@ def kernel(
     folder = results_folder(request.config, tmp_path_factory, f"kernel-{name}")
     if not (folder / "results.json").exists():
         compile_memfd_test(name, folder)
-    played = SCENES if name == LIVES else ON_EACH
-    scenes = request.config.getoption("--guest-scenes") or ",".join(s.__name__ for s in played)
+    scenes = request.config.getoption("--guest-scenes") or ",".join(played(request.config, name))
     boot(request.config, name, folder, scenes=scenes)
     return Booted(name, folder)
 
@@ -84,6 +93,48 @@ def locked_down(
     return Booted("6.1 in lockdown", folder)
 
 
+@dataclass(frozen=True)
+class Behind:
+    """A command that runs while guests do, and what it says."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def behind(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Behind | None]:
+    """`make check` in another user space, where a test asks for it; begun with the first test."""
+    items = request.session.items
+    if not any("checked" in getattr(item, "fixturenames", ()) for item in items):
+        yield None
+        return
+    log = tmp_path_factory.mktemp("behind") / "log"
+    command = ["nice", "tests/vm/root", USER_SPACE.suite, "--", "make", "check", "SETUP=tool"]
+    with log.open("wb") as out, subprocess.Popen(command, cwd=PROJECT, stdout=out, stderr=out) as p:
+        try:
+            yield Behind(p, log)
+        finally:
+            p.terminate()
+
+
+@pytest.fixture(scope="session")
+def checked(behind: Behind | None) -> tuple[int, str]:
+    """How it ended, and what it said."""
+    assert behind
+    code = behind.process.wait(_BEHIND_S)
+    return code, behind.log.read_text(errors="replace")
+
+
+@pytest.fixture(scope="session")
+def user_space(matrix: Matrix) -> Booted:
+    """The kernel of the matrix that is booted with another release's Python, bcc and libraries."""
+    found = matrix.kernel(USER_SPACE.kernel)
+    assert found, matrix.absent[USER_SPACE.kernel]
+    return found
+
+
 @pytest.fixture(scope="session", params=list(KERNELS))
 def guest_host(
     request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
@@ -92,7 +143,7 @@ def guest_host(
     name: str = request.param
     folder = results_folder(request.config, tmp_path_factory, f"guests-{name}")
     options = ("--svm", "--append", "secretmem.enable=1")
-    boot(request.config, name, folder, *options, scenes="guests,kvm_comes_and_goes")
+    boot(request.config, name, folder, *options, scenes="guests,kvm_comes_and_goes,audits")
     return Booted(name, folder)
 
 
@@ -105,9 +156,15 @@ def matrix(
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    all_kernels = metafunc.config.getoption("--all-kernels")
+    chosen = (mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "kernel" in metafunc.fixturenames and "kernel" not in chosen:
+        one = hasattr(metafunc.module, "ON_ONE") and not all_kernels
+        names = [LIVES] if one else list(KERNELS)
+        metafunc.parametrize("kernel", names, indirect=True, scope="session")
     if "matrix_kernel" in metafunc.fixturenames:
-        names = MATRIX if metafunc.config.getoption("--all-kernels") else BESIDE
-        metafunc.parametrize("matrix_kernel", names, indirect=True, scope="session")
+        asked = MATRIX if all_kernels else BESIDE
+        metafunc.parametrize("matrix_kernel", asked, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -142,13 +199,7 @@ def broken_proposal(
     return Booted("inaccessible, broken", folder)
 
 
-@pytest.fixture(scope="session", params=list(KERNELS))
-def audit_host(
-    request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
-) -> Booted:
-    """A kernel whose guests misbehave, with recordings for audits of them."""
-    name: str = request.param
-    folder = results_folder(request.config, tmp_path_factory, f"audits-{name}")
-    options = ("--svm", "--append", "secretmem.enable=1")
-    boot(request.config, name, folder, *options, scenes="audits")
-    return Booted(name, folder)
+@pytest.fixture(scope="session")
+def audit_host(guest_host: Booted) -> Booted:
+    """The same, where guests misbehave, with recordings for audits of them."""
+    return guest_host

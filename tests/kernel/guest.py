@@ -8,6 +8,7 @@ another guest played before it died (booting.py) are not played again.
 
 import argparse
 import os
+import platform
 import signal
 import sys
 import time
@@ -41,13 +42,18 @@ ON_EACH: Scenes = (
     scenes_decisions.awkward,
     scenes_ftrace.ftrace,
     scenes_ftrace.ftrace_awkward,
-    scenes_decisions.filters,
     scenes_decisions.race,
     scenes_judge.holes,
     scenes_judge.memfd_test,
-    scenes_ui.live_view,
 )
 """What every kernel may answer in its own way."""
+
+REPEATED: Scenes = (
+    scenes_decisions.filters,
+    scenes_ui.live_view,
+)
+"""What is the same on all of them by our own code: `make test` plays it on one, `make matrix` on
+more."""
 
 LIFE: Scenes = (
     scenes_life.killed,
@@ -59,7 +65,7 @@ LIFE: Scenes = (
 )
 """How recordings begin, end and survive: our own doing, so one kernel is enough."""
 
-SCENES: Scenes = (*ON_EACH, *LIFE)
+SCENES: Scenes = (*ON_EACH, *REPEATED, *LIFE)
 
 
 def lockdown(results: Results) -> None:
@@ -77,6 +83,7 @@ OTHER_SCENES: Scenes = (
     scenes_guest.guests,
     scenes_guest.kvm_comes_and_goes,
     scenes_audit.audits,
+    scenes_decisions.live_without_apt,
 )
 """In boots of their own: with other options."""
 
@@ -91,7 +98,11 @@ def main() -> int:
     arguments.add_argument("--only", default="")
     args = arguments.parse_args()
     results = Results(args.out)
-    results.tell("guest", release=os.uname().release, cpus=os.cpu_count(), preemption=preemption())
+    system = platform.freedesktop_os_release()["PRETTY_NAME"]
+    release = os.uname().release
+    results.tell(
+        "guest", release=release, cpus=os.cpu_count(), preemption=preemption(), system=system
+    )
     signal.signal(signal.SIGALRM, _too_long)
     wanted = [name for name in args.only.split(",") if name]
     all_well = True

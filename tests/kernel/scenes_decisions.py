@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.kernel.guest_tools import (
     HERE,
     NOBODY,
+    PROJECT,
     WORKLOAD,
     Recorder,
     Results,
@@ -101,6 +102,30 @@ def _at_once(
 
 def truth_default(results: Results) -> None:
     by_both_methods(results, "default", lambda name: [*UNPREEMPTED, *_workload(results, name)])
+
+
+def live_without_apt(results: Results) -> None:
+    """`make live` where nothing is left of apt; then where there is no bcc either.
+
+    The guest's files are its own: what is taken away here is back in the next one.
+    """
+    for tool in Path("/usr/bin").glob("apt*"), Path("/usr/bin").glob("dpkg*"):
+        for file in tool:
+            file.unlink()
+    Path("/etc/os-release").unlink()
+    Path("/etc/os-release").write_text("ID=fedora\n")
+    _make_live(results, "live-without-apt")
+    shutil.rmtree("/usr/lib/python3/dist-packages/bcc")
+    _make_live(results, "live-without-bcc")
+
+
+def _make_live(results: Results, name: str) -> None:
+    with (
+        (results.out / f"{name}.stdout").open("wb") as out,
+        (results.out / f"{name}.stderr").open("wb") as err,
+    ):
+        done = subprocess.run(["make", "live"], cwd=PROJECT, stdout=out, stderr=err, check=False)
+    results.tell(name, code=done.returncode)
 
 
 def truth_quick(results: Results) -> None:

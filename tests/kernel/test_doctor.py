@@ -15,7 +15,7 @@ def test_doctor_tells_the_plan_that_a_recording_has(kernel: Booted, method: str)
     assert report["can_record"]
     assert all(one["can"] for one in report["sources"].values())
     assert report["complete"]
-    recording = kernel.run("filter-uid" if method == "auto" else f"default-{method}")
+    recording = kernel.run("memfd_test" if method == "auto" else f"default-{method}")
     assert report["hooks"] == recording.manifest["hooks"]
     assert report["kernel"]["release"] == kernel.release == recording.manifest["kernel"]["release"]
 

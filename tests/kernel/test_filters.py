@@ -14,6 +14,8 @@ from tests.kernel.scenes_decisions import FILTERS
 Row = dict[str, Any]
 GROW_WRITE = 0x4 | 0x8
 
+ON_ONE = True  # see conftest.py: one kernel, unless all are asked
+
 
 def _both(kernel: Booted) -> Truth:
     inside, outside = kernel.truth("inside"), kernel.truth("outside")

@@ -55,6 +55,7 @@ GOOD: Mapping[str, str | bytes] = {
     "sys/kernel/security/lsm": "lockdown,capability,bpf\n",
     "sys/kernel/tracing/available_filter_functions": "vm_mmap_pgoff\n",
     "sys/bus/event_source/devices/kprobe/type": "8\n",
+    "etc/os-release": 'PRETTY_NAME="Debian GNU/Linux 12"\nID=debian\n',
     "site/bcc/__init__.py": "",
     "site/bcc/libbcc.py": "",
 }
@@ -69,7 +70,7 @@ def lay(root: Path, changes: Mapping[str, str | bytes | None] | None = None) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)
     link(root, "proc/self/ns/pid", "pid:[4026531836]")
-    return Host(root, "x86_64", 0, (str(root / "site"),), lambda: 0)
+    return Host(root, "x86_64", 0, (str(root / "site"),), lambda: 0, checkout=True)
 
 
 def link(root: Path, name: str, target: str) -> None:

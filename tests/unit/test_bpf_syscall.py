@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from tracer.capture import bpf_syscall
+from tracer.kernel import bpf_syscall
 
 _EXIT = bytes.fromhex("b700000000000000 9500000000000000")  # r0 = 0; exit
 _REFUSED = {errno.EPERM, errno.EACCES, errno.EINVAL, errno.EBADF, errno.ENOENT}

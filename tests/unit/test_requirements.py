@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,17 +57,21 @@ def test_bcc_of_pypi(tmp_path: Path) -> None:
     assert blockers(host) == ["bcc"]
 
 
-def test_bcc_outside_the_environment(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("folder", "python"),
+    [("python3/dist-packages", "python3"), ("python3.13/site-packages", "python3.13")],
+)
+def test_bcc_outside_the_environment(tmp_path: Path, folder: str, python: str) -> None:
     host = lay(
         tmp_path,
         {
             "site/bcc/libbcc.py": None,
             "site/bcc/__init__.py": None,
-            "usr/lib/python3/dist-packages/bcc/libbcc.py": "",
+            f"usr/lib/{folder}/bcc/libbcc.py": "",
         },
     )
     assert found(host, "bcc").remedy == (
-        "make the environment with /usr/bin/python3 -m venv --system-site-packages"
+        f"make the environment with /usr/bin/{python} -m venv --system-site-packages"
     )
 
 
@@ -75,6 +80,48 @@ def test_folder_named_bcc_is_no_bcc(tmp_path: Path) -> None:
         tmp_path, {"site/bcc/libbcc.py": None, "site/bcc/__init__.py": None, "site/bcc/notes": ""}
     )
     assert found(host, "bcc").remedy == "apt-get install python3-bpfcc"
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("ID=debian\n", "apt-get install python3-bpfcc"),
+        ('NAME="Ubuntu"\nID=ubuntu\nID_LIKE=debian\n', "apt-get install python3-bpfcc"),
+        ("ID=fedora\nVERSION_ID=42\n", "dnf install python3-bcc"),
+        ('ID="rocky"\nID_LIKE="rhel centos fedora"\n', "dnf install python3-bcc"),
+        ("ID=arch\n", "pacman -S python-bcc"),
+        ("ID=endeavouros\nID_LIKE=arch\n", "pacman -S python-bcc"),
+        ('ID="opensuse-tumbleweed"\nID_LIKE="opensuse suse"\n', "zypper install python3-bcc"),
+        ('ID="opensuse-leap"\n', "zypper install python3-bcc"),
+        ('ID="sles"\nID_LIKE="suse"\n', "zypper install python3-bcc"),
+    ],
+)
+def test_a_package_has_the_distributions_name(tmp_path: Path, said: str, remedy: str) -> None:
+    none = dict.fromkeys(("site/bcc/libbcc.py", "site/bcc/__init__.py"))
+    assert found(lay(tmp_path, {**none, "etc/os-release": said}), "bcc").remedy == remedy
+
+
+def test_a_distribution_that_nobody_knows(tmp_path: Path) -> None:
+    none = dict.fromkeys(("site/bcc/libbcc.py", "site/bcc/__init__.py"))
+    assert found(lay(tmp_path, {**none, "etc/os-release": "ID=void\n"}), "bcc").remedy == (
+        "install the BPF Compiler Collection's Python package "
+        "(python3-bpfcc, python3-bcc, python-bcc)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("checkout", "said", "boots"),
+    [(True, "debian", True), (False, "debian", False), (True, "ubuntu", False)],
+)
+def test_make_live_is_advised_where_there_is_one(
+    tmp_path: Path, checkout: bool, said: str, boots: bool
+) -> None:
+    """Not by an installed wheel, which has no Makefile, nor where Debian's kernels are not had."""
+    changes: dict[str, str | bytes | None] = {"etc/os-release": f"ID={said}\nID_LIKE=debian\n"}
+    host = replace(lay(tmp_path, {**changes, "sys/kernel/btf/vmlinux": None}), checkout=checkout)
+    remedy = found(host, "btf").remedy
+    assert remedy.startswith("use a kernel that has BTF, or trace another kernel: ")
+    assert ("make live" in remedy) == boots
 
 
 def test_tracefs_and_securityfs_not_mounted(tmp_path: Path) -> None:

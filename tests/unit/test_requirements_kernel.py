@@ -69,7 +69,7 @@ def test_kernel_like_the_build_machine(tmp_path: Path) -> None:
     )
     host = replace(host, try_trampoline=lambda: errno.EPERM)
     finding = found(host, "trampolines")
-    assert finding.detail == "symbols present, loading an fentry program gives EPERM"
+    assert finding.detail == "symbols present, trying an empty fexit program gives EPERM"
     assert finding.cause == (
         "the kernel refuses fentry and fexit programs (EPERM), by lockdown or another policy"
     )

@@ -15,9 +15,7 @@ from pathlib import Path
 
 from tests.vm.cache import cache_folder, lock, new_folder, say
 from tests.vm.debian import HarnessError, Registry, run
-
-PACKAGES = ("bc", "bison", "dwarves", "flex", "gcc", "libelf-dev", "libssl-dev", "make", "patch")
-"""What a kernel build needs on the host; pahole, of dwarves, makes the BTF."""
+from tests.vm.packages import KERNEL_BUILD
 
 
 def options(config: str) -> list[str]:
@@ -34,7 +32,7 @@ def find(name: str, folder: Path, package: str, suites: Sequence[str]) -> tuple[
     patch, config = folder / f"{name}.patch", folder / "config"
     home = cache_folder() / "built" / f"{name}-{_digest(patch, config)}"
     if not (home / "bzImage").exists():
-        with lock():
+        with lock("built"):
             if not (home / "bzImage").exists():  # perhaps built while we waited
                 _build(name, patch, config, package, suites, home)
     return (home / "release").read_text().strip(), home / "bzImage"
@@ -67,11 +65,11 @@ def _build(
 def _install() -> None:
     """The packages that are missing, through the machine's own apt."""
     shown = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *PACKAGES],
+        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *KERNEL_BUILD],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     here = {line.split()[0] for line in shown.stdout.splitlines() if line.endswith(" installed")}
-    missing = [package for package in PACKAGES if package not in here]
+    missing = [package for package in KERNEL_BUILD if package not in here]
     if missing:
         say(f"installing {' '.join(missing)}")
         sudo = [] if os.geteuid() == 0 else ["sudo"]
@@ -81,7 +79,7 @@ def _install() -> None:
 
 def _source(package: str, suites: Sequence[str], work: Path) -> Path:
     say(f"fetching {package}")
-    registry = Registry(cache_folder() / "apt", suites)
+    registry = Registry(cache_folder() / "apt-built", suites)
     registry.update()
     registry.unpack([package], work)
     registry.forget()

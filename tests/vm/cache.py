@@ -19,10 +19,13 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def lock() -> Iterator[None]:
-    """Only one process at a time fetches; the others wait and then find it done."""
+def lock(what: str = "") -> Iterator[None]:
+    """Only one process at a time fetches; the others wait and then find it done.
+
+    ``what``: for what takes long and has nothing to do with the rest.
+    """
     cache_folder().mkdir(parents=True, exist_ok=True)
-    with (cache_folder() / ".lock").open("w") as file:
+    with (cache_folder() / f".lock{what and '-'}{what}").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -42,7 +42,10 @@ def run(command: Sequence[str], cwd: Path | None = None) -> str:
     try:
         done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise HarnessError(f"{command[0]} is not installed (run `make setup`)") from None
+        what = (
+            "run `make setup`" if shutil.which("apt-get") else "guests are booted on Debian alone"
+        )
+        raise HarnessError(f"{command[0]} is not installed ({what})") from None
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if not line.startswith("W:")]
         raise HarnessError(f"{command[0]} failed: {lines[-1] if lines else done.returncode}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.vm import pulse
 from tests.vm.debian import HarnessError
+from tests.vm.roots import Root
 from tests.vm.stream import Marks
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -57,6 +58,8 @@ class Options:
     console: Path | None = None
     shared: tuple[Path, ...] = ()
     verbose: bool = False
+    root: Root | None = None
+    """Where the command runs, instead of in the guest's own root, which is this machine's."""
 
 
 def cpus(options: Options) -> int:
@@ -93,7 +96,7 @@ def start_script(command: Sequence[str], cwd: Path, marks: Marks, options: Optio
         f"export PYTHONPATH={shlex.quote(str(PROJECT))}",
         "export HOME=/root LANG=C.UTF-8 TERM=dumb PYTHONUNBUFFERED=1 SEALSNOOP_GUEST=1",
         f"printf %s {begin}; printf %s {begin} >&2",
-        f"(cd -- {shlex.quote(str(cwd))} && exec {shlex.join(command)})",
+        *_run(command, cwd, options),
         "code=$?",
         "sync",
         f"printf '%s%d\\n' {end} $code; printf '%s%d\\n' {end} $code >&2",
@@ -102,10 +105,17 @@ def start_script(command: Sequence[str], cwd: Path, marks: Marks, options: Optio
     return "\n".join(lines) + "\n"
 
 
-def overlays(cwd: Path) -> list[Path]:
+def _run(command: Sequence[str], cwd: Path, options: Options) -> list[str]:
+    if options.root is None:
+        return [f"(cd -- {shlex.quote(str(cwd))} && exec {shlex.join(command)})"]
+    shared = [(Path(f"/run/sealsnoop/{n}"), folder) for n, folder in enumerate(options.shared)]
+    return [f"(set -e\n{options.root.entry(shared)}\nexec {options.root.within(command)})"]
+
+
+def overlays(*wanted: Path) -> list[Path]:
     """The folders over which the guest gets a writable layer."""
     folders = list(_SCRATCH)
-    for folder in (PROJECT, cwd):
+    for folder in wanted:
         covered = any(folder.is_relative_to(known) for known in folders)
         if not covered and folder != Path("/") and _PLAIN.fullmatch(str(folder)):
             folders.append(folder)
@@ -120,7 +130,8 @@ def machine(image: Path, cwd: Path, run: Path, options: Options) -> list[str]:
     command += ["--rodir", f"/run/sealsnoop/run={run}/run"]
     for index in range(len(options.shared)):
         command += ["--rwdir", f"/run/sealsnoop/{index}={run}/{index}"]
-    for folder in overlays(cwd):
+    root = [options.root.path] if options.root else []
+    for folder in overlays(PROJECT, cwd, *root):
         command.append(f"--overlay-rwdir={folder}")
     for word in (*_KERNEL_OPTIONS, *shlex.split(options.append)):
         command += ["--kopt", word]

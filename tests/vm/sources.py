@@ -48,14 +48,14 @@ def memfd_selftest(kernel: str) -> Path:
     release = find(kernel).release
     root = cache_folder().parent / "sources" / release
     if not root.exists():
-        with lock():
+        with lock("sources"):
             if not root.exists():  # perhaps fetched while we waited
                 _fetch(known()[kernel].suites, release, root)
     return root / SELFTEST
 
 
 def _fetch(suites: Sequence[str], release: str, root: Path) -> None:
-    registry = Registry(cache_folder() / "apt", suites)
+    registry = Registry(cache_folder() / "apt-sources", suites)
     registry.update()
     package = choose(registry.names("linux-source-"), release)
     if package is None:

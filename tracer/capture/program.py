@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.capture import bpf_source, bpf_syscall
+from tracer.capture import bpf_source
 from tracer.capture.filters import Filters
 from tracer.capture.ring import RingReader, map_ring
 from tracer.errors import UserError
+from tracer.kernel import bpf_syscall
 from tracer.kernel.btf import Btf, BtfError
 from tracer.kernel.plan import Plan, Step
 from tracer.model.layout import HEADER, enums

@@ -25,10 +25,10 @@ examples:
   sealsnoop doctor --self-test      try every seal rule and every hook
   sealsnoop doctor --audit          the plan of record --audit
 
-Loads at most two empty BPF programs and an empty ring buffer, drops them at once, attaches
-nothing and traces nothing; with --self-test it attaches as a recording does, and makes some ten
-thousand calls on memory files of its own. The calls need no root and work where nothing can be
-traced.
+Loads at most two empty BPF programs and an empty ring buffer, attaches one of them for an
+instant, drops them at once and traces nothing; with --self-test it attaches as a recording does,
+and makes some ten thousand calls on memory files of its own. The calls need no root and work where
+nothing can be traced.
 
 can      would be recorded here            waits    its module (kvm) is not loaded
 UNSEEN   this kernel has it, and nothing   absent   this kernel has no such function,
@@ -97,6 +97,7 @@ def _report(args: argparse.Namespace, examiner: "Examiner | None") -> int:
         _blind_spots(args.audit),
         self_test,
         code,
+        host.elsewhere,
     )
     if args.json:
         _print_json(report)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tracer.kernel.requirements import SOURCES, Ability, Finding
-from tracer.kernel.requirements.finding import ELSEWHERE
 
 if TYPE_CHECKING:
     from tracer.kernel.plan import Plan, Step
@@ -34,6 +33,8 @@ class Report:
     blind_spots: Sequence[str]
     self_test: "SelfTest | None"
     code: int
+    elsewhere: str
+    """How another kernel can be traced."""
 
     @property
     def blocking(self) -> Sequence[Finding]:
@@ -54,7 +55,7 @@ def lines(report: Report, verbose: bool = False) -> Iterator[str]:
     if report.plan is None:
         yield from _wrapped("none", f"no plan: {report.obstacle}")
         if not report.blocking:  # else its remedy stands above
-            yield _row("", f"→ {ELSEWHERE}")
+            yield _row("", f"→ {report.elsewhere}")
     elif verbose:
         for step in report.plan.steps:
             yield from _step(step, report)
@@ -181,9 +182,7 @@ def _verdict(report: Report) -> str:
         others = [name for name, missing in report.sources.items() if not missing]
         if others and report.blocking:
             return f"BPF cannot trace this host ({why}); 'record --source {others[0]}' can"
-        return (
-            f"this host cannot be traced ({why}); 'make live' traces a real kernel in QEMU instead"
-        )
+        return f"this host cannot be traced ({why}); {report.elsewhere}"
     said = ["recording would work here"]
     if report.plan and report.plan.uncovered:
         said.append("with the gaps marked UNSEEN")

@@ -4,7 +4,8 @@ import ctypes
 import os
 from typing import Any
 
-from tracer.capture import bpf_source, bpf_syscall
+from tracer.capture import bpf_source
+from tracer.kernel import bpf_syscall
 from tracer.kernel.btf import running_btf
 from tracer.kernel.symbols import Symbols
 

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tracer.kernel.requirements.host import Host
 
-ELSEWHERE = "trace another kernel: `make live` boots a stock Debian kernel in QEMU"
+ELSEWHERE = "{ELSEWHERE}"
+"""In a remedy: how to trace another kernel, which is one of these two (`Host.words`)."""
+IN_A_CHECKOUT = "trace another kernel: `make live` boots a stock Debian kernel in QEMU"
+ANYWHERE = "trace another kernel: a virtual machine's will do, and recordings are read anywhere"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,9 @@ def met(name: str, detail: str) -> Finding:
     return Finding(name, True, detail)
 
 
-def unmet(name: str, detail: str, obstacle: Obstacle, **words: str) -> Finding:
+def unmet(host: "Host", name: str, detail: str, obstacle: Obstacle, **words: str) -> Finding:
     """It is not, or nobody can tell."""
     ok = None if obstacle.unknown else False
+    words = {**host.words, **words}
     cause, remedy = obstacle.cause.format(**words), obstacle.remedy.format(**words)
     return Finding(name, ok, detail, cause, remedy)

@@ -53,9 +53,9 @@ def kprobe_events(host: Host) -> Finding:
     if folder is None:
         denied = any(_refused(host.root / place) for place in _PLACES)
         obstacle = _FOR_ROOT if denied else _NOT_MOUNTED
-        return unmet("kprobe_events", "no tracefs to be seen", obstacle)
+        return unmet(host, "kprobe_events", "no tracefs to be seen", obstacle)
     if host.read("sys/kernel/debug/kprobes/enabled") == "0":
-        return unmet("kprobe_events", "/sys/kernel/debug/kprobes/enabled is 0", _OFF)
+        return unmet(host, "kprobe_events", "/sys/kernel/debug/kprobes/enabled is 0", _OFF)
     path = host.root / folder / "kprobe_events"
     shown = f"/{folder}/kprobe_events"
     try:
@@ -63,23 +63,23 @@ def kprobe_events(host: Host) -> Finding:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
         return met("kprobe_events", shown)
     except FileNotFoundError:
-        return unmet("kprobe_events", f"no {shown}", _NO_EVENTS)
+        return unmet(host, "kprobe_events", f"no {shown}", _NO_EVENTS)
     except OSError as error:
         obstacle = _READ_ONLY if host.euid == 0 else _NO_WRITE
-        return unmet("kprobe_events", f"{shown}: {error.strerror}", obstacle)
+        return unmet(host, "kprobe_events", f"{shown}: {error.strerror}", obstacle)
 
 
 def trace_instances(host: Host) -> Finding:
     """Instances, each with a ring of its own, and the boot clock to time it by."""
     folder = _folder(host)
     if folder is None:
-        return unmet("trace_instances", "no tracefs to be seen", _NOT_MOUNTED)
+        return unmet(host, "trace_instances", "no tracefs to be seen", _NOT_MOUNTED)
     shown = f"/{folder}/instances"
     if not host.exists(f"{folder}/instances"):
-        return unmet("trace_instances", f"no {shown}", _NO_INSTANCES)
+        return unmet(host, "trace_instances", f"no {shown}", _NO_INSTANCES)
     clocks = host.read(f"{folder}/trace_clock") or ""
     if "boot" not in clocks.replace("[", "").replace("]", "").split():
-        return unmet("trace_instances", f"/{folder}/trace_clock: {clocks}", _NO_CLOCK)
+        return unmet(host, "trace_instances", f"/{folder}/trace_clock: {clocks}", _NO_CLOCK)
     return met("trace_instances", shown)
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tracer.kernel.requirements import distribution
+from tracer.kernel.requirements.finding import ANYWHERE, IN_A_CHECKOUT
 from tracer.kernel.symbols import Symbols, SymbolsError
 
 Try = Callable[[], int | None]
@@ -33,6 +35,8 @@ class Host:
     try_trampoline: Try | None = field(default=None, repr=False)
     try_kprobe: Try | None = field(default=None, repr=False)
     try_ring: Try | None = field(default=None, repr=False)
+    checkout: bool = False
+    """Whether this is sealsnoop's own source tree, which can boot kernels."""
 
     @classmethod
     def live(cls) -> Host:
@@ -47,7 +51,22 @@ class Host:
             tries.trampoline,
             tries.kprobe,
             tries.ring,
+            (Path(__file__).resolve().parents[3] / "tests/vm/boot").exists(),
         )
+
+    @property
+    def words(self) -> dict[str, str]:
+        """What remedies say in other words on other hosts."""
+        return {
+            "ELSEWHERE": self.elsewhere,
+            "INSTALL_BCC": distribution.how_to_install(distribution.BCC, self.root),
+        }
+
+    @property
+    def elsewhere(self) -> str:
+        """How to trace another kernel."""
+        here = self.checkout and distribution.is_debian(self.root)
+        return IN_A_CHECKOUT if here else ANYWHERE
 
     def read(self, path: str) -> str | None:
         """Text of a file without blanks around it, None when it cannot be read."""

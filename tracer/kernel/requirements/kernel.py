@@ -68,7 +68,7 @@ def architecture(host: Host) -> Finding:
     """The BPF programs read x86-64 registers."""
     if host.machine == "x86_64":
         return met("architecture", host.machine)
-    return unmet("architecture", host.machine, _OTHER_MACHINE, MACHINE=host.machine)
+    return unmet(host, "architecture", host.machine, _OTHER_MACHINE, MACHINE=host.machine)
 
 
 def btf(host: Host) -> Finding:
@@ -77,9 +77,9 @@ def btf(host: Host) -> Finding:
         with (host.root / _BTF_PATH).open("rb") as file:
             head = file.read(2)
     except OSError as error:
-        return unmet("btf", f"/{_BTF_PATH}: {error.strerror}", _btf_obstacle(host, error))
+        return unmet(host, "btf", f"/{_BTF_PATH}: {error.strerror}", _btf_obstacle(host, error))
     if head != MAGIC.to_bytes(2, "little"):
-        return unmet("btf", f"/{_BTF_PATH} begins with {head.hex() or 'nothing'}", _NOT_BTF)
+        return unmet(host, "btf", f"/{_BTF_PATH} begins with {head.hex() or 'nothing'}", _NOT_BTF)
     return met("btf", f"/{_BTF_PATH}")
 
 
@@ -101,25 +101,25 @@ def symbols(host: Host) -> Finding:
         Symbols.load(host.root)
     except SymbolsError as error:
         return Finding("symbols", False, "/proc/kallsyms", error.cause, error.remedy)
-    return unmet("symbols", "/proc/kallsyms", _CHANGED)
+    return unmet(host, "symbols", "/proc/kallsyms", _CHANGED)
 
 
 def ring_buffer(host: Host) -> Finding:
     """The BPF ring buffer map, the only way events leave the kernel here."""
     present = host.has_symbol("bpf_ringbuf_reserve")
     if present is False:
-        return unmet("ring_buffer", "no bpf_ringbuf_reserve", _NO_RING)
+        return unmet(host, "ring_buffer", "no bpf_ringbuf_reserve", _NO_RING)
     refusal = None
     if host.try_ring is not None and privilege(host).ok:
         refusal = host.try_ring()
     if refusal:
         code = errno_name(-refusal) or str(refusal)
-        return unmet("ring_buffer", f"making one gives {code}", _RING_REFUSED, ERRNO=code)
+        return unmet(host, "ring_buffer", f"making one gives {code}", _RING_REFUSED, ERRNO=code)
     if refusal == 0:
         return met("ring_buffer", "one was made")
     if present:
         return met("ring_buffer", "bpf_ringbuf_reserve")
-    return unmet("ring_buffer", "symbols unreadable", _RING_UNKNOWN)
+    return unmet(host, "ring_buffer", "symbols unreadable", _RING_UNKNOWN)
 
 
 def jit(host: Host) -> Finding:
@@ -128,11 +128,11 @@ def jit(host: Host) -> Finding:
     if switch in ("1", "2") or host.config("BPF_JIT_ALWAYS_ON"):
         return met("jit", f"bpf_jit_enable={switch or 'fixed on'}")
     if host.has_symbol("bpf_int_jit_compile") is False:
-        return unmet("jit", "no bpf_int_jit_compile", _NO_JIT)
+        return unmet(host, "jit", "no bpf_int_jit_compile", _NO_JIT)
     if switch == "0":
-        return unmet("jit", "bpf_jit_enable=0", _JIT_OFF)
+        return unmet(host, "jit", "bpf_jit_enable=0", _JIT_OFF)
     obstacle = _JIT_UNKNOWN if host.exists("proc/sys") else _NO_PROC
-    return unmet("jit", "bpf_jit_enable unreadable", obstacle)
+    return unmet(host, "jit", "bpf_jit_enable unreadable", obstacle)
 
 
 ARCHITECTURE = Requirement(

@@ -34,9 +34,9 @@ def lockdown(host: Host) -> Finding:
     mode, evidence = _mode(host)
     detail = f"{mode or 'unknown'} ({evidence})"
     if mode == "confidentiality":
-        return unmet("lockdown", detail, _CONFIDENTIALITY)
+        return unmet(host, "lockdown", detail, _CONFIDENTIALITY)
     if mode is None:
-        return unmet("lockdown", detail, _UNREADABLE)
+        return unmet(host, "lockdown", detail, _UNREADABLE)
     return met("lockdown", detail)
 
 
@@ -68,7 +68,7 @@ def securityfs(host: Host) -> Finding:
         host.mounted is not None and "securityfs" in host.mounted
     ):
         return met("securityfs", host.read("sys/kernel/security/lsm") or "mounted")
-    return unmet("securityfs", "not mounted", _NO_SECURITYFS)
+    return unmet(host, "securityfs", "not mounted", _NO_SECURITYFS)
 
 
 LOCKDOWN = Requirement(

@@ -52,7 +52,7 @@ def kprobes(host: Host) -> Finding:
     """kprobe and kretprobe by perf_event_open(2): the PMU "kprobe" (CONFIG_KPROBE_EVENTS)."""
     pmu = "sys/bus/event_source/devices/kprobe"
     if host.read("sys/kernel/debug/kprobes/enabled") == "0":
-        return unmet("kprobes", "/sys/kernel/debug/kprobes/enabled is 0", _KPROBES_OFF)
+        return unmet(host, "kprobes", "/sys/kernel/debug/kprobes/enabled is 0", _KPROBES_OFF)
     if host.exists(pmu):
         refusal = None
         if host.try_kprobe is not None and privilege(host).ok:
@@ -60,13 +60,13 @@ def kprobes(host: Host) -> Finding:
         if refusal:
             code = errno_name(-refusal) or str(refusal)
             detail = f"/{pmu}, loading a program for it gives {code}"
-            return unmet("kprobes", detail, _KPROBES_REFUSED, ERRNO=code)
+            return unmet(host, "kprobes", detail, _KPROBES_REFUSED, ERRNO=code)
         return met("kprobes", f"/{pmu}")
     if host.config("KPROBES") is False or host.has_symbol("register_kprobe") is False:
-        return unmet("kprobes", "no register_kprobe", _NO_KPROBES)
+        return unmet(host, "kprobes", "no register_kprobe", _NO_KPROBES)
     if not host.exists("sys/bus/event_source/devices"):
-        return unmet("kprobes", "no /sys/bus/event_source/devices", _KPROBES_HIDDEN)
-    return unmet("kprobes", f"no /{pmu}", _NO_KPROBE_EVENTS)
+        return unmet(host, "kprobes", "no /sys/bus/event_source/devices", _KPROBES_HIDDEN)
+    return unmet(host, "kprobes", f"no /{pmu}", _NO_KPROBE_EVENTS)
 
 
 def trampolines(host: Host) -> Finding:
@@ -78,20 +78,20 @@ def trampolines(host: Host) -> Finding:
     )
     if linker is False or direct is False:
         missing = "bpf_trampoline_link_prog" if linker is False else "register_ftrace_direct"
-        return unmet("trampolines", f"no {missing}", _NO_TRAMPOLINES)
+        return unmet(host, "trampolines", f"no {missing}", _NO_TRAMPOLINES)
     seen = "symbols present" if linker else "symbols unreadable"
     refusal = None
     if host.try_trampoline is not None and privilege(host).ok:
         refusal = host.try_trampoline()
     if refusal:
         code = errno_name(-refusal) or str(refusal)
-        detail = f"{seen}, loading an fentry program gives {code}"
-        return unmet("trampolines", detail, _TRAMPOLINES_REFUSED, ERRNO=code)
+        detail = f"{seen}, trying an empty fexit program gives {code}"
+        return unmet(host, "trampolines", detail, _TRAMPOLINES_REFUSED, ERRNO=code)
     if refusal == 0:
         return met("trampolines", f"{seen}, a test program was accepted")
     if linker:
         return met("trampolines", f"{seen}, not tried")
-    return unmet("trampolines", f"{seen}, not tried", _TRAMPOLINES_UNKNOWN)
+    return unmet(host, "trampolines", f"{seen}, not tried", _TRAMPOLINES_UNKNOWN)
 
 
 def preempts(host: Host) -> bool:

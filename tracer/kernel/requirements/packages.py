@@ -6,19 +6,20 @@ from pathlib import Path
 from tracer.kernel.requirements.finding import Finding, Obstacle, Requirement, met, unmet
 from tracer.kernel.requirements.host import Host
 
-_DEBIAN_BCC = Path("usr/lib/python3/dist-packages/bcc/libbcc.py")
+_BCC = "usr/lib/python3*/*-packages/bcc/libbcc.py"
+"""Where distributions have it: Debian beside all its Pythons, others beside one of them."""
 
 _NAMESAKE = Obstacle(
     "the package `bcc` found is PyPI's unrelated one, not the BPF Compiler Collection",
-    "pip uninstall bcc, then apt-get install python3-bpfcc",
+    "pip uninstall bcc, then {INSTALL_BCC}",
 )
 _NOT_SEEN = Obstacle(
-    "python3-bpfcc is installed, but this Python does not see the system's packages",
-    "make the environment with /usr/bin/python3 -m venv --system-site-packages",
+    "the distribution's bcc is installed, but this Python does not see the system's packages",
+    "make the environment with {PYTHON} -m venv --system-site-packages",
 )
 _NOT_INSTALLED = Obstacle(
     "the BPF Compiler Collection's Python package is not installed",
-    "apt-get install python3-bpfcc",
+    "{INSTALL_BCC}",
 )
 
 
@@ -29,11 +30,12 @@ def bcc(host: Host) -> Finding:
     if any((place / "libbcc.py").exists() for place in folders):
         return met("bcc", str(folders[0]))
     if spec is not None and spec.loader is not None:
-        return unmet("bcc", f"{spec.origin}", _NAMESAKE)
-    if (host.root / _DEBIAN_BCC).exists():
-        detail = f"{host.root / _DEBIAN_BCC.parent} is not on this Python's path"
-        return unmet("bcc", detail, _NOT_SEEN)
-    return unmet("bcc", "no module bcc", _NOT_INSTALLED)
+        return unmet(host, "bcc", f"{spec.origin}", _NAMESAKE)
+    for found in sorted(host.root.glob(_BCC)):
+        detail = f"{found.parent} is not on this Python's path"
+        python = f"/usr/bin/{found.parents[2].name}"
+        return unmet(host, "bcc", detail, _NOT_SEEN, PYTHON=python)
+    return unmet(host, "bcc", "no module bcc", _NOT_INSTALLED)
 
 
 BCC = Requirement(

@@ -49,10 +49,12 @@ def privilege(host: Host) -> Finding:
         bool(held >> capability & 1) for capability in (_CAP_SYS_ADMIN, _CAP_BPF, _CAP_PERFMON)
     )
     if not admin and not (bpf and perfmon):
-        return unmet("privilege", detail, _ROOT_WITHOUT if host.euid == 0 else _USER)
+        return unmet(host, "privilege", detail, _ROOT_WITHOUT if host.euid == 0 else _USER)
     uid_map = (host.read("proc/self/uid_map") or "").split()
     if uid_map and uid_map[:3] != _WHOLE_UID_MAP:
-        return unmet("privilege", f"{detail}, uid map {' '.join(uid_map[:3])}", _USER_NAMESPACE)
+        return unmet(
+            host, "privilege", f"{detail}, uid map {' '.join(uid_map[:3])}", _USER_NAMESPACE
+        )
     if not admin:
         detail += (
             ", CAP_BPF and CAP_PERFMON without CAP_SYS_ADMIN (no hooks in modules such as kvm)"
@@ -79,9 +81,9 @@ def pid_namespace(host: Host) -> Finding:
         or (nested is not None and len(nested[1].split()) > 1)
     )
     if inside:
-        return unmet("pid_namespace", detail, _CONTAINER)
+        return unmet(host, "pid_namespace", detail, _CONTAINER)
     if mine is None and nested is None:
-        return unmet("pid_namespace", detail, _NO_PROC_SELF)
+        return unmet(host, "pid_namespace", detail, _NO_PROC_SELF)
     return met("pid_namespace", detail)
 
 

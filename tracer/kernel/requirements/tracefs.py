@@ -25,10 +25,10 @@ def tracefs(host: Host) -> Finding:
             continue
         except OSError as error:
             detail = f"/{folder}/available_filter_functions: {error.strerror}"
-            return unmet("tracefs", detail, _UNREADABLE)
+            return unmet(host, "tracefs", detail, _UNREADABLE)
     if host.mounted is not None and "tracefs" in host.mounted:
-        return unmet("tracefs", "tracefs has no available_filter_functions", _HIDDEN)
-    return unmet("tracefs", "not mounted", _NOT_MOUNTED)
+        return unmet(host, "tracefs", "tracefs has no available_filter_functions", _HIDDEN)
+    return unmet(host, "tracefs", "not mounted", _NOT_MOUNTED)
 
 
 TRACEFS = Requirement(

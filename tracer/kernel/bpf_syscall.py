@@ -1,5 +1,7 @@
 """bpf(2) itself: loading programs, attaching them where no event is needed, running one at will.
 
+Recording uses it, and so does doctor, which tries beforehand what recording will do.
+
 libbcc takes a trampoline's target from the program's name, and its versions disagree about it:
 0.26 wants ``kfunc__SYM``, 0.31 and newer ``kfunc__vmlinux__SYM`` and abort at the older form. It
 also looks in vmlinux alone. So bcc only compiles; what it compiled is loaded here.
@@ -12,10 +14,17 @@ import struct
 from collections.abc import Sequence
 
 _SYS_BPF = 321
-_PROG_LOAD, _PROG_TEST_RUN, _OBJ_GET_INFO_BY_FD, _RAW_TRACEPOINT_OPEN = 5, 10, 15, 17
+_MAP_CREATE, _PROG_LOAD, _PROG_TEST_RUN, _OBJ_GET_INFO_BY_FD, _RAW_TRACEPOINT_OPEN = (
+    0,
+    5,
+    10,
+    15,
+    17,
+)
 _BTF_GET_FD_BY_ID, _BTF_GET_NEXT_ID = 19, 23
 KPROBE, RAW_TRACEPOINT, TRACING = 2, 17, 26
 """``enum bpf_prog_type``"""
+_MAP_RINGBUF = 27
 FENTRY, FEXIT = 24, 25
 """``enum bpf_attach_type``"""
 _LOG_BYTES = 1 << 16
@@ -129,3 +138,8 @@ def run_raw(program: int, arguments: Sequence[int]) -> None:
     ):
         attributes[place : place + size] = value.to_bytes(size, "little")
     _bpf(_PROG_TEST_RUN, attributes)
+
+
+def make_ring(size: int) -> int:
+    """A ring buffer of so many bytes; its descriptor. OSError."""
+    return _bpf(_MAP_CREATE, bytearray(struct.pack("=IIIII", _MAP_RINGBUF, 0, 0, size, 0)))
