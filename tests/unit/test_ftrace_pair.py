@@ -79,6 +79,7 @@ def nested() -> Story:
     story.inside(What.CHUNK, 7, Hook.WRITE_CHECK, offset=3)  # not this one's
     story.exit(7, Op.WRITE, 99, sp=308)  # of another file, deeper still
     story.exit(7, Op.CHMOD, 0, sp=608)
+    story.exit(7, Op.WRITE, 98, sp=708)
     story.inside(What.CHECK, 7, Hook.WRITE_CHECK, ret=-1)
     story.exit(7, Op.WRITE, -1, sp=1008)
     return story

@@ -80,6 +80,8 @@ def test_every_family_is_served(tmp_path: object, release: str) -> None:
         )
         assert len(whats) == len(set(whats)) >= 1
         assert {one.hook for one in for_step(step, fetch, False)} == {family.hook}
+        paired = [one for one in for_step(step, fetch, False) if What.RETURN in whats]
+        assert all("sp=$stack:x64" in one.arguments for one in paired)
     assert len(steps) >= 15
 
 
@@ -108,7 +110,8 @@ def test_newer_kernels_are_asked_for_more() -> None:
     assert "$arg1" in returns
     assert "$current" in current
     assert not any("$current" in one for one in Fetch(LAYOUT).task())
-    assert any("$current" in one for one in Fetch(LAYOUT, has_current=True).task())
+    known = Fetch(LAYOUT, has_current=True).task()
+    assert {one.partition("=")[0] for one in known if "$current" in one} == {"regs", "status"}
 
 
 def test_where_a_fault_is_a_miss_nothing_is_fetched_beyond_the_stack() -> None:
