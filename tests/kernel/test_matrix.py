@@ -29,16 +29,31 @@ from tracer.model.variants import VARIANTS
 
 AT_LEAST = 6
 SEEN = {
-    "5.10.0-46-cloud-amd64": {"future-write-merge", "hugetlb-grow"},
-    "6.1.0-56-cloud-amd64": {"future-write-merge", "hugetlb-grow"},
-    "6.12.117+deb13-cloud-amd64": {"hugetlb-grow", "hugetlb-exec"},
-    "6.17.13+deb13-cloud-amd64": {"hugetlb-grow", "hugetlb-exec", "exec-implies-write"},
-    "6.18.15+deb13-cloud-amd64": {"hugetlb-grow", "hugetlb-exec", "exec-implies-write"},
-    "6.19.14+deb13-cloud-amd64": {"hugetlb-grow", "hugetlb-exec", "exec-implies-write"},
-    "7.0.13+deb13-cloud-amd64": {"hugetlb-grow", "hugetlb-exec"},
-    "7.1.13+deb13-cloud-amd64": {"hugetlb-grow", "hugetlb-exec"},
-    "7.2.13+deb14-cloud-amd64": {"hugetlb-grow", "hugetlb-exec"},
-    "7.3.4+deb13-cloud-amd64": {"hugetlb-grow", "hugetlb-exec"},
+    "5.10.0-46-cloud-amd64": {"future-write-merge", "future-write-mremap", "hugetlb-grow"},
+    "6.1.0-56-cloud-amd64": {"future-write-merge", "future-write-mremap", "hugetlb-grow"},
+    "6.12.117+deb13-cloud-amd64": {"future-write-mremap", "hugetlb-grow", "hugetlb-exec"},
+    "6.17.13+deb13-cloud-amd64": {
+        "future-write-mremap",
+        "hugetlb-grow",
+        "hugetlb-exec",
+        "exec-implies-write",
+    },
+    "6.18.15+deb13-cloud-amd64": {
+        "future-write-mremap",
+        "hugetlb-grow",
+        "hugetlb-exec",
+        "exec-implies-write",
+    },
+    "6.19.14+deb13-cloud-amd64": {
+        "future-write-mremap",
+        "hugetlb-grow",
+        "hugetlb-exec",
+        "exec-implies-write",
+    },
+    "7.0.13+deb13-cloud-amd64": {"future-write-mremap", "hugetlb-grow", "hugetlb-exec"},
+    "7.1.13+deb13-cloud-amd64": {"future-write-mremap", "hugetlb-grow", "hugetlb-exec"},
+    "7.2.13+deb14-cloud-amd64": {"future-write-mremap", "hugetlb-grow", "hugetlb-exec"},
+    "7.3.4+deb13-cloud-amd64": {"future-write-mremap", "hugetlb-grow", "hugetlb-exec"},
 }
 """Holes that these builds were seen to have; of any other build the program's word holds."""
 

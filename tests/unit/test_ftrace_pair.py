@@ -221,6 +221,14 @@ def test_seals_beyond_32_bits_are_not_added() -> None:
     assert (told["arg"], told["answer"], told["seals_after"]) == (1 << 32 | 8, -22, 0)
 
 
+def test_what_an_inode_refuses_by_itself_is_told_of_refusals() -> None:
+    story, made = Story(), maker()
+    for answer in (5, -1, -13, -14):
+        story.call(7, Op.WRITE, answer, bound=Flag.APPEND_ONLY)
+    found = events(made.make(story.take()))["flags"] & int(Flag.APPEND_ONLY) != 0
+    assert found.tolist() == [False, True, True, False]
+
+
 def test_executable_files_get_the_seals_that_exec_brings() -> None:
     story, made = Story(), maker()
     story.call(7, Op.ADD_SEALS, 0, arg=0x20, mode=0o100777)
