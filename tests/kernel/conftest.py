@@ -11,10 +11,9 @@ from tests.kernel.booted import BESIDE, KERNELS, LIVES, MATRIX, Booted
 from tests.kernel.booting import Matrix, boot, check_run, compile_memfd_test, results_folder
 from tests.kernel.guest import ON_EACH, SCENES
 from tests.kernel.guest_tools import PROJECT
+from tests.kernel.scenes_ftrace import COMPAT
 
 _PROGRAMS = PROJECT / "tests" / "kernel" / "programs"
-COMPAT = {"32": ("-m32",), "64": ("-m64", "-mcmodel=small", "-mno-red-zone")}
-"""Builds of compat.c: a 32-bit process, and a 64-bit one that calls by int 0x80."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,8 +1,8 @@
 """Calls on memory files that are easily recorded wrongly, and what became of each.
 
-One JSON line a call: op, answer (or -errno), the seals behind it, and what was asked. A file that
-is set-uid loses that when another user writes or allocates: the kernel changes the mode inside the
-call, which is a line of its own in front of the call's. Root's.
+One JSON line a call: pid, op, answer (or -errno), the seals behind it, and what was asked. A file
+that is set-uid loses that when another user writes or allocates: the kernel changes the mode inside
+the call, which is a line of its own in front of the call's. Root's.
 """
 
 import ctypes
@@ -29,7 +29,8 @@ def syscall(number: int, *arguments: int) -> int:
 
 def said(op: str, fd: int, answer: int, **asked: int) -> None:
     seals = syscall(_FCNTL, fd, F_GET_SEALS)
-    print(json.dumps({"op": op, "answer": answer, "seals_after": seals, **asked}), flush=True)
+    told = {"pid": os.getpid(), "op": op, "answer": answer, "seals_after": seals, **asked}
+    print(json.dumps(told), flush=True)
 
 
 @contextmanager
