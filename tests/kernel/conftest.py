@@ -20,11 +20,10 @@ from tests.kernel.booting import (
     results_folder,
 )
 from tests.kernel.guest_tools import PROJECT
+from tests.kernel.scenes_ftrace import COMPAT
 
 _BEHIND_S = 1800
 _PROGRAMS = PROJECT / "tests" / "kernel" / "programs"
-COMPAT = {"32": ("-m32",), "64": ("-m64", "-mcmodel=small", "-mno-red-zone")}
-"""Builds of compat.c: a 32-bit process, and a 64-bit one that calls by int 0x80."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

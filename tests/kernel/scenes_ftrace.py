@@ -1,5 +1,6 @@
 """Scenes in the guest for the ftrace source: one recording, beside what must not be touched."""
 
+import shlex
 import signal
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from tests.kernel.scenes_judge import huge_pages
 from tracer.capture.ftrace.tracefs import put
 
 TRACEFS = Path("/sys/kernel/tracing")
+COMPAT = {"32": ("-m32",), "64": ("-m64", "-mcmodel=small", "-mno-red-zone")}
+"""Builds of programs/compat.c: a 32-bit process, and a 64-bit one that calls by int 0x80."""
 FOREIGN = "sealsnoop-of-somebody-else"
 """Not a name that a recorder of ours gives."""
 BY_FTRACE = ("--source", "ftrace")
@@ -55,9 +58,10 @@ def ftrace(results: Results) -> None:
 
 def ftrace_awkward(results: Results) -> None:
     """What is easily recorded wrongly: 32-bit system calls, nested ones, arguments of 64 bits."""
-    for bits in ("32", "64"):
-        name = f"ftrace-compat-{bits}"
-        program = HERE / "programs" / "build" / f"compat-{bits}"
-        command = [program, results.out / f"{name}.jsonl"]
-        Recorder(results, name, *BY_FTRACE, command=command).wait()
-    Recorder(results, "ftrace-awkward", *BY_FTRACE, command=python("awkward.py")).wait()
+    build = HERE / "programs" / "build"
+    commands: list[list[str | Path]] = [
+        [build / f"compat-{bits}", results.out / f"compat-{bits}.jsonl"] for bits in COMPAT
+    ]
+    commands.append(python("awkward.py"))
+    script = " && ".join(shlex.join(map(str, command)) for command in commands)
+    Recorder(results, "ftrace-awkward", *BY_FTRACE, command=["sh", "-c", script]).wait()

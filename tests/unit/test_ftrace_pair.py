@@ -79,6 +79,7 @@ def nested() -> Story:
     story.inside(What.CHUNK, 7, Hook.WRITE_CHECK, offset=3)  # not this one's
     story.exit(7, Op.WRITE, 99, sp=308)  # of another file, deeper still
     story.exit(7, Op.CHMOD, 0, sp=608)
+    story.exit(7, Op.WRITE, 98, sp=708)
     story.inside(What.CHECK, 7, Hook.WRITE_CHECK, ret=-1)
     story.exit(7, Op.WRITE, -1, sp=1008)
     return story
@@ -218,6 +219,14 @@ def test_seals_beyond_32_bits_are_not_added() -> None:
     story.exit(8, Op.ADD_SEALS, -22)
     (told,) = events(made.make(story.take()))
     assert (told["arg"], told["answer"], told["seals_after"]) == (1 << 32 | 8, -22, 0)
+
+
+def test_what_an_inode_refuses_by_itself_is_told_of_refusals() -> None:
+    story, made = Story(), maker()
+    for answer in (5, -1, -13, -14):
+        story.call(7, Op.WRITE, answer, bound=Flag.APPEND_ONLY)
+    found = events(made.make(story.take()))["flags"] & int(Flag.APPEND_ONLY) != 0
+    assert found.tolist() == [False, True, True, False]
 
 
 def test_executable_files_get_the_seals_that_exec_brings() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tracer.capture.ftrace.request import fill_request
 from tracer.capture.ftrace.rows import NO_SYSCALL, ROW, Rows
 from tracer.capture.ftrace.userregs import fill
 from tracer.model.words import Flag, Op
@@ -99,3 +100,12 @@ def test_what_is_out_of_reach_is_not_guessed() -> None:
     rows["fd"], rows["nr"] = -1, NO_SYSCALL
     fill(rows, data)
     assert (rows["fd"][0], rows["nr"][0], rows["flags"][0]) == (-1, NO_SYSCALL, 0)
+
+
+def test_a_compat_memfd_create_says_so() -> None:
+    data = np.zeros(1, [("compat_cflags", "<u4"), ("snr", "<u8")])
+    data["compat_cflags"], data["snr"] = 3, 356
+    row = np.zeros(1, ROW)
+    row["nr"] = NO_SYSCALL
+    fill_request(row, data, data.dtype.names or ())
+    assert (row["arg"][0], row["nr"][0], row["flags"][0]) == (3, NO_SYSCALL, Flag.COMPAT)

@@ -18,6 +18,8 @@ from tracer.model.words import Flag
 _FORKED = "map_after"
 """mm/mmap.c:dup_mmap alone puts a mapping behind another one's: it is in the child's space."""
 _CLONE_THREAD = 0x10000
+_BOUND = {4: Flag.APPEND_ONLY, 8: Flag.IMMUTABLE}
+"""S_* of include/linux/fs.h: what refuses calls whatever the seals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,9 @@ def _fill_identity(part: Rows, data: Rows, names: Iterable[str]) -> None:
     ):  # fmt: skip
         if theirs in names:
             part[mine] = data[theirs]
+    if "iflags" in names:
+        for bit, flag in _BOUND.items():
+            part["bound"][data["iflags"] & bit != 0] |= np.uint32(flag)
     if "inode" in names:
         part["inode"] = data["inode"]
     if "held" in names:

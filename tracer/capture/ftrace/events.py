@@ -1,5 +1,7 @@
 """EVENT records from rows, field by field as bpf/calls.h and bpf/hooks.h fill them."""
 
+import errno
+
 import numpy as np
 
 from tracer.capture.ftrace.after import After
@@ -50,6 +52,8 @@ def call_events(
     reached = paired.file_mmap != NOWHERE
     events["file_answer"][reached] = rows["ret"][paired.file_mmap[reached]]
     events["flags"][reached] |= np.uint32(Flag.FILE_MMAP_REACHED)
+    refused = np.isin(answer, (-errno.EPERM, -errno.EACCES))
+    events["flags"][refused] |= source["bound"][refused]
     _finish_creates(events, made, placed, exits)
     return events, source
 

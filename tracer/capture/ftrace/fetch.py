@@ -100,6 +100,7 @@ class Fetch:
             f"imode={self.at('INODE_MODE', inode)}:u16",
             f"iuid={self.at('INODE_UID', inode)}:u32",
             f"igid={self.at('INODE_GID', inode)}:u32",
+            f"iflags={self.at('INODE_FLAGS', inode)}:u32",
             f"mflags={at(mapping + self._layout['OFF_MAPPING_FLAGS'], inode)}:x64",
             self.writable(inode),
             f"alias={alias}:x64",

@@ -35,6 +35,7 @@ ROW = np.dtype(
         ("fd", "<i4"),
         ("nr", "<u2"),
         ("flags", "<u4"),
+        ("bound", "<u4"),  # the flags that explain a refusal: APPEND_ONLY, IMMUTABLE
         ("mm", "<u8"),
         ("comm", "V16"),
         ("number", "<u8"),  # NEWTASK, EXIT, CREDS, CGROUP: its one fact
