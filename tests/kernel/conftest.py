@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kernel.awkward import COMPAT
 from tests.kernel.booted import BESIDE, KERNELS, LIVES, MATRIX, USER_SPACE, Booted
 from tests.kernel.booting import (
     Matrix,
@@ -20,7 +21,6 @@ from tests.kernel.booting import (
     results_folder,
 )
 from tests.kernel.guest_tools import PROJECT
-from tests.kernel.scenes_ftrace import COMPAT
 
 _BEHIND_S = 1800
 _PROGRAMS = PROJECT / "tests" / "kernel" / "programs"

@@ -1,17 +1,14 @@
 """Scenes in the guest for the ftrace source: one recording, beside what must not be touched."""
 
-import shlex
 import signal
 from pathlib import Path
 
-from tests.kernel.guest_tools import HERE, Recorder, Results, python
-from tests.kernel.scenes_decisions import HUGE_PAGES, workload_wide
+from tests.kernel.guest_tools import Recorder, Results
+from tests.kernel.scenes_decisions import HUGE_PAGES, awkward_command, workload_wide
 from tests.kernel.scenes_judge import huge_pages
 from tracer.capture.ftrace.tracefs import put
 
 TRACEFS = Path("/sys/kernel/tracing")
-COMPAT = {"32": ("-m32",), "64": ("-m64", "-mcmodel=small", "-mno-red-zone")}
-"""Builds of programs/compat.c: a 32-bit process, and a 64-bit one that calls by int 0x80."""
 FOREIGN = "sealsnoop-of-somebody-else"
 """Not a name that a recorder of ours gives."""
 BY_FTRACE = ("--source", "ftrace")
@@ -57,11 +54,6 @@ def ftrace(results: Results) -> None:
 
 
 def ftrace_awkward(results: Results) -> None:
-    """What is easily recorded wrongly: 32-bit system calls, nested ones, arguments of 64 bits."""
-    build = HERE / "programs" / "build"
-    commands: list[list[str | Path]] = [
-        [build / f"compat-{bits}", results.out / f"compat-{bits}.jsonl"] for bits in COMPAT
-    ]
-    commands.append(python("awkward.py"))
-    script = " && ".join(shlex.join(map(str, command)) for command in commands)
-    Recorder(results, "ftrace-awkward", *BY_FTRACE, command=["sh", "-c", script]).wait()
+    """As scenes_decisions.awkward, by ftrace."""
+    name = "awkward-ftrace"
+    Recorder(results, name, *BY_FTRACE, command=awkward_command(results, name)).wait()

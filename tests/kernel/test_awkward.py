@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.kernel.awkward import check_compat, check_limits, check_nested, check_whole
+from tests.kernel.awkward import COMPAT, check_compat, check_limits, check_nested, check_whole
 from tests.kernel.booted import Booted
 
 
@@ -19,7 +19,7 @@ def name(kernel: Booted, method: str) -> str:
     return found
 
 
-@pytest.mark.parametrize("bits", ["32", "64"])
+@pytest.mark.parametrize("bits", COMPAT)
 def test_32_bit_calls_are_recorded_too(kernel: Booted, name: str, bits: str) -> None:
     check_compat(kernel, name, bits)
 

@@ -1,24 +1,20 @@
 """By ftrace the recording is the same: same calls, same verdicts; and tracefs is left as it was."""
 
-import json
 import re
 from collections.abc import Collection
-from itertools import pairwise
-from typing import Any
 
 import pandas as pd
 import pytest
 
+from tests.kernel.awkward import COMPAT, check_compat, check_limits, check_nested, check_whole
 from tests.kernel.booted import Booted
 from tests.kernel.ground_truth import compare, compare_mappings
-from tests.kernel.implied import implied
-from tests.kernel.judged import ON_ANY_FILE, beside_truth, judged
-from tests.kernel.scenes_ftrace import COMPAT, FOREIGN
-from tracer.model.record import NO_SYSCALL
+from tests.kernel.judged import ON_ANY_FILE, judged
+from tests.kernel.scenes_ftrace import FOREIGN
 from tracer.model.words import Flag
 
 EPERM, EINVAL = -1, -22
-NAME = "quick-ftrace"
+NAME, AWKWARD = "quick-ftrace", "awkward-ftrace"
 _KEY = ["op", "kind", "name", "verdict", "errno", "seals"]
 
 
@@ -59,71 +55,26 @@ def _counted(kernel: Booted, name: str, ops: Collection[str]) -> "pd.Series[int]
 # On all kernels: those that are tested in depth, and those of the matrix.
 
 
-@pytest.fixture(params=COMPAT)
-def bits(request: pytest.FixtureRequest) -> str:
-    value: str = request.param
-    return value
-
-
+@pytest.mark.parametrize("bits", COMPAT)
 def test_32_bit_calls_are_recorded_too(kernel: Booted, bits: str) -> None:
-    _check_compat(kernel, bits)
+    check_whole(kernel, AWKWARD, "ftrace")
+    check_compat(kernel, AWKWARD, bits, named=False)
 
 
+@pytest.mark.parametrize("bits", COMPAT)
 def test_32_bit_calls_are_recorded_on_every_kernel(matrix_kernel: Booted, bits: str) -> None:
-    _check_compat(matrix_kernel, bits)
-
-
-def _check_compat(kernel: Booted, bits: str) -> None:
-    """A 32-bit process, and a 64-bit one by int 0x80: no number or descriptor is made up."""
-    run, truth = kernel.run("ftrace-awkward"), kernel.truth(f"compat-{bits}")
-    assert run.code == 0, run.stderr
-    run.check_whole()
-    calls, mappings = compare(truth, run.events, **ON_ANY_FILE), compare_mappings(truth, run.events)
-    assert calls.ok, calls
-    assert mappings.ok, mappings
-    assert calls.expected > 60
-    mine = run.events[run.events["pid"].isin(truth.pids)]
-    assert set(mine["nr"]) == {NO_SYSCALL}
-    rows = beside_truth(run.path, truth)
-    assert [row["verdict"] for row in rows] == [implied(row["call"]).verdict for row in rows]
+    check_whole(matrix_kernel, AWKWARD, "ftrace")
+    check_compat(matrix_kernel, AWKWARD, bits, named=False)
 
 
 def test_a_call_inside_another_takes_nothing_from_it(kernel: Booted) -> None:
-    _check_awkward(kernel)
+    check_nested(kernel, AWKWARD)
+    check_limits(kernel, AWKWARD)
 
 
 def test_a_call_inside_another_takes_nothing_on_every_kernel(matrix_kernel: Booted) -> None:
-    _check_awkward(matrix_kernel)
-
-
-def _check_awkward(kernel: Booted) -> None:
-    """Every line of programs/awkward.py is one decision; whether F_ADD_SEALS cuts, the kernel says.
-
-    Of a set-uid file the kernel takes that bit inside the write or allocation, refused or not.
-    """
-    run = kernel.run("ftrace-awkward")
-    assert run.code == 0, run.stderr
-    run.check_whole()
-    said = [json.loads(line) for line in run.stdout.splitlines()]
-    rows = judged(run.path)
-    rows = rows[rows["pid"] == said[0]["pid"]].to_dict("records")
-    assert [_shown(row) for row in rows] == [_shown(call) for call in said]
-    inside = [after for before, after in pairwise(said) if before["op"] == after["op"] == "chmod"]
-    assert len(inside) >= 6
-    assert any(after["answer"] == EPERM for before, after in pairwise(said) if before in inside)
-    for row, call in zip(rows, said, strict=True):
-        asked = {name: call[name] for name in ("offset", "length") if name in call}
-        assert {name: row[name] for name in asked} == asked, call
-    wide = [call for call in said if call.get("arg", 0) >> 32]
-    assert {call["answer"] for call in wide} in ({EINVAL}, {0})
-    cut = 0xFFFFFFFF if wide[0]["answer"] == 0 else 2**64 - 1
-    recorded = [row["arg"] for row in rows if row["op"] == "add_seals"]
-    assert recorded == [call["arg"] & cut for call in said if call["op"] == "add_seals"]
-    assert not {row["verdict"] for row in rows} & {"indeterminate", "breach"}
-
-
-def _shown(row: dict[Any, Any]) -> tuple[str, int, int]:
-    return str(row["op"]), row["answer"], row["seals_after"]
+    check_nested(matrix_kernel, AWKWARD)
+    check_limits(matrix_kernel, AWKWARD)
 
 
 # ---- what it says, and what it leaves behind ----------------------------------------------------

@@ -56,6 +56,12 @@ def test_answers() -> None:
     assert cells.answer("write", None) == "?"
 
 
+def test_the_file_that_a_refused_creation_asked_for() -> None:
+    asked = {"kind": "unknown", "name": "memfd:wanted\x1b", "dev": 0, "ino": 0}
+    assert cells.file(asked) == "memfd:wanted\\x1b"
+    assert cells.file(asked | {"name": "x"}) == "unknown:x"
+
+
 def test_files_and_processes() -> None:
     memfd = {"kind": "memfd", "name": "memfd:a\x1b[2J", "dev": 1, "ino": 2}
     assert cells.file(memfd) == "memfd:a\\x1b[2J"

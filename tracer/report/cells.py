@@ -95,6 +95,8 @@ def file(row: Row) -> str:
             return "-"
         dev = int(row["dev"])
         name = f"{dev >> 20}:{dev & 0xFFFFF}/{row['ino']}"
+    elif kind == "unknown" and str(name).startswith("memfd:"):
+        return printable(str(name))  # that a refused memfd_create would have made
     elif kind in ("memfd", "hugetlb"):
         name = str(name).removeprefix("memfd:")  # the kernel's prefix, not the maker's
     return printable(f"{kind or '?'}:{name}")

@@ -112,6 +112,8 @@ class Lines:
 
     def _object_text(self, kind: str, name: str | None, dev: int, ino: int) -> str:
         shown = f"{dev >> 20}:{dev & 0xFFFFF}/{ino}" if name is None else name
+        if kind == "unknown" and shown.startswith("memfd:"):
+            kind = "memfd"  # that a refused memfd_create would have made
         if kind in ("memfd", "hugetlb"):
             shown = shown.removeprefix("memfd:")  # the kernel's prefix, not the maker's
         return pad(f"{kind}:{shown}", self._object_width)
