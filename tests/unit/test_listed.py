@@ -8,8 +8,11 @@ import pytest
 from tests.unit.audit_story import Story, manifest, self_test
 from tracer.analysis.summary import summarize
 from tracer.cli.main import main
+from tracer.model.verdicts import Verdict
 from tracer.model.words import Kind
 from tracer.store.reader import Recording
+from ui.cells import because
+from ui.explain import why
 
 Capture = pytest.CaptureFixture[str]
 EPERM, EAGAIN, EFBIG, EINVAL = -1, -11, -27, -22
@@ -93,3 +96,18 @@ def test_errors_are_listed_with_their_reasons(tmp_path: Path, capsys: Capture) -
     for reason in reasons.values():
         assert reason in " ".join(text.split())
         assert reason in html
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason", "said"),
+    [
+        (Verdict.ERROR, "", "larger than RLIMIT_FSIZE or the file system allows"),
+        (Verdict.ERROR, "another", "another"),
+        (Verdict.ALLOWED, "", ""),
+    ],
+)
+def test_the_view_gives_the_same_reasons(verdict: Verdict, reason: str, said: str) -> None:
+    event = {"verdict": verdict, "reason": reason, "op": "write", "answer": EFBIG}
+    shown = [line.value for line in why(event) if line.label == "because"]
+    assert shown == ([said] if said else [])
+    assert because(event.get) == said

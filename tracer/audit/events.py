@@ -31,7 +31,7 @@ BY_ADDRESS = frozenset({"remote_read", "remote_write", "pin", "uffd_register", "
 """Ops that name the first memory file of an address range, though there may be more in it."""
 MANY = frozenset(
     ["read", "write", "truncate", "chmod", "allocate", "punch_hole", "fault", "remote_read",
-     "remote_write", "pin", "mmap", "mprotect", "add_seals"]
+     "remote_write", "pin", "mmap", "mprotect", "mremap", "add_seals"]
 )  # fmt: skip
 """Ops of which equal rows are put together; of mappings each one counts."""
 _SAME = [*KEY, "op", "kind", "pid", "uid", "cgroup", "comm", "flags", "seals", "seals_after", "mm",

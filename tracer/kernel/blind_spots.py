@@ -25,8 +25,7 @@ _EARLY = BlindSpot(
 )
 
 _UDMABUF = BlindSpot(
-    "udmabuf, which asks for seals itself (EINVAL without F_SEAL_SHRINK, with F_SEAL_WRITE or "
-    "F_SEAL_FUTURE_WRITE)",
+    "udmabuf, which asks for seals itself (EINVAL without SHRINK, with WRITE or FUTURE_WRITE)",
     "drivers/dma-buf/udmabuf.c:check_memfd_seals decides on UDMABUF_CREATE, and no hook is there: "
     "neither the refusal is recorded nor that a dma-buf now holds the file's pages, which stays "
     "writable whatever is sealed later.",
