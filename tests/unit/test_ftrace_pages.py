@@ -289,6 +289,14 @@ def test_a_real_kernel_s_pages(path: Path) -> None:
     assert by["length"] == [0, 8192, 3, 4096, 0, 4, 4096, 4096, 9, 4096, 0, 0, 3]
     assert not any(by["flags"][place] & ~(16 | 32) for place in range(len(said)))
     assert by["nr"] == [319, 77, 1, 9, 72, 18, 9, 77, 17, 285, 91, 1, 1]
+    # Its mapping is where mmap said, of what was asked for, and ends as a whole.
+    [address] = decisions["answer"][(decisions["op"] == Op.MMAP) & (decisions["answer"] > 0)]
+    mapped, unmapped = (told[told["op"] == op] for op in (Op.MAP, Op.UNMAP))
+    for one in (mapped, unmapped):
+        assert one["answer"].tolist() == [address]
+        assert one["offset"].tolist() == one["length"].tolist() == [4096]
+        assert (one["arg"] & 0xF).tolist() == [1]  # VM_READ alone: private, and not to be written
+    assert mapped["mm"].tolist() == unmapped["mm"].tolist() != [0]
     announced = mine[mine["type"] == RecordType.OBJECT].view(OBJECT)
     assert announced["name_len"].tolist() == [len("memfd:sample")]
     assert announced["create_flags_known"].tolist() == [1]

@@ -61,6 +61,7 @@ def test_a_policy_is_read_as_it_is_written() -> None:
     first, second, third = policy.claims
     assert policy.name == "x"
     assert first.by == (Actor("vmm"), Actor(comm=("virtiofsd*",), uid=(0, 7)))
+    assert list(map(str, first.by)) == ["vmm", "comm=virtiofsd* uid=0,7"]
     assert first.children
     assert first.scope == third.scope == Scope(kind=("memfd",), where="name:~ram")
     assert second.scope == Scope(kind=("hugetlb",))

@@ -482,6 +482,14 @@ def test_plus_a_cell(key: str | None, value: object, text: str) -> None:
     assert query.plus(key, value) == query
 
 
+def test_without_the_rows_of_a_cell() -> None:
+    assert str(Query().plus("op", 3, negated=True)) == "!op:write"
+    assert str(Query().plus("answer", None, negated=True)) == "!ret:unknown"
+    assert str(Query().plus("flags", 1, negated=True)) == "!flag:raced"
+    with pytest.raises(ValueError, match="not these flags together"):
+        Query().plus("flags", 3, negated=True)  # rows with one of both may stay
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [("opp", 1), ("pid", None), ("pid", 1.5), ("flag", 0), ("flag", 1 << 20), ("name", 7),
