@@ -131,6 +131,11 @@ while True:
 """
 
 
+def seen(path: Path) -> list[int]:
+    with Recording.open(path) as recording:
+        return seqs(recording)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("batch", "pause"), [(7, 0.001), (300, 0.001), (900, 0.0)])
 def test_kill_9_of_a_real_process(tmp_path: Path, batch: int, pause: float) -> None:
@@ -140,6 +145,8 @@ def test_kill_9_of_a_real_process(tmp_path: Path, batch: int, pause: float) -> N
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
+        while not seen(path):  # however busy this machine is
+            time.sleep(0.01)
         time.sleep(0.25 + 0.03 * (time.time_ns() % 7))
         process.send_signal(signal.SIGKILL)
     with Recording.open(path) as recording:

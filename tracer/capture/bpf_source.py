@@ -59,9 +59,9 @@ def text() -> str:
 
     def put_in_place(found: re.Match[str]) -> str:
         name = found.group(1)
-        return f'#line 1 "{name}"\n{(BPF_DIR / name).read_text()}'
+        return f'#line 1 "{name}"\n{(BPF_DIR / name).read_text("utf-8")}'
 
-    return _OWN_INCLUDE.sub(put_in_place, (BPF_DIR / "sealsnoop.c").read_text())
+    return _OWN_INCLUDE.sub(put_in_place, (BPF_DIR / "sealsnoop.c").read_text("utf-8"))
 
 
 _C_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")

@@ -5,6 +5,7 @@ The only module that imports bcc, and only when it is used: that import costs a 
 
 import contextlib
 import ctypes
+import locale
 import mmap
 import os
 import tempfile
@@ -66,6 +67,18 @@ class Attached:
 
 
 @contextlib.contextmanager
+def _plain_letters() -> Iterator[None]:
+    """clang looks its options up in a table sorted without regard to case, by the C library's rule
+    for this host's language: in Turkish, whose small I is another, it finds none of them."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    locale.setlocale(locale.LC_CTYPE, "C")
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
+
+
+@contextlib.contextmanager
 def _captured_stderr() -> Iterator[list[str]]:
     """libbcc and the verifier write to descriptor 2; what they say belongs into our message."""
     said: list[str] = []
@@ -114,9 +127,10 @@ class Program:
         # bcc asks for debug information, which nobody reads and which takes a fifth of the time.
         cpus = {"CPUS": 1 + max(utils.get_possible_cpus())}
         flags = [*bpf_source.flags(layout, plan.macros(), shape.macros(), cpus), "-g0"]
-        with _captured_stderr() as said:
+        text = bpf_source.text().encode()
+        with _captured_stderr() as said, _plain_letters():
             try:
-                self._bpf: Any = Unattached(text=bpf_source.text().encode(), cflags=flags)
+                self._bpf: Any = Unattached(text=text, cflags=flags)
             except Exception as error:  # bcc raises nothing narrower
                 failure: Exception | None = error
             else:
