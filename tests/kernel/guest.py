@@ -56,6 +56,7 @@ REPEATED: Scenes = (
 more."""
 
 LIFE: Scenes = (
+    scenes_judge.strangers,
     scenes_life.killed,
     scenes_life.interrupted,
     scenes_life.full_disk_and_killed_command,
@@ -63,7 +64,8 @@ LIFE: Scenes = (
     scenes_life.interrupted_early,
     scenes_life.refused,
 )
-"""How recordings begin, end and survive: our own doing, so one kernel is enough."""
+"""Programs of others; how recordings begin, end and survive: our own doing, so one kernel is
+enough."""
 
 SCENES: Scenes = (*ON_EACH, *REPEATED, *LIFE)
 

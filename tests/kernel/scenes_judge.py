@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.kernel.guest_tools import PROJECT, Recorder, Results
+from tests.kernel.guest_tools import HERE, PROJECT, Recorder, Results
 from tests.kernel.scenes_decisions import UNPREEMPTED, by_both_methods
 
 HOLES = PROJECT / "samples" / "holes" / "build" / "holes"
@@ -50,6 +50,12 @@ def memfd_test(results: Results) -> None:
     runs = "; ".join(memfd_test_runs(results))
     with huge_pages(results, "memfd_test", 32):
         Recorder(results, MEMFD_TEST, command=["sh", "-c", runs]).wait(900)
+
+
+def strangers(results: Results) -> None:
+    """stress-ng, and QEMU with a disk by vhost-user: one recording, beside strace."""
+    script = HERE / "programs" / "strangers.sh"
+    Recorder(results, "strangers", command=["sh", script, results.out, TRACED]).wait(900)
 
 
 def memfd_test_runs(results: Results) -> list[str]:

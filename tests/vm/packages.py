@@ -20,6 +20,7 @@ HARNESS = {
     "udev": "in the guest: virtme-ng's init starts it for the devices",
     "xz-utils": "tests/vm: the kernel's source is a .tar.xz, which tar has xz unpack",
     "debootstrap": "tests/vm: a Debian of another release, as a folder",
+    "stress-ng": "tests/kernel: its stressor of seals is recorded",
     "bpftrace": "tests/bench: what is compared with",
     "trace-cmd": "tests/bench: what is compared with",
     "tmux": "tests/tty: the view on a real terminal",

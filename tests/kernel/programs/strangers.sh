@@ -1,7 +1,7 @@
 #!/bin/sh
 # strangers.sh FOLDER TRACED: programs that others wrote and use, which seal and share memory files.
 # strace writes down what they do (FOLDER/*.strace); their exit codes go to FOLDER/*.code.
-# QEMU has no guest kernel: its firmware starts the disk, whose back end then maps guest memory.
+# QEMU has no guest kernel, only its firmware.
 out=$1 traced=$2
 watched() {
 	name=$1
@@ -14,9 +14,13 @@ watched stress-ng stress-ng --seal 1 --seal-ops 20 --verify --temp-path /tmp
 
 socket=/tmp/strangers-disk monitor=/tmp/strangers-monitor
 mkfifo "$monitor"
-watched qemu-storage-daemon qemu-storage-daemon --blockdev null-co,node-name=disk,size=1M \
+watched qemu-storage-daemon qemu-storage-daemon --blockdev null-co,node-name=disk,size=1048576 \
 	--export vhost-user-blk,id=x,node-name=disk,addr.type=unix,addr.path="$socket",writable=on &
-while [ ! -S "$socket" ]; do sleep 0.2; done
+looks=0
+while [ ! -S "$socket" ] && [ $looks -lt 600 ]; do
+	looks=$((looks + 1))
+	sleep 0.2
+done
 watched qemu qemu-system-x86_64 -accel tcg -display none -serial none -nodefaults \
 	-machine q35,memory-backend=ram -m 64M \
 	-object memory-backend-memfd,id=ram,size=64M,share=on,seal=on \
@@ -24,14 +28,12 @@ watched qemu qemu-system-x86_64 -accel tcg -display none -serial none -nodefault
 	-monitor stdio <"$monitor" &
 vmm=$!
 exec 3>"$monitor"
-# The daemon maps guest memory when the firmware has started the disk.
 looks=0
-until cat /proc/[0-9]*/maps 2>/dev/null | grep -c "memfd:memory-backend-memfd" |
-	grep -q -v '^[01]$' || [ $looks = 600 ]; do
+until grep -q "memfd:memory-backend-memfd" /proc/[0-9]*/maps 2>/dev/null || [ $looks = 600 ]; do
 	looks=$((looks + 1))
 	sleep 0.2
 done
-echo $looks >"$out/strangers.looks"
+sleep 2 # of firmware
 echo quit >&3
 wait $vmm
 pkill -x qemu-storage-d
