@@ -20,7 +20,6 @@ test: setup ## Everything: the fast checks, the view on a terminal, then real ke
 	@nice $(BIN)/python -m tests.kernel.booting >/dev/null 2>&1 </dev/null &  # fetch and build
 	@$(MAKE) --no-print-directory check
 	@$(BIN)/python tests/elsewhere young
-	@$(BIN)/python tests/lowest
 	@$(BIN)/pytest tests/tty -q
 	@$(BIN)/pytest tests/kernel
 

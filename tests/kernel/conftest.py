@@ -3,9 +3,13 @@
 A kernel that cannot be fetched or booted is an error of every test that needs it, never a skip.
 """
 
+import contextlib
+import os
+import shlex
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,7 +24,7 @@ from tests.kernel.booting import (
     played,
     results_folder,
 )
-from tests.kernel.guest_tools import PROJECT
+from tests.kernel.guest_tools import PROJECT, wait_until
 
 _BEHIND_S = 1800
 _PROGRAMS = PROJECT / "tests" / "kernel" / "programs"
@@ -92,38 +96,42 @@ def locked_down(
     return Booted("6.1 in lockdown", folder)
 
 
-@dataclass(frozen=True)
-class Behind:
-    """A command that runs while guests do, and what it says."""
-
-    process: "subprocess.Popen[bytes]"
-    log: Path
+_BEHIND = {
+    USER_SPACE.suite: ["tests/vm/root", USER_SPACE.suite, "--", "make", "check", "SETUP=tool"],
+    "lowest": [sys.executable, "tests/lowest", "-q"],
+}
+"""What needs no guest and runs one after the other while guests do."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def behind(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Behind | None]:
-    """`make check` in another user space, where a test asks for it; begun with the first test."""
-    items = request.session.items
-    if not any("checked" in getattr(item, "fixturenames", ()) for item in items):
-        yield None
+) -> Iterator[Path]:
+    """A folder with what they say, and how they ended; begun with the first test of all."""
+    folder = tmp_path_factory.mktemp("behind")
+    if not any("checked" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        yield folder
         return
-    log = tmp_path_factory.mktemp("behind") / "log"
-    command = ["nice", "tests/vm/root", USER_SPACE.suite, "--", "make", "check", "SETUP=tool"]
-    with log.open("wb") as out, subprocess.Popen(command, cwd=PROJECT, stdout=out, stderr=out) as p:
+    lines = [
+        f"nice {shlex.join(command)} >{folder}/{name} 2>&1; echo $? >{folder}/new; "
+        f"mv {folder}/new {folder}/{name}.code"
+        for name, command in _BEHIND.items()
+    ]
+    with subprocess.Popen(["sh", "-c", "\n".join(lines)], cwd=PROJECT, process_group=0) as shell:
         try:
-            yield Behind(p, log)
+            yield folder
         finally:
-            p.terminate()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGTERM)
 
 
-@pytest.fixture(scope="session")
-def checked(behind: Behind | None) -> tuple[int, str]:
-    """How it ended, and what it said."""
-    assert behind
-    code = behind.process.wait(_BEHIND_S)
-    return code, behind.log.read_text(errors="replace")
+@pytest.fixture(params=list(_BEHIND))
+def checked(request: pytest.FixtureRequest, behind: Path) -> tuple[int, str]:
+    """How one of them ended, and what it said."""
+    name: str = request.param
+    wait_until(name, (behind / f"{name}.code").exists, _BEHIND_S)
+    said = (behind / name).read_text(errors="replace")
+    return int((behind / f"{name}.code").read_text()), said
 
 
 @pytest.fixture(scope="session")

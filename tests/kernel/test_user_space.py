@@ -1,4 +1,5 @@
-"""Another Debian's Python, bcc and libraries; and, in it, a distribution that has no apt."""
+"""Another Debian's Python, bcc and libraries; in it, a distribution that has no apt; and the lowest
+versions of the dependencies."""
 
 from tests.kernel.booted import USER_SPACE, Booted
 
@@ -8,7 +9,7 @@ def test_it_is_another_user_space(user_space: Booted) -> None:
     assert user_space.facts("guest")["system"] == USER_SPACE.name
 
 
-def test_the_fast_checks_pass_there(checked: tuple[int, str]) -> None:
+def test_the_fast_checks_pass(checked: tuple[int, str]) -> None:
     code, said = checked
     assert code == 0, said[-5000:]
     assert " passed" in said

@@ -126,7 +126,7 @@ def test_a_call_is_over_when_its_thread_is_seen_above_it() -> None:
     told = [(int(one["tid"]), Op(one["op"]).name, int(one["answer"])) for one in found]
     assert told == [(7, "WRITE", 5), (8, "TRUNCATE", -1), (8, "WRITE", 6)]
     lost = made.lost[:, LossCause.NO_RETURN]
-    assert (lost[Hook.SETATTR], lost[Hook.WRITE], lost.sum()) == (1, 1, 2)
+    assert (lost[Hook.SETATTR], lost[Hook.WRITE], int(lost.sum())) == (1, 1, 2)
 
 
 def test_a_return_from_elsewhere_in_the_stack_is_not_taken() -> None:

@@ -37,8 +37,8 @@ def memfd() -> Iterator[int]:
 
 
 def test_plain_lines(memfd: int, capsys: pytest.CaptureFixture[str]) -> None:
-    read = {"prot": mmap.PROT_READ}
-    maps = mmap.mmap(memfd, 4096), *(mmap.mmap(memfd, 4096, **read) for _ in range(5))
+    readers = (mmap.mmap(memfd, 4096, prot=mmap.PROT_READ) for _ in range(5))
+    maps = mmap.mmap(memfd, 4096), *readers
     with contextlib.ExitStack() as stack:
         for one in maps:
             stack.enter_context(one)

@@ -13,7 +13,13 @@ def test_the_copy_has_what_lies_here_and_keeps_its_own_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project, copy = tmp_path / "project", tmp_path / "root"
-    left_out = (".git/HEAD", ".mypy_cache/m", "tracer/__pycache__/a.pyc", ".venv/bin/python")
+    left_out = (
+        ".git/HEAD",
+        ".mypy_cache/m",
+        "tracer/__pycache__/a.pyc",
+        ".venv/x",
+        ".venv-lowest/x",
+    )
     for name in ("tracer/a.py", ".gitignore", "samples/x/build/x", *left_out):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text("here")

@@ -30,7 +30,7 @@ CHECKOUT = Path("/root/sealsnoop")
 """In the root; the same for every checkout, so that .venv is filled once. What was
 compiled here (build/) goes with it: a guest would take long for that."""
 
-_LEFT_OUT = (".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info")
+_LEFT_OUT = (".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info")
 _STALE_S = 30 * 86400
 """A release gets fixes; so does a root, by being made anew."""
 

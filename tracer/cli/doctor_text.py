@@ -63,7 +63,9 @@ def lines(report: Report, verbose: bool = False) -> Iterator[str]:
         yield from _families(report.plan, report.method)
     yield "\nnever seen, on any kernel, by this version"
     for spot in report.blind_spots:
-        yield f"  {spot}"
+        yield from textwrap.wrap(
+            spot, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+        )
     if report.self_test:
         from tracer.selftest.table import lines as table
 
