@@ -1,5 +1,6 @@
 """Whose corner of tracefs is whose: told by locks, which the kernel takes from the dead."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -126,3 +127,25 @@ def test_what_others_stand_for_is_not_counted(tmp_path: Path) -> None:
     profile = "mmap_7_0 9 18\nmmap_seen_7_0 9 1\nwrite_7_0 3 2\nmmap_17_0 9 9\n"
     (tmp_path / "kprobe_profile").write_text(profile)
     assert kernel.misses() == {"mmap_seen_7_0": 1, "write_7_0": 2}
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENODEV])
+def test_a_cpu_with_nothing_and_one_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """tracefs has a file for each possible CPU; only those that run can be read."""
+
+    def read(fd: int, size: int) -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    kernel = Kernel(tmp_path / "kprobe_profile", 0)
+    kernel._pipes = {3: 0}
+    monkeypatch.setattr(os, "read", read)
+    assert kernel.read(3, 4096) == b""
+
+
+def test_what_else_fails_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel(tmp_path / "kprobe_profile", 0)
+    kernel._pipes = {3: -1}
+    with pytest.raises(OSError, match="Bad file"):
+        kernel.read(3, 4096)

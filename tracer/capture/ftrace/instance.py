@@ -1,6 +1,7 @@
 """Our own corner of tracefs: an instance with its own ring, and a group of kprobe events."""
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Callable
@@ -74,7 +75,8 @@ class Instance:
         self.cpus = sorted(
             int(one.name.removeprefix("cpu")) for one in (self.folder / "per_cpu").iterdir()
         )
-        put(self.folder / "buffer_size_kb", str(max(_LEAST_KB, bytes_ // 1024 // len(self.cpus))))
+        each = bytes_ // 1024 // (os.cpu_count() or 1)  # only those that run have a ring
+        put(self.folder / "buffer_size_kb", str(max(_LEAST_KB, each)))
         for cpu in self.cpus:
             path = self.folder / "per_cpu" / f"cpu{cpu}" / "trace_pipe_raw"
             self._pipes[cpu] = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -139,6 +141,10 @@ class Instance:
             return os.read(self._pipes[cpu], size)
         except BlockingIOError:
             return b""
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            return b""  # a CPU that may be plugged in one day has its file already
 
     def dropped(self, cpu: int) -> int:
         """Events of a CPU that found no room, since the instance was made. OSError."""
