@@ -5,6 +5,7 @@ import contextlib
 import json
 import mmap
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -54,6 +55,15 @@ def test_plain_lines(memfd: int, capsys: pytest.CaptureFixture[str]) -> None:
     me = mappers.split(":")[0]
     assert me.startswith(f"{os.getpid()}/")
     assert set(mappers.split(" ")) == {f"{me}:rw-s", f"{me}:r--s"}
+
+
+def test_nobody_reads_it_to_the_end(memfd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with ``| head``: that is no failure, and no traceback."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        assert call("--pid", str(os.getpid())) == 0
 
 
 def test_json(memfd: int, capsys: pytest.CaptureFixture[str]) -> None:

@@ -164,6 +164,18 @@ def test_fifo_is_never_opened(tmp_path: Path) -> None:
         inode.seals(path, found.dev, found.ino)
 
 
+def test_a_mount_table_is_read_once_for_each_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process may have thousands of mappings of a file system that nobody names."""
+    asked: list[int] = []
+    systems = kinds.FileSystems(tmp_path)
+    monkeypatch.setattr(systems, "_read_mounts", asked.append)
+    for dev in (7, 7, 8, 7, 8):
+        assert systems.magic_in(dev, 10 + dev, b"/nowhere") == 0
+    assert asked == [17, 18]
+
+
 def test_a_name_alone_makes_no_memfd() -> None:
     internal = {1: inode.TMPFS_MAGIC}
     link = b"/memfd:x (deleted)"

@@ -17,6 +17,7 @@ from ui.marks import MEANING, SYMBOLS, sparkline
 from ui.snapshot import Coverage, Facts, Hook, Now, Snapshot, State, Verdicts
 from ui.summary import summary
 from ui.tables import COLUMNS
+from ui.tables.events import decisions
 from ui.tables.holders import HOLDERS, MAPPERS
 from ui.themes import check, rich_colour
 from ui.widgets.paint import fitted
@@ -65,6 +66,20 @@ def test_how_a_holder_opened_it() -> None:
     assert shown == [
         ("r-", "dim"), ("-w", "strong"), ("rw", "strong"), ("??", "dim"), ("??", "dim")
     ]  # fmt: skip
+
+
+def test_errors_stand_out_among_answers() -> None:
+    """An errno is -4095 to -1; an address in the upper half is as negative, and no error."""
+    answers = [-1, -4095, 0, 100, -4096, -(1 << 46)]
+    records = [{"op": "mmap", "answer": answer, "flags": 0} for answer in answers]
+    rows = of_records("decisions", records, range(len(answers)), None)
+    [column] = [column for column in decisions() if column.name == "answer"]
+    assert column.style is not None
+    assert column.ask is not None
+    styles = [column.style(rows, place) for place in range(len(answers))]
+    assert styles == ["strong", "strong", None, None, None, None]
+    asked = [column.ask(rows, place) for place in range(len(answers))]
+    assert asked == [("ret", -1), ("ret", -4095), *[("ret", "ok")] * 4]
 
 
 def test_who_maps_it_and_how() -> None:
