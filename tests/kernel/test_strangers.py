@@ -1,4 +1,4 @@
-"""Programs that others wrote, as they are used, beside strace: nothing missing, nothing doubtful."""
+"""Programs that others wrote, beside strace: nothing is missing, nothing doubtful."""
 
 from collections import Counter
 
