@@ -141,6 +141,9 @@ def test_the_tails_that_a_dead_recorder_left_are_given(tmp_path: Path, left: lis
     with Recording.open(path) as recording:
         found = [n for table in recording.follow() for n in table["seq"].to_pylist()]
         assert found == seqs(recording) == want
+        said = [text for text in recording.problems if "was not finished" in text]
+    lost = [number for number in range(left[-1]) if number not in left]
+    assert said == [f"Segment {n} was not finished: its records are missing." for n in lost]
 
 
 @pytest.mark.parametrize("here", [True, False])
