@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model.args import create_text, mmap_text
+from tracer.model.args import MREMAP_OLD_SHIFT, create_text, mmap_text, mremap_text
 from tracer.model.bit5 import Bit5
 from tracer.model.flagnames import FALLOC_FL, flag_names, prot_text
 from tracer.model.seals import names
@@ -19,17 +19,22 @@ from tracer.model.words import Kind, Op
 COLUMNS = ("op", "kind", "arg", "offset", "length", "size", "mode", "fmode")
 
 I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
 Columns = Mapping[str, npt.NDArray[np.generic]]
 
 _KIND, _PLACE, _READ_ONLY, _ARG = 8, 12, 14, 16
 _WITHIN, _PAST, _EMPTY = 1, 2, 3
 _SHRINK, _GROW, _SAME = 1, 2, 3
 _KEEPS, _CHANGES = 1, 2
+_MREMAP_ASKED = 0xFFFF
+"""Of mremap's ``arg``: its flags and the mapping's own, without the old length."""
+_PAGE = 4096
 _MODE_GIVEN, _X = 1, 0o111
 _MFD_HUGETLB = 0x4  # include/uapi/linux/memfd.h
 _READ, _WRITE = 1, 2  # FMODE_READ, FMODE_WRITE (include/linux/fs.h)
 _PLACES = {_WITHIN: "within the file", _PAST: "past the end", _EMPTY: "of nothing"}
 _SIZES = {_SHRINK: "smaller", _GROW: "larger", _SAME: "same size"}
+_LENGTHS = {_SHRINK: "shrinks", _GROW: "grows", _SAME: "same length"}
 _MODES = {_KEEPS: "x bits kept", _CHANGES: "x bits changed", 0: "no mode"}
 
 
@@ -43,8 +48,14 @@ def _place(columns: Columns) -> I64:
     return np.where(length == 0, _EMPTY, place).astype(np.int64)
 
 
+def _old_size(columns: Columns) -> U64:
+    """What the new length is held against: the file's size, of mremap the old length."""
+    old = (columns["arg"].astype(np.uint64) >> np.uint64(MREMAP_OLD_SHIFT)) * np.uint64(_PAGE)
+    return np.where(columns["op"] == Op.MREMAP, old, columns["size"].astype(np.uint64))
+
+
 def _size(columns: Columns) -> I64:
-    size, wanted = (columns[name].astype(np.uint64) for name in ("size", "length"))
+    size, wanted = _old_size(columns), columns["length"].astype(np.uint64)
     found = np.where(wanted < size, _SHRINK, _GROW)
     return np.where(wanted == size, _SAME, found).astype(np.int64)
 
@@ -69,9 +80,11 @@ def classes(columns: Columns) -> I64:
     mmap = (op == Op.MMAP) | (op == Op.MPROTECT)
     with_arg = (op == Op.ALLOCATE) | (op == Op.ADD_SEALS) | (op == Op.CREATE)
     shown = np.where(mmap, kind_of_map << 4 | low & 7, np.where(with_arg, low, 0))
+    mremap = op == Op.MREMAP
+    shown = np.where(mremap, low & _MREMAP_ASKED, shown)
     placed = (op == Op.WRITE) | (op == Op.ALLOCATE) | (mmap & (kind == Kind.HUGETLB))
     place = np.where(placed, _place(columns), 0)
-    place = np.where(op == Op.TRUNCATE, _size(columns), place)
+    place = np.where((op == Op.TRUNCATE) | mremap, _size(columns), place)
     place = np.where(op == Op.CHMOD, _x_bits(columns), place)
     fmode = columns["fmode"].astype(np.int64)
     read_only = (fmode & (_READ | _WRITE)) == _READ
@@ -90,6 +103,8 @@ def _said(op: int, kind: str, place: int, arg: int, bit5: Bit5) -> str:
         case Op.MMAP:
             past = ", past the end" if place == _PAST else ""
             return mmap_text(arg & 7 | arg >> 4 << 32) + past
+        case Op.MREMAP:
+            return f"{mremap_text(arg)}, {_LENGTHS[place]}"
         case Op.MPROTECT:
             return prot_text(arg & 7)
         case Op.WRITE:
