@@ -36,6 +36,15 @@ _EXEC = BlindSpot(
     "its mappings are recorded, that it was executed is not. No seal forbids that.",
 )
 
+_CUT_SHORT = BlindSpot(
+    "by fexit: the requested length of a write that RLIMIT_FSIZE cut short, but of write and "
+    "pwrite64",
+    "The kernel shortens the request before its first check "
+    "(fs/read_write.c:generic_write_checks). Of write(2) and pwrite(2) the length stands in a "
+    "register; of vectored and 32-bit writes and of copies it is then what was left. The answer "
+    "is right in any case, and a kprobe sees the whole length.",
+)
+
 PLAIN = (
     BlindSpot(
         "mprotect and stores through an existing mapping (no seal check is asked there)",
@@ -66,6 +75,7 @@ PLAIN = (
     ),
     _UDMABUF,
     _EXEC,
+    _CUT_SHORT,
 )
 """Without ``--audit``."""
 
@@ -115,6 +125,7 @@ AUDIT = (
     _EARLY,
     _UDMABUF,
     _EXEC,
+    _CUT_SHORT,
 )  # fmt: skip
 """With ``--audit``."""
 
