@@ -10,9 +10,10 @@ watched() {
 		>"$out/$name.said" 2>&1
 	echo $? >"$out/$name.code"
 }
-watched stress-ng stress-ng --seal 1 --seal-ops 20 --verify --temp-path /tmp
+folder=$(mktemp -d)
+watched stress-ng stress-ng --seal 1 --seal-ops 20 --verify --temp-path "$folder"
 
-socket=/tmp/strangers-disk monitor=/tmp/strangers-monitor
+socket=$folder/disk monitor=$folder/monitor
 mkfifo "$monitor"
 watched qemu-storage-daemon qemu-storage-daemon --blockdev null-co,node-name=disk,size=1048576 \
 	--export vhost-user-blk,id=x,node-name=disk,addr.type=unix,addr.path="$socket",writable=on &
@@ -36,5 +37,5 @@ done
 sleep 2 # of firmware
 echo quit >&3
 wait $vmm
-pkill -x qemu-storage-d
+pkill -x qemu-storage-da # a command name has 15 bytes
 wait
