@@ -15,7 +15,7 @@ conftest.LIMIT_S = 0.3
 """
 TESTS = """
 import os, subprocess, time
-def test_child(): subprocess.Popen(["sleep", "0"])
+def test_child(): subprocess.Popen(["sleep", "2"])  # one that ended is reaped by its __del__
 def test_waits(): subprocess.Popen(["sleep", "0"]).wait()
 def test_folder(tmp_path): os.chdir(tmp_path)
 def test_environment(): os.environ["LEFT"] = "1"
