@@ -133,6 +133,17 @@ def test_an_event_that_leaves_its_page_is_not_read() -> None:
     assert found(pages(page.bytes())) == [good]
 
 
+@pytest.mark.parametrize("length", [0, 1])
+def test_an_event_without_room_for_its_type_is_not_read(length: int) -> None:
+    page = Page(1)
+    good = page.event(b"x" * (SIZE - HEADER - 16 - 4 * length), 1)
+    page._words(0, length + 4)
+    page.data += b"\1" * length
+    raw = pages(page.bytes())
+    assert found(raw) == [good]
+    assert [len(rows) for rows in Decoder([], 0).rows(raw, np.zeros(1, np.uint16))] == [0, 0]
+
+
 @given(st.integers(0, 1 << 32))
 @settings(deadline=None, max_examples=50)
 def test_any_bytes_can_be_cut(seed: int) -> None:
