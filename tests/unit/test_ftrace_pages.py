@@ -331,3 +331,22 @@ def test_a_sample_in_single_pages_gives_the_same() -> None:
     assert set(seen["key"].tolist()) == {
         key for _, objects in parts for key in objects["key"].tolist()
     }
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name.partition("-")[0])
+def test_returns_that_see_the_file_say_so(path: Path) -> None:
+    """What such a return saw goes before what follows from the entry."""
+    sample = Sample(path)
+    kinds, size = sample.kinds(), sample.facts["page_bytes"]
+    raw = [(cpu, b64decode(page).ljust(size, b"\0")) for cpu, page in sample.facts["pages"]]
+    cpus = np.array([cpu for cpu, _ in raw], np.uint16)
+    rows, _ = Decoder(kinds, sample.facts["alias"]).rows(pages(*[page for _, page in raw]), cpus)
+    returns = rows[rows["what"] == What.RETURN]
+    seeing = [
+        kind.probe.hook
+        for kind in kinds
+        if kind.probe and kind.what == What.RETURN and "held" in (kind.format.dtype.names or ())
+    ]
+    assert bool(seeing) == (path == SAMPLES[-1])
+    assert (returns["later"] != 0).tolist() == np.isin(returns["hook"], seeing).tolist()
+    assert not rows["later"][rows["what"] != What.RETURN].any()
