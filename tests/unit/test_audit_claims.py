@@ -159,6 +159,8 @@ CASES: Mapping[str, tuple[str, Tell, Result]] = {
     "pinned in a range of many mappings": (PINNED, _by_range(0), FAIL),
     "pinned in another address space": (PINNED, _by_range(OTHER, mm=0xDEAD), PASS),
     "pinned at another address": (PINNED, _by_range(OTHER, address=0x90000), PASS),
+    "pinned from before it into it": (PINNED, _by_range(OTHER, address=0xFF01), FAIL),
+    "pinned up to where it begins": (PINNED, _by_range(OTHER, address=0xFF00), PASS),
     "pinned where it was mapped before": (PINNED, _by_range_later("unmap"), PASS),
     "pinned where it was before it was gone": (PINNED, _by_range_later("evict"), PASS),
     "pinned before it was gone": (PINNED, _by_range_later(""), FAIL),
