@@ -34,7 +34,15 @@ from tests.unit.audit_asked import (
     said,
     shared,
 )
-from tests.unit.audit_story import OTHER_MM, RACED, SHARED_RO, SHARED_RO_MAY, START, Story
+from tests.unit.audit_story import (
+    OTHER_MM,
+    RACED,
+    SHARED_RO,
+    SHARED_RO_MAY,
+    START,
+    Story,
+    killed,
+)
 from tracer.audit import sentences
 from tracer.audit.results import Result
 from tracer.model.record import Kind
@@ -275,3 +283,19 @@ def test_a_clock_that_jumps(tmp_path: Path, seconds: int) -> None:
     assert found.window.wall_jump_s == pytest.approx(abs(seconds), abs=1)
     if abs(seconds) < 10**9:
         assert any("was set by 3600 s" in text for text in sentences.window(found))
+
+
+@pytest.mark.parametrize("events", [False, True])
+def test_the_window_of_a_killed_recorder_ends_with_its_last_event(
+    tmp_path: Path, events: bool
+) -> None:
+    story = Story()
+    began = story.now_ns
+    if events:
+        story.create(RAM)
+    last = story.now_ns
+    path = killed(story.write(tmp_path / "a.seal", without=len(story.records)))
+    window = audited(path, NEVER_MAPPED).recordings[0].window
+    assert (window.start_ns, window.end_ns) == (began, last)
+    assert window.start is not None
+    assert window.end is None
