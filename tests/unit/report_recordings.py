@@ -61,7 +61,7 @@ def loss(count: int) -> Any:
 
 
 def manifest(host: str = "h1", boot_id: str = "b1", release: str = "6.1.0") -> dict[str, Any]:
-    hooks = [{"family": "mmap", "method": "fexit", "essential": True}]
+    hooks = [{"family": "mmap", "symbol": "f", "method": "fexit", "essential": True}]
     return {"host": host, "boot_id": boot_id, "kernel": {"release": release}, "hooks": hooks}
 
 
