@@ -144,6 +144,9 @@ CASES: Mapping[str, tuple[str, Tell, Result]] = {
     "read-only for ever outside": (WRITABLE, _read_only_outside, PASS),
     "read-only until mprotect": (WRITABLE, _may_write_outside, FAIL),
     "private copy outside": (WRITABLE, _private_outside, PASS),
+    "sealed outside with the bits of a writable mapping": (
+        WRITABLE, call("add_seals", 0, arg=0xA, seals_after=0xA), PASS,
+    ),
     "written outside": (WRITABLE, call("write", 100), FAIL),
     "write refused outside": (WRITABLE, call("write", -1), PASS),
     "written inside": (WRITABLE, call("write", 100, pid=100), PASS),
