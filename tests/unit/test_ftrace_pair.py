@@ -215,6 +215,17 @@ def test_a_seal_added_meanwhile_is_a_race() -> None:
     assert later["seals_after"] == 8
 
 
+def test_seals_seen_on_the_way_are_the_call_s() -> None:
+    """Between the pages of a write somebody else added some."""
+    story, made = Story(), maker()
+    story.entry(7, Op.WRITE, seals=2)
+    story.inside(What.CHUNK, 7, Hook.WRITE_CHECK, seals=2 | 8)
+    story.exit(7, Op.WRITE, -1)
+    (told,) = events(made.make(story.take()))
+    assert (told["seals"], told["seals_after"]) == (2, 2 | 8)
+    assert told["flags"] & Flag.RACED_SEALS
+
+
 @pytest.mark.parametrize(("inode", "answer"), [(INODE, -16), (INODE + 1, 0)])
 def test_a_seal_that_failed_or_is_another_file_s_is_none(inode: int, answer: int) -> None:
     story, made = Story(), maker()

@@ -205,6 +205,11 @@ def test_every_kind_of_file_has_room() -> None:
                 assert column.most == max(len(kind.name) for kind in Kind)
 
 
+def test_times_stand_under_each_other() -> None:
+    for columns in COLUMNS.values():
+        assert all(column.right for column in columns if column.name == "time_ns")
+
+
 def test_columns_have_names_of_their_own() -> None:
     for columns in COLUMNS.values():
         names = [column.name for column in columns]
