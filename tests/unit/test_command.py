@@ -123,8 +123,11 @@ def test_interrupts_reach_the_command_and_not_us() -> None:
 def test_what_quits_the_command_never_interrupts_us() -> None:
     command = Command.prepare(["true"])
     with command.interrupts_are_its_own():
-        for _ in range(5):
-            os.kill(os.getpid(), signal.SIGQUIT)
+        try:
+            for _ in range(5):
+                os.kill(os.getpid(), signal.SIGQUIT)
+        except KeyboardInterrupt:
+            pytest.fail("we were interrupted")
         command.release()
         assert command.wait(60) == 0
 
