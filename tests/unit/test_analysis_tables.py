@@ -225,6 +225,22 @@ def test_two_lines(tmp_path: Path) -> None:
     found.close()
 
 
+def test_errors_tell_decisions_apart_and_what_succeeded_does_not(tmp_path: Path) -> None:
+    sealed = {"seals": 8, "seals_after": 8, "flags": Flag.CHECK_REACHED}
+    answers = (100, 50, 1, -1, -1, -9, -4096)
+    told = [row(Op.WRITE, seq, answer=answer, **sealed) for seq, answer in enumerate(answers, 1)]
+    with api.load(recorded(tmp_path / "x.seal", announced(), *told)) as found:
+        listed = found.listed.astype(object)
+        counts = {
+            one["answer"]: (one["verdict"], one["errno"], one["count"])
+            for one in listed.where(listed.notna(), None).to_dict("records")
+        }
+    assert counts[100] == ("breach", None, 4), "-4096 is no error number"
+    assert counts[-1] == ("blocked", "EPERM", 2)
+    assert counts[-9][1:] == ("EBADF", 1)
+    assert sum(count for _, _, count in counts.values()) == len(answers)
+
+
 def test_who_held_what_is_read_from_the_recording(tmp_path: Path) -> None:
     held = row(Op.MAP, 0, ino=6, pid=77, fd=-1, mm=5, arg=0xA, answer=4096)
     other = row(Op.MAP, 0, ino=5, pid=78, fd=-1, mm=6, arg=0xA, answer=4096)

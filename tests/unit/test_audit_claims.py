@@ -34,7 +34,15 @@ from tests.unit.audit_asked import (
     said,
     shared,
 )
-from tests.unit.audit_story import OTHER_MM, RACED, SHARED_RO, SHARED_RO_MAY, START, Story
+from tests.unit.audit_story import (
+    OTHER_MM,
+    RACED,
+    SHARED_RO,
+    SHARED_RO_MAY,
+    START,
+    Story,
+    killed,
+)
 from tracer.audit import sentences
 from tracer.audit.results import Result
 from tracer.model.record import Kind
@@ -136,6 +144,9 @@ CASES: Mapping[str, tuple[str, Tell, Result]] = {
     "read-only for ever outside": (WRITABLE, _read_only_outside, PASS),
     "read-only until mprotect": (WRITABLE, _may_write_outside, FAIL),
     "private copy outside": (WRITABLE, _private_outside, PASS),
+    "sealed outside with the bits of a writable mapping": (
+        WRITABLE, call("add_seals", 0, arg=0xA, seals_after=0xA), PASS,
+    ),
     "written outside": (WRITABLE, call("write", 100), FAIL),
     "write refused outside": (WRITABLE, call("write", -1), PASS),
     "written inside": (WRITABLE, call("write", 100, pid=100), PASS),
@@ -159,6 +170,8 @@ CASES: Mapping[str, tuple[str, Tell, Result]] = {
     "pinned in a range of many mappings": (PINNED, _by_range(0), FAIL),
     "pinned in another address space": (PINNED, _by_range(OTHER, mm=0xDEAD), PASS),
     "pinned at another address": (PINNED, _by_range(OTHER, address=0x90000), PASS),
+    "pinned from before it into it": (PINNED, _by_range(OTHER, address=0xFF01), FAIL),
+    "pinned up to where it begins": (PINNED, _by_range(OTHER, address=0xFF00), PASS),
     "pinned where it was mapped before": (PINNED, _by_range_later("unmap"), PASS),
     "pinned where it was before it was gone": (PINNED, _by_range_later("evict"), PASS),
     "pinned before it was gone": (PINNED, _by_range_later(""), FAIL),
@@ -273,3 +286,19 @@ def test_a_clock_that_jumps(tmp_path: Path, seconds: int) -> None:
     assert found.window.wall_jump_s == pytest.approx(abs(seconds), abs=1)
     if abs(seconds) < 10**9:
         assert any("was set by 3600 s" in text for text in sentences.window(found))
+
+
+@pytest.mark.parametrize("events", [False, True])
+def test_the_window_of_a_killed_recorder_ends_with_its_last_event(
+    tmp_path: Path, events: bool
+) -> None:
+    story = Story()
+    began = story.now_ns
+    if events:
+        story.create(RAM)
+    last = story.now_ns
+    path = killed(story.write(tmp_path / "a.seal", without=len(story.records)))
+    window = audited(path, NEVER_MAPPED).recordings[0].window
+    assert (window.start_ns, window.end_ns) == (began, last)
+    assert window.start is not None
+    assert window.end is None

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.unit.audit_asked import (
     ALL,
     BY_VMM,
@@ -17,6 +19,7 @@ from tests.unit.audit_asked import (
     said,
 )
 from tests.unit.audit_story import COMPLETE, FAMILIES, LIMITS, Story, manifest, step
+from tracer.errors import UserError
 from tracer.model.record import LossCause
 from tracer.store.writer import RecordingWriter
 
@@ -158,3 +161,14 @@ def test_a_name_of_which_a_piece_is_missing(tmp_path: Path) -> None:
     second = 3  # behind the clock, the announcement and the first piece
     path = story.write(tmp_path / "a.seal", without=second)
     assert of(path, NEVER_MAPPED, 'kind = "memfd"\nname = "nothing"').result is OPEN
+
+
+def test_where_asks_for_what_objects_have(tmp_path: Path) -> None:
+    story = Story()
+    story.create(RAM)
+    path = story.write(tmp_path / "a.seal")
+    with pytest.raises(UserError, match="objects have no answer, op; they have ") as caught:
+        audited(path, NEVER_MAPPED, scope='kind = "memfd"\nwhere = "op:mmap ret:EPERM name:ram"')
+    there = str(caught.value).partition("they have ")[2].split(", ")
+    assert {"name", "kind", "owner_uid", "size"} < set(there)
+    assert not any("folio" in name for name in there)  # of no use to who asks

@@ -19,7 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.unit.audit_story import Story, policy
 from tracer.audit import digests, dsse
+from tracer.audit.recheck import recheck
 from tracer.cli.main import main
+from tracer.errors import UserError
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -251,6 +253,13 @@ def test_what_is_no_statement(run: Run, text: str) -> None:
     code, _, err = run("verify", "s.json", "--recording", "a.seal")
     assert code == 1
     assert err.startswith("sealsnoop: ")
+
+
+def test_a_statement_that_cannot_be_read() -> None:
+    """In the system's words, without Python's number and without the name again."""
+    with pytest.raises(UserError) as caught:
+        recheck("gone\n.json", None, [], None)
+    assert str(caught.value) == r"gone\n.json: No such file or directory"
 
 
 def test_keys_that_are_none(run: Run, place: Path) -> None:

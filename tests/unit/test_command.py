@@ -120,6 +120,18 @@ def test_interrupts_reach_the_command_and_not_us() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_what_quits_the_command_never_interrupts_us() -> None:
+    command = Command.prepare(["true"])
+    with command.interrupts_are_its_own():
+        try:
+            for _ in range(5):
+                os.kill(os.getpid(), signal.SIGQUIT)
+        except KeyboardInterrupt:
+            pytest.fail("we were interrupted")
+        command.release()
+        assert command.wait(60) == 0
+
+
 def test_pipes_end_the_command_quietly(tmp_path: Path) -> None:
     # Python ignores SIGPIPE; a traced `yes | head` must not inherit that.
     assert run("sh", "-c", f"(yes; echo $? >{tmp_path}/code) | head -1 >/dev/null") == 0

@@ -133,6 +133,17 @@ def test_an_event_that_leaves_its_page_is_not_read() -> None:
     assert found(pages(page.bytes())) == [good]
 
 
+@pytest.mark.parametrize("length", [0, 1])
+def test_an_event_without_room_for_its_type_is_not_read(length: int) -> None:
+    page = Page(1)
+    good = page.event(b"x" * (SIZE - HEADER - 16 - 4 * length), 1)
+    page._words(0, length + 4)
+    page.data += b"\1" * length
+    raw = pages(page.bytes())
+    assert found(raw) == [good]
+    assert [len(rows) for rows in Decoder([], 0).rows(raw, np.zeros(1, np.uint16))] == [0, 0]
+
+
 @given(st.integers(0, 1 << 32))
 @settings(deadline=None, max_examples=50)
 def test_any_bytes_can_be_cut(seed: int) -> None:
@@ -320,3 +331,22 @@ def test_a_sample_in_single_pages_gives_the_same() -> None:
     assert set(seen["key"].tolist()) == {
         key for _, objects in parts for key in objects["key"].tolist()
     }
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name.partition("-")[0])
+def test_returns_that_see_the_file_say_so(path: Path) -> None:
+    """What such a return saw goes before what follows from the entry."""
+    sample = Sample(path)
+    kinds, size = sample.kinds(), sample.facts["page_bytes"]
+    raw = [(cpu, b64decode(page).ljust(size, b"\0")) for cpu, page in sample.facts["pages"]]
+    cpus = np.array([cpu for cpu, _ in raw], np.uint16)
+    rows, _ = Decoder(kinds, sample.facts["alias"]).rows(pages(*[page for _, page in raw]), cpus)
+    returns = rows[rows["what"] == What.RETURN]
+    seeing = [
+        kind.probe.hook
+        for kind in kinds
+        if kind.probe and kind.what == What.RETURN and "held" in (kind.format.dtype.names or ())
+    ]
+    assert bool(seeing) == (path == SAMPLES[-1])
+    assert (returns["later"] != 0).tolist() == np.isin(returns["hook"], seeing).tolist()
+    assert not rows["later"][rows["what"] != What.RETURN].any()

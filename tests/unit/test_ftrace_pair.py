@@ -1,5 +1,7 @@
 """From rows to records: pairing, races, filters, and what a loss makes of it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.unit.ftrace_rows import INODE, KEY, Story, events, maker
 from tracer.capture.filters import Filters
+from tracer.capture.ftrace import pair as pair_module
 from tracer.capture.ftrace.pair import NOWHERE, pair
 from tracer.capture.ftrace.rows import THREAD_BIT
 from tracer.capture.ftrace.what import What
@@ -69,6 +72,30 @@ def test_an_entry_without_return_is_lost_when_its_thread_goes_on_or_ends() -> No
     story.exit(9, Op.ALLOCATE, -28)
     assert events(made.make(story.take()))["answer"].tolist() == [-28]
     assert made.in_flight == 0
+
+
+def test_only_threads_with_nested_calls_are_gone_through_row_by_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That takes many times as long as all others together."""
+    looked: list[int] = []
+
+    def by_stack(told: Any, thread: slice, *_: object) -> None:
+        looked.extend(set(told.tid[thread].tolist()))
+
+    monkeypatch.setattr(pair_module, "_by_stack", by_stack)
+    story = Story()
+    for tid in (7, 8, 8):
+        story.call(tid, Op.WRITE, 1)
+    story.inside(What.EXIT, 8, Hook.NONE)
+    story.call(8, Op.WRITE, 1)  # the number is used again
+    story.entry(9, Op.WRITE)  # and goes on
+    story.entry(10, Op.WRITE)
+    story.call(10, Op.CHMOD)
+    story.exit(10, Op.WRITE, 1)
+    story.entry(11, Op.WRITE)
+    pair(story.take())
+    assert looked == [10]
 
 
 def nested() -> Story:
@@ -186,6 +213,17 @@ def test_a_seal_added_meanwhile_is_a_race() -> None:
     assert not (seal["flags"] | later["flags"]) & Flag.RACED_SEALS
     assert (seal["seals"], seal["seals_after"]) == (0, 8)
     assert later["seals_after"] == 8
+
+
+def test_seals_seen_on_the_way_are_the_call_s() -> None:
+    """Between the pages of a write somebody else added some."""
+    story, made = Story(), maker()
+    story.entry(7, Op.WRITE, seals=2)
+    story.inside(What.CHUNK, 7, Hook.WRITE_CHECK, seals=2 | 8)
+    story.exit(7, Op.WRITE, -1)
+    (told,) = events(made.make(story.take()))
+    assert (told["seals"], told["seals_after"]) == (2, 2 | 8)
+    assert told["flags"] & Flag.RACED_SEALS
 
 
 @pytest.mark.parametrize(("inode", "answer"), [(INODE, -16), (INODE + 1, 0)])

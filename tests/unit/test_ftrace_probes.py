@@ -114,6 +114,37 @@ def test_newer_kernels_are_asked_for_more() -> None:
     assert {one.partition("=")[0] for one in known if "$current" in one} == {"regs", "status"}
 
 
+def test_each_field_is_fetched_from_its_place() -> None:
+    """Members of members are where both offsets together say."""
+    fetch = Fetch(LAYOUT)
+    places: dict[str, list[int]] = {}
+    for argument in fetch.object("%di"):
+        name, _, fetched = argument.partition("=")
+        steps = re.findall(r"([+-]\d+)\(", fetched)
+        places[name] = [int(step) for step in reversed(steps)]
+    o = {name.removeprefix("OFF_"): place for name, place in LAYOUT.items()}
+    dentry = o["INODE_DENTRY"]
+    assert places == {
+        "inode": [],
+        "ino": [o["INODE_INO"]],
+        "gen": [o["INODE_GEN"]],
+        "dev": [o["INODE_SB"], o["SB_DEV"]],
+        "magic": [o["INODE_SB"], o["SB_MAGIC"]],
+        "isize": [o["INODE_SIZE"]],
+        "sseals": [o["SHMEM_SEALS"]],
+        "hseals": [o["HUGETLB_SEALS"]],
+        "imode": [o["INODE_MODE"]],
+        "iuid": [o["INODE_UID"]],
+        "igid": [o["INODE_GID"]],
+        "iflags": [o["INODE_FLAGS"]],
+        "mflags": [o["INODE_DATA"] + o["MAPPING_FLAGS"]],
+        "writable": [o["INODE_DATA"] + o["MAPPING_WRITABLE"]],
+        "alias": [dentry],
+        "parent": [dentry, o["DENTRY_PARENT"] - o["DENTRY_ALIAS"]],
+        "name": [dentry, o["DENTRY_NAME"] - o["DENTRY_ALIAS"], 0],
+    }
+
+
 def test_where_a_fault_is_a_miss_nothing_is_fetched_beyond_the_stack() -> None:
     """$stackN gives nothing there (regs_get_kernel_stack_nth); an offset from $stack faults."""
     for deep in (False, True):

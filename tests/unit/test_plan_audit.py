@@ -49,6 +49,16 @@ def test_for_audits(release: str, tmp_path: Path) -> None:
     assert plan.steps[: len(FAMILIES)] == planner(release, tmp_path).plan().steps
 
 
+def test_what_a_module_is_waited_for_with_is_what_it_has(tmp_path: Path) -> None:
+    """The answer is behind the parameters: compiled for another number, it is read elsewhere."""
+    waiting = {step.family: step for step in audit_plan("7.3", tmp_path).steps if step.waiting}
+    there = functions("7.3", KVM)
+    names = {one.symbol: family.name for family in AUDIT_FAMILIES for one in family.alternatives}
+    assert {names[symbol] for symbol in there} == set(waiting)
+    for symbol, parameters in there.items():
+        assert waiting[names[symbol]].parameters == len(parameters)
+
+
 @pytest.mark.parametrize("release", RELEASES)
 @pytest.mark.parametrize("method", ["auto", "fexit", "kprobe"])
 def test_a_module_that_comes_later_is_what_was_compiled(

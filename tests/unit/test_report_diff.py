@@ -56,6 +56,7 @@ def said(**row: int) -> str:
         ({"op": Op.MMAP, "arg": 3 | 0x11 << 32}, "mmap memfd SHARED rw-"),  # MAP_FIXED
         ({"op": Op.MMAP, "arg": 1 | 2 << 32, "fmode": 1},
          "mmap memfd PRIVATE r-- by a read-only fd"),
+        ({"op": Op.MMAP, "arg": 3 | 1 << 32, "offset": 8192, "length": 1}, "mmap memfd SHARED rw-"),
         ({"op": Op.MMAP, "arg": 3 | 1 << 32, "kind": Kind.HUGETLB, "offset": 8192, "length": 1},
          "mmap hugetlb SHARED rw-, past the end"),
         ({"op": Op.MREMAP, "arg": 1 | 0x8B << 8 | 1 << 16, "length": 4097},
@@ -89,6 +90,13 @@ def said(**row: int) -> str:
 )  # fmt: skip
 def test_request_classes(row: dict[str, int], text: str) -> None:
     assert said(**row) == text
+
+
+@pytest.mark.parametrize("op", [Op.READ, Op.ADD_SEALS, Op.PUNCH_HOLE, Op.CHMOD])
+def test_where_it_was_does_not_matter(op: Op) -> None:
+    usual = {"op": int(op), "kind": int(Kind.HUGETLB), "length": 1}
+    within, past = request.classes(columns(usual, usual | {"offset": 8192})).tolist()
+    assert within == past
 
 
 numbers = st.integers(0, 2**64 - 1)

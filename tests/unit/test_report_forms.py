@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -279,6 +280,12 @@ def test_html_is_whole_and_alone() -> None:
     said = "".join(reader.text)
     assert "LOST 5 events" in said
     assert "merge_beside_old" in said
+
+
+def test_html_is_called_by_the_recording_s_own_name() -> None:
+    one = replace(LOSSY, path="/tmp/some/where/w.seal/")
+    text = "".join(page(report(coverage=(one, replace(one, path="x.seal"))), 100))
+    assert "<title>sealsnoop: w.seal, x.seal</title>" in text
 
 
 def test_html_escapes_hostile_names() -> None:

@@ -37,9 +37,12 @@ def test_no_sys(tmp_path: Path) -> None:
     assert finding.remedy == "mount -t sysfs sysfs /sys"
 
 
-def test_foreign_btf(tmp_path: Path) -> None:
-    finding = found(lay(tmp_path, {"sys/kernel/btf/vmlinux": b"\xeb\x9f\x01\x00"}), "btf")
-    assert (finding.ok, finding.detail) == (False, "/sys/kernel/btf/vmlinux begins with eb9f")
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"\xeb\x9f\x01\x00", "eb9f"), (b"\x9f", "9f"), (b"", "nothing")]
+)
+def test_foreign_btf(tmp_path: Path, content: bytes, said: str) -> None:
+    finding = found(lay(tmp_path, {"sys/kernel/btf/vmlinux": content}), "btf")
+    assert (finding.ok, finding.detail) == (False, f"/sys/kernel/btf/vmlinux begins with {said}")
 
 
 def test_no_kprobes_leaves_trampolines(tmp_path: Path) -> None:

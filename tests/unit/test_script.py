@@ -23,7 +23,8 @@ from tracer.model.escape import cells, escape_bytes
 from tracer.model.record import CLOCK, EVENT, HEAD, LOSS, NAME, OBJECT, Flag, RecordType
 from tracer.store.writer import RecordingWriter
 from tracer.text.data import csv_text
-from tracer.text.lines import _marks
+from tracer.text.lines import Lines, _marks
+from tracer.text.names import Names
 from ui.explain import fields as explained
 
 START = 5_000_000_000
@@ -383,9 +384,6 @@ def test_help_needs_nothing_heavy() -> None:
 def test_forged_text_cannot_reach_the_terminal() -> None:
     import pyarrow as pa
 
-    from tracer.text.lines import Lines
-    from tracer.text.names import Names
-
     names = Names()
     names.add(pa.table({"dev": [1], "ino": [2], "gen": [3], "name": ["\x1b]0;owned\x07"]}))
     words = pa.array(["mm\x1bap"]).dictionary_encode()
@@ -396,3 +394,12 @@ def test_forged_text_cannot_reach_the_terminal() -> None:
 
 def test_record_sizes_are_equal() -> None:
     assert HEAD.itemsize == EVENT.itemsize == NAME.itemsize
+
+
+@pytest.mark.parametrize(
+    ("width", "who", "object_"), [(40, 10, 8), (100, 15, 16), (132, 23, 26), (9999, 23, 80)]
+)
+def test_columns_grow_with_the_room_and_have_ends(width: int, who: int, object_: int) -> None:
+    header = Lines(Names(), None, UNKNOWN, width).header()
+    assert (header.index("op ") - header.index("process") - 1) == who
+    assert (header.index("seals") - header.index("object") - 1) == object_

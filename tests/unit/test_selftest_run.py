@@ -163,6 +163,7 @@ class FakeProgram:
         self.calls: list[Any] = []
         self.row = np.zeros(2, COUNTS)
         self.skipped = {"mmap": 7}
+        self.folio_order = 0
         self._ring = FakeRing()
         original = Examiner.attempts
 
@@ -172,7 +173,7 @@ class FakeProgram:
             alien = events[:3].copy()
             alien["pid"] = examiner.pid + 1
             events = distort(np.concatenate([events[:-10], alien, events[-10:]]))
-            self._ring.batches = [with_objects(events[:100], 0)]
+            self._ring.batches = [with_objects(events[:100], self.folio_order)]
             meanwhile()
             self._ring.batches = [events[100:].view(HEAD)]
             return found, merging
@@ -212,6 +213,23 @@ def test_all_well(examiner: Examiner, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(one["seen"] == one["expected"] for one in shown["hooks"].values())
     assert shown["hooks"]["mmap"]["expected"] > 50
     assert shown["variants"]["grow_write_chunk"] in VARIANTS["grow_write_chunk"]
+
+
+def test_the_folio_order_is_what_the_hooks_saw_of_a_memfd(
+    examiner: Examiner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders: list[int | None] = []
+    original = Examiner.finding
+
+    def finding(examiner: Examiner, folio_order: int | None) -> Any:
+        orders.append(folio_order)
+        return original(examiner, folio_order)
+
+    program = FakeProgram(monkeypatch)
+    program.folio_order = 9
+    monkeypatch.setattr(Examiner, "finding", finding)
+    run(examiner, program)
+    assert orders == [9]
 
 
 def test_a_hook_that_misses(examiner: Examiner, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from tests.unit.imported import HEAVY, imported
 from tests.unit.store_records import SMALL, expected, mixed, pick, rows_of, stored, write
 from tracer.model.record import EVENT, HEAD, LOSS, NAME, OBJECT
 from tracer.store import comms
+from tracer.store.events import EventColumns
 from tracer.store.limits import Limits
 from tracer.store.reader import Recording
 from tracer.store.schema import EVENTS
@@ -165,6 +166,11 @@ def test_append_copies_and_takes_any_stride(tmp_path: Path) -> None:
         ring[:] = 0xFF
     with Recording.open(tmp_path / "r.seal") as recording:
         assert stored(recording) == expected(records)
+
+
+def test_what_is_gathered_does_not_take_much_memory() -> None:
+    columns = EventColumns(Limits().group_rows)
+    assert sum(column.nbytes for column in columns._columns.values()) <= 12 << 20
 
 
 def test_parts_open_with_plain_pandas(tmp_path: Path) -> None:

@@ -172,6 +172,8 @@ def test_declared_losses_explain_holes(tmp_path: Path, declared: int, unexplaine
     assert report.missing == 7
     assert report.unexplained == unexplained
     assert report.accounted == ({"ring_full": declared} if declared else {})
+    said = f"{declared} ring_full" if declared else "none"
+    assert f"declared {said}; unexplained {unexplained}" in "\n".join(report.lines())
     assert report.ok is (unexplained == 0)
 
 

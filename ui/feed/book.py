@@ -105,9 +105,7 @@ class Book:
             self.add(load.batch(piece, load.ALL, self.source, self.comms, self.rows))
 
     def add(self, batch: Batch) -> None:
-        """The next events."""
-        if not len(batch):
-            return
+        """The next events; there are some."""
         self.version += 1
         self.log.add(batch)
         times = batch["time_ns"]

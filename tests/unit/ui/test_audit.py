@@ -11,6 +11,7 @@ from tracer.audit import policy as policies
 from tracer.audit.evaluate import one_recording
 from tracer.audit.results import Result
 from tracer.store.reader import Recording
+from ui.cells import clock
 from ui.feed.auditing import AUDIT, Auditing
 from ui.screens.main import MainScreen
 from ui.screens.object import ObjectScreen
@@ -64,7 +65,11 @@ async def test_claims_with_state_evidence_and_coverage(auditing: Auditing, truth
             found.add((grid.value("claim"), grid.value("ino")))
             claim = next(one for one in truth.claims if one.id == grid.value("claim"))
             finding = next(one for one in claim.findings if one.object.ino == grid.value("ino"))
-            assert finding.violations[0].text in notes.body.text
+            proof, start_ns = finding.violations[0], one.app.shot.now.start_ns
+            assert start_ns is not None
+            assert proof.text in notes.body.text
+            when = clock((proof.time_ns - start_ns) / 1e9)
+            assert f"✗ {when} s  {proof.text}" in notes.body.text
             assert all(need.family in notes.body.text for need in claim.needs)
             assert all(doubt.text in notes.body.text for doubt in claim.doubts)
             await one.press("down")

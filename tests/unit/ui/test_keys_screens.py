@@ -37,6 +37,13 @@ async def test_drill_down_to_the_reason() -> None:
         assert decisions.cursor == here
         await one.press("down", "N")
         assert decisions.cursor == here
+        await one.press("up")
+        elsewhere = decisions.cursor
+        assert elsewhere != here
+        screen.show(one.app.shot)  # the next one: who looks around is left alone
+        assert decisions.cursor == elsewhere
+        await one.press("n")
+        assert decisions.cursor == here
         await one.press("b")
         assert one.said()[-1] == "No blocked here."
         await one.press("B", "y")

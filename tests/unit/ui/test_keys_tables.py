@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from tests.unit.ui.pressed import main_grid, name, presses
 from tests.unit.ui.still import run, shown, still
 from tracer.model.verdicts import Verdict
 from ui.screens.ask import AskScreen
+from ui.widgets.coverage import CoverageNotes
 from ui.widgets.filterline import FilterLine
 
 
@@ -33,6 +35,12 @@ async def test_tables() -> None:
         assert "kernel function" in titles[3]
         assert "vm_mmap_pgoff" in one.text()
         assert "nothing lost" in one.text()
+        notes = one.app.screen.query_one(CoverageNotes)
+        for lossy in ({"lost": {"ring_full": 3}}, {"incomplete": {"ring_full": 3}}):
+            cover = replace(one.app.shot.coverage, **lossy)
+            notes.show(replace(one.app.shot, coverage=cover))
+            assert "nothing lost" not in notes.body.text
+            assert "3" in notes.body.text.splitlines()[1]
         await one.press("tab")
         assert "[1 Objects" in one.text()
         await one.press("shift+tab")

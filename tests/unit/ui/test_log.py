@@ -9,7 +9,7 @@ from tests.unit.store_records import SMALL, numbered
 from tests.unit.ui.still import Still, finish, still
 from tracer.query import parse
 from tracer.store.writer import RecordingWriter
-from ui.feed.log import WINDOW
+from ui.feed.log import WINDOW, Log
 from ui.feed.logview import LogView
 from ui.request import Find, Request, Window
 from ui.rows import Rows
@@ -51,6 +51,29 @@ def test_windows_of_a_log_are_what_the_filter_says(text: str) -> None:
             row = int(rows.ids[place])
             wanted = Rows("", everything, rows.ids, rows.order, 0).record(row)
             assert rows.record(place) == wanted
+
+
+def test_a_filter_begins_anew_behind_what_was_forgotten() -> None:
+    feed = still()
+    feed.start()
+    whole = feed.book.log.batch(0)
+    assert whole is not None
+    log = Log(feed.book.log._judging, None)
+    query = parse("op:mmap")
+    view = LogView(log, query)
+    for start in range(0, 600, 200):
+        log.add(whole.take(np.arange(start, start + 200)))
+        if not start:
+            view.catch_up()
+    log._batches.popleft()
+    log._batches.popleft()  # the second was never looked at
+    view.catch_up()
+    judged = log.judged(400)
+    assert judged is not None
+    want = (400 + np.flatnonzero(query.mask(judged))).tolist()
+    assert want
+    assert view.rows(Window(), None, None).ids.tolist() == want
+    assert not view.wants_more(Window())
 
 
 def test_searches_keep_to_the_filter() -> None:

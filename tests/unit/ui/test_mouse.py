@@ -45,7 +45,9 @@ async def test_clicks() -> None:
         assert one.app.focused is not None
         assert one.app.focused.id == "seals"
         await one.press("escape")
-        await click(one.app.screen.query_one(Banner), 10)
+        banner = one.app.screen.query_one(Banner)
+        assert {str(span.style) for span in banner.render().spans} == {"bold"}
+        await click(banner, 10)
         assert isinstance(one.app.screen, EventScreen)
         await one.press("escape")
         line = one.app.screen.query_one(KeyLine)

@@ -9,6 +9,7 @@ from rich.cells import cell_len
 
 from tracer.model.escape import printable
 from tracer.model.verdicts import Verdict
+from tracer.model.words import Kind
 from ui import cells
 from ui.columns import Column, fit
 from ui.export import ENDINGS
@@ -195,6 +196,18 @@ def test_colours_of_themes() -> None:
     assert rich_colour("ansi_bright_red") == "bright_red"
     assert rich_colour("auto 87%") == "default"
     assert check("nord", ["nord", "dracula"]) == "nord"
+
+
+def test_every_kind_of_file_has_room() -> None:
+    for columns in COLUMNS.values():
+        for column in columns:
+            if column.name == "kind":
+                assert column.most == max(len(kind.name) for kind in Kind)
+
+
+def test_times_stand_under_each_other() -> None:
+    for columns in COLUMNS.values():
+        assert all(column.right for column in columns if column.name == "time_ns")
 
 
 def test_columns_have_names_of_their_own() -> None:

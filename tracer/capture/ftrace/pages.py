@@ -15,6 +15,7 @@ HEADER = 16
 _MISSED, _MISSED_STORED = 1 << 31, 1 << 30
 _LENGTH = (1 << 20) - 1  # include/linux/ring_buffer.h: the rest of the word is marks
 _MOST_WORDS = 28
+_TYPE = 2  # an event's data begin with the number of its type (struct trace_entry)
 _PADDING, _TIME_EXTEND, _TIME_STAMP = 29, 30, 31
 _TIME_BITS = 27
 _TIME_STAMP_TOP = np.uint64(0xF8 << 56)  # rb_fix_abs_ts: an absolute time has 59 bits
@@ -71,7 +72,7 @@ def cut(pages: NDArray[np.uint8]) -> Events:
         inside = (total >= 4) & (place[live] + total <= end[live])
         # The rest of a page without events is padding without a time.
         good = inside & ~((kind == _PADDING) & (delta == 0))
-        keep = told & good & (length >= 0)
+        keep = told & good & (length >= _TYPE)
         found.append((live[keep], start[keep], length[keep], now[keep]))
         place[live] += total
         live = live[good & (place[live] + 4 <= end[live])]
