@@ -56,6 +56,7 @@ def test_different_bytes_have_different_text(one: bytes, other: bytes) -> None:
 )
 def test_examples(raw: bytes, text: str) -> None:
     assert escape_bytes(raw) == text
+    assert unescape(text) == raw
 
 
 @pytest.mark.parametrize("text", ["\\", "\\q", "\\x1", "\\u12", "\\U00110000", "\\ud800"])

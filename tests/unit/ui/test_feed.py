@@ -10,8 +10,6 @@ import numpy as np
 from tests.unit.store_records import SMALL, doomed, mixed, numbered
 from tests.unit.ui.still import Still, finish
 from tracer.analysis.summary import summarize
-from tracer.model.record import EVENT, HEAD, Kind
-from tracer.model.seals import Seal
 from tracer.store.reader import Recording
 from tracer.store.writer import RecordingWriter
 from ui.feed.live import LiveFeed
@@ -142,24 +140,3 @@ def test_a_part_that_cannot_be_read(tmp_path: Path) -> None:
     finish(feed, Request("events", window=Window(first=True)))
     ids = feed.snapshot.rows.ids.tolist()
     assert ids == [*range(80), *range(120, 200)]
-
-
-def test_calls_are_left_out_only_where_the_recorder_did_so(tmp_path: Path) -> None:
-    """``filters.unsealable``: false where a file that can get no seal was told of once."""
-    for unsealable in (False, True):
-        for seals in (Seal.SEAL, 0):
-            path = tmp_path / f"{unsealable}{int(seals)}.seal"
-            event = numbered(1).view(EVENT)
-            event["dev"], event["ino"], event["gen"], event["kind"] = 1, 5, 7, Kind.MEMFD
-            event["seals"] = event["seals_after"] = int(seals)
-            manifest = {"filters": {"unsealable": unsealable}}
-            with RecordingWriter(path, manifest, limits=SMALL) as writer:
-                writer.append(event.view(HEAD))
-                writer.close("done")
-            feed = Still(path)
-            feed.start()
-            finish(feed, Request(object=(1, 5, 7)))
-            detail = feed.snapshot.detail
-            assert detail is not None
-            assert detail.object["left_out"] is (bool(seals) and not unsealable)
-            feed.stop()
