@@ -1,13 +1,14 @@
 """Losses and totals as records: only what moved, and never backwards."""
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tracer.capture.ledger import Ledger, clock_record
-from tracer.capture.program import CAUSES, COUNTS, HOOKS
+from tracer.capture.program import CAUSES, COUNTS, HOOKS, Program
 from tracer.model.record import (
     CLOCK,
     HEAD,
@@ -17,6 +18,7 @@ from tracer.model.record import (
     USER_CPU,
     Hook,
     LossCause,
+    Op,
     RecordType,
 )
 
@@ -122,3 +124,36 @@ def test_clock_record() -> None:
     for name in clocks:
         assert before[name] <= row[name] <= after[name], name
     assert (row["cpu"], row["nr"]) == (USER_CPU, NO_SYSCALL)
+
+
+class Map:
+    """A map as bcc has it: asked with a number of C, its values a list."""
+
+    def __init__(self, *values: Any) -> None:
+        self._values = [*values]
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._values[key.value]
+
+    def values(self) -> list[Any]:
+        return self._values
+
+
+@pytest.mark.parametrize("audit", [False, True])
+def test_calls_in_flight_are_those_that_began_after_the_start(audit: bool) -> None:
+    def call(op: int, before: int = 0) -> Any:
+        return SimpleNamespace(op=op, before_enabled=before)
+
+    def slot(*about: Any) -> Any:
+        return SimpleNamespace(call=call(*about))
+
+    program = object.__new__(Program)
+    program._audit = audit
+    program._bpf = {
+        "owners": [SimpleNamespace(value=number) for number in (0, 2, 3)],
+        "slots": Map(slot(Op.WRITE), slot(Op.READ), slot(0), slot(Op.MMAP, 1)),
+        "calls": Map(slot(Op.ADD_SEALS), slot(Op.WRITE, 1)),
+        "outer_calls": Map(call(Op.WRITE), call(0)),
+        "accesses": Map(None, None),
+    }
+    assert program.in_flight() == 3 + 2 * audit
