@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -17,6 +18,7 @@ from tracer.model.escape import cells as width_of
 from tracer.model.escape import printable
 from tracer.report import data, sentences
 from tracer.report.assets import SCRIPT, STYLE
+from tracer.report.charts import bars, legend, matrix, over_time
 from tracer.report.model import TABLES, Question, Report, SelfTest
 from tracer.report.page import POLICY, page
 from tracer.report.terminal import Terminal
@@ -295,6 +297,36 @@ def test_html_escapes_hostile_names() -> None:
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert HOSTILE not in text
+
+
+CHARTS = Path(__file__).with_name("report_charts.txt")
+"""As they should be, a tag a line; where one was changed on purpose, run this with REDRAW=1."""
+
+
+def test_charts_look_as_they_did() -> None:
+    second = 10**9
+    steps = [
+        {"time_ns": 5 * second, "breach": 50, "unexplained": 1, "allowed": 150},
+        {"time_ns": 7 * second, "allowed": 100_000},
+    ]
+    rows = [
+        {"kind": "memfd", "name": "a<b", "dev": 1, "ino": 5, "gen": 7, "breach": 1, "allowed": 999},
+        {"kind": "hugetlb", "name": None, "dev": 1, "ino": 6, "gen": 0, "blocked": 40},
+        {"kind": "memfd", "name": "x" * 50, "dev": 1, "ino": 8, "gen": 0},
+    ]
+    drawn = [
+        over_time(steps, second, 4 * second, 9 * second, "in <time>"),
+        over_time([], second, 4 * second, 4 * second, "nothing"),
+        matrix([{"op": "write", "breach": 1, "allowed": 1000}, {"op": "mmap", "error": 30}]),
+        matrix([]),
+        bars([{**row, "host": "h&1"} for row in rows], "by object", hosts=True),
+        bars(rows, "by object"),
+        legend({"breach": 1, "allowed": 0, "error": 3}),
+    ]
+    found = "\n".join(drawn).replace("><", ">\n<") + "\n"
+    if os.environ.get("REDRAW"):
+        CHARTS.write_text(found)
+    assert found == CHARTS.read_text()
 
 
 def test_html_policy_names_what_is_there() -> None:
