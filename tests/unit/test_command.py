@@ -76,6 +76,7 @@ def test_terminate_before_and_after_release(tmp_path: Path) -> None:
     running = Command.prepare(["sleep", "60"])
     running.release()
     assert running.terminate() == 128 + signal.SIGTERM
+    assert running.terminate() == 128 + signal.SIGTERM, "and nobody else's process"
     is_deaf = tmp_path / "deaf"
     deaf = Command.prepare(
         ["sh", "-c", f"trap '' TERM; touch {is_deaf}; while :; do sleep 1; done"]

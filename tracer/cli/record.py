@@ -188,8 +188,8 @@ def run(args: argparse.Namespace) -> int:
     finally:
         if examiner is not None:
             examiner.close()
-        if command is not None and command.exit_code is None:
-            command.terminate()
+        if command is not None:
+            command.terminate()  # if it has not ended
 
 
 def _attached(
