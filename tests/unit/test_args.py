@@ -24,6 +24,14 @@ from tracer.model.seals import names
         ("truncate", "memfd", 0x2069 | 0o600 << 32, "4096→16 0600"),
         ("chmod", "memfd", 0x41 | 0o100755 << 32, "0755"),
         ("chmod", "memfd", 0x46, "UID|GID"),
+        ("chmod", "memfd", 0b11_1110_0000_0110_1000 | 0xF << 60, ""),  # what comes with the others
+        (
+            "chmod",
+            "memfd",
+            1 << 4 | 0b111 << 7 | 0b11 << 11,
+            "ATIME|ATIME_SET|MTIME_SET|FORCE|KILL_SUID|KILL_SGID",
+        ),
+        ("chmod", "memfd", 1 | 0o170000 << 32, "0000"),
         ("allocate", "memfd", 0, "0 8+16"),
         ("punch_hole", "memfd", 3, "KEEP_SIZE|PUNCH_HOLE 8+16"),
         ("add_seals", "memfd", 0x48, "WRITE|0x40"),

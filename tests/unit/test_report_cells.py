@@ -121,3 +121,13 @@ def test_names_are_cut_in_the_middle() -> None:
 @given(st.text("ab漢\\x1", max_size=40), st.integers(4, 30))
 def test_cut_names_fit(text: str, width: int) -> None:
     assert width_of(cells.shortened(text, width)) <= width
+
+
+def test_what_was_asked_and_by_which_descriptor() -> None:
+    add = {"op": "add_seals", "kind": "memfd", "arg": 8}
+    assert cells.asked(add) == "WRITE"
+    assert cells.asked(add | {"fd": 0}) == "WRITE fd0"
+    assert cells.asked(add | {"fd": -1}) == "WRITE"
+    nothing = {"op": "chmod", "kind": "memfd", "arg": 0}
+    assert cells.asked(nothing) == "-"
+    assert cells.asked(nothing | {"fd": 5}) == "fd5"

@@ -247,3 +247,12 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert found["ok"] is False
     assert found["holes"] == [{"cpu": 0, "first": 70, "last": 70, "count": 1}]
+
+
+def test_a_recording_without_records(tmp_path: Path) -> None:
+    with RecordingWriter(tmp_path / "r.seal", {}, limits=SMALL) as writer:
+        writer.close("done")
+    report = verify(tmp_path / "r.seal")
+    assert report.lines() == [
+        f"{tmp_path / 'r.seal'}: ok", "  0 segments; no rows", "  stopped: done",
+    ]  # fmt: skip
