@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -309,7 +310,7 @@ def test_charts_look_as_they_did() -> None:
         {"time_ns": 5 * second, "breach": 50, "unexplained": 1, "allowed": 150},
         {"time_ns": 7 * second, "allowed": 100_000},
     ]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"kind": "memfd", "name": "a<b", "dev": 1, "ino": 5, "gen": 7, "breach": 1, "allowed": 999},
         {"kind": "hugetlb", "name": None, "dev": 1, "ino": 6, "gen": 0, "blocked": 40},
         {"kind": "memfd", "name": "x" * 50, "dev": 1, "ino": 8, "gen": 0},
