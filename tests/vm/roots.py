@@ -54,6 +54,7 @@ class Root:
         """
         place = shlex.quote(str(self.path))
         lines = [
+            f"mount --bind {place} {place}",  # a root that is no mount cannot be unshared from
             f"mount -t proc proc {place}/proc",
             f"mount --rbind /dev {place}/dev",
             f"mount --rbind /sys {place}/sys",
