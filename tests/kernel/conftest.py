@@ -98,7 +98,7 @@ def locked_down(
 
 _BEHIND = {
     USER_SPACE.suite: ["tests/vm/root", USER_SPACE.suite, "--", "make", "check", "SETUP=tool"],
-    "lowest": [sys.executable, "tests/lowest", "-q"],
+    "lowest": [sys.executable, "tests/lowest"],
 }
 """What needs no guest and runs one after the other while guests do."""
 
