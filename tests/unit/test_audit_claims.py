@@ -302,3 +302,13 @@ def test_the_window_of_a_killed_recorder_ends_with_its_last_event(
     assert (window.start_ns, window.end_ns) == (began, last)
     assert window.start is not None
     assert window.end is None
+
+
+def test_the_window_of_a_whole_recording_is_between_its_clocks(tmp_path: Path) -> None:
+    story = Story()
+    began = story.now_ns
+    story.create(RAM)
+    window = audited(story.write(tmp_path / "a.seal"), NEVER_MAPPED).recordings[0].window
+    assert (window.start_ns, window.end_ns) == (began, story.now_ns)
+    assert None not in (window.start, window.end)
+    assert window.start != window.end

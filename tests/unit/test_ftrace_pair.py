@@ -98,6 +98,21 @@ def test_only_threads_with_nested_calls_are_gone_through_row_by_row(
     assert looked == [10]
 
 
+def test_a_doubt_is_kept_for_the_calls_that_it_may_be_about() -> None:
+    story, made = Story(), maker()
+    story.entry(7, Op.WRITE)
+    made.doubts.append((story.now + 1, story.now + 5))
+    assert len(events(made.make(story.take()))) == 0
+    story.call(8, Op.WRITE, 1)
+    story.exit(7, Op.WRITE, 5)
+    found = events(made.make(story.take()))
+    doubtful = {int(one["tid"]): bool(one["flags"] & Flag.RETURN_MISSING) for one in found}
+    assert doubtful == {7: True, 8: False}
+    story.call(8, Op.WRITE, 1)
+    assert not (events(made.make(story.take()))["flags"] & Flag.RETURN_MISSING).any()
+    assert made.doubts == []
+
+
 def nested() -> Story:
     """A write changes the mode on its way (file_remove_privs), between two looks at the seals."""
     story = Story()

@@ -15,7 +15,13 @@ from tracer.selftest.attempt import Attempt, Attempts, columns
 from tracer.selftest.cases import all_sets, attempt_all, short_sets
 from tracer.selftest.maker import Maker
 from tracer.selftest.scratch import Scratch
-from tracer.selftest.syscalls import MAP_PRIVATE, MFD_ALLOW_SEALING, PROT_READ, PROT_WRITE
+from tracer.selftest.syscalls import (
+    MAP_PRIVATE,
+    MFD_ALLOW_SEALING,
+    PAGE,
+    PROT_READ,
+    PROT_WRITE,
+)
 
 EPERM, EBUSY, EACCES = -errno.EPERM, -errno.EBUSY, -errno.EACCES
 READ_WRITE = PROT_READ | PROT_WRITE
@@ -227,3 +233,18 @@ def test_columns(short: Attempts) -> None:
     assert set(found["owner_uid"].tolist()) == {os.getuid()}
     assert set(found["flags"].tolist()) == {0}
     assert {len(column) for column in columns([], COLUMNS, 0).values()} == {0}
+
+
+def test_what_mremap_was_asked(maker: Maker) -> None:
+    file = maker.sized()
+    file.merging.add(file.ino)
+    mapping = file.map(READ_WRITE, syscalls.MAP_SHARED)
+    assert mapping
+    for old, new in ((1, 2), (2, 1)):
+        assert mapping.resize(new * PAGE) == mapping.address
+        tried = last(maker)
+        # MREMAP_MAYMOVE, vm_flags (read, write, shared, may share) and the old length in pages.
+        assert (tried.op, tried.arg) == (Op.MREMAP, 1 | (0x1 | 0x2 | 0x8 | 0x80) << 8 | old << 16)
+        assert (tried.offset, tried.length) == (0, new * PAGE)
+    mapping.unmap()
+    file.close()
