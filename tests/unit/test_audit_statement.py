@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 from tests.unit.audit_story import Story, policy
 from tracer.audit import digests, dsse
 from tracer.audit.recheck import recheck
+from tracer.audit.statement import PREDICATE, STATEMENT, parts
 from tracer.cli.main import main
 from tracer.errors import UserError
 
@@ -253,6 +254,13 @@ def test_what_is_no_statement(run: Run, text: str) -> None:
     code, _, err = run("verify", "s.json", "--recording", "a.seal")
     assert code == 1
     assert err.startswith("sealsnoop: ")
+
+
+@pytest.mark.parametrize("recordings", [None, 5, "x", {}, ["x"], [{}, 5]])
+def test_a_statement_that_names_no_recordings(recordings: object) -> None:
+    body = {"_type": STATEMENT, "predicateType": PREDICATE, "predicate": {"recordings": recordings}}
+    with pytest.raises(ValueError, match="it names no recordings"):
+        parts(body)
 
 
 def test_a_statement_that_cannot_be_read() -> None:
