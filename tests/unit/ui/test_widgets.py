@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -55,6 +56,32 @@ def test_wider_terminals_show_no_less() -> None:
         ]
         for narrow, wide in pairwise(shown):
             assert narrow <= wide
+
+
+@pytest.mark.parametrize(
+    ("table", "order"),
+    [
+        ("objects", "error first_ns owner_uid fds kind processes indeterminate last_ns mappings "
+                    "size last_op decisions unexplained"),
+        ("fds", "error first_ns kind indeterminate last_ns seals last_op decisions unexplained"),
+        ("processes", "error first_ns uid fds indeterminate objects last_ns decisions last_op "
+                      "unexplained"),
+        ("events", "duration_ns expected fd pid reason time_ns arg"),
+        ("hooks", "decided method self_test"),
+        ("audit", "time_ns seals evidence"),
+    ],
+)  # fmt: skip
+def test_what_matters_least_goes_first(table: str, order: str) -> None:
+    shown = {
+        room: {placed.column.name for placed in fit(COLUMNS[table], room)}
+        for room in range(10, 301)
+    }
+    narrowest = {
+        column.name: min(room for room, names in shown.items() if column.name in names)
+        for column in COLUMNS[table]
+    }
+    going = sorted((name for name in narrowest if narrowest[name] > 10), key=narrowest.__getitem__)
+    assert going[::-1] == order.split()
 
 
 def test_how_a_holder_opened_it() -> None:
