@@ -106,7 +106,7 @@ GMEM_GUESTS = tuple(
 
 @dataclass(frozen=True)
 class Blinded:
-    """A way of losing evidence: of a guest that did nothing wrong, no pass may come of it."""
+    """A way of losing evidence, and claims of which no violation was seen: none of them passes."""
 
     name: str
     text: str
@@ -128,7 +128,7 @@ BLINDED = (
     Blinded("late", "attached when it was guest memory already", "audit", "old", _MOST,
             ("identity", "unknown-object")),
     Blinded("no-baseline", "attached when another process had it mapped, without a baseline",
-            "audit-blind", "before", _MOST, ("past",)),
+            "audit-blind", "before", (_NRW, "never-pinned-except"), ("past",)),
 )  # fmt: skip
 
 
