@@ -1,6 +1,8 @@
 """``--web``: who may see the page and open its socket. Real server, real requests."""
 
 import asyncio
+import contextlib
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -31,8 +33,18 @@ def served(check: Check, command: str = "cat") -> None:
                 await check(client, server)
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
+            # The command ends when its socket does; asyncio takes note of that while it runs.
+            while has_child():
+                await asyncio.sleep(0.01)
 
     asyncio.run(both())
+
+
+def has_child() -> bool:
+    with contextlib.suppress(ChildProcessError):
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return True
+    return False
 
 
 async def status(client: ClientSession, url: str, **headers: str) -> int:
