@@ -45,6 +45,8 @@ def _counted(kernel: Booted, name: str, ops: Collection[str]) -> "pd.Series[int]
     rows = judged(kernel.run(name).path)
     rows = rows[rows["pid"].isin(kernel.truth(name).pids) & rows["op"].isin(ops)].copy()
     rows["name"] = rows["name"].astype(str).str.replace(r"workload-\d+", "workload-PID", regex=True)
+    # Of a creation that was refused, BPF alone tells what name it asked for.
+    rows.loc[(rows["op"] == "create") & (rows["answer"] < 0), "name"] = "nan"
     rows["errno"] = rows["answer"].where(rows["answer"].between(-4095, -1), 0)
     for column in ("op", "kind", "verdict"):
         rows[column] = rows[column].astype(str)
