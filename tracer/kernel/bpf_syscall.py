@@ -14,13 +14,8 @@ import struct
 from collections.abc import Sequence
 
 _SYS_BPF = 321
-_MAP_CREATE, _PROG_LOAD, _PROG_TEST_RUN, _OBJ_GET_INFO_BY_FD, _RAW_TRACEPOINT_OPEN = (
-    0,
-    5,
-    10,
-    15,
-    17,
-)
+_MAP_CREATE, _PROG_LOAD, _PROG_TEST_RUN = 0, 5, 10
+_OBJ_GET_INFO_BY_FD, _RAW_TRACEPOINT_OPEN = 15, 17
 _BTF_GET_FD_BY_ID, _BTF_GET_NEXT_ID = 19, 23
 KPROBE, RAW_TRACEPOINT, TRACING = 2, 17, 26
 """``enum bpf_prog_type``"""
