@@ -195,7 +195,7 @@ def test_without_privilege(kernel: Booted) -> None:
     assert "root" in record.stderr or "privilege" in record.stderr
     doctor = kernel.told("unprivileged-doctor")
     assert doctor.code == 1
-    assert "cannot be traced" in doctor.stdout
+    assert "this user cannot trace" in doctor.stdout
     script = kernel.told("unprivileged-script")
     assert script.code == 1
     assert "ermission" in script.stderr
