@@ -51,11 +51,11 @@ struct access_key {
 struct access {
 	u64 time_ns;
 	u64 inode;		/* 0: unknown, or no memory file */
-	u64 mm;
+	u64 mm;			/* its number */
 	u64 address;
 	u64 length;
 	u64 arg;
-	u64 vm;			/* memslot: struct kvm */
+	u32 vm;			/* memslot: its number */
 	s64 offset;
 	s32 fd;
 	s32 slot;
@@ -137,7 +137,7 @@ INLINE void tell_access(struct access *a, u64 pid_tgid, u8 hook, s64 answer)
 	r->head.seals = seals;
 	if (a->op == OP_MEMSLOT)
 		r->event.fd = a->fd;
-	r->event.size = a->op == OP_MEMSLOT ? a->vm : a->inode ? inode_size(a->inode, 0) : 0;
+	r->event.size = a->inode ? inode_size(a->inode, 0) : 0;
 	r->event.size_after = a->address;
 	r->event.offset = a->offset;
 	r->event.length = a->length;
@@ -145,6 +145,7 @@ INLINE void tell_access(struct access *a, u64 pid_tgid, u8 hook, s64 answer)
 	r->event.answer = answer;
 	r->event.duration_ns = bpf_ktime_get_boot_ns() - a->time_ns;
 	r->event.mm = a->mm;
+	r->event.vm = a->vm;
 	r->event.seals_after = seals;
 	r->event.check_answer = a->slot;
 	r->event.fmode = a->fmode;

@@ -344,6 +344,7 @@ INLINE void tell_call(u64 pid_tgid, struct slot *s, s64 answer, u8 hook, int dir
 	r->event.mode = c->mode;
 	r->event.fmode = c->fmode;
 	r->event.checks = c->checks;
+	set_spare(r);
 	r->head.flags |= raced_flags(c, op, answer, seals_after, r->event.size_after);
 	if (unlikely(answer == -EACCES || answer == -EPERM))
 		r->head.flags |= inode_flags(inode, direct);

@@ -103,6 +103,26 @@ INLINE void set_key(struct record *r, struct object *o)
 	r->head.kind = o->kind;
 }
 
+/* What nothing fills yet: the ring's memory has something old in it. */
+INLINE void set_spare(struct record *r)
+{
+	r->event.user_stack = 0;
+	r->event.kernel_stack = 0;
+	r->event.spare[0] = 0;
+	r->event.spare[1] = 0;
+}
+
+/* Who that is for ever: numbers alone come again (include/linux/sched.h). */
+INLINE void set_identity(struct record *r, u64 task)
+{
+	u64 leader = load_u64(task + OFF_TASK_LEADER, TASK_DIRECT);
+
+	r->event.start_ns = load_u64(leader + OFF_TASK_START_BOOT, TASK_DIRECT);
+	r->event.exec_id = load_u32(task + OFF_TASK_EXEC_ID, TASK_DIRECT);
+	r->event.own_mm = task_mm_number(task);
+	r->event.vm = 0;
+}
+
 INLINE void set_task(struct record *r, u64 task, u64 pid_tgid)
 {
 	r->event.pid = pid_tgid >> 32;
@@ -110,4 +130,5 @@ INLINE void set_task(struct record *r, u64 task, u64 pid_tgid)
 	r->event.uid = task_uid(task);
 	r->event.cgroup = task_cgroup(task);
 	task_comm(task, r->event.comm);
+	set_identity(r, task);
 }

@@ -20,13 +20,39 @@ INLINE int kvm_has_gmem(void)
 	return kvm && kvm->has_gmem;
 }
 
+/* A virtual machine: another one may come to lie at its address. */
+struct vm {
+	u64 mm;
+	u32 number;
+	u32 unused;
+};
+
+BPF_HASH(vms, u64, struct vm, 4096);
+
+/* 0: no room for another one, which is counted. */
+INLINE u32 vm_number(u64 kvm, u64 mm)
+{
+	struct vm *known = vms.lookup(&kvm), fresh = { .mm = mm };
+	struct counts *n = my_counts();
+
+	if (!n)
+		return 0;
+	if (known && known->mm == mm)
+		return known->number;
+	fresh.number = n->seq * CPUS + n->cpu + 1;
+	if (!vms.update(&kvm, &fresh))
+		return fresh.number;
+	count_loss(n, LOSS_OBJECTS_FULL, HOOK_MEMSLOT);
+	return 0;
+}
+
 /* The caller's mm is the VM's: every KVM ioctl of another process fails with EIO. */
 INLINE struct asked asked_memslot(struct access *a, u64 kvm, u64 region)
 {
 	struct asked asked = { my_mm(), 0, 0, 0, OP_MEMSLOT, HOOK_MEMSLOT };
 
-	a->vm = kvm;
-	a->mm = asked.mm;
+	a->mm = mm_number(asked.mm, 0);
+	a->vm = vm_number(kvm, a->mm);
 	a->slot = read_u32(region + REGION_SLOT);
 	a->checks = read_u32(region + REGION_FLAGS);
 	a->arg = read_u64(region + REGION_GUEST_ADDRESS);
@@ -55,7 +81,7 @@ INLINE void begin_fault(struct access *a, u64 vmf)
 	a->kind = inode_kind(a->inode, 0);
 	if (!a->kind)
 		return;
-	a->mm = read_u64(vma + OFF_VMA_MM);
+	a->mm = mm_number(read_u64(vma + OFF_VMA_MM), 0);
 	a->address = read_u64(vmf + OFF_VMF_ADDRESS);
 	a->offset = read_u64(vmf + OFF_VMF_PGOFF) << PAGE_SHIFT;
 	a->length = 1 << PAGE_SHIFT;
@@ -82,7 +108,7 @@ INLINE void begin_by_address(struct access *a, struct asked *asked)
 		if (!found.inode && !found.too_many)
 			return;
 		a->checks = found.too_many;
-		a->mm = asked->mm;
+		a->mm = mm_number(asked->mm, 0);
 		a->address = asked->address;
 		a->length = asked->length;
 		a->arg = asked->arg;

@@ -255,6 +255,7 @@ INLINE struct record *plain_event(struct counts *n, u64 pid_tgid, struct object 
 	r->event.mode = 0;
 	r->event.fmode = 0;
 	r->event.checks = 0;
+	set_spare(r);
 	return r;
 }
 
@@ -399,7 +400,7 @@ INLINE void note_mapping(u64 vma, int direct, u8 op, u8 hook)
 	r->event.length = read_u64(vma + OFF_VMA_END) - start;
 	r->event.arg = read_u64(vma + OFF_VMA_FLAGS);
 	r->event.answer = start;
-	r->event.mm = mm;
+	r->event.mm = mm_number(mm, 0);
 	r->event.writable = read_u32(inode + OFF_INODE_DATA + OFF_MAPPING_WRITABLE);
 	submit(r);
 	return;

@@ -2,8 +2,8 @@
 /* Objects: each memory file is announced once, with its name, before its first event. */
 
 #define NAME_MAX 255
-#define NAME_PART 124
-#define NAME_PARTS 3
+#define NAME_PART 172
+#define NAME_PARTS 2
 
 struct name {
 	u64 text;		/* kernel address */
@@ -90,7 +90,7 @@ INLINE void send_name(struct counts *n, struct object *o, struct name *name, u64
 		r->name.length = length;
 		/* Said again where the verifier sees it: clang drops what it can prove. */
 		asm volatile("" : "+r"(length));
-		length &= 127;
+		length &= 255;
 		if (length > NAME_PART)
 			length = NAME_PART;
 		if (bpf_probe_read_kernel(r->name.text, length, (void *)(name->text + start))) {

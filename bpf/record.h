@@ -28,7 +28,7 @@ struct record_head {
 	u32 seals;	/* F_SEAL_* at entry; 0 where the object has none */
 };
 
-/* type EVENT and BASELINE. 128 bytes. */
+/* type EVENT and BASELINE. 176 bytes. */
 struct event_body {
 	u32 pid;		/* thread group id, initial pid namespace */
 	u32 tid;
@@ -36,6 +36,10 @@ struct event_body {
 	s32 fd;			/* as the system call had it, -1: unknown */
 	char comm[16];
 	u64 cgroup;
+	u64 start_ns;		/* boot clock, when the thread group's leader began */
+	u64 own_mm;		/* number of the task's own address space, 0: none */
+	u32 exec_id;		/* counts the programs that it executed, and those before it */
+	u32 vm;			/* number of the virtual machine, 0: none */
 	u64 size;		/* i_size at entry, bytes */
 	u64 size_after;		/* i_size at return, bytes; some ops: an address */
 	s64 offset;		/* bytes into the file */
@@ -43,7 +47,7 @@ struct event_body {
 	u64 arg;		/* by op: see enum op */
 	s64 answer;		/* 0, a count, an address, or -errno */
 	u64 duration_ns;
-	u64 mm;			/* identity of the address space, 0: none */
+	u64 mm;			/* number of the address space that is meant, 0: none */
 	u32 seals_after;	/* F_SEAL_* at return */
 	s32 check_answer;	/* of the inner seal check, if CHECK_REACHED */
 	s32 file_answer;	/* of the file's own mmap, if FILE_MMAP_REACHED */
@@ -51,9 +55,12 @@ struct event_body {
 	u16 mode;		/* i_mode at entry */
 	u16 fmode;		/* file.f_mode & 3: 1 read, 2 write; 0: no file */
 	u32 checks;		/* how often the inner check was asked (chunks) */
+	u32 user_stack;		/* numbers of stacks, 0: none was taken */
+	u32 kernel_stack;
+	u64 spare[2];		/* 0 */
 };
 
-/* type OBJECT: a memory file, announced once. 128 bytes; the task stands as in an event. */
+/* type OBJECT: a memory file, announced once. 176 bytes; the task stands as in an event. */
 struct object_body {
 	u32 pid;		/* the task that was seen with it first */
 	u32 tid;
@@ -61,6 +68,10 @@ struct object_body {
 	u32 owner_uid;		/* i_uid, initial user namespace */
 	char comm[16];
 	u64 cgroup;
+	u64 start_ns;
+	u64 own_mm;
+	u32 exec_id;
+	u32 vm;			/* 0 */
 	u64 size;
 	u64 mapping_flags;	/* address_space.flags: folio order in bits 16-25 */
 	u32 owner_gid;
@@ -68,14 +79,14 @@ struct object_body {
 	u16 mode;
 	u16 create_flags_known;	/* 1: create_flags is what memfd_create got */
 	u32 create_flags;	/* MFD_* */
-	u64 unused[7];
+	u64 unused[10];
 };
 
-/* type NAME: a piece of an object's name. 128 bytes. */
+/* type NAME: a piece of an object's name. 176 bytes. */
 struct name_body {
 	u16 part;		/* piece number, from 0 */
 	u16 length;		/* bytes used in text */
-	char text[124];
+	char text[172];
 };
 
 /* type LOSS: written by user space once a second while counts move. */
@@ -84,21 +95,21 @@ struct loss_body {
 	u32 unused_u32;
 	u64 count;		/* since the record before this one */
 	u64 total;		/* since the start */
-	u64 unused[13];
+	u64 unused[19];
 };
 
 /* type CLOCK: two clocks read at one moment. */
 struct clock_body {
 	s64 realtime_ns;
 	u64 monotonic_ns;
-	u64 unused[14];
+	u64 unused[20];
 };
 
 /* type TOTALS: what each hook decided, whether or not it was recorded. */
 struct totals_body {
 	u64 decided;		/* calls that reached the hook's return and were ours */
 	u64 dropped;		/* of these, turned away by a filter */
-	u64 unused[14];
+	u64 unused[20];
 };
 
 enum record_type {
@@ -136,9 +147,47 @@ enum op {
 	OP_MAPPED = 23,		/* BASELINE only, the recorder's: answer: 1 i_mmap has mappings, 0 none */
 	OP_ATTACH = 24,		/* BASELINE only: hooks in a module; answer: 0 on, -ENOENT off */
 	OP_MREMAP = 25,		/* arg: MREMAP_* | (vm_flags & 0x8f) << 8 | old pages << 16 */
+	OP_UFFD_FILL = 26,	/* a page put there by userfaultfd, by address; arg: enum fill */
+	OP_TRACE = 27,		/* ptrace: mm's task is attached to; arg: pid of that task */
+	OP_GIVE = 28,		/* a descriptor is sent by SCM_RIGHTS; the receiver is not known yet */
+	OP_ADVISE = 29,		/* process_madvise, by address, in another process; arg: MADV_* */
+	OP_SHARE_MM = 30,	/* a process begins in its parent's address space, and no thread */
+	OP_VM_END = 31,		/* a virtual machine is gone, and its memslots */
+	OP_RING = 32,		/* io_uring: buffers of mm are used from another address space */
+	OP_DEVICE = 33,		/* something is opened that reaches memory unseen; arg: enum device */
+};
+
+/* arg of OP_UFFD_FILL: which of userfaultfd's ioctls. */
+enum fill {
+	FILL_COPY = 1,
+	FILL_ZERO = 2,
+	FILL_CONTINUE = 3,
+	FILL_POISON = 4,
+	FILL_MOVE = 5,
+};
+
+/* The low half of OP_RECEIVE's arg: how the descriptor came. */
+enum receipt {
+	RECEIPT_UNKNOWN = 0,
+	RECEIPT_SCM_RIGHTS = 1,		/* a message on a unix socket */
+	RECEIPT_PIDFD_GETFD = 2,	/* taken out of another process */
+	RECEIPT_PROC_FD = 3,		/* /proc/PID/fd/N was opened */
+	RECEIPT_MAP_FILES = 4,		/* /proc/PID/map_files/RANGE was opened */
+	RECEIPT_MSG_RING = 5,		/* an io_uring put it into another one's table */
+	RECEIPT_SECCOMP = 6,		/* a supervisor put it there (SECCOMP_IOCTL_NOTIF_ADDFD) */
+};
+
+/* arg of OP_DEVICE */
+enum device {
+	DEVICE_UDMABUF = 1,
+	DEVICE_KVM = 2,
 };
 
 /*
+ * Who did something is (pid, start_ns, exec_id): a process, and the program
+ * that it ran then. Address spaces and virtual machines have numbers that are
+ * never used again in this boot: mm_struct.context.ctx_id, and our own.
+ *
  * OP_MREMAP: offset: where the old address stands in the file; length: the new
  * length; answer: the new address. The mapping at the old address is the one
  * that is meant (vm_flags of it, its file), as it was at entry.
@@ -150,11 +199,14 @@ enum op {
  * than were looked at, so that mm and range are all there is.
  *
  * OP_MEMSLOT: arg: guest physical address; length: bytes, 0 deletes the slot;
- * size_after: userspace address; mm: the VM's; size: identity of the VM (its
- * struct kvm); check_answer: slot number | address space << 16; checks:
- * KVM_MEM_* flags; fd: the guest_memfd, -1 none. The object is the guest_memfd
+ * size_after: userspace address; mm and vm: the VM's; check_answer: slot number |
+ * address space << 16; checks: KVM_MEM_* flags; fd: the guest_memfd, -1 none. The object is the guest_memfd
  * and offset its part of it; without one, what is mapped at the userspace
  * address, ino 0 where that is no memory file.
+ *
+ * OP_RECEIVE: who gave it, or from whom it was taken, 0 where that is not
+ * known: mm: own_mm of that task; check_answer: its pid; offset: its start_ns;
+ * arg: enum receipt | exec_id << 32.
  *
  * OP_PIN of a file without any address (memfd_pin_folios): size_after and mm 0.
  */

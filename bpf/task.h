@@ -55,6 +55,22 @@ INLINE int is_compat(u64 task)
 	return load_u32(task + OFF_TASK_STATUS, TASK_DIRECT) & TS_COMPAT;
 }
 
+/*
+ * x86 numbers address spaces and never gives a number twice, for its own
+ * flushes (arch/x86/include/asm/mmu_context.h:init_new_context, since 4.14,
+ * commit f39681ed0f48).
+ */
+INLINE u64 mm_number(u64 mm, int direct)
+{
+	return mm ? load_u64(mm + OFF_MM_NUMBER, direct) : 0;
+}
+
+/* The number of the task's own address space; it has none once it exits. */
+INLINE u64 task_mm_number(u64 task)
+{
+	return mm_number(load_u64(task + OFF_TASK_MM, TASK_DIRECT), TASK_DIRECT);
+}
+
 /* The cgroup as bpf_get_current_cgroup_id has it: that of the default hierarchy. */
 INLINE u64 task_cgroup(u64 task)
 {

@@ -19,7 +19,7 @@ _RULES = {rule.name: rule for rule in RULES}
 _HOLES = {hole.name: hole for hole in HOLES}
 _UNSET_FLAGS = Flag.CHECK_REACHED | Flag.FILE_MMAP_REACHED
 _FMODE = {0: "no file", 1: "read only", 2: "write only", 3: "read and write"}
-_ADDRESSES = ("arg", "mm")
+_ADDRESSES = ("arg",)
 
 
 class Line(NamedTuple):

@@ -6,7 +6,7 @@ from enum import IntEnum
 import pyarrow as pa
 
 from docs.make.markdown import code, filled, table, wrapped
-from tracer.model.words import Flag, Hook, Kind, LossCause, Op, words
+from tracer.model.words import Flag, Hook, Kind, LossCause, Op, Receipt, words
 from tracer.store import columns, documents
 from tracer.store.schema import SCHEMA_VERSION, TABLES
 
@@ -15,6 +15,7 @@ def document() -> str:
     """The whole file."""
     all_words = [
         _words("op", Op, columns.OPS) + "\n\n" + wrapped(columns.BY_ADDRESS),
+        _words("receipt", Receipt, columns.RECEIPTS),
         _words("kind", Kind, {}),
         _words("hook", Hook, {}),
         _words("cause", LossCause, columns.CAUSES),

@@ -28,6 +28,8 @@ from tracer.model.record import (
 from tracer.store.limits import Limits
 from tracer.store.writer import RecordingWriter
 
+PIECE: int = NAME["text"].itemsize
+
 Records = npt.NDArray[np.void]
 START = 5_000_000_000
 LIMITS = Limits(threads=False)
@@ -130,13 +132,13 @@ class Story:
         for key, value in more.items():
             row[key] = value
         self._add(row, cpu)
-        for part, start in enumerate(range(0, len(raw), 124)):
+        for part, start in enumerate(range(0, len(raw), PIECE)):
             piece = np.zeros(1, NAME)
             piece["type"] = RecordType.NAME
             piece["ino"], piece["dev"], piece["gen"], piece["kind"] = ino, 1, gen, kind
-            text = raw[start : start + 124]
+            text = raw[start : start + PIECE]
             piece["part"], piece["length"] = part, len(text)
-            piece["text"] = np.void(text.ljust(124, b"\0"))
+            piece["text"] = np.void(text.ljust(PIECE, b"\0"))
             self._add(piece, cpu)
         self.known.add(ino)
 

@@ -42,7 +42,7 @@ def announcement(ino: int, name: bytes, seq: int) -> list[Any]:
         row["dev"], row["ino"], row["gen"], row["kind"], row["time_ns"] = 1, ino, 1, 1, START
     thing["type"], thing["seq"], thing["name_len"] = RecordType.OBJECT, seq, len(name)
     piece["type"], piece["seq"], piece["length"] = RecordType.NAME, seq + 1, len(name)
-    piece["text"] = np.void(name.ljust(124, b"\0"))
+    piece["text"] = np.void(name.ljust(NAME["text"].itemsize, b"\0"))
     return [thing, piece]
 
 

@@ -265,7 +265,7 @@ def test_real_recordings_are_never_greener_than_they_are(path: Path) -> None:
     for finding in breaches.findings:
         # The sample programs make known kernel holes happen, and nothing else is wrong.
         assert all("known hole" in proof.text for proof in finding.violations)
-    assert (breaches.result is FAIL) == ("6.1" in path.stem)
+    assert breaches.result is FAIL  # of mremap, on every kernel
 
 
 @pytest.mark.parametrize("seconds", [3600, -3600, -2_000_000_000])

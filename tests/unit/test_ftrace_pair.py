@@ -338,7 +338,7 @@ def test_an_announcement_comes_once_and_first() -> None:
     assert found["type"].tolist() == kinds
     assert found["seq"].tolist() == list(range(6))
     assert found[:1].view(OBJECT)["name_len"].tolist() == [206]
-    assert found[1:3].view(NAME)["length"].tolist() == [124, 82]
+    assert found[1:3].view(NAME)["length"].tolist() == [172, 34]
     assert found["ino"].tolist() == [5] * 6
     assert events(found)["op"].tolist() == [Op.WRITE, Op.WRITE, Op.EVICT]
 

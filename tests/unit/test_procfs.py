@@ -224,11 +224,18 @@ def test_maps_lines() -> None:
     assert (second.dev, second.link, second.vm_flags) == (0x1F, b"/x y", 0)
 
 
+def test_when_a_process_began() -> None:
+    line = b"7 (a) 0 1 2) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123456 4096 9 18446744"
+    assert processes.start_ns(line) == 1_234_560_000_000
+    assert processes.start_ns(b"7 (cut") == 0
+
+
 def fake_process(root: Path, pid: int, **descriptors: str) -> Path:
     folder = root / str(pid)
     (folder / "fd").mkdir(parents=True)
     (folder / "comm").write_bytes(b"fa\xffke\n")
     (folder / "status").write_text("Name:\tfake\nUid:\t1000\t0\t0\t0\n")
+    (folder / "stat").write_text("1 (fake) S" + " 0" * 18 + " 42 0\n")
     (folder / "maps").write_text("")
     for fd, link in descriptors.items():
         (folder / "fd" / fd.removeprefix("fd")).symlink_to(link)
@@ -254,9 +261,9 @@ def test_fake_tree(tmp_path: Path) -> None:
     scan = Scanner(tmp_path, look=fake_look).scan()
     [file] = scan.files
     assert (file.ino, file.gen, file.seals) == (77, 0, SEALS_UNKNOWN)
-    assert {(one.pid, one.fd, one.who.uid, one.who.comm) for one in file.holders} == {
-        (10, 3, 1000, b"fa\xffke"),
-        (11, 3, 1000, b"fa\xffke"),
+    assert {(one.pid, one.fd, one.who) for one in file.holders} == {
+        (10, 3, processes.Who(b"fa\xffke", 1000, 0, 420_000_000)),
+        (11, 3, processes.Who(b"fa\xffke", 1000, 0, 420_000_000)),
     }
     assert (scan.processes, scan.denied_fds, scan.denied_maps) == (3, 0, 0)
     assert any("seals of 1 memory files not readable" in text for text in scan.problems)

@@ -13,6 +13,7 @@ import pytest
 from tracer.capture.program import CAUSES, COUNTS, HOOKS
 from tracer.model import record
 from tracer.model.layout import HEADER, enums, structs
+from tracer.model.words import Device, Fill, Receipt
 
 TEXT = HEADER.read_text()
 BODIES = {
@@ -30,6 +31,9 @@ ENUMS: dict[str, tuple[type[IntEnum] | type[record.Flag], str]] = {
     "hook": (record.Hook, "HOOK_"),
     "flag": (record.Flag, "FLAG_"),
     "loss_cause": (record.LossCause, "LOSS_"),
+    "fill": (Fill, "FILL_"),
+    "receipt": (Receipt, "RECEIPT_"),
+    "device": (Device, "DEVICE_"),
 }
 PRELUDE = """\
 #include <stdio.h>
@@ -119,9 +123,9 @@ def test_body(compiled: dict[str, Any], body: str) -> None:
 
 
 def test_one_size_for_all() -> None:
-    assert record.RECORD_SIZE == 176
+    assert record.RECORD_SIZE == 224
     assert record.RECORD_SIZE % 8 == 0
-    assert {dtype.itemsize for dtype in [*BODIES.values(), record.HEAD, record.BASELINE]} == {176}
+    assert {dtype.itemsize for dtype in [*BODIES.values(), record.HEAD, record.BASELINE]} == {224}
 
 
 def test_signs_are_kept() -> None:

@@ -29,7 +29,7 @@ def test_the_data_area_is_there_twice() -> None:
     ring = SyntheticRing()
     ring.data[5] = 77
     assert ring.data[SIZE + 5] == 77
-    assert STRIDE == RECORD_SIZE + 8 == 184
+    assert STRIDE == RECORD_SIZE + 8 == 232
     assert SIZE % STRIDE, "or nothing would ever wrap in the middle of a record"
 
 

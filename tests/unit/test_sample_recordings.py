@@ -15,8 +15,8 @@ from tracer.store.verify import verify
 FOLDER = Path(__file__).parents[2] / "samples" / "recordings"
 MOST_BYTES = 300_000
 BREACHES = {
-    "debian-6.1": {"future-write-merge": 3, "hugetlb-grow": 2},
-    "debian-7.3": {"hugetlb-grow": 2, "hugetlb-exec": 1},
+    "debian-6.1": {"future-write-merge": 3, "hugetlb-grow": 2, "future-write-mremap": 3},
+    "debian-7.3": {"hugetlb-grow": 2, "hugetlb-exec": 1, "future-write-mremap": 3},
 }
 
 

@@ -99,7 +99,7 @@ def announcement(ino: int, name: bytes, seq: int) -> list[np.ndarray[Any, Any]]:
         row["dev"], row["ino"], row["kind"] = 1, ino, 1
     thing["type"], thing["seq"], thing["name_len"] = RecordType.OBJECT, seq, len(name)
     piece["type"], piece["seq"], piece["length"] = RecordType.NAME, seq + 1, len(name)
-    piece["text"] = np.void(name.ljust(124, b"\0"))
+    piece["text"] = np.void(name.ljust(NAME["text"].itemsize, b"\0"))
     return [thing, piece]
 
 

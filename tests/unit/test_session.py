@@ -210,10 +210,10 @@ def test_finish_takes_everything(setting: Setting) -> None:
     """What the hooks sent until they were off."""
     setting.session.begin(with_baseline=False)
     setting.run(lambda: "now")
-    setting.program.at_detach = lambda: setting.program.send(0, 300)
+    setting.program.at_detach = lambda: setting.program.send(0, 250)
     end = setting.end()
-    assert len(setting.table("events")) == 300
-    assert end["final_seq"]["0"] == 300
+    assert len(setting.table("events")) == 250
+    assert end["final_seq"]["0"] == 250
 
 
 def test_finish_waits_for_a_record_that_is_being_written(

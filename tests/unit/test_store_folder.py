@@ -166,8 +166,16 @@ def test_what_is_no_recording(tmp_path: Path) -> None:
 def test_a_newer_recording(tmp_path: Path) -> None:
     path = write(tmp_path / "r.seal", numbered(3))
     manifest = json.loads((path / "manifest.json").read_text())
-    (path / "manifest.json").write_text(json.dumps(manifest | {"schema_version": 2}))
+    (path / "manifest.json").write_text(json.dumps(manifest | {"schema_version": 3}))
     with pytest.raises(FutureSchema, match="update sealsnoop"):
+        Recording.open(path)
+
+
+def test_a_recording_from_before_the_first_release(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.seal", numbered(3))
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | {"schema_version": 1}))
+    with pytest.raises(NotARecording, match="record it again"):
         Recording.open(path)
 
 

@@ -14,6 +14,8 @@ from tracer.store.reader import Recording
 from tracer.store.schema import TABLES
 from tracer.store.writer import RecordingWriter
 
+PIECE: int = NAME["text"].itemsize
+
 
 def announced(objects: int, seed: int) -> Records:
     """Objects with their names behind them, as BPF sends them, among rows of other tables."""
@@ -23,10 +25,10 @@ def announced(objects: int, seed: int) -> Records:
         one = np.zeros(1, OBJECT)
         name = bytes(rng.integers(33, 126, int(rng.integers(0, 250)), np.uint8))
         one["type"], one["ino"], one["name_len"] = RecordType.OBJECT, number, len(name)
-        pieces = np.zeros(-(-len(name) // 124), NAME)
+        pieces = np.zeros(-(-len(name) // PIECE), NAME)
         pieces["type"], pieces["ino"] = RecordType.NAME, number
         for part in range(len(pieces)):
-            text = name[part * 124 : (part + 1) * 124]
+            text = name[part * PIECE : (part + 1) * PIECE]
             pieces["part"][part], pieces["length"][part] = part, len(text)
             pieces["text"][part] = text
         others = mixed(int(rng.integers(0, 6)), number, (1, 4, 5, 6, 7))

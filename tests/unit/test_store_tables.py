@@ -87,7 +87,7 @@ def _announced(parts: list[bytes], length: int) -> np.ndarray:
     for place, part in enumerate(parts):
         records["part"][place + 1] = place
         records["length"][place + 1] = len(part)
-        records["text"][place + 1] = np.void(part.ljust(124, b"\0"))
+        records["text"][place + 1] = np.void(part.ljust(NAME["text"].itemsize, b"\0"))
     return records.view(f"V{HEAD.itemsize}").view(HEAD)
 
 
@@ -158,9 +158,9 @@ def test_how_records_arrive_does_not_matter(
 
 def test_append_copies_and_takes_any_stride(tmp_path: Path) -> None:
     records = mixed(100, types=(1,))
-    ring = np.zeros((100, 184), np.uint8)
+    ring = np.zeros((100, HEAD.itemsize + 8), np.uint8)
     ring[:, 8:] = records.view(np.uint8).reshape(100, -1)
-    view = np.ndarray(100, HEAD, ring, 8, (184,))
+    view = np.ndarray(100, HEAD, ring, 8, ring.strides[:1])
     with RecordingWriter(tmp_path / "r.seal", {}, limits=Limits()) as writer:
         writer.append(view)
         ring[:] = 0xFF

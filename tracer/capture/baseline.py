@@ -52,6 +52,7 @@ def _announcement(file: MemoryFile, time_ns: int) -> Records:
     row["op"] = Op.OPEN if file.holders else Op.MAP
     row["pid"], row["tid"], row["uid"] = user.pid, user.tid, user.who.uid
     row["cgroup"], row["comm"] = user.who.cgroup, _comm(user.who.comm)
+    row["start_ns"] = user.who.start_ns
     row["name_len"] = len(file.kernel_name)
     if file.stat is not None:
         row["size"], row["mode"] = file.stat.size, file.stat.mode
@@ -78,6 +79,7 @@ def _uses(file: MemoryFile, users: list[Holder] | list[Mapping], time_ns: int) -
     rows["tid"] = [user.tid for user in users]
     rows["uid"] = [user.who.uid for user in users]
     rows["cgroup"] = [user.who.cgroup for user in users]
+    rows["start_ns"] = [user.who.start_ns for user in users]
     rows["comm"] = np.array([_comm(user.who.comm) for user in users], rows.dtype["comm"])
     rows["seals_after"] = file.seals
     if file.stat is not None:

@@ -15,6 +15,8 @@ _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 _VM_BITS = ((0, ord("r"), 1), (1, ord("w"), 2), (2, ord("x"), 4), (3, ord("s"), 8))
 _BORING = (b"socket:[", b"pipe:[", b"/dev/null", b"/dev/pts/", b"/dev/tty")
 _GONE = (FileNotFoundError, ProcessLookupError, NotADirectoryError)
+TICK_NS = 10_000_000
+"""USER_HZ, in which /proc tells times, is 100 on x86 (include/asm-generic/param.h)."""
 GMEM_LINKS = (b"anon_inode:[kvm-gmem]", b"anon_inode:[guest_memfd]")
 
 
@@ -36,11 +38,15 @@ class MapsLine(NamedTuple):
 
 
 class Who(NamedTuple):
-    """Whose process it is: comm as raw bytes, real uid, cgroup id (0: unknown)."""
+    """Whose process it is: comm as raw bytes, real uid, cgroup id (0: unknown).
+
+    ``start_ns``: boot clock when it began, in steps of ``TICK_NS``; 0: unknown.
+    """
 
     comm: bytes
     uid: int
     cgroup: int
+    start_ns: int = 0
 
 
 def pids(root: Path) -> list[int]:
@@ -106,8 +112,18 @@ def _cgroup(root: Path, pid: int) -> int:
     return 0
 
 
+def start_ns(stat: bytes) -> int:
+    """When a process began, by its /proc/PID/stat; 0: not there.
+
+    The kernel tells it in ticks (fs/proc/array.c:do_task_stat, nsec_to_clock_t), so that of a
+    boot-clock time ``t`` it is ``t - t % TICK_NS``. The comm before it may hold anything.
+    """
+    fields = stat[stat.rfind(b")") + 1 :].split()
+    return int(fields[19]) * TICK_NS if len(fields) > 19 else 0
+
+
 def who(root: Path, pid: int) -> Who:
-    """Comm, uid and cgroup of ``pid``; what cannot be read any more is ``?`` and 0."""
+    """Comm, uid, cgroup and start of ``pid``; what cannot be read any more is ``?`` and 0."""
     folder = root / str(pid)
     try:
         comm = (folder / "comm").read_bytes().removesuffix(b"\n")[:15]
@@ -122,4 +138,8 @@ def who(root: Path, pid: int) -> Who:
         cgroup = _cgroup(root, pid)
     except OSError:
         cgroup = 0
-    return Who(comm, uid, cgroup)
+    try:
+        began = start_ns((folder / "stat").read_bytes())
+    except (OSError, ValueError):
+        began = 0
+    return Who(comm, uid, cgroup, began)

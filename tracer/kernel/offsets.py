@@ -55,6 +55,11 @@ OFFSETS = (
     Offset("OFF_TASK_TGID", "task_struct", ("tgid",)),
     Offset("OFF_TASK_PID", "task_struct", ("pid",)),
     Offset("OFF_TASK_START", "task_struct", ("start_time",)),
+    Offset("OFF_TASK_LEADER", "task_struct", ("group_leader",)),
+    Offset("OFF_TASK_START_BOOT", "task_struct", ("start_boottime",)),  # since 5.5 (cf25e24db61c)
+    Offset("OFF_TASK_EXEC_ID", "task_struct", ("self_exec_id",)),
+    # x86's alone; no other architecture numbers its address spaces for good.
+    Offset("OFF_MM_NUMBER", "mm_struct", ("context.ctx_id",)),
     Offset("OFF_TASK_COMM", "task_struct", ("comm",)),
     Offset("OFF_TASK_CRED", "task_struct", ("cred",)),
     Offset("OFF_CRED_UID", "cred", ("uid",)),

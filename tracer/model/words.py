@@ -44,6 +44,43 @@ class Op(IntEnum):
     MAPPED = 23
     ATTACH = 24
     MREMAP = 25
+    UFFD_FILL = 26
+    TRACE = 27
+    GIVE = 28
+    ADVISE = 29
+    SHARE_MM = 30
+    VM_END = 31
+    RING = 32
+    DEVICE = 33
+
+
+class Fill(IntEnum):
+    """``arg`` of UFFD_FILL: which of userfaultfd's ioctls."""
+
+    COPY = 1
+    ZERO = 2
+    CONTINUE = 3
+    POISON = 4
+    MOVE = 5
+
+
+class Receipt(IntEnum):
+    """The low half of RECEIVE's ``arg``: how the descriptor came."""
+
+    UNKNOWN = 0
+    SCM_RIGHTS = 1
+    PIDFD_GETFD = 2
+    PROC_FD = 3
+    MAP_FILES = 4
+    MSG_RING = 5
+    SECCOMP = 6
+
+
+class Device(IntEnum):
+    """``arg`` of DEVICE."""
+
+    UDMABUF = 1
+    KVM = 2
 
 
 class Kind(IntEnum):

@@ -18,6 +18,19 @@ _WHEN = {
 }
 _WHO = {
     "pid": Column("", "process (thread group) id, as the initial pid namespace counts"),
+    "start_ns": Column(
+        "ns",
+        "boot clock, when that process began; 0: not known. A process and the "
+        "program that it ran is (pid, start_ns, exec_id)",
+    ),
+    "exec_id": Column(
+        "", "counts the programs that the process executed, from what its parent had"
+    ),
+    "own_mm": Column(
+        "",
+        "number of the task's own address space, never used again in this boot; "
+        "0: none, as it exits or in the kernel's own threads, or not known",
+    ),
     "tid": Column("", "thread id, likewise"),
     "uid": Column("", "user id of the thread, initial user namespace"),
     "cgroup": Column("", "id of its cgroup v2: the inode number of the cgroup's folder"),
@@ -41,7 +54,7 @@ EVENTS = {
     "seals": Column("F_SEAL_* bits", "at entry; 0 where the object has none; what 0x20 means "
                     "is in `self_test.bit_0x20` of the manifest"),
     "seals_after": Column("F_SEAL_* bits", "at return"),
-    "size": Column("bytes", "of the file, at entry; memslot: identity of the VM"),
+    "size": Column("bytes", "of the file, at entry"),
     "size_after": Column("bytes", "at return; ops by address: the address"),
     "offset": Column("bytes", "into the file"),
     "length": Column("bytes", "asked for; truncate: the new size"),
@@ -51,9 +64,13 @@ EVENTS = {
     "flags": Column("bits", "see `flags` below"),
     **_HOOK,
     **_NR,
-    "mm": Column("", "identity of the address space within this boot, 0: none"),
+    "mm": Column("", "number of the address space that is meant, as `own_mm`; 0: none. receive: "
+                 "of the task that gave the descriptor"),
+    "vm": Column("", "number of the virtual machine, not used again in this recording; 0: none"),
+    "user_stack": Column("", "number of a stack; 0: none was taken"),
+    "kernel_stack": Column("", "likewise"),
     "check_answer": Column("", "of the inner seal check, if CHECK_REACHED; memslot: slot number "
-                               "\\| address space << 16"),
+                               "\\| address space << 16; receive: pid of the giver"),
     "file_answer": Column("", "of the file's own mmap function, if FILE_MMAP_REACHED"),
     "writable": Column("", "address_space.i_mmap_writable at entry (count of shared writable "
                            "mappings, negative: denied); add_seals that succeeded: at return"),
@@ -178,11 +195,32 @@ OPS = {
     "remote_write": "likewise",
     "pin": "long-term pin, by address; arg: FOLL_* flags; memfd_pin_folios: no address, mm 0",
     "uffd_register": "userfaultfd, by address; arg: UFFDIO_REGISTER_MODE_* bits",
-    "receive": "a descriptor arrives; its number is not known yet",
+    "receive": "a descriptor arrives; its number is not known yet. Who gave it, or from whom it "
+    "was taken, 0 where that is not known: mm, check_answer: its pid, offset: its start_ns, arg: "
+    "`receipt` below \\| its exec_id << 32",
     "mapped": "`mappings` only; answer: 1 the inode has mappings, 0 none",
     "attach": "`mappings` only: hooks in a module; answer: 0 on, -ENOENT off",
     "mremap": "of the mapping at the old address; arg: MREMAP_* \\| vm_flags << 8 \\| old pages "
     "<< 16; length: the new length; answer: the new address",
+    "uffd_fill": "a page put there by userfaultfd, by address; arg: 1 copy, 2 zero, 3 continue, "
+    "4 poison, 5 move",
+    "trace": "ptrace: the task arg, of address space mm, is attached to",
+    "give": "a descriptor is sent by SCM_RIGHTS; the receiver is not known yet",
+    "advise": "process_madvise in another process, by address; arg: MADV_*",
+    "share_mm": "a process begins in its parent's address space, and is no thread",
+    "vm_end": "a virtual machine is gone, and its memslots",
+    "ring": "io_uring: buffers of the address space mm are used from another one",
+    "device": "something is opened that reaches memory unseen; arg: 1 udmabuf, 2 KVM",
+}
+
+RECEIPTS = {
+    "unknown": "0",
+    "scm_rights": "1: a message on a unix socket",
+    "pidfd_getfd": "2: taken out of another process",
+    "proc_fd": "3: /proc/PID/fd/N was opened",
+    "map_files": "4: /proc/PID/map_files/RANGE was opened",
+    "msg_ring": "5: an io_uring put it into another one's table",
+    "seccomp": "6: a supervisor put it there (SECCOMP_IOCTL_NOTIF_ADDFD)",
 }
 
 CAUSES = {

@@ -100,6 +100,7 @@ CHAIN = {
 }
 
 CHANGES = {
-    1: "the first version",
+    2: "the first that a release has: identities of processes, address spaces and virtual "
+    "machines, room for stacks. What was recorded before is refused",
 }
 """Schema version → what changed in it."""

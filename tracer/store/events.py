@@ -1,6 +1,6 @@
 """Event records (rows) to Arrow columns, in blocks that stay in the processor's cache.
 
-A record is 176 bytes, so each column touches every cache line of the records. Taking all columns
+A record is 224 bytes, so each column touches every cache line of the records. Taking all columns
 of a few thousand records before going on to the next reads the memory once instead of thirty times.
 """
 

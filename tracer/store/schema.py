@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from tracer.model.record import RECORD_SIZE
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of the whole recording: raised when an older program could misread a newer recording."""
 
 WORD = pa.dictionary(pa.int16(), pa.string())
@@ -26,7 +26,16 @@ def _schema(*columns: tuple[str, pa.DataType], nullable: frozenset[str] = frozen
 
 _KEY = (("dev", _U32), ("ino", _U64), ("gen", _U32))
 _WHEN = (("time_ns", _I64), ("cpu", _U16), ("seq", _U64))
-_WHO = (("pid", _U32), ("tid", _U32), ("uid", _U32), ("cgroup", _U64), ("comm", TEXT))
+_WHO = (
+    ("pid", _U32),
+    ("start_ns", _I64),
+    ("exec_id", _U32),
+    ("own_mm", _U64),
+    ("tid", _U32),
+    ("uid", _U32),
+    ("cgroup", _U64),
+    ("comm", TEXT),
+)
 
 EVENTS = _schema(
     *_WHEN,
@@ -48,6 +57,9 @@ EVENTS = _schema(
     ("hook", WORD),
     ("nr", _U16),
     ("mm", _U64),
+    ("vm", _U32),
+    ("user_stack", _U32),
+    ("kernel_stack", _U32),
     ("check_answer", _I32),
     ("file_answer", _I32),
     ("writable", _I32),

@@ -54,6 +54,10 @@ def read_manifest(folder: Folder, path: str) -> tuple[dict[str, Any], bytes]:
             f"{path} was written by a newer sealsnoop (schema {version}, this one knows "
             f"{SCHEMA_VERSION}); update sealsnoop to read it"
         )
+    if version < SCHEMA_VERSION:
+        raise NotARecording(
+            f"{path} is older than sealsnoop's first release (schema {version}); record it again"
+        )
     return manifest, data
 
 

@@ -154,7 +154,7 @@ def _vma(step: Step, fetch: Fetch, sealable: str) -> _Made:
     file = fetch.at("VMA_FILE", "%di")
     arguments = [
         f"file={file}:x64",
-        f"mm={fetch.at('VMA_MM', '%di')}:x64",
+        f"mm={fetch.at('MM_NUMBER', fetch.at('VMA_MM', '%di'))}:u64",
         f"vstart={fetch.at('VMA_START', '%di')}:u64",
         f"vend={fetch.at('VMA_END', '%di')}:u64",
         f"pgoff={fetch.at('VMA_PGOFF', '%di')}:u64",
