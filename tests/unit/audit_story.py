@@ -36,10 +36,7 @@ LIMITS = Limits(threads=False)
 SHARED_RW = 0x1 | 0x2 | 0x8 | 0x20
 SHARED_RO = 0x1 | 0x8
 SHARED_RO_MAY = 0x1 | 0x8 | 0x20
-OPS = {op.name.lower(): int(op) for op in Op} | {
-    "memslot": 17, "remote_read": 18, "remote_write": 19, "pin": 20, "uffd_register": 21,
-    "receive": 22, "mapped": 23, "attach": 24,
-}  # fmt: skip
+OPS = {op.name.lower(): int(op) for op in Op}
 OTHER_MM, FINAL, RACED, NO_RETURN = 64, 512, 1, 8
 _HOOK = {
     "map": "map", "map_after": "map", "mmap": "mmap", "write": "write", "read": "read",
@@ -152,7 +149,9 @@ class Story:
         row["ino"], row["dev"], row["gen"] = ino, int(ino > 0), gen if ino else 0
         row["pid"] = row["tid"] = pid
         row["comm"], row["uid"], row["fd"] = comm, 1000, 3
-        row["mm"] = 0 if baseline else 0xFF00 + pid
+        row["start_ns"], row["exec_id"] = 1_000_000_000 + pid * 20_000_000 + 1, 3
+        row["own_mm"] = 0xFF00 + pid
+        row["mm"] = 0 if baseline and op != "map" else 0xFF00 + pid
         row["size"] = row["size_after"] = 4096
         for key, value in more.items():
             row[key] = value
@@ -175,7 +174,7 @@ class Story:
         self.event("unmap", ino, pid, **values)
 
     def memslot(self, ino: int, pid: int = 100, address: int = 0x10000, **more: Any) -> None:
-        values = {"size_after": address, "length": 4096, "size": 77, "fd": -1, **more}
+        values = {"size_after": address, "length": 4096, "vm": 77, "fd": -1, **more}
         self.event("memslot", ino, pid, **values)
 
     def loss(self, cause: LossCause, hook: int = 0, count: int = 1) -> None:

@@ -143,6 +143,14 @@ def test_a_fork_is_the_childs_as_soon_as_it_shows() -> None:
     assert live(folded(mapped(own, fork, gone))) == {(5,): {"mappings": 1, "writable": 1}}
 
 
+def test_who_only_ended_it_is_not_its_holder() -> None:
+    """Who looks into a process that is killed may run its exit, and is exiting itself."""
+    own = {"op": "map", "at": 10, "pid": 7, "mm": 1, "own_mm": 1}
+    gone = {"op": "unmap", "at": 30, "pid": 9, "mm": 1, "own_mm": 0, "comm": "reader"}
+    lives = lifetimes(mapped(own, gone).assign(boot_id=BOOT), baseline(0, 0).assign(boot_id=BOOT))
+    assert lives[["pid", "comm", "end_ns"]].to_numpy().tolist() == [[7, "vmm", 30]]
+
+
 def test_nothing_is_left_of_what_is_gone() -> None:
     """An unmap was lost; when the object itself goes, it cannot be mapped any more."""
     found = mapped(

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from tests.unit.audit_asked import (
-    BY_CREATOR,
     BY_PID,
     BY_VMM,
     FAIL,
@@ -100,19 +99,6 @@ def test_a_read_only_mapping_from_before_may_be_made_writable(tmp_path: Path) ->
         story.event("mapped", RAM, 1, baseline=True, answer=1, writable=writable)
         story.event("map", RAM, 200, baseline=True, answer=0x1000, length=4096, arg=SHARED_RO)
         assert of(story.write(tmp_path / f"{writable}.seal"), claim).result is expected
-
-
-def test_a_process_number_that_is_used_again(tmp_path: Path) -> None:
-    story = Story()
-    story.create(RAM)
-    story.map(RAM)
-    story.map(RAM, mm=0xBEEF, address=0x30000)
-    path = story.write(tmp_path / "a.seal")
-    assert of(path, BY_PID).result is OPEN
-    assert "identity" in said(of(path, BY_PID))
-    # The creation tells the address space: there it is the same number, but perhaps not the same.
-    assert of(path, BY_CREATOR).result is OPEN
-    assert "in another address space" in said(of(path, BY_CREATOR))
 
 
 def test_a_vmm_that_is_not_known_is_not_blamed(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tracer.store.reader import Recording
 
 _COLUMNS = ["time_ns", "pid", "comm", "op", "dev", "ino", "gen", "arg", "answer", "length",
-            "flags", "mm"]  # fmt: skip
+            "flags", "mm", "own_mm"]  # fmt: skip
 
 
 def busy(recordings: "Sequence[Recording]", tables: "Tables") -> pd.DataFrame:

@@ -53,9 +53,13 @@ def _told(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _owned(rows: pd.DataFrame) -> pd.DataFrame:
-    """Whose address space it is: best told by its own doings, then by who took it down."""
+    """Whose address space it is: best told by its own doings, then by who took it down.
+
+    A task that exits has none of its own any more, and may be the last user of another's.
+    """
     other = (rows["flags"].to_numpy(np.uint32) & np.uint32(Flag.OTHER_MM)) != 0
-    trust = np.where(other, np.where(rows["op"] == "unmap", 1, 0), 2)
+    own = (rows["own_mm"] == rows["mm"]).to_numpy()
+    trust = np.where(other, np.where(rows["op"] == "unmap", 1, 0), np.where(own, 3, 2))
     best = rows.assign(trust=trust).sort_values(["trust", "time_ns"], kind="stable")
     best = best.drop_duplicates(["boot_id", "mm"], keep="last")[
         ["boot_id", "mm", "pid", "comm", "trust"]

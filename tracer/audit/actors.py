@@ -1,15 +1,65 @@
-"""Who did something, held against who may."""
+"""Who did something, held against who may.
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+Somebody is a process, the moment it began, and the program that it ran then: all three made in the
+kernel, so that nobody can take them from another (bpf/record.h). A process number, a command name,
+a user or a cgroup is what anybody with the same rights can have as well: who is permitted by these
+alone is assumed to be the one that the policy means, and that is said.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tracer.audit.globs import matches
-from tracer.audit.mappings import Spaces
 from tracer.audit.policy import Actor
-from tracer.audit.rows import OF_OTHERS, Row
+from tracer.audit.results import Doubt
+from tracer.audit.rows import Row
+from tracer.model.words import Receipt
 
-Who = tuple[int, int]
-"""A process: its number and its address space, 0 where that is not known."""
+TICK_NS = 10_000_000
+"""What /proc rounds the start of a process down to (fs/proc/array.c: USER_HZ, 100 on x86)."""
+
+
+class Who(NamedTuple):
+    """One program of one process. ``exact``: the kernel itself told; else /proc did, rounded."""
+
+    pid: int
+    start_ns: int
+    exec_id: int
+    exact: bool = True
+
+    def __str__(self) -> str:
+        return f"process {self.pid}"
+
+
+def who(row: Row) -> Who:
+    """Whose act a row is; a mapping that a fork copied is its parent's act."""
+    # Rows of /proc have no address space; the kernel's own threads have none either, but they
+    # are never in the baseline.
+    exact = row.start_ns != 0 and (row.table == "events" or row.own_mm != 0)
+    return Who(row.pid, row.start_ns, row.exec_id if exact else 0, exact)
+
+
+def giver(row: Row) -> Who | None:
+    """Who gave the descriptor that a row of op ``receive`` tells of; None: not known."""
+    start_ns, exec_id = row.offset, row.arg >> 32
+    return Who(row.check_answer, start_ns, exec_id) if start_ns else None
+
+
+def receipt(row: Row) -> int:
+    """How it came, a `Receipt`."""
+    return row.arg & 0xFFFFFFFF
+
+
+def same(one: Who, other: Who) -> bool | None:
+    """Whether both are one program of one process; None: it may be, /proc alone does not tell."""
+    if one.exact and other.exact:
+        return one[:3] == other[:3]
+    if one.pid != other.pid:
+        return False
+    if not one.start_ns or not other.start_ns:
+        return None
+    return None if one.start_ns // TICK_NS == other.start_ns // TICK_NS else False
 
 
 def matching(actor: Actor, row: Row) -> bool:
@@ -22,58 +72,121 @@ def matching(actor: Actor, row: Row) -> bool:
     )
 
 
-@dataclass(frozen=True)
+class Right(NamedTuple):
+    """Somebody who may, from a moment on."""
+
+    who: Who
+    since_ns: int = 0
+    doubt: str = ""
+    """Why that is not certain; empty: it is."""
+
+
+@dataclass
 class Allowed:
     """Who may do something to one object."""
 
     actors: Sequence[Actor]
     children: bool = False
-    vmm: frozenset[Who] = frozenset()
-    """Those that gave the object to a virtual machine as its memory."""
-    creator: frozenset[Who] = frozenset()
+    rights: Mapping[str, Sequence[Right]] = field(default_factory=dict)
+    """By the words of a policy."""
+    _doubts: dict[str, Doubt] = field(default_factory=dict)
 
     def __call__(self, row: Row) -> bool:
-        """Whether the row is of somebody who may.
+        """Whether the row is of somebody who may; what had to be assumed for it is kept.
 
         A copy that a fork makes is the child's: user, cgroup and command are then its parent's,
-        but by a process number nobody knows it, unless children are allowed.
+        but by identity or number nobody knows it, unless children are allowed.
         """
-        return any(self._is(actor, row) for actor in self.actors)
+        assumed: list[Doubt] = []
+        for actor in self.actors:
+            if row.copied and not self.children and (actor.word or actor.pid):
+                continue
+            for doubt in self._held(actor, row):
+                if doubt is None:
+                    return True
+                assumed.append(doubt)
+        if assumed:
+            self._doubts.setdefault(assumed[0].text, assumed[0])
+        return bool(assumed)
 
-    def _is(self, actor: Actor, row: Row) -> bool:
-        by_number = bool(actor.word or actor.pid)
-        if by_number and row.copied and not self.children:
-            return False
+    @property
+    def doubts(self) -> list[Doubt]:
+        """What had to be assumed to allow the rows that were asked for."""
+        return list(self._doubts.values())
+
+    def _held(self, actor: Actor, row: Row) -> Iterator[Doubt | None]:
+        """None: ``actor`` is the row's process; a doubt: it may be."""
         if not actor.word:
-            return matching(actor, row)
-        who = self.vmm if actor.word == "vmm" else self.creator
-        return any(pid == row.pid and _same(mm, row) for pid, mm in who)
-
-    def same_number(self, row: Row) -> bool:
-        """Whether a row has the number of somebody who may, in another address space.
-
-        It called exec, or the number was used again: that cannot be told apart.
-        """
-        words = {actor.word for actor in self.actors}
-        known = (self.vmm if "vmm" in words else frozenset()) | (
-            self.creator if "creator" in words else frozenset()
-        )
-        return not row.copied and row.pid in {pid for pid, _ in known}
-
-    def unsure(self, found: Iterable[Row], of: Spaces) -> list[int]:
-        """Processes that are allowed by number alone and had several address spaces.
-
-        They called exec, or the number was used again for somebody else.
-        """
-        numbers = {pid for actor in self.actors for pid in actor.pid}
-        if any(actor.word == "creator" for actor in self.actors):
-            numbers |= {pid for pid, mm in self.creator if not mm}
-        there = {row.pid for row in found}
-        return sorted(pid for pid in numbers & there if len(of.get(pid, ())) > 1)
+            if matching(actor, row):
+                yield Doubt("assumed", f"{_named(row)} may by {actor} alone, which any process "
+                            "with its rights can have as well.")  # fmt: skip
+            return
+        mine = who(row)
+        for right in self.rights.get(actor.word, ()):
+            equal = same(right.who, mine)
+            if equal is False or (row.table == "events" and row.time_ns < right.since_ns):
+                continue
+            if equal is None:
+                yield Doubt("identity", f"Whether {mine} is the {actor.word} that the policy means "
+                            "is not known: /proc alone told of it.")  # fmt: skip
+            elif right.doubt:
+                yield Doubt("identity", f"{_named(row)}: {right.doubt}")
+            else:
+                yield None
 
 
-def _same(mm: int, row: Row) -> bool:
-    """Whether a row may be of address space ``mm``, as far as it tells its own."""
-    if not mm or not row.mm or row.copied or row.op in OF_OTHERS:
-        return True
-    return row.mm == mm
+def rights(rows: Sequence[Row], memslots: Sequence[Row], handover: bool) -> dict[str, list[Right]]:
+    """Who is who for one object, by its events and baseline and the memslots that it backs.
+
+    The VMM is who gave it to a virtual machine first. What it did before is its right if it made
+    the file, or was given it by who did; else somebody who starts a virtual machine over another
+    one's memory could make what he did before right by that.
+    """
+    creators = {who(row): None for row in rows if row.op == "create" and row.answer >= 0}
+    twice = "the file has two creations." if len(creators) > 1 else ""
+    received = [row for row in rows if row.op == "receive" and row.answer >= 0]
+    found = {
+        "creator": [Right(one, doubt=twice) for one in creators],
+        "given-by-creator": _given(received, list(creators), twice),
+        "vmm": [],
+        "given-by-vmm": [],
+    }
+    accepted = [row for row in memslots if not row.failed and not row.unanswered]
+    if not accepted:
+        return found
+    first = min(accepted, key=lambda row: (row.time_ns, row.cpu, row.seq))
+    vmm = who(first)
+    found["given-by-vmm"] = _given(received, [vmm])
+    own = any(same(one, vmm) for one in creators) and not twice
+    given = [one for one in found["given-by-creator"] if same(one.who, vmm) and not one.doubt]
+    since_ns = 0 if own else min((one.since_ns for one in given), default=first.time_ns)
+    found["vmm"].append(Right(vmm, since_ns))
+    if since_ns:
+        found["vmm"].append(Right(vmm, doubt="it used the file before it was a guest's memory, and "
+                                  "is not known to have made it or to have been given it by who "
+                                  "did."))  # fmt: skip
+    if handover:
+        for row in sorted(accepted, key=lambda row: row.time_ns):
+            if not same(who(row), vmm):
+                after = any(same(one.who, who(row)) for one in found["given-by-vmm"])
+                found["vmm"].append(Right(who(row), row.time_ns, "" if after else
+                                    "it took the guest over without having been given the file "
+                                    "by the VMM."))  # fmt: skip
+    return found
+
+
+def _given(received: Sequence[Row], givers: Sequence[Who], doubt: str = "") -> list[Right]:
+    """Those that one of ``givers`` sent the file to; with a doubt where the sender is not known."""
+    found = []
+    for row in received:
+        sender = giver(row)
+        if receipt(row) == Receipt.SCM_RIGHTS and sender is not None:
+            if any(same(one, sender) for one in givers):
+                found.append(Right(who(row), row.time_ns, doubt))
+        elif receipt(row) in (Receipt.UNKNOWN, Receipt.SCM_RIGHTS):
+            found.append(Right(who(row), row.time_ns, "who gave it the file is not known."))
+    return found
+
+
+def _named(row: Row) -> str:
+    return f"Process {row.pid} ({row.comm})"

@@ -7,7 +7,8 @@ told to be one or not, a doubt comes of it and never a pass.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tracer.audit.actors import Allowed
+from tracer.audit.actors import Allowed, same, who
+from tracer.audit.events import UNSEEN
 from tracer.audit.mappings import Range
 from tracer.audit.objects import Known
 from tracer.audit.policy import INACCESSIBLE, SEALS, Claim
@@ -20,7 +21,7 @@ from tracer.model.words import Flag
 
 SEALABLE = ("memfd", "hugetlb", "tmpfs", "unknown")
 """tmpfs files carry F_SEAL_SEAL from birth: they can have no other seal."""
-_NO_SHARE = frozenset({"unmap", "evict", "mapped", "attach", "memslot"})
+_NO_SHARE = frozenset({"unmap", "evict", "mapped", "attach", "memslot", "vm_end"}) | UNSEEN
 """Rows that do not show their process to have the object: the recorder's own, or what ends it."""
 
 
@@ -46,6 +47,10 @@ class Case:
     ranges: Sequence[Range]
     reached: Sequence[Row]
     """Accesses by address that reached it though they name another file, or none."""
+    memslots: Sequence[Row]
+    """That it backs."""
+    unseen: Sequence[Row]
+    """After which somebody can reach an address space unseen in which it was mapped."""
     allowed: Allowed
     baseline: str
     """Empty if who held and mapped what at the start is known for sure; else why not."""
@@ -85,6 +90,8 @@ def mapped_only_by(case: Case) -> Said:
         elif row.op == "fault" and not row.answer & VM_FAULT_ERROR and not case.allowed(row):
             yield Violation(row, "touches a page of it through a mapping")
     yield from _unbegun(case, lambda one: True)
+    yield from _machines(case)
+    yield from _unseen(case)
     yield from _past(case)
     yield from _sweep(case)
 
@@ -109,6 +116,8 @@ def never_writable_outside(case: Case) -> Said:
             yield Violation(row, "has a shared mapping of it that can be written")
     yield from _calls(case, case.rows, _CHANGES, "changes it")
     yield from _unbegun(case, lambda one: one.can_write)
+    yield from _machines(case)
+    yield from _unseen(case)
     yield from _past(case)
     yield from _sweep(case)
 
@@ -124,6 +133,8 @@ def never_read_or_written(case: Case) -> Said:
                 f"{_who(one.row)} has it mapped: what it reads or writes there is not seen.",
             )
     yield from _unbegun(case, lambda one: True, unseen=True)
+    yield from _machines(case)
+    yield from _unseen(case)
     yield from _past(case)
     yield from _past_pins(case)
     yield from _sweep(case)
@@ -132,6 +143,7 @@ def never_read_or_written(case: Case) -> Said:
 def never_pinned_except(case: Case) -> Said:
     """Nobody else pins it for long."""
     yield from _calls(case, [*case.rows, *case.reached], {"pin": _got}, "pins pages of it")
+    yield from _unseen(case)
     yield from _past_pins(case)
 
 
@@ -148,18 +160,15 @@ def sealed_with(case: Case) -> Said:
         if first is None or not _shares(row) or not _other(row, first):
             continue
         seals, after = row.seals, row.seals_after
-        if SEALS_UNKNOWN in (seals, after):
+        if same(who(first), who(row)) is None and not row.copied:
+            yield Doubt("identity", f"Whether process {row.pid} is the one that made it is not "
+                        "known: /proc alone told of it.")  # fmt: skip
+        elif SEALS_UNKNOWN in (seals, after):
             yield Doubt("incomplete", f"Its seals when {_who(row)} had it are not known.")
         elif sure is not False and seals & bits == bits:
             continue  # where it is not known what the bit means, that was said above
         elif sure is not False and after & bits == bits:
             yield Doubt("raced", f"It was sealed just while {_who(row)} used it.")
-        elif row.pid == first.pid and not row.copied:
-            yield Doubt(
-                "identity",
-                f"Process {row.pid} has another address space than the one that made it: it called "
-                "exec, or the number was used again.",
-            )
         else:
             how = "forks: its child has it" if row.copied else "has it"
             missing = [name for name in case.claim.seals if not seals & SEALS[name]]
@@ -204,8 +213,7 @@ def _shares(row: Row) -> bool:
 
 
 def _other(row: Row, first: Row) -> bool:
-    different = bool(row.own_mm and first.own_mm and row.own_mm != first.own_mm)
-    return row.copied or row.pid != first.pid or different
+    return row.copied or not same(who(first), who(row))
 
 
 def _who(row: Row) -> str:
@@ -234,6 +242,7 @@ _READS: Mapping[str, Callable[[Row], bool]] = {
     "pin": _got,
     "fault": lambda row: not row.answer & VM_FAULT_ERROR,
     "uffd_register": _done,
+    "uffd_fill": lambda row: not row.failed,
 }
 
 
@@ -243,11 +252,15 @@ def _calls(
     """Calls by others that did what ``broken`` says of their answers."""
     suspects = []
     for row in rows:
-        if row.op not in broken or row.table != "events" or case.allowed(row):
+        if row.op not in broken or row.table != "events":
+            continue
+        if not row.unanswered and not broken[row.op](row):
+            continue
+        if case.allowed(row):
             continue
         if row.unanswered:
             yield Doubt("incomplete", f"How {row.op} of {_who(row)} ended was not seen.")
-        elif broken[row.op](row):
+        else:
             suspects.append(row)
     for row in suspects:
         yield Violation(row, f"{how} ({row.op})")
@@ -268,6 +281,38 @@ def _unbegun(case: Case, counts: Callable[[Range], bool], unseen: bool = False) 
             )
         else:
             yield Violation(one.row, "had it mapped: a mapping of it ends")
+
+
+def _machines(case: Case) -> Said:
+    """Virtual machines of others that have it as their memory too."""
+    there = [row for row in case.memslots if not row.failed and not row.unanswered]
+    first = min(there, key=lambda row: row.time_ns, default=None)
+    for row in there:
+        if first is not None and not same(who(row), who(first)) and not case.allowed(row):
+            yield Violation(row, "makes it the memory of another virtual machine")
+
+
+_UNSEEN = {
+    "trace": "{who} traced process {arg}, and could make it do anything",
+    "share_mm": "{who} started a process that shares its address space",
+    "ring": "{who} used io_uring buffers in which it was mapped",
+    "advise": "{who} told the kernel what to do with pages where it was mapped (process_madvise)",
+    "device": "{who} opened a device that reaches memory unseen",
+}
+
+
+def _unseen(case: Case) -> Said:
+    """Where somebody may do something that nobody sees, there is no doubt where nobody may at all.
+
+    Those who may are then taken for those who did.
+    """
+    if not case.claim.by:
+        return
+    for row in case.unseen:
+        if row.op != "share_mm" and case.allowed(row):
+            continue
+        said = _UNSEEN[row.op].format(who=_who(row).capitalize(), arg=row.arg)
+        yield Doubt("reach", f"{said}.")
 
 
 def _past(case: Case) -> Said:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from tracer.audit.actors import Allowed
+from tracer.audit.actors import Allowed, rights, who
 from tracer.audit.claims import CLAIMS, SEALABLE, Case, Violation, shared
 from tracer.audit.loading import Evidence, load
 from tracer.audit.mappings import Range
@@ -139,14 +139,9 @@ def _finding(
     for said in CLAIMS[claim.claim](case):
         if isinstance(said, Doubt):
             doubts.append(said)
-        elif case.allowed.same_number(said.row):
-            text = (
-                f"Process {said.row.pid} {said.text}, in another address space than before: it "
-                "called exec, or the number was used again."
-            )
-            doubts.append(Doubt("identity", text))
         else:
             violations.append(said)
+    doubts += case.allowed.doubts
     doubts += _general(evidence, needed(claim.claim, one.kind, claim.words))
     doubts += _about(evidence, key, one)
     if violations and (unknown := _nobody(claim, case, evidence, doubts)):
@@ -169,26 +164,28 @@ def _case(claim: Claim, evidence: Evidence, key: Key3, one: Known) -> tuple[Case
     ranges = evidence.ranges.get(key, [])
     by_address = evidence.by_address if claim.claim in _BY_ADDRESS else ()
     reached, maybe = _reached(by_address, key, ranges)
-    creators = [row for row in rows if row.op == "create" and row.answer >= 0]
-    allowed = Allowed(
-        claim.by,
-        claim.children,
-        frozenset((slot.row.pid, slot.row.mm) for slot in evidence.slots.of(key)),
-        frozenset((row.pid, row.mm) for row in creators),
-    )
+    memslots = [slot.row for slot in evidence.slots.of(key)]
+    allowed = Allowed(claim.by, claim.children, rights(rows, memslots, claim.handover))
     reads = WAYS["read"].families.get(one.kind, ())
     seen = bool(reads) and all(evidence.plan.need(family, "read").holds for family in reads)
     case = Case(
-        claim, one, rows, ranges, reached, allowed, evidence.baseline, evidence.bit_0x20, seen
-    )
+        claim, one, rows, ranges, reached, memslots, _unseen(evidence.unseen, ranges, rows),
+        allowed, evidence.baseline, evidence.bit_0x20, seen,
+    )  # fmt: skip
     doubts = []
     if maybe:
         doubts.append(Doubt("address", f"{maybe} accesses by address may have reached it: in which "
                             "address space it was mapped there is not known."))  # fmt: skip
-    for pid in allowed.unsure(rows, evidence.spaces):
-        doubts.append(Doubt("identity", f"Process {pid} had several address spaces: it called "
-                            "exec, or its number was used again."))  # fmt: skip
+    if len({who(row) for row in rows if row.op == "create" and row.answer >= 0}) > 1:
+        doubts.append(Doubt("identity", "It was created twice: one of them made something else."))
     return case, doubts
+
+
+def _unseen(found: Sequence[Row], ranges: Sequence[Range], rows: Sequence[Row]) -> list[Row]:
+    """Those that are about an address space in which the object was mapped at some time, or of a
+    process that used it."""
+    spaces = {one.mm for one in ranges} | {row.own_mm for row in rows}
+    return [row for row in found if row.mm in spaces - {0}]
 
 
 def _reached(
@@ -213,10 +210,11 @@ def _reached(
 def _nobody(claim: Claim, case: Case, evidence: Evidence, doubts: Sequence[Doubt]) -> Doubt | None:
     """A word in ``by`` that stands for somebody who is not known: then others are not either."""
     incomplete = bool(doubts) or not case.one.born
-    if "vmm" in claim.words and not case.allowed.vmm and incomplete:
+    if claim.words & {"vmm", "given-by-vmm"} and not case.allowed.rights["vmm"] and incomplete:
         return Doubt("identity", "Who gave it to a virtual machine is not known, so that the "
                      "evidence may be about the VMM itself.")  # fmt: skip
-    if "creator" in claim.words and not case.allowed.creator:
+    by_creator = claim.words & {"creator", "given-by-creator"}
+    if by_creator and not case.allowed.rights["creator"]:
         return Doubt("identity", "Who created it is not known, so that the evidence may be about "
                      "its creator.")  # fmt: skip
     return None

@@ -11,36 +11,39 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from tracer.audit.rows import VM_FAULT_ERROR
 from tracer.store.reader import Recording
 
 Mask = npt.NDArray[np.bool_]
 KEY = ["dev", "ino", "gen"]
 COLUMNS = [
-    "time_ns", "cpu", "seq", "pid", "tid", "uid", "cgroup", "comm", "op", "kind", *KEY, "fd",
-    "seals", "seals_after", "size", "size_after", "offset", "length", "arg", "answer",
-    "duration_ns", "flags", "hook", "mm", "writable", "mode", "fmode", "checks", "check_answer",
+    "time_ns", "cpu", "seq", "pid", "start_ns", "exec_id", "own_mm", "tid", "uid", "cgroup", "comm",
+    "op", "kind", *KEY, "fd", "seals", "seals_after", "size", "size_after", "offset", "length",
+    "arg", "answer", "duration_ns", "flags", "hook", "mm", "vm", "writable", "mode", "fmode",
+    "checks", "check_answer",
 ]  # fmt: skip
 
-_LATER = {
-    "op_17": "memslot", "op_18": "remote_read", "op_19": "remote_write", "op_20": "pin",
-    "op_21": "uffd_register", "op_22": "receive", "op_23": "mapped", "op_24": "attach",
-}  # fmt: skip
-"""Words that bpf/record.h has for ops, where the recorder that wrote the rows had none yet."""
-
-BY_ADDRESS = frozenset({"remote_read", "remote_write", "pin", "uffd_register", "mprotect"})
+BY_ADDRESS = frozenset(
+    ["remote_read", "remote_write", "pin", "uffd_register", "uffd_fill", "mprotect"]
+)
 """Ops that name the first memory file of an address range, though there may be more in it."""
+UNSEEN = frozenset({"trace", "share_mm", "ring", "advise", "device"})
+"""Ops after which somebody can reach an address space's memory in ways that are not seen."""
 MANY = frozenset(
     ["read", "write", "truncate", "chmod", "allocate", "punch_hole", "fault", "remote_read",
-     "remote_write", "pin", "mmap", "mprotect", "mremap", "add_seals"]
+     "remote_write", "pin", "mmap", "mprotect", "mremap", "add_seals", "uffd_fill", "advise",
+     "ring"]
 )  # fmt: skip
 """Ops of which equal rows are put together; of mappings each one counts."""
-_SAME = [*KEY, "op", "kind", "pid", "uid", "cgroup", "comm", "flags", "seals", "seals_after", "mm",
-         "checks", "_answered"]  # fmt: skip
+_SAME = [*KEY, "op", "kind", "pid", "start_ns", "exec_id", "own_mm", "uid", "cgroup", "comm",
+         "flags", "seals", "seals_after", "mm", "checks", "_answered"]  # fmt: skip
 JUDGED = ["verdict", "reason", "rule", "hole", "expected"]
 _BY_RANGE = ["size_after", "length"]
 
-KNOWN_OPS = MANY | {"map", "unmap", "evict", "open", "create", "memslot", "uffd_register",
-                    "receive", "mapped", "attach"}  # fmt: skip
+KNOWN_OPS = MANY | BY_ADDRESS | UNSEEN | {
+    "map", "unmap", "evict", "open", "create", "memslot", "vm_end", "receive", "give", "mapped",
+    "attach",
+}  # fmt: skip
 
 
 def frame(table: pa.Table) -> pd.DataFrame:
@@ -49,7 +52,6 @@ def frame(table: pa.Table) -> pd.DataFrame:
     for name in ("op", "kind", "comm", "hook"):
         if name in found:
             found[name] = found[name].astype(object)
-    found["op"] = found["op"].replace(_LATER)
     return found
 
 
@@ -80,8 +82,12 @@ def together(rows: pd.DataFrame) -> pd.DataFrame:
         return rest
     by_range = rows["op"].isin(BY_ADDRESS)
     same = [name for name in (*_SAME, *JUDGED) if name in rows or name == "_answered"]
+    granted = np.sign(rows["answer"].to_numpy())
+    # A fault's answer is a set of bits, some of which refuse it.
+    faults = (rows["op"] == "fault").to_numpy()
+    granted[faults] = (rows["answer"].to_numpy()[faults] & VM_FAULT_ERROR) != 0
     rows = rows.assign(
-        _answered=np.sign(rows["answer"].to_numpy()),
+        _answered=granted,
         _grows=(rows["op"] == "allocate") & (rows["size_after"] > rows["size"]),
         **{f"_{name}": rows[name].where(by_range, 0) for name in _BY_RANGE},
     )

@@ -15,8 +15,8 @@ from tracer.analysis.objects import ORDER_UNKNOWN, OWNER_UNKNOWN
 from tracer.audit import events as reading
 from tracer.audit import objects as known_of
 from tracer.audit.doubts import of_recording
-from tracer.audit.events import BY_ADDRESS, KNOWN_OPS, Mask
-from tracer.audit.mappings import Range, Spaces, ranges, spaces
+from tracer.audit.events import BY_ADDRESS, KNOWN_OPS, UNSEEN, Mask
+from tracer.audit.mappings import Range, of_exits, ranges
 from tracer.audit.memslots import Slots, slots
 from tracer.audit.objects import Key3, Known
 from tracer.audit.plan import Plan, plan_of
@@ -44,8 +44,9 @@ class Evidence:
     ranges: Mapping[Key3, list[Range]]
     by_address: Sequence[Row]
     """Accesses by address, whatever file they name."""
+    unseen: Sequence[Row]
+    """After which somebody can reach an address space's memory unseen."""
     slots: Slots
-    spaces: Spaces
     doubts: Sequence[Doubt]
     losses: Mapping[tuple[str, str], int]
     window: Window
@@ -74,13 +75,12 @@ def load(recording: Recording, claims: Sequence[Claim]) -> Evidence:
     both = pd.concat([one for one in (start, found) if len(one)] or [start], ignore_index=True)
     both = both.sort_values(["time_ns", "cpu", "seq"], kind="stable", ignore_index=True)
     known_of.observed(known, both)
-    all_ = list(rows(both))
-    own = spaces(all_)
+    all_ = of_exits(list(rows(both)))
     by_key: dict[Key3, list[Row]] = defaultdict(list)
     for row in all_:
         if row.ino:
             by_key[row.key].append(row)
-    where = {key: ranges(some, own) for key, some in by_key.items()}
+    where = {key: ranges(some) for key, some in by_key.items()}
     unknown = {
         key: odd for key, some in by_key.items() if (odd := {r.op for r in some} - KNOWN_OPS)
     }
@@ -91,8 +91,8 @@ def load(recording: Recording, claims: Sequence[Claim]) -> Evidence:
         rows=by_key,
         ranges=where,
         by_address=[row for row in all_ if row.op in BY_ADDRESS],
-        slots=slots((row for row in all_ if row.op == "memslot"), where),
-        spaces=own,
+        unseen=[row for row in all_ if row.op in UNSEEN],
+        slots=slots((row for row in all_ if row.op in ("memslot", "vm_end")), where),
         doubts=doubts,
         losses=losses,
         window=_window(recording, both),
@@ -122,7 +122,7 @@ class _Wanted:
         keys = reading.keys(found)
         out = [key for key in keys.unique() if self._is_out(key)]
         wanted = ~keys.isin(out) if out else pd.Series(True, found.index).to_numpy(bool)
-        always = found["op"].isin(BY_ADDRESS | {"memslot"}).to_numpy()
+        always = found["op"].isin(BY_ADDRESS | UNSEEN | {"memslot", "vm_end"}).to_numpy()
         mask: Mask = wanted | always
         return mask
 

@@ -1,7 +1,7 @@
 """Where an object was mapped and when: address ranges from begins, ends and the baseline."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tracer.audit.rows import Row
@@ -9,17 +9,26 @@ from tracer.model.args import is_writable
 from tracer.model.words import Flag
 
 FOREVER = (1 << 63) - 1
-Spaces = Mapping[int, set[int]]
-"""The address spaces in which each process was seen; it has one until it calls exec."""
 
 
-def spaces(found: Iterable[Row]) -> Spaces:
-    """Where ``found`` show each process."""
-    known: dict[int, set[int]] = defaultdict(set)
+def of_exits(found: Sequence[Row]) -> list[Row]:
+    """The rows, with mappings of others marked that a task ends as it exits.
+
+    It has given its own address space up then, so that its row cannot tell; but what else it did
+    tells which one it was. The last user of an address space may be somebody who only looked into
+    it (mm/mmap.c:exit_mmap runs in whoever drops the last reference).
+    """
+    spaces: dict[tuple[int, int, int], set[int]] = defaultdict(set)
     for row in found:
-        if row.own_mm:
-            known[row.pid].add(row.own_mm)
-    return known
+        if row.own_mm and row.table == "events":
+            spaces[row.pid, row.start_ns, row.exec_id].add(row.own_mm)
+    return [
+        row._replace(flags=row.flags | Flag.OTHER_MM)
+        if row.op == "unmap" and not row.own_mm and row.mm
+        and row.mm not in spaces.get((row.pid, row.start_ns, row.exec_id), {row.mm})
+        else row
+        for row in found
+    ]  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -54,7 +63,7 @@ class Range:
         return is_writable(self.row.arg)
 
 
-def ranges(found: Iterable[Row], of: Spaces) -> list[Range]:
+def ranges(found: Iterable[Row]) -> list[Range]:
     """The mappings of one object; ``found`` are its events and baseline in the order of time."""
     live: dict[tuple[int, int], Range] = {}
     done: list[Range] = []
@@ -66,7 +75,7 @@ def ranges(found: Iterable[Row], of: Spaces) -> list[Range]:
             live = {}
         if row.op not in ("map", "unmap"):
             continue
-        mm = _space(row, of)
+        mm = row.mm
         by_mm, by_pid = (mm or -row.pid, row.address), (-row.pid, row.address)
         new = Range(row, mm, row.address, row.address + row.length, row.time_ns)
         if row.op == "map":
@@ -86,11 +95,3 @@ def ranges(found: Iterable[Row], of: Spaces) -> list[Range]:
         before.until_ns = row.time_ns
         done.append(before)
     return done + list(live.values())
-
-
-def _space(row: Row, of: Spaces) -> int:
-    """The address space of a mapping: what the row says, or the only one of its process."""
-    if row.mm or row.flags & Flag.OTHER_MM:
-        return row.mm
-    known = of.get(row.pid, set())
-    return next(iter(known)) if len(known) == 1 else 0

@@ -63,13 +63,20 @@ class Slots:
 
 
 def slots(found: Iterable[Row], ranges: Mapping[Key3, list[Range]]) -> Slots:
-    """Slots from rows of op ``memslot``, in the order of time; refused ones count for nothing."""
+    """Slots from rows of ops ``memslot`` and ``vm_end``, in the order of time.
+
+    Refused ones count for nothing.
+    """
     live: dict[tuple[int, int, int], Slot] = {}
     all_: list[Slot] = []
     for row in found:
+        if row.op == "vm_end":
+            for number in [one for one in live if one[0] == row.vm]:
+                live.pop(number).until_ns = row.time_ns
+            continue
         if row.failed and not row.unanswered:
             continue
-        number = (row.size, row.mm, row.check_answer)
+        number = (row.vm, row.mm, row.check_answer)
         if number in live:
             live.pop(number).until_ns = row.time_ns
         if row.length:

@@ -37,7 +37,7 @@ _U32, _U64, _PID = 0xFFFFFFFF, (1 << 63) - 1, 1 << 22
 INACCESSIBLE = "INACCESSIBLE"
 """The F_SEAL_INACCESSIBLE of the January 2022 proposal: the same bit as EXEC."""
 SEALS = BY_NAME
-ACTOR_WORDS = ("vmm", "creator")
+ACTOR_WORDS = ("vmm", "creator", "given-by-vmm", "given-by-creator")
 
 
 class PolicyError(UserError):
@@ -90,6 +90,7 @@ class Claim:
     text: str = ""
     by: tuple[Actor, ...] = ()
     children: bool = False
+    handover: bool = False
     seals: tuple[str, ...] = ()
 
     @property
@@ -163,15 +164,21 @@ _COMMON: dict[str, Key] = {
 }
 _BY = Key(ACTORS, "who may; nobody else")
 _CHILDREN = Key(Truth("with children"), "copies of mappings that a fork makes are allowed too")
-_EXCEPT = {"by": Key(ACTORS, "who may nevertheless; by default nobody"), "children": _CHILDREN}
-_MUST = {"by": Key(ACTORS, _BY.text, required=True), "children": _CHILDREN}
+_HANDOVER = Key(
+    Truth("a guest that is handed over"),
+    "the guest may be handed over to another VMM (local migration), which is one from its first "
+    "memslot on",
+)
+_MORE = {"children": _CHILDREN, "handover": _HANDOVER}
+_EXCEPT = {"by": Key(ACTORS, "who may nevertheless; by default nobody"), **_MORE}
+_MUST = {"by": Key(ACTORS, _BY.text, required=True), **_MORE}
 CLAIM_KEYS: Mapping[str, dict[str, Key]] = {
     "never-mapped": {},
     "mapped-only-by": _MUST,
     "never-writable-outside": _MUST,
     "never-read-or-written": _EXCEPT,
     "sealed-with": {"seals": Key(_SEALS, "seals it must have when it is first shared", True)},
-    "never-pinned-except": {"by": _EXCEPT["by"]},
+    "never-pinned-except": {"by": _EXCEPT["by"], "handover": _HANDOVER},
     "no-breach": {},
 }
 CLAIM_TEXTS: Mapping[str, str] = {
@@ -331,5 +338,6 @@ def _claim(found: Mapping[str, Any], scope: Scope, before: list[Claim]) -> Claim
         text=found.get("text", CLAIM_TEXTS[word]),
         by=by,
         children=found.get("children", False),
+        handover=found.get("handover", False),
         seals=tuple(found.get("seals", ())),
     )

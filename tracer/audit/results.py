@@ -61,6 +61,8 @@ DOUBTS: Mapping[str, str] = {
     "incomplete": "an event without its entry or its return",
     "unknown-object": "whether an object is in scope is not known",
     "unknown-event": "events of a kind that this version does not know",
+    "assumed": "who it was is taken from something that any process can have as well",
+    "reach": "somebody could reach it in a way that is not seen",
     "identity": "who it was cannot be told for certain",
     "address": "an access by address that may have reached the object",
     "in-flight": "calls had not returned when the recording ended",

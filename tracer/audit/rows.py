@@ -12,8 +12,6 @@ FINAL = 0x200
 """Flag of baseline rows (bpf/record.h: FLAG_FINAL): as it was at the stop, not at the start."""
 VM_FAULT_ERROR = 0x873
 """include/linux/mm_types.h: OOM, SIGBUS, HWPOISON, SIGSEGV and the like; else the page came."""
-OF_OTHERS = frozenset({"remote_read", "remote_write", "uffd_register"})
-"""Ops whose ``mm`` is that of the process which is accessed, not of the one that does it."""
 
 
 class Row(NamedTuple):
@@ -24,6 +22,9 @@ class Row(NamedTuple):
     cpu: int
     seq: int
     pid: int
+    start_ns: int
+    exec_id: int
+    own_mm: int
     tid: int
     uid: int
     cgroup: int
@@ -45,6 +46,7 @@ class Row(NamedTuple):
     duration_ns: int
     flags: int
     mm: int
+    vm: int
     writable: int
     checks: int
     check_answer: int
@@ -62,11 +64,6 @@ class Row(NamedTuple):
     def copied(self) -> bool:
         """A mapping that a fork copied: told by the parent, in the child's address space."""
         return self.op == "map" and bool(self.flags & Flag.OTHER_MM)
-
-    @property
-    def own_mm(self) -> int:
-        """The address space of the process itself, 0 where the row does not tell it."""
-        return 0 if self.flags & Flag.OTHER_MM or self.op in OF_OTHERS else self.mm
 
     @property
     def baseline(self) -> bool:

@@ -169,9 +169,10 @@ def hidden(scope: Scope, look: Look) -> Iterator[Doubt]:
         if asked and not need.holds:
             yield Doubt("not-hooked", f"{WAYS[family].text}: {family} is {need.state}.")
     # A memfd that cannot be sealed is known from its creation or the baseline, a tmpfs file is not.
-    if not look.filters.get("unsealable") and "tmpfs" in (scope.kind or ("tmpfs",)):
-        yield Doubt("filter", "Ordinary tmpfs files were left out (record with --unsealable), and "
-                    "some may be in scope: name the kinds in the policy if none can.")  # fmt: skip
+    if not look.filters.get("unsealable") and {"tmpfs", "hugetlb"} & set(scope.kind or ("tmpfs",)):
+        yield Doubt("filter", "Files of tmpfs and hugetlbfs that cannot be sealed were left out "
+                    "(record with --unsealable), and some may be in scope: name the kinds in the "
+                    "policy if none can.")  # fmt: skip
     prefix = look.filters.get("name")
     if prefix and not _within(scope.name, str(prefix)):
         yield Doubt("filter", "Only files with certain names were recorded.")

@@ -103,7 +103,12 @@ CLAIM_WAYS: Mapping[str, tuple[str, ...]] = {
 }
 """The ways in which each claim can be broken, and so the hooks that a pass needs."""
 
-ACTOR_WAYS: Mapping[str, str] = {"vmm": "memslot", "creator": "create"}
+ACTOR_WAYS: Mapping[str, tuple[str, ...]] = {
+    "vmm": ("memslot",),
+    "creator": ("create",),
+    "given-by-vmm": ("memslot", "receive"),
+    "given-by-creator": ("create", "receive"),
+}
 """Who is meant by a word in ``by`` is known through this way."""
 
 ALWAYS_BLIND = (
@@ -122,7 +127,7 @@ def needed(claim: str, kind: str, actors: frozenset[str] = frozenset()) -> dict[
 
     A kind that is not known needs what any kind needs. ``actors``: words in ``by``.
     """
-    ways = [*CLAIM_WAYS[claim], *(ACTOR_WAYS[word] for word in sorted(actors))]
+    ways = [*CLAIM_WAYS[claim], *(way for word in sorted(actors) for way in ACTOR_WAYS[word])]
     found: dict[str, str] = {}
     for way in ways:
         by_kind = WAYS[way].families
