@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from tests.kernel import (
+    scenes_attacks,
     scenes_audit,
     scenes_decisions,
     scenes_ftrace,
@@ -85,6 +86,8 @@ OTHER_SCENES: Scenes = (
     scenes_guest.guests,
     scenes_guest.kvm_comes_and_goes,
     scenes_audit.audits,
+    scenes_attacks.attacks,
+    scenes_attacks.late_kvm,
     scenes_decisions.live_without_apt,
 )
 """In boots of their own: with other options."""

@@ -102,16 +102,16 @@ def guests(results: Results) -> None:
 
 def kvm_comes_and_goes(results: Results) -> None:
     """KVM is loaded during a recording, unloaded and loaded again."""
-    _modprobe("-r", *KVM_MODULES)
+    modprobe("-r", *KVM_MODULES)
     recorders = in_pairs(_makers(results, "kvm", "--ops", "memslot", "--no-baseline"))
     by_method = dict(zip(METHODS, recorders, strict=True))
-    _modprobe(KVM_MODULES[0])
+    modprobe(KVM_MODULES[0])
     _wait_for_changes(recorders, 1)
     _run(results, "first-load", ())
     by_method["fexit"].stop()
-    _modprobe("-r", *KVM_MODULES)
+    modprobe("-r", *KVM_MODULES)
     _wait_for_changes([by_method["kprobe"]], 2)
-    _modprobe(KVM_MODULES[0])
+    modprobe(KVM_MODULES[0])
     _wait_for_changes([by_method["kprobe"]], 3)
     _run(results, "second-load", ())
     by_method["kprobe"].stop()
@@ -131,7 +131,7 @@ def _wait_for_changes(recorders: Sequence[Recorder], count: int) -> None:
         wait_until(f"change {count} of KVM in {recorder.name}", partial(said, recorder))
 
 
-def _modprobe(*arguments: str) -> None:
+def modprobe(*arguments: str) -> None:
     done = subprocess.run(
         ["modprobe", *arguments], capture_output=True, text=True, check=False, env=os.environ
     )
