@@ -150,34 +150,6 @@ static void ring_getfd(void)
 	end_vm();
 }
 
-/* Kernels before 6.7 let an io_uring pass through a socket. */
-static void use_given_ring(int socket)
-{
-	struct ring ring = make_ring();
-
-	ram.map = (uint8_t *)hear(socket, &ring.fd);
-	map_ring(&ring);
-	use_buffers(&ring);
-	say(socket, 0, -1);
-}
-
-static void ring_given(void)
-{
-	int socket = start("attacker", use_given_ring);
-	struct ring ring;
-	long got;
-
-	start_vm();
-	ring = ring_over_ram();
-	got = try_say(socket, (uint64_t)ram.map, ring.fd);
-	if (got < 0) {
-		errno = -got;
-		absent("an io_uring that passes through a socket");
-	}
-	hear(socket, NULL);
-	end_vm();
-}
-
 /* Takes a file out of the VMM's table of files into a table of its own, then reads it: no
    descriptor of ours is it. */
 static void take_by_message(int socket)
@@ -225,7 +197,6 @@ static void msg_ring(void)
 const struct attack RINGS[] = {
 	{ "ring-child", ring_child, "a child uses the VMM's registered buffers" },
 	{ "ring-getfd", ring_getfd, "another process uses them, by pidfd_getfd of the ring" },
-	{ "ring-given", ring_given, "another process uses them, as the ring passed a socket" },
 	{ "msg-ring", msg_ring, "takes the memfd out of the VMM's ring by a message" },
 	{ 0 },
 };

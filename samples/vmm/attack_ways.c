@@ -39,12 +39,7 @@ struct uffd_poison {
 	uint64_t mode;
 	int64_t updated;
 };
-struct uffd_move {
-	uint64_t dst, src, len, mode;
-	int64_t move;
-};
 #define UFFD_POISON _IOWR(UFFDIO, 0x08, struct uffd_poison)
-#define UFFD_MOVE _IOWR(UFFDIO, 0x05, struct uffd_move)
 
 /* ---- userfaultfd: page faults of the VMM that another process answers --------------------- */
 
@@ -85,7 +80,6 @@ static long fill(int uffd, unsigned long request, bool is_cold)
 		struct uffdio_zeropage zero;
 		struct uffdio_continue resume;
 		struct uffd_poison poison;
-		struct uffd_move move;
 	} args = { 0 };
 
 	switch (request) {
@@ -101,10 +95,6 @@ static long fill(int uffd, unsigned long request, bool is_cold)
 		break;
 	case UFFD_POISON:
 		args.poison.range = (struct uffdio_range){ at, PAGE };
-		break;
-	case UFFD_MOVE:
-		args.move = (struct uffd_move){ .dst = at, .src = (uint64_t)new_page(),
-						.len = PAGE };
 		break;
 	}
 	return answer(ioctl(uffd, request, is_cold ? cold(&args, sizeof(args)) : &args));
@@ -164,11 +154,6 @@ static void uffd_continue(void)
 static void uffd_poison(void)
 {
 	filled_by_other(UFFD_POISON);
-}
-
-static void uffd_move(void)
-{
-	filled_by_other(UFFD_MOVE);
 }
 
 /* Registers the VMM's memory with the VMM's userfaultfd, out of arguments that nobody has read. */
@@ -333,6 +318,12 @@ static int read_shared_memory(void *unused)
 	return 0;
 }
 
+static int leave_after_reading(void *unused)
+{
+	read_shared_memory(unused);
+	_exit(0);	/* and runs no program, as who calls vfork usually does */
+}
+
 static int read_shared_files(void *unused)
 {
 	(void)unused;
@@ -361,6 +352,17 @@ static void cloned(int flags, int (*act)(void *unused))
 static void clone_vm(void)
 {
 	cloned(CLONE_VM, read_shared_memory);
+}
+
+/* What it does by calls is seen, and is not the VMM's, though the address space is. */
+static void clone_vm_calls(void)
+{
+	cloned(CLONE_VM, read_shared_files);
+}
+
+static void vfork_reads(void)
+{
+	cloned(CLONE_VM | CLONE_VFORK, leave_after_reading);
 }
 
 static void clone_files(void)
@@ -469,6 +471,60 @@ static void ptrace_attach(void)
 static void ptrace_seize(void)
 {
 	traced_by(seize);
+}
+
+static volatile pid_t thread_id;
+
+static void *stand_still_beside(void *unused)
+{
+	thread_id = gettid();
+	stand_still();
+	return unused;
+}
+
+static void ptrace_thread(void)
+{
+	pthread_t thread;
+	int socket;
+
+	released = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	socket = start("attacker", only_attach);
+	start_vm();
+	if (pthread_create(&thread, NULL, stand_still_beside, NULL))
+		die("pthread_create");
+	while (!thread_id)
+		sched_yield();
+	say(socket, thread_id, -1);
+	say(socket, ram.fd, -1);
+	say(socket, (uint64_t)ram.map, -1);
+	pthread_join(thread, NULL);
+	end_vm();
+}
+
+/* A backend that the VMM gave its memory to can be made to do as well what it may. */
+static void stand_still_mapped(int socket)
+{
+	int fd = -1;
+
+	hear(socket, &fd);
+	map_of(fd);
+	say(socket, getpid(), -1);
+	stand_still();
+}
+
+static void ptrace_backend(void)
+{
+	int tracer, backend;
+
+	released = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	tracer = start("attacker", only_attach);
+	backend = start("backend", stand_still_mapped);
+	start_vm();
+	say(backend, 0, ram.fd);
+	say(tracer, hear(backend, NULL), -1);
+	say(tracer, ram.fd, -1);
+	say(tracer, (uint64_t)ram.map, -1);
+	end_vm();
 }
 
 /* The VMM asks for it, as under `strace VMM`. */
@@ -648,7 +704,6 @@ const struct attack WAYS[] = {
 	{ "uffd-zeropage", uffd_zeropage, "the same by UFFDIO_ZEROPAGE" },
 	{ "uffd-continue", uffd_continue, "the same by UFFDIO_CONTINUE" },
 	{ "uffd-poison", uffd_poison, "the same by UFFDIO_POISON" },
-	{ "uffd-move", uffd_move, "the same by UFFDIO_MOVE" },
 	{ "uffd-cold", uffd_cold, "registers and fills out of arguments that nobody has read yet" },
 	{ "uffd-cold-vmm", uffd_cold_vmm, "the VMM registers out of such arguments" },
 	{ "procfd-early", procfd_early, "opens /proc/PID/fd before the seal, reads after it" },
@@ -658,10 +713,14 @@ const struct attack WAYS[] = {
 	{ "getfd-early", getfd_early, "gets the descriptor by pidfd_getfd before the seal" },
 	{ "getfd", getfd, "gets the descriptor by pidfd_getfd, and reads" },
 	{ "clone-vm", clone_vm, "shares the VMM's address space, as another user" },
+	{ "clone-vm-calls", clone_vm_calls, "the same, and reads by a call" },
+	{ "vfork-reads", vfork_reads, "a vfork child that reads, as another user, and runs no program" },
 	{ "clone-files", clone_files, "shares the VMM's descriptors, and reads" },
 	{ "ptrace-run", ptrace_run, "makes the VMM write" },
 	{ "ptrace-attach", ptrace_attach, "attaches to the VMM and detaches" },
 	{ "ptrace-seize", ptrace_seize, "attaches by PTRACE_SEIZE" },
+	{ "ptrace-thread", ptrace_thread, "attaches to another thread of the VMM" },
+	{ "ptrace-backend", ptrace_backend, "attaches to a backend that the VMM gave the memfd to" },
 	{ "ptrace-traceme", ptrace_traceme, "the VMM asks to be traced" },
 	{ "madvise", madvise_other, "process_madvise of the VMM's memory" },
 	{ "remote-cold", remote_cold, "process_vm_readv out of vectors that nobody has read yet" },

@@ -104,7 +104,7 @@ int start(const char *name, void (*act)(int socket))
 	return pair[0];
 }
 
-long try_say(int socket, uint64_t word, int fd)
+void say(int socket, uint64_t word, int fd)
 {
 	union { char space[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } control = { { 0 } };
 	struct iovec io = { &word, sizeof(word) };
@@ -121,12 +121,7 @@ long try_say(int socket, uint64_t word, int fd)
 		c->cmsg_len = CMSG_LEN(sizeof(fd));
 		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
 	}
-	return answer(sendmsg(socket, &message, MSG_NOSIGNAL));
-}
-
-void say(int socket, uint64_t word, int fd)
-{
-	if (try_say(socket, word, fd) != sizeof(word))
+	if (sendmsg(socket, &message, MSG_NOSIGNAL) != sizeof(word))
 		die("sendmsg");
 }
 

@@ -38,7 +38,6 @@ void absent(const char *what);
 /* Forks before there is anything to inherit; returns our end of a socket to it. */
 int start(const char *role, void (*act)(int socket));
 void say(int socket, uint64_t word, int fd);
-long try_say(int socket, uint64_t word, int fd);	/* may be refused */
 uint64_t hear(int socket, int *fd);
 void finish(void);		/* waits for all that were started */
 int open_of(pid_t pid, int fd);	/* /proc/PID/fd/FD */
