@@ -1,8 +1,9 @@
 """The view in a browser: textual-serve, on this host's loopback, for whoever has the address.
 
 Any web page can make its browser open a socket to 127.0.0.1, and any user of this host can connect
-to it. So the address has a secret, the page's cookie is kept from other sites, and requests under
-another name or from another origin are refused. Nothing is loaded from elsewhere.
+to it. So the path of every address has a secret, and requests under another name or from another
+origin are refused. There is no cookie: a browser sends those to every port of a host (RFC 6265,
+8.5), and so to whatever another user of this host serves. Nothing is loaded from elsewhere.
 """
 
 import asyncio
@@ -24,23 +25,22 @@ from tracer.errors import UserError
 from tracer.store.reader import Recording
 
 HOST = "127.0.0.1"
-_COOKIE = "sealsnoop"
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>sealsnoop</title>
 <link rel="icon" href="data:,">
-<link rel="stylesheet" href="/static/css/xterm.css">
+<link rel="stylesheet" href="static/css/xterm.css">
 <style>
 @font-face {{ font-family: "Roboto Mono"; font-weight: 100 700;
-  src: url("/static/fonts/RobotoMono-VariableFont_wght.ttf") }}
+  src: url("static/fonts/RobotoMono-VariableFont_wght.ttf") }}
 html, body {{ margin: 0; height: 100%; background: #12161c; color: #d5dbe3;
   font-family: "Roboto Mono", monospace }}
 .closed-dialog {{ display: none; position: absolute; z-index: 1; inset: 0 0 auto; padding: 1em;
   background: #222a35 }}
 body.-closed .closed-dialog {{ display: block }}
 </style>
-<script src="/static/js/textual.js"></script></head><body>
+<script src="static/js/textual.js"></script></head><body>
 <div class="closed-dialog">The view has ended. Load this page again for another.</div>
-<div id="terminal" class="textual-terminal" data-session-websocket-url="ws://{host}/ws"
+<div id="terminal" class="textual-terminal" data-session-websocket-url="ws://{host}{path}ws"
  data-font-size="{size}"></div>
 </body></html>
 """
@@ -90,15 +90,16 @@ class BrowserView(Server):
 
     def __init__(self, command: str, port: int) -> None:
         super().__init__(command, host=HOST, port=port, title="sealsnoop")
-        self._secret = secrets.token_urlsafe(24)
+        secret = secrets.token_urlsafe(24)
+        self._root = f"/{secret}/"
         self._names = (f"{HOST}:{port}", f"localhost:{port}")
-        self.address = f"http://{HOST}:{port}/?key={self._secret}"
+        self.address = f"http://{HOST}:{port}{self._root}"
 
     async def run(self, listening: socket.socket) -> None:
         """Serves on a bound socket until it is cancelled."""
-        app = await self._make_app()
-        app.middlewares.append(self._guard)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+        whole = web.Application(middlewares=[self._guard])
+        whole.add_subapp(self._root, await self._make_app())
+        runner = web.AppRunner(whole, access_log=None, shutdown_timeout=2)
         await runner.setup()
         task = asyncio.current_task()
         assert task
@@ -117,27 +118,26 @@ class BrowserView(Server):
         if request.host not in self._names:
             raise web.HTTPForbidden(text="another host's name")  # DNS rebinding
         origin = request.headers.get("Origin")
+        # Every browser says where a socket comes from; of a page's own parts it need not.
+        if origin is None and "Upgrade" in request.headers:
+            raise web.HTTPForbidden(text="no origin")
         if origin is not None and origin != f"http://{request.host}":
             raise web.HTTPForbidden(text="another origin")
-        given = request.cookies.get(f"{_COOKIE}-{self.port}", "")
-        if request.path == "/":
-            given = request.query.get("key", given)
-        if not compare_digest(given.encode(), self._secret.encode()):
+        root = request.path[: len(self._root)]
+        if not compare_digest(root.encode(), self._root.encode()):
             raise web.HTTPForbidden(text="the address that sealsnoop printed has a key in it")
         return await handler(request)
 
     async def handle_index(self, request: web.Request) -> Any:
-        """The page, with the cookie that its socket needs."""
+        """The page; what it loads lies below its own address."""
         size = request.query.get("fontsize", "16")
-        page = _PAGE.format(host=request.host, size=size if size.isdecimal() else "16")
+        size = size if size.isdecimal() else "16"
+        page = _PAGE.format(host=request.host, path=self._root, size=size)
         response = web.Response(text=page, content_type="text/html")
-        response.set_cookie(
-            f"{_COOKIE}-{self.port}", self._secret, httponly=True, samesite="Strict"
-        )
         response.headers["Content-Security-Policy"] = (
             f"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
             f"font-src 'self'; img-src 'self' data:; connect-src ws://{request.host}; "
-            "frame-ancestors 'none'"
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
         response.headers["Referrer-Policy"] = "no-referrer"
         response.headers["Cache-Control"] = "no-store"

@@ -1,5 +1,7 @@
 """Keeping a live view's recording: a copy of what is there at any moment is a whole recording."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,14 +10,21 @@ from hypothesis import strategies as st
 
 from tests.unit.store_records import SMALL, Records, numbered, pick, seqs
 from tracer.errors import UserError
+from tracer.store.folder import Folder
 from tracer.store.reader import Recording
 from tracer.store.verify import verify
 from tracer.store.writer import RecordingWriter
-from ui.live.keep import REASON, Keeper, copy
+from ui.live import keep
+from ui.live.keep import REASON, Keeper
 
 pytestmark = pytest.mark.slow
 
 MANIFEST = {"host": "test", "boot_id": "here"}
+
+
+def copy(source: Path, target: Path) -> None:
+    with Folder.around(target.parent) as around:
+        keep.copy(source, around, target.name)
 
 
 def append(writer: RecordingWriter, records: Records, pieces: list[int], first: int = 0) -> int:
@@ -111,3 +120,101 @@ def test_what_cannot_be_kept(tmp_path: Path) -> None:
     keeper.start(str(tmp_path / "x.seal"))
     with pytest.raises(UserError, match=r"cannot keep .*x\.seal: No such file or directory"):
         keeper.stop()
+
+
+def exchanged(target: Path, by: Path) -> None:
+    """What the owner of a folder can do at any moment: another thing has that name."""
+    target.rename(target.with_name("away"))
+    target.symlink_to(by)
+
+
+@pytest.mark.parametrize("work", [keep.copy, keep.move])
+def test_nothing_is_written_by_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: Callable[[Path, Folder, str], None]
+) -> None:
+    """Whatever comes to lie under the name meanwhile, the files go into the folder we made."""
+    victim, target = tmp_path / "victim", tmp_path / "kept.seal"
+    victim.mkdir()
+    (victim / "manifest.json").write_text("precious")
+    made = Folder.make
+
+    def then(*args: object) -> Folder:
+        folder = made(*args)  # type: ignore[arg-type]
+        exchanged(target, victim)
+        return folder
+
+    def other_file_system(*_: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    with RecordingWriter(tmp_path / "live.seal", MANIFEST, limits=SMALL) as writer:
+        append(writer, numbered(50), [20, 30])
+    monkeypatch.setattr(Folder, "make", then)
+    monkeypatch.setattr(Folder, "move", other_file_system)
+    monkeypatch.setattr(Folder, "link", other_file_system)
+    with Folder.around(tmp_path) as around:
+        work(tmp_path / "live.seal", around, target.name)
+    assert [path.name for path in victim.iterdir()] == ["manifest.json"]
+    assert (victim / "manifest.json").read_text() == "precious"
+    with Recording.open(tmp_path / "away") as kept:
+        assert seqs(kept) == list(range(50))
+    assert verify(tmp_path / "away").exit_code == 0
+
+
+@pytest.mark.parametrize("there", ["file", "folder", "link"])
+@pytest.mark.parametrize("work", [keep.copy, keep.move])
+def test_what_came_under_the_name_meanwhile_is_left_alone(
+    tmp_path: Path, work: Callable[[Path, Folder, str], None], there: str
+) -> None:
+    target = tmp_path / "kept.seal"
+    with RecordingWriter(tmp_path / "live.seal", MANIFEST, limits=SMALL) as writer:
+        append(writer, numbered(5), [5])
+    if there == "file":
+        target.write_text("precious")
+    elif there == "folder":
+        target.mkdir()
+    else:
+        target.symlink_to(tmp_path / "nowhere")
+    with Folder.around(tmp_path) as around, pytest.raises(FileExistsError):
+        work(tmp_path / "live.seal", around, target.name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.seal", "live.seal"]
+
+
+def test_the_folder_is_the_one_that_was_named(tmp_path: Path) -> None:
+    """It may be another one by the time that the recording goes there."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "theirs").mkdir()
+    keeper = Keeper(tmp_path / "live.seal")
+    keeper.start(str(tmp_path / "mine" / "x.seal"))
+    with RecordingWriter(tmp_path / "live.seal", MANIFEST, limits=SMALL) as writer:
+        append(writer, numbered(5), [5])
+    exchanged(tmp_path / "mine", tmp_path / "theirs")
+    keeper.finish()
+    assert os.listdir(tmp_path / "theirs") == []
+    assert os.listdir(tmp_path / "away") == ["x.seal"]
+
+
+@pytest.mark.parametrize("work", [keep.copy, keep.move])
+def test_what_is_copied_is_on_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: Callable[[Path, Folder, str], None]
+) -> None:
+    with RecordingWriter(tmp_path / "live.seal", MANIFEST, limits=SMALL) as writer:
+        append(writer, numbered(50), [20, 30])
+    synced = set()
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        real(fd)
+        synced.add(os.fstat(fd).st_ino)
+
+    def other_file_system(*_: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(Folder, "move", other_file_system)
+    monkeypatch.setattr(Folder, "link", other_file_system)
+    monkeypatch.setattr(os, "fsync", fsync)
+    with Folder.around(tmp_path) as around:
+        work(tmp_path / "live.seal", around, "kept.seal")
+    kept = tmp_path / "kept.seal"
+    there = {path.stat().st_ino for path in [kept, *kept.rglob("*")] if path.name != "lock"}
+    assert there <= synced
+    assert tmp_path.stat().st_ino in synced

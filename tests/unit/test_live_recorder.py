@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tracer.errors import UserError
 from tracer.store.reader import Recording
+from tracer.store.verify import verify
+from tracer.store.writer import RecordingWriter
 from ui.live.place import Place
 from ui.live.recorder import Recorder, RecorderFailed
 
@@ -164,14 +167,36 @@ def test_killing_the_viewer_leaves_a_whole_recording(
     assert end_reason(tmp_path) == reason
 
 
-def test_the_place_is_ours_alone_and_goes_away(
+def test_the_place_is_ours_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    place = Place()
+    assert place.folder.parent == tmp_path / "sealsnoop"
+    assert place.folder.stat().st_mode & 0o777 == 0o700
+    assert place.base.stat().st_mode & 0o777 == 0o700
+    assert place.recording.parent == place.folder
+    place.recording.mkdir()
+    place.remove()
+    assert list(place.base.iterdir()) == []
+
+
+def test_no_place_where_somebody_else_can_change_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
-    with Place() as place:
-        assert place.folder.parent == tmp_path
-        assert place.folder.stat().st_mode & 0o777 == 0o700
-        assert place.recording.parent == place.folder
-        place.recording.mkdir()
-    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr("ui.live.place._candidates", lambda: [tmp_path / "shared"])
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o777)
+    with pytest.raises(UserError, match=r"no place for a temporary recording: .*-o S\.seal"):
+        Place()
+    (tmp_path / "shared").chmod(0o1777)  # others' names do not change ours
+    Place().remove()
+
+
+def test_a_place_that_somebody_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    dead, alive = Place(), Place()
+    RecordingWriter(dead.recording, {}).close("killed, say")
+    with RecordingWriter(alive.recording, {}):
+        assert Place().left() == [dead.recording]
+    assert dead.save() == Path(f"{dead.folder}.seal")
+    assert verify(f"{dead.folder}.seal").exit_code == 0
+    assert not dead.folder.exists()

@@ -52,39 +52,59 @@ async def status(client: ClientSession, url: str, **headers: str) -> int:
         return answer.status
 
 
-def base(server: web.BrowserView) -> str:
-    return server.address.split("/?", 1)[0]
-
-
 def test_the_secret_opens_the_page_and_what_belongs_to_it() -> None:
     async def check(client: ClientSession, server: web.BrowserView) -> None:
-        here = base(server)
-        assert server.address.startswith("http://127.0.0.1:")
-        for path in ("/", "/?key=", "/?key=x", "/static/js/textual.js", "/ws", "/download/x"):
-            assert await status(client, here + path) == 403, path
-        assert await status(client, f"{here}/static/js/textual.js?{server.address[-37:]}") == 403
+        host, secret, nothing = server.address.rsplit("/", 2)
+        assert host.startswith("http://127.0.0.1:")
+        assert (len(secret), nothing) == (32, "")
+        for path in ("", "static/js/textual.js", "ws", "download/x"):
+            for wrong in ("", "x/", f"{secret[:-1]}/", f"{secret}x/", f"x/../{secret[1:]}/"):
+                assert await status(client, f"{host}/{wrong}{path}") == 403, (wrong, path)
+        assert await status(client, f"{host}/?key={secret}") == 403
         async with client.get(server.address) as answer:
             page = await answer.text()
-            cookie = answer.headers["Set-Cookie"]
             policy = answer.headers["Content-Security-Policy"]
+            assert answer.headers["Referrer-Policy"] == "no-referrer"
         assert answer.status == 200
-        assert "HttpOnly" in cookie
-        assert "SameSite=Strict" in cookie
         assert "https:" not in page, "nothing comes from elsewhere"
         assert policy.startswith("default-src 'none';")
-        assert await status(client, here + "/static/js/textual.js") == 200
-        assert await status(client, here + "/") == 200, "loaded again, the cookie is enough"
+        assert await status(client, server.address + "static/js/textual.js") == 200
+        assert await status(client, server.address) == 200, "loaded again"
 
     served(check)
 
 
-def test_another_site_gets_nothing_even_with_the_cookie() -> None:
+def test_no_other_port_of_the_host_is_told_the_secret() -> None:
+    """A browser sends a cookie to every port of its host, whoever listens there."""
+
+    async def check(client: ClientSession, server: web.BrowserView) -> None:
+        heard = list[str]()
+
+        async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heard.append((await reader.readuntil(b"\r\n\r\n")).decode())
+            writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+            writer.close()
+
+        assert await status(client, server.address) == 200
+        assert await status(client, server.address + "static/js/textual.js") == 200
+        async with await asyncio.start_server(listen, web.HOST, 0) as other:
+            port = other.sockets[0].getsockname()[1]
+            assert await status(client, f"http://{web.HOST}:{port}/") == 204
+        assert "Host: 127.0.0.1" in heard[0]
+        assert server.address.rsplit("/", 2)[1] not in heard[0]
+        assert len(client.cookie_jar) == 0
+
+    served(check)
+
+
+def test_another_site_gets_nothing_even_with_the_address() -> None:
     async def check(client: ClientSession, server: web.BrowserView) -> None:
         assert await status(client, server.address) == 200
-        here = base(server)
-        with pytest.raises(WSServerHandshakeError) as caught:
-            await client.ws_connect(f"{here}/ws", origin="http://evil.example")
-        assert caught.value.status == 403
+        other_port = server.address[: server.address.index(":", 5)] + ":1"
+        for origin in ("http://evil.example", other_port, "null", None):
+            with pytest.raises(WSServerHandshakeError) as caught:
+                await client.ws_connect(server.address + "ws", origin=origin)
+            assert caught.value.status == 403
         assert await status(client, server.address, Origin="null") == 403
         assert await status(client, server.address, Host="evil.example") == 403
 
@@ -96,8 +116,8 @@ def test_the_socket_starts_the_command_with_the_browsers_size(tmp_path: Path) ->
 
     async def check(client: ClientSession, server: web.BrowserView) -> None:
         assert await status(client, server.address) == 200
-        here = base(server)
-        async with client.ws_connect(f"{here}/ws?width=99&height=31", origin=here) as opened:
+        here, address = server.address.rsplit("/", 2)[0], server.address + "ws?width=99&height=31"
+        async with client.ws_connect(address, origin=here) as opened:
             message = await opened.receive()
             assert message.data == b"\x1b[?1049h"
         assert out.read_text() == "99x31\n"

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tracer.cli import parsing
-from tracer.cli.output import quiet_pipe, tell, write
+from tracer.cli.output import quiet_pipe, write
 from tracer.errors import UserError
+from tracer.text.outlet import console, tell
 
 if TYPE_CHECKING:
     from tracer.audit.policy import Policy
@@ -208,12 +209,6 @@ def _show(audit: "Audit", args: argparse.Namespace) -> None:
 
         print(text(audit))
         return
-    from rich.console import Console
-
     from tracer.audit.terminal import Terminal
 
-    width = None if sys.stdout.isatty() else 100
-    console = Console(width=width, highlight=False, markup=False)
-    with console.capture() as shown:  # rich itself would end with 1 when a pipe breaks
-        Terminal(console, args.top).show(audit)
-    sys.stdout.write(shown.get())
+    Terminal(console(None if sys.stdout.isatty() else 100), args.top).show(audit)

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from tracer.cli import parsing
+from tracer.text.outlet import say, tell
 
 if TYPE_CHECKING:
     from tracer.capture.program import Program
@@ -129,9 +130,6 @@ def _attached(method: Any) -> "Program":
     from tracer.capture.attach import Kernel, attach
     from tracer.capture.filters import Filters
 
-    def tell(text: str) -> None:
-        print(f"sealsnoop: {text}", file=sys.stderr)
-
     return attach(Kernel.running(), method, None, Filters(), _RING_BYTES, tell)
 
 
@@ -201,5 +199,4 @@ def _source_json(report: "Report", source: str) -> dict[str, Any]:
 def _print_text(report: "Report", verbose: bool) -> None:
     from tracer.cli.doctor_text import lines
 
-    for line in lines(report, verbose):
-        print(line)
+    say(lines(report, verbose))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracer.errors import UserError
+from tracer.text.outlet import console, say, tell
 
 if TYPE_CHECKING:
     from tracer.capture.memoryfile import MemoryFile, Scan
@@ -69,12 +70,9 @@ def _print(files: list["MemoryFile"], as_json: bool) -> None:
     from tracer.text import files as forms
 
     if as_json or not sys.stdout.isatty():
-        for line in forms.json_lines(files) if as_json else forms.lines(files):
-            print(line)
+        say(forms.json_lines(files) if as_json else forms.lines(files))
     elif files:
-        from rich.console import Console
-
-        Console(highlight=False).print(forms.table(files))
+        console().print(forms.table(files))
     sys.stdout.flush()
 
 
@@ -85,13 +83,13 @@ def run(args: argparse.Namespace) -> int:
     scan = _scan(args)
     files = [file for file in scan.files if _wanted(file, args)]
     for problem in scan.problems:
-        print(f"sealsnoop: {problem}", file=sys.stderr)
+        tell(str(problem))
     try:
         _print(files, args.json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     if not files:
-        print("sealsnoop: no memory file found", file=sys.stderr)
+        tell("no memory file found")
         return 1 if scan.problems else 0
     return 0

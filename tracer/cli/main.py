@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from tracer import __version__
 from tracer.errors import UserError
+from tracer.text.outlet import outlets
 
 VERBS = {
     verb: f"tracer.cli.{verb}"
@@ -64,10 +65,18 @@ def parser(modules: Mapping[str, str] = VERBS) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None, verbs: Mapping[str, str] = VERBS) -> int:
     """Runs one of ``verbs`` (name → module with ``add_parser``); returns its exit code."""
+    with outlets():
+        return _main(list(sys.argv[1:] if argv is None else argv), verbs)
+
+
+def _main(words: list[str], verbs: Mapping[str, str]) -> int:
     try:
-        return _run(list(sys.argv[1:] if argv is None else argv), verbs)
+        return _run(words, verbs)
     except UserError as error:
-        print(f"sealsnoop: {error}", file=sys.stderr)
+        first, *more = str(error).split("\n")
+        # Further lines are indented: what they quote cannot look like another message of ours.
+        more = [line if line.startswith(" ") else f"  {line}" for line in more]
+        print("\n".join([f"sealsnoop: {first}", *more]), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("sealsnoop: interrupted", file=sys.stderr)

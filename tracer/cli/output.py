@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from tracer.errors import UserError
 from tracer.model.escape import printable
+from tracer.text.outlet import tell
 
 
 def write(option: str, path: str, pieces: Iterable[str]) -> None:
@@ -18,11 +19,6 @@ def write(option: str, path: str, pieces: Iterable[str]) -> None:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{option} {printable(path)}: {reason}") from error
     tell(f"wrote {path}")
-
-
-def tell(sentence: str) -> None:
-    """Says it on standard error."""
-    print(f"sealsnoop: {printable(sentence)}", file=sys.stderr)
 
 
 @contextlib.contextmanager

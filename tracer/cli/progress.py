@@ -5,6 +5,7 @@ import sys
 import time
 
 from tracer.capture.session import Progress
+from tracer.text.outlet import status
 
 
 def size_text(count: int) -> str:
@@ -38,14 +39,8 @@ class ProgressLine:
             f"recording {progress.seconds:.0f} s  {progress.events:,} events  "
             f"{self._rate:,.0f}/s  {lost}  {size_text(progress.bytes)}  (Ctrl-C ends it)"
         )
-        # A line that wraps could not be drawn over.
-        text = text[: shutil.get_terminal_size().columns - 1]
-        if progress.lost:
-            text = text.replace(lost, f"\x1b[31m{lost}\x1b[39m")
-        sys.stderr.write(f"\r\x1b[K{text}")
-        sys.stderr.flush()
+        status(text[: shutil.get_terminal_size().columns - 1], red=lost if progress.lost else "")
 
     def clear(self) -> None:
         if self._on:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+            status()

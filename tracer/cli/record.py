@@ -1,9 +1,7 @@
 """``sealsnoop record``: every seal decision of the running kernel, into a recording."""
 
 import argparse
-import contextlib
 import signal
-import sys
 import time
 from collections.abc import Collection
 from datetime import datetime
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tracer.cli import parsing
 from tracer.cli.filter_options import add_options, families, filters
 from tracer.errors import UserError
+from tracer.text.outlet import tell
 
 if TYPE_CHECKING:  # costly or in need of bcc: imported when a recording begins
     from tracer.capture.attach import Kernel
@@ -199,10 +198,10 @@ def _attached(
     if args.source == "ftrace":
         from tracer.capture.ftrace.attach import attach as attach_ftrace
 
-        return attach_ftrace(kernel, hooks, wanted, ring_bytes, _tell)
+        return attach_ftrace(kernel, hooks, wanted, ring_bytes, tell)
     from tracer.capture.attach import attach
 
-    return attach(kernel, args.method, hooks, wanted, ring_bytes, _tell, args.audit)
+    return attach(kernel, args.method, hooks, wanted, ring_bytes, tell, args.audit)
 
 
 def _self_test(examiner: "Examiner", program: "Hooks", wanted: "Filters") -> dict[str, Any]:
@@ -213,10 +212,10 @@ def _self_test(examiner: "Examiner", program: "Hooks", wanted: "Filters") -> dic
     examiner.close()
     problems = list(result.problems())
     for problem in problems[:_PROBLEMS_SHOWN]:
-        _tell(f"SELF-TEST: {problem}")
+        tell(f"SELF-TEST: {problem}")
     if len(problems) > _PROBLEMS_SHOWN:
         rest = len(problems) - _PROBLEMS_SHOWN
-        _tell(f"SELF-TEST: and {rest} more; 'sealsnoop doctor --self-test' tells them all")
+        tell(f"SELF-TEST: and {rest} more; 'sealsnoop doctor --self-test' tells them all")
     return result.to_json()
 
 
@@ -274,11 +273,11 @@ def _record(
 
     for step in program.plan.uncovered:
         if step.reason != "not asked for":
-            _tell(f"unseen: {step.unseen} ({step.reason})")
+            tell(f"unseen: {step.unseen} ({step.reason})")
     watch = None
     if args.audit and isinstance(program, Program):
-        watch = ModuleWatch(program, kernel, args.method, _tell)
-    session = Session(program, writer, _tell, args.audit, watch)
+        watch = ModuleWatch(program, kernel, args.method, tell)
+    session = Session(program, writer, tell, args.audit, watch)
     line = ProgressLine(args.quiet)
     try:
         session.begin(with_baseline=not args.no_baseline)
@@ -304,16 +303,16 @@ def _record(
         line.clear()
         program.detach()
         if not stored:
-            _tell("RECORDING STOPPED; what was written stays readable")
+            tell("RECORDING STOPPED; what was written stays readable")
             _let_end(command, stop)
         raise
     line.clear()
     done = session.progress
     if not args.quiet:
         on_disk = f"{size_text(done.bytes)} on disk"
-        _tell(f"{done.events:,} events, {done.lost:,} lost, {on_disk}: {writer.path}")
+        tell(f"{done.events:,} events, {done.lost:,} lost, {on_disk}: {writer.path}")
     if session.losses:
-        _tell("LOST: " + ", ".join(f"{n:,} {cause}" for cause, n in session.losses.items()))
+        tell("LOST: " + ", ".join(f"{n:,} {cause}" for cause, n in session.losses.items()))
     if command is None:
         return 0
     return command.terminate() if command.poll() is None else command.exit_code or 0
@@ -323,12 +322,6 @@ def _let_end(command: "Command | None", stop: Stopper) -> None:
     """The user's program is not to blame for a full disk: it goes on, without us."""
     if command is None or command.poll() is not None:
         return
-    _tell("the command goes on without being recorded")
+    tell("the command goes on without being recorded")
     while stop() is None:
         time.sleep(0.05)
-
-
-def _tell(text: str) -> None:
-    # Nobody may be listening any more; that is no reason to end a recording.
-    with contextlib.suppress(OSError):
-        print(f"sealsnoop: {text}", file=sys.stderr)

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tracer.cli import loading, parsing
-from tracer.cli.output import quiet_pipe, tell, write
+from tracer.cli.output import quiet_pipe, write
 from tracer.errors import UserError
 from tracer.model.verdicts import Verdict
 from tracer.query.options import add_option, asked, filter_help
+from tracer.text.outlet import console, tell
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -139,14 +140,8 @@ def _request(args: argparse.Namespace) -> "Request":
 
 
 def _console() -> "Console":
-    from rich.console import Console
-
-    class Out(Console):
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # rich would exit with 1
-
     width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else _PIPE_WIDTH
-    return Out(width=width, highlight=False, soft_wrap=False)
+    return console(width)
 
 
 def _print(lines: Iterable[str], end: str = "") -> None:

@@ -132,8 +132,7 @@ def _print(tables: Iterable["pa.Table"], form: Form, args: argparse.Namespace) -
     write = sys.stdout.write
     for table in limited(tables, args.limit):
         for line in form(table):
-            write(line)
-            write("\n")
+            write(line + "\n")
         if args.follow:
             sys.stdout.flush()
     sys.stdout.flush()
@@ -145,10 +144,10 @@ def _quiet_stdout() -> None:
 
 
 def _say(sentences: Iterable[str]) -> None:
-    from tracer.model.escape import printable
+    from tracer.text.outlet import tell
 
     for sentence in sentences:
-        print(f"sealsnoop: {printable(sentence)}", file=sys.stderr)
+        tell(sentence)
 
 
 def run(args: argparse.Namespace) -> int:

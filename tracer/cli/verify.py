@@ -6,6 +6,7 @@ from typing import Any
 
 from tracer.cli.output import quiet_pipe
 from tracer.errors import UserError
+from tracer.text.outlet import say
 
 _EPILOG = """\
 exit status, recording:
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
         found = recheck(args.recording, args.key, args.recordings, args.policy, args.reports)
         with quiet_pipe():
-            print(found.to_json() if args.json else "\n".join(found.lines()))
+            _print(found.to_json() if args.json else None, found.lines())
         return found.exit_code
     if args.key or args.recordings or args.policy or args.reports:
         raise UserError(
@@ -86,5 +87,12 @@ def run(args: argparse.Namespace) -> int:
 
     report = verify(args.recording)
     with quiet_pipe():
-        print(report.to_json() if args.json else "\n".join(report.lines()))
+        _print(report.to_json() if args.json else None, report.lines())
     return report.exit_code
+
+
+def _print(as_json: str | None, lines: list[str]) -> None:
+    if as_json is None:
+        say(lines)
+    else:
+        print(as_json)

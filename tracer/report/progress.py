@@ -6,6 +6,7 @@ import time
 from typing import Self
 
 from tracer.model.escape import clip, printable
+from tracer.text.outlet import status
 
 _QUIET_S = 1.0  # a short read says nothing
 _STEP_S = 0.25
@@ -26,9 +27,7 @@ class Reading:
             return
         self._next_s = now_s + _STEP_S
         text = f"reading {printable(path)}: {events:,} events (Ctrl-C stops)"
-        # A line that wraps could not be drawn over.
-        sys.stderr.write(f"\r\x1b[K{clip(text, shutil.get_terminal_size().columns - 1)}")
-        sys.stderr.flush()
+        status(clip(text, shutil.get_terminal_size().columns - 1))
         self._drawn = True
 
     def __enter__(self) -> Self:
@@ -36,5 +35,4 @@ class Reading:
 
     def __exit__(self, *_: object) -> None:
         if self._drawn:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+            status()

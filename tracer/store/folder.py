@@ -4,13 +4,16 @@ Every call that changes something on disk is made in this module, so that the te
 process between any two of them.
 """
 
+import ctypes
 import os
+import shutil
 import stat
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Self
 
 _CLOEXEC = os.O_CLOEXEC | os.O_NOFOLLOW
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC
+_NOREPLACE = 1  # renameat2(2): RENAME_NOREPLACE
 _OLD = os.O_RDONLY | os.O_NONBLOCK | _CLOEXEC  # NONBLOCK: a FIFO must not hold us up
 
 
@@ -45,11 +48,21 @@ class Folder:
         return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC))
 
     @classmethod
-    def make(cls, path: str | os.PathLike[str]) -> Self:
-        """A new folder, for this user alone. FileExistsError: something is there."""
-        os.mkdir(path, 0o700)
-        folder = cls.open(path)
-        if os.fstat(folder.fd).st_uid != os.geteuid():
+    def around(cls, path: str | os.PathLike[str]) -> Self:
+        """The folder ``path``, as the place of others alone: it need not be readable."""
+        return cls(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+
+    @classmethod
+    def make(cls, path: str | os.PathLike[str], at: "Folder | None" = None) -> Self:
+        """A new folder (inside ``at``), for this user alone. FileExistsError: something is there.
+
+        Who may write to the folder around it can exchange it at any moment: it is ours and empty
+        when it is opened, and everything is done by the descriptor from then on.
+        """
+        where = None if at is None else at.fd
+        os.mkdir(path, 0o700, dir_fd=where)
+        folder = cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC, dir_fd=where))
+        if os.fstat(folder.fd).st_uid != os.geteuid() or os.listdir(folder.fd):
             folder.close()
             raise PermissionError(1, "somebody exchanged the new folder")
         # Who may write to the folder around it and not read it has to wait for the system's pace.
@@ -119,6 +132,36 @@ class Folder:
     def rename(self, old: str, new: str) -> None:
         """Renames inside this folder."""
         os.rename(old, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def move(self, name: str, into: "Folder", new: str) -> None:
+        """Moves what is called ``name`` to another folder of this file system. FileExistsError."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        old, to = os.fsencode(name), os.fsencode(new)
+        if libc.renameat2(self.fd, old, into.fd, to, _NOREPLACE):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    def copy(self, name: str, into: "Folder") -> None:
+        """Copies the file ``name`` to another folder, and waits until it is on the device."""
+        with ExitStack() as opened:
+            old = opened.enter_context(os.fdopen(self.open_file(name), "rb"))
+            new = opened.enter_context(os.fdopen(into.create(name), "wb"))
+            shutil.copyfileobj(old, new, 1 << 20)
+            new.flush()
+            sync(new.fileno())
+
+    def link(self, name: str, into: "Folder") -> None:
+        """A second name for the file ``name``, in another folder of this file system."""
+        os.link(name, name, src_dir_fd=self.fd, dst_dir_fd=into.fd, follow_symlinks=False)
+
+    def cut(self, name: str, size: int) -> None:
+        """Leaves the first ``size`` bytes of the file ``name``, and waits for the device."""
+        fd = os.open(name, os.O_WRONLY | os.O_NONBLOCK | _CLOEXEC, dir_fd=self.fd)
+        try:
+            os.ftruncate(fd, size)
+            sync(fd)
+        finally:
+            os.close(fd)
 
     def unlink(self, name: str, *, missing_ok: bool = False) -> None:
         """Removes a file."""

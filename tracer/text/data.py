@@ -11,14 +11,16 @@ from tracer.text.names import Names
 
 Encode = Callable[[Any], str]
 
-_FORMULA = ("=", "+", "-", "@", "'")
+_FORMULA = tuple("=+-@\t\r'\uff1d\uff0b\uff0d\uff20")
+"""Full-width ones too, which some spreadsheets read as the others."""
 
 
 def _csv_text(value: str) -> str:
     """A quoted cell that no spreadsheet takes for a formula.
 
-    Text that begins with ``= + - @`` gets an apostrophe in front; so does text that begins with an
-    apostrophe, so that taking one leading apostrophe away always gives the text back.
+    Text that begins with ``= + - @`` (of either width), a tab or a carriage return gets an
+    apostrophe in front; so does text that begins with an apostrophe, so that taking one leading
+    apostrophe away always gives the text back.
     """
     guard = "'" if value.startswith(_FORMULA) else ""
     return '"' + guard + value.replace('"', '""') + '"'

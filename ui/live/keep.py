@@ -1,9 +1,16 @@
-"""Keeps a temporary recording under a name: as it is now, or, at the end, as a whole."""
+"""Keeps a temporary recording under a name: as it is now, or, at the end, as a whole.
 
+Whoever may write to the folder that was named can exchange what lies in it while we, maybe as
+root, fill a new recording there. So that folder and the new one are opened once, everything goes by
+these descriptors, no symbolic link is followed, and every file is a new one.
+"""
+
+import errno
 import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from tracer.errors import UserError
@@ -12,10 +19,12 @@ from tracer.store import lock
 from tracer.store.chain import CHAIN, Link, read, sha256
 from tracer.store.folder import Folder
 from tracer.store.replace import END, MANIFEST
-from tracer.store.tail import TAIL_FOLDER, TailReader
+from tracer.store.tail import TAIL_FOLDER, TailReader, tail_name
 
 REASON = "kept from a live view, which went on"
 _TRIES = 20
+_NOT_BY_RENAMING = (errno.EXDEV, errno.EINVAL, errno.ENOSYS)
+"""Another file system, or one that cannot rename without replacing."""
 
 
 class Keeper:
@@ -25,6 +34,8 @@ class Keeper:
         self.name: str | None = None
         self._source = source
         self._target = source
+        self._around: Folder | None = None
+        """The folder that is to hold it, as it was when it was named."""
 
     def start(self, name: str) -> str:
         """Remembers where to keep it. UserError: there is something, or nothing can be made there.
@@ -36,17 +47,21 @@ class Keeper:
             raise UserError("give the recording a name")
         if os.path.lexists(target):
             raise UserError(f"{name} is there already; choose another name")
-        if not os.access(target.parent, os.W_OK | os.X_OK):
-            raise UserError(f"{target.parent}: nothing can be made there")
-        self.name, self._target = name.strip(), target
+        nowhere = UserError(f"{target.parent}: nothing can be made there")
+        try:
+            around = Folder.around(target.parent)
+        except OSError:
+            raise nowhere from None
+        if not os.access(".", os.W_OK | os.X_OK, dir_fd=around.fd):
+            around.close()
+            raise nowhere
+        self.name, self._target, self._around = name.strip(), target, around
         return f"Keeping {target}: what was recorded so far and what comes, until r or the end."
 
     def stop(self) -> str:
         """Copies what was recorded until now. UserError: the system refuses."""
-        name, self.name = self.name, None
-        if name is None:
-            raise UserError("nothing is being kept")
-        _guard(self._target, lambda: copy(self._source, self._target))
+        with self._named() as around:
+            self._guard(lambda: copy(self._source, around, self._target.name))
         return f"Kept {self._target}. The view goes on."
 
     def finish(self) -> Path | None:
@@ -57,84 +72,132 @@ class Keeper:
         """
         if self.name is None:
             return None
-        self.name = None
-        _guard(self._target, lambda: shutil.move(self._source, self._target))
+        with self._named() as around:
+            self._guard(lambda: move(self._source, around, self._target.name))
         return self._target
 
+    def _named(self) -> Folder:
+        around, self._around, self.name = self._around, None, None
+        if around is None:
+            raise UserError("nothing is being kept")
+        return around
 
-def _guard(target: Path, work: Callable[[], object]) -> None:
+    def _guard(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise UserError(f"cannot keep {printable(str(self._target))}: {why}") from error
+
+
+def move(source: Path, around: Folder, name: str) -> None:
+    """The finished recording ``source`` becomes ``name`` in ``around``. OSError.
+
+    It goes away where it was when it is on the device where it is to be.
+    """
+    with Folder.around(source.parent) as there:
+        try:
+            there.move(source.name, around, name)
+        except OSError as error:
+            if error.errno not in _NOT_BY_RENAMING:
+                raise
+        else:
+            with suppress(PermissionError), around.sub(".") as readable:
+                readable.sync()
+            return
+        with there.sub(source.name) as old, Folder.make(name, around) as new:
+            for inner in sorted(old.names(), key=lambda one: one == END):
+                _copy_all(old, inner, new)
+            new.sync()
+    shutil.rmtree(source)
+
+
+def _copy_all(old: Folder, name: str, new: Folder) -> None:
     try:
-        work()
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise UserError(f"cannot keep {printable(str(target))}: {why}") from error
+        below = old.sub(name)
+    except NotADirectoryError:
+        old.copy(name, new)
+        return
+    with below, new.make_sub(name) as into:
+        for inner in below.names():
+            below.copy(inner, into)
+        into.sync()
 
 
-def copy(source: Path, target: Path) -> None:
+def copy(source: Path, around: Folder, name: str) -> None:
     """A recording of what ``source`` holds now, finished: segments are linked where that goes.
 
     A segment's tail goes away when the segment is in the chain, so tails are copied first. OSError.
     """
-    target.mkdir(mode=0o700)
-    manifest = (source / MANIFEST).read_bytes()
-    (target / MANIFEST).write_bytes(manifest)
-    (target / lock.LOCK).touch(0o600)
-    (target / TAIL_FOLDER).mkdir(0o700)
-    for _ in range(_TRIES):
-        tails = _tails(source, target)
-        data, links = _chain(source, manifest)
-        first = links[-1].number + 1 if links else 0
-        open_ones = [number for number in tails if number >= first]
-        if open_ones == list(range(first, first + len(open_ones))):
-            break  # else one of them has no tail yet: it becomes a segment soon
-    (target / CHAIN).write_bytes(data)
-    for link in links:
-        for path in link.files:
-            _link(source / path, target / path)
-    last = links[-1].digest if links else sha256(manifest)
-    end = {"reason": REASON, "unsaved": 0, "segments": len(links), "chain": last}
-    with Folder.open(target) as folder:
-        _whole_tails(folder, target, tails, first)
-        folder.write_durably(END, json.dumps(end, indent=2).encode() + b"\n")
+    with Folder.open(source) as old, Folder.make(name, around) as new:
+        manifest = old.read(MANIFEST)
+        new.write_durably(MANIFEST, manifest)
+        os.close(new.create(lock.LOCK))
+        with ExitStack() as opened:
+            tails_of_old = opened.enter_context(old.sub(TAIL_FOLDER))
+            tails_of_new = opened.enter_context(new.make_sub(TAIL_FOLDER))
+            for _ in range(_TRIES):
+                tails = _tails(tails_of_old, tails_of_new)
+                data, links = _chain(old, manifest)
+                first = links[-1].number + 1 if links else 0
+                open_ones = [number for number in tails if number >= first]
+                if open_ones == list(range(first, first + len(open_ones))):
+                    break  # else one of them has no tail yet: it becomes a segment soon
+            _whole_tails(tails_of_new, tails, first)
+        _segments(old, new, links)
+        new.write_durably(CHAIN, data)
+        last = links[-1].digest if links else sha256(manifest)
+        end = {"reason": REASON, "unsaved": 0, "segments": len(links), "chain": last}
+        new.write_durably(END, json.dumps(end, indent=2).encode() + b"\n")
 
 
-def _tails(source: Path, target: Path) -> list[int]:
+def _tails(source: Folder, target: Folder) -> list[int]:
     numbers = []
-    for path in sorted((source / TAIL_FOLDER).glob("*.arrow")):
+    for name in source.names():
+        target.unlink(name, missing_ok=True)  # of the try before
         try:
-            shutil.copyfile(path, target / TAIL_FOLDER / path.name)
+            source.copy(name, target)
         except FileNotFoundError:
+            target.unlink(name, missing_ok=True)
             continue  # it is a segment now
-        numbers.append(int(path.stem))
+        numbers.append(int(name.partition(".")[0]))
     return numbers
 
 
-def _chain(source: Path, manifest: bytes) -> tuple[bytes, list[Link]]:
-    data = (source / CHAIN).read_bytes()
+def _chain(source: Folder, manifest: bytes) -> tuple[bytes, list[Link]]:
+    data = source.read(CHAIN)
     data = data[: data.rfind(b"\n") + 1]
     return data, read(data, manifest).links
 
 
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(mode=0o700, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copyfile(source, target)
+def _segments(source: Folder, target: Folder, links: list[Link]) -> None:
+    with ExitStack() as opened:
+        tables: dict[str, tuple[Folder, Folder]] = {}
+        for table, name in (path.split("/") for link in links for path in link.files):
+            if table not in tables:
+                old = opened.enter_context(source.sub(table))
+                tables[table] = old, opened.enter_context(target.make_sub(table))
+            old, new = tables[table]
+            try:
+                old.link(name, new)
+            except OSError:  # another file system
+                old.copy(name, new)
+        for _, new in tables.values():
+            new.sync()
 
 
-def _whole_tails(folder: Folder, target: Path, tails: list[int], first: int) -> None:
+def _whole_tails(target: Folder, tails: list[int], first: int) -> None:
     """Drops tails of segments that are there as a whole, and the last's unfinished batch."""
     for number in tails:
-        path = target / TAIL_FOLDER / f"{number:06}.arrow"
+        name = tail_name(number)
         if number < first:
-            path.unlink()
+            target.unlink(name)
             continue
-        with folder.sub(TAIL_FOLDER) as sub:
-            tail = TailReader(sub, number)
+        tail = TailReader(target, number)
         try:
             tail.read()
             if tail.unread:
-                os.truncate(path, path.stat().st_size - tail.unread)
+                target.cut(name, os.fstat(tail.fd).st_size - tail.unread)
         finally:
             tail.close()
+    target.sync()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tracer.errors import UserError
 from tracer.model.escape import printable
+from tracer.text.outlet import status, tell
 from ui.app import SealsnoopApp
 from ui.feed.live import LiveFeed
 from ui.feed.protocol import Feed
@@ -22,8 +23,6 @@ from ui.live.violation import OnViolation
 if TYPE_CHECKING:
     from tracer.audit.policy import Policy
 
-_CRASHED = 1
-"""The view's exit code when it failed (textual.app.App.return_code)."""
 _LINES = 40
 """So much of what the recorder and its command said is shown at the end."""
 
@@ -46,12 +45,6 @@ class View:
         return SealsnoopApp(
             feed, bell=self.bell, theme=self.theme, keeper=keeper, read_only=self.read_only
         )
-
-
-def tell(sentence: str) -> None:
-    """Says something on stderr; nobody may be there any more."""
-    with contextlib.suppress(OSError):
-        print(f"sealsnoop: {printable(sentence)}", file=sys.stderr, flush=True)
 
 
 def show(path: str, view: View, keeper: Keeper | None = None) -> int:
@@ -92,23 +85,30 @@ def record_and_show(
 ) -> int:
     """Records and shows; the exit code is the recorder's where it ended before the view."""
     signals.arm()
-    with Place() as place:
-        path = place.recording if output is None else Path(output)
+    place = Place(recording=output is None)
+    for left in place.left() if output is None else ():
+        tell(f"a view that did not end in order left the recording {left}")
+    path = place.recording if output is None else Path(output)
+    keeper = Keeper(path) if output is None else None
+    enough = False  # only who has seen it may let it go
+    try:
         recorder = Recorder(options, path, command, place.folder, program)
-        keeper = Keeper(path) if output is None else None
         ended: int | None = None
-        patient = False
         try:
             with contextlib.closing(_Waiting()) as waiting:
                 recorder.wait_ready(waiting.show)
             code = show(os.fspath(path), view, keeper)
             ended = recorder.code
-            patient = code == 0  # else a signal ended the view: nobody waits
+            enough = code == 0  # else a signal ended the view, or it failed: nobody waits
         finally:
             with signals.ignored():
-                recorder.stop(tell, patient=patient)
+                recorder.stop(tell, patient=enough)
         _report(recorder)
-        _kept(path, keeper, crashed=code == _CRASHED)
+        if keeper is None:
+            tell(f"the recording is {path}")
+    finally:
+        with signals.ignored():
+            _kept(place, keeper, enough=enough)
     return code or ended or 0
 
 
@@ -122,14 +122,12 @@ class _Waiting:
         text = f"starting the recorder: BPF programs, then the self-test ({seconds:.0f} s)"
         if text != self._shown and seconds > 0.5:
             self._shown = text
-            sys.stderr.write(f"\r\x1b[K{text}")
-            sys.stderr.flush()
+            status(text)
 
     def close(self) -> None:
         if self._shown:
             with contextlib.suppress(OSError):
-                sys.stderr.write("\r\x1b[K")
-                sys.stderr.flush()
+                status()
 
 
 def _report(recorder: Recorder) -> None:
@@ -146,26 +144,30 @@ def _report(recorder: Recorder) -> None:
         tell(f"the recorder was ended by signal {-(recorder.code or 0)}")
 
 
-def _kept(path: Path, keeper: Keeper | None, *, crashed: bool) -> None:
+def _kept(place: Place, keeper: Keeper | None, *, enough: bool) -> None:
+    """Nothing is thrown away that was to be kept, or that nobody chose to throw away."""
     if keeper is None:
-        tell(f"the recording is {path}")
+        place.remove()
         return
     try:
         kept = keeper.finish()
     except UserError as error:
-        # Nothing is thrown away that was to be kept.
-        tell(f"{error}; the recording is {_saved(path)}")
+        tell(f"{error}; the recording is {_saved(place)}")
         return
-    if kept is None and crashed:
-        tell(f"the view failed; the recording is {_saved(path)}")
-    elif kept is None:
-        tell("the recording was temporary and is gone; -o S.seal, or r in the view, keeps one")
-    else:
+    if kept is not None:
+        place.remove()
         tell(f"the recording is {kept}")
+    elif enough:
+        place.remove()
+        tell("the recording was temporary and is gone; -o S.seal, or r in the view, keeps one")
+    elif place.holds_recording:
+        tell(f"the view did not end in order; the recording is {_saved(place)}")
+    else:
+        place.remove()
 
 
-def _saved(path: Path) -> Path:
-    """Puts a temporary recording where it stays."""
-    saved = Path(f"{path.parent}.seal")
-    os.rename(path, saved)
-    return saved
+def _saved(place: Place) -> Path:
+    try:
+        return place.save()
+    except OSError:
+        return place.recording

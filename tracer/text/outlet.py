@@ -1,0 +1,107 @@
+"""The one way out to a terminal or a pipe: no control character leaves us but our own.
+
+Names, commands, paths and everything in a recording are somebody else's. They are escaped where
+they come in and where they become a cell, and once more here, at the print: what a verb forgot, and
+what somebody wrote into a recording, can neither recolour a terminal nor obey it. Only `status` and
+a `console` write escape sequences, and these are none that they were given.
+"""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from tracer.model.escape import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def _escaped(char: str) -> str:
+    # As JSON has it, so that its texts stay what they are; a delete it would leave.
+    return json.dumps(char)[1:-1] if ord(char) != 0x7F else "\\u007f"
+
+
+def harmless(text: str) -> str:
+    """``text`` in which nothing but the end of a line is not printable."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in text)
+
+
+class Outlet:
+    """A text stream to which only harmless text is written; in all else the stream behind it."""
+
+    def __init__(self, behind: TextIO) -> None:
+        self.behind = behind
+
+    def write(self, text: str) -> int:
+        """Writes it."""
+        self.behind.write(harmless(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Writes them."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.behind, name)
+
+
+@contextlib.contextmanager
+def outlets() -> Iterator[None]:
+    """Standard output and error are outlets meanwhile."""
+    before = sys.stdout, sys.stderr
+    # Without a terminal's session they may be None.
+    sys.stdout, sys.stderr = (cast(TextIO, one and Outlet(_behind(one))) for one in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def _behind(stream: TextIO) -> TextIO:
+    return stream.behind if isinstance(stream, Outlet) else stream
+
+
+def say(lines: Iterable[str]) -> None:
+    """Prints lines, each as one: what they quote cannot make another."""
+    for line in lines:
+        sys.stdout.write(harmless(line).replace("\n", "\\n") + "\n")
+
+
+def tell(sentence: str) -> None:
+    """Says one sentence on standard error; nobody may be there any more."""
+    with contextlib.suppress(OSError):
+        print(f"sealsnoop: {printable(sentence)}", file=sys.stderr, flush=True)
+
+
+def status(text: str = "", red: str = "") -> None:
+    """Draws over the line of standard error on which the cursor is; ``red``: a part of ``text``.
+
+    It must not be wider than the terminal: a line that wraps could not be drawn over.
+    """
+    text = printable(text)
+    if red:
+        text = text.replace(red, f"\x1b[31m{red}\x1b[39m")
+    out = _behind(sys.stderr)
+    out.write(f"\r\x1b[K{text}")
+    out.flush()
+
+
+def console(width: int | None = None) -> "Console":
+    """A rich console on standard output, whose styles are ours and whose texts are harmless."""
+    from rich.console import Console
+    from rich.segment import Segment
+
+    class Styled(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would exit with 1
+
+        def render(self, *args: Any, **options: Any) -> Iterable[Segment]:
+            for text, style, control in super().render(*args, **options):
+                yield Segment(text if control else harmless(text), style, control)
+
+    return Styled(file=_behind(sys.stdout), width=width, highlight=False, markup=False)
