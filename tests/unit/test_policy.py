@@ -1,7 +1,11 @@
 """Policies: what is read, and that every error names file, line, key and the nearest known word."""
 
 import contextlib
+import fnmatch
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,7 @@ from tracer.audit.policy import (
 )
 from tracer.audit.ways import CLAIM_WAYS, KINDS, WAYS, needed
 from tracer.errors import UserError
+from tracer.query.patterns import matches
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = sorted((ROOT / "samples/policies").glob("*.toml"))
@@ -280,3 +285,65 @@ def test_the_families_of_this_recorder_are_spelt_as_it_spells_them() -> None:
     known = {family.name for family in (*FAMILIES, *AUDIT_FAMILIES)}
     named = {family for way in WAYS.values() for some in way.families.values() for family in some}
     assert named <= known
+
+
+HEAD = 'name = "p"\nscope = { kind = "memfd" }\n'
+
+
+def claims(count: int, more: str = "") -> str:
+    return "".join(
+        f'[[claim]]\nid = "c{n}"\nclaim = "no-breach"\n{more.format(n)}\n' for n in range(count)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (claims(257), "claim: 257 claims, and a policy can have 256: make several"),
+        (claims(5_000), "5,000 claims, and a policy can have 256"),
+        (claims(36_000), "larger than 256 kB: not a policy"),
+        (claims(1, f"scope = {{{{ name = '{'*a' * 501}' }}}}"), "1,002 characters, and .* 1,000"),
+        (claims(1, f"scope = {{{{ user = {list(range(1001))} }}}}"), "1,001 in one list"),
+        (claims(200, "scope = {{ name = ['a{0}', 'b{0}', 'c{0}', 'd{0}', 'e{0}', 'f{0}'] }}"),
+         "1,200 names and commands in all claims, and a policy can have 1,000"),
+        (claims(33, "scope = {{ where = 'size:>{0}' }}"),
+         "33 filters in all claims, and a policy can have 32"),
+        (f"x{'.x' * 100_000} = 1", "more than 200 dots on a line"),
+        ("".join(f"[x{n}]\n{'.x' * 199}.x = 1\n" for n in range(500)), "Invalid|no key"),
+        (f"x = {'[' * 100_000}", "nested too deeply"),
+    ],
+)  # fmt: skip
+def test_what_a_policy_costs_is_bounded(text: str, problem: str) -> None:
+    """In a process that is ended when it takes too much of either."""
+    program = (
+        "import resource, sys\nfrom tracer.audit.policy import PolicyError, parse\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
+        "try: parse(sys.stdin.buffer.read())\nexcept PolicyError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=HEAD + text, capture_output=True, text=True,
+        timeout=20, cwd=ROOT,
+    )  # fmt: skip
+    assert re.search(problem, done.stdout), done
+
+
+def test_a_policy_of_a_common_size_is_taken() -> None:
+    policy = parse((HEAD + claims(256, "text = '{0} ... ... ...'")).encode())
+    assert len(policy.claims) == 256
+
+
+def test_a_hostile_glob_takes_no_time() -> None:
+    """'*a*a…b' over 'aaa…' takes for ever where a search goes back."""
+    program = (
+        "from tracer.query.patterns import matches\n"
+        "assert not matches('*a' * 100 + 'b', 'a' * 249)\n"
+        "assert matches('*a' * 100 + '*', 'a' * 249)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=20, cwd=ROOT)
+
+
+@given(st.text("ab*?[\\\n", max_size=8), st.text("ab*?[\\\n", max_size=8))
+def test_globs(glob: str, name: str) -> None:
+    """As fnmatch has it, whose sets in brackets are none here."""
+    literal = glob.replace("[", "[[]")
+    assert matches(glob, name) == fnmatch.fnmatchcase(name, literal)

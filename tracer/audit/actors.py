@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tracer.audit.globs import matches
 from tracer.audit.policy import Actor
 from tracer.audit.results import Doubt
 from tracer.audit.rows import Row
 from tracer.model.words import Receipt
+from tracer.query.patterns import matches
 
 TICK_NS = 10_000_000
 """What /proc rounds the start of a process down to (fs/proc/array.c: USER_HZ, 100 on x86)."""

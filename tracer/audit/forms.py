@@ -13,6 +13,8 @@ from tracer.audit.places import Path
 Fail = Callable[[Path, str], NoReturn]
 """Raises the error for what stands at a path."""
 Schema = dict[str, Any]
+_MOST = 1000
+"""In one list."""
 
 
 class Form(Protocol):
@@ -48,11 +50,15 @@ class Text:
 
     what: str
     check: Callable[[str], object] | None = None
+    most: int = 1000
+    """Characters; the longest name of a memfd takes 996 when it is escaped."""
 
     def read(self, value: object, at: Path, fail: Fail) -> str:
         if not isinstance(value, str) or not value:
             shown = "an empty text" if value == "" else named(value)
             fail(at, f"has to be {self.what}, not {shown}")
+        if len(value) > self.most:
+            fail(at, f"{len(value):,} characters, and {self.what} can have {self.most:,}")
         if self.check is not None:
             try:
                 self.check(value)
@@ -61,7 +67,12 @@ class Text:
         return value
 
     def schema(self) -> Schema:
-        return {"type": "string", "minLength": 1, "description": self.what}
+        return {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": self.most,
+            "description": self.what,
+        }
 
 
 @dataclass(frozen=True)
@@ -130,11 +141,13 @@ class Several:
             return (self.form.read(value, at, fail),)
         if not value:
             fail(at, "an empty list matches nothing; leave it out, or name something")
+        if len(value) > _MOST:
+            fail(at, f"{len(value):,} in one list, which can have {_MOST:,}")
         return tuple(self.form.read(one, (*at, place), fail) for place, one in enumerate(value))
 
     def schema(self) -> Schema:
         one = self.form.schema()
-        return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+        return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": _MOST}]}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ the audit's own words, and the parser is half of what defines them.
 import hashlib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -24,7 +24,6 @@ from tracer.audit.forms import (
     Truth,
     Word,
 )
-from tracer.audit.globs import literals
 from tracer.audit.places import Path, line_of, places
 from tracer.audit.ways import CLAIM_WAYS, KINDS
 from tracer.errors import UserError
@@ -32,7 +31,15 @@ from tracer.model.escape import printable
 from tracer.model.seals import BY_NAME
 
 FORMAT = 1
-_MOST_BYTES = 1 << 20
+_MOST_BYTES = 256 << 10
+_MOST_CLAIMS = 256
+_MOST_GLOBS = 1000
+_MOST_FILTERS = 32
+"""In the whole policy: each is held against every memory file."""
+_MOST_DOTS = 200
+"""On one line: of a dotted key tomllib takes room and time that grow with the square of its parts.
+Those in texts count too, since which are in texts only a parser of TOML knows.
+"""
 _U32, _U64, _PID = 0xFFFFFFFF, (1 << 63) - 1, 1 << 22
 INACCESSIBLE = "INACCESSIBLE"
 """The F_SEAL_INACCESSIBLE of the January 2022 proposal: the same bit as EXEC."""
@@ -121,9 +128,9 @@ def _where(text: str) -> object:
 
 
 def _comm(glob: str) -> None:
-    from tracer.query.patterns import comm_problem
+    from tracer.query import patterns
 
-    problem = comm_problem(literals(glob))
+    problem = patterns.comm_problem([text for text, wild in patterns.glob(glob).pieces if not wild])
     if problem:
         raise ValueError(problem)
 
@@ -153,13 +160,13 @@ SCOPE = Table(
         ),
         "user": Key(_UIDS, "user number of its owner"),
         "cgroup": Key(_CGROUPS, "cgroup of the process that was seen with it first"),
-        "where": Key(Text("a filter", _where), "the filter language over objects"),
+        "where": Key(Text("a filter", _where, 2000), "the filter language over objects"),
     },
 )
 _COMMON: dict[str, Key] = {
     "claim": Key(Word(tuple(CLAIM_WAYS), "claim"), "what is claimed", required=True),
     "id": Key(Text("a name for this claim"), "how results name it; the claim's word by default"),
-    "text": Key(Text("a sentence"), "why, for readers"),
+    "text": Key(Text("a sentence", most=10_000), "why, for readers"),
     "scope": Key(SCOPE, "instead of the policy's scope, for this claim alone"),
 }
 _BY = Key(ACTORS, "who may; nobody else")
@@ -232,17 +239,20 @@ class _Claims:
             fail(at, "claims are written [[claim]], with two brackets")
         if not value:
             fail(at, "there is no claim: nothing would be audited")
+        if len(value) > _MOST_CLAIMS:
+            fail(at, f"{len(value):,} claims, and a policy can have {_MOST_CLAIMS}: make several")
         return tuple(self.form.read(one, (*at, place), fail) for place, one in enumerate(value))
 
     def schema(self) -> Schema:
-        return {"type": "array", "items": self.form.schema(), "minItems": 1}
+        return {"type": "array", "items": self.form.schema(), "minItems": 1,
+                "maxItems": _MOST_CLAIMS}  # fmt: skip
 
 
 POLICY = Table(
     "a policy",
     {
         "name": Key(Text("a name"), "how reports name the policy", required=True),
-        "text": Key(Text("some sentences"), "what it is for"),
+        "text": Key(Text("some sentences", most=10_000), "what it is for"),
         "format": Key(Count("a format version", FORMAT), f"{FORMAT}, the version of this form"),
         "scope": Key(SCOPE, "which memory files the claims are about", required=False),
         "claim": Key(_Claims(_Claim()), "the claims", required=True),
@@ -274,12 +284,15 @@ def load(path: str | os.PathLike[str]) -> Policy:
 def parse(data: bytes, path: str = "policy") -> Policy:
     """A policy from a file's bytes; ``path`` is named in errors. PolicyError."""
     if len(data) > _MOST_BYTES:
-        raise PolicyError(path, 1, "", f"larger than {_MOST_BYTES >> 20} MB: not a policy")
+        raise PolicyError(path, 1, "", f"larger than {_MOST_BYTES >> 10} kB: not a policy")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise PolicyError(path, line, "", "not UTF-8, as TOML has to be") from None
+    for number, whole in enumerate(text.split("\n"), 1):
+        if whole.count(".") > _MOST_DOTS:
+            raise PolicyError(path, number, "", f"more than {_MOST_DOTS:,} dots on a line")
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -306,8 +319,21 @@ def parse(data: bytes, path: str = "policy") -> Policy:
         if claim.scope == Scope():
             fail(("claim", place), "no scope: say which memory files, in [scope] or in the claim")
         claims.append(claim)
+    for what, count, most in _costs(claims):
+        if count > most:
+            fail((), f"{count:,} {what} in all claims, and a policy can have {most:,}")
     digest = hashlib.sha256(data).hexdigest()
     return Policy(found["name"], found.get("text", ""), tuple(claims), path, digest, data)
+
+
+def _costs(claims: list[Claim]) -> Iterator[tuple[str, int, int]]:
+    """What every memory file, or every row, is held against: what, how many, how many at most."""
+    scopes = {claim.scope for claim in claims}
+    actors = [actor for claim in claims for actor in claim.by]
+    actors += [scope.vmm for scope in scopes if scope.vmm]
+    globs = sum(len(scope.name) for scope in scopes) + sum(len(actor.comm) for actor in actors)
+    yield "names and commands", globs, _MOST_GLOBS
+    yield "filters", sum(bool(scope.where) for scope in scopes), _MOST_FILTERS
 
 
 def _shown(at: Path) -> str:

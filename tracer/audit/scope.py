@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 
-from tracer.audit.globs import literal, matches
 from tracer.audit.memslots import Slots
 from tracer.audit.objects import Known
 from tracer.audit.plan import Plan
@@ -15,6 +14,8 @@ from tracer.audit.results import Doubt
 from tracer.audit.ways import WAYS, recognised_by
 from tracer.errors import UserError
 from tracer.query import parse
+from tracer.query.patterns import glob as pattern
+from tracer.query.patterns import matches
 from tracer.store.schema import OBJECTS
 
 IN, OUT, MAYBE = True, False, None
@@ -181,5 +182,11 @@ def hidden(scope: Scope, look: Look) -> Iterator[Doubt]:
 def _within(globs: tuple[str, ...], prefix: str) -> bool:
     """Whether every name that ``globs`` take begins with ``prefix`` (of the recorder's --name)."""
     return bool(globs) and all(
-        literal(glob).removeprefix("memfd:").startswith(prefix) for glob in globs
+        _beginning(glob).removeprefix("memfd:").startswith(prefix) for glob in globs
     )
+
+
+def _beginning(glob: str) -> str:
+    """What every text that matches begins with."""
+    text, wild = pattern(glob).pieces[0]
+    return "" if wild else text

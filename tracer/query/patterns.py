@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tracer.model.escape import escape_bytes, unescape
 from tracer.query.lexer import Char, Part
@@ -100,6 +101,22 @@ class Pattern:
         # a hostile name from making the search try all others (as fnmatch.translate does).
         middle = "".join(f"(?>.*?{segment})" for segment in segments[1:-1] if segment)
         return f"{segments[0]}{middle}.*{segments[-1]}"
+
+
+def glob(text: str) -> Pattern:
+    """The pattern of a text in which ``*`` and ``?`` are wildcards and all else is what it is."""
+    pieces = re.split(r"([*?])", text)
+    return Pattern(tuple((piece, piece in ("*", "?")) for piece in pieces if piece))
+
+
+@lru_cache(maxsize=4096)
+def _compiled(text: str) -> re.Pattern[str]:
+    return re.compile(glob(text).regex(), re.DOTALL)
+
+
+def matches(text: str, name: str) -> bool:
+    """Whether all of ``name`` is as the glob ``text`` says; upper and lower case differ."""
+    return _compiled(text).fullmatch(name) is not None
 
 
 def _pieces(chars: tuple[Char, ...]) -> tuple[tuple[str, bool], ...]:
