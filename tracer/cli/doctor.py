@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from tracer.cli import parsing
-from tracer.text.outlet import say, tell
+from tracer.text.outlet import tell
 
 if TYPE_CHECKING:
     from tracer.capture.program import Program
@@ -199,4 +199,5 @@ def _source_json(report: "Report", source: str) -> dict[str, Any]:
 def _print_text(report: "Report", verbose: bool) -> None:
     from tracer.cli.doctor_text import lines
 
-    say(lines(report, verbose))
+    for line in lines(report, verbose):
+        print(line)
