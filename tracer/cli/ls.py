@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracer.errors import UserError
-from tracer.text.outlet import console, say, tell
+from tracer.text.outlet import console, tell
 
 if TYPE_CHECKING:
     from tracer.capture.memoryfile import MemoryFile, Scan
@@ -70,7 +70,8 @@ def _print(files: list["MemoryFile"], as_json: bool) -> None:
     from tracer.text import files as forms
 
     if as_json or not sys.stdout.isatty():
-        say(forms.json_lines(files) if as_json else forms.lines(files))
+        for line in forms.json_lines(files) if as_json else forms.lines(files):
+            print(line)
     elif files:
         console().print(forms.table(files))
     sys.stdout.flush()

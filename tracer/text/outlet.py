@@ -24,10 +24,10 @@ def _escaped(char: str) -> str:
 
 
 def harmless(text: str) -> str:
-    """``text`` in which nothing but the end of a line is not printable."""
+    """``text`` in which nothing but ends of lines and tabs is not printable."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in text)
+    return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
 
 
 class Outlet:
@@ -69,7 +69,7 @@ def _behind(stream: TextIO) -> TextIO:
 def say(lines: Iterable[str]) -> None:
     """Prints lines, each as one: what they quote cannot make another."""
     for line in lines:
-        sys.stdout.write(harmless(line).replace("\n", "\\n") + "\n")
+        sys.stdout.write(harmless(line).replace("\n", "\\n").replace("\t", "\\t") + "\n")
 
 
 def tell(sentence: str) -> None:
