@@ -1,5 +1,6 @@
 """The recorder as a process of its own: started, waited for, ended; with the real store writer."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from tracer.errors import UserError
 from tracer.store.reader import Recording
 from tracer.store.verify import verify
 from tracer.store.writer import RecordingWriter
+from ui.live import session
 from ui.live.place import Place
 from ui.live.recorder import Recorder, RecorderFailed
 
@@ -200,3 +202,31 @@ def test_a_place_that_somebody_left(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert dead.save() == Path(f"{dead.folder}.seal")
     assert verify(f"{dead.folder}.seal").exit_code == 0
     assert not dead.folder.exists()
+
+
+@pytest.mark.parametrize("how", ["crash", "signal", "q"])
+def test_only_who_has_seen_a_recording_lets_it_go(
+    how: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def show(*_: object) -> int:
+        if how == "crash":
+            raise ZeroDivisionError
+        return 143 if how == "signal" else 0
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr("ui.live.session.show", show)
+    view = session.View("sealsnoop", False, None)
+    with contextlib.suppress(ZeroDivisionError):
+        session.record_and_show((), None, (), view, WRITER)
+    left = list((tmp_path / "sealsnoop").iterdir())
+    said = capsys.readouterr().err
+    if how == "q":
+        assert left == []
+        assert "was temporary and is gone" in said
+    else:
+        (path,) = left
+        assert f"the recording is {path}" in said
+        assert verify(path).exit_code == 0

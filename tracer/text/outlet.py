@@ -25,7 +25,7 @@ def _escaped(char: str) -> str:
 
 def harmless(text: str) -> str:
     """``text`` in which nothing but ends of lines and tabs is not printable."""
-    if text.isprintable():
+    if text.replace("\n", "").replace("\t", "").isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
 
