@@ -38,7 +38,7 @@ def ask(asked: Tasks, *who: tuple[int, int], rows: Any = None) -> list[tuple[Any
     tids = np.array([tid for tid, _ in who], np.uint32)
     times = np.array([time for _, time in who], np.uint64)
     found = asked.who(tids, times, changes() if rows is None else rows)
-    return [tuple(row) for row in found.tolist()]
+    return [tuple(row[:4]) for row in found.tolist()]
 
 
 def test_who_was_there_before(tmp_path: Path) -> None:
@@ -54,6 +54,27 @@ def test_who_was_there_before(tmp_path: Path) -> None:
         (10, 1000, 1, True),
         (1, 0, 1, False),  # ourselves
     ]
+
+
+def test_which_program_of_which_process(tmp_path: Path) -> None:
+    """The start is /proc's for who was there, the event's for who came; execs are counted."""
+    lay(tmp_path, 10, 10, 1000)
+    (tmp_path / "proc" / "10" / "stat").write_text("10 (x) S" + " 0" * 18 + " 42 0\n")
+    asked = tasks(tmp_path)
+    asked.look_around()
+    rows = changes(
+        (100, What.EXEC, 10, 0), (200, What.NEWTASK, 10, 20), (300, What.EXEC, 20, 0),
+        (350, What.NEWTASK, 20, 21 | THREAD_BIT),
+    )  # fmt: skip
+    at = [(10, 50), (10, 150), (20, 250), (20, 400), (21, 400)]
+    found = asked.who(
+        np.array([tid for tid, _ in at], np.uint32),
+        np.array([time for _, time in at], np.uint64),
+        rows,
+    )
+    assert found[["pid", "start_ns", "exec_id"]].tolist() == [
+        (10, 420_000_000, 0), (10, 420_000_000, 1), (20, 200, 1), (20, 200, 2), (20, 200, 2),
+    ]  # fmt: skip
 
 
 def test_a_stranger_that_is_gone_is_taken_for_a_process(tmp_path: Path) -> None:

@@ -85,6 +85,9 @@ class Proof:
     time_ns: int
     """Boot clock."""
     pid: int
+    start_ns: int
+    """When that process began, boot clock; with ``exec_id``, its programs, it is nobody else."""
+    exec_id: int
     tid: int
     uid: int
     cgroup: int

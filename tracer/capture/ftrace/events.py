@@ -80,6 +80,7 @@ def fact_events(facts: Rows, who: Rows, objects: Objects) -> Rows:
 def _set_task(events: Rows, source: Rows, who: Rows) -> None:
     events["pid"], events["uid"], events["cgroup"] = who["pid"], who["uid"], who["cgroup"]
     events["tid"], events["comm"] = source["tid"], source["comm"]
+    events["start_ns"], events["exec_id"] = who["start_ns"], who["exec_id"]
 
 
 def _finish_creates(events: Rows, made: Rows, placed: Rows, exits: Rows) -> None:

@@ -8,6 +8,7 @@ from tracer.model.words import Hook
 TRACEPOINTS = (
     ("task", "task_newtask", What.NEWTASK),
     ("sched", "sched_process_exit", What.EXIT),
+    ("sched", "sched_process_exec", What.EXEC),
     ("cgroup", "cgroup_attach_task", What.CGROUP),
 )
 

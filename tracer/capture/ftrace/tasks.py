@@ -15,14 +15,24 @@ from numpy.typing import NDArray
 
 from tracer.capture.ftrace.rows import THREAD_BIT
 from tracer.capture.ftrace.what import What
+from tracer.capture.processes import start_ns
 
 Rows = NDArray[np.void]
 
 _MANY = 65536
 _CGROUPS = Path("/sys/fs/cgroup")
-_TASK_EVENTS = (What.NEWTASK, What.CREDS, What.CGROUP)
+_TASK_EVENTS = (What.NEWTASK, What.CREDS, What.CGROUP, What.EXEC)
 
-WHO = np.dtype([("pid", "<u4"), ("uid", "<u4"), ("cgroup", "<u8"), ("wanted", "?")])
+WHO = np.dtype(
+    [
+        ("pid", "<u4"),
+        ("uid", "<u4"),
+        ("cgroup", "<u8"),
+        ("wanted", "?"),
+        ("start_ns", "<u8"),
+        ("exec_id", "<u4"),
+    ]
+)
 
 
 @dataclass(slots=True)
@@ -30,6 +40,10 @@ class _Task:
     pid: int
     uid: int
     cgroup: int
+    start_ns: int = 0
+    """Of its process; of one that was there before us as /proc has it, in ticks."""
+    exec_id: int = 0
+    """Counts the programs that it was seen to execute."""
     born: bool = False
     """Nothing was asked of it yet: its cgroup is its parent's, unless it was made into another."""
 
@@ -77,6 +91,7 @@ class Tasks:
                     task.uid = int(value.split()[0])
             task.cgroup = self._cgroup_of(tid)
             self._known[tid] = task
+            task.start_ns = start_ns((self._proc / str(task.pid) / "stat").read_bytes())
         return task
 
     def _cgroup_of(self, tid: int) -> int:
@@ -103,20 +118,25 @@ class Tasks:
     def _get(self, tid: int) -> _Task:
         return self._known.get(tid) or self._read(tid)
 
-    def _apply(self, what: int, tid: int, number: int) -> None:
+    def _apply(self, what: int, tid: int, number: int, time_ns: int) -> None:
         if what == What.CREDS:
             self._get(tid).uid = number
+        elif what == What.EXEC:
+            self._get(tid).exec_id += 1
         elif what == What.CGROUP:
             pid = self._get(tid).pid
             for task in self._known.values():
                 if task.pid == pid:
                     task.cgroup = number
         else:
-            self._born(self._get(tid), number & (THREAD_BIT - 1), bool(number & THREAD_BIT))
+            thread = bool(number & THREAD_BIT)
+            self._born(self._get(tid), number & (THREAD_BIT - 1), thread, time_ns)
 
-    def _born(self, parent: _Task, child: int, thread: bool) -> None:
-        pid = parent.pid if thread else child
-        self._known[child] = _Task(pid, parent.uid, parent.cgroup, born=not thread)
+    def _born(self, parent: _Task, child: int, thread: bool, time_ns: int) -> None:
+        pid, start = (parent.pid, parent.start_ns) if thread else (child, time_ns)
+        self._known[child] = _Task(
+            pid, parent.uid, parent.cgroup, start, parent.exec_id, born=not thread
+        )
         if self._followed is not None and not thread:
             if parent.pid in self._followed:
                 self._followed.add(child)
@@ -155,7 +175,8 @@ class Tasks:
         for place, change in zip(bounds.tolist(), changes, strict=True):
             self._tell(found, tids, order[start:place])
             start = place
-            self._apply(int(change["what"]), int(change["tid"]), int(change["number"]))
+            names = ("what", "tid", "number", "time_ns")
+            self._apply(*(int(change[name]) for name in names))
         self._tell(found, tids, order[start:])
         self._prune()
         return found
@@ -167,5 +188,8 @@ class Tasks:
         facts = np.zeros(len(different), WHO)
         for at, tid in enumerate(different.tolist()):
             task = self._look_at(tid)
-            facts[at] = (task.pid, task.uid, task.cgroup, self._wanted(task))
+            wanted = self._wanted(task)
+            facts[at] = (
+                task.pid, task.uid, task.cgroup, wanted, task.start_ns, task.exec_id,
+            )  # fmt: skip
         found[places] = facts[which]

@@ -22,3 +22,4 @@ class What(IntEnum):
     EXIT = 9
     CREDS = 10
     CGROUP = 11
+    EXEC = 12
