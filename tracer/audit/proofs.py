@@ -1,12 +1,11 @@
 """Rows as evidence that people can read and look up."""
 
+from tracer.audit.events import BY_ADDRESS
 from tracer.audit.results import Proof
 from tracer.audit.rows import Row
 from tracer.model.args import describe
 from tracer.model.bit5 import Bit5
 from tracer.model.escape import printable
-
-_BY_ADDRESS = ("remote_read", "remote_write", "pin", "uffd_register", "mprotect")
 
 
 def proof(row: Row, text: str, bit5: Bit5) -> Proof:
@@ -28,6 +27,8 @@ def proof(row: Row, text: str, bit5: Bit5) -> Proof:
         seq=row.seq,
         time_ns=row.time_ns,
         pid=row.pid,
+        start_ns=row.start_ns,
+        exec_id=row.exec_id,
         tid=row.tid,
         uid=row.uid,
         cgroup=row.cgroup,
@@ -45,7 +46,7 @@ def _asked(row: Row, bit5: Bit5) -> str:
     if row.op in ("map", "unmap"):
         said = describe(row.op, row.kind, row.arg, row.offset, row.length, row.size, bit5)
         return f"{said} at {row.address:#x}"
-    if row.op in _BY_ADDRESS:
+    if row.op in BY_ADDRESS:
         return f"{row.size_after:#x}+{row.length}"
     if row.op == "memslot":
         return f"guest {row.arg:#x}+{row.length} at {row.size_after:#x}"
