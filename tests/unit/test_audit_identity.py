@@ -96,6 +96,15 @@ def _thief_is_first(story: Story) -> None:
     story.memslot(RAM)
 
 
+def _thief_had_a_slot_there(story: Story) -> None:
+    """Its memslot is older than the VMM's; the file came to its address later."""
+    story.create(RAM)
+    story.memslot(0, THIEF, 0x90000, vm=78)
+    story.map(RAM)
+    story.memslot(RAM)
+    story.map(RAM, THIEF, 0x90000)
+
+
 def _two_creations(story: Story) -> None:
     guest(story)
     story.event("create", RAM, THIEF, answer=3)
@@ -165,6 +174,7 @@ CASES: dict[str, tuple[str, Tell, Result]] = {
         (BACKENDS, then(receives(BACKEND, VMM, answer=-13), maps(BACKEND)), FAIL),
     "created twice": (BY_CREATOR, _two_creations, OPEN),
     "the VMM is traced": (BY_VMM, then(in_vmm("trace", arg=VMM)), OPEN),
+    "the VMM was traced before its exec": (BY_VMM, then(in_vmm("trace", mm=0xBEF0, arg=VMM)), OPEN),
     "somebody else is traced": (BY_VMM, then(in_vmm("trace", mm=0xFF00 + 300, arg=300)), PASS),
     "the VMM's child shares its memory": (READ_BY_VMM, then(in_vmm("share_mm", VMM)), OPEN),
     "a child's io_uring has its buffers": (READ_BY_VMM, then(in_vmm("ring")), OPEN),
@@ -205,6 +215,14 @@ def test_the_violator_is_named(tmp_path: Path) -> None:
     # Which of the two is the guest's owner cannot be told: the one that came first is no better.
     assert {one.pid for one in found.findings[0].violations} == {VMM}
     assert "is not known to have made it" in said(found)
+
+
+def test_who_maps_it_under_an_older_slot_is_no_vmm(tmp_path: Path) -> None:
+    story = Story()
+    _thief_had_a_slot_there(story)
+    found = of(story.write(tmp_path / "a.seal"), BY_VMM)
+    assert found.result is FAIL
+    assert {one.pid for one in found.findings[0].violations} == {THIEF}
 
 
 def test_a_refused_fault_hides_no_granted_one(tmp_path: Path) -> None:

@@ -135,8 +135,12 @@ class Allowed:
                 yield None
 
 
-def rights(rows: Sequence[Row], memslots: Sequence[Row], handover: bool) -> dict[str, list[Right]]:
+def rights(
+    rows: Sequence[Row], memslots: Sequence[Row], since: Mapping[Row, int], handover: bool
+) -> dict[str, list[Right]]:
     """Who is who for one object, by its events and baseline and the memslots that it backs.
+
+    ``memslots`` are the accepted ones, the first first, and ``since`` when it came to back each.
 
     The VMM is who gave it to a virtual machine first. What it did before is its right if it made
     the file, or was given it by who did; else somebody who starts a virtual machine over another
@@ -151,25 +155,23 @@ def rights(rows: Sequence[Row], memslots: Sequence[Row], handover: bool) -> dict
         "vmm": [],
         "given-by-vmm": [],
     }
-    accepted = [row for row in memslots if not row.failed and not row.unanswered]
-    if not accepted:
+    if not memslots:
         return found
-    first = min(accepted, key=lambda row: (row.time_ns, row.cpu, row.seq))
-    vmm = who(first)
+    first_ns, vmm = since[memslots[0]], who(memslots[0])
     found["given-by-vmm"] = _given(received, [vmm])
     own = any(same(one, vmm) for one in creators) and not twice
     given = [one for one in found["given-by-creator"] if same(one.who, vmm) and not one.doubt]
-    since_ns = 0 if own else min((one.since_ns for one in given), default=first.time_ns)
+    since_ns = 0 if own else min((one.since_ns for one in given), default=first_ns)
     found["vmm"].append(Right(vmm, since_ns))
     if since_ns:
         found["vmm"].append(Right(vmm, doubt="it used the file before it was a guest's memory, and "
                                   "is not known to have made it or to have been given it by who "
                                   "did."))  # fmt: skip
     if handover:
-        for row in sorted(accepted, key=lambda row: row.time_ns):
+        for row in memslots:
             if not same(who(row), vmm):
                 after = any(same(one.who, who(row)) for one in found["given-by-vmm"])
-                found["vmm"].append(Right(who(row), row.time_ns, "" if after else
+                found["vmm"].append(Right(who(row), since[row], "" if after else
                                     "it took the guest over without having been given the file "
                                     "by the VMM."))  # fmt: skip
     return found

@@ -21,7 +21,7 @@ from tracer.model.words import Flag
 
 SEALABLE = ("memfd", "hugetlb", "tmpfs", "unknown")
 """tmpfs files carry F_SEAL_SEAL from birth: they can have no other seal."""
-_NO_SHARE = frozenset({"unmap", "evict", "mapped", "attach", "memslot", "vm_end"}) | UNSEEN
+NO_SHARE = frozenset({"unmap", "evict", "mapped", "attach", "memslot", "vm_end"}) | UNSEEN
 """Rows that do not show their process to have the object: the recorder's own, or what ends it."""
 
 
@@ -48,7 +48,7 @@ class Case:
     reached: Sequence[Row]
     """Accesses by address that reached it though they name another file, or none."""
     memslots: Sequence[Row]
-    """That it backs."""
+    """That it backs, accepted ones, the first first."""
     unseen: Sequence[Row]
     """After which somebody can reach an address space unseen in which it was mapped."""
     allowed: Allowed
@@ -151,7 +151,7 @@ def sealed_with(case: Case) -> Said:
     """It has the seals when somebody else first gets it."""
     bits, sure = wanted_seals(case.claim.seals, case.bit_0x20)
     creator = case.creator
-    first = creator or next((row for row in case.rows if row.op not in _NO_SHARE), None)
+    first = creator or next((row for row in case.rows if row.op not in NO_SHARE), None)
     if creator is None:
         yield Doubt("past", "Its creation is not in the recording: it may have been shared before.")
     if sure is None:
@@ -203,13 +203,13 @@ CLAIMS: Mapping[str, Callable[[Case], Said]] = {
 
 def shared(case: Case) -> bool:
     """Whether anybody but its first user ever had it (else sealed-with has nothing to say)."""
-    first = case.creator or next((row for row in case.rows if row.op not in _NO_SHARE), None)
+    first = case.creator or next((row for row in case.rows if row.op not in NO_SHARE), None)
     return first is not None and any(_shares(row) and _other(row, first) for row in case.rows)
 
 
 def _shares(row: Row) -> bool:
     """Whether the row shows its process to have the object."""
-    return row.op not in _NO_SHARE and not (row.op == "receive" and row.failed)
+    return row.op not in NO_SHARE and not (row.op == "receive" and row.failed)
 
 
 def _other(row: Row, first: Row) -> bool:
@@ -285,10 +285,8 @@ def _unbegun(case: Case, counts: Callable[[Range], bool], unseen: bool = False) 
 
 def _machines(case: Case) -> Said:
     """Virtual machines of others that have it as their memory too."""
-    there = [row for row in case.memslots if not row.failed and not row.unanswered]
-    first = min(there, key=lambda row: row.time_ns, default=None)
-    for row in there:
-        if first is not None and not same(who(row), who(first)) and not case.allowed(row):
+    for row in case.memslots:
+        if not same(who(row), who(case.memslots[0])) and not case.allowed(row):
             yield Violation(row, "makes it the memory of another virtual machine")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from tracer.audit.actors import Allowed, rights, who
-from tracer.audit.claims import CLAIMS, SEALABLE, Case, Violation, shared
+from tracer.audit.claims import CLAIMS, NO_SHARE, SEALABLE, Case, Violation, shared
 from tracer.audit.loading import Evidence, load
 from tracer.audit.mappings import Range
 from tracer.audit.objects import Key3, Known
@@ -164,8 +164,13 @@ def _case(claim: Claim, evidence: Evidence, key: Key3, one: Known) -> tuple[Case
     ranges = evidence.ranges.get(key, [])
     by_address = evidence.by_address if claim.claim in _BY_ADDRESS else ()
     reached, maybe = _reached(by_address, key, ranges)
-    memslots = [slot.row for slot in evidence.slots.of(key)]
-    allowed = Allowed(claim.by, claim.children, rights(rows, memslots, claim.handover))
+    slots = evidence.slots
+    backed = sorted(
+        ((slots.since_ns(key, slot), slot.row) for slot in slots.of(key)), key=lambda one: one[0]
+    )
+    memslots = [row for _, row in backed if not row.failed and not row.unanswered]
+    since = {row: since_ns for since_ns, row in backed}
+    allowed = Allowed(claim.by, claim.children, rights(rows, memslots, since, claim.handover))
     reads = WAYS["read"].families.get(one.kind, ())
     seen = bool(reads) and all(evidence.plan.need(family, "read").holds for family in reads)
     case = Case(
@@ -182,10 +187,14 @@ def _case(claim: Claim, evidence: Evidence, key: Key3, one: Known) -> tuple[Case
 
 
 def _unseen(found: Sequence[Row], ranges: Sequence[Range], rows: Sequence[Row]) -> list[Row]:
-    """Those that are about an address space in which the object was mapped at some time, or of a
-    process that used it."""
+    """Those that are about an address space in which the object was mapped at some time, or about
+    a process that used it: who is traced stays so when it calls exec."""
     spaces = {one.mm for one in ranges} | {row.own_mm for row in rows}
-    return [row for row in found if row.mm in spaces - {0}]
+    users = {row.pid for row in rows if row.op not in NO_SHARE}
+    return [
+        row for row in found
+        if row.mm in spaces - {0} or (row.op == "trace" and row.arg in users)
+    ]  # fmt: skip
 
 
 def _reached(

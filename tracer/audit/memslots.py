@@ -52,6 +52,14 @@ class Slots:
             self._known[key] = [self.slots[place] for place in sorted(found)]
         return self._known[key]
 
+    def since_ns(self, key: Key3, slot: Slot) -> int:
+        """When the object came to back a slot of :meth:`of`: it may be mapped there later."""
+        if slot.row.key == key:
+            return slot.row.time_ns
+        there = (one.since_ns for one in self.ranges.get(key, ()) if self._backed_by(slot, one)
+                 and one.mm in (0, slot.row.mm))  # fmt: skip
+        return max(slot.row.time_ns, min(there, default=0))
+
     @staticmethod
     def _backed_by(slot: Slot, one: Range) -> bool:
         row = slot.row
