@@ -11,14 +11,14 @@
 	u64 way = my_way(); \
 	struct access a = { .fd = -1 }; \
 	struct asked asked = {}; \
+	if (way == WAY_GMEM_CREATE || way == WAY_SECRET_CREATE) { \
+		begin_create(way == WAY_GMEM_CREATE ? read_u64(X##1 + CREATE_GMEM_FLAGS) : 0, SP_##X); \
+		return 0; \
+	} \
 	if (!access_wanted()) \
 		return 0; \
 	switch (way) { \
 	case WAY_MEMSLOT: asked = asked_memslot(&a, X##0, X##1); break; \
-	case WAY_GMEM_CREATE: \
-		a.arg = read_u64(X##1 + CREATE_GMEM_FLAGS); \
-		begin_access(&a, OP_CREATE, HOOK_CREATE); \
-		return 0; \
 	case WAY_FAULT: begin_fault(&a, X##0); return 0; \
 	case WAY_PIN: asked = asked_pin(my_mm(), X##0, (u32)X##1, X##2, 0); break; \
 	case WAY_PIN_REMOTE: asked = asked_pin(X##0, X##1, X##2, X##3, 1); break; \
@@ -39,18 +39,21 @@
 
 /* All ways return an int, or a long that would fit one; a fault's has no sign. By
  * trampoline, bpf_get_func_ret (5.17) finds the answer however many arguments there are. */
-#define LEAVE_WAY(answer) \
+#define LEAVE_WAY(answer, sp) \
 	u64 way = my_way(); \
-	finish_way(way, way == WAY_FAULT ? (s64)(u32)(answer) : INT(answer))
+	if (way == WAY_GMEM_CREATE || way == WAY_SECRET_CREATE) \
+		finish_guest_create(way, INT(answer), sp); \
+	else \
+		finish_way(way, way == WAY_FAULT ? (s64)(u32)(answer) : INT(answer))
 
 #if WITH_FENTRY_WAY
 
 PROGRAM_F(fentry, way, ENTER_WAY(F))
-PROGRAM_F(fexit, way, u64 answer = 0; bpf_get_func_ret(ctx, &answer); LEAVE_WAY(answer))
+PROGRAM_F(fexit, way, u64 answer = 0; bpf_get_func_ret(ctx, &answer); LEAVE_WAY(answer, SP_F))
 #endif
 #if WITH_KPROBE_WAY
 PROGRAM_K(kprobe, way, ENTER_WAY(K))
-PROGRAM_K(kretprobe, way, LEAVE_WAY(ANSWER_K))
+PROGRAM_K(kretprobe, way, LEAVE_WAY(ANSWER_K, SP_K))
 #endif
 
 /* BPF_PROG_TEST_RUN alone starts it: args are descriptor, inode or 0, flags. */

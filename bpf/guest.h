@@ -12,6 +12,17 @@
 #define REGION_GMEM_FD 40
 #define CREATE_GMEM_FLAGS 8	/* struct kvm_create_guest_memfd */
 
+/* fd to file in the current task; 0 if there is none. */
+INLINE u64 task_file(u32 fd)
+{
+	u64 files = load_u64(current_task() + OFF_TASK_FILES, TASK_DIRECT);
+	u64 table = read_u64(files + OFF_FILES_FDT);
+
+	if (fd >= read_u32(table + OFF_FDT_MAX))
+		return 0;
+	return read_u64(read_u64(table + OFF_FDT_FD) + (u64)fd * 8);
+}
+
 INLINE int kvm_has_gmem(void)
 {
 	int zero = 0;
@@ -116,20 +127,32 @@ INLINE void begin_by_address(struct access *a, struct asked *asked)
 	begin_access(a, asked->op, asked->hook);
 }
 
-/* The return of every way: which hook it was, and the new file of those that make one. */
+/* memfd_secret(flags), and the ioctl KVM_CREATE_GUEST_MEMFD. */
+INLINE void finish_guest_create(u64 way, s64 answer, u64 sp)
+{
+	u64 task = current_task(), me;
+	struct slot *s = my_slot(&me);
+	struct made made = take_made(me, s, sp);
+	struct user_regs regs = {};
+	int compat = is_compat(task), secret = way == WAY_SECRET_CREATE;
+	u32 flags = made.arg;
+
+	user_regs(task, &regs);
+	if (secret)
+		flags = compat ? regs.bx : regs.di;
+	tell_create(&made, answer, flags, compat ? 0xffff : regs.orig_ax, compat ? FLAG_COMPAT : 0,
+		    0, secret ? KIND_SECRETMEM : KIND_GUEST_MEMFD);
+}
+
+/* The return of every other way: which hook it was. */
 INLINE void finish_way(u64 way, s64 answer)
 {
 	struct access_key key = { .pid_tgid = bpf_get_current_pid_tgid() };
-	struct user_regs regs = {};
 	struct access *a;
-	u32 flags;
 
 	switch (way) {
 	case WAY_MEMSLOT:
 		key.hook = HOOK_MEMSLOT;
-		break;
-	case WAY_GMEM_CREATE:
-		key.hook = HOOK_CREATE;
 		break;
 	case WAY_FAULT:
 		key.hook = HOOK_FAULT;
@@ -154,23 +177,6 @@ INLINE void finish_way(u64 way, s64 answer)
 		key.hook = HOOK_PIN;
 	}
 	a = accesses.lookup(&key);
-	if (way == WAY_SECRET_CREATE || way == WAY_GMEM_CREATE) {
-		u64 task = current_task();
-		int compat = is_compat(task);
-
-		user_regs(task, &regs);
-		flags = compat ? regs.bx : regs.di;	/* memfd_secret(flags) */
-		if (way == WAY_GMEM_CREATE) {
-			if (!a)
-				return;
-			flags = a->arg;
-			accesses.delete(&key);
-		}
-		finish_create(answer, flags, compat ? 0xffff : regs.orig_ax,
-			      compat ? FLAG_COMPAT : 0, 0,
-			      way == WAY_SECRET_CREATE ? KIND_SECRETMEM : KIND_GUEST_MEMFD);
-		return;
-	}
 	if (!a)
 		return;
 	tell_access(a, key.pid_tgid, key.hook, answer);

@@ -259,23 +259,84 @@ INLINE struct record *plain_event(struct counts *n, u64 pid_tgid, struct object 
 	return r;
 }
 
-/* fd to file in the current task; 0 if there is none. */
-INLINE u64 task_file(u32 fd)
+/*
+ * A system call that makes a memory file. Its answer is a descriptor, and before
+ * it returns another thread can have put another file at that number (dup2):
+ * the file is taken where the kernel has it in hand, by note_created.
+ */
+INLINE void begin_create(u64 flags, u64 sp)
 {
-	u64 files = load_u64(current_task() + OFF_TASK_FILES, TASK_DIRECT);
-	u64 table = read_u64(files + OFF_FILES_FDT);
+	struct target t = {};
+	struct call *c = begin_my_call(&t, OP_CREATE, HOOK_CREATE, sp);
 
-	if (fd >= read_u32(table + OFF_FDT_MAX))
-		return 0;
-	return read_u64(read_u64(table + OFF_FDT_FD) + (u64)fd * 8);
+	if (c)
+		c->arg = flags;
 }
 
+/* alloc_file_pseudo(inode, …): an inode gets the open file that is to be returned. */
+INLINE void note_created(u64 inode, int direct)
+{
+	u64 me;
+	struct slot *s = my_slot(&me);
+	struct call *c;
+
+	if (!s || s->call.op != OP_CREATE)
+		return;
+	c = &s->call;
+	c->inode = inode;
+	c->ino = load_u64(inode + OFF_INODE_INO, direct);
+	c->offset = load_u32(inode + OFF_INODE_GEN, direct);
+	c->length = read_u32(load_u64(inode + OFF_INODE_SB, direct) + OFF_SB_DEV);
+}
+
+/* What a call made, as it was when only the kernel had it. */
+struct made {
+	u64 inode;		/* 0: nothing, or not seen */
+	u64 ino;
+	u64 arg;
+	u32 dev;
+	u32 gen;
+	u8 seen;		/* the call's entry was */
+	u8 before_enabled;
+};
+
+/* The call that returns here is over. */
+INLINE struct made take_made(u64 me, struct slot *s, u64 sp)
+{
+	struct made made = {};
+	struct call *c;
+
+	if (!s || !is_returning(me, s, HOOK_CREATE, sp))
+		return made;
+	c = &s->call;
+	made.inode = c->inode;
+	made.ino = c->ino;
+	made.arg = c->arg;
+	made.dev = c->length;
+	made.gen = c->offset;
+	made.seen = 1;
+	made.before_enabled = c->before_enabled;
+	take_back(me, s);
+	return made;
+}
+
+/* Others that were faster may have ended it: there is a new inode then, or none. */
+INLINE int is_still(struct made *made)
+{
+	return read_u64(made->inode + OFF_INODE_INO) == made->ino &&
+	       read_u32(made->inode + OFF_INODE_GEN) == made->gen;
+}
+
+#define MFD_HUGETLB 4
+
 /*
- * A new memory file: told at its return alone, which has it. A call that was
- * refused made no file: its kind is what it would have made, where that is one.
+ * Told at its return alone. A call that was refused made no file: its kind is
+ * what it would have made, where that is one (makes). Of a success of which the
+ * file was not seen, no object is named.
  * name: that it asked for, in user memory; 0: none.
  */
-INLINE void finish_create(s64 answer, u32 flags, u16 nr, u32 origin, u64 name, u8 makes)
+INLINE void tell_create(struct made *made, s64 answer, u32 flags, u16 nr, u32 origin, u64 name,
+			u8 makes)
 {
 	u64 pid_tgid = bpf_get_current_pid_tgid(), inode = 0;
 	struct counts *n = my_counts();
@@ -284,11 +345,18 @@ INLINE void finish_create(s64 answer, u32 flags, u16 nr, u32 origin, u64 name, u
 	u32 seals = 0;
 	u8 kind = 0;
 
-	if (!n || !is_wanted(pid_tgid))
+	if (!n || made->before_enabled || !is_wanted(pid_tgid))
 		return;
 	lock_xadd(&n->totals[HOOK_CREATE].decided, 1);
-	if (answer >= 0) {
-		inode = file_inode(task_file(answer), 0);
+	if (answer < 0) {
+		made->inode = 0;
+	} else if (!made->inode) {
+		origin |= FLAG_ENTRY_MISSING;
+#if WITH_FENTRY_CREATED || WITH_KPROBE_CREATED
+		count_loss(n, LOSS_NO_ENTRY, HOOK_CREATE);
+#endif
+	} else if (is_still(made)) {
+		inode = made->inode;
 		kind = inode_kind(inode, 0);
 		seals = inode_seals(inode, kind);
 	}
@@ -303,11 +371,18 @@ INLINE void finish_create(s64 answer, u32 flags, u16 nr, u32 origin, u64 name, u
 	if (!kind)
 		goto dropped;
 #endif
-	if (kind && !get_object(n, inode, read_u64(inode + OFF_INODE_INO), kind, OP_CREATE,
-				HOOK_CREATE, seals, &flags, &o))
+	if (kind && !get_object(n, inode, made->ino, kind, OP_CREATE, HOOK_CREATE, seals, &flags,
+				&o))
 		goto dropped;
-	if (!kind && name)
+	if (!kind && made->inode) {
+		o.ino = made->ino;
+		o.dev = made->dev;
+		o.gen = made->gen;
+		if (!makes)
+			makes = flags & MFD_HUGETLB ? KIND_HUGETLB : KIND_MEMFD;
+	} else if (is_error(answer) && name) {
 		send_requested_name(n, &o, name, &flags, HOOK_CREATE);
+	}
 	r = plain_event(n, pid_tgid, &o, OP_CREATE, HOOK_CREATE);
 	if (!r)
 		return;
@@ -333,16 +408,17 @@ dropped:
 }
 
 /* memfd_create(name, flags) */
-INLINE void finish_memfd_create(s64 answer)
+INLINE void finish_memfd_create(s64 answer, u64 sp)
 {
-	u64 task = current_task();
+	u64 task = current_task(), me;
+	struct slot *s = my_slot(&me);
+	struct made made = take_made(me, s, sp);
 	struct user_regs regs = {};
+	int compat = is_compat(task);
 
 	user_regs(task, &regs);
-	if (is_compat(task))
-		finish_create(answer, regs.cx, 0xffff, FLAG_COMPAT, (u32)regs.bx, KIND_UNKNOWN);
-	else
-		finish_create(answer, regs.si, regs.orig_ax, 0, regs.di, KIND_UNKNOWN);
+	tell_create(&made, answer, compat ? regs.cx : regs.si, compat ? 0xffff : regs.orig_ax,
+		    compat ? FLAG_COMPAT : 0, compat ? (u32)regs.bx : regs.di, KIND_UNKNOWN);
 }
 
 /*

@@ -128,10 +128,19 @@ PROGRAM_K(kretprobe, seals, finish_my_call(ANSWER_K, HOOK_SEALS, 0, 0, 0, SP_K))
 #endif
 
 #if WITH_FENTRY_CREATE
-PROGRAM_F(fexit, create, finish_memfd_create(ANSWER_F(NARGS_CREATE)))
+PROGRAM_F(fentry, create, begin_create(0, SP_F))
+PROGRAM_F(fexit, create, finish_memfd_create(ANSWER_F(NARGS_CREATE), SP_F))
 #endif
 #if WITH_KPROBE_CREATE
-PROGRAM_K(kretprobe, create, finish_memfd_create(ANSWER_K))
+PROGRAM_K(kprobe, create, begin_create(0, SP_K))
+PROGRAM_K(kretprobe, create, finish_memfd_create(ANSWER_K, SP_K))
+#endif
+
+#if WITH_FENTRY_CREATED
+PROGRAM_F(fentry, created, note_created(F0, 1))
+#endif
+#if WITH_KPROBE_CREATED
+PROGRAM_K(kprobe, created, note_created(K0, 0))
 #endif
 
 #if WITH_FENTRY_MREMAP

@@ -46,8 +46,8 @@ struct call {
 	u64 ino;
 	u64 iocb;		/* read, write: where the position stands */
 	u64 size;
-	u64 offset;
-	u64 length;
+	u64 offset;		/* create: the new file's generation */
+	u64 length;		/* create: its device */
 	u64 arg;
 	u32 seals;
 	s32 check_answer;

@@ -10,8 +10,8 @@ from tracer.selftest.attempt import Attempt
 
 FAMILIES = (
     "mmap", "mmap_check", "shmem_mmap", "hugetlb_mmap", "shmem_setattr", "hugetlb_setattr",
-    "write_check", "write", "shmem_fallocate", "hugetlb_fallocate", "read", "seals", "create",
-    "mremap", "map", "map_after", "unmap", "shmem_evict", "hugetlb_evict",
+    "write_check", "write", "shmem_fallocate", "hugetlb_fallocate", "read", "seals", "created",
+    "create", "mremap", "map", "map_after", "unmap", "shmem_evict", "hugetlb_evict",
 )  # fmt: skip
 UNTRIED = ("create_compat", "mremap_compat")
 """A 64-bit program makes no 32-bit system call without code of its own."""

@@ -80,6 +80,7 @@ EVERYWHERE = {
     "hugetlb_fallocate": "hugetlbfs_fallocate fexit",
     "read": "shmem_file_read_iter fexit",
     "seals": "memfd_fcntl fexit",
+    "created": "alloc_file_pseudo fexit",
     "create": "__x64_sys_memfd_create fexit",
     "create_compat": "__ia32_sys_memfd_create fexit",
     "mremap": "__x64_sys_mremap fexit",

@@ -74,7 +74,7 @@ def test_the_order_does_not_matter() -> None:
 def test_silence_is_heard() -> None:
     counts = checked(np.zeros(0, EVENT))
     for name, one in counts.items():
-        if name in ("mmap_check", "shmem_mmap", "hugetlb_mmap", "write_check"):
+        if name in ("mmap_check", "shmem_mmap", "hugetlb_mmap", "write_check", "created"):
             assert one == Count(0, 0), "it adds to reports, of which there are none"
         else:
             assert one.seen == one.extra == 0 < one.expected
@@ -214,7 +214,7 @@ def test_any_loss_or_repetition_is_counted(places: list[int], lost: bool) -> Non
 
 
 def is_inner(name: str) -> bool:
-    return name in ("mmap_check", "shmem_mmap", "hugetlb_mmap", "write_check")
+    return name in ("mmap_check", "shmem_mmap", "hugetlb_mmap", "write_check", "created")
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,8 @@ def _details(
         ]
         return Count(len(done), sum(bool(row["flags"] & flag) for row in done))
 
+    made = [row for row in rows if row["op"] == Op.CREATE and row["answer"] >= 0]
+    yield "created", Count(len(made), sum(bool(row["ino"]) for row in made))
     yield "mmap_check", count(Op.MMAP, Flag.CHECK_REACHED, (Kind.MEMFD, Kind.HUGETLB))
     yield "shmem_mmap", count(Op.MMAP, Flag.FILE_MMAP_REACHED, (Kind.MEMFD,))
     yield "hugetlb_mmap", count(Op.MMAP, Flag.FILE_MMAP_REACHED, (Kind.HUGETLB,))

@@ -42,6 +42,8 @@ class Probe:
 
 def for_step(step: Step, fetch: Fetch, unsealable: bool) -> Iterator[Probe]:
     """The events that serve one family of a plan; none: that one needs what no fetch can do."""
+    if step.program == "created":
+        yield _install(step, fetch)
     if step.program not in _ENTRIES and step.program not in _RETURNS:
         return
     make = _ENTRIES.get(step.program)
@@ -77,6 +79,15 @@ _RETURNS = {
 }
 
 _Made = tuple[What, Op | None, list[str], str]
+
+
+def _install(step: Step, fetch: Fetch) -> Probe:
+    """A new file gets its number, and nobody else has it yet; a filter keeps other files back."""
+    arguments = ("fd=%di:s32", *fetch.object(fetch.inode("%si")))
+    return Probe(
+        "install", step.family, Hook.CREATE, What.INSTALL, None, "p", "fd_install",
+        arguments, fetch.sealable(True),
+    )  # fmt: skip
 
 
 def _mmap(step: Step, fetch: Fetch, sealable: str) -> _Made:

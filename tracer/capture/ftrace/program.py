@@ -93,6 +93,8 @@ class FtraceProgram:
                     if wanted:  # else it is among the blind spots
                         self._tell(f"{refused}; unseen from now on: {step.unseen}")
                     step = replace(step, symbol=None, method=None, reason=refused)
+                else:
+                    step = replace(step, symbol=wanted[0].place)
             steps.append(step)
         self.plan = Plan(tuple(steps))
         if not self.plan.live:

@@ -1,4 +1,4 @@
-"""Events that no hook family has: who a task became, and which file a new descriptor got."""
+"""Events that no hook family has: who a task became."""
 
 from tracer.capture.ftrace.fetch import Fetch
 from tracer.capture.ftrace.probes import Probe
@@ -25,12 +25,7 @@ kernel skips a probe for another one that is being handled on that CPU."""
 
 def supplements(fetch: Fetch) -> tuple[Probe, ...]:
     """The kprobe events among them; `TRACEPOINTS` are the others."""
-    inode = fetch.inode("%si")
     return (
-        Probe(
-            "install", "create", Hook.CREATE, What.INSTALL, None, "p", "fd_install",
-            ("fd=%di:s32", *fetch.object(inode)), fetch.sealable(True),
-        ),
         Probe(
             "creds", "", Hook.NONE, What.CREDS, None, "p", "commit_creds",
             (f"cuid={fetch.at('CRED_UID', '%di')}:u32",),
