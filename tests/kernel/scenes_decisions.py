@@ -28,6 +28,7 @@ from tests.kernel.guest_tools import (
 METHODS = ("fexit", "kprobe")
 HUGE_PAGES = 64  # of 2 MB; two workloads at once use a few each
 RACES = 500
+NUMBERS_TAKEN = 3
 UNPREEMPTED = ("chrt", "--fifo", "1")
 """A kernel that preempts a task inside a trampoline's program skips it for other tasks on that CPU
 (kernel/bpf/trampoline.c:__bpf_prog_enter_recur), and no BPF program can prevent that. So where
@@ -240,13 +241,15 @@ def _as_nobody() -> subprocess.Popen[bytes]:
 
 
 def race(results: Results) -> None:
-    """One program races with itself, then another's processes compete for one slot."""
+    """One program races with itself, another's processes compete for one slot, and one makes memfds
+    whose numbers another thread takes."""
     Path("/proc/sys/kernel/pid_max").write_text("4194304")
     build = HERE / "programs" / "build"
     first = {f"race-{method}": 100_000 * place for place, method in enumerate(METHODS, 1)}
 
     def command(name: str) -> list[str | Path]:
         slots = " ".join(map(str, [*UNPREEMPTED, build / "slots", first[name]]))
-        return ["sh", "-c", f"{build}/race {RACES} && {slots}"]
+        creators = f"{build}/creators {NUMBERS_TAKEN}"
+        return ["sh", "-c", f"{build}/race {RACES} && {slots} && {creators}"]
 
     by_both_methods(results, "race", command, attempts=1)  # there is always something preempted

@@ -78,3 +78,27 @@ def test_tasks_that_compete_for_a_slot(kernel: Booted, method: str) -> None:
         found = Counter(zip(mine["pid"].tolist(), mine["answer"].tolist(), strict=True))
         assert found == {(int(pid), answer): counts[place] for pid, counts in told.items()}
         assert set(mine["checks"]) == {1}
+
+
+@pytest.mark.parametrize("method", ["fexit", "kprobe"])
+def test_what_a_creation_made_is_not_what_stands_at_its_number(kernel: Booted, method: str) -> None:
+    """Another thread puts another file there before the call returns."""
+    run = kernel.run(f"race-{method}")
+    assert run.code == 0, run.stderr
+    told = json.loads(run.stdout.splitlines()[2])
+    assert told["raced"], "no number was taken, so nothing was shown"
+    mine = run.events[(run.events["op"] == "create") & (run.events["tid"] == told["tid"])]
+    names = mine.sort_values("time_ns")["name"].astype(str).tolist()
+    made = [name for name in names if name != "memfd:creators-other"]
+    assert len(made) == len(names) - 1, "the other file was made once"
+    # Gone before its creation had returned: it has a number, and no name any more.
+    unnamed = mine[mine["name"].astype(str) == ""]
+    assert unnamed["ino"].is_unique
+    found = {name for name in made if name}
+    assert len(found) + len(unnamed) == len(made), "two creations made one file"
+    wanted = [f"memfd:creators-{number}" for number in range(told["times"])]
+    assert found <= set(wanted)
+    assert len(wanted) - len(made) <= run.misses
+    if not run.misses:
+        assert all(name in (want, "") for name, want in zip(made, wanted, strict=True))
+        assert (mine["ino"] != 0).all()
