@@ -174,7 +174,8 @@ CASES: dict[str, tuple[str, Tell, Result]] = {
         (BACKENDS, then(receives(BACKEND, VMM, answer=-13), maps(BACKEND)), FAIL),
     "created twice": (BY_CREATOR, _two_creations, OPEN),
     "the VMM is traced": (BY_VMM, then(in_vmm("trace", arg=VMM)), OPEN),
-    "the VMM was traced before its exec": (BY_VMM, then(in_vmm("trace", mm=0xBEF0, arg=VMM)), OPEN),
+    "the VMM was traced before its exec": (BY_VMM, then(
+        in_vmm("trace", mm=0xBEF0, arg=VMM, offset=start_of(VMM))), OPEN),
     "somebody else is traced": (BY_VMM, then(in_vmm("trace", mm=0xFF00 + 300, arg=300)), PASS),
     "the VMM's child shares its memory": (READ_BY_VMM, then(in_vmm("share_mm", VMM)), OPEN),
     "a child's io_uring has its buffers": (READ_BY_VMM, then(in_vmm("ring")), OPEN),
@@ -183,6 +184,12 @@ CASES: dict[str, tuple[str, Tell, Result]] = {
     "filled elsewhere": (READ_BY_VMM, then(in_vmm("uffd_fill", answer=1, size_after=0)), PASS),
     "filled by another process, refused":
         (READ_BY_VMM, then(in_vmm("uffd_fill", answer=-17)), PASS),
+    "filled by another process, nobody knows where":
+        (READ_BY_VMM, then(in_vmm("uffd_fill", answer=1, size_after=0, length=0, checks=1)), OPEN),
+    "filled by the VMM, nobody knows where": (READ_BY_VMM, then(
+        in_vmm("uffd_fill", VMM, answer=1, size_after=0, length=0, checks=1)), PASS),
+    "the same in another address space": (READ_BY_VMM, then(
+        in_vmm("uffd_fill", mm=7, answer=1, size_after=0, length=0, checks=1)), PASS),
     "filled by the VMM": (READ_BY_VMM, then(in_vmm("uffd_fill", VMM, answer=4096)), PASS),
     "the VMM exits": (BY_VMM, _exit, PASS),
     "another one ends the VMM's mapping": (BY_VMM, _foreign_exit, PASS),

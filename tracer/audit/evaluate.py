@@ -178,9 +178,9 @@ def _case(claim: Claim, evidence: Evidence, key: Key3, one: Known) -> tuple[Case
         allowed, evidence.baseline, evidence.bit_0x20, seen,
     )  # fmt: skip
     doubts = []
-    if maybe:
-        doubts.append(Doubt("address", f"{maybe} accesses by address may have reached it: in which "
-                            "address space it was mapped there is not known."))  # fmt: skip
+    if times := sum(row.times for row in maybe if not allowed(row)):
+        doubts.append(Doubt("address", f"{times} accesses by address may have reached it: where in "
+                            "which address space they were is not known."))  # fmt: skip
     if len({who(row) for row in rows if row.op == "create" and row.answer >= 0}) > 1:
         doubts.append(Doubt("identity", "It was created twice: one of them made something else."))
     return case, doubts
@@ -190,29 +190,34 @@ def _unseen(found: Sequence[Row], ranges: Sequence[Range], rows: Sequence[Row]) 
     """Those that are about an address space in which the object was mapped at some time, or about
     a process that used it: who is traced stays so when it calls exec."""
     spaces = {one.mm for one in ranges} | {row.own_mm for row in rows}
-    users = {row.pid for row in rows if row.op not in NO_SHARE}
+    users = {(row.pid, row.start_ns) for row in rows if row.op not in NO_SHARE}
     return [
         row for row in found
-        if row.mm in spaces - {0} or (row.op == "trace" and row.arg in users)
+        if row.mm in spaces - {0} or (row.op == "trace" and (row.arg, row.offset) in users)
     ]  # fmt: skip
 
 
 def _reached(
     by_address: Sequence[Row], key: Key3, ranges: Sequence[Range]
-) -> tuple[list[Row], int]:
-    """Accesses that name another file (or none) and lie where this one was mapped; and how many
+) -> tuple[list[Row], list[Row]]:
+    """Accesses that name another file (or none) and lie where this one was mapped; and those that
     may do so."""
-    reached, maybe = [], 0
+    reached, maybe = [], []
     for row in by_address if ranges else ():
         if row.key == key:
             continue
-        end = row.size_after + row.length
         then = (row.time_ns, row.until_ns)
+        if row.checks and not row.length:  # where in that address space is not known
+            near = (one for one in ranges if one.mm in (0, row.mm))
+            if any(one.meets(one.start, one.end, *then) for one in near):
+                maybe.append(row)
+            continue
+        end = row.size_after + row.length
         met = [one for one in ranges if one.meets(row.size_after, end, *then)]
         if any(one.mm and one.mm == row.mm for one in met):
             reached.append(row)
         elif any(not one.mm for one in met):
-            maybe += row.times
+            maybe.append(row)
     return reached, maybe
 
 
