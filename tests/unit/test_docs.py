@@ -156,12 +156,8 @@ def test_recordings_hold_what_is_described(sample: Path) -> None:
 
 
 def test_the_end_after_a_failure_is_described() -> None:
-    class Chain:
-        count, last = 0, ""
-
-    stand_in: Any = Chain()
     end = end_document(
         {"lost": {}, "in_flight": 0, "baseline": {}},
-        reason="duration", error=DiskFull("full"), final_seq={}, rows=0, unsaved=0, chain=stand_in,
+        reason="duration", error=DiskFull("full"), final_seq={}, rows=0, unsaved=0,
     )  # fmt: skip
     assert set(end) == set(documents.END)

@@ -18,7 +18,6 @@ from tests.unit.store_records import (
     seqs,
     write,
 )
-from tracer.store import snapshot
 from tracer.store.alive import Recorder, boot_id
 from tracer.store.chain import Chain
 from tracer.store.folder import Folder
@@ -114,15 +113,15 @@ def test_what_came_while_it_looked_is_given_before_the_end(
 ) -> None:
     writer = RecordingWriter(tmp_path / "r.seal", {}, limits=SMALL)
     writer.append(numbered(50))  # a segment, and ten that are in no file
-    look = snapshot.read_chain
+    look = Chain.update
 
-    def too_early(folder: Folder, manifest: bytes) -> Chain:
-        found = look(folder, manifest)
+    def too_early(chain: Chain, folder: Folder) -> bool:
+        found = look(chain, folder)
         writer.close("done")
         return found
 
     with Recording.open(tmp_path / "r.seal") as recording:
-        monkeypatch.setattr(snapshot, "read_chain", too_early)
+        monkeypatch.setattr(Chain, "update", too_early)
         found = [n for table in recording.follow(poll_s=0) for n in table["seq"].to_pylist()]
     assert found == list(range(50))
 

@@ -165,7 +165,8 @@ class Scene:
     """From so many calls on: so many records are safe, and whether it is ended."""
 
     def promise(self, path: Path, *, ended: bool = False) -> None:
-        links = chain.read((path / "chain.jsonl").read_bytes(), b"").links
+        with folder.Folder.open(path) as where:
+            links = chain.read(where).links
         rows = sum(part.rows for link in links for part in link.files.values())
         self.promises.append((len(self.disk.calls), rows, ended))
 

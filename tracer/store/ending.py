@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tracer.store.chainfile import ChainWriter
 from tracer.store.errors import DiskFull, StoreError
 
 
@@ -15,7 +14,6 @@ def end_document(
     final_seq: Mapping[int, int],
     rows: int,
     unsaved: int,
-    chain: ChainWriter,
 ) -> dict[str, Any]:
     """The content of ``end.json``; ``error`` takes the place of the reason that was asked for."""
     end: dict[str, Any] = {
@@ -23,8 +21,6 @@ def end_document(
         "reason": reason,
         "rows": rows,  # accepted from the recorder
         "unsaved": unsaved,  # of these, neither in a segment nor in a tail
-        "segments": chain.count,
-        "chain": chain.last,
         "final_seq": {str(cpu): int(count) for cpu, count in sorted(final_seq.items())},
     }
     if error is not None:

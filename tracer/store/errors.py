@@ -17,6 +17,10 @@ class FutureSchema(StoreError):
     """Written by a newer sealsnoop than this one."""
 
 
+class Damaged(StoreError):
+    """Something in a recording is not as a recorder writes it; a sentence with the file's name."""
+
+
 class DiskFull(StoreError):
     """No space, quota or file size left; what was written before stays readable."""
 

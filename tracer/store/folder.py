@@ -31,6 +31,12 @@ def sync(fd: int) -> None:
     os.fsync(fd)
 
 
+def cut(fd: int, size: int) -> None:
+    """Leaves the first ``size`` bytes of a file; what is written next stands behind them."""
+    os.ftruncate(fd, size)
+    os.lseek(fd, size, os.SEEK_SET)
+
+
 def touch(fd: int) -> None:
     """Sets the file's times to now."""
     os.utime(fd)
@@ -98,11 +104,6 @@ class Folder:
             os.close(fd)
             raise OSError(22, f"{name} is no regular file")
         return fd
-
-    def read(self, name: str) -> bytes:
-        """Everything in the file ``name``."""
-        with os.fdopen(self.open_file(name), "rb") as file:
-            return file.read()
 
     def names(self) -> list[str]:
         """What lies in the folder, sorted."""

@@ -4,7 +4,6 @@ A segment's rows are first in its tail and later in its part, in the same order.
 rows already given is all that is needed to go on in the part where the tail was left.
 """
 
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,8 +15,8 @@ import pyarrow as pa
 
 from tracer.store import snapshot
 from tracer.store.alive import Recorder
-from tracer.store.chain import CHAIN, Chain, Link
-from tracer.store.errors import from_os
+from tracer.store.chain import Link
+from tracer.store.errors import Damaged, from_os
 from tracer.store.naming import Naming
 from tracer.store.tables import tables
 from tracer.store.tail import TailReader
@@ -52,8 +51,9 @@ class Follower:
         self._segment = 0  # the first one that is not given whole
         self._cursors: dict[int, _Cursor] = {}
         self._naming = Naming()
-        self._chain = Chain()
-        self._chain_size = -1
+        self._chain = recording.chain
+        self._summed = 0
+        self._damage: list[str] = []
         self._stored = 0
         self.rows = 0
         """Events of all finished segments, for telling how far reading has come."""
@@ -70,9 +70,10 @@ class Follower:
         """
         try:
             # In this order: whatever was written before the end is seen by the step behind it.
-            self.ended = snapshot.read_end(self._folder) is not None
-            last = self.ended or not self._recorder.alive()
+            alive = self._recorder.alive()
             self._read_chain()
+            self.ended = self._chain.end is not None
+            last = self.ended or not alive
             yield from self._parts()
             yield from self._tails(last)
             self.over = last
@@ -90,32 +91,27 @@ class Follower:
     @property
     def bytes(self) -> int:
         """Size of the recording, tails included."""
-        fds = [cursor.tail.fd for cursor in self._cursors.values()]
-        return self._stored + sum(os.fstat(fd).st_size for fd in fds if fd >= 0)
+        return self._stored + sum(cursor.tail.size for cursor in self._cursors.values())
 
     @property
     def damage(self) -> list[str]:
         """What no accident of the recorder explains, in sentences."""
-        return self._chain.damage
+        return [*self._chain.damage, *self._damage]
 
     @property
     def cut_short(self) -> bool:
-        """The chain has lost segments that were given."""
-        return len(self._chain.links) < self._segment
+        """The chain has lost lines that were read."""
+        return self._chain.cut_short
 
     # Reading
 
     def _read_chain(self) -> None:
-        try:
-            size = os.stat(CHAIN, dir_fd=self._folder.fd, follow_symlinks=False).st_size
-        except FileNotFoundError:
-            size = 0  # killed between the manifest and the chain
-        if size != self._chain_size:
-            self._chain = snapshot.read_chain(self._folder, self._recording.manifest_bytes)
-            self._chain_size = size
-            files = [file for link in self._chain.links for file in link.files.items()]
-            self.rows = sum(part.rows for path, part in files if path.startswith("events/"))
-            self._stored = sum(part.size for _, part in files)
+        self._chain.update(self._folder)
+        new = self._chain.links[self._summed :]
+        files = [file for link in new for file in link.files.items()]
+        self.rows += sum(part.rows for path, part in files if path.startswith("events/"))
+        self._stored += sum(part.size for _, part in files)
+        self._summed += len(new)
 
     def _parts(self) -> Iterator[Piece]:
         for link in self._chain.links[self._segment :]:
@@ -133,7 +129,7 @@ class Follower:
         if path is None or link.files[path].rows <= given:
             return  # to read a part is dear
         read = 0
-        for table in self._recording.part(path):
+        for table in self._recording.part(link, name):
             if given < read + table.num_rows:
                 yield from self._named(name, table.slice(max(0, given - read)))
             read += table.num_rows
@@ -147,7 +143,11 @@ class Follower:
         misses = 0
         while misses < 3:
             if number not in self._cursors:
-                tail = snapshot.open_tail(self._folder, number)
+                try:
+                    tail = snapshot.open_tail(self._folder, number, self._chain)
+                except Damaged as error:
+                    self._damage.append(str(error))
+                    tail = None
                 if tail is not None:
                     self._cursors[number] = _Cursor(tail)
             cursor = self._cursors.get(number)

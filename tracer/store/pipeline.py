@@ -4,17 +4,19 @@ Capture goes on while a disk takes its time: one segment may be on its way to th
 the next one is cut before that has arrived does the writer wait.
 """
 
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
+from tracer.store.chain import TAIL_FOLDER, PartInfo
 from tracer.store.chainfile import ChainWriter
 from tracer.store.events import EventColumns
 from tracer.store.folder import Folder
 from tracer.store.limits import Limits
 from tracer.store.segment import Segment, TableFolders
-from tracer.store.tail import TAIL_FOLDER, TailWriter
+from tracer.store.tail import TailWriter
 from tracer.store.worker import Worker
 
 Records = npt.NDArray[np.void]
@@ -33,8 +35,8 @@ class Open:
 class Pipeline:
     """Takes chunks of records and turns them into segments of the chain."""
 
-    def __init__(self, root: Folder, manifest_digest: str, limits: Limits) -> None:
-        self.chain = ChainWriter(root, manifest_digest)
+    def __init__(self, root: Folder, manifest: bytes, limits: Limits) -> None:
+        self.chain = ChainWriter(root, manifest)
         self.stored_rows = 0
         """Records in the segments of the chain."""
         self.stored_bytes = 0
@@ -91,7 +93,25 @@ class Pipeline:
     def bytes_on_disk(self) -> int:
         """Segments of the chain, and for the others their tails and what of them is written."""
         parts = [(one.tail.size, one.segment.bytes_on_disk) for one in list(self._open.values())]
-        return self.stored_bytes + sum(map(sum, parts))
+        return self.chain.size + self.stored_bytes + sum(map(sum, parts))
+
+    def tails_left(self) -> dict[str, PartInfo]:
+        """The tails of segments that did not come to be, on the device; to be called when stopped.
+
+        A tail that the device does not take is given up: its records count as not stored.
+        """
+        found = {}
+        for open_ in self._open.values():
+            if open_.tail.begun:
+                try:
+                    found[f"{TAIL_FOLDER}/{open_.tail.name}"] = open_.tail.left()
+                except OSError:
+                    open_.tail.rows = 0
+                    with suppress(OSError):
+                        self._tails.unlink(open_.tail.name, missing_ok=True)
+        if found:
+            self._tails.sync()
+        return found
 
     def stop(self) -> None:
         """Ends the thread and takes unfinished files away; tails stay. Raises nothing."""

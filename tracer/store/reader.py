@@ -1,8 +1,8 @@
 """Reads a recording, finished, cut off or still growing.
 
 Everything is taken from what the chain names; files beside it were never finished and are ignored.
-Files are opened through the folder's descriptor, never through a symbolic link, since a recording
-may come from somebody else.
+What the chain said once stays said as long as the recording is open, and every part is read whole
+and held against its digest there: whoever can write to the folder meanwhile changes no answer.
 """
 
 import os
@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tracer.model.record import HEAD, RECORD_SIZE
+from tracer.store import gate, snapshot
 from tracer.store import objects as names_of
-from tracer.store import snapshot
 from tracer.store.alive import Recorder
 from tracer.store.arrays import empty
-from tracer.store.errors import StoreError, from_os
+from tracer.store.chain import Chain, Link, wrong
+from tracer.store.errors import Damaged, StoreError, from_os
 from tracer.store.folder import Folder
+from tracer.store.limits import PART_BYTES, PIECE_ROWS
+from tracer.store.partfile import PartFile
 from tracer.store.schema import TABLES
 from tracer.store.snapshot import Snapshot
 from tracer.store.tables import tables as tables_of
+from tracer.store.tail import Records, TailReader
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,21 +39,38 @@ def tail_tables(shot: Snapshot) -> Iterator[dict[str, pa.Table]]:
     for number, tail in sorted(shot.tails.items()):
         for missing in range(expected, number):
             shot.missing.append(f"Segment {missing} was not finished: its records are missing.")
-        batches = tail.read()
-        if batches:
-            # One table in all: a batch may be a few records only.
-            raw = np.concatenate([batch.view(f"V{RECORD_SIZE}") for batch in batches])
-            yield tables_of(raw.view(HEAD))
+        for records in _joined(tail):
+            yield tables_of(records)
         if tail.damaged or (tail.unread and not shot.alive):
             shot.missing.append(
                 f"The tail of segment {number} ends with {tail.unread} bytes of an unfinished "
-                "batch: its records are missing."
+                "block: its records are missing."
             )
         if number + 1 in shot.tails and not tail.complete:
             shot.missing.append(
                 f"The end of segment {number} was not written: records are missing."
             )
         expected = number + 1
+
+
+def _joined(tail: TailReader) -> Iterator[Records]:
+    """The records of a tail in few pieces: a block may be a few records only."""
+    held: list[Records] = []
+    for block in tail.read():
+        held.append(block.view(f"V{RECORD_SIZE}"))
+        if sum(map(len, held)) >= PIECE_ROWS:
+            yield np.concatenate(held).view(HEAD)
+            held.clear()
+    if held:
+        yield np.concatenate(held).view(HEAD)
+
+
+def pieces(part: PartFile, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The rows of a part; Damaged."""
+    for number, rows in enumerate(part.groups):
+        table = part.group(number, columns)
+        for start in range(0, rows, PIECE_ROWS):
+            yield table.slice(start, PIECE_ROWS)
 
 
 class Recording:
@@ -64,9 +84,10 @@ class Recording:
         self.recorder = Recorder(folder, self.manifest.get("boot_id"))
         self.end: dict[str, Any] | None = None
         """``end.json``: why it stopped; None while it is written or if the recorder was killed."""
+        self.chain = Chain()
         self._now: list[str] = []
         self._found: dict[str, None] = {}
-        self._snapshot().close()
+        self.snapshot().close()
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -78,9 +99,10 @@ class Recording:
             folder.close()
             raise
 
-    def _snapshot(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
+        """What there is now; to be closed. StoreError."""
         try:
-            shot = snapshot.take(self.folder, self.manifest_bytes, self.recorder)
+            shot = snapshot.take(self.folder, self.manifest_bytes, self.chain, self.recorder)
         except OSError as error:
             raise from_os(error, f"reading {self.path}") from error
         self.end = shot.end
@@ -98,15 +120,15 @@ class Recording:
     @property
     def alive(self) -> bool:
         """Whether a recorder is writing it now, on this machine or on another."""
-        shot = self._snapshot()
+        shot = self.snapshot()
         shot.close()
-        return shot.alive and shot.end is None
+        return shot.alive
 
     def tables(self, name: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """The rows of table ``name`` as they are now, in the order of arrival, in several pieces.
 
-        Each piece is at most one row group of a segment, or one batch of the tail. ``objects`` come
-        in one piece, so that names cut apart by a segment's end are whole.
+        A piece has at most 65536 rows. ``objects`` come in one piece, so that names cut apart by a
+        segment's end are whole.
         """
         if name not in TABLES:
             raise StoreError(f"no table {name!r} in a recording; there are {', '.join(TABLES)}")
@@ -120,13 +142,11 @@ class Recording:
         yield from self._pieces(name, columns)
 
     def _pieces(self, name: str, columns: Sequence[str] | None) -> Iterator[pa.Table]:
-        shot = self._snapshot()
+        shot = self.snapshot()
         known = len(shot.missing)
         try:
             for link in shot.links:
-                path = link.part(name)
-                if path is not None:
-                    yield from self.part(path, columns)
+                yield from self.part(link, name, columns)
             for found in tail_tables(shot):
                 if name in found:
                     yield found[name] if columns is None else found[name].select(list(columns))
@@ -135,21 +155,33 @@ class Recording:
                 self._note(problem)
             shot.close()
 
-    def part(self, path: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """The row groups of one Parquet file; what cannot be read becomes a problem."""
-        table, name = path.split("/")
+    def part(
+        self, link: Link, table: str, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.Table]:
+        """The rows of one segment in ``table``; what cannot be read becomes a problem."""
+        path = link.part(table)
+        if path is None:
+            return
         try:
-            with self.folder.sub(table) as where:
-                fd = where.open_file(name)
-            with os.fdopen(fd, "rb") as file, pq.ParquetFile(file) as parquet:
-                wanted = TABLES[table].names if columns is None else list(columns)
-                for group in range(parquet.num_row_groups):
-                    yield parquet.read_row_group(group, wanted, use_threads=False)
+            part = self.open_part(link, path)
+            yield from pieces(part, TABLES[table].names if columns is None else columns)
         except FileNotFoundError:
             self._note(f"{path} is in the chain but not there: its rows are missing.")
-        except (OSError, pa.ArrowException, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            self._note(f"{path} cannot be read ({reason[:200]}): rows of it are missing.")
+        except Damaged as error:
+            self._note(f"{error} Its rows are missing.")
+        except OSError as error:
+            self._note(f"{path} cannot be read ({error.strerror}): its rows are missing.")
+
+    def open_part(self, link: Link, path: str) -> PartFile:
+        """A part as the chain vouches for it, read once. Damaged, OSError."""
+        data = gate.contents(self.folder, path, PART_BYTES)
+        said = link.files[path]
+        if fault := wrong(data, path, said):
+            raise Damaged(fault)
+        part = PartFile(data, path)
+        if sum(part.groups) != said.rows:
+            raise Damaged(f"{path} has {sum(part.groups)} rows where the chain says {said.rows}.")
+        return part
 
     def _objects(self, columns: Sequence[str] | None) -> pa.Table:
         table = pa.concat_tables([empty(TABLES["objects"]), *self._pieces("objects", None)])

@@ -1,25 +1,30 @@
 """Makes the folder of a new recording, in place of an old one only if that was asked for."""
 
-import json
 import os
-import re
 
-from tracer.store import lock
-from tracer.store.chain import CHAIN
-from tracer.store.errors import AlreadyExists, StoreError, from_os
+from tracer.store import gate, lock
+from tracer.store.chain import CHAIN, END, MANIFEST, TAIL_FOLDER, part_number, tail_number
+from tracer.store.errors import AlreadyExists, Damaged, StoreError, from_os
 from tracer.store.folder import Folder
+from tracer.store.limits import DOCUMENT_BYTES
 from tracer.store.schema import TABLES
-from tracer.store.tail import TAIL_FOLDER
 
-MANIFEST = "manifest.json"
-END = "end.json"
 RESERVE = "reserve"
 FORMAT = "sealsnoop recording"
 """``format`` in the manifest: what tells our folders from anybody's."""
 
-_FILES = {MANIFEST, CHAIN, END, RESERVE, lock.LOCK, f".{MANIFEST}.tmp", f".{END}.tmp"}
+FILES = {MANIFEST, CHAIN, END, RESERVE, lock.LOCK, f".{MANIFEST}.tmp", f".{END}.tmp"}
+"""What lies in the folder itself, beside the folders of tables and tails."""
 _UNBORN = {lock.LOCK, f".{MANIFEST}.tmp", TAIL_FOLDER, *TABLES}
-_PART = re.compile(r"[0-9]{6,}\.(parquet|arrow)|\.[0-9]{6,}\.parquet\.tmp")
+
+
+def is_part(folder: str, name: str) -> bool:
+    """Whether a recorder may have made the file ``name`` in the folder of a table or of tails."""
+    if folder == TAIL_FOLDER:
+        return tail_number(name) is not None
+    if name.startswith(".") and name.endswith(".tmp"):
+        name = name[1:].removesuffix(".tmp")
+    return part_number(name) is not None
 
 
 def new_folder(path: str, *, force: bool) -> tuple[Folder, int]:
@@ -92,21 +97,21 @@ def _is_recording(path: str) -> bool:
     try:
         with Folder.open(path) as folder:
             if folder.has(MANIFEST):
-                manifest = json.loads(folder.read(MANIFEST))
-                return isinstance(manifest, dict) and manifest.get("format") == FORMAT
+                manifest = gate.contents(folder, MANIFEST, DOCUMENT_BYTES)
+                return gate.json_object(manifest, MANIFEST).get("format") == FORMAT
             # What is left of a recorder that was killed before it wrote the manifest.
             return _UNBORN.issuperset(folder.names())
-    except (NotADirectoryError, ValueError):
+    except (NotADirectoryError, Damaged):
         return False
 
 
 def _empty(folder: Folder, path: str) -> None:
     """Removes a recording's files, the manifest last: until then it can be replaced again."""
     subs = [name for name in folder.names() if name in TABLES or name == TAIL_FOLDER]
-    strangers = sorted(set(folder.names()) - _FILES - set(subs))
+    strangers = sorted(set(folder.names()) - FILES - set(subs))
     for name in subs:
         with folder.sub(name) as sub:
-            strangers += [f"{name}/{inner}" for inner in sub.names() if not _PART.fullmatch(inner)]
+            strangers += [f"{name}/{inner}" for inner in sub.names() if not is_part(name, inner)]
     if strangers:
         raise AlreadyExists(
             f"{path} also holds {strangers[0]}, which is not part of a recording, "
@@ -117,7 +122,7 @@ def _empty(folder: Folder, path: str) -> None:
             for inner in sub.names():
                 sub.unlink(inner)
             sub.sync()  # else parts may come back with the power, as strangers in the new recording
-    for name in sorted(_FILES - {MANIFEST, lock.LOCK}):
+    for name in sorted(FILES - {MANIFEST, lock.LOCK}):
         folder.unlink(name, missing_ok=True)
     folder.sync()
     folder.unlink(MANIFEST, missing_ok=True)

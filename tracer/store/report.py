@@ -19,6 +19,8 @@ class VerifyReport:
     """Rows of each table, tail included."""
     reason: str | None = None
     """Why the recorder stopped; None: there is no end marker."""
+    digest: str = ""
+    """Of the chain's last line: of all that it vouches for."""
     alive: bool = False
     """It was being written while it was checked."""
     damage: list[str] = field(default_factory=list)
@@ -58,6 +60,7 @@ class VerifyReport:
         rows = ", ".join(f"{count} {name}" for name, count in self.rows.items()) or "no rows"
         lines = [f"{self.path}: {state}", f"  {self.segments} segments; {rows}"]
         lines += [f"  stopped: {self.reason}"] if self.reason is not None else []
+        lines += [f"  digest: {self.digest}"] if self.ok else []
         lines += [f"  damage: {sentence}" for sentence in self.damage]
         lines += [f"  incomplete: {sentence}" for sentence in self.incomplete]
         if self.missing:

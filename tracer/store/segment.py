@@ -115,7 +115,7 @@ class Segment:
             part.sink.publish()
             self._folders[name].sync()
         self.written = sum(part.size for part in self._link.files.values())
-        self.written += chain.append(self._link)
+        chain.append(self._link)
 
     @property
     def bytes_on_disk(self) -> int:

@@ -1,22 +1,31 @@
 """What a recording consists of at one moment, while somebody may be writing it."""
 
-import json
 import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from tracer.store import chain as chains
+from tracer.store import gate
 from tracer.store.alive import Recorder
-from tracer.store.chain import CHAIN, Chain, Link
-from tracer.store.errors import FutureSchema, NotARecording, from_os
+from tracer.store.chain import (
+    END,
+    MANIFEST,
+    TAIL_FOLDER,
+    Chain,
+    Link,
+    tail_name,
+    tail_number,
+    wrong,
+)
+from tracer.store.errors import Damaged, FutureSchema, NotARecording, from_os
 from tracer.store.folder import Folder
-from tracer.store.replace import END, FORMAT, MANIFEST
+from tracer.store.limits import DOCUMENT_BYTES
+from tracer.store.replace import FORMAT
 from tracer.store.schema import SCHEMA_VERSION
-from tracer.store.tail import TAIL_FOLDER, TailReader
+from tracer.store.tail import TailReader
 
 ALIVE = "The recording is still being written."
 KILLED = (
-    "The recorder was killed or the machine went down: there is no end.json, and the last records "
+    "The recorder was killed or the machine went down: the chain has no end, and the last records "
     "may be missing."
 )
 _TRIES = 20
@@ -32,9 +41,9 @@ def open_folder(path: str | os.PathLike[str]) -> Folder:
 
 
 def read_manifest(folder: Folder, path: str) -> tuple[dict[str, Any], bytes]:
-    """The manifest and its bytes. NotARecording, FutureSchema, NoPermission."""
+    """The manifest and its bytes. NotARecording, FutureSchema, NoPermission, Damaged."""
     try:
-        data = folder.read(MANIFEST)
+        data = gate.contents(folder, MANIFEST, DOCUMENT_BYTES)
     except FileNotFoundError:
         raise NotARecording(
             f"{path} is no sealsnoop recording: it has no {MANIFEST}; give a NAME.seal folder"
@@ -42,12 +51,11 @@ def read_manifest(folder: Folder, path: str) -> tuple[dict[str, Any], bytes]:
     except OSError as error:
         raise from_os(error, f"reading {path}/{MANIFEST}") from error
     try:
-        manifest = json.loads(data)
-        known = manifest["format"] == FORMAT
-        version = int(manifest["schema_version"])
-    except (ValueError, KeyError, TypeError):
-        known, version = False, 0
-    if not known:
+        manifest = gate.json_object(data, MANIFEST)
+    except Damaged as error:
+        raise NotARecording(f"{path} is no sealsnoop recording: {error}") from None
+    version = manifest.get("schema_version")
+    if manifest.get("format") != FORMAT or type(version) is not int:
         raise NotARecording(f"{path} is no sealsnoop recording: its {MANIFEST} is not one of ours")
     if version > SCHEMA_VERSION:
         raise FutureSchema(
@@ -58,34 +66,30 @@ def read_manifest(folder: Folder, path: str) -> tuple[dict[str, Any], bytes]:
         raise NotARecording(
             f"{path} is older than sealsnoop's first release (schema {version}); record it again"
         )
+    try:
+        gate.check_types(manifest, MANIFEST)
+    except Damaged as error:
+        raise Damaged(f"{path}: {error}") from None
     return manifest, data
 
 
-def read_end(folder: Folder) -> dict[str, Any] | None:
-    """``end.json``, None where it is not there or not readable as JSON."""
-    try:
-        end = json.loads(folder.read(END))
-    except (FileNotFoundError, ValueError):
-        return None
-    return end if isinstance(end, dict) else None
+def open_tail(folder: Folder, number: int, chain: Chain) -> TailReader | None:
+    """The tail of segment ``number``, None where there is none. Damaged.
 
-
-def read_chain(folder: Folder, manifest: bytes) -> Chain:
-    """The chain's links and what is wrong with them."""
-    try:
-        data = folder.read(CHAIN)
-    except FileNotFoundError:
-        return Chain()  # killed between the manifest and the chain: nothing was recorded
-    return chains.read(data, manifest)
-
-
-def open_tail(folder: Folder, number: int) -> TailReader | None:
-    """The tail of segment ``number``, None where there is none."""
+    Once the recording has ended only those count that its last line names.
+    """
+    said = None
+    if chain.end is not None:
+        said = chain.end.files.get(f"{TAIL_FOLDER}/{tail_name(number)}")
+        if said is None:
+            return None
     try:
         with folder.sub(TAIL_FOLDER) as tails:
-            return TailReader(tails, number)
+            return TailReader(tails, number, said)
     except FileNotFoundError:
-        return None
+        if said is None:
+            return None
+        raise Damaged(f"{TAIL_FOLDER}/{tail_name(number)} is missing.") from None
 
 
 @dataclass
@@ -94,8 +98,9 @@ class Snapshot:
 
     links: list[Link]
     end: dict[str, Any] | None
+    """``end.json``; None: there is none that the chain vouches for."""
     alive: bool
-    tails: dict[int, TailReader]
+    tails: dict[int, TailReader] = field(default_factory=dict)
     damage: list[str] = field(default_factory=list)
     """What was changed, in sentences."""
     missing: list[str] = field(default_factory=list)
@@ -112,43 +117,86 @@ class Snapshot:
             tail.close()
 
 
-def _open_tails(folder: Folder, first: int) -> dict[int, TailReader]:
-    tails = {number: open_tail(folder, number) for number in range(first, first + _IN_FLIGHT)}
-    return {number: tail for number, tail in tails.items() if tail is not None}
-
-
-def take(folder: Folder, manifest: bytes, recorder: Recorder) -> Snapshot:
-    """The recording as it is now. OSError where the system refuses."""
+def take(folder: Folder, manifest: bytes, chain: Chain, recorder: Recorder) -> Snapshot:
+    """The recording as it is now; brings ``chain`` up to date. OSError where the system refuses."""
     for _ in range(_TRIES):
         alive = recorder.alive()
-        end = read_end(folder)
-        chain = read_chain(folder, manifest)
-        first = chain.links[-1].number + 1 if chain.links else 0
-        shot = Snapshot(chain.links, end, alive, _open_tails(folder, first), chain.damage)
+        chain.update(folder)
+        shot = Snapshot([*chain.links], None, alive and chain.end is None)
+        _open_tails(folder, chain, shot)
         # A tail may have been exchanged for its segment while we looked; then look again.
-        if not alive or read_chain(folder, manifest).links == chain.links:
+        if not shot.alive or not chain.update(folder):
             break
         shot.close()
+    shot.damage[:0] = chain.damage
+    _check_begin(chain, manifest, shot)
+    if chain.cut_short:
+        shot.damage.append("chain.jsonl has become shorter since it was read.")
+    if chain.end is not None:
+        shot.end = read_end(folder, chain.end, shot)
+        _check_end(shot)
+        return shot
     if chain.unfinished and not alive:
         shot.missing.append(
             "The last line of chain.jsonl is unfinished; its segment is taken from the tail."
         )
-    if end is None:
-        shot.missing.append(ALIVE if alive else KILLED)
-    else:
-        _check_end(shot, end)
+    shot.missing.append(ALIVE if alive else KILLED)
+    if not alive and folder.has(END):
+        shot.missing.append(
+            f"{END} is there, and the chain does not vouch for it: it is not believed."
+        )
     return shot
 
 
-def _check_end(shot: Snapshot, end: dict[str, Any]) -> None:
+def _open_tails(folder: Folder, chain: Chain, shot: Snapshot) -> None:
+    first = shot.next_number
+    numbers = [*range(first, first + _IN_FLIGHT)] if chain.end is None else tail_numbers(chain.end)
+    try:
+        for number in numbers:
+            try:
+                tail = open_tail(folder, number, chain)
+            except Damaged as error:
+                shot.damage.append(str(error))
+                continue
+            if tail is not None:
+                shot.tails[number] = tail
+    except BaseException:
+        shot.close()
+        raise
+
+
+def tail_numbers(end: Link) -> list[int]:
+    """The tails that the last line names, in their order."""
+    names = (path.removeprefix(f"{TAIL_FOLDER}/") for path in end.files)
+    return sorted(number for name in names if (number := tail_number(name)) is not None)
+
+
+def _check_begin(chain: Chain, manifest: bytes, shot: Snapshot) -> None:
+    if chain.begin is not None:
+        if wrong(manifest, MANIFEST, chain.begin.files[MANIFEST]):
+            shot.damage.append(f"{MANIFEST} is not the one that the recording began with.")
+    elif chain.links or chain.end is not None:
+        shot.damage.append(f"chain.jsonl does not say which {MANIFEST} the recording began with.")
+
+
+def read_end(folder: Folder, line: Link, shot: Snapshot) -> dict[str, Any] | None:
+    """``end.json`` if it is the one that the chain's last line names, and has our types."""
+    try:
+        data = gate.contents(folder, END, DOCUMENT_BYTES)
+        fault = wrong(data, END, line.files[END])
+        if fault is None:
+            return gate.document(data, END)
+        shot.damage.append(fault)
+    except FileNotFoundError:
+        shot.damage.append(f"{END} is missing.")
+    except Damaged as error:
+        shot.damage.append(str(error))
+    return None
+
+
+def _check_end(shot: Snapshot) -> None:
+    end = shot.end or {}
     if end.get("error"):
         shot.missing.append(f"The recording ended because of an error: {end['error']}")
-    unsaved = end.get("unsaved")
-    if isinstance(unsaved, int) and unsaved:
+    if unsaved := end.get("unsaved"):
         shot.missing.append(f"{unsaved} records came from the kernel but could not be stored.")
-    last = shot.links[-1].digest if shot.links else None
-    if end.get("segments") != len(shot.links) or last not in (None, end.get("chain")):
-        shot.damage.append(
-            f"chain.jsonl has {len(shot.links)} segments where end.json says "
-            f"{end.get('segments')}, or ends with another one: segments were removed or changed."
-        )

@@ -1,35 +1,61 @@
-"""The tail: raw records that are in no finished segment yet, as an Arrow IPC stream.
+"""The tail: raw records that are in no finished segment yet, in blocks with a checksum each.
 
-One column of fixed-size bytes, so that a batch is one memory copy to write and none to read. A
-stream that was cut anywhere gives all whole batches; the end mark is there only where the tail
-holds everything of its segment.
+A block is a head of 32 bytes and the records as they are in the ring buffer, of all types, in the
+order of arrival. Its head says where in which tail it stands, so that a file that was cut anywhere,
+or of which the power took some bytes, gives exactly what stood before. A head without records is
+the end mark: there only where the tail holds everything of its segment.
 """
 
 import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from tracer.model.record import HEAD, RECORD_SIZE
 from tracer.store import folder as disk
+from tracer.store import gate
+from tracer.store.chain import TAIL_FOLDER, PartInfo, info, tail_name, wrong
+from tracer.store.errors import Damaged
 from tracer.store.folder import Folder
-from tracer.store.schema import TAIL
-
-TAIL_FOLDER = "tail"
-_END = b"\xff\xff\xff\xff\0\0\0\0"
-_AT_ONCE = 32 << 20  # bytes read at a time; a batch is at most one buffer of the writer
+from tracer.store.limits import BLOCK_ROWS, SEGMENT_ROWS, TAIL_BYTES
 
 Records = npt.NDArray[np.void]
 
+_HEAD = struct.Struct("<4sIIIQQ")
+_MAGIC = b"SEAL"
 
-def tail_name(number: int) -> str:
-    """File name of segment ``number``'s tail."""
-    return f"{number:06d}.arrow"
+
+@dataclass(frozen=True)
+class _Block:
+    rows: int
+    checksum: int
+    segment: int
+    first: int
+    """How many records stand before it in its tail."""
+
+    def pack(self) -> bytes:
+        """The head of the block."""
+        return _HEAD.pack(_MAGIC, RECORD_SIZE, self.rows, self.checksum, self.segment, self.first)
+
+
+def _block(segment: int, first: int, records: bytes | memoryview, rows: int) -> _Block:
+    """A block with the right checksum, which is over the head (without it) and the records."""
+    seed = zlib.crc32(_Block(rows, 0, segment, first).pack())
+    return _Block(rows, zlib.crc32(records, seed), segment, first)
+
+
+def _unpack(data: bytes) -> _Block | None:
+    magic, size, rows, checksum, segment, first = _HEAD.unpack_from(data)
+    ours = magic == _MAGIC and size == RECORD_SIZE and rows <= BLOCK_ROWS
+    return _Block(rows, checksum, segment, first) if ours else None
 
 
 class TailWriter:
-    """The tail of one segment. The file begins with its first batch."""
+    """The tail of one segment. The file begins with its first block."""
 
     def __init__(self, where: Folder, number: int) -> None:
         self.begun = False
@@ -37,27 +63,38 @@ class TailWriter:
         self.size = 0
         """Bytes."""
         self._where = where
+        self._number = number
         self.name = tail_name(number)
         self._fd = -1
 
     def append(self, records: Records) -> None:
         """Hands ``records`` (HEAD, contiguous) to the system."""
-        if not len(records):
-            return
-        raw = pa.py_buffer(records.view(f"V{RECORD_SIZE}").view("u1"))
-        column = pa.Array.from_buffers(pa.binary(RECORD_SIZE), len(records), [None, raw])
-        message = pa.record_batch([column], schema=TAIL).serialize()
+        for start in range(0, len(records), BLOCK_ROWS):
+            piece = records[start : start + BLOCK_ROWS]
+            self._write(piece.view(f"V{RECORD_SIZE}").view("u1").data, len(piece))
+            self.rows += len(piece)
+
+    def _write(self, raw: bytes | memoryview, rows: int) -> None:
         if not self.begun:
             self._fd = self._where.create(self.name)
             self.begun = True
-            self.size += disk.write_all(self._fd, memoryview(TAIL.serialize()))
-        self.size += disk.write_all(self._fd, memoryview(message))
-        self.rows += len(records)
+        self.size += disk.write_all(self._fd, _block(self._number, self.rows, raw, rows).pack())
+        if rows:
+            self.size += disk.write_all(self._fd, raw)
 
     def complete(self) -> None:
         """Says that the tail holds every record of its segment."""
         if self.begun:
-            self.size += disk.write_all(self._fd, _END)
+            self._write(b"", 0)
+
+    def left(self) -> PartInfo:
+        """What the chain's last line has to say of it; waits until it is on the device. OSError."""
+        fd = self._where.open_file(self.name)
+        try:
+            disk.sync(fd)
+        finally:
+            os.close(fd)
+        return info(gate.contents(self._where, self.name, TAIL_BYTES), self.rows)
 
     def close(self) -> None:
         """Closes the file; a second call does nothing."""
@@ -69,72 +106,80 @@ class TailWriter:
 class TailReader:
     """Reads a tail that may still grow; keeps the file open, so it may be unlinked meanwhile."""
 
-    def __init__(self, where: Folder, number: int) -> None:
-        self.fd = where.open_file(tail_name(number))
+    def __init__(self, where: Folder, number: int, said: PartInfo | None = None) -> None:
+        """``said``: what the chain says of it, and so of the bytes that are read. Damaged."""
         self.complete = False
         """The end mark was read: the tail holds everything of its segment."""
         self.damaged = False
-        """What is there is no tail of ours from some place on."""
+        """What comes next is no block of this tail. One that grows may still get it."""
+        self.rows = 0
+        self._number = number
         self._offset = 0
-        self._schema_read = False
+        self._whole: bytes | None = None
+        self._fd = -1
+        if said is None:
+            self._fd = where.open_file(tail_name(number))
+            return
+        self._whole = gate.contents(where, tail_name(number), TAIL_BYTES)
+        fault = wrong(self._whole, f"{TAIL_FOLDER}/{tail_name(number)}", said)
+        if fault is not None:
+            raise Damaged(fault)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file now."""
+        if self._whole is not None:
+            return len(self._whole)
+        return os.fstat(self._fd).st_size if self._fd >= 0 else 0
 
     @property
     def unread(self) -> int:
-        """Bytes behind the last whole batch (of one that is being written, or was cut off)."""
-        return 0 if self.complete else max(0, os.fstat(self.fd).st_size - self._offset)
+        """Bytes behind the last whole block (of one that is being written, or was cut off)."""
+        return 0 if self.complete else max(0, self.size - self._offset)
 
-    def read(self) -> list[Records]:
-        """The whole batches that have come since the last call, as HEAD arrays."""
-        batches: list[Records] = []
-        while not (self.complete or self.damaged):
-            before = self._offset
-            batches += self._read_some()
-            if self._offset == before:
-                break
-        return batches
+    @property
+    def offset(self) -> int:
+        """Bytes of the whole blocks that were read."""
+        return self._offset
 
-    def _read_some(self) -> list[Records]:
-        data = os.pread(self.fd, _AT_ONCE, self._offset)
-        source = pa.BufferReader(data)
-        batches: list[Records] = []
-        place = 0
-        while place < len(data) and not self.complete:
-            try:
-                message = pa.ipc.read_message(source)
-            except EOFError:
-                # Arrow takes zeros for an end too: they stand where data of a file got lost.
-                if not data.startswith(_END, place):
-                    break
-                self.complete = True
-            except (pa.ArrowInvalid, OSError):
-                # Cut off, or more than we read at once (then the next call begins here).
-                self.damaged = place == 0 and len(data) == _AT_ONCE
-                break
-            else:
-                batch = self._batch(message)
-                if self.damaged:
-                    break
-                if batch is not None:
-                    batches.append(batch)
-            place = source.tell()
-        self._offset += place
-        return batches
+    def read(self) -> Iterator[Records]:
+        """The whole blocks that have come since the last call, as HEAD arrays."""
+        self.damaged = False
+        while not self.complete and (block := self._next()) is not None:
+            if len(block):
+                yield block
 
-    def _batch(self, message: pa.Message) -> Records | None:
-        try:
-            if not self._schema_read:
-                self.damaged = not pa.ipc.read_schema(message).equals(TAIL)
-                self._schema_read = True
-                return None
-            batch = pa.ipc.read_record_batch(message, TAIL)
-            # ValueError where it has fewer bytes than it says to have rows.
-            return np.frombuffer(batch.column(0).buffers()[1], HEAD, len(batch))
-        except (pa.ArrowException, OSError, ValueError, TypeError):
+    def _bytes(self, count: int) -> bytes:
+        if self._whole is not None:
+            return self._whole[self._offset : self._offset + count]
+        return os.pread(self._fd, count, self._offset)
+
+    def _next(self) -> Records | None:
+        """The next block, the end mark as an empty one; None: it is not there, or not whole."""
+        head = self._bytes(_HEAD.size)
+        if len(head) < _HEAD.size:
+            return None
+        block = _unpack(head)
+        if block is None:
             self.damaged = True
             return None
+        length = _HEAD.size + block.rows * RECORD_SIZE
+        data = self._bytes(length)
+        if len(data) < length:
+            return None
+        raw = memoryview(data)[_HEAD.size :]
+        if block != _block(self._number, self.rows, raw, block.rows) or (
+            self.rows + block.rows > SEGMENT_ROWS
+        ):
+            self.damaged = True
+            return None
+        self.complete = not block.rows
+        self.rows += block.rows
+        self._offset += length
+        return np.frombuffer(raw, HEAD, block.rows)
 
     def close(self) -> None:
         """Closes the file; a second call does nothing."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

@@ -19,12 +19,12 @@ import numpy.typing as npt
 
 from tracer.model.record import HEAD, RECORD_SIZE
 from tracer.store import folder as disk
-from tracer.store.chain import sha256
+from tracer.store.chain import END, MANIFEST, info
 from tracer.store.ending import end_document
 from tracer.store.errors import StoreError, from_os
-from tracer.store.limits import Limits
+from tracer.store.limits import DOCUMENT_BYTES, Limits
 from tracer.store.pipeline import Pipeline
-from tracer.store.replace import END, FORMAT, MANIFEST, RESERVE, new_folder
+from tracer.store.replace import FORMAT, RESERVE, new_folder
 from tracer.store.schema import SCHEMA_VERSION
 
 Records = npt.NDArray[np.void]
@@ -52,29 +52,36 @@ class RecordingWriter:
         self.limits = limits or Limits()
         self.rows_written = 0
         """Records accepted by ``append``."""
+        self.digest = ""
+        """Of the chain's last line, and so of the whole recording; known after ``close``."""
         self._bytes = 0  # of manifest.json and end.json
         self._failed: StoreError | None = None
         self._closed = False
+        head = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "record_size": RECORD_SIZE}
+        text = json.dumps({**manifest, **head}, indent=2).encode() + b"\n"
+        if len(text) > DOCUMENT_BYTES:
+            raise StoreError(
+                f"{self.path}: what is to be said of this recording takes {len(text)} bytes, more "
+                f"than a {MANIFEST} can have; record with a shorter command line"
+            )
         self._root, self._lock = new_folder(self.path, force=force)
         try:
-            self._begin(manifest)
+            self._begin(text)
         except OSError as error:
             os.close(self._lock)
             self._root.close()
             raise from_os(error, f"making the recording {self.path}") from error
 
-    def _begin(self, manifest: Mapping[str, Any]) -> None:
-        head = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "record_size": RECORD_SIZE}
-        text = json.dumps({**manifest, **head}, indent=2).encode() + b"\n"
-        self._root.write_durably(MANIFEST, text)
-        self._bytes += len(text)
+    def _begin(self, manifest: bytes) -> None:
+        self._root.write_durably(MANIFEST, manifest)
+        self._bytes += len(manifest)
         fd = self._root.create(RESERVE)
         try:
             # Not synced: a write takes its room at once, and nobody needs it when power comes back.
             disk.write_all(fd, bytes(self.limits.reserve_bytes))
         finally:
             os.close(fd)
-        self._pipeline = Pipeline(self._root, sha256(text), self.limits)
+        self._pipeline = Pipeline(self._root, manifest, self.limits)
         # Chunks in turn: those that a tail may still want, and the one that is being filled.
         rows = min(self.limits.chunk_rows, self.limits.direct_rows)
         count = -(-self.limits.direct_rows // rows) + 1
@@ -199,6 +206,8 @@ class RecordingWriter:
             step()
         except OSError as error:
             self._fail(from_os(error, f"writing {self.path}"))
+        except StoreError as error:
+            self._fail(error)
 
     def _fail(self, error: StoreError) -> NoReturn:
         self._failed = error
@@ -221,6 +230,7 @@ class RecordingWriter:
                     self._guard(self._finish)
             self._root.unlink(RESERVE, missing_ok=True)
             pipeline = self._pipeline
+            tails = pipeline.tails_left()
             end = end_document(
                 extra,
                 reason=reason,
@@ -228,11 +238,13 @@ class RecordingWriter:
                 final_seq=final_seq or {},
                 rows=self.rows_written,
                 unsaved=self.rows_written - pipeline.stored_rows - pipeline.rows_in_tails,
-                chain=pipeline.chain,
             )
             text = json.dumps(end, indent=2).encode() + b"\n"
+            # Until the chain vouches for it, nobody believes it.
             self._root.write_durably(END, text)
             self._bytes += len(text)
+            pipeline.chain.end({END: info(text), **tails})
+            self.digest = pipeline.chain.last
         except OSError as error:
             raise from_os(error, f"ending the recording {self.path}") from error
         finally:

@@ -6,7 +6,6 @@ import pyarrow as pa
 
 from tracer.analysis import load
 from tracer.analysis.batch import Batch
-from tracer.store import snapshot
 from tracer.store.reader import Recording, tail_tables
 from ui.feed.book import Book
 from ui.marks import VIOLATIONS
@@ -26,7 +25,7 @@ class Reel:
             if pieces:
                 table = pa.concat_tables(pieces)
                 self.tables[name] = table.sort_by("time_ns") if name in _BY_TIME else table
-        shot = snapshot.take(recording.folder, recording.manifest_bytes, recording.recorder)
+        shot = recording.snapshot()
         try:
             self.tail = [found["events"] for found in tail_tables(shot) if "events" in found]
         finally:

@@ -1,22 +1,23 @@
 """Reads events of finished segments back by their number, a row group at a time."""
 
-import os
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tracer.analysis import load
 from tracer.analysis.batch import Batch, Vocabulary
 from tracer.analysis.source import Source
-from tracer.store import snapshot
+from tracer.store.chain import Link
+from tracer.store.errors import Damaged
+from tracer.store.partfile import PartFile
 from tracer.store.reader import Recording
 
 _KEPT = 6
-"""Row groups in memory; one has at most 65536 rows."""
+"""Row groups in memory; one that a recorder wrote has at most 65536 rows."""
+_OPEN = 2
+"""Parts in memory, as they are on the disk: to read one is to hold it against its digest."""
 
 
 class Pager:
@@ -26,10 +27,12 @@ class Pager:
         self._recording = recording
         self._source = source
         self._comms = comms
-        self._parts: list[str] = []
+        self._chain = recording.chain
+        self._parts: list[Link] = []
         self._starts: list[int] = []  # the first row of each part
-        self._groups: dict[str, list[int]] = {}  # the first row of each row group of a part
+        self._groups: dict[int, list[int]] = {}  # the first row of each row group of a part
         self._links = 0
+        self._open: OrderedDict[int, PartFile] = OrderedDict()
         self._cache: OrderedDict[tuple[int, tuple[str, ...] | None], Batch] = OrderedDict()
         self.rows = 0
         """How many events there are."""
@@ -37,14 +40,14 @@ class Pager:
 
     def refresh(self) -> None:
         """Looks for segments that were finished meanwhile. OSError."""
-        chain = snapshot.read_chain(self._recording.folder, self._recording.manifest_bytes)
-        for link in chain.links[self._links :]:
+        self._chain.update(self._recording.folder)
+        for link in self._chain.links[self._links :]:
             path = link.part("events")
             if path is not None:
-                self._parts.append(path)
+                self._parts.append(link)
                 self._starts.append(self.rows)
                 self.rows += link.files[path].rows
-        self._links = max(self._links, len(chain.links))
+        self._links = len(self._chain.links)
 
     def span(self, row: int) -> tuple[int, int]:
         """First row of the row group that has ``row``, and the first one behind it."""
@@ -71,48 +74,44 @@ class Pager:
         return found
 
     def _row_groups(self, part: int) -> list[int]:
-        path = self._parts[part]
-        if path not in self._groups:
-            starts = [self._starts[part]]
-            try:
-                with self._open(path) as parquet:
-                    meta = parquet.metadata
-                    sizes = [meta.row_group(n).num_rows for n in range(parquet.num_row_groups)]
-                starts = [starts[0] + sum(sizes[:n]) for n in range(len(sizes))] or starts
-            except (OSError, pa.ArrowException) as error:
-                self._note(path, error)
-            self._groups[path] = starts
-        return self._groups[path]
+        if part not in self._groups:
+            first = self._starts[part]
+            starts = [first]
+            found = self._part(part)
+            if found is not None:
+                sizes = found.groups
+                starts = [first + sum(sizes[:n]) for n in range(len(sizes))] or starts
+            self._groups[part] = starts
+        return self._groups[part]
 
     def _read(self, first: int, end: int, columns: Sequence[str] | None) -> Batch | None:
         part = bisect_right(self._starts, first) - 1
-        path = self._parts[part]
         names = [n for n in load.ALL if n != "hook"] if columns is None else list(columns)
-        try:
-            with self._open(path) as parquet:
-                group = self._row_groups(part).index(first)
-                table = parquet.read_row_group(group, names, use_threads=False)
-        except (OSError, pa.ArrowException, ValueError, KeyError) as error:
-            self._note(path, error)
+        found = self._part(part)
+        if found is None:
             return None
-        if table.num_rows != end - first:
-            self._note(path, ValueError("another number of rows than chain.jsonl says"))
+        try:
+            table = found.group(self._row_groups(part).index(first), names)
+        except Damaged as error:
+            self.problem = str(error)
             return None
         return load.batch(table, names, self._source, self._comms, first)
 
-    def _open(self, path: str) -> pq.ParquetFile:
-        table, name = path.split("/")
-        with self._recording.folder.sub(table) as where:
-            file = os.fdopen(where.open_file(name), "rb")
-        try:
-            return pq.ParquetFile(file, pre_buffer=False)
-        except BaseException:
-            file.close()
-            raise
-
-    def _note(self, path: str, error: Exception) -> None:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        self.problem = f"{path} cannot be read: {reason[:160]}"
+    def _part(self, number: int) -> PartFile | None:
+        if number not in self._open:
+            link = self._parts[number]
+            path = link.part("events") or ""
+            try:
+                self._open[number] = self._recording.open_part(link, path)
+            except Damaged as error:
+                self.problem = str(error)
+            except OSError as error:
+                self.problem = f"{path} cannot be read: {error.strerror}."
+        else:
+            self._open.move_to_end(number)
+        while len(self._open) > _OPEN:
+            self._open.popitem(last=False)
+        return self._open.get(number)
 
 
 def some(batch: Batch, rows: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Batch:

@@ -2,9 +2,9 @@
 
 import os
 
+from tracer.store.chain import MANIFEST
 from tracer.store.follow import Follower
 from tracer.store.reader import Recording
-from tracer.store.replace import MANIFEST
 
 
 def trouble(recording: Recording, follower: Follower) -> str:

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from tracer.errors import UserError
 from tracer.model.escape import printable
-from tracer.store import lock
-from tracer.store.chain import CHAIN, Link, read, sha256
+from tracer.store import chain as chains
+from tracer.store import gate, lock
+from tracer.store.chain import CHAIN, END, ENDS, MANIFEST, TAIL_FOLDER, Link, PartInfo, info
 from tracer.store.folder import Folder
-from tracer.store.replace import END, MANIFEST
-from tracer.store.tail import TAIL_FOLDER, TailReader, tail_name
+from tracer.store.limits import DOCUMENT_BYTES, TAIL_BYTES
+from tracer.store.tail import TailReader
 
 REASON = "kept from a live view, which went on"
 _TRIES = 20
@@ -130,7 +131,7 @@ def copy(source: Path, around: Folder, name: str) -> None:
     A segment's tail goes away when the segment is in the chain, so tails are copied first. OSError.
     """
     with Folder.open(source) as old, Folder.make(name, around) as new:
-        manifest = old.read(MANIFEST)
+        manifest = gate.contents(old, MANIFEST, DOCUMENT_BYTES)
         new.write_durably(MANIFEST, manifest)
         os.close(new.create(lock.LOCK))
         with ExitStack() as opened:
@@ -138,17 +139,18 @@ def copy(source: Path, around: Folder, name: str) -> None:
             tails_of_new = opened.enter_context(new.make_sub(TAIL_FOLDER))
             for _ in range(_TRIES):
                 tails = _tails(tails_of_old, tails_of_new)
-                data, links = _chain(old, manifest)
-                first = links[-1].number + 1 if links else 0
+                chain = chains.read(old)
+                first = chain.next_number
                 open_ones = [number for number in tails if number >= first]
                 if open_ones == list(range(first, first + len(open_ones))):
                     break  # else one of them has no tail yet: it becomes a segment soon
-            _whole_tails(tails_of_new, tails, first)
-        _segments(old, new, links)
-        new.write_durably(CHAIN, data)
-        last = links[-1].digest if links else sha256(manifest)
-        end = {"reason": REASON, "unsaved": 0, "segments": len(links), "chain": last}
-        new.write_durably(END, json.dumps(end, indent=2).encode() + b"\n")
+            left = _whole_tails(tails_of_new, tails, first)
+        _segments(old, new, chain.links)
+        end = json.dumps({"reason": REASON, "unsaved": 0}, indent=2).encode() + b"\n"
+        new.write_durably(END, end)
+        last = chains.signed(ENDS, {END: info(end), **left}, chain.digest)
+        lines = [*([] if chain.begin is None else [chain.begin]), *chain.links, last]
+        new.write_durably(CHAIN, b"".join(map(chains.line, lines)))
 
 
 def _tails(source: Folder, target: Folder) -> list[int]:
@@ -162,12 +164,6 @@ def _tails(source: Folder, target: Folder) -> list[int]:
             continue  # it is a segment now
         numbers.append(int(name.partition(".")[0]))
     return numbers
-
-
-def _chain(source: Folder, manifest: bytes) -> tuple[bytes, list[Link]]:
-    data = source.read(CHAIN)
-    data = data[: data.rfind(b"\n") + 1]
-    return data, read(data, manifest).links
 
 
 def _segments(source: Folder, target: Folder, links: list[Link]) -> None:
@@ -186,18 +182,24 @@ def _segments(source: Folder, target: Folder, links: list[Link]) -> None:
             new.sync()
 
 
-def _whole_tails(target: Folder, tails: list[int], first: int) -> None:
-    """Drops tails of segments that are there as a whole, and the last's unfinished batch."""
+def _whole_tails(target: Folder, tails: list[int], first: int) -> dict[str, PartInfo]:
+    """Drops tails of segments that are there as a whole, and the last's unfinished block.
+
+    What the chain has to say of those that stay.
+    """
+    left = {}
     for number in tails:
-        name = tail_name(number)
+        name = chains.tail_name(number)
         if number < first:
             target.unlink(name)
             continue
         tail = TailReader(target, number)
         try:
-            tail.read()
+            rows = sum(map(len, tail.read()))
             if tail.unread:
-                target.cut(name, os.fstat(tail.fd).st_size - tail.unread)
+                target.cut(name, tail.offset)
         finally:
             tail.close()
+        left[f"{TAIL_FOLDER}/{name}"] = info(gate.contents(target, name, TAIL_BYTES), rows)
     target.sync()
+    return left

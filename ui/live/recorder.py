@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tracer.errors import UserError
-from tracer.store.replace import MANIFEST
+from tracer.store.chain import MANIFEST
 
 RECORD = (sys.executable, "-P", "-m", "tracer.cli.main", "record")
 """-P: what lies in the folder where root happens to stand is not to be imported."""

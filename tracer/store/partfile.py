@@ -1,0 +1,194 @@
+"""A part that somebody wrote, as rows of one of our tables: whatever does not fit is said.
+
+Of the bytes of one file, which are in memory: see `tracer.store.gate`. Arrow gets to see them only
+when their footer and pages are of a size that a part can have, and nobody gets to see what Arrow
+made of them before types, nulls, dictionaries and texts are those of the schema.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tracer.model.escape import escape_bytes, printable, unescape
+from tracer.model.record import EVENT, NAME
+from tracer.store.arrays import plain
+from tracer.store.errors import Damaged
+from tracer.store.limits import (
+    COLUMNS,
+    FOOTER_BYTES,
+    ROW_GROUPS,
+    SEGMENT_ROWS,
+    UNPACKED_BYTES,
+    WORDS,
+)
+from tracer.store.pages import check_footer, check_pages
+from tracer.store.schema import TABLES, WORD
+
+_ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, OverflowError)
+"""What Arrow raises for a file that is none of ours: its own and, by the same calls, Python's."""
+_WORD = re.compile(r"[a-z0-9_]{1,40}")
+_NAME_MAX = 4 * 255
+"""Characters of an escaped name: each byte of it is at most four."""
+_COMM_MAX = 4 * EVENT["comm"].itemsize
+
+
+class PartFile:
+    """The rows of one part."""
+
+    def __init__(self, data: bytes, path: str) -> None:
+        """``path``: as the chain names it, ``TABLE/NNNNNN.parquet``. Damaged."""
+        self.path = path
+        self._schema = TABLES[path.partition("/")[0]]
+        texts = [field.name for field in self._schema if not _is_number(field.type)]
+        try:
+            check_footer(data)
+            self._parquet = pq.ParquetFile(
+                pa.BufferReader(data),
+                read_dictionary=texts,
+                pre_buffer=False,
+                thrift_string_size_limit=FOOTER_BYTES,
+                thrift_container_size_limit=FOOTER_BYTES,
+            )
+            metadata = self._parquet.metadata
+            self.groups = self._groups()
+            """Rows of each row group."""
+            places = self._places()
+        except _ERRORS as error:
+            raise self._damaged(error) from None
+        check_pages(data, metadata, places, path)
+
+    def _damaged(self, error: Exception) -> Damaged:
+        if isinstance(error, Damaged):
+            return error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return Damaged(f"{self.path} cannot be read: {printable(reason[:200]).rstrip('.')}.")
+
+    def _groups(self) -> list[int]:
+        metadata = self._parquet.metadata
+        if metadata.num_row_groups > ROW_GROUPS:
+            raise ValueError(f"it has {metadata.num_row_groups} row groups")
+        rows = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+        if min(rows, default=0) < 0 or sum(rows) != metadata.num_rows:
+            raise ValueError("its row groups have other rows than it says")
+        if sum(rows) > SEGMENT_ROWS:
+            raise ValueError(f"it has {sum(rows)} rows")
+        return rows
+
+    def _places(self) -> list[int]:
+        """Where the columns of our schema are, all of which must be there and of our types."""
+        metadata = self._parquet.metadata
+        if metadata.num_columns > COLUMNS:
+            raise ValueError(f"it has {metadata.num_columns} columns")
+        there = [metadata.schema.column(place) for place in range(metadata.num_columns)]
+        paths = [column.path for column in there]
+        arrow = self._parquet.schema_arrow
+        places = []
+        for field in self._schema:
+            if paths.count(field.name) != 1 or arrow.names.count(field.name) != 1:
+                raise ValueError(f"column {field.name!r} is not there just once")
+            place = paths.index(field.name)
+            column = there[place]
+            if column.max_repetition_level or column.max_definition_level > 1:
+                raise ValueError(f"column {field.name!r} is nested")
+            self._check_type(field, arrow.field(field.name).type)
+            places.append(place)
+        return places
+
+    @staticmethod
+    def _check_type(field: pa.Field, found: pa.DataType) -> None:
+        wanted = field.type
+        if not _is_number(wanted):
+            wanted = _values(wanted)
+            found = _values(found)
+        if found != wanted:
+            raise ValueError(f"column {field.name!r} is {found}, not {wanted}")
+
+    def group(self, number: int, columns: Sequence[str]) -> pa.Table:
+        """One row group, its columns of the schema's types. Damaged."""
+        try:
+            table = self._parquet.read_row_group(number, list(columns), use_threads=False)
+            if table.num_rows != self.groups[number]:
+                raise ValueError("a row group has other rows than it says")
+            fields = [self._schema.field(name) for name in columns]
+            arrays = [_fitted(table.column(field.name), field) for field in fields]
+        except _ERRORS as error:
+            raise self._damaged(error) from None
+        return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_boolean(kind))
+
+
+def _values(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _fitted(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+    """The column as the schema has it. ValueError: something in it is not as it should be."""
+    if column.null_count and not field.nullable:
+        raise ValueError(f"column {field.name!r} has nulls")
+    if _is_number(field.type):
+        return column
+    room = UNPACKED_BYTES
+    chunks = []
+    for chunk in column.chunks:
+        chunk.validate(full=True)
+        room -= _check_texts(chunk, field)
+        if room < 0:
+            raise ValueError(f"the texts of column {field.name!r} are too long together")
+        if pa.types.is_dictionary(field.type):
+            codes = chunk.indices.cast(field.type.index_type)
+            chunks.append(pa.DictionaryArray.from_arrays(codes, chunk.dictionary))
+        else:
+            chunks.append(chunk.dictionary_decode())
+    return pa.chunked_array(chunks, field.type)
+
+
+def _check_texts(chunk: pa.DictionaryArray, field: pa.Field) -> int:
+    """Checks each entry of the dictionary; how long all rows are together. ValueError."""
+    entries = chunk.dictionary.to_pylist()
+    if field.type == WORD and len(entries) > WORDS:
+        raise ValueError(f"column {field.name!r} has {len(entries)} words")
+    check = _CHECKS.get(field.name, _check_word)
+    for entry in entries:
+        if not check(entry):
+            raise ValueError(f"column {field.name!r} has {_shown(entry)}")
+    if pa.types.is_dictionary(field.type) or not entries:
+        return 0
+    lengths = np.array([len(entry) for entry in entries], np.int64)
+    codes = plain(chunk.indices.drop_null() if chunk.null_count else chunk.indices)
+    return int(np.take(lengths, codes).sum())
+
+
+def _shown(entry: str | bytes) -> str:
+    return f"{entry[:40]!r}" + ("..." if len(entry) > 40 else "")
+
+
+def _check_word(text: str) -> bool:
+    return _WORD.fullmatch(text) is not None
+
+
+def _escaped(most: int) -> Callable[[str], bool]:
+    def check(text: str) -> bool:
+        if len(text) > most:
+            return False
+        if text.isascii() and text.isprintable() and "\\" not in text:
+            return True
+        with suppress(ValueError):
+            return escape_bytes(unescape(text)) == text
+        return False
+
+    return check
+
+
+_CHECKS: dict[str, Callable[..., bool]] = {
+    "comm": _escaped(_COMM_MAX),
+    "name": _escaped(_NAME_MAX),
+    "text": lambda piece: len(piece) <= NAME["text"].itemsize,
+}
+"""What is no word: texts of traced processes, and the raw pieces of names."""
