@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tests.unit import store_records
 from tracer.audit.ways import WAYS
 from tracer.model.record import (
     BASELINE,
@@ -200,7 +201,7 @@ class Story:
 
 def killed(path: Path) -> Path:
     """The same, as if its recorder had been killed behind its last segment, long ago."""
-    (path / "end.json").unlink()
+    store_records.killed(path)
     os.utime(path / "lock", (0, 0))
     return path
 

@@ -1,9 +1,11 @@
 """Records for the tests of tracer.store: any bytes that the kernel could write."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracer.model.record import EVENT, HEAD, LOSS, NAME, OBJECT, USER_CPU, RecordType
+from tracer.store.chain import CHAIN, Link, PartInfo, digest, info, line, parse
 from tracer.store.limits import Limits
 from tracer.store.reader import Recording
 from tracer.store.schema import TABLES
@@ -125,3 +128,40 @@ def doomed(path: Path) -> Iterator[Callable[[], object]]:
         assert process.stdout
         process.stdout.readline()
         yield process.communicate  # which closes its input and waits
+
+
+# ---- what may have happened to it ---------------------------------------------------------------
+
+
+def killed(path: Path) -> Path:
+    """As if its recorder had been killed before it ended the recording."""
+    (path / "end.json").unlink()
+    lines = (path / CHAIN).read_bytes().splitlines(keepends=True)
+    assert b'{"segment":"end"' in lines[-1]
+    (path / CHAIN).write_bytes(b"".join(lines[:-1]))
+    return path
+
+
+def rechained(path: Path, change: Callable[[Link], Link] = lambda link: link) -> Path:
+    """What somebody makes who changes files, and lines, and makes the chain fit again."""
+    last = ""
+    lines = []
+    for text in (path / CHAIN).read_bytes().splitlines():
+        link = parse(text)
+        files = {name: _info(path / name, said) for name, said in link.files.items()}
+        link = change(replace(link, files=files, previous=last))
+        last = digest(link)
+        lines.append(line(replace(link, digest=last)))
+    (path / CHAIN).write_bytes(b"".join(lines))
+    return path
+
+
+def _info(file: Path, said: PartInfo) -> PartInfo:
+    return info(file.read_bytes(), said.rows) if file.exists() else said
+
+
+def end_changed(path: Path, **changes: object) -> Path:
+    """Another ``end.json``, for which the chain vouches."""
+    end = json.loads((path / "end.json").read_text())
+    (path / "end.json").write_text(json.dumps(end | changes))
+    return rechained(path)

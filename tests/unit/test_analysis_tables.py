@@ -18,7 +18,7 @@ from tests.unit.analysis_data import (
     events,
     rows_of,
 )
-from tests.unit.store_records import SMALL
+from tests.unit.store_records import SMALL, killed
 from tests.unit.test_analysis_fold import in_one_go
 from tracer.analysis import api, holders, tables
 from tracer.analysis.fold import Fold
@@ -300,7 +300,7 @@ def test_empty_and_cut_recordings(tmp_path: Path) -> None:
         assert found.tables.decisions == 0
         assert "verdict" not in found.decisions or found.decisions["verdict"].empty
     path = recorded(tmp_path / "x.seal", *STORY)
-    (path / "end.json").unlink()
+    killed(path)
     os.utime(path / "lock", (0, 0))  # another machine wrote it, and has long been silent
     with (path / "chain.jsonl").open("a") as chain:
         chain.write("half a li")

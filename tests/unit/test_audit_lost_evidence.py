@@ -24,6 +24,7 @@ from tests.unit.audit_asked import (
     said,
 )
 from tests.unit.audit_story import FAMILIES, NO_RETURN, Story, killed, manifest, self_test, step
+from tests.unit.store_records import end_changed
 from tracer.audit.results import ClaimResult
 from tracer.model.record import LossCause
 
@@ -103,17 +104,11 @@ def _final(path: Path, change: Callable[[dict[str, int]], dict[str, int]]) -> Pa
 
     end = json.loads((path / "end.json").read_text())
     assert len(end["final_seq"]) == 2
-    (path / "end.json").write_text(json.dumps(end | {"final_seq": change(end["final_seq"])}))
-    return path
+    return end_changed(path, final_seq=change(end["final_seq"]))
 
 
 def _failed(story: Story, path: Path) -> Path:
-    import json
-
-    story.write(path)
-    end = json.loads((path / "end.json").read_text())
-    (path / "end.json").write_text(json.dumps(end | {"error": "disk full"}))
-    return path
+    return end_changed(story.write(path), error="disk full")
 
 
 def _all(prefix: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import shutil
 from collections.abc import Callable
 from hashlib import sha256
@@ -18,11 +19,15 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tests.unit.audit_story import Story, policy
-from tracer.audit import digests, dsse
+from tests.unit.store_records import killed
+from tracer.audit import digests, doubts, dsse
 from tracer.audit.recheck import recheck
 from tracer.audit.statement import PREDICATE, STATEMENT, parts
+from tracer.cli import audit as audit_verb
 from tracer.cli.main import main
 from tracer.errors import UserError
+from tracer.store.reader import Recording
+from tracer.store.report import VerifyReport
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -174,7 +179,8 @@ def test_the_digests_in_a_statement(run: Run, place: Path) -> None:
     hooks = json.loads((place / "a.seal/manifest.json").read_text())["hooks"]
     plan = json.dumps(hooks, sort_keys=True, separators=(",", ":")).encode()
     assert recording["hook_plan_sha256"] == sha256(plan).hexdigest()
-    assert recording["chain"] == json.loads((place / "a.seal/end.json").read_text())["chain"]
+    last = (place / "a.seal/chain.jsonl").read_text().splitlines()[-1]
+    assert recording["chain"] == json.loads(last)["digest"]
 
 
 def test_a_policy_that_is_not_the_one_of_its_digest(run: Run) -> None:
@@ -286,20 +292,96 @@ def test_keys_that_are_none(run: Run, place: Path) -> None:
         assert run("verify", "s.json", "--key", key)[0] == 1
 
 
-def test_blocks_name_what_changed(tmp_path: Path) -> None:
-    file = tmp_path / "f"
-    file.write_bytes(bytes(100_000))
-    then = digests.of_file(str(file))
+def test_blocks_name_what_changed() -> None:
+    then = digests.of_bytes(bytes(100_000))
     data = bytearray(100_000)
     data[4095] = data[4096] = data[99_999] = 1
-    file.write_bytes(data)
-    now = digests.of_file(str(file))
+    now = digests.of_bytes(bytes(data))
     assert list(digests.differences(then, now, "f")) == [
         "f: bytes 0 to 8191 were changed.",
         "f: bytes 98304 to 99999 were changed.",
     ]
     assert not list(digests.differences(then, then, "f"))
     assert digests.block_size(1 << 30) == 1 << 22
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"block": 8192},
+        {"block": "x"},
+        {"blocks": []},
+        {"blocks": 5},
+        {"bytes": True},
+        {"sha256": 1},
+    ],
+)
+@pytest.mark.parametrize("changed", [False, True])
+def test_unequal_digests_are_wrong_whatever_else_is_stated(
+    stated: dict[str, object], changed: bool
+) -> None:
+    then = digests.of_bytes(bytes(5000)) | stated
+    assert list(digests.differences(then, digests.of_bytes(bytes([changed]) * 5000), "f"))
+
+
+def test_the_subject_is_compared(run: Run) -> None:
+    """What other tools look at must be what the statement tells of."""
+
+    def other(body: dict[str, Any]) -> None:
+        body["subject"][0]["digest"]["sha256"] = "0" * 64
+
+    _signed(run)
+    _edit(other, "key.pem")
+    code, out, _ = run("verify", "s.json", *WHOLE)
+    assert code == 2
+    assert "its subject is not what it tells of" in out
+    assert out.count("wrong: ") == 1
+
+
+# Somebody else can write to the folder.
+
+
+def _exchange(path: Path, by: Path) -> None:
+    for file in by.rglob("*.parquet"):
+        os.replace(shutil.copy(file, path / "new"), path / file.relative_to(by))
+
+
+def test_what_is_exchanged_behind_the_check_changes_no_answer(
+    place: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows that are judged are those of the digests, whoever moves files meanwhile."""
+    story = Story()
+    story.create(5, "ram")
+    story.map(5)
+    story.write(place / "harmless.seal")
+    assert run("audit", "p.toml", "harmless.seal")[0] == 0
+    usual = doubts.check
+
+    def then_exchange(recording: Recording) -> VerifyReport:
+        report = usual(recording)
+        _exchange(place / "a.seal", place / "harmless.seal")
+        return report
+
+    monkeypatch.setattr(doubts, "check", then_exchange)
+    code, out, _ = run("audit", "p.toml", "a.seal")
+    assert code == 3
+    assert "events/000000.parquet" in out
+
+
+def test_a_statement_tells_of_what_was_audited(
+    place: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not of what lies in its place when the digests are made."""
+    (place / "pass.toml").write_bytes(policy('claim = "never-pinned-except"'))
+    monkeypatch.setattr(
+        audit_verb,
+        "_write_reports",
+        lambda *_: (place / "a.seal/end.json").write_text("{}") and {},
+    )
+    code, _, err = run("audit", "pass.toml", "a.seal", "--statement", "s.json")
+    assert code == 1
+    assert "end.json was changed while it was audited" in err
+    assert not (place / "s.json").exists()
 
 
 # The verb.
@@ -312,7 +394,7 @@ def test_exit_codes(run: Run, place: Path) -> None:
     assert run("audit", "p.toml", "a.seal")[0] == 2
     assert run("audit", "pass.toml", "a.seal")[0] == 0
     assert run("audit", "none.toml", "a.seal")[0] == 4
-    (place / "a.seal/end.json").unlink()
+    killed(place / "a.seal")
     assert run("audit", "pass.toml", "a.seal")[0] == 3
     assert run("audit", "p.toml", "a.seal")[0] == 2
 

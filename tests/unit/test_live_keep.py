@@ -63,13 +63,13 @@ def test_a_copy_while_it_is_written(
 def test_an_unfinished_batch_is_left_out(tmp_path: Path) -> None:
     with RecordingWriter(tmp_path / "live.seal", MANIFEST, limits=SMALL) as writer:
         append(writer, numbered(20), [3, 3])
-        tail = tmp_path / "live.seal" / "tail" / "000000.arrow"
+        tail = tmp_path / "live.seal" / "tail" / "000000.records"
         whole = tail.read_bytes()
         tail.write_bytes(whole + whole[len(whole) // 2 :][:100])
         copy(tmp_path / "live.seal", tmp_path / "kept.seal")
         tail.write_bytes(whole)
         writer.close("done")
-    assert (tmp_path / "kept.seal" / "tail" / "000000.arrow").read_bytes() == whole
+    assert (tmp_path / "kept.seal" / "tail" / "000000.records").read_bytes() == whole
     assert verify(tmp_path / "kept.seal").exit_code == 0
 
 

@@ -28,7 +28,7 @@ from tests.unit.report_recordings import (
     loss,
     write,
 )
-from tests.unit.store_records import mixed
+from tests.unit.store_records import killed, mixed
 from tracer.cli.main import main
 from tracer.model.words import Hook
 from tracer.report.model import TABLES, WORST_FIRST
@@ -335,7 +335,7 @@ def test_an_empty_recording(tmp_path: Path, capsys: Capture) -> None:
 
 def test_a_recording_that_was_cut(tmp_path: Path, capsys: Capture) -> None:
     path = write(Path("w.seal"), ROWS)
-    (path / "end.json").unlink()
+    killed(path)
     os.utime(path / "lock", (0, 0))  # as if the other machine, which wrote it, were long silent
     [part] = (path / "events").iterdir()
     part.write_bytes(part.read_bytes()[:-100])

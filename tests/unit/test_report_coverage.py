@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.unit import store_records
 from tracer.model.record import CLOCK, LOSS, USER_CPU, RecordType
 from tracer.report import sentences
 from tracer.report.coverage import anchors, coverage, labels, self_test, unseen
@@ -63,7 +64,7 @@ def make(path: Path, manifest: dict[str, Any], *records: Any, killed: bool = Fal
         writer.append(row)
     writer.close("interrupted")
     if killed:
-        (path / "end.json").unlink()
+        store_records.killed(path)
     with Recording.open(path) as recording:
         return coverage(recording, "h1", "b1", 9_000_000_000)
 

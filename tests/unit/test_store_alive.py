@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.store_records import SMALL, numbered
+from tests.unit.store_records import SMALL, killed, numbered
 from tracer.audit.doubts import of_recording
 from tracer.report.coverage import coverage
 from tracer.store import alive
@@ -78,7 +78,7 @@ def test_on_this_machine_its_lock_alone_counts(tmp_path: Path) -> None:
         writer.tick(1.0)
         silent(path, 1e6)
         assert answers(path) == {True}
-    (path / "end.json").unlink()
+    killed(path)
     silent(path, 0)
     assert answers(path) == {False}
 

@@ -11,17 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from tests.unit.store_records import SMALL, numbered, seqs
-from tracer.model.record import RECORD_SIZE
 from tracer.store import folder
 from tracer.store.errors import NotARecording
 from tracer.store.folder import Folder
+from tracer.store.limits import BLOCK_ROWS
 from tracer.store.reader import Recording
-from tracer.store.schema import TAIL
-from tracer.store.tail import TailReader
+from tracer.store.tail import TailReader, TailWriter
 from tracer.store.verify import verify
 from tracer.store.writer import RecordingWriter
 
@@ -165,7 +163,7 @@ def test_kill_9_of_a_real_process(tmp_path: Path, batch: int, pause: float) -> N
 def test_a_tail_cut_at_any_byte_shows_its_whole_batches(tmp_path: Path) -> None:
     live = tmp_path / "live.seal"
     writer = RecordingWriter(live, {}, limits=SMALL)
-    tail = live / "tail" / "000000.arrow"
+    tail = live / "tail" / "000000.records"
     ends = []
     for turn in range(3):
         writer.append(numbered(2, first=2 * turn))
@@ -175,83 +173,105 @@ def test_a_tail_cut_at_any_byte_shows_its_whole_batches(tmp_path: Path) -> None:
     dead = tmp_path / "dead.seal"
     shutil.copytree(live, dead)
     for cut in range(len(whole) + 1):
-        (dead / "tail" / "000000.arrow").write_bytes(whole[:cut])
+        (dead / "tail" / "000000.records").write_bytes(whole[:cut])
         with Recording.open(dead) as recording:
             there = seqs(recording)
             problems = " ".join(recording.problems)
         want = 2 * sum(cut >= end for end in ends)
         assert there == list(range(want)), cut
         unfinished = cut not in (0, *ends)
-        # A cut right behind the Arrow schema leaves nothing unfinished.
-        assert ("unfinished batch" in problems) == unfinished or want == 0, cut
+        assert ("unfinished block" in problems) == unfinished, cut
     writer.close("done")
 
 
 def _dead(tmp_path: Path) -> tuple[Path, list[int]]:
-    """A tail of two batches of two records, left by a recorder that was killed; their ends."""
+    """A tail of two blocks of two records, left by a recorder that was killed; where they end."""
     live = tmp_path / "live.seal"
     writer = RecordingWriter(live, {}, limits=SMALL)
     writer.tick(0)
-    ends = [len(memoryview(TAIL.serialize()))]
+    ends = []
     for turn in range(2):
         writer.append(numbered(2, first=2 * turn))
         writer.tick(turn + 1.0)
-        ends.append((live / "tail" / "000000.arrow").stat().st_size)
+        ends.append((live / "tail" / "000000.records").stat().st_size)
     dead = tmp_path / "dead.seal"
     shutil.copytree(live, dead)
     writer.close("done")
-    return dead / "tail" / "000000.arrow", ends
+    return dead / "tail" / "000000.records", ends
 
 
 def _told(tail: Path) -> tuple[list[int], bool]:
     """The events that are found, and whether it is said that a batch is unfinished."""
     with Recording.open(tail.parents[1]) as recording:
-        return seqs(recording), "unfinished batch" in " ".join(recording.problems)
+        return seqs(recording), "unfinished block" in " ".join(recording.problems)
 
 
 def test_zeros_in_a_tail_are_no_end_of_it(tmp_path: Path) -> None:
     """What a power failure leaves: the file has its length, and data of it are not there."""
-    tail, (_, first, _) = _dead(tmp_path)
+    tail, (first, _) = _dead(tmp_path)
     whole = tail.read_bytes()
     assert _told(tail) == ([0, 1, 2, 3], False)
     tail.write_bytes(whole[:first].ljust(len(whole), b"\0"))
     assert _told(tail) == ([0, 1], True)
-    tail.write_bytes(whole + b"\xff\xff\xff\xff\0\0\0\0")
-    assert _told(tail) == ([0, 1, 2, 3], False)
     tail.write_bytes(bytes(len(whole)))
     assert _told(tail) == ([], True)
 
 
-def test_a_batch_with_fewer_bytes_than_rows_is_not_read(tmp_path: Path) -> None:
-    tail, (schema, *_) = _dead(tmp_path)
-    whole = bytearray(tail.read_bytes())
-    for place in range(schema, schema + 136, 4):  # the header says it of the batch and its column
-        if whole[place : place + 8] == (2).to_bytes(8, "little"):
-            whole[place] = 3
+def test_a_changed_byte_ends_what_is_read(tmp_path: Path) -> None:
+    """Any of them: of a head, of its checksum, of a record."""
+    tail, (first, second) = _dead(tmp_path)
+    whole = tail.read_bytes()
+    for place in range(second):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 8
+        tail.write_bytes(changed)
+        assert _told(tail) == ([] if place < first else [0, 1], True), place
+
+
+def test_blocks_stand_where_they_were_written(tmp_path: Path) -> None:
+    """Whole blocks with good checksums, but not in their places, or of another tail."""
+    tail, (first, _) = _dead(tmp_path)
+    whole = tail.read_bytes()
+    one, two = whole[:first], whole[first:]
+    for blocks, found in (([two, one], []), ([one, one], [0, 1]), ([two], []), ([one, two, two],
+                          [0, 1, 2, 3])):  # fmt: skip
+        tail.write_bytes(b"".join(blocks))
+        assert _told(tail) == (found, True)
     tail.write_bytes(whole)
-    assert _told(tail) == ([], True)
+    tail.rename(tail.with_name("000001.records"))
+    assert _told(tail)[0] == []
 
 
-def test_a_tail_of_something_else_is_not_read(tmp_path: Path) -> None:
-    tail, (schema, *_) = _dead(tmp_path)
-    other = memoryview(pa.schema([("other", pa.binary(RECORD_SIZE))]).serialize())
-    tail.write_bytes(bytes(other) + tail.read_bytes()[schema:])
-    assert _told(tail) == ([], True)
-
-
-@pytest.mark.parametrize(("at_once", "found"), [(300, []), (900, [0, 1, 2, 3])])
-def test_a_batch_may_be_as_long_as_is_read_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int, found: list[int]
-) -> None:
-    tail, (_, first, second) = _dead(tmp_path)
-    assert 300 < second - first < 900 < second
-    monkeypatch.setattr("tracer.store.tail._AT_ONCE", at_once)
-    assert _told(tail) == (found, not found)
+def test_a_block_that_is_being_written_is_waited_for(tmp_path: Path) -> None:
+    """A reader on another machine may see its length before its bytes."""
+    tail, (first, second) = _dead(tmp_path)
+    whole = tail.read_bytes()
+    tail.write_bytes(whole[:first].ljust(second, b"\0"))
     with Folder.open(tail.parent) as where:
         reader = TailReader(where, 0)
-    reader.read()
-    assert reader.damaged == (not found)  # of a recording that lives as well
+    assert [len(block) for block in reader.read()] == [2]
+    assert reader.damaged
+    with tail.open("r+b") as file:
+        file.write(whole)
+    assert [len(block) for block in reader.read()] == [2]
+    assert not reader.damaged
     reader.close()
+
+
+def test_a_long_tail_is_several_blocks(tmp_path: Path) -> None:
+    count = 2 * BLOCK_ROWS + 5
+    with Folder.open(tmp_path) as where:
+        writer = TailWriter(where, 7)
+        writer.append(numbered(count))
+        writer.complete()
+        reader = TailReader(where, 7)
+        found = [block["seq"].tolist() for block in reader.read()]
+        assert reader.complete
+        assert (reader.rows, writer.rows, writer.size) == (count, count, reader.size)
+        writer.close()
+        reader.close()
+    assert [len(block) for block in found] == [BLOCK_ROWS, BLOCK_ROWS, 5]
+    assert [seq for block in found for seq in block] == list(range(count))
 
 
 def test_garbage_in_a_tail_is_said_and_not_believed(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.report_recordings import USUAL, announcement, events
-from tests.unit.store_records import SMALL, numbered, seqs, write
+from tests.unit.store_records import SMALL, killed, numbered, seqs, write
 from tracer.analysis import api, load
 from tracer.model.record import HEAD, RECORD_SIZE
 from tracer.model.words import Op
@@ -47,14 +47,14 @@ def test_a_tail_cut_short_is_told_of_once(tmp_path: Path) -> None:
     [tail] = (tmp_path / "r.seal" / "tail").iterdir()
     left = tail.read_bytes()
     writer.close("done")
-    for name in ("end.json", "chain.jsonl"):
-        (tmp_path / "r.seal" / name).unlink()
+    killed(tmp_path / "r.seal")
+    (tmp_path / "r.seal" / "chain.jsonl").unlink()
     tail.write_bytes(left[:-100])
     with Recording.open(tmp_path / "r.seal") as recording:
         for _ in range(2):
             assert 0 < len(seqs(recording)) < 10
             recording.frame("losses")
-            assert len([one for one in recording.problems if "unfinished batch" in one]) == 1
+            assert len([one for one in recording.problems if "unfinished block" in one]) == 1
 
 
 def test_what_is_over_is_not_told_any_more(tmp_path: Path) -> None:

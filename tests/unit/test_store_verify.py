@@ -9,12 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.unit.store_records import SMALL, Records, mixed, numbered, pick, write
+from tests.unit.store_records import (
+    SMALL,
+    Records,
+    end_changed,
+    killed,
+    mixed,
+    numbered,
+    pick,
+    rechained,
+    write,
+)
 from tracer.cli import verify as verb
 from tracer.model.record import HEAD, LOSS, USER_CPU
-from tracer.store.chain import Link, digest, line, parse, sha256
 from tracer.store.reader import Recording
 from tracer.store.sequence import Hole
+from tracer.store.snapshot import KILLED
 from tracer.store.verify import verify
 from tracer.store.writer import RecordingWriter
 
@@ -39,6 +49,10 @@ def _add(path: Path) -> None:
     (path / "events" / "000009.parquet").write_bytes(b"x")
 
 
+def _more(path: Path) -> None:
+    (path / "more").write_text("x")
+
+
 def _chain(change: Callable[[list[bytes]], list[bytes]]) -> Callable[[Path], None]:
     def apply(path: Path) -> None:
         file = path / "chain.jsonl"
@@ -61,15 +75,21 @@ _DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "truncated part": (_truncate, "bytes long"),
     "removed part": (_remove, "is missing"),
     "added part": (_add, "000009.parquet is not in the chain"),
-    "last line removed": (_chain(lambda lines: lines[:-1]), "segments were removed"),
-    "first line removed": (_chain(lambda lines: lines[1:]), "lines were removed"),
-    "lines swapped": (_chain(lambda lines: [lines[1], lines[0], *lines[2:]]), "exchanged"),
-    "no chain": (lambda p: (p / "chain.jsonl").unlink(), "segments were removed"),
+    "last segment removed": (_chain(lambda lines: [*lines[:-2], lines[-1]]), "does not follow"),
+    "first segment removed": (_chain(lambda lines: [lines[0], *lines[2:]]), "lines were removed"),
+    "begin removed": (_chain(lambda lines: lines[1:]), "lines were removed"),
+    "lines swapped": (_chain(lambda lines: [lines[0], lines[2], lines[1], *lines[3:]]), "exchang"),
+    "line doubled": (_chain(lambda lines: [*lines, lines[-1]]), "stands behind the end"),
     "line changed": (_edit("chain.jsonl", '"rows":40', '"rows":41'), "its digest is wrong"),
     "line unreadable": (_edit("chain.jsonl", '{"segment":1', '{"segment":"x"'), "cannot be read"),
     "line names another file": (_edit("chain.jsonl", "events/000001", "../x/000001"), "be read"),
     "manifest changed": (_edit("manifest.json", "test", "TEST"), "manifest.json is not the one"),
-    "line unfinished": (_edit("chain.jsonl", "}\n", "}"), ""),
+    "lines joined": (_edit("chain.jsonl", "}\n", "}"), "cannot be read"),
+    "blank in a line": (_edit("chain.jsonl", '"unknown":', '"unknown": '), "cannot be read"),
+    "key twice": (_edit("chain.jsonl", '"unknown":0', '"unknown":9,"unknown":0'), "cannot be read"),
+    "end changed": (_edit("end.json", '"done"', '"DONE"'), "end.json was changed"),
+    "end removed": (lambda p: (p / "end.json").unlink(), "end.json is missing"),
+    "another file": (_more, "more is not in the chain"),
 }
 
 
@@ -87,17 +107,21 @@ def test_damage_is_found(tmp_path: Path, what: str) -> None:
         recording.frame("events")
 
 
-def _signed_anew(path: Path, change: Callable[[Link], Link]) -> None:
-    """Changes each line of the chain, with good digests from the first to ``end.json``."""
-    last = sha256((path / "manifest.json").read_bytes())
-    found = []
-    for text in (path / "chain.jsonl").read_bytes().splitlines():
-        link = replace(change(parse(text)), previous=last)
-        last = digest(link)
-        found.append(line(replace(link, digest=last)))
-    (path / "chain.jsonl").write_bytes(b"".join(found))
-    end = json.loads((path / "end.json").read_text())
-    (path / "end.json").write_text(json.dumps(end | {"chain": last}))
+@pytest.mark.parametrize("what", ["end.json", "chain.jsonl", "the last line"])
+def test_without_its_end_it_is_cut_off(tmp_path: Path, what: str) -> None:
+    """As a recorder leaves it that is killed while it ends: nobody vouches for what is there."""
+    path = write(tmp_path / "r.seal", numbered(150))
+    if what == "the last line":
+        _chain(lambda lines: lines[:-1])(path)
+    elif what == "end.json":
+        killed(path)
+    else:
+        (path / what).unlink()
+    report = verify(path)
+    assert (report.exit_code, report.damage) == (3, [])
+    assert report.incomplete[0] == KILLED
+    with Recording.open(path) as recording:
+        assert recording.end is None
 
 
 @pytest.mark.parametrize(
@@ -115,7 +139,7 @@ def test_each_cpu_has_the_numbers_that_the_chain_says(
     tmp_path: Path, cpus: Callable[[int, int, int], dict[int, tuple[int, int, int]]], wrong: bool
 ) -> None:
     path = write(tmp_path / "r.seal", numbered(50))
-    _signed_anew(path, lambda link: replace(link, cpus=cpus(*link.cpus[0])))
+    rechained(path, lambda link: replace(link, cpus=cpus(*link.cpus[0])) if link.cpus else link)
     said = [f"Segment {n} holds other sequence numbers than the chain says." for n in (0, 1)]
     assert verify(path).damage == (said if wrong else [])
 
@@ -135,10 +159,9 @@ def test_files_that_the_chain_does_not_name(tmp_path: Path, state: str, name: st
         (path / "mappings" / name).write_bytes(b"x")
         alive = verify(path)
     if state == "killed":
-        (path / "end.json").unlink()
+        killed(path)
     if state == "failed":
-        end = json.loads((path / "end.json").read_text())
-        (path / "end.json").write_text(json.dumps(end | {"error": "disk full"}))
+        end_changed(path, error="disk full")
     report = alive if state == "alive" else verify(path)
     assert report.segments == 2
     added = name == _BEFORE or state == "ended"
@@ -216,8 +239,7 @@ def test_unknown_record_types_are_told(tmp_path: Path) -> None:
 
 def test_a_recording_without_end(tmp_path: Path) -> None:
     path = write(tmp_path / "r.seal", numbered(150))
-    (path / "end.json").unlink()
-    report = verify(path)
+    report = verify(killed(path))
     assert (report.exit_code, report.damage, report.unexplained) == (3, [], 0)
     assert "killed" in report.incomplete[0]
 
@@ -255,4 +277,5 @@ def test_a_recording_without_records(tmp_path: Path) -> None:
     report = verify(tmp_path / "r.seal")
     assert report.lines() == [
         f"{tmp_path / 'r.seal'}: ok", "  0 segments; no rows", "  stopped: done",
+        f"  digest: {report.digest}",
     ]  # fmt: skip

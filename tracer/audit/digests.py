@@ -1,98 +1,107 @@
 """Digests of files in blocks, so that a check can say which bytes are not what they were."""
 
-import hashlib
-import os
 import stat
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from typing import Any
 
-from tracer.errors import UserError
 from tracer.model.escape import printable
+from tracer.store import gate
+from tracer.store.chain import CHAIN, MANIFEST
+from tracer.store.errors import from_os
+from tracer.store.folder import Folder
+from tracer.store.limits import CHAIN_BYTES
+from tracer.store.lock import LOCK
+from tracer.store.reader import Recording
 
 _BLOCKS = 256
 _LEAST = 4096
-_READ = 1 << 20
-_LOCK = "lock"
-"""A recording's lock file is empty and says nothing."""
+_OF_ALL = 1 << 16
+"""Blocks of all files of a recording, as far as each has more than one."""
+REPORT_BYTES = 1 << 28
+"""Of a report that --report gives."""
 
 
-def block_size(size: int) -> int:
-    """Bytes of a block: a power of two, so that a file has at most 256 of them."""
+def block_size(size: int, blocks: int = _BLOCKS) -> int:
+    """Bytes of a block: a power of two, so that a file has at most ``blocks`` of them."""
     block = _LEAST
-    while block * _BLOCKS < size:
+    while block * blocks < size:
         block *= 2
     return block
 
 
-def of_file(path: str, follow: bool = True) -> dict[str, Any]:
-    """Size, sha256 of all, and of each block. OSError."""
-    flags = os.O_RDONLY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
-    with os.fdopen(os.open(path, flags), "rb", buffering=0) as file:
-        return _of(file, os.fstat(file.fileno()).st_size)
+def of_bytes(data: bytes, block: int | None = None) -> dict[str, Any]:
+    """Size, sha256 of all, and of each block."""
+    block = block or block_size(len(data))
+    view = memoryview(data)
+    blocks = [sha256(view[at : at + block]).hexdigest() for at in range(0, len(data), block)]
+    digest = sha256(data).hexdigest()
+    return {"bytes": len(data), "sha256": digest, "block": block, "blocks": blocks}
 
 
-def _of(file: Any, size: int) -> dict[str, Any]:
-    block = block_size(size)
-    whole = hashlib.sha256()
-    blocks: list[str] = []
-    state, room, read = hashlib.sha256(), block, 0
-    while data := file.read(min(_READ, room)):
-        whole.update(data)
-        state.update(data)
-        read += len(data)
-        room -= len(data)
-        if not room:
-            blocks.append(state.hexdigest())
-            state, room = hashlib.sha256(), block
-    if room != block:
-        blocks.append(state.hexdigest())
-    return {"bytes": read, "sha256": whole.hexdigest(), "block": block, "blocks": blocks}
+def of_recording(recording: Recording, then: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Each file of a recording by its path inside; in the blocks that ``then`` has for it.
 
-
-def of_folder(path: str) -> dict[str, dict[str, Any]]:
-    """Each file of a recording by its path inside. UserError: one cannot be read."""
+    Of its manifest the bytes that were read when it was opened. UserError: one cannot be read.
+    """
     found = {}
     try:
-        for name in sorted(_files(path)):
-            found[name] = of_file(os.path.join(path, name), follow=False)
+        names = sorted(_files(recording.folder))
+        blocks = max(1, min(_BLOCKS, _OF_ALL // max(1, len(names))))
+        for name in names:
+            data = gate.contents(recording.folder, name, CHAIN_BYTES)
+            if name == MANIFEST:
+                data = recording.manifest_bytes
+            if name == CHAIN and recording.chain.end is not None:
+                data = data[: recording.chain.size]
+            found[name] = of_bytes(data, _block(then.get(name), len(data), blocks))
     except OSError as error:
-        raise UserError(f"{printable(path)}: {error.strerror or error}") from error
+        raise from_os(error, f"reading {printable(recording.path)}") from error
     return found
 
 
-def _files(path: str, inside: str = "") -> Iterator[str]:
-    with os.scandir(os.path.join(path, inside)) as entries:
-        for entry in entries:
-            name = f"{inside}/{entry.name}" if inside else entry.name
-            mode = entry.stat(follow_symlinks=False).st_mode
-            if stat.S_ISDIR(mode):
-                yield from _files(path, name)
-            elif stat.S_ISREG(mode) and name != _LOCK:
-                yield name
+def _block(then: object, size: int, blocks: int) -> int:
+    """The block size that was stated, if it is one that we state."""
+    stated = then.get("block") if isinstance(then, dict) else None
+    if type(stated) is int and stated >= _LEAST and stated * _BLOCKS >= size:
+        return stated
+    return block_size(size, blocks)
+
+
+def _files(folder: Folder, inside: str = "") -> Iterator[str]:
+    """A recording's lock file is empty and says nothing; deeper than tables there is nothing."""
+    for name in folder.names():
+        mode = folder.mode(name)
+        if stat.S_ISDIR(mode) and not inside:
+            with folder.sub(name) as sub:
+                yield from _files(sub, f"{name}/")
+        elif stat.S_ISREG(mode) and name != LOCK:
+            yield f"{inside}{name}"
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any], name: str) -> Iterator[str]:
-    """What of a file is not what it was, in sentences with byte ranges."""
-    if then.get("sha256") == now["sha256"]:
+    """What of a file is not what it was, in sentences with byte ranges; none only if all is."""
+    if then == now:
         return
-    block, blocks = then.get("block"), then.get("blocks")
-    if not isinstance(block, int) or block < 1 or not isinstance(blocks, list):
-        yield f"{name} was changed (its digest is wrong)."
+    if then.get("sha256") == now["sha256"]:
+        yield f"{name}: what is stated of its size or blocks is wrong."
         return
     if then.get("bytes") != now["bytes"]:
-        yield f"{name} is {now['bytes']} bytes long and was {then.get('bytes')}."
-    if block != now["block"]:
-        return
-    wrong = [
-        place
-        for place in range(min(len(blocks), len(now["blocks"])))
-        if blocks[place] != now["blocks"][place]
-    ]
+        yield f"{name} is {now['bytes']} bytes long and was {_number(then.get('bytes'))}."
+    wrong = []
+    blocks = then.get("blocks")
+    if then.get("block") == now["block"] and isinstance(blocks, list):
+        both = zip(blocks, now["blocks"], strict=False)
+        wrong = [place for place, (was, is_) in enumerate(both) if was != is_]
     for first, last in _runs(wrong):
-        end = min((last + 1) * block, now["bytes"])
-        yield f"{name}: bytes {first * block} to {end - 1} were changed."
-    if not wrong and then.get("bytes") == now["bytes"]:
+        end = min((last + 1) * now["block"], now["bytes"])
+        yield f"{name}: bytes {first * now['block']} to {end - 1} were changed."
+    if not wrong:
         yield f"{name} was changed (its digest is wrong)."
+
+
+def _number(value: object) -> str:
+    return str(value) if type(value) is int else "no number"
 
 
 def _runs(places: list[int]) -> Iterator[tuple[int, int]]:

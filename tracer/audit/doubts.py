@@ -8,7 +8,7 @@ from tracer.audit.results import Doubt
 from tracer.model.escape import printable
 from tracer.store.reader import Recording
 from tracer.store.report import VerifyReport
-from tracer.store.verify import verify
+from tracer.store.verify import check
 from tracer.text.narrate import loss_sentences
 
 _BY_HOOK = ("missed", "inflight_full", "no_entry", "no_return")
@@ -29,7 +29,7 @@ def losses(recording: Recording) -> dict[tuple[str, str], int]:
 
 def of_recording(recording: Recording) -> tuple[list[Doubt], dict[tuple[str, str], int]]:
     """Doubts about everything in ``recording``, and its losses. StoreError: it cannot be read."""
-    report = verify(recording.path)
+    report = check(recording)
     lost = losses(recording)
     found = [
         *_integrity(report),
@@ -68,13 +68,7 @@ def _end(recording: Recording, report: VerifyReport) -> Iterator[Doubt]:
     if end.get("error"):
         yield Doubt("cut-off", f"The recording ended because of an error: "
                     f"{printable(str(end['error']))}")  # fmt: skip
-    final = end.get("final_seq")
-    numbered = {int(cpu) for cpu in final if str(cpu).isdigit()} if isinstance(final, dict) else ()
-    seen = set()
-    for name in ("events", "objects", "mappings", "losses", "clocks", "totals", "names"):
-        for table in recording.tables(name, ["cpu"]):
-            seen |= set(table.column("cpu").unique().to_pylist())
-    if not numbered or seen - set(numbered):
+    if not report.final or report.cpus - set(report.final):
         yield Doubt("hole", "end.json does not say how many records each CPU numbered: some of "
                     "the last ones may be missing.")  # fmt: skip
     if in_flight := end.get("in_flight"):

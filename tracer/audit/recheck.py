@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -13,9 +14,9 @@ from tracer.audit.evaluate import audit
 from tracer.errors import UserError
 from tracer.model.escape import printable
 from tracer.store.reader import Recording
-from tracer.store.verify import verify
+from tracer.store.verify import check
 
-_MOST_BYTES = 1 << 30
+_MOST_BYTES = 1 << 26
 _SHOWN = 30
 _ELSEWHERE = frozenset({"path", "tool"})
 """What is another on another machine."""
@@ -67,16 +68,26 @@ def recheck(
     result = predicate.get("result")
     stated = result if isinstance(result, dict) else {}
     found.result = printable(str(stated.get("result", "")))
+    about = body.get("subject")
+    if about != statement.subjects(listed, _dict(predicate.get("reports"))):
+        found.wrong.append("its subject is not what it tells of: other names or digests.")
     _policy(predicate, policy_path, found)
     _reports(predicate, reports, found)
     _recordings(predicate, listed, recordings, stated, found)
     return found
 
 
+def _dict(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
 def _read(path: str) -> object:
     try:
         with open(path, "rb") as file:
-            return json.loads(file.read(_MOST_BYTES))
+            text = file.read(_MOST_BYTES + 1)
+        if len(text) > _MOST_BYTES:
+            raise UserError(f"{printable(path)}: longer than any statement")
+        return json.loads(text)
     except OSError as error:
         raise UserError(f"{printable(path)}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
@@ -151,7 +162,8 @@ def _reports(predicate: Mapping[str, Any], paths: Sequence[str], found: Recheck)
             found.wrong.append(f"{printable(path)}: the statement names no such report.")
             continue
         try:
-            now = digests.of_file(path)
+            with open(path, "rb") as file:
+                now = digests.of_bytes(file.read(digests.REPORT_BYTES))
         except OSError as error:
             raise UserError(f"{printable(path)}: {error.strerror or error}") from error
         wrong = list(digests.differences(stated[name], now, printable(path)))
@@ -178,44 +190,48 @@ def _recordings(
             "--recording for each, in the order "
             + ", ".join(printable(str(one.get("name"))) for one in listed)
         )
-    for path, one in zip(paths, listed, strict=True):
-        _recording(path, one, found)
-    _recomputed(predicate, paths, stated, found)
+    with ExitStack() as stack:
+        opened = [stack.enter_context(Recording.open(path)) for path in paths]
+        for recording, one in zip(opened, listed, strict=True):
+            _recording(recording, one, found)
+        _recomputed(predicate, opened, stated, found)
 
 
-def _recording(path: str, stated: Mapping[str, Any], found: Recheck) -> None:
-    """Digests, then what the recording says of itself: chain and sequence holes."""
-    shown = printable(path)
-    files = stated.get("files")
-    then = files if isinstance(files, dict) else {}
-    wrong = list(digests.all_differences(then, digests.of_folder(path)))
+def _recording(recording: Recording, stated: Mapping[str, Any], found: Recheck) -> None:
+    """Digests, then what the recording says of itself: chain and sequence holes.
+
+    What is read later is what the chain's digest vouches for, whatever becomes of the files.
+    """
+    shown = printable(recording.path)
+    then = _dict(stated.get("files"))
+    now = digests.of_recording(recording, then)
+    wrong = list(digests.all_differences(then, now))
     found.wrong += [f"{shown}: {said}" for said in wrong]
-    if not wrong:
-        found.right.append(f"{shown}: all {len(then)} files are as they were")
-    report = verify(path)
+    report = check(recording)
     found.wrong += [f"{shown}: {printable(said)}" for said in report.damage]
+    if recording.chain.digest != stated.get("chain"):
+        found.wrong.append(f"{shown}: the digest of its chain is another.")
+    elif not wrong:
+        found.right.append(f"{shown}: all {len(then)} files are as they were")
     if report.unexplained:
         missing = f"{report.unexplained} sequence numbers are missing that nobody declared lost."
         found.wrong.append(f"{shown}: {missing}")
-    with Recording.open(path) as recording:
-        hooks = recording.manifest.get("hooks")
+    hooks = recording.manifest.get("hooks")
     if sha256(statement.canonical(hooks)).hexdigest() != stated.get("hook_plan_sha256"):
         found.wrong.append(f"{shown}: the hook plan is another.")
 
 
 def _recomputed(
-    predicate: Mapping[str, Any], paths: Sequence[str], stated: Mapping[str, Any], found: Recheck
+    predicate: Mapping[str, Any],
+    opened: Sequence[Recording],
+    stated: Mapping[str, Any],
+    found: Recheck,
 ) -> None:
     said = predicate.get("policy")
     source = said.get("source") if isinstance(said, dict) else None
     rules = policy.parse(str(source).encode("utf-8", "surrogatepass"), "the statement's policy")
     tool = f"sealsnoop {__version__}"
-    opened = [Recording.open(path) for path in paths]
-    try:
-        again = data.document(audit(rules, opened, tool))
-    finally:
-        for recording in opened:
-            recording.close()
+    again = data.document(audit(rules, opened, tool))
     if predicate.get("tool") != tool:
         found.unchecked.append(f"that {tool} judges as {printable(str(predicate.get('tool')))} did")
     different = list(_differences(stated, json.loads(json.dumps(again)), "result"))

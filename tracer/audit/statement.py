@@ -23,22 +23,18 @@ def canonical(value: object) -> bytes:
 
 
 def statement(
-    audit: Audit, policy: Policy, paths: Sequence[str], reports: Sequence[str]
+    audit: Audit, policy: Policy, recordings: Sequence[Recording], reports: Mapping[str, bytes]
 ) -> dict[str, Any]:
-    """The statement. ``reports``: files that were written of the same audit. UserError."""
-    recordings = [_recording(path) for path in paths]
-    subjects = [
-        {"name": f"{one['name']}/{name}", "digest": {"sha256": file["sha256"]}}
-        for one in recordings
-        for name, file in one["files"].items()
+    """The statement. ``recordings``: those that were audited, still open; ``reports``: what was
+    written of the same audit, by name. UserError."""
+    told = [
+        _recording(recording, whole=not any(doubt.code == "damage" for doubt in one.doubts))
+        for recording, one in zip(recordings, audit.recordings, strict=True)
     ]
-    written = {os.path.basename(path): _file(path) for path in reports}
-    subjects += [
-        {"name": name, "digest": {"sha256": one["sha256"]}} for name, one in written.items()
-    ]
+    written = {name: digests.of_bytes(content) for name, content in reports.items()}
     return {
         "_type": STATEMENT,
-        "subject": subjects,
+        "subject": subjects(told, written),
         "predicateType": PREDICATE,
         "predicate": {
             "tool": audit.tool,
@@ -47,37 +43,59 @@ def statement(
                 "sha256": policy.sha256,
                 "source": policy.source.decode(),
             },
-            "recordings": recordings,
+            "recordings": told,
             "reports": written,
             "result": data.document(audit),
         },
     }
 
 
-def _recording(path: str) -> dict[str, Any]:
-    with Recording.open(path) as recording:
-        hooks = recording.manifest.get("hooks")
-        chain = (recording.end or {}).get("chain")
+def subjects(
+    recordings: Sequence[Mapping[str, Any]], reports: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What a statement with these recordings and reports is about."""
+    files = [
+        (f"{one.get('name')}/{name}", file)
+        for one in recordings
+        for name, file in _items(one.get("files"))
+    ]
+    return [
+        {"name": name, "digest": {"sha256": file.get("sha256")}}
+        for name, file in [*files, *_items(reports)]
+        if isinstance(file, dict)
+    ]
+
+
+def _items(value: object) -> list[tuple[str, Any]]:
+    return [*value.items()] if isinstance(value, dict) else []
+
+
+def _recording(recording: Recording, *, whole: bool) -> dict[str, Any]:
+    """``whole``: nothing was wrong with it, so that what lies there must be what was audited."""
+    files = digests.of_recording(recording, {})
+    for name, said in recording.files.items() if whole else ():
+        if files.get(name, {}).get("sha256") != said.sha256:
+            raise UserError(
+                f"{printable(recording.path)}: {name} was changed while it was audited; "
+                "audit a copy that nobody else can write to"
+            )
     return {
-        "name": os.path.basename(os.path.normpath(path)),
-        "chain": chain,
-        "hook_plan_sha256": sha256(canonical(hooks)).hexdigest(),
-        "files": digests.of_folder(path),
+        "name": os.path.basename(os.path.normpath(recording.path)),
+        "chain": recording.chain.digest,
+        "hook_plan_sha256": sha256(canonical(recording.manifest.get("hooks"))).hexdigest(),
+        "files": files,
     }
 
 
-def _file(path: str) -> dict[str, Any]:
-    try:
-        return digests.of_file(path)
-    except OSError as error:
-        raise UserError(f"{printable(path)}: {error.strerror or error}") from error
-
-
 def text(
-    audit: Audit, policy: Policy, paths: Sequence[str], reports: Sequence[str], key: str | None
+    audit: Audit,
+    policy: Policy,
+    recordings: Sequence[Recording],
+    reports: Mapping[str, bytes],
+    key: str | None,
 ) -> str:
     """The statement as it is written, in a signed envelope if there is a ``key``. UserError."""
-    body = statement(audit, policy, paths, reports)
+    body = statement(audit, policy, recordings, reports)
     if key is None:
         return json.dumps(body, indent=2) + "\n"
     return dsse.text(dsse.sign(canonical(body), dsse.private_key(key)))

@@ -1,6 +1,7 @@
 """``sealsnoop audit``: claims about memory files, proved or not by what was recorded."""
 
 import argparse
+import os
 import signal
 import sys
 from datetime import datetime
@@ -106,13 +107,21 @@ def _run(args: argparse.Namespace) -> int:
 
         private_key(args.sign)
     paths = args.recordings or [_record(args, policy)]
-    audit = _audit(policy, paths)
-    written = _write_reports(audit, args)
-    if args.statement:
-        from tracer.audit.statement import text
+    from contextlib import ExitStack
 
-        told = text(audit, policy, paths, written, args.sign)
-        write("--statement", args.statement, [told])
+    from tracer import __version__
+    from tracer.audit.evaluate import audit as hold
+    from tracer.store.reader import Recording
+
+    with ExitStack() as stack:
+        recordings = [stack.enter_context(Recording.open(path)) for path in paths]
+        audit = hold(policy, recordings, f"sealsnoop {__version__}")
+        written = _write_reports(audit, args)
+        if args.statement:
+            from tracer.audit.statement import text
+
+            told = text(audit, policy, recordings, written, args.sign)
+            write("--statement", args.statement, [told])
     with quiet_pipe():
         _show(audit, args)
     return audit.result.exit_code
@@ -147,18 +156,6 @@ def _check(args: argparse.Namespace) -> None:
         _usage("--top: at least 1")
 
 
-def _audit(policy: "Policy", paths: list[str]) -> "Audit":
-    from contextlib import ExitStack
-
-    from tracer import __version__
-    from tracer.audit.evaluate import audit
-    from tracer.store.reader import Recording
-
-    with ExitStack() as stack:
-        recordings = [stack.enter_context(Recording.open(path)) for path in paths]
-        return audit(policy, recordings, f"sealsnoop {__version__}")
-
-
 def _record(args: argparse.Namespace, policy: "Policy") -> str:
     """Records what the policy needs, of the whole host; the path of the recording."""
     from tracer.audit.recording import options
@@ -188,19 +185,20 @@ def _record(args: argparse.Namespace, policy: "Policy") -> str:
     return str(path)
 
 
-def _write_reports(audit: "Audit", args: argparse.Namespace) -> list[str]:
-    written = []
+def _write_reports(audit: "Audit", args: argparse.Namespace) -> dict[str, bytes]:
+    """What was written, by the file's name."""
+    made = {}
     if args.html:
         from tracer.audit.page import page
 
-        write("--html", args.html, page(audit))
-        written.append(args.html)
+        made["--html", args.html] = "".join(page(audit))
     if args.sarif:
         from tracer.audit.sarif import text
 
-        write("--sarif", args.sarif, [text(audit)])
-        written.append(args.sarif)
-    return written
+        made["--sarif", args.sarif] = text(audit)
+    for (option, path), content in made.items():
+        write(option, path, [content])
+    return {os.path.basename(path): content.encode() for (_, path), content in made.items()}
 
 
 def _show(audit: "Audit", args: argparse.Namespace) -> None:

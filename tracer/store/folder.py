@@ -109,6 +109,10 @@ class Folder:
         """What lies in the folder, sorted."""
         return sorted(os.listdir(self.fd))
 
+    def mode(self, name: str) -> int:
+        """Type and permissions of ``name`` itself, were it a symbolic link."""
+        return os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode
+
     def has(self, name: str) -> bool:
         """Whether ``name`` is there, of whatever type."""
         try:

@@ -17,7 +17,7 @@ from tracer.store import gate, snapshot
 from tracer.store import objects as names_of
 from tracer.store.alive import Recorder
 from tracer.store.arrays import empty
-from tracer.store.chain import Chain, Link, wrong
+from tracer.store.chain import Chain, Link, PartInfo, wrong
 from tracer.store.errors import Damaged, StoreError, from_os
 from tracer.store.folder import Folder
 from tracer.store.limits import PART_BYTES, PIECE_ROWS
@@ -108,6 +108,12 @@ class Recording:
         self.end = shot.end
         self._now = [*shot.damage, *shot.missing]
         return shot
+
+    @property
+    def files(self) -> dict[str, PartInfo]:
+        """What the chain says of every file of the recording, by its path inside."""
+        lines = [self.chain.begin, *self.chain.links, self.chain.end]
+        return {path: said for one in lines if one is not None for path, said in one.files.items()}
 
     @property
     def problems(self) -> list[str]:

@@ -7,6 +7,7 @@ from tracer.store.sequence import Hole
 
 _HOLES_SHOWN = 20
 _HOLES_JSON = 1000
+_INNER = ("cpus", "final")
 
 
 @dataclass
@@ -35,6 +36,11 @@ class VerifyReport:
     unexplained: int = 0
     """Missing sequence numbers that no declared loss covers."""
 
+    cpus: set[int] = field(default_factory=set)
+    """CPUs that have a record."""
+    final: dict[int, int] = field(default_factory=dict)
+    """How many numbers each CPU gave out, as far as end.json says so."""
+
     @property
     def ok(self) -> bool:
         """Ended by its recorder, nothing changed, every hole declared."""
@@ -49,7 +55,7 @@ class VerifyReport:
 
     def to_json(self) -> str:
         """One JSON object; at most 1000 holes are listed, ``missing`` counts all."""
-        body = asdict(self)
+        body = {key: value for key, value in asdict(self).items() if key not in _INNER}
         holes = self.holes[:_HOLES_JSON]
         body["holes"] = [{**hole._asdict(), "count": hole.size} for hole in holes]
         return json.dumps({"ok": self.ok, **body}, indent=2)

@@ -157,8 +157,9 @@ class _Check:
     def _holes(self, shot: Snapshot) -> None:
         report = self.report
         end = shot.end or {}
-        final = self._final(end.get("final_seq") or {})
-        report.holes = self.sequences.holes(final)
+        report.final = self._final(end.get("final_seq") or {})
+        report.holes = self.sequences.holes(report.final)
+        report.cpus = set(self.sequences.highest())
         if self.sequences.repeated:
             report.damage.append(
                 f"{self.sequences.repeated} records have a sequence number that is there already."
