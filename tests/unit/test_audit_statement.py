@@ -26,6 +26,7 @@ from tracer.audit.statement import PREDICATE, STATEMENT, parts
 from tracer.cli import audit as audit_verb
 from tracer.cli.main import main
 from tracer.errors import UserError
+from tracer.store import verify
 from tracer.store.reader import Recording
 from tracer.store.report import VerifyReport
 
@@ -355,7 +356,7 @@ def test_what_is_exchanged_behind_the_check_changes_no_answer(
     story.map(5)
     story.write(place / "harmless.seal")
     assert run("audit", "p.toml", "harmless.seal")[0] == 0
-    usual = doubts.check
+    usual = verify.check
 
     def then_exchange(recording: Recording) -> VerifyReport:
         report = usual(recording)

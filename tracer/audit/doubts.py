@@ -1,7 +1,7 @@
 """What touches every claim of a recording: damage, loss, holes, filters, a killed recorder."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tracer.audit.results import Doubt
@@ -37,10 +37,15 @@ def of_recording(recording: Recording) -> tuple[list[Doubt], dict[tuple[str, str
         *_lost(lost),
         *_filters(recording.manifest),
     ]
-    known = {one.text for one in found}
-    found += [Doubt("damage", printable(said)) for said in recording.problems
-              if printable(said) not in known]  # fmt: skip
     return found, lost
+
+
+def of_reading(recording: Recording, known: Sequence[Doubt]) -> list[Doubt]:
+    """``known``, and what turned out when the rows were read: behind the check somebody may have
+    exchanged them."""
+    said = {one.text for one in known}
+    late = [printable(one) for one in recording.problems]
+    return [*known, *(Doubt("damage", one) for one in late if one not in said)]
 
 
 def _integrity(report: VerifyReport) -> Iterator[Doubt]:

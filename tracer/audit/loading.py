@@ -14,7 +14,7 @@ from tracer.analysis.load import variants
 from tracer.analysis.objects import ORDER_UNKNOWN, OWNER_UNKNOWN
 from tracer.audit import events as reading
 from tracer.audit import objects as known_of
-from tracer.audit.doubts import of_recording
+from tracer.audit.doubts import of_reading, of_recording
 from tracer.audit.events import BY_ADDRESS, KNOWN_OPS, UNSEEN, Mask
 from tracer.audit.mappings import Range, of_exits, ranges
 from tracer.audit.memslots import Slots, slots
@@ -93,12 +93,12 @@ def load(recording: Recording, claims: Sequence[Claim]) -> Evidence:
         by_address=[row for row in all_ if row.op in BY_ADDRESS],
         unseen=[row for row in all_ if row.op in UNSEEN],
         slots=slots((row for row in all_ if row.op in ("memslot", "vm_end")), where),
-        doubts=doubts,
         losses=losses,
         window=_window(recording, both),
         baseline=_baseline(recording, start),
         bit_0x20=_bit(recording.manifest),
         unknown_ops=unknown,
+        doubts=of_reading(recording, doubts),  # when all has been read
     )
 
 

@@ -20,14 +20,16 @@ exit status, statement of an audit:
   1  cannot be read
   2  wrong signature, changed files, or another result when it is computed again
 
-The digests of a recording show accidents and careless changes. They are not a
-signature: who can write to the recording can also write a new chain. A signed
-statement (sealsnoop audit --statement FILE --sign KEY) is one.
+Any change is evident to whoever holds the final digest (--digest) or a signed
+statement (sealsnoop audit --statement FILE --sign KEY); a tail without a digest
+(recorder killed) exits 3. Who holds neither sees accidents and careless changes:
+who can write to a recording can also write a new chain.
 
 examples:
   sealsnoop verify trace.seal
   sealsnoop verify trace.seal --json | jq .unexplained
   sealsnoop verify trace.seal && sealsnoop report trace.seal
+  sealsnoop verify trace.seal --digest 0adda477fd4d...
   sealsnoop verify audit.json --key pub.pem --recording trace.seal
 """
 
@@ -46,6 +48,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         "recording", metavar="RECORDING|STATEMENT", help="a NAME.seal folder, or a statement's file"
     )
     parser.add_argument("--json", action="store_true", help="the findings as one JSON object")
+    parser.add_argument(
+        "--digest",
+        metavar="HEX",
+        help="its final digest, as it was printed when it was whole",
+    )
     statement = parser.add_argument_group("of a statement")
     statement.add_argument("--key", metavar="PUB", help="public key of who signed it (PEM)")
     statement.add_argument(
@@ -71,6 +78,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the findings on stdout; the exit status is as in the help."""
     if os.path.isfile(args.recording):
+        if args.digest:
+            raise UserError("--digest is for a recording, not for a statement", 2)
         from tracer.audit.recheck import recheck
 
         found = recheck(args.recording, args.key, args.recordings, args.policy, args.reports)
@@ -85,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         )
     from tracer.store.verify import verify
 
-    report = verify(args.recording)
+    report = verify(args.recording, args.digest)
     with quiet_pipe():
         _print(report.to_json() if args.json else None, report.lines())
     return report.exit_code

@@ -9,7 +9,6 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tracer.store.errors import Damaged
 from tracer.store.limits import DICTIONARY, FOOTER_BYTES, PAGES, UNPACKED_BYTES
 
 if TYPE_CHECKING:
@@ -146,16 +145,13 @@ def check_footer(data: bytes) -> None:
         raise ValueError(f"its footer has {length} bytes")
 
 
-def check_pages(data: bytes, metadata: "pq.FileMetaData", columns: list[int], path: str) -> None:
-    """Walks the pages of ``columns`` (by their place) in all row groups. Damaged."""
+def check_pages(data: bytes, metadata: "pq.FileMetaData", columns: list[int]) -> None:
+    """Walks the pages of ``columns`` (by their place) in all row groups. ValueError."""
     view, budget = memoryview(data), _Budget()
-    try:
-        for number in range(metadata.num_row_groups):
-            group = metadata.row_group(number)
-            for column in columns:
-                _chunk(view, group.column(column), group.num_rows, budget)
-    except ValueError as error:
-        raise Damaged(f"{path}: {error}.") from None
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for column in columns:
+            _chunk(view, group.column(column), group.num_rows, budget)
 
 
 def _chunk(data: memoryview, chunk: "pq.ColumnChunkMetaData", rows: int, budget: _Budget) -> None:

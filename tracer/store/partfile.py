@@ -8,6 +8,7 @@ made of them before types, nulls, dictionaries and texts are those of the schema
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -46,29 +47,23 @@ class PartFile:
         texts = [field.name for field in self._schema if not _is_number(field.type)]
         try:
             check_footer(data)
-            self._parquet = pq.ParquetFile(
-                pa.BufferReader(data),
-                read_dictionary=texts,
-                pre_buffer=False,
-                thrift_string_size_limit=FOOTER_BYTES,
-                thrift_container_size_limit=FOOTER_BYTES,
-            )
-            metadata = self._parquet.metadata
+            # First as it stands: columns that it has not cannot be asked for as dictionaries.
+            self._metadata = _opened(data).metadata
             self.groups = self._groups()
             """Rows of each row group."""
             places = self._places()
+            check_pages(data, self._metadata, places)
+            self._parquet = _opened(data, read_dictionary=texts, metadata=self._metadata)
+            self._check_types()
         except _ERRORS as error:
             raise self._damaged(error) from None
-        check_pages(data, metadata, places, path)
 
     def _damaged(self, error: Exception) -> Damaged:
-        if isinstance(error, Damaged):
-            return error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return Damaged(f"{self.path} cannot be read: {printable(reason[:200]).rstrip('.')}.")
 
     def _groups(self) -> list[int]:
-        metadata = self._parquet.metadata
+        metadata = self._metadata
         if metadata.num_row_groups > ROW_GROUPS:
             raise ValueError(f"it has {metadata.num_row_groups} row groups")
         rows = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
@@ -79,33 +74,30 @@ class PartFile:
         return rows
 
     def _places(self) -> list[int]:
-        """Where the columns of our schema are, all of which must be there and of our types."""
-        metadata = self._parquet.metadata
-        if metadata.num_columns > COLUMNS:
-            raise ValueError(f"it has {metadata.num_columns} columns")
-        there = [metadata.schema.column(place) for place in range(metadata.num_columns)]
+        """Where the columns of our schema are, each of which must be there once."""
+        if self._metadata.num_columns > COLUMNS:
+            raise ValueError(f"it has {self._metadata.num_columns} columns")
+        there = [self._metadata.schema.column(n) for n in range(self._metadata.num_columns)]
         paths = [column.path for column in there]
-        arrow = self._parquet.schema_arrow
         places = []
-        for field in self._schema:
-            if paths.count(field.name) != 1 or arrow.names.count(field.name) != 1:
-                raise ValueError(f"column {field.name!r} is not there just once")
-            place = paths.index(field.name)
-            column = there[place]
+        for name in self._schema.names:
+            if paths.count(name) != 1:
+                raise ValueError(f"column {name!r} is not there just once")
+            column = there[paths.index(name)]
             if column.max_repetition_level or column.max_definition_level > 1:
-                raise ValueError(f"column {field.name!r} is nested")
-            self._check_type(field, arrow.field(field.name).type)
-            places.append(place)
+                raise ValueError(f"column {name!r} is nested")
+            places.append(paths.index(name))
         return places
 
-    @staticmethod
-    def _check_type(field: pa.Field, found: pa.DataType) -> None:
-        wanted = field.type
-        if not _is_number(wanted):
-            wanted = _values(wanted)
-            found = _values(found)
-        if found != wanted:
-            raise ValueError(f"column {field.name!r} is {found}, not {wanted}")
+    def _check_types(self) -> None:
+        arrow = self._parquet.schema_arrow
+        for field in self._schema:
+            found = arrow.field(field.name).type
+            wanted = field.type if _is_number(field.type) else _values(field.type)
+            if not _is_number(field.type):
+                found = _values(found)
+            if found != wanted:
+                raise ValueError(f"column {field.name!r} is {found}, not {wanted}")
 
     def group(self, number: int, columns: Sequence[str]) -> pa.Table:
         """One row group, its columns of the schema's types. Damaged."""
@@ -118,6 +110,16 @@ class PartFile:
         except _ERRORS as error:
             raise self._damaged(error) from None
         return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _opened(data: bytes, **options: Any) -> pq.ParquetFile:
+    return pq.ParquetFile(
+        pa.BufferReader(data),
+        pre_buffer=False,
+        thrift_string_size_limit=FOOTER_BYTES,
+        thrift_container_size_limit=FOOTER_BYTES,
+        **options,
+    )
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -204,7 +204,13 @@ def check(recording: Recording) -> VerifyReport:
         raise from_os(error, f"checking {recording.path}") from error
 
 
-def verify(path: str | os.PathLike[str]) -> VerifyReport:
-    """Reads everything once. NotARecording, FutureSchema, NoPermission, Damaged."""
+def verify(path: str | os.PathLike[str], digest: str | None = None) -> VerifyReport:
+    """Reads everything once. NotARecording, FutureSchema, NoPermission, Damaged.
+
+    ``digest``: what somebody holds of it; another one is damage.
+    """
     with Recording.open(path) as recording:
-        return check(recording)
+        report = check(recording)
+    if digest is not None and digest.strip().lower() != report.digest:
+        report.damage.append(f"The final digest is {report.digest}, not the one that was given.")
+    return report

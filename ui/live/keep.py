@@ -148,8 +148,10 @@ def copy(source: Path, around: Folder, name: str) -> None:
         _segments(old, new, chain.links)
         end = json.dumps({"reason": REASON, "unsaved": 0}, indent=2).encode() + b"\n"
         new.write_durably(END, end)
-        last = chains.signed(ENDS, {END: info(end), **left}, chain.digest)
-        lines = [*([] if chain.begin is None else [chain.begin]), *chain.links, last]
+        lines = [*filter(None, [chain.begin]), *chain.links]
+        lines.append(
+            chains.signed(ENDS, {END: info(end), **left}, lines[-1].digest if lines else "")
+        )
         new.write_durably(CHAIN, b"".join(map(chains.line, lines)))
 
 

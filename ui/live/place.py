@@ -15,8 +15,8 @@ from pathlib import Path
 from tracer.errors import UserError
 from tracer.model.escape import printable
 from tracer.store import lock
+from tracer.store.chain import MANIFEST
 from tracer.store.folder import Folder
-from tracer.store.replace import MANIFEST
 
 _OURS = "sealsnoop"
 _RECORDING = "live.seal"
