@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracer.store.chain import CHAIN, line, parse, sha256
-from tracer.store.chain import digest as digest_of
+from tests.unit.store_records import end_changed
 from tracer.text import outlet
 from tracer.text.data import csv_cell, csv_text
 from ui.cli.main import main
@@ -50,17 +49,9 @@ def forged(tmp_path: Path) -> Path:
     for hook in manifest["hooks"]:
         hook["reason"] = hook["unseen"] = EVIL
         hook["live"] = False
-    data = json.dumps(manifest).encode()
-    (path / "manifest.json").write_bytes(data)
-    link = parse((path / CHAIN).read_bytes().splitlines()[0])
-    object.__setattr__(link, "previous", sha256(data))
-    object.__setattr__(link, "digest", digest_of(link))
-    (path / CHAIN).write_bytes(line(link))
-    end = json.loads((path / "end.json").read_bytes())
-    end |= {"reason": EVIL, "chain": link.digest, "lost": {EVIL: 3}}
-    end["baseline"]["start"]["problems"] = [EVIL]
-    (path / "end.json").write_text(json.dumps(end))
-    return path
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    baseline = {"start": {"problems": [EVIL]}}
+    return end_changed(path, reason=EVIL, lost={EVIL: 3}, baseline=baseline)
 
 
 @pytest.mark.parametrize("terminal", [False, True])
