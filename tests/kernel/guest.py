@@ -64,6 +64,7 @@ LIFE: Scenes = (
     scenes_life.hostile_names,
     scenes_life.interrupted_early,
     scenes_life.refused,
+    scenes_life.silent_file_system,
 )
 """Programs of others; how recordings begin, end and survive: our own doing, so one kernel is
 enough."""

@@ -157,6 +157,24 @@ def refused(results: Results) -> None:
         one.wait()
 
 
+def silent_file_system(results: Results) -> None:
+    """Somebody holds and maps a file of a FUSE file system that never answers again."""
+    subprocess.run(["modprobe", "fuse"], check=True)
+    folder, ready = Path("/tmp/silent"), Path("/tmp/silent.ready")
+    folder.mkdir()
+    with subprocess.Popen(python("silent.py", folder, ready)) as server:
+        wait_until("the file system", ready.exists, 60)
+        holder, ino, _ = map(int, ready.read_text().split())
+        time.sleep(1)  # by now it is silent
+        try:
+            Tool(results, "silent-ls", ["ls", "--json", "--all"]).wait(120)
+            Recorder(results, "silent-record", "--audit", command=["true"]).wait()
+        finally:
+            os.kill(holder, signal.SIGKILL)
+            server.kill()
+    results.tell("silent", holder=holder, ino=ino)
+
+
 def _let_in(folder: Path) -> None:
     """An ordinary user must be able to run the checkout, wherever it lies (a scratch layer)."""
     for one in (folder, *folder.parents):

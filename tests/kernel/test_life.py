@@ -199,3 +199,19 @@ def test_without_privilege(kernel: Booted) -> None:
     script = kernel.told("unprivileged-script")
     assert script.code == 1
     assert "ermission" in script.stderr
+
+
+def test_a_file_system_that_never_answers_holds_nobody_up(kernel: Booted) -> None:
+    """And what its user has beside it is found."""
+    holder, ino = kernel.facts("silent")["holder"], kernel.facts("silent")["ino"]
+    listed = kernel.told("silent-ls")
+    assert listed.code == 0, listed.stderr
+    found = [json.loads(line) for line in listed.stdout.splitlines()]
+    assert any(one["ino"] == ino for one in found)
+    run = kernel.run("silent-record")
+    assert run.code == 0, run.stderr
+    run.check_whole()
+    open_before = run.table("mappings")
+    held = open_before[(open_before["op"] == "open") & (open_before["ino"] == ino)]
+    assert held["pid"].tolist() == [holder] * 2  # at the start, and at the end
+    assert not (open_before["ino"] == 4711).any()

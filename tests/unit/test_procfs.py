@@ -3,7 +3,6 @@
 import fcntl
 import mmap
 import os
-import stat
 import struct
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 
 from tracer.capture import inode, kinds, processes
 from tracer.capture.memoryfile import MemoryFile, Scan
+from tracer.capture.mounts import Mounts
 from tracer.capture.procfs import Scanner
 from tracer.model.args import SEALS_UNKNOWN
 from tracer.model.record import Kind
@@ -138,7 +138,6 @@ def test_tmpfs_files_only_when_asked(tmp_path: Path) -> None:
     with path.open("w+") as file:
         path.unlink()
         ino = os.fstat(file.fileno()).st_ino
-        assert inode.file_system(b"/dev/shm") == inode.TMPFS_MAGIC
         assert ino not in {one.ino for one in Scanner().scan().files}
         found = find(Scanner(all_tmpfs=True).scan(), ino)
     assert (found.kind, found.seals) == (Kind.TMPFS, 1)
@@ -148,13 +147,15 @@ def test_tmpfs_files_only_when_asked(tmp_path: Path) -> None:
 def test_look_agrees_with_stat_and_generation_is_stable() -> None:
     fd = os.memfd_create("x", os.MFD_CLOEXEC)
     path = b"/proc/self/fd/%d" % fd
-    found, known = inode.look(path), os.fstat(fd)
+    mounts, known = Mounts(Path("/proc")), os.fstat(fd)
+    with mounts.held(path) as held:
+        found = inode.look(held)
+        generations = {inode.generation(held) for _ in range(3)}
     assert (found.ino, found.mode, found.size) == (known.st_ino, known.st_mode, 0)
     assert found.dev == os.major(known.st_dev) << 20 | os.minor(known.st_dev)
-    generations = {inode.generation(path, found.dev, found.ino) for _ in range(3)}
     assert len(generations) == 1
-    with pytest.raises(FileNotFoundError):
-        inode.seals(path, found.dev, found.ino + 1)
+    with pytest.raises(FileNotFoundError), mounts.held(path, found.dev, found.ino + 1):
+        pass
     os.close(fd)
 
 
@@ -179,24 +180,14 @@ def test_the_generation_in_a_file_handle(
     assert inode._handle_generation(3, 9 << 32 | 5) == generation
 
 
-def test_fifo_is_never_opened(tmp_path: Path) -> None:
-    path = os.fsencode(tmp_path / "fifo")
-    os.mkfifo(path)
-    found = inode.look(path)
-    with pytest.raises(FileNotFoundError):
-        inode.seals(path, found.dev, found.ino)
-
-
-def test_a_mount_table_is_read_once_for_each_device(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A process may have thousands of mappings of a file system that nobody names."""
-    asked: list[int] = []
-    systems = kinds.FileSystems(tmp_path)
-    monkeypatch.setattr(systems, "_read_mounts", asked.append)
-    for dev in (7, 7, 8, 7, 8):
-        assert systems.magic_in(dev, 10 + dev, b"/nowhere") == 0
-    assert asked == [17, 18]
+def test_what_is_no_memory_file_is_never_reached(tmp_path: Path) -> None:
+    """Its file system may not answer, whatever it is asked."""
+    fifo, file = tmp_path / "fifo", Path(__file__)
+    os.mkfifo(fifo)
+    mounts = Mounts(Path("/proc"))
+    for path in (fifo, file, Path("/proc/self/stat")):
+        with pytest.raises(FileNotFoundError), mounts.held(os.fsencode(path)):
+            pass
 
 
 def test_a_name_alone_makes_no_memfd() -> None:
@@ -230,35 +221,70 @@ def test_when_a_process_began() -> None:
     assert processes.start_ns(b"7 (cut") == 0
 
 
-def fake_process(root: Path, pid: int, **descriptors: str) -> Path:
+SHMEM, HUGETLB, FUSE, GONE = 77, 31, 32, 99
+"""Mount ids: the kernel's own of tmpfs, two of a mount table, one of none."""
+MOUNTINFO = f"""\
+28 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw
+{HUGETLB} 28 0:31 / /dev/huge\\040pages rw - hugetlbfs hugetlbfs rw,pagesize=2M
+{FUSE} 28 0:32 / /mnt/dead rw,nosuid,nodev shared:9 - fuse.sshfs a:/ rw,user_id=0
+"""
+
+
+def fake_process(root: Path, pid: int, links: dict[int, tuple[str, int]], maps: str = "") -> Path:
+    """``links``: descriptor → text and mount id."""
     folder = root / str(pid)
-    (folder / "fd").mkdir(parents=True)
+    for name in ("fd", "fdinfo", "ns"):
+        (folder / name).mkdir(parents=True)
     (folder / "comm").write_bytes(b"fa\xffke\n")
     (folder / "status").write_text("Name:\tfake\nUid:\t1000\t0\t0\t0\n")
     (folder / "stat").write_text("1 (fake) S" + " 0" * 18 + " 42 0\n")
-    (folder / "maps").write_text("")
-    for fd, link in descriptors.items():
-        (folder / "fd" / fd.removeprefix("fd")).symlink_to(link)
+    (folder / "maps").write_text(maps)
+    (folder / "mountinfo").write_text(MOUNTINFO)
+    (folder / "ns" / "mnt").symlink_to("mnt:[4026531841]")
+    (folder / "root").symlink_to("/")
+    for fd, (link, mount) in links.items():
+        (folder / "fd" / str(fd)).symlink_to(link)
+        told = f"pos:\t0\nflags:\t0100002\nmnt_id:\t{mount}\nino:\t7\n"
+        (folder / "fdinfo" / str(fd)).write_text(told)
     return folder
 
 
-def fake_look(path: bytes) -> inode.Inode:
-    link = os.readlink(path)
-    if link.startswith(b"/memfd:"):
-        return inode.Inode(1, int(link.split(b":")[1].split()[0]), 0o100777, 0, 5, 6, 4096)
-    if link == b"/stale":
-        raise OSError(116, "stale file handle")
-    return inode.Inode(1, 1, stat.S_IFCHR, 1, 0, 0, 0)
+class Looks:
+    """Stands for the file systems; ``asked`` has what was asked of them."""
+
+    def __init__(self) -> None:
+        self.asked: list[bytes] = []
+
+    def __call__(self, path: bytes) -> inode.Inode:
+        link = os.readlink(path)
+        self.asked.append(link)
+        if link == b"/stale":
+            raise OSError(116, "stale file handle")
+        dev = 31 if link.startswith(b"/dev/huge") else 1
+        number = int(link.rpartition(b":")[2].split()[0]) if b":" in link else 5
+        return inode.Inode(dev, number, 0o100777, 0, 5, 6, 4096)
+
+
+def scanned(root: Path, looks: Looks, **options: Any) -> Scan:
+    mounts = Mounts(root, {SHMEM: (1, inode.TMPFS_MAGIC)})
+    return Scanner(root, look=looks, mounts=mounts, **options).scan()
+
+
+LINKS = {
+    3: ("/memfd:77 (deleted)", SHMEM),
+    4: ("/stale", SHMEM),
+    5: ("/dev/kmsg", 28),
+    6: ("socket:[1]", 9),
+}
 
 
 def test_fake_tree(tmp_path: Path) -> None:
-    links = {"fd3": "/memfd:77 (deleted)", "fd4": "/stale", "fd5": "/dev/kmsg", "fd6": "socket:[1]"}
-    fake_process(tmp_path, 10, **links)
-    fake_process(tmp_path, 11, **links)
+    fake_process(tmp_path, 10, LINKS)
+    fake_process(tmp_path, 11, LINKS)
     (tmp_path / "12").mkdir()  # vanished between two looks
     (tmp_path / "self").mkdir()
     (tmp_path / "uptime").write_text("")
-    scan = Scanner(tmp_path, look=fake_look).scan()
+    scan = scanned(tmp_path, Looks())
     [file] = scan.files
     assert (file.ino, file.gen, file.seals) == (77, 0, SEALS_UNKNOWN)
     assert {(one.pid, one.fd, one.who) for one in file.holders} == {
@@ -269,15 +295,94 @@ def test_fake_tree(tmp_path: Path) -> None:
     assert any("seals of 1 memory files not readable" in text for text in scan.problems)
 
 
+def test_only_memory_file_systems_are_asked(tmp_path: Path) -> None:
+    """One that does not answer would never let go of us."""
+    links = {
+        3: ("/memfd:77 (deleted)", SHMEM),
+        4: ("/dev/huge pages/x", HUGETLB),
+        5: ("/mnt/dead/file", FUSE),
+        6: ("/mnt/dead/memfd:8 (deleted)", FUSE),
+        7: ("/memfd:9 (deleted)", FUSE),
+        8: ("/secretmem (deleted)", FUSE),
+        9: ("/memfd:10 (deleted)", GONE),
+        10: ("/root/file", 28),
+        11: ("net:[4026531840]", 4),
+    }
+    maps = (
+        "7f00-7f02 rw-s 00001000 00:01 78      /memfd:a (deleted)\n"
+        "7f03-7f04 rw-s 00000000 00:20 8       /mnt/dead/file\n"
+        "7f05-7f06 rw-s 00000000 00:20 9       /memfd:b (deleted)\n"
+    )
+    fake_process(tmp_path, 10, links, maps)
+    looks = Looks()
+    scan = scanned(tmp_path, looks)
+    assert set(looks.asked) == {b"/memfd:77 (deleted)", b"/dev/huge pages/x"}
+    assert {(file.dev, file.ino, file.kind) for file in scan.files} == {
+        (1, 77, Kind.MEMFD), (31, 5, Kind.HUGETLB), (1, 78, Kind.MEMFD),
+    }  # fmt: skip
+    assert any("1 open files are on mounts that no process shows" in one for one in scan.problems)
+
+
+def test_a_file_that_was_exchanged_is_let_go(tmp_path: Path) -> None:
+    """Behind the descriptor that was a memfd's there is by now a file of another mount."""
+    mounts = Mounts(Path("/proc"), {})  # none is the kernel's own
+    fd = os.memfd_create("x", os.MFD_CLOEXEC)
+    with pytest.raises(FileNotFoundError), mounts.held(b"/proc/self/fd/%d" % fd):
+        pass
+    os.close(fd)
+
+
+def test_mount_tables_are_read_once_for_each_namespace_and_root(tmp_path: Path) -> None:
+    for pid in range(10, 20):
+        fake_process(tmp_path, pid, {3: ("/memfd:77 (deleted)", SHMEM)})
+    other = fake_process(tmp_path, 20, {3: ("/huge/x", 55)})
+    (other / "root").unlink()
+    (other / "root").symlink_to("/jail")
+    (other / "mountinfo").write_text("55 1 0:55 / /huge rw - hugetlbfs none rw\n")
+    mounts = Mounts(tmp_path, {SHMEM: (1, inode.TMPFS_MAGIC)})
+    read: list[str] = []
+    table = mounts._table
+
+    def counted(pid: str) -> Iterator[tuple[int, int, int]]:
+        read.append(pid)
+        return table(pid)
+
+    mounts._table = counted  # type: ignore[method-assign]
+    looks = Looks()
+    Scanner(tmp_path, look=looks, mounts=mounts).scan()
+    assert read == ["10", "20"]
+    assert b"/huge/x" in looks.asked
+
+
+def test_a_process_that_never_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for ever in munmap, say, and with it whoever wants to read its mappings."""
+    for pid in range(10, 15):
+        fake_process(tmp_path, pid, LINKS)
+    over = threading.Event()
+    maps = processes.maps
+
+    def stuck(root: Path, pid: int) -> list[processes.MapsLine]:
+        if pid in (11, 13):
+            over.wait()
+        return maps(root, pid)
+
+    monkeypatch.setattr(processes, "maps", stuck)
+    scan = scanned(tmp_path, Looks(), patience_s=0.3)
+    over.set()
+    [file] = scan.files
+    assert {holder.pid for holder in file.holders} == {10, 12, 14}
+    assert any("2 processes did not tell" in one for one in scan.problems)
+
+
 def test_denied_processes_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_process(tmp_path, 10)
-    fake_process(tmp_path, 11)
+    fake_process(tmp_path, 10, {})
+    fake_process(tmp_path, 11, {})
 
     def denied(root: Path, pid: int) -> list[processes.MapsLine]:
         raise PermissionError(13, "no")
 
     monkeypatch.setattr(processes, "maps", denied)
     monkeypatch.setattr(processes, "links", denied)
-    scan = Scanner(tmp_path, look=fake_look).scan()
+    scan = scanned(tmp_path, Looks())
     assert (scan.denied_fds, scan.denied_maps, scan.files) == (2, 2, [])
     assert any("mappings of 2 of 2 processes" in text for text in scan.problems)

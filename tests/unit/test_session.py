@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from tests.unit.synthetic_ring import SIZE, SyntheticRing
 from tracer.capture import ring as ring_module
 from tracer.capture import session as session_module
+from tracer.capture.memoryfile import Scan
 from tracer.capture.procfs import Scanner
 from tracer.capture.program import COUNTS, Program
 from tracer.capture.ring import STRIDE
@@ -378,6 +380,28 @@ def test_no_proc_is_no_crash(setting: Setting, monkeypatch: pytest.MonkeyPatch) 
     setting.session.begin()
     assert setting.program.calls == ["enable"]
     assert setting.told == ["no baseline: /proc cannot be read: No such file or directory"]
+    setting.writer.close("test")
+
+
+def test_who_interrupts_does_not_wait_for_proc(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its look at /proc may hang on somebody else's process; one Ctrl-C before it is no reason."""
+    over = threading.Event()
+    signals = ["before"]
+
+    def scan(self: Scanner) -> Scan:
+        signals.append("Ctrl-C")
+        over.wait(30)
+        return Scan(0, [])
+
+    monkeypatch.setattr(Scanner, "scan", scan)
+    setting.session._interrupts = lambda: len(signals)
+    began_s = time.monotonic()
+    setting.session.begin()
+    assert time.monotonic() - began_s < 10
+    over.set()
+    assert setting.told == ["no baseline: /proc cannot be read: interrupted"]
     setting.writer.close("test")
 
 

@@ -1,15 +1,17 @@
-"""Looks at one file behind a /proc link without disturbing it: identity, file system, seals.
+"""Looks at one memory file that is held open without disturbing it: identity, seals, mount.
 
-Nothing here follows a link into a device or a pipe, waits for a network file system, or writes.
+That it is a memory file is for `tracer.capture.mounts` to say: others may never answer.
 """
 
 import ctypes
 import fcntl
 import os
+import re
 import stat
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 TMPFS_MAGIC = 0x01021994
@@ -19,14 +21,11 @@ GUEST_MEMFD_MAGIC = 0x474D454D
 ANON_INODE_FS_MAGIC = 0x09041934
 
 F_GET_SEALS = 1034
-_FS_IOC_GETVERSION = 0x80087601
+_MEMFD_SECRET = 447  # x86-64
+_MOUNT_ID = re.compile(rb"^mnt_id:\s*(\d+)", re.MULTILINE)
 _HUGEPAGES = "/sys/kernel/mm/hugepages"  # hugepages-2048kB, …
-_AT_FDCWD = -100
 _AT_EMPTY_PATH = 0x1000
 _AT_HANDLE_FID = 0x200
-_AT_STATX_DONT_SYNC = 0x4000  # a dead NFS server must not stop the scan
-_AT_NO_AUTOMOUNT = 0x800
-_STATX_WANTED = 0x31F  # type, mode, nlink, uid, gid, ino, size
 _FILEID_SHMEM = 1  # mm/shmem.c: generation, ino, ino >> 32
 _FILEID_INO64_GEN = 0x81  # fs/exportfs: ino (64 bit), generation
 
@@ -45,44 +44,19 @@ class Inode(NamedTuple):
     size: int
 
 
-def _check(result: int, path: bytes) -> None:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), path)
-
-
-def look(path: bytes) -> Inode:
-    """statx of what ``path`` leads to, from what the kernel has cached. OSError as stat()."""
-    buffer = ctypes.create_string_buffer(256)
-    flags = _AT_STATX_DONT_SYNC | _AT_NO_AUTOMOUNT
-    _check(_libc.statx(_AT_FDCWD, path, flags, _STATX_WANTED, buffer), path)
-    nlink, uid, gid, mode, ino, size = struct.unpack_from("=16xIIIH2xQQ", buffer)
-    major, minor = struct.unpack_from("=II", buffer, 136)
-    return Inode(major << 20 | minor, ino, mode, nlink, uid, gid, size)
-
-
-def file_system(path: bytes) -> int:
-    """``f_type`` of the file system that ``path`` leads to. OSError as statfs()."""
-    buffer = ctypes.create_string_buffer(256)
-    _check(_libc.statfs(path, buffer), path)
-    return int(struct.unpack_from("=l" if ctypes.sizeof(ctypes.c_long) == 4 else "=q", buffer)[0])
-
-
-@contextmanager
-def held(path: bytes, dev: int, ino: int) -> Iterator[int]:
-    """An O_PATH descriptor of exactly that inode. OSError, FileNotFoundError where it is another.
-
-    O_PATH does not open the file: no driver, lease or fanotify listener notices.
-    """
-    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        found = os.fstat(fd)
-        here = os.major(found.st_dev) << 20 | os.minor(found.st_dev)
-        if (here, found.st_ino) != (dev, ino):
-            raise FileNotFoundError(path)
-        yield fd
-    finally:
-        os.close(fd)
+def look(fd: int) -> Inode:
+    """What an open file is. OSError."""
+    found = os.fstat(fd)
+    dev = os.major(found.st_dev) << 20 | os.minor(found.st_dev)
+    return Inode(
+        dev,
+        found.st_ino,
+        found.st_mode,
+        found.st_nlink,
+        found.st_uid,
+        found.st_gid,
+        found.st_size,
+    )
 
 
 def _handle_generation(fd: int, ino: int) -> int | None:
@@ -105,50 +79,75 @@ def _handle_generation(fd: int, ino: int) -> int | None:
     return None
 
 
-def generation(path: bytes, dev: int, ino: int) -> int:
-    """``i_generation`` of that inode, 0 where the kernel does not tell. OSError: it is gone.
+def generation(fd: int) -> int:
+    """``i_generation`` of an open file (O_PATH will do), 0 where the kernel does not tell.
 
     tmpfs answers no FS_IOC_GETVERSION, but puts the generation into its file handles.
     """
-    with held(path, dev, ino) as fd:
-        found = _handle_generation(fd, ino)
+    found = _handle_generation(fd, os.fstat(fd).st_ino)
     return 0 if found is None else found
 
 
-def seals(path: bytes, dev: int, ino: int) -> int:
-    """F_SEAL_* bits of that inode. OSError: no permission, gone, or a file without seals.
+def seals(fd: int) -> int:
+    """F_SEAL_* bits of an open file. OSError: no permission, or a file without seals.
 
-    The file is opened for reading, and only after it proved to be the regular file meant.
+    The file is opened for reading, and only after it proved to be a regular one.
     """
-    with held(path, dev, ino) as fd:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise FileNotFoundError(path)
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        reader = os.open(f"/proc/self/fd/{fd}", flags)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        raise FileNotFoundError(fd)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    reader = os.open(f"/proc/self/fd/{fd}", flags)
     try:
         return fcntl.fcntl(reader, F_GET_SEALS)
     finally:
         os.close(reader)
 
 
-def internal_devices() -> dict[int, int]:
-    """``{dev: f_type}`` of the kernel's own mounts of tmpfs and hugetlbfs, where memfds live.
+def internal_mounts() -> dict[int, tuple[int, int]]:
+    """``{mount id: (dev, f_type)}`` of the kernel's own mounts, where memory files live.
 
-    No mount table has them, so we make a memfd in each and look. A hugetlb memfd takes no huge
-    page before it is mapped.
+    No mount table has them, so we make a file in each and look. They are never unmounted. A hugetlb
+    memfd takes no huge page before it is mapped.
     """
     sizes = []
     with suppress(OSError):
         sizes = [int(entry.name[10:-2]) * 1024 for entry in os.scandir(_HUGEPAGES)]
-    wanted = [(os.MFD_CLOEXEC, TMPFS_MAGIC)]
+    makers: list[tuple[Callable[[], int], int]] = [
+        (partial(_memfd, 0), TMPFS_MAGIC),
+        (_secret, SECRETMEM_MAGIC),
+    ]
     for size in sizes:
-        huge = os.MFD_CLOEXEC | os.MFD_HUGETLB | (size.bit_length() - 1) << os.MFD_HUGE_SHIFT
-        wanted.append((huge, HUGETLBFS_MAGIC))
+        huge = os.MFD_HUGETLB | (size.bit_length() - 1) << os.MFD_HUGE_SHIFT
+        makers.append((partial(_memfd, huge), HUGETLBFS_MAGIC))
     found = {}
-    for flags, magic in wanted:
+    for make, magic in makers:
         with suppress(OSError):
-            fd = os.memfd_create("sealsnoop-probe", flags)
-            device = os.fstat(fd).st_dev
-            os.close(fd)
-            found[os.major(device) << 20 | os.minor(device)] = magic
+            fd = make()
+            try:
+                found[mount_id(f"/proc/self/fdinfo/{fd}")] = look(fd).dev, magic
+            finally:
+                os.close(fd)
     return found
+
+
+def _memfd(flags: int) -> int:
+    return os.memfd_create("sealsnoop-probe", os.MFD_CLOEXEC | flags)
+
+
+def _secret() -> int:
+    fd = _libc.syscall(_MEMFD_SECRET, os.O_CLOEXEC)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "memfd_secret")
+    return int(fd)
+
+
+def mount_id(fdinfo: str) -> int:
+    """The mount on which the file of a descriptor lies, by its fdinfo. OSError: it is closed."""
+    fd = os.open(fdinfo, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = _MOUNT_ID.search(os.read(fd, 4096))
+    finally:
+        os.close(fd)
+    if found is None:
+        raise FileNotFoundError(fdinfo)
+    return int(found[1])

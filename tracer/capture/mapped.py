@@ -6,10 +6,11 @@ in the kernel, tells that nobody does.
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from pathlib import Path
 from typing import Protocol
 
-from tracer.capture import inode
 from tracer.capture.memoryfile import MemoryFile, Scan
+from tracer.capture.mounts import Mounts
 
 _DRAIN_EVERY = 1000
 
@@ -31,20 +32,21 @@ def show_mapped(
     will.
     """
     shown: set[tuple[int, int]] = set()
+    mounts = (scan.mounts if scan else None) or Mounts(Path("/proc"))
     for number, file in enumerate(scan.files if scan else ()):
-        if _show(program, file, final):
+        if _show(program, mounts, file, final):
             shown.add((file.dev, file.ino))
         if number % _DRAIN_EVERY == 0:
             drain()
     program.show_known_mapped(final, shown)
 
 
-def _show(program: Shows, file: MemoryFile, final: bool) -> bool:
+def _show(program: Shows, mounts: Mounts, file: MemoryFile, final: bool) -> bool:
     """Whether the file could still be reached."""
     for path in file.paths():
         # Gone meanwhile: then another of its users may still have it.
         with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-            with inode.held(path, file.dev, file.ino) as fd:
+            with mounts.held(path, file.dev, file.ino) as fd:
                 program.show_mapped(fd, final)
             return True
     return False

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tracer.capture.inode import Inode
+from tracer.capture.mounts import Mounts
 from tracer.capture.processes import MapsLine, Who
 from tracer.model.args import SEALS_UNKNOWN, is_writable
 from tracer.model.record import Kind
@@ -96,3 +97,5 @@ class Scan:
     denied_maps: int = 0
     duration_ns: int = 0
     problems: list[str] = field(default_factory=list)
+    mounts: Mounts | None = None
+    """By which its files can be reached again."""

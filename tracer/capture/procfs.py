@@ -6,52 +6,98 @@ io_uring, and tables that one thread alone has, are in nobody's ``/proc/PID/fd``
 their use, a scan cannot.
 """
 
+import queue
 import stat
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from os import fsencode, lstat, readlink
 from pathlib import Path
 
 from tracer.capture import inode, processes, visibility
-from tracer.capture.kinds import FileSystems, kind_of, strip_deleted
+from tracer.capture.kinds import kind_of, strip_deleted
 from tracer.capture.memoryfile import Holder, Mapping, MemoryFile, Scan
+from tracer.capture.mounts import OTHER, Mounts
 from tracer.capture.processes import MapsLine, Who
 from tracer.model.args import SEALS_UNKNOWN
 from tracer.model.record import Kind
 
 _SEAL_SEAL = 1
 _ROUNDS = 3  # processes that were born during the scan are looked at too
+_PATIENCE_S = 10.0
+_LEAST_PATIENCE_S = 0.05
+
+
+@dataclass(slots=True)
+class _Descriptor:
+    """A descriptor of a memory file; ``magic``: of its file system."""
+
+    tid: int
+    fd: int
+    link: bytes
+    found: inode.Inode
+    fmode: int
+    magic: int
+
+
+@dataclass(slots=True)
+class _Process:
+    """What one process has."""
+
+    pid: int
+    descriptors: list[_Descriptor] = field(default_factory=list)
+    mappings: list[tuple[int, MapsLine, int]] = field(default_factory=list)
+    """Thread, mapping, magic number of the file system."""
+    who: Who | None = None
+    denied_fds: int = 0
+    denied_maps: int = 0
 
 
 class Scanner:
-    """Scans ``root`` (/proc); ``look`` is how a path is statted, both to be replaced by tests."""
+    """Scans ``root`` (/proc); ``mounts`` and ``look`` are to be replaced by tests.
+
+    ``look`` tells what a path leads to, if that is a memory file.
+    """
 
     def __init__(
         self,
         root: Path = Path("/proc"),
-        look: Callable[[bytes], inode.Inode] = inode.look,
+        look: Callable[[bytes], inode.Inode] | None = None,
         all_tmpfs: bool = False,
+        mounts: Mounts | None = None,
+        patience_s: float = _PATIENCE_S,
     ) -> None:
         self._root = root
         self._base = fsencode(root)
-        self._look = look
+        self._look = look or self._held
         self._all_tmpfs = all_tmpfs
-        self._systems = FileSystems(root)
+        self._mounts = mounts or Mounts(root)
         self._files: dict[tuple[int, int], MemoryFile] = {}
-        self._who: dict[int, Who] = {}
+        self._patience_s = patience_s
+        self._reader: _Reader | None = None
 
     def scan(self) -> Scan:
         """Looks at every process once. OSError: there is no /proc."""
-        scan = Scan(time.clock_gettime_ns(time.CLOCK_BOOTTIME), [])
+        scan = Scan(time.clock_gettime_ns(time.CLOCK_BOOTTIME), [], mounts=self._mounts)
         seen: set[int] = set()
-        for _ in range(_ROUNDS):
-            fresh = [pid for pid in processes.pids(self._root) if pid not in seen]
-            if not fresh:
-                break
-            for pid in fresh:
-                self._process(pid, scan)
-            seen.update(fresh)
+        silent = 0
+        try:
+            for _ in range(_ROUNDS):
+                fresh = [pid for pid in processes.pids(self._root) if pid not in seen]
+                if not fresh:
+                    break
+                for pid in fresh:
+                    found = self._patiently(pid)
+                    if found is None:
+                        silent += 1
+                    else:
+                        self._merge(found, scan)
+                seen.update(fresh)
+        finally:
+            if self._reader is not None:
+                self._reader.leave()
         scan.processes = len(seen)
         scan.duration_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - scan.time_ns
         for file in self._files.values():
@@ -66,75 +112,99 @@ class Scanner:
             scan.denied_maps,
             sum(file.seals == SEALS_UNKNOWN for file in scan.files),
         )
+        scan.problems += visibility.silences(silent, self._mounts.silent, self._mounts.unknown)
         return scan
 
-    def _process(self, pid: int, scan: Scan) -> None:
-        if self._task(pid, pid, scan):
-            return
-        # A kernel thread, or a process whose first thread has ended while others go on: what
-        # it holds is then seen through those alone.
-        for tid in processes.threads(self._root, pid):
-            if self._task(pid, tid, scan):
-                return
+    def _patiently(self, pid: int) -> _Process | None:
+        """What a process has; None: it does not tell in time.
 
-    def _task(self, pid: int, tid: int, scan: Scan) -> bool:
+        Its mappings can be read only while it does not change them, and munmap of a file on a file
+        system that is dead may never end. So another thread reads, and is left behind if need be.
+        """
+        if self._reader is None:
+            self._reader = _Reader(self._process)
+        found = self._reader.read(pid, self._patience_s)
+        if found is None:
+            self._reader = None
+            # Many such processes must not hold us up for many times as long.
+            self._patience_s = max(_LEAST_PATIENCE_S, self._patience_s / 2)
+        return found
+
+    def _process(self, pid: int) -> _Process:
+        found = _Process(pid)
+        self._mounts.learn(pid)
+        if not self._task(pid, found):
+            # A kernel thread, or a process whose first thread has ended while others go on: what
+            # it holds is then seen through those alone.
+            for tid in processes.threads(self._root, pid):
+                if self._task(tid, found):
+                    break
+        if found.descriptors or found.mappings:
+            found.who = processes.who(self._root, pid)
+        return found
+
+    def _task(self, tid: int, found: _Process) -> bool:
         """Whether the task has any descriptor or mapping, or would not tell."""
         alive = False
         try:
             for fd, link in processes.links(self._root, tid):
                 alive = True
-                self._descriptor(pid, tid, fd, link)
+                with suppress(OSError):  # closed meanwhile, or another by now
+                    self._descriptor(tid, fd, link, found)
         except PermissionError:
             alive = True
-            scan.denied_fds += 1
+            found.denied_fds += 1
         try:
             for line in processes.maps(self._root, tid):
                 alive = True
-                self._mapping(pid, tid, line)
+                magic = self._mounts.of_device(line.dev, tid)
+                if self._kind(line.link, line.dev, magic) != Kind.UNKNOWN:
+                    found.mappings.append((tid, line, magic))
         except PermissionError:
             alive = True
-            scan.denied_maps += 1
+            found.denied_maps += 1
         return alive
 
-    def _whose(self, pid: int) -> Who:
-        if pid not in self._who:
-            self._who[pid] = processes.who(self._root, pid)
-        return self._who[pid]
+    def _kind(self, link: bytes, dev: int, magic: int) -> Kind:
+        return kind_of(link, dev, magic, self._mounts.internal)
 
-    def _descriptor(self, pid: int, tid: int, fd: int, link: bytes) -> None:
+    def _descriptor(self, tid: int, fd: int, link: bytes, process: _Process) -> None:
+        magic = self._mounts.of_descriptor(tid, fd, link)
+        if magic is None or magic == OTHER:
+            return
         path = b"%s/%d/fd/%d" % (self._base, tid, fd)
-        try:
-            found = self._look(path)
-            mode = lstat(path).st_mode
-        except OSError:
-            return  # closed meanwhile, or on a file system that does not answer
-        if not stat.S_ISREG(found.mode):
-            return
-        magic = self._systems.magic(found.dev, path)
-        kind = kind_of(link, found.dev, magic, self._systems.internal)
-        if kind == Kind.UNKNOWN:
-            return
-        file = self._file(kind, found.dev, found.ino, link)
-        if not file.holders:
-            file.stat = found
-            file.name = strip_deleted(link)  # exact, unlike the one in maps
-        fmode = (1 if mode & stat.S_IRUSR else 0) | (2 if mode & stat.S_IWUSR else 0)
-        file.holders.append(Holder(pid, tid, self._whose(pid), fd, fmode))
+        found = self._look(path)
+        mode = lstat(path).st_mode
+        if stat.S_ISREG(found.mode) and self._kind(link, found.dev, magic) != Kind.UNKNOWN:
+            fmode = (1 if mode & stat.S_IRUSR else 0) | (2 if mode & stat.S_IWUSR else 0)
+            process.descriptors.append(_Descriptor(tid, fd, link, found, fmode, magic))
 
-    def _mapping(self, pid: int, tid: int, line: MapsLine) -> None:
-        known = self._files.get((line.dev, line.ino))
+    def _held(self, path: bytes) -> inode.Inode:
+        with self._mounts.held(path) as fd:
+            return inode.look(fd)
+
+    def _merge(self, process: _Process, scan: Scan) -> None:
+        scan.denied_fds += process.denied_fds
+        scan.denied_maps += process.denied_maps
+        who = process.who
+        if who is None:
+            return
+        for one in process.descriptors:
+            file = self._file(one.link, one.found.dev, one.found.ino, one.magic)
+            if not file.holders:
+                file.stat = one.found
+                file.name = strip_deleted(one.link)  # exact, unlike the one in maps
+            file.holders.append(Holder(process.pid, one.tid, who, one.fd, one.fmode))
+        for tid, line, magic in process.mappings:
+            file = self._file(line.link, line.dev, line.ino, magic)
+            file.mappings.append(Mapping(process.pid, tid, who, line))
+
+    def _file(self, link: bytes, dev: int, ino: int, magic: int) -> MemoryFile:
+        known = self._files.get((dev, ino))
         if known is None:
-            path = b"%s/%d/map_files/%s" % (self._base, tid, line.range)
-            magic = self._systems.magic_in(line.dev, tid, path)
-            kind = kind_of(line.link, line.dev, magic, self._systems.internal)
-            if kind == Kind.UNKNOWN:
-                return
-            known = self._file(kind, line.dev, line.ino, line.link)
-        known.mappings.append(Mapping(pid, tid, self._whose(pid), line))
-
-    def _file(self, kind: Kind, dev: int, ino: int, link: bytes) -> MemoryFile:
-        new = MemoryFile(kind, dev, ino, strip_deleted(link))
-        return self._files.setdefault((dev, ino), new)
+            known = MemoryFile(self._kind(link, dev, magic), dev, ino, strip_deleted(link))
+            self._files[dev, ino] = known
+        return known
 
     def _complete(self, file: MemoryFile) -> None:
         """Stat, name, generation and seals, by the first way that leads to the file."""
@@ -143,18 +213,45 @@ class Scanner:
         elif file.kind == Kind.TMPFS:
             file.seals = _SEAL_SEAL  # mm/shmem.c: only memfd_create ever takes it off
         for path in file.paths(self._base):
-            with suppress(OSError):
+            with suppress(OSError), self._mounts.held(path, file.dev, file.ino) as fd:
                 if file.stat is None:
-                    self._stat_mapped(file, path)
-                file.gen = file.gen or inode.generation(path, file.dev, file.ino)
-            if file.seals == SEALS_UNKNOWN:
-                with suppress(OSError):
-                    file.seals = inode.seals(path, file.dev, file.ino)
+                    file.stat = inode.look(fd)
+                    file.name = strip_deleted(readlink(path))
+                file.gen = file.gen or inode.generation(fd)
+                if file.seals == SEALS_UNKNOWN:
+                    file.seals = inode.seals(fd)
             if file.stat is not None and file.seals != SEALS_UNKNOWN:
                 return
 
-    def _stat_mapped(self, file: MemoryFile, path: bytes) -> None:
-        found = self._look(path)
-        if (found.dev, found.ino) == (file.dev, file.ino):
-            file.stat = found
-            file.name = strip_deleted(readlink(path))
+
+class _Reader:
+    """A thread that reads one process after another, and that nobody has to wait for."""
+
+    def __init__(self, work: Callable[[int], _Process]) -> None:
+        self._work = work
+        self._pids: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._found: queue.SimpleQueue[_Process | BaseException] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="proc", daemon=True).start()
+
+    def _run(self) -> None:
+        while (pid := self._pids.get()) is not None:
+            try:
+                self._found.put(self._work(pid))
+            except BaseException as error:  # to be raised where it is waited for
+                self._found.put(error)
+
+    def read(self, pid: int, patience_s: float) -> _Process | None:
+        """What ``work`` gives for ``pid``; None: nothing in that time, and nothing will."""
+        self._pids.put(pid)
+        try:
+            found = self._found.get(timeout=patience_s)
+        except queue.Empty:
+            self.leave()
+            return None
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def leave(self) -> None:
+        """It ends when what it does ends."""
+        self._pids.put(None)

@@ -1,8 +1,10 @@
 """One recording from start to end: hooks, baseline, ring to store, losses, and an orderly stop."""
 
+import errno
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,12 +57,15 @@ class Session:
         tell: Callable[[str], None],
         audit: bool = False,
         watch: ModuleWatch | None = None,
+        interrupts: Callable[[], int] = lambda: 0,
     ) -> None:
+        """``interrupts``: how often somebody has wanted an end; a look at /proc heeds the next."""
         self.sweeps: dict[str, dict[str, list[str]] | None] = {}
         """``start`` and, for audits, ``final``: what was missed in looking at /proc, in words;
         None where it was not looked at."""
         self._audit = audit
         self._watch = watch
+        self._interrupts = interrupts
         self._announced: set[tuple[int, int]] = set()
         self._program = program
         self._writer = writer
@@ -116,13 +121,26 @@ class Session:
                 self._tell(f"whether files are mapped cannot be read: {error.strerror or error}")
 
     def _scan(self) -> Scan:
-        """Reads /proc in a thread: with thousands of processes the ring would not wait for it."""
-        with ThreadPoolExecutor(1) as pool:
-            scan = pool.submit(Scanner().scan)
-            while not scan.done():
-                self._drain()
-                time.sleep(_SHORTEST_NAP_S)
-            return scan.result()
+        """Reads /proc in a thread: with thousands of processes the ring would not wait for it.
+
+        OSError. Who interrupts the recorder interrupts this too.
+        """
+        scan: Future[Scan] = Future()
+        before = self._interrupts()
+
+        def work() -> None:
+            try:
+                scan.set_result(Scanner().scan())
+            except BaseException as error:  # raised below
+                scan.set_exception(error)
+
+        threading.Thread(target=work, name="scan", daemon=True).start()
+        while not scan.done():
+            if self._interrupts() > before:
+                raise InterruptedError(errno.EINTR, "interrupted")
+            self._drain()
+            time.sleep(_SHORTEST_NAP_S)
+        return scan.result()
 
     def run(self, stop: Stop, show: Callable[[Progress], None]) -> str:
         """Records until ``stop`` gives a reason, which is returned. Raises StoreError."""

@@ -48,3 +48,15 @@ def problems(
     if os.geteuid() != 0 and (denied_fds or denied_maps or unknown_seals):
         found[-1] += "; root sees them"
     return found
+
+
+def silences(processes: int, asked: int, unknown: int) -> list[str]:
+    """One sentence for each way in which something did not answer."""
+    found = []
+    if processes:
+        found.append(f"{processes} processes did not tell what they have mapped in time")
+    if asked:
+        found.append("a file system that may have guest memory did not answer")
+    if unknown:
+        found.append(f"{unknown} open files are on mounts that no process shows")
+    return found

@@ -117,6 +117,10 @@ class Stopper:
         if number != signal.SIGHUP or number not in self._signals:
             self._signals.append(number)
 
+    def interrupts(self) -> int:
+        """How many signals came."""
+        return len(self._signals)
+
     @property
     def interrupted(self) -> bool:
         return bool(self._signals)
@@ -277,7 +281,7 @@ def _record(
     watch = None
     if args.audit and isinstance(program, Program):
         watch = ModuleWatch(program, kernel, args.method, tell)
-    session = Session(program, writer, tell, args.audit, watch)
+    session = Session(program, writer, tell, args.audit, watch, stop.interrupts)
     line = ProgressLine(args.quiet)
     try:
         session.begin(with_baseline=not args.no_baseline)
