@@ -1,4 +1,4 @@
-"""A file system that never answers: FUSE by hand. Mounts it, opens a file of it, maps it, and waits.
+"""A file system that never answers: FUSE by hand. Mounts it, opens and maps a file of it, waits.
 
 ``silent.py FOLDER READY``: answers what it takes to open and map FOLDER/file, then nothing more.
 Linux, x86-64; root.
