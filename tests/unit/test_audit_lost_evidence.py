@@ -95,6 +95,7 @@ LOST: Mapping[str, Callable[[Path, Story], Path]] = {
     "a CPU without a final number": lambda path, story: _final(
         story.write(path), lambda final: {cpu: final[cpu] for cpu in final if cpu != "0"}
     ),
+    "stopped at its size": lambda path, story: story.write(path, end={"stopped_early": True}),
     "failed": lambda path, story: _failed(story, path),
 }
 

@@ -469,3 +469,31 @@ def test_full_disk(little_disk: Path) -> None:
     assert found == list(range(len(found)))
     # one more is there, or was not saved: our own clock record
     assert len(found) + end["unsaved"] in (end["rows"], end["rows"] - 1)
+
+
+@pytest.mark.parametrize("audit", [False, True])
+def test_a_flood_is_stopped_at_the_size_asked_for(tmp_path: Path, audit: bool) -> None:
+    most = 1 << 20
+    setting = Setting(tmp_path, Limits(rows=1000, chunk_rows=100, direct_rows=500), audit)
+    setting.session._most_bytes = most
+    setting.session.begin(with_baseline=False)
+    random = np.random.default_rng(0)
+    ring = setting.program.synthetic
+    sent = 0
+
+    def stop() -> str | None:
+        nonlocal sent
+        rows = events(sent, min(ring.room, 1000))
+        rows["body"] = np.frombuffer(random.bytes(rows["body"].nbytes), rows["body"].dtype)
+        ring.put(rows)
+        sent += len(rows)
+        return None if sent < 200_000 else "no end"
+
+    assert setting.run(stop) == "full"
+    assert setting.session.full
+    setting.end()
+    on_disk = sum(path.stat().st_size for path in setting.path.rglob("*") if path.is_file())
+    in_memory = 2 * 1000 * HEAD.itemsize  # one segment, and the one before on its way
+    assert most / 2 < on_disk < most + SIZE + in_memory + (1 << 18)
+    assert len(setting.table("events")) == sent, "all that came until then"
+    assert "known final" not in setting.program.calls, "no last look: it takes room too"

@@ -73,6 +73,9 @@ def _end(recording: Recording, report: VerifyReport) -> Iterator[Doubt]:
     if end.get("error"):
         yield Doubt("cut-off", f"The recording ended because of an error: "
                     f"{printable(str(end['error']))}")  # fmt: skip
+    if end.get("stopped_early"):
+        yield Doubt("cut-off", f"The recorder stopped early: {printable(str(end.get('reason')))}. "
+                    "What came after that is not known.")  # fmt: skip
     if not report.final or report.cpus - set(report.final):
         yield Doubt("hole", "end.json does not say how many records each CPU numbered: some of "
                     "the last ones may be missing.")  # fmt: skip

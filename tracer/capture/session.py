@@ -58,8 +58,15 @@ class Session:
         audit: bool = False,
         watch: ModuleWatch | None = None,
         interrupts: Callable[[], int] = lambda: 0,
+        most_bytes: int | None = None,
     ) -> None:
-        """``interrupts``: how often somebody has wanted an end; a look at /proc heeds the next."""
+        """``interrupts``: how often somebody has wanted an end; a look at /proc heeds the next.
+        ``most_bytes``: what the recording may take on the disk, and what the ring and the
+        segment that is being encoded hold comes on top.
+        """
+        self.full = False
+        """It took so much and was stopped for that."""
+        self._most_bytes = most_bytes
         self.sweeps: dict[str, dict[str, list[str]] | None] = {}
         """``start`` and, for audits, ``final``: what was missed in looking at /proc, in words;
         None where it was not looked at."""
@@ -147,7 +154,7 @@ class Session:
         nap_s = _SHORTEST_NAP_S
         next_show_s = self._start_s
         while True:
-            reason = stop()
+            reason = stop() or self._too_much()
             changed = self._watch.poll() if self._watch else None
             if changed is not None:
                 self._append(changed)
@@ -164,6 +171,13 @@ class Session:
                 return reason
             nap_s = _SHORTEST_NAP_S if busy else min(nap_s * 2, _LONGEST_NAP_S)
             time.sleep(nap_s)
+
+    def _too_much(self) -> str | None:
+        """A reason to stop: any user can make so many events that the disk is full."""
+        if self._most_bytes is None or self._writer.bytes_on_disk < self._most_bytes:
+            return None
+        self.full = True
+        return "full"
 
     def _drain(self) -> bool:
         """Takes what is ready, but not for ever; whether there was anything."""
@@ -190,7 +204,7 @@ class Session:
 
         For audits a last sweep comes first, while the hooks still send: nothing falls in between.
         """
-        if self._audit:
+        if self._audit and not self.full:
             self._sweep(with_baseline, final=True)
         self._program.disable()
         self._program.detach()

@@ -51,6 +51,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("recordings", metavar="RECORDING", nargs="*", help="NAME.seal folders")
     parser.add_argument("--live", action="store_true", help="record this host first, until Ctrl-C")
     parser.add_argument("--duration", type=float, metavar="SECONDS", help="record so long")
+    parser.add_argument(
+        "--max-size", metavar="SIZE", help="stop recording when it takes so much on the disk"
+    )
     parser.add_argument("-o", "--output", metavar="S", help="where --live or CMD is recorded")
     parser.add_argument("--top", type=int, default=20, metavar="N", help="rows shown (default 20)")
     parser.add_argument("--json", action="store_true", help="the result as one JSON object")
@@ -148,8 +151,8 @@ def _check(args: argparse.Namespace) -> None:
         _usage("a recording that is there, or one that is to be made, not both")
     if not recorded and not args.recordings:
         _usage("what is to be audited: a RECORDING, --live, or -- CMD")
-    if not recorded and (args.output or args.duration is not None):
-        _usage("-o and --duration are for --live and -- CMD")
+    if not recorded and (args.output or args.duration is not None or args.max_size is not None):
+        _usage("-o, --duration and --max-size are for --live and -- CMD")
     if args.sign and not args.statement:
         _usage("--sign signs the file of --statement FILE")
     if args.top < 1:
@@ -170,6 +173,8 @@ def _record(args: argparse.Namespace, policy: "Policy") -> str:
     words = ["record", "-o", path, *options(policy, known)]
     if args.duration is not None:
         words += ["--duration", str(args.duration)]
+    if args.max_size is not None:
+        words += ["--max-size", args.max_size]
     wanted = top.parse_args(words)
     wanted.command = args.command
     # Everybody else on the host counts too, not only the command's own processes.
@@ -180,7 +185,7 @@ def _record(args: argparse.Namespace, policy: "Policy") -> str:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if code and args.command:
+    if code and args.command and not wanted.stopped_early:
         tell(f"the command exited with {code}")
     return str(path)
 

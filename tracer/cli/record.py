@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # costly or in need of bcc: imported when a recording begins
     from tracer.store.writer import RecordingWriter
 
 _PROBLEMS_SHOWN = 8
+_LEAST_SIZE = 1 << 20
+_STOPPED_EARLY = 3
 EPILOG = """\
 examples:
   sealsnoop record -- ./program --option   a program and its children
@@ -30,7 +32,8 @@ examples:
   sealsnoop record --denied --seals write  refusals on write-sealed files
 
 The exit code is the command's own (128 + N when signal N ended it); 1 when the
-recording failed, 2 for a wrong option, 126 or 127 when the command cannot run.
+recording failed, 2 for a wrong option, 3 when it stopped at --max-size, 126 or
+127 when the command cannot run.
 Under sudo the command runs as the user who called sudo.
 """
 
@@ -51,6 +54,11 @@ def add_parser(subparsers: Any) -> None:
         type=float,
         metavar="SECONDS",
         help="stop after so long; a command that still runs is ended",
+    )
+    parser.add_argument(
+        "--max-size",
+        metavar="SIZE",
+        help="stop, with exit code 3, when the recording takes so much on the disk (500M, 2G)",
     )
     parser.add_argument(
         "--method",
@@ -90,7 +98,7 @@ def add_parser(subparsers: Any) -> None:
     add_options(parser)
     parser.usage = "sealsnoop record [-o S] [options] [filters] [-- CMD ...]"
     # An audit records what anybody does while its command runs, not the command alone.
-    parser.set_defaults(run=run, whole_host=False)
+    parser.set_defaults(run=run, whole_host=False, most_bytes=None, stopped_early=False)
 
 
 _NOT_BY_FTRACE = {
@@ -147,6 +155,10 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--ring: {args.ring} is not a power of two from 1 to 1024 (MB)", 2)
     if args.duration is not None and not args.duration > 0:
         raise UserError(f"--duration: {args.duration:g} is not a positive number of seconds", 2)
+    if args.max_size is not None:
+        args.most_bytes = parsing.size("--max-size", args.max_size)
+        if args.most_bytes < _LEAST_SIZE:
+            raise UserError(f"--max-size: at least {_LEAST_SIZE >> 20}M", 2)
     if args.source == "ftrace":
         for asked, why in ((args.audit, "audit"), (args.method == "fexit", "fexit")):
             if asked:
@@ -281,7 +293,7 @@ def _record(
     watch = None
     if args.audit and isinstance(program, Program):
         watch = ModuleWatch(program, kernel, args.method, tell)
-    session = Session(program, writer, tell, args.audit, watch, stop.interrupts)
+    session = Session(program, writer, tell, args.audit, watch, stop.interrupts, args.most_bytes)
     line = ProgressLine(args.quiet)
     try:
         session.begin(with_baseline=not args.no_baseline)
@@ -293,12 +305,15 @@ def _record(
         stop.begin()
         reason = session.run(stop, line.show)
         final_seq = session.finish(with_baseline=not args.no_baseline)
+        if session.full:
+            reason = f"--max-size {args.max_size} was reached"
         writer.close(
             reason,
             final_seq,
             lost=session.losses,
             in_flight=session.in_flight,
             baseline=session.sweeps,
+            stopped_early=session.full,
         )
     except UserError as error:
         stored = not isinstance(error, StoreError)
@@ -317,6 +332,11 @@ def _record(
         tell(f"{done.events:,} events, {done.lost:,} lost, {on_disk}: {writer.path}")
     if session.losses:
         tell("LOST: " + ", ".join(f"{n:,} {cause}" for cause, n in session.losses.items()))
+    if session.full:
+        tell(f"RECORDING STOPPED: {reason}; what happens from now on is not recorded")
+        args.stopped_early = True
+        _let_end(command, stop)
+        return _STOPPED_EARLY
     if command is None:
         return 0
     return command.terminate() if command.poll() is None else command.exit_code or 0

@@ -197,9 +197,11 @@ def coverage(
     """What ``recording`` could see and lost; ``last_ns`` is the boot time of its last event."""
     known = anchors(recording)
     counts = losses(recording)
-    problems = recording.problems
-    manifest = recording.manifest
+    problems = list(recording.problems)
     end = _dict(recording.end)
+    if end.get("stopped_early"):
+        problems.append(f"the recorder stopped early: {text(end.get('reason'))}")
+    manifest = recording.manifest
     times = [anchor.boot_ns for anchor in known] + ([] if last_ns is None else [last_ns])
     command = [text(word) for word in _list(manifest.get("command"))]
     steps = [_dict(step) for step in _list(manifest.get("hooks"))]

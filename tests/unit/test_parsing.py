@@ -1,0 +1,26 @@
+"""Values on the command line that several verbs have."""
+
+import pytest
+
+from tracer.cli import parsing
+from tracer.errors import UserError
+from ui.cli.main import main
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"),
+    [("1", 1), ("500M", 500 << 20), ("1.5G", 3 << 29), ("2 GiB", 2 << 30), ("7kB", 7 << 10)],
+)
+def test_sizes(text: str, bytes_: int) -> None:
+    assert parsing.size("--max-size", text) == bytes_
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1e9", "5X", "M", "99999999T", "1.M", "\u0661M"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(UserError, match=r"--max-size: .* is no size; it is written 500M or 2G"):
+        parsing.size("--max-size", text)
+
+
+def test_too_small_to_record_anything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["record", "--max-size", "10k", "--", "true"]) == 2
+    assert "--max-size: at least 1M" in capsys.readouterr().err

@@ -1,0 +1,108 @@
+"""What the recorder still may when its hooks are attached, and why: everything else it gives away.
+
+A recorder runs for hours beside those that it watches, and reads what they choose (names, paths,
+descriptors). Whoever turned one of its faults against it gets what it still has.
+"""
+
+import ctypes
+import os
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
+
+_CAPSET, _CAPGET = 126, 125  # x86-64
+_VERSION_3 = 0x20080522
+_PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 23, 24, 38
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Cap(IntEnum):
+    """Capabilities (include/uapi/linux/capability.h)."""
+
+    DAC_OVERRIDE = 1
+    DAC_READ_SEARCH = 2
+    KILL = 5
+    SETPCAP = 8
+    SYS_PTRACE = 19
+    SYS_ADMIN = 21
+    SYSLOG = 34
+    PERFMON = 38
+    BPF = 39
+    CHECKPOINT_RESTORE = 40
+
+
+READS_MAPS: Mapping[Cap, str] = {
+    Cap.BPF: "to read the maps and counts of its programs, and to run the one that looks whether a "
+    "file is mapped",
+}
+"""By source ``bpf``, until the end."""
+SWEEPS: Mapping[Cap, str] = {
+    Cap.SYS_PTRACE: "to see in /proc what processes of others hold and have mapped",
+    Cap.DAC_READ_SEARCH: "to enter their folders there, and to read the seals of their files",
+    Cap.CHECKPOINT_RESTORE: "to reach a file that is only mapped, by /proc/PID/map_files",
+}
+"""While /proc is read: at the start, and for audits at the end too."""
+LATE_HOOKS: Mapping[Cap, str] = {
+    Cap.PERFMON: "to hook KVM when it is loaded while we record: its programs read kernel memory",
+    Cap.SYSLOG: "to learn then from /proc/kallsyms where its operations of guest_memfd are",
+}
+"""For audits."""
+LATE_BY_FEXIT: Mapping[Cap, str] = {
+    Cap.SYS_ADMIN: "only where there are no kprobes: to ask for the BTF of that module by its id",
+}
+COMMAND: Mapping[Cap, str] = {
+    Cap.KILL: "with a command: to end it, which may run as another user",
+}
+
+
+def held() -> int:
+    """The permitted capabilities of this thread, as bits."""
+    _, permitted, _ = _get()
+    return permitted
+
+
+def keep(wanted: Iterable[Cap]) -> None:
+    """Gives away, for this thread and all that it starts, whatever is not ``wanted``.
+
+    Those that we do not have are not gained. Neither is anything by a set-uid program from now on.
+    OSError.
+    """
+    bits = sum(1 << cap for cap in set(wanted))
+    effective, permitted, _ = _get()
+    if effective >> Cap.SETPCAP & 1:
+        for number in range(64):
+            known = _libc.prctl(_PR_CAPBSET_READ, number, 0, 0, 0)
+            if known < 0:
+                break  # this kernel has no more
+            if known and not bits >> number & 1:
+                _check(_libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0))
+    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    _check(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
+    left = permitted & bits
+    _set(left, left)
+
+
+def _get() -> tuple[int, int, int]:
+    """Effective, permitted, inheritable."""
+    data = (ctypes.c_uint32 * 6)()
+    _check(_libc.syscall(_CAPGET, _header(), data))
+    low, high = data[:3], data[3:]
+    effective, permitted, inheritable = (a | b << 32 for a, b in zip(low, high, strict=True))
+    return effective, permitted, inheritable
+
+
+def _set(effective: int, permitted: int) -> None:
+    low = [effective & 0xFFFFFFFF, permitted & 0xFFFFFFFF, 0]
+    data = (ctypes.c_uint32 * 6)(*low, effective >> 32, permitted >> 32, 0)
+    _check(_libc.syscall(_CAPSET, _header(), data))
+
+
+def _header() -> ctypes.Array[ctypes.c_uint32]:
+    return (ctypes.c_uint32 * 2)(_VERSION_3, 0)
+
+
+def _check(result: int) -> None:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
