@@ -150,7 +150,7 @@ def test_recordings_hold_what_is_described(sample: Path) -> None:
     manifest = json.loads((sample / "manifest.json").read_text())
     assert _paths(manifest, documents.MANIFEST) <= set(documents.MANIFEST)
     end = json.loads((sample / "end.json").read_text())
-    assert set(end) == set(documents.END) - {"asked_reason", "error"}
+    assert set(end) == set(documents.END) - {"asked_reason", "error", "stopped_early"}
     line = (sample / chain.CHAIN).read_bytes().splitlines()[0]
     assert set(json.loads(line)) == set(documents.CHAIN)
 
@@ -160,4 +160,4 @@ def test_the_end_after_a_failure_is_described() -> None:
         {"lost": {}, "in_flight": 0, "baseline": {}},
         reason="duration", error=DiskFull("full"), final_seq={}, rows=0, unsaved=0,
     )  # fmt: skip
-    assert set(end) == set(documents.END)
+    assert set(end) == set(documents.END) - {"stopped_early"}

@@ -313,7 +313,7 @@ def _record(
             lost=session.losses,
             in_flight=session.in_flight,
             baseline=session.sweeps,
-            stopped_early=session.full,
+            **({"stopped_early": True} if session.full else {}),
         )
     except UserError as error:
         stored = not isinstance(error, StoreError)
