@@ -28,6 +28,23 @@ enum way {
 	WAY_RECEIVE = 11,
 	WAY_SPLICE = 12,	/* (file, position, pipe, length) */
 	WAY_READ = 13,		/* (kiocb, iov_iter) */
+	WAY_UFFD_COPY = 14,	/* (mm or userfaultfd_ctx, address, source, length) */
+	WAY_UFFD_ZERO = 15,	/* (mm or userfaultfd_ctx, address, length) */
+	WAY_UFFD_CONTINUE = 16,	/* the same */
+	WAY_TRACE = 17,
+	WAY_SHARE_MM = 18,
+	WAY_PIDFD_GETFD = 19,
+	WAY_PROC_LINK = 20,
+	WAY_MAP_FILES = 21,
+	WAY_JUMP = 22,
+	WAY_OPEN = 23,
+	WAY_ADVISE = 24,	/* (mm, address, length, advice) or (address, length, behavior) */
+	WAY_VM_END = 25,
+	WAY_SLOT_FILE = 26,
+	WAY_RING = 27,
+	WAY_RING_FILE = 28,
+	WAY_UDMABUF = 29,
+	WAY_MSG_RING = 30,
 };
 
 INLINE u64 my_way(void)
@@ -40,7 +57,6 @@ INLINE u64 my_way(void)
 
 #define FOLL_WRITE 0x1
 #define PAGE_SHIFT 12
-#define UFFDIO_REGISTER 0xc020aa00U
 #define VM_FAULT_ERROR 0x873	/* OOM SIGBUS HWPOISON HWPOISON_LARGE SIGSEGV FALLBACK */
 
 struct access_key {
@@ -184,23 +200,6 @@ INLINE struct asked asked_pin(u64 mm, u64 address, u64 pages, u32 flags, int rem
 		asked.op = OP_PIN;
 	else if (remote)
 		asked.op = flags & FOLL_WRITE ? OP_REMOTE_WRITE : OP_REMOTE_READ;
-	return asked;
-}
-
-/* UFFDIO_REGISTER's argument: range.start, range.len, mode. */
-INLINE struct asked asked_uffd(u64 file, u32 cmd, u64 arg)
-{
-	struct asked asked = {};
-	u64 range[3] = {};
-
-	if (cmd != UFFDIO_REGISTER || bpf_probe_read_user(range, sizeof(range), (void *)arg))
-		return asked;
-	asked.mm = read_u64(read_u64(file + OFF_FILE_PRIVATE) + OFF_UFFD_MM);
-	asked.address = range[0];
-	asked.length = range[1];
-	asked.arg = range[2];
-	asked.op = OP_UFFD_REGISTER;
-	asked.hook = HOOK_UFFD;
 	return asked;
 }
 

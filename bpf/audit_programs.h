@@ -6,6 +6,55 @@
  * not have harms nobody.
  */
 
+/* The return of every way but those that make a file: which hook it was. */
+INLINE void finish_way(u64 way, s64 answer)
+{
+	struct access_key key = { .pid_tgid = bpf_get_current_pid_tgid() };
+	struct access *a;
+
+	switch (way) {
+	case WAY_MEMSLOT:
+		key.hook = HOOK_MEMSLOT;
+		break;
+	case WAY_FAULT:
+		key.hook = HOOK_FAULT;
+		break;
+	case WAY_REMOTE:
+		key.hook = HOOK_REMOTE;
+		break;
+	case WAY_UFFD:
+	case WAY_UFFD_COPY:
+	case WAY_UFFD_ZERO:
+	case WAY_UFFD_CONTINUE:
+		key.hook = HOOK_UFFD;
+		break;
+	case WAY_MPROTECT:
+		key.hook = HOOK_MPROTECT;
+		break;
+	case WAY_PIDFD_GETFD:
+	case WAY_MSG_RING:
+		end_taking();
+		return;
+	case WAY_RECEIVE:
+		key.hook = HOOK_RECEIVE;
+		break;
+	case WAY_SPLICE:
+	case WAY_READ:
+		key.hook = HOOK_READ;
+		break;
+	default:
+		key.hook = HOOK_PIN;
+	}
+	a = accesses.lookup(&key);
+	if (!a)
+		return;
+	if (way == WAY_UFFD)
+		finish_uffd(a, answer);
+	if (a->op)
+		tell_access(a, key.pid_tgid, key.hook, answer);
+	accesses.delete(&key);
+}
+
 /* Each way's entry: X is F or K, the arguments by trampoline or in registers. */
 #define ENTER_WAY(X) \
 	u64 way = my_way(); \
@@ -13,6 +62,17 @@
 	struct asked asked = {}; \
 	if (way == WAY_GMEM_CREATE || way == WAY_SECRET_CREATE) { \
 		begin_create(way == WAY_GMEM_CREATE ? read_u64(X##1 + CREATE_GMEM_FLAGS) : 0, SP_##X); \
+		return 0; \
+	} \
+	switch (way) { /* often called: cheap first */ \
+	case WAY_OPEN: note_open(&a, X##0, DIRECT_##X); return 0; \
+	case WAY_SHARE_MM: note_new_task(X##0, DIRECT_##X); return 0; \
+	case WAY_ADVISE: \
+		if (ADVISE_BY_STRUCT) \
+			note_advice(&a, read_u64(X##2 + OFF_MADVISE_MM), X##0, X##1, \
+				    read_u32(X##2 + OFF_MADVISE_ADVICE)); \
+		else \
+			note_advice(&a, X##0, X##1, X##2, X##3); \
 		return 0; \
 	} \
 	if (!access_wanted()) \
@@ -24,9 +84,28 @@
 	case WAY_PIN_REMOTE: asked = asked_pin(X##0, X##1, X##2, X##3, 1); break; \
 	case WAY_PIN_FILE: begin_by_file(&a, X##0, X##1, X##2 - X##1 + 1, OP_PIN, HOOK_PIN); return 0; \
 	case WAY_REMOTE: asked = asked_remote(X##0, X##1, X##3, X##4); break; \
-	case WAY_UFFD: asked = asked_uffd(X##0, X##1, X##2); break; \
+	case WAY_UFFD: begin_uffd(&a, X##0, X##1, X##2); return 0; \
+	case WAY_UFFD_COPY: asked = asked_fill(X##0, X##1, X##3, FILL_COPY); break; \
+	case WAY_UFFD_ZERO: asked = asked_fill(X##0, X##1, X##2, FILL_ZERO); break; \
+	case WAY_UFFD_CONTINUE: asked = asked_fill(X##0, X##1, X##2, FILL_CONTINUE); break; \
+	case WAY_TRACE: note_trace(X##0, X##1); return 0; \
+	case WAY_PIDFD_GETFD: begin_taking(X##0, 0, RECEIPT_PIDFD_GETFD); return 0; \
+	case WAY_PROC_LINK: \
+	case WAY_MAP_FILES: \
+		/* Without a dentry the walk is to be done again. */ \
+		if (X##0) \
+			begin_taking(read_u64(X##1 + OFF_PROC_PID), X##1, way == WAY_PROC_LINK ? \
+				     RECEIPT_PROC_FD : RECEIPT_MAP_FILES); \
+		return 0; \
+	case WAY_JUMP: note_jump(X##0); return 0; \
+	case WAY_VM_END: note_vm_end(X##0); return 0; \
+	case WAY_SLOT_FILE: note_slot_file(X##2); return 0; \
+	case WAY_RING: note_ring(X##0); return 0; \
+	case WAY_RING_FILE: note_ring_file(&a, X##0, X##1); return 0; \
+	case WAY_MSG_RING: begin_msg_ring(X##0); return 0; \
+	case WAY_UDMABUF: note_udmabuf(X##1); return 0; \
 	case WAY_MPROTECT: asked = asked_mprotect(X##0, X##1, X##2); break; \
-	case WAY_RECEIVE: begin_by_file(&a, X##0, 0, 0, OP_RECEIVE, HOOK_RECEIVE); return 0; \
+	case WAY_RECEIVE: begin_receive(&a, X##0); return 0; \
 	case WAY_SPLICE: \
 		begin_by_file(&a, X##0, read_u64(X##1), X##3, OP_READ, HOOK_READ); \
 		return 0; \
@@ -37,14 +116,21 @@
 	} \
 	begin_by_address(&a, &asked)
 
-/* All ways return an int, or a long that would fit one; a fault's has no sign. By
+/* Those return how many bytes they filled. */
+INLINE int is_fill(u64 way)
+{
+	return way == WAY_UFFD_COPY || way == WAY_UFFD_ZERO || way == WAY_UFFD_CONTINUE;
+}
+
+/* Others return an int, or a long that would fit one; a fault's has no sign. By
  * trampoline, bpf_get_func_ret (5.17) finds the answer however many arguments there are. */
 #define LEAVE_WAY(answer, sp) \
 	u64 way = my_way(); \
 	if (way == WAY_GMEM_CREATE || way == WAY_SECRET_CREATE) \
 		finish_guest_create(way, INT(answer), sp); \
 	else \
-		finish_way(way, way == WAY_FAULT ? (s64)(u32)(answer) : INT(answer))
+		finish_way(way, way == WAY_FAULT ? (s64)(u32)(answer) : \
+				is_fill(way) ? (s64)(answer) : INT(answer))
 
 #if WITH_FENTRY_WAY
 

@@ -71,12 +71,9 @@ INLINE struct asked asked_memslot(struct access *a, u64 kvm, u64 region)
 	a->address = read_u64(region + REGION_ADDRESS);
 	asked.address = a->address;
 	if ((a->checks & KVM_MEM_GUEST_MEMFD) && kvm_has_gmem()) {
+		/* The file itself: note_slot_file. */
 		a->offset = read_u64(region + REGION_GMEM_OFFSET);
 		a->fd = read_u32(region + REGION_GMEM_FD);
-		a->inode = file_inode(task_file(a->fd), 0);
-		a->kind = a->inode ? inode_kind(a->inode, 0) : KIND_UNKNOWN;
-		if (!a->kind)
-			a->inode = 0;
 	} else if (a->length) {
 		asked.length = 1;
 	}
@@ -142,45 +139,6 @@ INLINE void finish_guest_create(u64 way, s64 answer, u64 sp)
 		flags = compat ? regs.bx : regs.di;
 	tell_create(&made, answer, flags, compat ? 0xffff : regs.orig_ax, compat ? FLAG_COMPAT : 0,
 		    0, secret ? KIND_SECRETMEM : KIND_GUEST_MEMFD);
-}
-
-/* The return of every other way: which hook it was. */
-INLINE void finish_way(u64 way, s64 answer)
-{
-	struct access_key key = { .pid_tgid = bpf_get_current_pid_tgid() };
-	struct access *a;
-
-	switch (way) {
-	case WAY_MEMSLOT:
-		key.hook = HOOK_MEMSLOT;
-		break;
-	case WAY_FAULT:
-		key.hook = HOOK_FAULT;
-		break;
-	case WAY_REMOTE:
-		key.hook = HOOK_REMOTE;
-		break;
-	case WAY_UFFD:
-		key.hook = HOOK_UFFD;
-		break;
-	case WAY_MPROTECT:
-		key.hook = HOOK_MPROTECT;
-		break;
-	case WAY_RECEIVE:
-		key.hook = HOOK_RECEIVE;
-		break;
-	case WAY_SPLICE:
-	case WAY_READ:
-		key.hook = HOOK_READ;
-		break;
-	default:
-		key.hook = HOOK_PIN;
-	}
-	a = accesses.lookup(&key);
-	if (!a)
-		return;
-	tell_access(a, key.pid_tgid, key.hook, answer);
-	accesses.delete(&key);
 }
 
 /*

@@ -89,6 +89,8 @@ INLINE u64 inode_size(u64 inode, int direct)
 struct kvm_facts {
 	u64 gmem_iops;		/* address of kvm_gmem_iops, 0: none */
 	u64 has_gmem;		/* memory regions have a guest_memfd */
+	u64 slot_file;		/* where a memslot has its file, */
+	u64 slot_page;		/*   and its place in it */
 };
 
 BPF_ARRAY(kvm_facts, struct kvm_facts, 1);

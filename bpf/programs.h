@@ -23,6 +23,9 @@
 #define K3 ctx->cx
 #define K4 ctx->r8
 #define K5 ctx->r9
+/* Whether its arguments can be loaded directly. */
+#define DIRECT_F 1
+#define DIRECT_K 0
 /* Where the stack stands: higher than at every hook inside of this call. */
 #define SP_F ((u64)ctx)
 #define SP_K ctx->sp

@@ -145,25 +145,24 @@ enum op {
 	OP_UFFD_REGISTER = 21,	/* userfaultfd, by address; arg: UFFDIO_REGISTER_MODE_* */
 	OP_RECEIVE = 22,	/* a descriptor arrives; its number is not known yet */
 	OP_MAPPED = 23,		/* BASELINE only, the recorder's: answer: 1 i_mmap has mappings, 0 none */
-	OP_ATTACH = 24,		/* BASELINE only: hooks in a module; answer: 0 on, -ENOENT off */
+	OP_ATTACH = 24,		/* BASELINE only: hooks in a module; answer: 0 on, -ENOENT off, -EOPNOTSUPP refused */
 	OP_MREMAP = 25,		/* arg: MREMAP_* | (vm_flags & 0x8f) << 8 | old pages << 16 */
 	OP_UFFD_FILL = 26,	/* a page put there by userfaultfd, by address; arg: enum fill */
-	OP_TRACE = 27,		/* ptrace: mm's task is attached to; arg: pid of that task */
+	OP_TRACE = 27,		/* ptrace: by the tracer, of the task with mm; see below */
 	OP_GIVE = 28,		/* a descriptor is sent by SCM_RIGHTS; the receiver is not known yet */
 	OP_ADVISE = 29,		/* process_madvise, by address, in another process; arg: MADV_* */
-	OP_SHARE_MM = 30,	/* a process begins in its parent's address space, and no thread */
+	OP_SHARE_MM = 30,	/* by a process that begins in its parent's mm and is no thread; see below */
 	OP_VM_END = 31,		/* a virtual machine is gone, and its memslots */
-	OP_RING = 32,		/* io_uring: buffers of mm are used from another address space */
+	OP_RING = 32,		/* io_uring: a ring with length buffers of mm is used from another mm */
 	OP_DEVICE = 33,		/* something is opened that reaches memory unseen; arg: enum device */
 };
 
-/* arg of OP_UFFD_FILL: which of userfaultfd's ioctls. */
+/* arg of OP_UFFD_FILL: which of userfaultfd's ioctls. UFFDIO_MOVE moves anonymous memory alone. */
 enum fill {
 	FILL_COPY = 1,
 	FILL_ZERO = 2,
 	FILL_CONTINUE = 3,
-	FILL_POISON = 4,
-	FILL_MOVE = 5,
+	FILL_POISON = 4,	/* its range is not known */
 };
 
 /* The low half of OP_RECEIVE's arg: how the descriptor came. */
@@ -179,8 +178,7 @@ enum receipt {
 
 /* arg of OP_DEVICE */
 enum device {
-	DEVICE_UDMABUF = 1,
-	DEVICE_KVM = 2,
+	DEVICE_UDMABUF = 1,	/* length: of so many memfds a dma-buf is made */
 };
 
 /*
@@ -203,6 +201,16 @@ enum device {
  * address space << 16; checks: KVM_MEM_* flags; fd: the guest_memfd, -1 none. The object is the guest_memfd
  * and offset its part of it; without one, what is mapped at the userspace
  * address, ino 0 where that is no memory file.
+ *
+ * OP_UFFD_REGISTER, OP_UFFD_FILL: a registration's range is what the caller's
+ * memory says at the return, where the kernel's mapping there agrees; checks
+ * is 1 and mm all there is where it does not.
+ *
+ * OP_TRACE, OP_SHARE_MM: the task traced, or the parent: mm; arg: its pid;
+ * offset: its start_ns; check_answer: its exec_id. A vfork child is none: it
+ * stands for its parent until it executes something.
+ *
+ * OP_GIVE by RECEIPT_MSG_RING: mm: who has the ring that gets it.
  *
  * OP_RECEIVE: who gave it, or from whom it was taken, 0 where that is not
  * known: mm: own_mm of that task; check_answer: its pid; offset: its start_ns;
@@ -244,6 +252,12 @@ enum hook {
 	HOOK_MPROTECT = 20,
 	HOOK_RECEIVE = 21,
 	HOOK_MREMAP = 22,
+	HOOK_TRACE = 23,
+	HOOK_SHARE_MM = 24,
+	HOOK_OPEN = 25,
+	HOOK_ADVISE = 26,
+	HOOK_RING = 27,
+	HOOK_DEVICE = 28,
 	HOOK_MAX = 32,
 };
 

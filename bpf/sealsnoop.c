@@ -19,5 +19,6 @@
 #if AUDIT
 #include "access.h"
 #include "guest.h"
+#include "ways.h"
 #include "audit_programs.h"
 #endif

@@ -345,6 +345,12 @@ class Program:
             and btf.has_member("kvm_userspace_memory_region2", "guest_memfd")
             for btf in modules.values()
         )
+        for btf in modules.values():
+            if btf.has_type("struct kvm_memory_slot") and btf.has_member(
+                "kvm_memory_slot", "gmem.file"
+            ):
+                leaf.slot_file = btf.offset_of("kvm_memory_slot", "gmem.file")
+                leaf.slot_page = btf.offset_of("kvm_memory_slot", "gmem.pgoff")
         facts[ctypes.c_int(0)] = leaf
 
     def show_mapped(self, fd: int, final: bool) -> None:

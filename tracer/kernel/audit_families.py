@@ -12,7 +12,11 @@ KVM = "kvm"
 MAPLE_TREE = (("maple_range_64", "pivot"), ("mm_struct", "mm_mt.ma_root"))
 """Mappings are found by address in the maple tree (lib/maple_tree.c, since 6.1)."""
 
+UFFD = (("userfaultfd_ctx", "mm"), ("vm_area_struct", "vm_userfaultfd_ctx.ctx"))
+
 _PINS = "long-term pins"
+_BY_CONTEXT = (("UFFD_BY_CONTEXT", 1),)
+_PIDS = (("pid", "tasks"), ("task_struct", "pid_links"))
 
 AUDIT_FAMILIES = (
     Family(
@@ -35,6 +39,42 @@ AUDIT_FAMILIES = (
         at_return=True,
         way=Way.MEMSLOT,
         unseen="which memory a virtual machine is given",
+        module=KVM,
+    ),
+    Family(
+        "memslot_file",
+        "way",
+        Hook.MEMSLOT,
+        (Op.MEMSLOT,),
+        # With the slot as it will be: kvm_gmem_bind (until 7.2) or
+        # kvm_gmem_prepare_memory_region (7.3) has put the file there.
+        (
+            Alternative(
+                "kvm_arch_commit_memory_region", "arch/x86/kvm/x86.c",
+                takes=("kvm", "kvm_memory_slot", "kvm_memory_slot"), parameters=4,
+            ),
+        ),
+        at_entry=True,
+        at_return=False,
+        way=Way.SLOT_FILE,
+        unseen="which guest_memfd a memslot has",
+        essential=False,
+        module=KVM,
+    ),
+    Family(
+        "vm_end",
+        "way",
+        Hook.MEMSLOT,
+        (Op.VM_END,),
+        (
+            Alternative(
+                "kvm_destroy_vm", "virt/kvm/kvm_main.c", takes=("kvm",), parameters=1,
+            ),
+        ),
+        at_entry=True,
+        at_return=False,
+        way=Way.VM_END,
+        unseen="when a virtual machine is gone, and its memslots",
         module=KVM,
     ),
     Family(
@@ -262,7 +302,238 @@ AUDIT_FAMILIES = (
         way=Way.UFFD,
         unseen="userfaultfd registrations",
         essential=False,
-        needs=(*MAPLE_TREE, ("userfaultfd_ctx", "mm")),
+        needs=UFFD,
+    ),
+    Family(
+        "uffd_copy",
+        "way",
+        Hook.UFFD,
+        (Op.UFFD_FILL,),
+        (
+            Alternative(
+                "mfill_atomic_copy", "mm/userfaultfd.c, since 6.5",
+                takes=("userfaultfd_ctx",), defines=_BY_CONTEXT,
+            ),
+            Alternative("mcopy_atomic", "mm/userfaultfd.c, until 6.4", takes=("mm_struct",)),
+        ),
+        at_entry=True,
+        at_return=True,
+        way=Way.UFFD_COPY,
+        unseen="pages that userfaultfd copies into place (UFFDIO_COPY)",
+        essential=False,
+        needs=UFFD,
+    ),
+    Family(
+        "uffd_zero",
+        "way",
+        Hook.UFFD,
+        (Op.UFFD_FILL,),
+        (
+            Alternative(
+                "mfill_atomic_zeropage", "mm/userfaultfd.c, since 6.5",
+                takes=("userfaultfd_ctx",), defines=_BY_CONTEXT,
+            ),
+            Alternative("mfill_zeropage", "mm/userfaultfd.c, until 6.4", takes=("mm_struct",)),
+        ),
+        at_entry=True,
+        at_return=True,
+        way=Way.UFFD_ZERO,
+        unseen="pages that userfaultfd clears (UFFDIO_ZEROPAGE)",
+        essential=False,
+        needs=UFFD,
+    ),
+    Family(
+        "uffd_continue",
+        "way",
+        Hook.UFFD,
+        (Op.UFFD_FILL,),
+        (
+            Alternative(
+                "mfill_atomic_continue", "mm/userfaultfd.c, since 6.5",
+                takes=("userfaultfd_ctx",), defines=_BY_CONTEXT,
+            ),
+            Alternative("mcopy_continue", "mm/userfaultfd.c, 5.13 to 6.4", takes=("mm_struct",)),
+        ),
+        at_entry=True,
+        at_return=True,
+        way=Way.UFFD_CONTINUE,
+        unseen="pages that userfaultfd maps (UFFDIO_CONTINUE)",
+        essential=False,
+        needs=UFFD,
+    ),
+    Family(
+        "ptrace",
+        "way",
+        Hook.TRACE,
+        (Op.TRACE,),
+        # Attach, seize, traceme and the children of a tracee all end there, when it is granted.
+        (
+            Alternative(
+                "__ptrace_link", "kernel/ptrace.c", takes=("task_struct", "task_struct")
+            ),
+        ),
+        at_entry=True,
+        at_return=False,
+        way=Way.TRACE,
+        unseen="ptrace: who traces whom",
+    ),
+    Family(
+        "share_mm",
+        "way",
+        Hook.SHARE_MM,
+        (Op.SHARE_MM,),
+        (Alternative("wake_up_new_task", "kernel/sched/core.c", takes=("task_struct",)),),
+        at_entry=True,
+        at_return=False,
+        way=Way.SHARE_MM,
+        unseen="processes in another one's address space (CLONE_VM without CLONE_THREAD)",
+        needs=(("task_struct", "vfork_done"),),
+    ),
+    Family(
+        "pidfd_getfd",
+        "way",
+        Hook.RECEIVE,
+        (Op.RECEIVE,),
+        (Alternative("pidfd_getfd", "kernel/pid.c", takes=("pid",)),),
+        at_entry=True,
+        at_return=True,
+        way=Way.PIDFD_GETFD,
+        unseen="out of which process pidfd_getfd takes a descriptor",
+        essential=False,
+        needs=_PIDS,
+    ),
+    Family(
+        "proc_link",
+        "way",
+        Hook.OPEN,
+        (Op.RECEIVE,),
+        (Alternative("proc_pid_get_link", "fs/proc/base.c", takes=("dentry", "inode")),),
+        at_entry=True,
+        at_return=False,
+        way=Way.PROC_LINK,
+        unseen="whose link in /proc/PID/fd is followed",
+        needs=(*_PIDS, ("proc_inode", "pid")),
+    ),
+    Family(
+        "map_files",
+        "way",
+        Hook.OPEN,
+        (Op.RECEIVE,),
+        (Alternative("proc_map_files_get_link", "fs/proc/base.c", takes=("dentry", "inode")),),
+        at_entry=True,
+        at_return=False,
+        way=Way.MAP_FILES,
+        unseen="whose link in /proc/PID/map_files is followed",
+        essential=False,
+        needs=(*_PIDS, ("proc_inode", "pid")),
+    ),
+    Family(
+        "jump",
+        "way",
+        Hook.OPEN,
+        (Op.RECEIVE,),
+        (Alternative("nd_jump_link", "fs/namei.c", takes=("path",)),),
+        at_entry=True,
+        at_return=False,
+        way=Way.JUMP,
+        unseen="where links in /proc lead to",
+        needs=(("path", "dentry"),),
+    ),
+    Family(
+        "open",
+        "way",
+        Hook.OPEN,
+        (Op.RECEIVE,),
+        # Told before a security module has its say; it refuses hardly anything by then.
+        (Alternative("security_file_open", "security/security.c", takes=("file",)),),
+        at_entry=True,
+        at_return=False,
+        way=Way.OPEN,
+        unseen="memory files opened by /proc/PID/fd and map_files",
+    ),
+    Family(
+        "advise",
+        "way",
+        Hook.ADVISE,
+        (Op.ADVISE,),
+        (
+            Alternative(
+                "madvise_do_behavior", "mm/madvise.c, since 6.16: process_madvise calls it itself",
+                defines=(("ADVISE_BY_STRUCT", 1),),
+            ),
+            Alternative("do_madvise", "mm/madvise.c, since 5.10", takes=("mm_struct",)),
+        ),
+        at_entry=True,
+        at_return=False,
+        way=Way.ADVISE,
+        unseen="process_madvise in another process",
+        essential=False,
+    ),
+    Family(
+        "ring",
+        "way",
+        Hook.RING,
+        (Op.RING,),
+        (
+            Alternative(
+                "io_submit_sqes", "io_uring/io_uring.c; fs/ until 5.19", takes=("io_ring_ctx",)
+            ),
+        ),
+        at_entry=True,
+        at_return=False,
+        way=Way.RING,
+        unseen="io_uring's registered buffers, used from another process",
+        essential=False,
+        needs=(("io_ring_ctx", "mm_account"),),
+    ),
+    Family(
+        "ring_file",
+        "way",
+        Hook.RECEIVE,
+        (Op.GIVE, Op.RECEIVE),
+        (
+            Alternative(
+                "__io_fixed_fd_install", "io_uring/filetable.c, since 6.0",
+                takes=("io_ring_ctx", "file"),
+            ),
+        ),
+        at_entry=True,
+        at_return=False,
+        way=Way.RING_FILE,
+        unseen="files that one io_uring puts into another one's table",
+        essential=False,
+        needs=(("io_ring_ctx", "mm_account"),),
+    ),
+    Family(
+        "msg_ring",
+        "way",
+        Hook.RECEIVE,
+        (Op.GIVE, Op.RECEIVE),
+        (Alternative("io_msg_ring", "io_uring/msg_ring.c, since 5.18", takes=("io_kiocb",)),),
+        at_entry=True,
+        at_return=True,
+        way=Way.MSG_RING,
+        unseen="out of whose io_uring such a file comes",
+        essential=False,
+        needs=(("io_ring_ctx", "mm_account"), ("io_kiocb", "ctx")),
+    ),
+    Family(
+        "udmabuf",
+        "way",
+        Hook.DEVICE,
+        (Op.DEVICE,),
+        # Which files: the family "pin_file", where the kernel has it.
+        (
+            Alternative(
+                "udmabuf_create", "drivers/dma-buf/udmabuf.c",
+                takes=("miscdevice", "udmabuf_create_list"),
+            ),
+        ),
+        at_entry=True,
+        at_return=False,
+        way=Way.UDMABUF,
+        unseen="dma-bufs that are made of memfds",
+        essential=False,
     ),
     Family(
         "mprotect",
@@ -291,7 +562,7 @@ AUDIT_FAMILIES = (
         at_entry=True,
         at_return=True,
         way=Way.RECEIVE,
-        unseen="descriptors that arrive by a socket or pidfd_getfd",
+        unseen="descriptors that arrive by a call",
     ),
     Family(
         "splice",

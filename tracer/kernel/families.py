@@ -28,6 +28,23 @@ class Way(IntEnum):
     RECEIVE = 11
     SPLICE = 12
     READ = 13
+    UFFD_COPY = 14
+    UFFD_ZERO = 15
+    UFFD_CONTINUE = 16
+    TRACE = 17
+    SHARE_MM = 18
+    PIDFD_GETFD = 19
+    PROC_LINK = 20
+    MAP_FILES = 21
+    JUMP = 22
+    OPEN = 23
+    ADVISE = 24
+    VM_END = 25
+    SLOT_FILE = 26
+    RING = 27
+    RING_FILE = 28
+    UDMABUF = 29
+    MSG_RING = 30
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,18 @@ OFFSETS = (
     Offset("OFF_VMF_PGOFF", "vm_fault", ("pgoff",)),
     Offset("OFF_VMF_FLAGS", "vm_fault", ("flags",)),
     Offset("OFF_UFFD_MM", "userfaultfd_ctx", ("mm",), optional=True),
+    Offset("OFF_VMA_UFFD", "vm_area_struct", ("vm_userfaultfd_ctx.ctx",), optional=True),
+    Offset("OFF_TASK_VFORK", "task_struct", ("vfork_done",), optional=True),
+    Offset("OFF_TASK_PID_LINKS", "task_struct", ("pid_links",), optional=True),
+    Offset("OFF_PID_TASKS", "pid", ("tasks",), optional=True),
+    Offset("OFF_PROC_PID", "proc_inode", ("pid",), minus="vfs_inode", optional=True),
+    Offset("OFF_PATH_DENTRY", "path", ("dentry",), optional=True),
+    Offset("OFF_RING_MM", "io_ring_ctx", ("mm_account",), optional=True),
+    Offset("OFF_REQUEST_RING", "io_kiocb", ("ctx",), optional=True),
+    # Buffers went into a table of their own in 6.13 or so; 6.12 has a number beside them.
+    Offset("OFF_RING_BUFFERS", "io_ring_ctx", ("nr_user_bufs", "buf_table.nr"), optional=True),
+    Offset("OFF_MADVISE_MM", "madvise_behavior", ("mm",), optional=True),
+    Offset("OFF_MADVISE_ADVICE", "madvise_behavior", ("behavior",), optional=True),
     # The tree of a process's mappings: a red-black one, or since 6.1 a maple tree.
     Offset("OFF_MM_RB", "mm_struct", ("mm_rb.rb_node",), optional=True),
     Offset("OFF_VMA_RB", "vm_area_struct", ("vm_rb",), optional=True),

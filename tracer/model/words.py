@@ -61,7 +61,6 @@ class Fill(IntEnum):
     ZERO = 2
     CONTINUE = 3
     POISON = 4
-    MOVE = 5
 
 
 class Receipt(IntEnum):
@@ -80,7 +79,6 @@ class Device(IntEnum):
     """``arg`` of DEVICE."""
 
     UDMABUF = 1
-    KVM = 2
 
 
 class Kind(IntEnum):
@@ -118,6 +116,12 @@ class Hook(IntEnum):
     MPROTECT = 20
     RECEIVE = 21
     MREMAP = 22
+    TRACE = 23
+    SHARE_MM = 24
+    OPEN = 25
+    ADVISE = 26
+    RING = 27
+    DEVICE = 28
 
 
 class Flag(IntFlag):
