@@ -26,6 +26,15 @@ security_file_receive(file *)
 userfaultfd_ioctl(file *, uint, ulong)
 do_mprotect_pkey(ulong, ulong, ulong, int)
 pin_user_pages_fast(ulong, int, uint, page **)
+__ptrace_link(task_struct *, task_struct *, cred *)
+wake_up_new_task(task_struct *)
+pidfd_getfd(pid *, int)
+proc_pid_get_link(dentry *, inode *, delayed_call *)
+proc_map_files_get_link(dentry *, inode *, delayed_call *)
+nd_jump_link(path *)
+security_file_open(file *)
+do_madvise(mm_struct *, ulong, ulong, int)
+io_submit_sqes(io_ring_ctx *, uint)
 shmem_evict_inode(inode *)
 hugetlbfs_evict_inode(inode *)
 """
@@ -38,6 +47,10 @@ _SINCE_73 = """
 mapping_rmap_tree_insert(vm_area_struct *, address_space *)
 mapping_rmap_tree_insert_after(vm_area_struct *, vm_area_struct *, address_space *)
 mapping_rmap_tree_remove(vm_area_struct *, address_space *)
+"""
+_UNTIL_64 = """
+mcopy_atomic(mm_struct *, ulong, ulong, ulong, atomic_t *, ulong)
+mfill_zeropage(mm_struct *, ulong, ulong, atomic_t *)
 """
 _OLD_MMAP = """
 shmem_mmap(file *, vm_area_struct *)
@@ -55,15 +68,22 @@ __x64_sys_memfd_secret(pt_regs *)
 __ia32_sys_memfd_secret(pt_regs *)
 secretmem_fault(vm_fault *)
 secretmem_release(inode *, file *)
+__io_fixed_fd_install(io_ring_ctx *, file *, uint)
+io_msg_ring(io_kiocb *, uint)
 """
 _SINCE_612 = """
 pin_user_pages(ulong, ulong, uint, page **)
 pin_user_pages_remote(mm_struct *, ulong, ulong, uint, page **, int *)
 secretmem_setattr(mnt_idmap *, dentry *, iattr *)
 memfd_pin_folios(file *, long, long, folio **, uint, ulong *)
+mfill_atomic_copy(userfaultfd_ctx *, ulong, ulong, ulong, uint)
+mfill_atomic_zeropage(userfaultfd_ctx *, ulong, ulong)
+mfill_atomic_continue(userfaultfd_ctx *, ulong, ulong, uint)
+udmabuf_create(miscdevice *, udmabuf_create_list *, udmabuf_create_item *)
 """
 PROTOTYPES = {
     "5.10": _SINCE_510
+    + _UNTIL_64
     + _UNTIL_72
     + _OLD_MMAP
     + """
@@ -75,10 +95,12 @@ pin_user_pages(ulong, ulong, uint, page **, vm_area_struct **)
 pin_user_pages_remote(mm_struct *, ulong, ulong, uint, page **, vm_area_struct **, int *)
 """,
     "6.1": _SINCE_510
+    + _UNTIL_64
     + _SINCE_61
     + _UNTIL_72
     + _OLD_MMAP
     + """
+mcopy_continue(mm_struct *, ulong, ulong, atomic_t *)
 shmem_setattr(user_namespace *, dentry *, iattr *)
 hugetlbfs_setattr(user_namespace *, dentry *, iattr *)
 shmem_write_begin(file *, address_space *, long, uint, page **, void **)
@@ -113,6 +135,7 @@ hugetlbfs_file_mmap_prepare(vm_area_desc *)
     + _SINCE_73
     + _IDMAP
     + """
+madvise_do_behavior(ulong, ulong, madvise_behavior *)
 memfd_check_seals_mmap(file *, vma_flags_t *)
 shmem_write_begin(kiocb *, address_space *, long, uint, folio **, void **)
 shmem_mmap_prepare(vm_area_desc *)
@@ -126,6 +149,8 @@ KVM = {
     "6.1": """
 __kvm_set_memory_region(kvm *, kvm_userspace_memory_region *)
 kvm_set_memory_region(kvm *, kvm_userspace_memory_region *)
+kvm_arch_commit_memory_region(kvm *, kvm_memory_slot *, kvm_memory_slot *, int)
+kvm_destroy_vm(kvm *)
 """,
     "7.3": """
 kvm_set_memory_region(kvm *, kvm_userspace_memory_region2 *)
@@ -134,6 +159,8 @@ kvm_gmem_fallocate(file *, int, long, long)
 kvm_gmem_setattr(mnt_idmap *, dentry *, iattr *)
 kvm_gmem_fault_user_mapping(vm_fault *)
 kvm_gmem_release(inode *, file *)
+kvm_arch_commit_memory_region(kvm *, kvm_memory_slot *, kvm_memory_slot *, int)
+kvm_destroy_vm(kvm *)
 """,
 }
 """The module kvm of two of them."""
@@ -147,12 +174,24 @@ def functions(release: str, of: dict[str, str] = PROTOTYPES) -> Functions:
     return {name: params.split(", ") for name, params in found}
 
 
-def _audit_structs(b: Builder, word: int) -> None:
-    """What the families for audits ask for, as kernels with a maple tree have it."""
-    tree = b.composite("maple_tree", 16, [("ma_root", word, 64)])
-    b.composite("maple_range_64", 256, [("pivot", word, 64)])
-    b.composite("mm_struct", 64, [("mm_mt", tree, 0)])
+def _audit_structs(b: Builder, word: int, maple: bool) -> None:
+    """What the families for audits ask for; ``maple``: mappings are in a maple tree."""
+    if maple:
+        tree = b.composite("maple_tree", 16, [("ma_root", word, 64)])
+        b.composite("maple_range_64", 256, [("pivot", word, 64)])
+        b.composite("mm_struct", 64, [("mm_mt", tree, 0)])
     b.composite("userfaultfd_ctx", 64, [("mm", word, 0)])
+    context = b.composite("vm_userfaultfd_ctx", 8, [("ctx", word, 0)])
+    b.composite("vm_area_struct", 8, [("vm_userfaultfd_ctx", context, 0)])
+    b.composite("task_struct", 16, [("vfork_done", word, 0), ("pid_links", word, 64)])
+    for struct, member in (
+        ("pid", "tasks"),
+        ("proc_inode", "pid"),
+        ("path", "dentry"),
+        ("io_ring_ctx", "mm_account"),
+        ("io_kiocb", "ctx"),
+    ):
+        b.composite(struct, 8, [(member, word, 0)])
 
 
 def btf_of(found: Functions, twice: Collection[str] = (), maple: bool = True) -> Btf:
@@ -161,8 +200,7 @@ def btf_of(found: Functions, twice: Collection[str] = (), maple: bool = True) ->
     types = {"int": b.integer("int", 4), "uint": b.integer("unsigned int", 4)}
     types |= {"long": b.integer("long", 8), "ulong": b.integer("unsigned long", 8)}
     types["void"] = 0
-    if maple:
-        _audit_structs(b, types["ulong"])
+    _audit_structs(b, types["ulong"], maple)
 
     def type_id(text: str) -> int:
         if text not in types:

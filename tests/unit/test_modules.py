@@ -9,7 +9,7 @@ import pytest
 from tests.unit.fake_kernel import KVM, btf_of, functions, symbols_of
 from tracer.capture import modules
 from tracer.capture.attach import Kernel
-from tracer.capture.modules import ModuleWatch, identity
+from tracer.capture.modules import REFUSED, ModuleWatch, identity
 from tracer.capture.program import AttachError, Program
 from tracer.errors import UserError
 from tracer.kernel.btf import Btf
@@ -88,7 +88,7 @@ def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setting:
 
 
 def on_off(answer: int) -> list[tuple[str, int]]:
-    hooks = ("memslot", "create", "fault", "allocate", "setattr", "evict")
+    hooks = ("memslot", "memslot", "memslot", "create", "fault", "allocate", "setattr", "evict")
     return [(hook, answer) for hook in hooks]
 
 
@@ -100,6 +100,8 @@ def test_it_comes_goes_and_comes_again(setting: Setting) -> None:
     assert attached[-1] == "learn ['kvm'] 0xffff", "what takes longer comes last"
     assert attached[1:-1] == [
         "attach memslot kvm_set_memory_region",
+        "attach memslot_file kvm_arch_commit_memory_region",
+        "attach vm_end kvm_destroy_vm",
         "attach gmem_create kvm_gmem_create",
         "attach gmem_fault kvm_gmem_fault_user_mapping",
         "attach gmem_fallocate kvm_gmem_fallocate",
@@ -108,7 +110,7 @@ def test_it_comes_goes_and_comes_again(setting: Setting) -> None:
     ]
     assert setting.poll(7) is None
     assert setting.poll(0) == on_off(-2)
-    assert setting.program.calls[8:] == ["detach kvm"]
+    assert setting.program.calls[10:] == ["detach kvm"]
     assert setting.poll(8) == on_off(0)
     assert setting.told == []
 
@@ -116,8 +118,8 @@ def test_it_comes_goes_and_comes_again(setting: Setting) -> None:
 def test_another_load_between_two_looks(setting: Setting) -> None:
     setting.poll(7)
     assert setting.poll(8) == [*on_off(-2), *on_off(0)]
-    assert setting.program.calls[8] == "detach kvm"
-    assert setting.program.calls[8 + 1 :] == setting.program.calls[:8]
+    assert setting.program.calls[10] == "detach kvm"
+    assert setting.program.calls[10 + 1 :] == setting.program.calls[:10]
 
 
 def test_it_was_there_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,8 +138,11 @@ def test_what_is_not_as_it_was_thought_is_told(
         kvm_set_memory_region=["int", "kvm *"],
         kvm_gmem_fallocate=["file *", "int", "long", "long", "int"],
     )
-    hooks = [hook for hook, _ in setting.poll(7)]
-    assert hooks == ["create", "fault", "setattr", "evict"]
+    assert setting.poll(7) == [
+        *[(hook, 0) for hook in ("memslot", "memslot", "create", "fault", "setattr", "evict")],
+        ("memslot", REFUSED),
+        ("allocate", REFUSED),
+    ]
     [said] = setting.told
     assert said.startswith("unseen: which memory a virtual machine is given (int kvm_set_memory")
     assert said.endswith("does not take a struct kvm * there)")
@@ -145,7 +150,8 @@ def test_what_is_not_as_it_was_thought_is_told(
 
 def test_a_hook_that_is_refused_is_told(setting: Setting) -> None:
     setting.program.refuse = {"memslot"}
-    assert [hook for hook, _ in setting.poll(7)] == [hook for hook, _ in on_off(0)[1:]]
+    assert setting.poll(7) == [*on_off(0)[1:], ("memslot", REFUSED)]
+    assert setting.poll(0) == on_off(-2)[1:], "what was never there does not go"
     [said] = setting.told
     assert said.endswith("(memslot: fexit on kvm_set_memory_region failed: refused)")
 
@@ -155,7 +161,7 @@ def test_symbols_that_cannot_be_read(setting: Setting, monkeypatch: pytest.Monke
         raise UserError("no symbols")
 
     monkeypatch.setattr(Kernel, "only_kvm", refuse)
-    assert setting.poll(7) is None
+    assert setting.poll(7) == on_off(REFUSED), "a module that nothing sees into is told"
     assert setting.told == ["module kvm came, and cannot be looked at: no symbols"]
     assert setting.poll(7) is None
     assert len(setting.told) == 1, "once"
@@ -179,7 +185,7 @@ def test_records_are_what_the_store_takes(setting: Setting) -> None:
     records = setting.watch.poll()
     assert records is not None
     records["seq"] = np.arange(len(records))
-    assert records["seq"].tolist() == list(range(6))
+    assert records["seq"].tolist() == list(range(8))
 
 
 def test_only_kvm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

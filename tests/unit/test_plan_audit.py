@@ -19,6 +19,14 @@ WANTED_FOR_AUDITS: dict[str, dict[str, str | None]] = {
         "gmem_setattr": None,
         "splice": None,
         "hugetlb_read": "hugetlbfs_read_iter fexit",
+        "uffd_copy": "mcopy_atomic fexit",
+        "uffd_zero": "mfill_zeropage fexit",
+        "uffd_continue": "mcopy_continue fexit",
+        "ptrace": "__ptrace_link fexit",
+        "share_mm": "wake_up_new_task fexit",
+        "advise": "do_madvise fexit",
+        "vm_end": "kvm_destroy_vm fexit",
+        "udmabuf": None,
     },
     "7.3": {
         "memslot": "kvm_set_memory_region fexit",
@@ -29,6 +37,14 @@ WANTED_FOR_AUDITS: dict[str, dict[str, str | None]] = {
         "gmem_setattr": "kvm_gmem_setattr fexit",
         "splice": "shmem_file_splice_read fexit",
         "hugetlb_read": "hugetlbfs_read_iter fexit",
+        "uffd_copy": "mfill_atomic_copy fexit",
+        "uffd_zero": "mfill_atomic_zeropage fexit",
+        "uffd_continue": "mfill_atomic_continue fexit",
+        "ptrace": "__ptrace_link fexit",
+        "share_mm": "wake_up_new_task fexit",
+        "advise": "madvise_do_behavior fexit",
+        "memslot_file": "kvm_arch_commit_memory_region fexit",
+        "udmabuf": "udmabuf_create fexit",
     },
 }
 
@@ -108,7 +124,18 @@ def test_kvm_in_the_kernel_itself_is_not_waited_for(tmp_path: Path) -> None:
 
 def test_nothing_is_found_by_address_without_a_maple_tree(tmp_path: Path) -> None:
     plan = audit_plan("5.10", tmp_path)
-    for family in ("remote_access", "pin_remote", "pin", "pin_fast", "userfaultfd", "mprotect"):
+    for family in ("remote_access", "pin_remote", "pin", "pin_fast", "mprotect"):
         step = plan.step(family)
         assert (step.live, step.reason) == (False, "this kernel has no maple_range_64.pivot")
     assert plan.step("receive").live, "by the file itself"
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_function_of_two_forms_is_told_from_its_other_one(release: str, tmp_path: Path) -> None:
+    """The program reads the address space out of another place then."""
+    macros = audit_plan(release, tmp_path).macros()
+    is_new = release not in ("5.10", "6.1")
+    assert ("UFFD_BY_CONTEXT" in macros, "ADVISE_BY_STRUCT" in macros) == (
+        is_new,
+        release == "7.3",
+    )

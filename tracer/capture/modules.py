@@ -21,6 +21,7 @@ from tracer.kernel.plan import MethodChoice, Step
 from tracer.model.record import BASELINE, HEAD, NO_SYSCALL, USER_CPU, Hook, Op, RecordType
 
 _LIVE = b"live"
+ON, OFF, REFUSED = 0, -errno.ENOENT, -errno.EOPNOTSUPP
 
 
 def identity(module: str, root: Path = Path("/")) -> int:
@@ -37,8 +38,9 @@ def identity(module: str, root: Path = Path("/")) -> int:
         return 0
 
 
-def attach_records(steps: list[Step], on: bool, since_ns: int) -> NDArray[np.void]:
-    """One BASELINE record a family: from now on its hooks are there, or not any more.
+def attach_records(steps: list[Step], answer: int, since_ns: int) -> NDArray[np.void]:
+    """One BASELINE record a family: from now on its hooks are there, or not any more, or the
+    module is and they could not be set (`REFUSED`).
 
     ``duration_ns``: how long the module had been there before (unseen), as far as is known.
     """
@@ -48,7 +50,8 @@ def attach_records(steps: list[Step], on: bool, since_ns: int) -> NDArray[np.voi
     rows["cpu"], rows["nr"], rows["fd"] = USER_CPU, NO_SYSCALL, -1
     rows["type"], rows["op"] = RecordType.BASELINE, Op.ATTACH
     rows["hook"] = [Hook[step.hook.upper()] for step in steps]
-    rows["answer"] = 0 if on else -errno.ENOENT
+    rows["arg"] = [step.way for step in steps]
+    rows["answer"] = answer
     return rows.view(HEAD)
 
 
@@ -81,32 +84,37 @@ class ModuleWatch:
         gone = self._steps
         if gone:
             self._program.detach_module(KVM)
-        self._steps = self._attach() if found else []
+        self._steps, refused = self._attach() if found else ([], [])
         self._now = found
-        records = [attach_records(gone, False, before_ns)] if gone else []
-        if self._steps:
-            records.append(attach_records(self._steps, True, before_ns))
+        records = [
+            attach_records(steps, answer, before_ns)
+            for steps, answer in ((gone, OFF), (self._steps, ON), (refused, REFUSED))
+            if steps
+        ]
         return np.concatenate(records) if records else None
 
-    def _attach(self) -> list[Step]:
-        """Hooks what the module has, as far as it is as it was thought to be."""
+    def _attach(self) -> tuple[list[Step], list[Step]]:
+        """Hooks what the module has, as far as it is as it was thought to be; what it could not.
+
+        What it does not have cannot happen there.
+        """
+        planned = {
+            step.family: step
+            for step in self._program.plan.steps
+            if step.module == KVM and step.method is not None
+        }
         try:
             kernel = self._kernel.only_kvm()
         except UserError as error:
             self._tell(f"module {KVM} came, and cannot be looked at: {error}")
-            return []
+            return [], list(planned.values())
         self._program.learn_kvm(kernel.modules, 0)
         compiled = self._program.plan.macros()
-        wanted = {
-            step.family
-            for step in self._program.plan.steps
-            if step.module == KVM and step.method is not None
-        }
-        done = []
+        wanted = set(planned)
+        done, refused = [], []
         for step in kernel.plan(self._method, families=wanted, audit=True).steps:
             if step.family not in wanted:
                 continue
-            planned = self._program.plan.step(step.family)
             if not step.live:
                 reason = step.reason
             elif step.macros().items() - compiled.items():
@@ -119,9 +127,11 @@ class ModuleWatch:
                 else:
                     done.append(step)
                     continue
-            if planned.essential:
+            if not step.absent:
+                refused.append(planned[step.family])
+            if planned[step.family].essential:
                 self._tell(f"unseen: {step.unseen} ({reason})")
         iops = kvm_gmem_iops()  # takes longer, and only kernels until 6.18 need it
         if iops:
             self._program.learn_kvm(kernel.modules, iops)
-        return done
+        return done, refused
