@@ -123,7 +123,23 @@ AUDIT = (
     BlindSpot("SysV shmat and remap_file_pages (the mappings themselves are seen)",
               _BY_ADDRESS.why),
     _EARLY,
-    _UDMABUF,
+    BlindSpot(
+        "what udmabuf answers, and before 6.11 which memfds it was given",
+        "That it is asked for a dma-buf is recorded (`device`), and since 6.11 the pins of the "
+        "files (memfd_pin_folios).",
+    ),
+    BlindSpot(
+        "requests that another process puts into an io_uring whose own thread polls for them "
+        "(IORING_SETUP_SQPOLL)",
+        "That thread is the ring's owner's and does them in his name: who wrote them into the "
+        "shared memory of the ring cannot be told. Where a process submits them itself, and "
+        "buffers are another one's, that is recorded (`ring`).",
+    ),
+    BlindSpot(
+        "what a vfork child does before it executes something",
+        "It runs in its parent's memory while the parent's thread waits, as a thread of it would, "
+        "and stands for it.",
+    ),
     _EXEC,
     _CUT_SHORT,
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """Readable form of what an operation asked for (``arg``, offset, length)."""
 
+from enum import IntEnum
 from functools import lru_cache
 
 from tracer.model import seals as seals_model
@@ -12,6 +13,7 @@ from tracer.model.flagnames import (
     FOLL,
     GUEST_MEMFD,
     HUGE_MASK,
+    MADV,
     MAP,
     MAP_TYPE,
     MREMAP,
@@ -27,6 +29,7 @@ from tracer.model.flagnames import (
     prot_text,
     rwx,
 )
+from tracer.model.words import Device, Fill, Receipt, words
 
 SEALS_UNKNOWN = 0xFFFFFFFF
 """``seals`` of an object whose seals could not be read (a baseline scan without permission).
@@ -142,6 +145,10 @@ def _seal_names(arg: int, bit5: Bit5) -> str:
     return seals_model.names(arg, bit5)
 
 
+def _word(enum: type[IntEnum], value: int) -> str:
+    return words(enum).get(value, str(value))
+
+
 def describe(op: str, kind: str, arg: int, offset: int, length: int, size: int, bit5: Bit5) -> str:
     """What ``op`` asked for in a few words; ``size`` is the object's before, in bytes.
 
@@ -160,6 +167,18 @@ def describe(op: str, kind: str, arg: int, offset: int, length: int, size: int, 
             return f"{flag_names(arg & 1, FOLL, none='READ')} {offset}+{length}"
         case "uffd_register":
             return f"{flag_names(arg, UFFD_MODE)} {offset}+{length}"
+        case "uffd_fill":
+            return f"{_word(Fill, arg).upper()} {offset}+{length}"
+        case "advise":
+            return f"{MADV.get(arg, str(arg))} {offset}+{length}"
+        case "trace" | "share_mm":
+            return f"pid {arg}"
+        case "ring":
+            return f"{length} buffers"
+        case "receive" | "give":
+            return _word(Receipt, arg & 0xFFFFFFFF) if arg else ""
+        case "device":
+            return f"{_word(Device, arg)} of {length}"
         case "mmap":
             return f"{mmap_text(arg)} {offset}+{length}"
         case "map" | "unmap":

@@ -45,6 +45,20 @@ FOLL = {1: "WRITE"}
 """Of FOLL_* the one bit that is the same on all kernels (include/linux/mm.h, mm_types.h)."""
 MREMAP = {1: "MAYMOVE", 2: "FIXED", 4: "DONTUNMAP"}
 UFFD_MODE = {1: "MISSING", 2: "WP", 4: "MINOR"}
+MADV = {
+    3: "WILLNEED",
+    4: "DONTNEED",
+    8: "FREE",
+    9: "REMOVE",
+    12: "MERGEABLE",
+    20: "COLD",
+    21: "PAGEOUT",
+    24: "DONTNEED_LOCKED",
+    25: "COLLAPSE",
+    102: "GUARD_INSTALL",
+    103: "GUARD_REMOVE",
+}
+"""Numbers, not bits: what process_madvise has taken on any kernel (mm/madvise.c)."""
 FAULT = {1: "WRITE", 2: "MKWRITE", 0x10: "KILLABLE", 0x40: "USER", 0x80: "REMOTE"}
 GUEST_MEMFD = {1: "MMAP", 2: "INIT_SHARED"}
 SECRETMEM = {0o2000000: "CLOEXEC"}

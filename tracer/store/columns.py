@@ -194,23 +194,29 @@ OPS = {
     "remote_read": "by address, in another process; arg: FOLL_* flags",
     "remote_write": "likewise",
     "pin": "long-term pin, by address; arg: FOLL_* flags; memfd_pin_folios: no address, mm 0",
-    "uffd_register": "userfaultfd, by address; arg: UFFDIO_REGISTER_MODE_* bits",
+    "uffd_register": "userfaultfd, by address, as the caller's memory has it at the return where "
+    "the kernel's mapping agrees (`checks` 1: it does not, and only mm is known); arg: "
+    "UFFDIO_REGISTER_MODE_* bits",
     "receive": "a descriptor arrives; its number is not known yet. Who gave it, or from whom it "
     "was taken, 0 where that is not known: mm, check_answer: its pid, offset: its start_ns, arg: "
     "`receipt` below \\| its exec_id << 32",
     "mapped": "`mappings` only; answer: 1 the inode has mappings, 0 none",
-    "attach": "`mappings` only: hooks in a module; answer: 0 on, -ENOENT off",
+    "attach": "`mappings` only: hooks in a module; answer: 0 on, -ENOENT off, -EOPNOTSUPP: it came "
+    "and this one could not be set",
     "mremap": "of the mapping at the old address; arg: MREMAP_* \\| vm_flags << 8 \\| old pages "
     "<< 16; length: the new length; answer: the new address",
-    "uffd_fill": "a page put there by userfaultfd, by address; arg: 1 copy, 2 zero, 3 continue, "
-    "4 poison, 5 move",
-    "trace": "ptrace: the task arg, of address space mm, is attached to",
+    "uffd_fill": "pages put there by userfaultfd, by address; arg: 1 copy, 2 zero, 3 continue, "
+    "4 poison (of which only mm is known)",
+    "trace": "ptrace: by the tracer, also where its task asked for it; mm, arg, offset, "
+    "check_answer: the tracee's address space, pid, start_ns, exec_id",
     "give": "a descriptor is sent by SCM_RIGHTS; the receiver is not known yet",
-    "advise": "process_madvise in another process, by address; arg: MADV_*",
-    "share_mm": "a process begins in its parent's address space, and is no thread",
+    "advise": "process_madvise in another process, by address, when it begins; arg: MADV_*",
+    "share_mm": "by a process that begins in its parent's address space and is no thread (nor a "
+    "vfork child); mm, arg, offset, check_answer: its parent's, as for trace",
     "vm_end": "a virtual machine is gone, and its memslots",
-    "ring": "io_uring: buffers of the address space mm are used from another one",
-    "device": "something is opened that reaches memory unseen; arg: 1 udmabuf, 2 KVM",
+    "ring": "io_uring: a ring with `length` registered buffers of the address space mm is used "
+    "from another one",
+    "device": "something reaches memory unseen; arg: 1 udmabuf (length: of so many memfds)",
 }
 
 RECEIPTS = {
