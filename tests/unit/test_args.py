@@ -58,7 +58,6 @@ from tracer.model.seals import names
         ("ring", "unknown", 0, "16 buffers"),
         ("device", "unknown", 1, "udmabuf of 16"),
         ("receive", "memfd", 3 | 9 << 32, "proc_fd"),
-        ("receive", "memfd", 0, ""),
         ("memslot", "guest_memfd", 0x10000, "gpa 0x10000+0x10 at 8"),
         ("evict", "memfd", 0, ""),
         ("receive", "memfd", 0, ""),
