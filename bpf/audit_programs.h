@@ -55,6 +55,17 @@ INLINE void finish_way(u64 way, s64 answer)
 	accesses.delete(&key);
 }
 
+/* Which of two forms a function has here: the plan says so where it has the newer one. */
+#ifndef UFFD_BY_CONTEXT
+#define UFFD_BY_CONTEXT 0
+#endif
+#ifndef ADVISE_BY_STRUCT
+#define ADVISE_BY_STRUCT 0
+#endif
+
+/* Until 6.5 the functions that fill had the mm, since then the context that names it. */
+#define FILLED_MM(of) (UFFD_BY_CONTEXT ? read_u64((of) + OFF_UFFD_MM) : (of))
+
 /* Each way's entry: X is F or K, the arguments by trampoline or in registers. */
 #define ENTER_WAY(X) \
 	u64 way = my_way(); \
@@ -85,9 +96,9 @@ INLINE void finish_way(u64 way, s64 answer)
 	case WAY_PIN_FILE: begin_by_file(&a, X##0, X##1, X##2 - X##1 + 1, OP_PIN, HOOK_PIN); return 0; \
 	case WAY_REMOTE: asked = asked_remote(X##0, X##1, X##3, X##4); break; \
 	case WAY_UFFD: begin_uffd(&a, X##0, X##1, X##2); return 0; \
-	case WAY_UFFD_COPY: asked = asked_fill(X##0, X##1, X##3, FILL_COPY); break; \
-	case WAY_UFFD_ZERO: asked = asked_fill(X##0, X##1, X##2, FILL_ZERO); break; \
-	case WAY_UFFD_CONTINUE: asked = asked_fill(X##0, X##1, X##2, FILL_CONTINUE); break; \
+	case WAY_UFFD_COPY: asked = asked_fill(FILLED_MM(X##0), X##1, X##3, FILL_COPY); break; \
+	case WAY_UFFD_ZERO: asked = asked_fill(FILLED_MM(X##0), X##1, X##2, FILL_ZERO); break; \
+	case WAY_UFFD_CONTINUE: asked = asked_fill(FILLED_MM(X##0), X##1, X##2, FILL_CONTINUE); break; \
 	case WAY_TRACE: note_trace(X##0, X##1); return 0; \
 	case WAY_PIDFD_GETFD: begin_taking(X##0, 0, RECEIPT_PIDFD_GETFD); return 0; \
 	case WAY_PROC_LINK: \

@@ -5,14 +5,6 @@
  * descriptors that are taken out of another process.
  */
 
-/* Which of two forms a function has here: the plan says so where it has the newer one. */
-#ifndef UFFD_BY_CONTEXT
-#define UFFD_BY_CONTEXT 0
-#endif
-#ifndef ADVISE_BY_STRUCT
-#define ADVISE_BY_STRUCT 0
-#endif
-
 /* A task that is not the current one. */
 struct someone {
 	u64 mm;
@@ -116,12 +108,10 @@ INLINE void tell_fact(struct fact *f, u8 op, u8 hook)
 #define UFFDIO_REGISTER 0xc020aa00U
 #define UFFDIO_POISON 0xc020aa08U
 
-/* Until 6.5 the functions that fill had the mm, since then the context that names it. */
-INLINE struct asked asked_fill(u64 of, u64 address, u64 length, u64 which)
+INLINE struct asked asked_fill(u64 mm, u64 address, u64 length, u64 which)
 {
-	struct asked asked = { 0, address, length, which, OP_UFFD_FILL, HOOK_UFFD };
+	struct asked asked = { mm, address, length, which, OP_UFFD_FILL, HOOK_UFFD };
 
-	asked.mm = UFFD_BY_CONTEXT ? read_u64(of + OFF_UFFD_MM) : of;
 	return asked;
 }
 

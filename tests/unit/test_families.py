@@ -33,11 +33,10 @@ def emitted(root: Path) -> set[str]:
 def test_macros_of_plans_are_those_of_the_programs(tmp_path: Path) -> None:
     texts = [(BPF_DIR / name).read_text() for name in ("programs.h", "audit_programs.h")]
     programs = re.sub(r"/\*.*?\*/", "", "".join(texts), flags=re.DOTALL)
-    used = set(re.findall(r"\b(?:ARG_|BYTES_|NARGS_|WITH_)[A-Z_]+\b|\bWRITE_IS_SHMEM\b", programs))
+    macro = r"\b(?:ARG|BYTES|NARGS|WITH)_[A-Z_]+\b|\b(?:WRITE_IS|UFFD_BY|ADVISE_BY)_[A-Z]+\b"
+    used = set(re.findall(macro, programs))
     assert emitted(tmp_path) == used
-    assert used == set(
-        re.findall(r"\b(?:ARG_|BYTES_|NARGS_|WITH_)[A-Z_]+\b|\bWRITE_IS_SHMEM\b", code())
-    )
+    assert used == set(re.findall(macro, code()))
 
 
 def test_every_program_exists_for_both_methods() -> None:

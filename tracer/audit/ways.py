@@ -73,8 +73,21 @@ WAYS: Mapping[str, Way] = {
         _same(KINDS, "pin", "pin_fast", "pin_remote", "pin_file"),
         call=True,
     ),
-    "userfaultfd": Way("userfaultfd registrations", _same(KINDS, "userfaultfd"), call=True),
-    "receive": Way("descriptors that arrive by a socket or pidfd_getfd", _same(KINDS, "receive")),
+    "userfaultfd": Way(
+        "userfaultfd: registrations, and pages that are put there",
+        _same(KINDS, "userfaultfd", "uffd_copy", "uffd_zero", "uffd_continue"),
+        call=True,
+    ),
+    "reached": Way(
+        "what opens an address space to others: ptrace, processes that share it, process_madvise, "
+        "io_uring's buffers, dma-bufs of memfds",
+        _same(KINDS, "ptrace", "share_mm", "advise", "ring", "udmabuf"),
+    ),
+    "receive": Way(
+        "descriptors that arrive, or are taken out of another process",
+        _same(KINDS, "receive", "open", "proc_link", "map_files", "jump", "pidfd_getfd",
+              "ring_file", "msg_ring"),
+    ),
     "seals": Way(
         "F_ADD_SEALS",
         {**_same((*SHMEM, *HUGETLB), "seals"), **_same(GUEST), **_same(SECRET)},
@@ -89,14 +102,29 @@ WAYS: Mapping[str, Way] = {
             **_same(SECRET, "secretmem_create"),
         },
     ),
-    "memslot": Way("KVM memslots", _same(KINDS, "memslot")),
+    "memslot": Way(
+        "KVM memslots, and the end of a VM",
+        {
+            **_same((*SHMEM, *HUGETLB, *SECRET), "memslot", "vm_end"),
+            **_same(GUEST, "memslot", "memslot_file", "vm_end"),
+        },
+    ),
 }  # fmt: skip
 
 CLAIM_WAYS: Mapping[str, tuple[str, ...]] = {
     "never-mapped": ("map",),
-    "mapped-only-by": ("map",),
-    "never-writable-outside": ("map", "write"),
-    "never-read-or-written": ("map", "read", "write", "fault", "remote", "pin", "userfaultfd"),
+    "mapped-only-by": ("map", "reached"),
+    "never-writable-outside": ("map", "write", "reached"),
+    "never-read-or-written": (
+        "map",
+        "read",
+        "write",
+        "fault",
+        "remote",
+        "pin",
+        "userfaultfd",
+        "reached",
+    ),
     "sealed-with": ("create", "map", "mmap", "seals", "receive", "write"),
     "never-pinned-except": ("map", "pin"),
     "no-breach": ("create", "mmap", "write", "seals"),
