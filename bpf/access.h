@@ -45,6 +45,7 @@ enum way {
 	WAY_RING_FILE = 28,
 	WAY_UDMABUF = 29,
 	WAY_MSG_RING = 30,
+	WAY_SECCOMP = 31,
 };
 
 INLINE u64 my_way(void)

@@ -35,6 +35,9 @@ INLINE void finish_way(u64 way, s64 answer)
 	case WAY_MSG_RING:
 		end_taking();
 		return;
+	case WAY_SECCOMP:
+		end_adding();
+		return;
 	case WAY_RECEIVE:
 		key.hook = HOOK_RECEIVE;
 		break;
@@ -114,6 +117,7 @@ INLINE void finish_way(u64 way, s64 answer)
 	case WAY_RING: note_ring(X##0); return 0; \
 	case WAY_RING_FILE: note_ring_file(&a, X##0, X##1); return 0; \
 	case WAY_MSG_RING: begin_msg_ring(X##0); return 0; \
+	case WAY_SECCOMP: begin_adding(X##0, X##1); return 0; \
 	case WAY_UDMABUF: note_udmabuf(X##1); return 0; \
 	case WAY_MPROTECT: asked = asked_mprotect(X##0, X##1, X##2); break; \
 	case WAY_RECEIVE: begin_receive(&a, X##0); return 0; \

@@ -117,8 +117,8 @@ INLINE struct asked asked_fill(u64 mm, u64 address, u64 length, u64 which)
 
 /*
  * A registration is known at its return alone: before, its argument may lie in
- * a page that is not there. Of a poisoning only that it happened is told, as
- * no function that has its range can be counted on (7.3's is a changed copy).
+ * a page that is not there. So is a poisoning, as no function that has its
+ * range can be counted on (7.3's is a changed copy).
  */
 INLINE void begin_uffd(struct access *a, u64 file, u32 cmd, u64 arg)
 {
@@ -143,14 +143,15 @@ INLINE void finish_uffd(struct access *a, s64 answer)
 	a->inode = 0;
 	a->vm = 0;
 	a->mm = mm_number(mm, 0);
-	if (!poison && !bpf_probe_read_user(range, sizeof(range), (void *)a->arg))
+	/* Both begin with start and length, and what is behind is a mode. */
+	if (!bpf_probe_read_user(range, sizeof(range), (void *)a->arg))
 		vma = vma_at(mm, range[0]);
 	if (vma)
 		found = memory_in(mm, range[0], range[1], 0);
 	a->arg = 0;
 	if (poison) {
 		a->op = OP_UFFD_FILL;
-		a->arg = FILL_POISON;
+		a->arg = range[2] = FILL_POISON;
 	}
 	if (found.inode && (answer || read_u64(vma + OFF_VMA_UFFD) == context)) {
 		a->inode = found.inode;
@@ -277,13 +278,65 @@ INLINE void set_giver(struct access *a, struct giver *g)
 	a->arg = g->receipt | (u64)g->who.exec_id << 32;
 }
 
+/* Who is answering a system call for a task behind a filter, by that filter. */
+BPF_HASH(supervisors, u64, struct giver, 4096);
+
+#define SECCOMP_IOCTL_NOTIF_ADDFD 0x40182103U
+
+/* seccomp_notify_ioctl(file, cmd, arg): until it returns, the task may get a file of the caller's. */
+INLINE void begin_adding(u64 file, u32 cmd)
+{
+	u64 filter = read_u64(file + OFF_FILE_PRIVATE), me = bpf_get_current_pid_tgid();
+	struct giver g = { .receipt = RECEIPT_SECCOMP };
+
+	if (cmd != SECCOMP_IOCTL_NOTIF_ADDFD)
+		return;
+	g.who = someone_of(current_task());
+	/* Its return has no arguments: this task's entry there says which filter it was. */
+	g.inode = filter;
+	supervisors.update(&filter, &g);
+	givers.update(&me, &g);
+}
+
+INLINE void end_adding(void)
+{
+	u64 me = bpf_get_current_pid_tgid(), filter;
+	struct giver *g = givers.lookup(&me);
+
+	if (!g || g->receipt != RECEIPT_SECCOMP)
+		return;
+	filter = g->inode;
+	supervisors.delete(&filter);
+	givers.delete(&me);
+}
+
+#define FILTERS 8
+
+/* The giver of the current task that is waiting behind one of its filters. */
+INLINE struct giver *supervisor(void)
+{
+	u64 filter = read_u64(current_task() + OFF_TASK_FILTER);
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < FILTERS && filter; i++) {
+		struct giver *g = supervisors.lookup(&filter);
+
+		if (g)
+			return g;
+		filter = read_u64(filter + OFF_FILTER_PREV);
+	}
+	return NULL;
+}
+
 /* A descriptor arrives by a call of another task's, or by one that takes it. */
 INLINE void begin_receive(struct access *a, u64 file)
 {
 	u64 me = bpf_get_current_pid_tgid();
 	struct giver *g = givers.lookup(&me);
 
-	if (g && !g->link)
+	if (!g || g->link)
+		g = supervisor();
+	if (g)
 		set_giver(a, g);
 	a->inode = file_inode(file, 0);
 	a->kind = inode_kind(a->inode, 0);

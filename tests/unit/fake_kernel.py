@@ -32,6 +32,7 @@ pidfd_getfd(pid *, int)
 proc_pid_get_link(dentry *, inode *, delayed_call *)
 proc_map_files_get_link(dentry *, inode *, delayed_call *)
 nd_jump_link(path *)
+seccomp_notify_ioctl(file *, uint, ulong)
 security_file_open(file *)
 do_madvise(mm_struct *, ulong, ulong, int)
 io_submit_sqes(io_ring_ctx *, uint)
@@ -183,13 +184,16 @@ def _audit_structs(b: Builder, word: int, maple: bool) -> None:
     b.composite("userfaultfd_ctx", 64, [("mm", word, 0)])
     context = b.composite("vm_userfaultfd_ctx", 8, [("ctx", word, 0)])
     b.composite("vm_area_struct", 8, [("vm_userfaultfd_ctx", context, 0)])
-    b.composite("task_struct", 16, [("vfork_done", word, 0), ("pid_links", word, 64)])
+    seccomp = b.composite("seccomp", 8, [("filter", word, 0)])
+    members = [("vfork_done", word, 0), ("pid_links", word, 64), ("seccomp", seccomp, 128)]
+    b.composite("task_struct", 24, members)
     for struct, member in (
         ("pid", "tasks"),
         ("proc_inode", "pid"),
         ("path", "dentry"),
         ("io_ring_ctx", "mm_account"),
         ("io_kiocb", "ctx"),
+        ("seccomp_filter", "prev"),
     ):
         b.composite(struct, 8, [(member, word, 0)])
 

@@ -86,7 +86,7 @@ WAYS: Mapping[str, Way] = {
     "receive": Way(
         "descriptors that arrive, or are taken out of another process",
         _same(KINDS, "receive", "open", "proc_link", "map_files", "jump", "pidfd_getfd",
-              "ring_file", "msg_ring"),
+              "ring_file", "msg_ring", "seccomp"),
     ),
     "seals": Way(
         "F_ADD_SEALS",

@@ -45,6 +45,7 @@ class Way(IntEnum):
     RING_FILE = 28
     UDMABUF = 29
     MSG_RING = 30
+    SECCOMP = 31
 
 
 @dataclass(frozen=True, slots=True)

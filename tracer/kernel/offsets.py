@@ -93,6 +93,8 @@ OFFSETS = (
     Offset("OFF_PROC_PID", "proc_inode", ("pid",), minus="vfs_inode", optional=True),
     Offset("OFF_PATH_DENTRY", "path", ("dentry",), optional=True),
     Offset("OFF_RING_MM", "io_ring_ctx", ("mm_account",), optional=True),
+    Offset("OFF_TASK_FILTER", "task_struct", ("seccomp.filter",), optional=True),
+    Offset("OFF_FILTER_PREV", "seccomp_filter", ("prev",), optional=True),
     Offset("OFF_REQUEST_RING", "io_kiocb", ("ctx",), optional=True),
     # Buffers went into a table of their own in 6.13 or so; 6.12 has a number beside them.
     Offset("OFF_RING_BUFFERS", "io_ring_ctx", ("nr_user_bufs", "buf_table.nr"), optional=True),
