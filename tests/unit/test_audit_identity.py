@@ -151,7 +151,10 @@ CASES: dict[str, tuple[str, Tell, Result]] = {
     "the same, which maps nothing": (BY_VMM, then(own_machine), FAIL),
     "the same, where it may be handed over": (HANDED_OVER, then(maps(THIEF), own_machine), FAIL),
     "a thief is first": (BY_VMM, _thief_is_first, FAIL),
-    "handed over": (HANDED_OVER, then(receives(THIEF, VMM), own_machine, maps(THIEF)), PASS),
+    "handed over": (HANDED_OVER, then(receives(THIEF, VMM), maps(THIEF), own_machine), PASS),
+    "given, and no machine of its own":
+        (HANDED_OVER, then(receives(THIEF, VMM), maps(THIEF)), FAIL),
+    "a dma-buf by the VMM": (BY_VMM, then(in_vmm("device", VMM, arg=1)), OPEN),
     "handed over, though it may not be":
         (BY_VMM, then(receives(THIEF, VMM), own_machine, maps(THIEF)), FAIL),
     "taken over without being given": (HANDED_OVER, then(own_machine, maps(THIEF)), OPEN),
@@ -190,6 +193,8 @@ CASES: dict[str, tuple[str, Tell, Result]] = {
         in_vmm("uffd_fill", VMM, answer=1, size_after=0, length=0, checks=1)), PASS),
     "the same in another address space": (READ_BY_VMM, then(
         in_vmm("uffd_fill", mm=7, answer=1, size_after=0, length=0, checks=1)), PASS),
+    "a fill is no pin": (PINNED_BY_VMM, then(
+        in_vmm("uffd_fill", answer=1, size_after=0, length=0, checks=1)), PASS),
     "filled by the VMM": (READ_BY_VMM, then(in_vmm("uffd_fill", VMM, answer=4096)), PASS),
     "the VMM exits": (BY_VMM, _exit, PASS),
     "another one ends the VMM's mapping": (BY_VMM, _foreign_exit, PASS),

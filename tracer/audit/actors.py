@@ -169,11 +169,14 @@ def rights(
                                   "did."))  # fmt: skip
     if handover:
         for row in memslots:
-            if not same(who(row), vmm):
-                after = any(same(one.who, who(row)) for one in found["given-by-vmm"])
-                found["vmm"].append(Right(who(row), since[row], "" if after else
-                                    "it took the guest over without having been given the file "
-                                    "by the VMM."))  # fmt: skip
+            if same(who(row), vmm):
+                continue
+            # It maps the file before it can make it a guest's memory.
+            given = [one for one in found["given-by-vmm"] if same(one.who, who(row))]
+            found["vmm"] += given or [
+                Right(who(row), since[row], "it took the guest over without having been given the "
+                      "file by the VMM.")
+            ]  # fmt: skip
     return found
 
 

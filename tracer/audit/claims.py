@@ -307,7 +307,8 @@ def _unseen(case: Case) -> Said:
     if not case.claim.by:
         return
     for row in case.unseen:
-        if row.op != "share_mm" and case.allowed(row):
+        # Whose memory is shared, or made a dma-buf, is who lets others in.
+        if row.op not in ("share_mm", "device") and case.allowed(row):
             continue
         said = _UNSEEN[row.op].format(who=_who(row).capitalize(), arg=row.arg)
         yield Doubt("reach", f"{said}.")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from tracer.audit.actors import Allowed, rights, who
 from tracer.audit.claims import CLAIMS, NO_SHARE, SEALABLE, Case, Violation, shared
+from tracer.audit.events import BY_ADDRESS
 from tracer.audit.loading import Evidence, load
 from tracer.audit.mappings import Range
 from tracer.audit.objects import Key3, Known
@@ -31,8 +32,8 @@ from tracer.model.bit5 import bit5_in
 from tracer.model.escape import printable
 from tracer.store.reader import Recording
 
-_BY_ADDRESS = ("never-read-or-written", "never-pinned-except")
-"""Claims that an access by address can break."""
+_BY_ADDRESS = {"never-read-or-written": BY_ADDRESS, "never-pinned-except": frozenset({"pin"})}
+"""Claims that an access by address can break, and by which."""
 MOST_PROOFS = 100
 """Violations that a finding lists; the others are counted."""
 
@@ -162,7 +163,8 @@ def _finding(
 def _case(claim: Claim, evidence: Evidence, key: Key3, one: Known) -> tuple[Case, list[Doubt]]:
     rows = evidence.rows.get(key, ())
     ranges = evidence.ranges.get(key, [])
-    by_address = evidence.by_address if claim.claim in _BY_ADDRESS else ()
+    breaking = _BY_ADDRESS.get(claim.claim, frozenset())
+    by_address = [row for row in evidence.by_address if row.op in breaking] if breaking else ()
     reached, maybe = _reached(by_address, key, ranges)
     slots = evidence.slots
     backed = sorted(

@@ -1,5 +1,6 @@
 """The recorded hook plan: which families were live, and whether the self-test saw them report."""
 
+import errno
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -118,7 +119,9 @@ def _modules(baseline: pd.DataFrame) -> tuple[tuple[Doubt, ...], frozenset[str]]
     for hook, answer, unseen_ns in zip(
         rows["hook"], rows["answer"], rows["duration_ns"], strict=True
     ):
-        said = "came and was hooked" if answer == 0 else "went"
+        said = {0: "came and was hooked", -errno.EOPNOTSUPP: "came and could not be hooked"}.get(
+            answer, "went"
+        )
         gaps.append(
             Doubt(
                 "not-hooked",

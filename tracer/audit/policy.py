@@ -173,8 +173,7 @@ _BY = Key(ACTORS, "who may; nobody else")
 _CHILDREN = Key(Truth("with children"), "copies of mappings that a fork makes are allowed too")
 _HANDOVER = Key(
     Truth("a guest that is handed over"),
-    "the guest may be handed over to another VMM (local migration), which is one from its first "
-    "memslot on",
+    "the guest may be handed over to another VMM (local migration) that the VMM gave the file",
 )
 _MORE = {"children": _CHILDREN, "handover": _HANDOVER}
 _EXCEPT = {"by": Key(ACTORS, "who may nevertheless; by default nobody"), **_MORE}

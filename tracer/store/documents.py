@@ -86,7 +86,8 @@ END = {
     "in_flight": "number; of calls that had not returned at the stop",
     "baseline": "object; `start` and, with --audit, `final` → what was missed in reading /proc "
     "(`problems`), or null: not read",
-    "stopped_early": "true or false; only where it stopped at --max-size: what came after is unknown",
+    "stopped_early": "true or false; only where it stopped at --max-size: what came after is not "
+    "known",
     "asked_reason": "text; only after a failure: why it was to stop",
     "error": "text; only after a failure: what failed",
 }
