@@ -64,7 +64,7 @@ def _open(claim: str, *codes: str, policy: str = ONLY_VMM) -> tuple[Broken, ...]
 _ALL = _fails(MAPPED, WRITABLE, NRW)
 _WROTE = (VICTIM, "WRITTEN by attacker")
 _UFFD = _fails(NRW)
-_RING = _fails(NRW)
+_RING = _open(NRW, "reach")
 
 ATTACKS = (
     Attack("fd-thief", "opens /proc/PID/fd, reads, writes and maps",
@@ -127,7 +127,7 @@ ATTACKS = (
            _open(MAPPED, "reach", policy=QEMU), proof=None),
     Attack("ptrace-traceme", "the VMM asks its parent to trace it", _open(NRW, "reach"),
            proof=None),
-    Attack("madvise", "process_madvise: COLD, PAGEOUT, WILLNEED", _fails(NRW),
+    Attack("madvise", "process_madvise: COLD, PAGEOUT, WILLNEED", _open(NRW, "reach"),
            policies=(ONLY_VMM,), proof=None),
     Attack("remote-cold", "process_vm_readv out of vectors in pages not resident", _fails(NRW)),
     Attack("udmabuf", "maps a dma-buf that the VMM made of it", _fails(PINNED, who=VICTIM), NEW),
