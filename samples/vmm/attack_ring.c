@@ -107,6 +107,17 @@ static struct ring ring_over_ram(void)
 	return ring;
 }
 
+/* A well-behaved one: the VMM does its I/O so. */
+static void ring_own(void)
+{
+	struct ring ring;
+
+	start_vm();
+	ring = ring_over_ram();
+	use_buffers(&ring);
+	end_vm();
+}
+
 static void ring_child(void)
 {
 	struct ring ring;
@@ -198,5 +209,6 @@ const struct attack RINGS[] = {
 	{ "ring-child", ring_child, "a child uses the VMM's registered buffers" },
 	{ "ring-getfd", ring_getfd, "another process uses them, by pidfd_getfd of the ring" },
 	{ "msg-ring", msg_ring, "takes the memfd out of the VMM's ring by a message" },
+	{ "ring-own", ring_own, "the VMM itself uses its registered buffers" },
 	{ 0 },
 };

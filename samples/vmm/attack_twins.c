@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -182,6 +183,52 @@ static void uffd_own(void)
 	end_vm();
 }
 
+/* As `ps` and the like look at a VMM that is killed meanwhile: whoever looks last takes its memory
+   apart. */
+static void watch(int socket)
+{
+	char path[64], text[8192];
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps", (int)hear(socket, NULL));
+	say(socket, 0, -1);
+	for (;;) {
+		int fd = open(path, O_RDONLY);
+
+		if (fd < 0 || read(fd, text, sizeof(text)) <= 0)
+			break;
+		while (read(fd, text, sizeof(text)) > 0)
+			;
+		close(fd);
+	}
+}
+
+static void be_killed(int socket)
+{
+	start_vm();
+	tell("end", -1, 0, NULL);
+	say(socket, getpid(), -1);
+	pause();
+}
+
+static void watched(void)
+{
+	int status;
+
+	for (int i = 0; i < 4; i++) {
+		int watcher = start("watcher", watch), vmm = start("vmm", be_killed);
+		pid_t pid = hear(vmm, NULL);
+
+		say(watcher, pid, -1);
+		hear(watcher, NULL);
+		usleep(20000);
+		kill(pid, SIGKILL);
+		while (wait(&status) > 0)
+			;
+		close(watcher);
+		close(vmm);
+	}
+}
+
 /* ---- others on the host, who have nothing to do with a guest -------------------------------- */
 
 static void wait_for_tracer(int socket)
@@ -243,6 +290,7 @@ const struct attack TWINS[] = {
 	{ "threads", threads, "a VMM whose memslot another thread sets" },
 	{ "slot-cold", slot_cold, "a memslot out of arguments that nobody has read yet" },
 	{ "uffd-own", uffd_own, "a VMM that answers its page faults itself" },
+	{ "watched", watched, "VMMs that are killed while another process reads their smaps" },
 	{ "debugger", debugger, "ptrace of a process that has nothing to do with guests" },
 	{ "uffd-elsewhere", uffd_elsewhere, "userfaultfd over memory of a process's own" },
 	{ "forks", forks, "processes that come and go" },

@@ -637,7 +637,7 @@ static void udmabuf(void)
 	end_vm();
 }
 
-/* ---- one refused access among many granted ones --------------------------------------------- */
+/* ---- a refused access before many granted ones --------------------------------------------- */
 
 static sigjmp_buf no_page;
 
@@ -661,10 +661,10 @@ static void touch_all(int fd)
 
 		if (map == MAP_FAILED)
 			die("mmap");
+		if (!i)
+			touch(map + SIZE);	/* past the end */
 		for (int page = 0; page < pages; page++)
 			(void)map[page * PAGE];
-		if (i == times / 2)
-			touch(map + SIZE);	/* past the end */
 		munmap((void *)map, SIZE + PAGE);
 	}
 	tell("granted", fd, times * pages, NULL);
@@ -726,6 +726,6 @@ const struct attack WAYS[] = {
 	{ "remote-cold", remote_cold, "process_vm_readv out of vectors that nobody has read yet" },
 	{ "udmabuf", udmabuf, "maps a dma-buf that the VMM made of its memory" },
 	{ "udmabuf-thief", udmabuf_thief, "makes a dma-buf of the VMM's memory and maps it" },
-	{ "one-bus-error", one_bus_error, "one refused page among many granted ones" },
+	{ "one-bus-error", one_bus_error, "a refused page before many granted ones" },
 	{ 0 },
 };

@@ -45,7 +45,7 @@ class Attack:
     kernels: tuple[str, ...] = BOTH
     """Those that have the means; on the others it is refused."""
     policies: tuple[str, ...] = (ONLY_VMM, QEMU)
-    """Ready ones, none of which may pass."""
+    """The ready ones that are about it, none of which may pass."""
     memory: str = "memfd"
     alone: bool = False
     proof: tuple[str, str] | None = ("attacker", "SECRET")
@@ -68,7 +68,7 @@ _RING = _open(NRW, "reach")
 
 ATTACKS = (
     Attack("fd-thief", "opens /proc/PID/fd, reads, writes and maps",
-           (*_ALL, *_fails(MAPPED, WRITABLE, policy=QEMU))),
+           (*_ALL, *_fails(MAPPED, WRITABLE, NRW, policy=QEMU))),
     Attack("comm-thief", "the same, called virtiofsd",
            (*_ALL, *_fails(MAPPED, WRITABLE, policy=QEMU))),
     Attack("kvm-thief", "maps it, and has a VM of its own over it", _ALL),
@@ -93,7 +93,8 @@ ATTACKS = (
     Attack("uffd-copy", "answers page faults of the VMM by UFFDIO_COPY", _UFFD, proof=_WROTE),
     Attack("uffd-zeropage", "the same by UFFDIO_ZEROPAGE", _UFFD, proof=None),
     Attack("uffd-continue", "the same by UFFDIO_CONTINUE", _UFFD, proof=None),
-    Attack("uffd-poison", "the same by UFFDIO_POISON", _UFFD, NEW, proof=None),
+    Attack("uffd-poison", "the same by UFFDIO_POISON, whose place is not seen",
+           _open(NRW, "address"), NEW, proof=None),
     Attack("uffd-cold", "registers and fills out of arguments in pages not resident", _UFFD,
            proof=_WROTE),
     Attack("uffd-cold-vmm", "the VMM itself registers out of such arguments",
@@ -101,12 +102,12 @@ ATTACKS = (
     Attack("procfd-early", "opens /proc/PID/fd before the file is sealed, reads it after",
            _fails(SEALED, NRW)),
     Attack("procfd-idle", "opens it before, and does no more", _fails(SEALED),
-           policies=(ONLY_VMM,), proof=None),
+           proof=None),
     Attack("taskfd-idle", "the same by /proc/PID/task/TID/fd", _fails(SEALED),
-           policies=(ONLY_VMM,), proof=None),
+           proof=None),
     Attack("mapfiles-early", "opens /proc/PID/map_files before, reads after", _fails(SEALED, NRW)),
     Attack("getfd-early", "gets it by pidfd_getfd before, and does no more", _fails(SEALED),
-           policies=(ONLY_VMM,), proof=None),
+           proof=None),
     Attack("getfd", "gets it by pidfd_getfd, and reads", _fails(NRW)),
     Attack("clone-vm", "a CLONE_VM process of another user loads and stores",
            (*_open(NRW, "reach"), *_open(MAPPED, "reach"))),
@@ -128,7 +129,7 @@ ATTACKS = (
     Attack("ptrace-traceme", "the VMM asks its parent to trace it", _open(NRW, "reach"),
            proof=None),
     Attack("madvise", "process_madvise: COLD, PAGEOUT, WILLNEED", _open(NRW, "reach"),
-           policies=(ONLY_VMM,), proof=None),
+           proof=None),
     Attack("remote-cold", "process_vm_readv out of vectors in pages not resident", _fails(NRW)),
     Attack("udmabuf", "maps a dma-buf that the VMM made of it", _fails(PINNED, who=VICTIM), NEW),
     Attack("udmabuf-thief", "makes a dma-buf of it, and maps that", _fails(PINNED, NRW), NEW),
@@ -152,7 +153,7 @@ class Twin:
     """False: it has nothing to do with guests."""
 
 
-_VMM = {ONLY_VMM: _LONELY, QEMU: _PASSES}
+_VMM = {ONLY_VMM: _LONELY, QEMU: _LONELY}
 TWINS = (
     Twin("plain", "the VMM reads and writes", _VMM),
     Twin("given", "a backend that the VMM gave it to maps it", {QEMU: _PASSES}),
@@ -161,6 +162,8 @@ TWINS = (
     Twin("threads", "another thread sets the memslot", _VMM),
     Twin("slot-cold", "a memslot out of arguments in pages not resident", _VMM),
     Twin("uffd-own", "the VMM answers its page faults itself", _VMM),
+    Twin("ring-own", "the VMM uses its registered io_uring buffers", {QEMU: _LONELY}),
+    Twin("watched", "VMMs are killed while another process reads their smaps", _VMM),
     Twin("debugger", "ptrace of a process that has nothing to do with guests", {}, False),
     Twin("uffd-elsewhere", "userfaultfd over a process's own memory", {}, False),
     Twin("forks", "processes that fork and exec", {}, False),
