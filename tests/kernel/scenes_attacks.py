@@ -1,15 +1,14 @@
 """Scenes of thieves: samples/vmm/attacks plays them, beside well-behaved programs, for audits."""
 
 import subprocess
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.kernel.attack_cases import ATTACKS, BY_MANAGER, SHOWN, TWINS
-from tests.kernel.guest_tools import PROJECT, Results, Tool, wait_for_end
+from tests.kernel.guest_tools import PROJECT, Results, Tool, wait_for_end, wait_until
 from tests.kernel.scenes_decisions import UNPREEMPTED
-from tests.kernel.scenes_guest import KVM_MODULES, VMM, modprobe
+from tests.kernel.scenes_guest import KVM_MODULES, VMM, kvm_changes, modprobe
 
 PROGRAM = PROJECT / "samples" / "vmm" / "build" / "attacks"
 POLICY = PROJECT / "samples" / "policies" / "only-vmm.toml"
@@ -18,8 +17,6 @@ VICTIM = "memory-backend-memfd"
 LATE = ("plain", "fd-thief")
 _AT_ONCE = 3
 _LIMIT_S = 120
-_LATE_S = 5.0
-"""A recorder has seen by then that KVM is there."""
 _LOCKDOWN = Path("/sys/kernel/security/lockdown")
 
 
@@ -89,13 +86,18 @@ def attacks(results: Results) -> None:
 
 def late_kvm(results: Results) -> None:
     """KVM comes while `audit` records: once it can be hooked, once no more."""
-    for name in ("late", "late-refused"):
-        modprobe("-r", *KVM_MODULES)
-        with _audited(results, name):
-            if name == "late-refused":
-                # What was attached before stays: no more kprobes, no more BPF that reads memory.
-                _LOCKDOWN.write_text("confidentiality")
-            modprobe(KVM_MODULES[0])
-            time.sleep(_LATE_S)
-            with _another_vm(results):
-                _play(results, LATE, 1, f"-{name}")
+    _late_kvm(results, "late")
+    _late_kvm(results, "late-refused", refused=True)
+
+
+def _late_kvm(results: Results, name: str, refused: bool = False) -> None:
+    modprobe("-r", *KVM_MODULES)
+    with _audited(results, name):
+        if refused:
+            # What is attached stays; more of it the kernel does not permit.
+            _LOCKDOWN.write_text("confidentiality")
+        modprobe(KVM_MODULES[0])
+        recording = results.out / f"{name}.seal"
+        wait_until("KVM in the recording", lambda: kvm_changes(recording) > 0)
+        with _another_vm(results):
+            _play(results, LATE, 1, f"-{name}")

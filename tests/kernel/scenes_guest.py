@@ -117,15 +117,23 @@ def kvm_comes_and_goes(results: Results) -> None:
     by_method["kprobe"].stop()
 
 
+def kvm_changes(recording: Path) -> int:
+    """How often KVM's hooks came, went or were refused, as far as the recording says."""
+    from tracer.store.reader import Recording  # takes long here, and the other scenes need it not
+
+    with Recording.open(recording) as found:
+        rows = found.frame("mappings")
+    # Several families are told of at each change, all at the same moment.
+    changes = rows[(rows["op"] == "attach") & (rows["hook"] == "memslot")]
+    return int(changes["time_ns"].nunique())
+
+
 def _wait_for_changes(recorders: Sequence[Recorder], count: int) -> None:
     """Until each recording says that often that memslots are seen from now on, or not any more."""
-    from tracer.store.reader import Recording  # takes long here, and the other scenes need it not
 
     def said(recorder: Recorder) -> bool:
         recorder.check_alive()
-        with Recording.open(recorder.output) as recording:
-            rows = recording.frame("mappings")
-        return int(((rows["op"] == "attach") & (rows["hook"] == "memslot")).sum()) >= count
+        return kvm_changes(recorder.output) >= count
 
     for recorder in recorders:
         wait_until(f"change {count} of KVM in {recorder.name}", partial(said, recorder))

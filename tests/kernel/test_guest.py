@@ -373,14 +373,18 @@ def test_kvm_is_hooked_when_it_comes(guest_host: Booted, method: str) -> None:
     told = acts(guest_host, "first-load")
     rows = pick(run.events, "memslot", pid=told[-1]["pid"])
     assert rows["arg"].tolist() == [0x1000, 0x10000, 0x10000]
-    changes = pick(run.table("mappings"), "attach", hook="memslot")
+    # Several families tell of each change, all at the same moment.
+    told_of = pick(run.table("mappings"), "attach", hook="memslot")
+    changes = told_of.drop_duplicates("time_ns")
     assert changes["answer"].iloc[0] == 0
     assert changes["time_ns"].iloc[0] < rows["time_ns"].min()
 
 
 def test_kvm_may_go_and_come_again_under_kprobes(guest_host: Booted) -> None:
     run = guest_host.run("kvm-kprobe")
-    changes = pick(run.table("mappings"), "attach", hook="memslot")
+    # Several families tell of each change, all at the same moment.
+    told_of = pick(run.table("mappings"), "attach", hook="memslot")
+    changes = told_of.drop_duplicates("time_ns")
     assert changes["answer"].tolist() == [0, -2, 0]
     told = acts(guest_host, "second-load")
     rows = pick(run.events, "memslot", pid=told[-1]["pid"])
