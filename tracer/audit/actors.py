@@ -147,11 +147,10 @@ def rights(
     one's memory could make what he did before right by that.
     """
     creators = {who(row): None for row in rows if row.op == "create" and row.answer >= 0}
-    twice = "the file has two creations." if len(creators) > 1 else ""
     received = [row for row in rows if row.op == "receive" and row.answer >= 0]
     found = {
-        "creator": [Right(one, doubt=twice) for one in creators],
-        "given-by-creator": _given(received, list(creators), twice),
+        "creator": [Right(one) for one in creators],
+        "given-by-creator": _given(received, list(creators)),
         "vmm": [],
         "given-by-vmm": [],
     }
@@ -159,7 +158,7 @@ def rights(
         return found
     first_ns, vmm = since[memslots[0]], who(memslots[0])
     found["given-by-vmm"] = _given(received, [vmm])
-    own = any(same(one, vmm) for one in creators) and not twice
+    own = any(same(one, vmm) for one in creators)
     given = [one for one in found["given-by-creator"] if same(one.who, vmm) and not one.doubt]
     since_ns = 0 if own else min((one.since_ns for one in given), default=first_ns)
     found["vmm"].append(Right(vmm, since_ns))
@@ -180,14 +179,14 @@ def rights(
     return found
 
 
-def _given(received: Sequence[Row], givers: Sequence[Who], doubt: str = "") -> list[Right]:
+def _given(received: Sequence[Row], givers: Sequence[Who]) -> list[Right]:
     """Those that one of ``givers`` sent the file to; with a doubt where the sender is not known."""
     found = []
     for row in received:
         sender = giver(row)
         if receipt(row) == Receipt.SCM_RIGHTS and sender is not None:
             if any(same(one, sender) for one in givers):
-                found.append(Right(who(row), row.time_ns, doubt))
+                found.append(Right(who(row), row.time_ns))
         elif receipt(row) in (Receipt.UNKNOWN, Receipt.SCM_RIGHTS):
             found.append(Right(who(row), row.time_ns, "who gave it the file is not known."))
     return found
