@@ -193,7 +193,7 @@ def _file(table: pa.Table, **options: Any) -> bytes:
 def _read(data: bytes, path: str = PATH) -> list[pa.Table]:
     part = PartFile(data, path)
     names = TABLES[path.split("/")[0]].names
-    return [part.group(number, names) for number in range(len(part.groups))]
+    return [part.read([number], names) for number in range(len(part.groups))]
 
 
 def test_a_part_of_ours_is_taken() -> None:

@@ -66,11 +66,17 @@ def _joined(tail: TailReader) -> Iterator[Records]:
 
 
 def pieces(part: PartFile, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """The rows of a part; Damaged."""
-    for number, rows in enumerate(part.groups):
-        table = part.group(number, columns)
-        for start in range(0, rows, PIECE_ROWS):
-            yield table.slice(start, PIECE_ROWS)
+    """The rows of a part; small row groups come together. Damaged."""
+    held: list[int] = []
+    rows = 0
+    for number, more in enumerate([*part.groups, PIECE_ROWS]):
+        if held and rows + more > PIECE_ROWS:
+            table = part.read(held, columns)
+            for start in range(0, rows, PIECE_ROWS):
+                yield table.slice(start, PIECE_ROWS)
+            held, rows = [], 0
+        held.append(number)
+        rows += more
 
 
 class Recording:

@@ -91,7 +91,7 @@ class Pager:
         if found is None:
             return None
         try:
-            table = found.group(self._row_groups(part).index(first), names)
+            table = found.read([self._row_groups(part).index(first)], names)
         except Damaged as error:
             self.problem = str(error)
             return None
