@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup live check test elsewhere lowest matrix bench docs lint format clean
+.PHONY: help setup live check test elsewhere lowest matrix fuzz bench docs lint format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -34,6 +34,9 @@ matrix: setup ## Boot every kernel that Debian serves and write docs/kernels.md
 		tests/kernel/test_filters.py tests/kernel/test_ui.py --all-kernels --matrix-doc docs/kernels.md
 	@$(BIN)/python tests/elsewhere old
 	@$(BIN)/python tests/lowest -q -m slow
+
+fuzz: setup ## 20,000 changed recordings against every verb that reads one: an hour or two
+	@nice $(BIN)/python -m tests.fuzz
 
 bench: setup ## Measure what recording costs beside bpftrace, trace-cmd and strace
 	@tests/bench/run

@@ -190,7 +190,7 @@ def warm(recordings: list[Path], policy: Path) -> None:
     gc.freeze()
 
 
-def judge(mutant: Mutant, rans: list[Ran], whole: bool, policy: Path) -> Iterator[str]:
+def judge(mutant: Mutant, rans: list[Ran], whole: bool) -> Iterator[str]:
     """What is wrong, in words. ``whole``: what it was made of passes ``verify``."""
     for ran in rans:
         if ran.fault:
@@ -242,7 +242,7 @@ def run(
                 found.codes[f"{one.verb} {one.code}"] += 1
                 found.worst_s = max(found.worst_s, one.seconds)
                 found.worst_bytes = max(found.worst_bytes, one.grown)
-            wrong = list(judge(mutant, ran, whole[name], policy))
+            wrong = list(judge(mutant, ran, whole[name]))
             said = "; ".join(mutant.said)
             found.wrong += [f"seed {seed}, {name} ({said}): {one}" for one in wrong]
             shutil.rmtree(mutant.path)

@@ -46,7 +46,7 @@ def test_a_file_of_thirty_gigabytes_is_not_read(tmp_path: Path, name: str) -> No
     _sparse(path / name)
     said = f"{name} is {30 << 30} bytes long"
     if name == "manifest.json":
-        with pytest.raises(StoreError, match=said):
+        with pytest.raises(StoreError, match=f"^{path}: {said}"):
             verify(path)
         for force in (False, True):
             with pytest.raises(AlreadyExists):

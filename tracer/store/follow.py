@@ -75,7 +75,7 @@ class Follower:
             self.ended = self._chain.end is not None
             last = self.ended or not alive
             yield from self._parts()
-            yield from self._tails(last)
+            yield from self._tails()
             self.over = last
         except OSError as error:
             raise from_os(error, f"following {self._recording.path}") from error
@@ -138,24 +138,22 @@ class Follower:
             # Events keep their numbers, whatever becomes of some of them.
             yield MISSING, pa.table({"row": np.arange(lost)})
 
-    def _tails(self, last: bool) -> Iterator[Piece]:
+    def _tails(self) -> Iterator[Piece]:
+        """Of segments that are not in the chain, as far as nothing before is missing."""
         number = self._segment
-        misses = 0
-        while misses < 3:
+        while True:
             if number not in self._cursors:
                 try:
                     tail = snapshot.open_tail(self._folder, number, self._chain)
                 except Damaged as error:
                     self._damage.append(str(error))
-                    tail = None
-                if tail is not None:
-                    self._cursors[number] = _Cursor(tail)
-            cursor = self._cursors.get(number)
-            if cursor is not None:
-                yield from self._tail(cursor)
-            if not last and (cursor is None or not cursor.tail.complete):
+                    return
+                if tail is None:
+                    return
+                self._cursors[number] = _Cursor(tail)
+            yield from self._tail(self._cursors[number])
+            if not self._cursors[number].tail.complete:
                 return  # the rest of this segment comes in its part, before the next segment
-            misses = misses + 1 if cursor is None else 0
             number += 1
 
     def _tail(self, cursor: _Cursor) -> Iterator[Piece]:

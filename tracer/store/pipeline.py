@@ -76,6 +76,13 @@ class Pipeline:
         if done.tail.begun:
             self._tails.unlink(done.tail.name)
 
+    def may_have_tail(self, one: Open) -> bool:
+        """Whether nothing before this segment would be missing if everything ended now.
+
+        A tail behind a segment that is nowhere yet would leave a hole, and not an end.
+        """
+        return all(other is one or other.tail.whole for other in list(self._open.values()))
+
     def check(self) -> None:
         """Raises what went wrong in the thread."""
         self._finisher.check()

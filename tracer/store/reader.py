@@ -34,11 +34,22 @@ KEY = ["dev", "ino", "gen"]
 
 
 def tail_tables(shot: Snapshot) -> Iterator[dict[str, pa.Table]]:
-    """The tables of each tail; what turns out to be missing is added to ``shot.missing``."""
+    """The tables of each tail; what turns out to be missing is added to ``shot.missing``.
+
+    Behind records that are missing nothing is taken: what is read of a recording that was cut off
+    is what its recorder got, from the first on.
+    """
     expected = shot.next_number
+    lacking = ""
     for number, tail in sorted(shot.tails.items()):
-        for missing in range(expected, number):
-            shot.missing.append(f"Segment {missing} was not finished: its records are missing.")
+        if number != expected:
+            lacking = f"Segment {expected} was not finished"
+        if lacking:
+            shot.missing.append(
+                f"{lacking}: records are missing, and what is in the tail of segment {number}, "
+                "which comes behind them, is left out."
+            )
+            return
         for records in _joined(tail):
             yield tables_of(records)
         if tail.damaged or (tail.unread and not shot.alive):
@@ -46,10 +57,8 @@ def tail_tables(shot: Snapshot) -> Iterator[dict[str, pa.Table]]:
                 f"The tail of segment {number} ends with {tail.unread} bytes of an unfinished "
                 "block: its records are missing."
             )
-        if number + 1 in shot.tails and not tail.complete:
-            shot.missing.append(
-                f"The end of segment {number} was not written: records are missing."
-            )
+        if not tail.complete:
+            lacking = f"The end of segment {number} was not written"
         expected = number + 1
 
 

@@ -50,6 +50,8 @@ def read_manifest(folder: Folder, path: str) -> tuple[dict[str, Any], bytes]:
         ) from None
     except OSError as error:
         raise from_os(error, f"reading {path}/{MANIFEST}") from error
+    except Damaged as error:
+        raise Damaged(f"{path}: {error}") from None
     try:
         manifest = gate.json_object(data, MANIFEST)
     except Damaged as error:

@@ -59,6 +59,8 @@ class TailWriter:
 
     def __init__(self, where: Folder, number: int) -> None:
         self.begun = False
+        self.whole = False
+        """It has every record of its segment, and says so."""
         self.rows = 0
         self.size = 0
         """Bytes."""
@@ -86,6 +88,7 @@ class TailWriter:
         """Says that the tail holds every record of its segment."""
         if self.begun:
             self._write(b"", 0)
+            self.whole = True
 
     def left(self) -> PartInfo:
         """What the chain's last line has to say of it; waits until it is on the device. OSError."""

@@ -153,10 +153,11 @@ class RecordingWriter:
         if now_s - self._begun_s >= self.limits.seconds:
             self._cut()
         elif now_s - self._last_tail_s >= self.limits.tail_s:
-            self._last_tail_s = now_s
             if self._direct:
+                self._last_tail_s = now_s
                 self._cut()
-            else:
+            elif self._pipeline.may_have_tail(self._segment):
+                self._last_tail_s = now_s
                 self._update_tail()
 
     def _update_tail(self) -> None:
