@@ -106,6 +106,10 @@ class Run(Told):
         """``sealsnoop script`` of it, on this host."""
         return _host("script", self.path, *options)
 
+    def report(self) -> "subprocess.CompletedProcess[str]":
+        """``sealsnoop report`` of it, on this host."""
+        return _host("report", self.path)
+
     @property
     def misses(self) -> int:
         """Runs of its programs that the kernel skipped, as the recording itself declares them."""

@@ -65,6 +65,8 @@ LIFE: Scenes = (
     scenes_life.interrupted_early,
     scenes_life.refused,
     scenes_life.silent_file_system,
+    scenes_life.privileges,
+    scenes_life.without_root,
 )
 """Programs of others; how recordings begin, end and survive: our own doing, so one kernel is
 enough."""

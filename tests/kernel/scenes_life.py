@@ -175,6 +175,75 @@ def silent_file_system(results: Results) -> None:
     results.tell("silent", holder=holder, ino=ino)
 
 
+def privileges(results: Results) -> None:
+    """What a recorder may, and each of its threads, when its hooks are attached; what its command
+    may."""
+    own = results.out / "own-privileges"
+    script = f"cp /proc/self/status {own}; sleep 1000"
+    for name, *options in (
+        ("may-plain",),
+        ("may-audit", "--audit"),
+        ("may-ftrace", "--source", "ftrace"),
+    ):
+        own.unlink(missing_ok=True)
+        recorder = Recorder(results, name, *options, command=["sh", "-c", script])
+        recorder.wait_for(own)
+        time.sleep(3)  # it looks at /proc first
+        threads = [
+            (task / "status").read_text()
+            for task in Path(f"/proc/{recorder.process.pid}/task").iterdir()
+        ]
+        results.tell(f"{name}-threads", statuses=threads, command=own.read_text())
+        # As another user: who sends the signal to the command needs a privilege for that.
+        recorder.stop(signal.SIGTERM)
+    plain = Recorder(results, "may-without-command", "--audit")
+    plain.wait_ready()
+    time.sleep(3)
+    tasks = Path(f"/proc/{plain.process.pid}/task").iterdir()
+    statuses = [(task / "status").read_text() for task in tasks]
+    results.tell("may-without-command-threads", statuses=statuses, command="")
+    plain.stop()
+    results.tell("may-before", status=Path("/proc/self/status").read_text())
+    nobody = {"SUDO_UID": str(NOBODY), "SUDO_GID": str(NOBODY)}
+    _let_in(PROJECT)
+    Recorder(
+        results, "may-kill", "--duration", "3", command=["sleep", "1000"], env=nobody
+    ).wait()  # fmt: skip
+    Recorder(
+        results, "flooded", "--max-size", "1M", "--duration", "60", command=python("rush.py")
+    ).wait()  # fmt: skip
+
+
+def without_root(results: Results) -> None:
+    """Recorders of an ordinary user that has a few capabilities, one left out in turn."""
+    _let_in(PROJECT)
+    own = Path("/tmp/unprivileged")
+    own.mkdir()
+    os.chown(own, NOBODY, NOBODY)
+    own.chmod(0o755)
+    for left_out in ("none", *LEAST):
+        given = ",".join(f"+{cap}" for cap in LEAST if cap != left_out)
+        words = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
+                 f"--inh-caps={given}", f"--ambient-caps={given}"]  # fmt: skip
+        output = own / f"{left_out}.seal"
+        held = python("beside.py", own / "beside")
+        with subprocess.Popen(held) as holder:
+            wait_until("somebody's memfd", (own / "beside").exists)
+            done = subprocess.run(
+                [*map(str, words), "sealsnoop", "record", "--audit", "-o", output, "--", "true"],
+                capture_output=True, text=True, timeout=300, check=False,
+                env={**os.environ, "HOME": str(own), "TMPDIR": str(own)},
+            )  # fmt: skip
+            holder.kill()
+        (own / "beside").unlink()
+        results.tell(f"least-{left_out}", code=done.returncode, said=done.stderr)
+        if output.exists():
+            shutil.copytree(output, results.out / f"least-{left_out}.seal")
+
+
+LEAST = ("bpf", "perfmon", "sys_ptrace", "dac_read_search", "checkpoint_restore", "syslog")
+
+
 def _let_in(folder: Path) -> None:
     """An ordinary user must be able to run the checkout, wherever it lies (a scratch layer)."""
     for one in (folder, *folder.parents):

@@ -2,11 +2,14 @@
 
 import json
 import re
+from collections.abc import Mapping
 
 import pytest
 
 from tests.kernel.booted import LIVES, Booted, Run
 from tests.kernel.guest_tools import NOBODY
+from tests.kernel.scenes_life import LEAST
+from tracer.kernel.privileges import COMMAND, LATE_HOOKS, READS_MAPS, SWEEPS, Cap
 from tracer.model.escape import unescape
 from tracer.model.record import USER_CPU
 
@@ -215,3 +218,92 @@ def test_a_file_system_that_never_answers_holds_nobody_up(kernel: Booted) -> Non
     held = open_before[(open_before["op"] == "open") & (open_before["ino"] == ino)]
     assert held["pid"].tolist() == [holder] * 2  # at the start, and at the end
     assert not (open_before["ino"] == 4711).any()
+
+
+# ---- what a recorder may -------------------------------------------------------------------
+
+
+def _bits(status: str, key: str) -> int:
+    found = re.search(rf"^{key}:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    assert found, key
+    return int(found[1], 16)
+
+
+def _mask(*groups: Mapping[Cap, str]) -> int:
+    return sum(1 << cap for cap in {cap for group in groups for cap in group})
+
+
+MAY = {
+    "may-plain": _mask(READS_MAPS, COMMAND),
+    "may-audit": _mask(READS_MAPS, COMMAND, SWEEPS, LATE_HOOKS),
+    "may-ftrace": _mask(COMMAND),
+    "may-without-command": _mask(READS_MAPS, SWEEPS, LATE_HOOKS),
+}
+
+
+@pytest.mark.parametrize("name", MAY)
+def test_a_recorder_keeps_what_it_needs_alone(kernel: Booted, name: str) -> None:
+    """Its first thread; the others have no more, and none can gain any."""
+    threads = kernel.facts(f"{name}-threads")["statuses"]
+    run = kernel.run(name)
+    first = next(one for one in threads if _bits(one, "Pid") == _bits(one, "Tgid"))
+    for key in ("CapEff", "CapPrm"):
+        assert _bits(first, key) == MAY[name], key
+    for one in threads:
+        for key in ("CapEff", "CapPrm", "CapBnd"):
+            assert _bits(one, key) & ~MAY[name] == 0, one
+        assert (_bits(one, "CapInh"), _bits(one, "CapAmb"), _bits(one, "NoNewPrivs")) == (0, 0, 1)
+    run.check_whole()
+    assert run.end is not None
+    for when, look in run.end["baseline"].items():
+        assert look == {"problems": []}, when
+
+
+@pytest.mark.parametrize("name", ["may-plain", "may-audit", "may-ftrace"])
+def test_its_command_keeps_what_the_user_had(kernel: Booted, name: str) -> None:
+    before = kernel.facts("may-before")["status"]
+    command = kernel.facts(f"{name}-threads")["command"]
+    for key in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs"):
+        assert _bits(command, key) == _bits(before, key), key
+    assert _bits(before, "CapEff") >> Cap.SYS_ADMIN & 1, "there was something to lose"
+
+
+def test_it_can_still_end_a_command_of_another_user(kernel: Booted) -> None:
+    run = kernel.run("may-kill")
+    assert run.code == 128 + 15, run.stderr
+    assert run.facts["seconds"] < 120
+
+
+def test_a_flood_is_stopped(kernel: Booted) -> None:
+    run = kernel.run("flooded")
+    assert run.code == 3, run.stderr
+    assert "RECORDING STOPPED: --max-size 1M was reached" in run.stderr
+    assert run.end is not None
+    assert (run.end["reason"], run.end["stopped_early"]) == ("--max-size 1M was reached", True)
+    assert run.verified.exit_code == 0, run.verified.lines()
+    size = sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file())
+    assert 1 << 19 < size < 33 << 20  # and what was in the ring and in memory
+    _readable(run)
+    assert "the recorder stopped early: --max-size 1M was reached" in run.report().stdout
+
+
+NEEDED = {
+    "bpf": "neither CAP_SYS_ADMIN nor both CAP_BPF and CAP_PERFMON",
+    "perfmon": "neither CAP_SYS_ADMIN nor both CAP_BPF and CAP_PERFMON",
+}
+"""Without which there is no recording at all."""
+
+
+def test_the_least_that_recording_takes_without_root(kernel: Booted) -> None:
+    """docs/requirements.md: with these it is as root's; with one less it says what it lacks."""
+    told = {name: kernel.facts(f"least-{name}") for name in ("none", *LEAST)}
+    assert told["none"]["code"] == 0, told["none"]["said"]
+    whole = json.loads((kernel.folder / "least-none.seal" / "end.json").read_text())
+    assert whole["baseline"] == {"start": {"problems": []}, "final": {"problems": []}}
+    for name, words in NEEDED.items():
+        assert told[name]["code"] == 1
+        assert words in told[name]["said"], told[name]["said"]
+    for name in ("sys_ptrace", "dac_read_search", "checkpoint_restore"):
+        assert told[name]["code"] == 0, told[name]["said"]
+        end = json.loads((kernel.folder / f"least-{name}.seal" / "end.json").read_text())
+        assert end["baseline"]["start"]["problems"], name

@@ -104,7 +104,8 @@ def test_a_module_with_another_prototype_is_noticed(tmp_path: Path) -> None:
     fallocate = plan.step("gmem_fallocate")
     assert (fallocate.live, fallocate.method) == (True, "kprobe")
     compiled = audit_plan("7.3", tmp_path).macros()
-    assert fallocate.macros().items() - compiled.items() == {("WITH_KPROBE_ALLOCATE", 1)}
+    # What a module has is compiled for kprobes in any case: it may come later.
+    assert fallocate.macros().items() <= compiled.items()
 
 
 def test_a_module_without_btf(tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ class ModuleWatch:
     ) -> None:
         self._program = program
         self._kernel = kernel
-        self._method = method
+        # For a trampoline the module's BTF is asked for by its id, which takes CAP_SYS_ADMIN.
+        self._method: MethodChoice = "kprobe" if kernel.kprobes else method
         self._tell = tell
         self._identify = identify
         self._looked_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)

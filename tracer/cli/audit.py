@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tracer.cli import parsing
-from tracer.cli.output import quiet_pipe, write
+from tracer.cli.loading import import_without_threads
+from tracer.cli.output import prepare, quiet_pipe, write
 from tracer.errors import UserError
 from tracer.text.outlet import console, tell
 
@@ -102,6 +103,8 @@ def _run(args: argparse.Namespace) -> int:
     if args.schema:
         return _schema(args.schema)
     _check(args)
+    if not args.recordings:
+        import_without_threads()
     from tracer.audit import policy as policies
 
     policy = policies.load(args.policy)
@@ -109,6 +112,10 @@ def _run(args: argparse.Namespace) -> int:
         from tracer.audit.dsse import private_key
 
         private_key(args.sign)
+    for option in () if args.recordings else ("html", "sarif", "statement"):
+        # The recorder in us gives away what it may take to write where we were told.
+        if path := getattr(args, option):
+            prepare(f"--{option}", path)
     paths = args.recordings or [_record(args, policy)]
     from contextlib import ExitStack
 

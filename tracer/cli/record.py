@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from tracer.cli import parsing
 from tracer.cli.filter_options import add_options, families, filters
+from tracer.cli.loading import import_without_threads
 from tracer.errors import UserError
+from tracer.kernel import privileges
+from tracer.kernel.privileges import COMMAND, LATE_BY_FEXIT, LATE_HOOKS, READS_MAPS, SWEEPS, Cap
 from tracer.text.outlet import tell
 
 if TYPE_CHECKING:  # costly or in need of bcc: imported when a recording begins
@@ -166,10 +169,11 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    _check(args)
+    import_without_threads()
     from tracer.capture.command import Command
     from tracer.selftest.process import Examiner
 
-    _check(args)
     wanted = filters(args, follow_command=bool(args.command) and not args.whole_host)
     hooks = families(args.ops, args.audit)
     # Forked now, before any thread, before bcc's memory and with the signals as they were when
@@ -293,10 +297,13 @@ def _record(
     watch = None
     if args.audit and isinstance(program, Program):
         watch = ModuleWatch(program, kernel, args.method, tell)
+    lasting, sweeping = _privileges(args, kernel, command)
+    _keep(lasting | sweeping)
     session = Session(program, writer, tell, args.audit, watch, stop.interrupts, args.most_bytes)
     line = ProgressLine(args.quiet)
     try:
         session.begin(with_baseline=not args.no_baseline)
+        _keep(lasting)
         if command is not None:
             if not args.whole_host:
                 program.follow(command.pid)
@@ -340,6 +347,31 @@ def _record(
     if command is None:
         return 0
     return command.terminate() if command.poll() is None else command.exit_code or 0
+
+
+def _privileges(
+    args: argparse.Namespace, kernel: "Kernel", command: "Command | None"
+) -> tuple[set[Cap], set[Cap]]:
+    """What is needed until the end, and for the look at /proc at the start."""
+    lasting = set(COMMAND if command is not None else ())
+    sweeping = set(SWEEPS)
+    if args.source == "bpf":
+        lasting |= set(READS_MAPS)
+        if args.audit:
+            sweeping |= set(LATE_HOOKS)
+            sweeping |= set(LATE_BY_FEXIT if not kernel.kprobes else ())
+            lasting |= sweeping
+    return lasting, sweeping
+
+
+def _keep(wanted: set[Cap]) -> None:
+    try:
+        privileges.keep(wanted)
+    except OSError as error:
+        tell(f"privileges stay as they are: {error.strerror}")
+    else:
+        for thread in privileges.more_than(wanted):
+            tell(f"the thread {thread} keeps its privileges")
 
 
 def _let_end(command: "Command | None", stop: Stopper) -> None:

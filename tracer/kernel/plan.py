@@ -71,6 +71,8 @@ class Step:
         found[f"WITH_{'FENTRY' if self.method == 'fexit' else 'KPROBE'}_{program}"] = 1
         if self.method == "fexit" and self.at_return and not self.way:
             found[f"NARGS_{program}"] = self.parameters  # the answer stands behind them
+        if self.module:  # when it comes later it is hooked by kprobe (tracer.capture.modules)
+            found[f"WITH_KPROBE_{program}"] = 1
         return found
 
 

@@ -2,6 +2,9 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+
+from tracer.kernel import privileges
 
 
 class Worker:
@@ -58,6 +61,9 @@ class Worker:
             self.error = error
 
     def _loop(self) -> None:
+        # What is written lies in open folders of our own: no privilege is of use here.
+        with suppress(OSError):
+            privileges.keep(())
         while True:
             with self._changed:
                 while self._job is None:
