@@ -216,9 +216,9 @@ def _reached(
             continue
         end = row.size_after + row.length
         met = [one for one in ranges if one.meets(row.size_after, end, *then)]
-        if any(one.mm and one.mm == row.mm for one in met):
+        if any(one.mm and one.mm == row.mm and not one.blurred for one in met):
             reached.append(row)
-        elif any(not one.mm for one in met):
+        elif any(one.mm in (0, row.mm) for one in met):
             maybe.append(row)
     return reached, maybe
 

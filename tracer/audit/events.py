@@ -1,7 +1,8 @@
 """Rows of a recording as the audit needs them: few columns, few rows, no evidence lost.
 
 What a program does a million times is one row with a count: rows that no claim could tell apart are
-put together, the first of them stays as the proof.
+put together, the first of them stays as the proof. So what an audit holds grows with the files and
+with those that use them, and not with what they do: anybody can do that as often as he likes.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from tracer.store.reader import Recording
 
 Mask = npt.NDArray[np.bool_]
 KEY = ["dev", "ino", "gen"]
+_TIME = ["time_ns", "cpu", "seq"]
 COLUMNS = [
     "time_ns", "cpu", "seq", "pid", "start_ns", "exec_id", "own_mm", "tid", "uid", "cgroup", "comm",
     "op", "kind", *KEY, "fd", "seals", "seals_after", "size", "size_after", "offset", "length",
@@ -32,13 +34,22 @@ UNSEEN = frozenset({"trace", "share_mm", "ring", "advise", "device"})
 MANY = frozenset(
     ["read", "write", "truncate", "chmod", "allocate", "punch_hole", "fault", "remote_read",
      "remote_write", "pin", "mmap", "mprotect", "mremap", "add_seals", "uffd_fill", "advise",
-     "ring"]
+     "ring", "receive", "give", "trace", "share_mm", "device", "uffd_register"]
 )  # fmt: skip
-"""Ops of which equal rows are put together; of mappings each one counts."""
+"""Ops of which equal rows are put together; mappings are when they have ended (`_ended`)."""
+_WHOLE = ["receive", "give", "trace", "share_mm", "device"]
+_BY_WHOLE = ["offset", "arg", "check_answer", "vm"]
+"""Of these ops who gave, who is traced and the like stands in these columns."""
+EXACT = 64
+"""So many mappings of a file by somebody, and so many places of accesses by address, are kept as
+they are; of more the audit knows only between which addresses and times they were."""
 _SAME = [*KEY, "op", "kind", "pid", "start_ns", "exec_id", "own_mm", "uid", "cgroup", "comm",
          "flags", "seals", "seals_after", "mm", "checks", "_answered"]  # fmt: skip
 JUDGED = ["verdict", "reason", "rule", "hole", "expected"]
 _BY_RANGE = ["size_after", "length"]
+_WHO = ["pid", "start_ns", "exec_id", "own_mm", "uid", "cgroup", "comm", "flags", "seals",
+        "seals_after"]  # fmt: skip
+_MAPPING = [*KEY, "kind", *_WHO, "mm", "arg"]
 
 KNOWN_OPS = MANY | BY_ADDRESS | UNSEEN | {
     "map", "unmap", "evict", "open", "create", "memslot", "vm_end", "receive", "give", "mapped",
@@ -61,7 +72,8 @@ def empty() -> pd.DataFrame:
 
     made = frame(EVENTS.empty_table().select(COLUMNS))
     return made.assign(table=pd.Series(dtype=object), times=pd.Series(dtype=np.int64),
-                       last_ns=pd.Series(dtype=np.int64))  # fmt: skip
+                       last_ns=pd.Series(dtype=np.int64),
+                       blurred=pd.Series(dtype=bool))  # fmt: skip
 
 
 def keys(found: pd.DataFrame) -> pd.MultiIndex:
@@ -77,10 +89,9 @@ def together(rows: pd.DataFrame) -> pd.DataFrame:
     if rows.empty:
         return rows
     many = rows["op"].isin(MANY).to_numpy()
-    rest, rows = rows[~many], rows[many]
+    rest, rows = _ended(rows[~many]), rows[many]
     if rows.empty:
         return rest
-    by_range = rows["op"].isin(BY_ADDRESS)
     same = [name for name in (*_SAME, *JUDGED) if name in rows or name == "_answered"]
     granted = np.sign(rows["answer"].to_numpy())
     # A fault's answer is a set of bits, some of which refuse it.
@@ -89,16 +100,73 @@ def together(rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows.assign(
         _answered=granted,
         _grows=(rows["op"] == "allocate") & (rows["size_after"] > rows["size"]),
-        **{f"_{name}": rows[name].where(by_range, 0) for name in _BY_RANGE},
+        **{f"_{name}": rows[name].where(rows["op"].isin(_WHOLE), 0) for name in _BY_WHOLE},
     )
-    same += ["_grows", *(f"_{name}" for name in _BY_RANGE)]
-    rows = rows.sort_values(["time_ns", "cpu", "seq"], kind="stable")
-    groups = rows.groupby(same, dropna=False, sort=False, observed=True)
-    counts = groups["times"].transform("sum")
-    last = groups["last_ns"].transform("max")
-    first = ~rows.duplicated(same)
-    rows = rows.assign(times=counts, last_ns=last)[first]
+    same += ["_grows", *(f"_{name}" for name in _BY_WHOLE)]
+    rows = rows.sort_values(_TIME, kind="stable")
+    by_range = rows["op"].isin(BY_ADDRESS)
+    far = [*same, *_BY_RANGE]
+    rows = pd.concat([_first(rows[by_range], far), _first(rows[~by_range], same)])
+    rows = rows.sort_values(_TIME, kind="stable")
+    # Of more places than that it is not kept which they were (see tracer.audit.evaluate).
+    places = rows.groupby(same, dropna=False, sort=False, observed=True).cumcount()
+    beyond = (rows["op"].isin(BY_ADDRESS) & (places >= EXACT)).to_numpy()
+    if beyond.any():
+        nowhere = rows[beyond].assign(size_after=0, length=0, checks=1)
+        rows = pd.concat([rows[~beyond], _first(nowhere, [*same, *_BY_RANGE])])
     return _concat([rest, rows.drop(columns=[c for c in rows if str(c).startswith("_")])])
+
+
+def _first(rows: pd.DataFrame, same: list[str]) -> pd.DataFrame:
+    """The first of those that are equal in ``same``, with ``times`` and ``last_ns`` of all."""
+    if rows.empty:
+        return rows
+    groups = rows.groupby(same, dropna=False, sort=False, observed=True)
+    counts, last = groups["times"].transform("sum"), groups["last_ns"].transform("max")
+    return rows.assign(times=counts, last_ns=last)[~rows.duplicated(same)]
+
+
+def _ended(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with mappings that began and ended put together, but the first ``EXACT`` of each.
+
+    A mapping has ended where the next row about its address in that address space is its end.
+    """
+    plain = rows["op"].isin(["map", "unmap"]) & (rows["table"] == "events") & (rows["mm"] != 0)
+    blurred = rows["blurred"].to_numpy(bool)
+    plain = plain.to_numpy() & ~blurred
+    if plain.sum() <= 2 * EXACT:
+        return rows
+    place = [*KEY, "mm", "answer", "length"]
+    there = rows[plain].sort_values([*place, *_TIME], kind="stable")
+    begin = (there["op"] == "map").to_numpy()
+    alike = (there[place].to_numpy()[1:] == there[place].to_numpy()[:-1]).all(axis=1)
+    pairs = np.flatnonzero(begin[:-1] & ~begin[1:] & alike)
+    begins, ends = there.iloc[pairs], there.iloc[pairs + 1]
+    both = begins[_MAPPING].reset_index(drop=True)
+    both = both.join(ends[_WHO].reset_index(drop=True).add_suffix("_end"))
+    group = both.groupby(list(both), dropna=False, sort=False, observed=True).ngroup().to_numpy()
+    order = np.lexsort([begins[name].to_numpy() for name in reversed(_TIME)])
+    rank = np.empty(len(order), np.int64)
+    rank[order] = pd.Series(group[order]).groupby(group[order]).cumcount().to_numpy()
+    many = rank >= EXACT
+    if not many.any():
+        return rows
+    begins, ends = begins[many], ends[many]
+    rest = rows[~blurred].drop(index=[*begins.index, *ends.index])
+    # Until its end, for a begin.
+    begins = begins.assign(last_ns=ends["last_ns"].to_numpy())
+    merged = pd.concat([rows[blurred], begins, ends]).assign(blurred=True)
+    return pd.concat([rest, _hull(merged.sort_values(_TIME, kind="stable"))])
+
+
+def _hull(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row for all that are somebody's mappings of one kind: from the lowest address on."""
+    same = ["op", *_MAPPING]
+    rows = rows.assign(_until=rows["answer"] + rows["length"])
+    groups = rows.groupby(same, dropna=False, sort=False, observed=True)
+    low = groups["answer"].transform("min")
+    rows = rows.assign(answer=low, length=groups["_until"].transform("max") - low)
+    return _first(rows.drop(columns="_until"), same)
 
 
 Judging = Callable[[pd.DataFrame], pd.DataFrame]
@@ -112,7 +180,7 @@ def events(
     ``judging`` adds the columns :data:`JUDGED` to a frame with all columns of events.
     """
     held: list[pd.DataFrame] = [empty()]
-    size = limit = 1 << 18
+    size = limit = 1 << 17
     for table in recording.tables("events"):
         found = frame(table)
         found = found[wanted(found)]
@@ -140,7 +208,7 @@ def _tables(recording: Recording) -> Iterator[pa.Table]:
 
 
 def _one(found: pd.DataFrame, table: str) -> pd.DataFrame:
-    return found.assign(table=table, times=1, last_ns=found["time_ns"])
+    return found.assign(table=table, times=1, last_ns=found["time_ns"], blurred=False)
 
 
 def _concat(pieces: list[pd.DataFrame]) -> pd.DataFrame:
@@ -149,4 +217,4 @@ def _concat(pieces: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _ordered(found: pd.DataFrame) -> pd.DataFrame:
-    return found.sort_values(["time_ns", "cpu", "seq"], kind="stable", ignore_index=True)
+    return found.sort_values(_TIME, kind="stable", ignore_index=True)

@@ -47,6 +47,8 @@ class Range:
     until_ns: int = FOREVER
     begun: bool = True
     """Its begin was seen, or the baseline has it."""
+    blurred: bool = False
+    """It stands for many, none of which need have been at all of these addresses or times."""
 
     def meets(self, start: int, end: int, since_ns: int, until_ns: int) -> bool:
         """Whether it shares addresses and time with something, whatever the address space."""
@@ -75,6 +77,10 @@ def ranges(found: Iterable[Row]) -> list[Range]:
             live = {}
         if row.op not in ("map", "unmap"):
             continue
+        if row.blurred:
+            if row.op == "map":
+                done.append(_many(row))
+            continue
         mm = row.mm
         by_mm, by_pid = (mm or -row.pid, row.address), (-row.pid, row.address)
         new = Range(row, mm, row.address, row.address + row.length, row.time_ns)
@@ -95,3 +101,8 @@ def ranges(found: Iterable[Row]) -> list[Range]:
         before.until_ns = row.time_ns
         done.append(before)
     return done + list(live.values())
+
+
+def _many(row: Row) -> Range:
+    end = row.address + row.length
+    return Range(row, row.mm, row.address, end, row.time_ns, row.last_ns, blurred=True)

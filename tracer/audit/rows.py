@@ -55,6 +55,9 @@ class Row(NamedTuple):
     verdict: str | None
     reason: str | None
     hole: str | None
+    blurred: bool | None = False
+    """It stands for many mappings that began and ended: ``address`` and ``length`` hold them all,
+    and ``last_ns`` is when the last of them ended."""
 
     @property
     def key(self) -> tuple[int, int, int]:
