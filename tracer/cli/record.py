@@ -298,7 +298,7 @@ def _record(
     if args.audit and isinstance(program, Program):
         watch = ModuleWatch(program, kernel, args.method, tell)
     lasting, sweeping = _privileges(args, kernel, command)
-    _keep(lasting | sweeping)
+    _keep(lasting | sweeping, lasting)
     session = Session(program, writer, tell, args.audit, watch, stop.interrupts, args.most_bytes)
     line = ProgressLine(args.quiet)
     try:
@@ -364,9 +364,9 @@ def _privileges(
     return lasting, sweeping
 
 
-def _keep(wanted: set[Cap]) -> None:
+def _keep(wanted: set[Cap], bound: set[Cap] | None = None) -> None:
     try:
-        privileges.keep(wanted)
+        privileges.keep(wanted, bound)
     except OSError as error:
         tell(f"privileges stay as they are: {error.strerror}")
     else:

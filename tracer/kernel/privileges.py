@@ -64,20 +64,22 @@ def held() -> int:
     return permitted
 
 
-def keep(wanted: Iterable[Cap]) -> None:
+def keep(wanted: Iterable[Cap], bound: Iterable[Cap] | None = None) -> None:
     """Gives away, for this thread and all that it starts, whatever is not ``wanted``.
 
     Those that we do not have are not gained. Neither is anything by a set-uid program from now on.
-    OSError.
+    ``bound``: to what the bounding set is cut, which takes a privilege of its own: for who will
+    give away more later. OSError.
     """
     bits = sum(1 << cap for cap in set(wanted))
+    limit = bits if bound is None else sum(1 << cap for cap in set(bound))
     effective, permitted, _ = _get()
     if effective >> Cap.SETPCAP & 1:
         for number in range(64):
             known = _libc.prctl(_PR_CAPBSET_READ, number, 0, 0, 0)
             if known < 0:
                 break  # this kernel has no more
-            if known and not bits >> number & 1:
+            if known and not limit >> number & 1:
                 _check(_libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0))
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     _check(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
