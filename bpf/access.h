@@ -46,6 +46,7 @@ enum way {
 	WAY_UDMABUF = 29,
 	WAY_MSG_RING = 30,
 	WAY_SECCOMP = 31,
+	WAY_VFORK_END = 32,
 };
 
 INLINE u64 my_way(void)

@@ -80,6 +80,7 @@ INLINE void finish_way(u64 way, s64 answer)
 	} \
 	switch (way) { /* often called: cheap first */ \
 	case WAY_OPEN: note_open(&a, X##0, DIRECT_##X); return 0; \
+	case WAY_VFORK_END: note_exit_of_vfork(); return 0; \
 	case WAY_SHARE_MM: note_new_task(X##0, DIRECT_##X); return 0; \
 	case WAY_ADVISE: \
 		if (ADVISE_BY_STRUCT) \

@@ -207,8 +207,8 @@ enum device {
  * is 1 and mm all there is where it does not.
  *
  * OP_TRACE, OP_SHARE_MM: the task traced, or the parent: mm; arg: its pid;
- * offset: its start_ns; check_answer: its exec_id. A vfork child is none: it
- * stands for its parent until it executes something.
+ * offset: its start_ns; check_answer: its exec_id. Of a vfork child that is
+ * told when it exits and has executed nothing: until then it stands for its parent.
  *
  * OP_GIVE by RECEIPT_MSG_RING: mm: who has the ring that gets it.
  *

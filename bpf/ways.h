@@ -181,7 +181,8 @@ INLINE void note_trace(u64 child, u64 tracer)
 
 /*
  * wake_up_new_task(task): every fork and clone. A vfork child stands for its
- * parent until it executes something, as a thread does.
+ * parent, as a thread does, until it executes something, which is what nearly
+ * all do; of one that does not, note_exit_of_vfork tells.
  */
 INLINE void note_new_task(u64 child, int direct)
 {
@@ -196,6 +197,30 @@ INLINE void note_new_task(u64 child, int direct)
 	who = someone_of(task);
 	f.actor = child;
 	f.mm = who.mm;
+	f.arg = who.pid;
+	f.offset = who.start_ns;
+	f.slot = who.exec_id;
+	tell_fact(&f, OP_SHARE_MM, HOOK_SHARE_MM);
+}
+
+/*
+ * do_exit(code): a vfork child that did what it did in its parent's memory and
+ * executed nothing. Kernel threads wait for their ends by the same field.
+ */
+INLINE void note_exit_of_vfork(void)
+{
+	u64 task = current_task(), parent;
+	u64 mm = load_u64(task + OFF_TASK_MM, TASK_DIRECT);
+	struct someone who = {};
+	struct fact f = {};
+
+	if (!load_u64(task + OFF_TASK_VFORK, TASK_DIRECT) || !mm ||
+	    read_u32(mm + OFF_MM_USERS) < 2 || !access_wanted())
+		return;
+	parent = load_u64(task + OFF_TASK_PARENT, TASK_DIRECT);
+	if (read_u64(parent + OFF_TASK_MM) == mm)
+		who = someone_of(parent);
+	f.mm = mm_number(mm, 0);
 	f.arg = who.pid;
 	f.offset = who.start_ns;
 	f.slot = who.exec_id;

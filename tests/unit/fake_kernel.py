@@ -28,6 +28,7 @@ do_mprotect_pkey(ulong, ulong, ulong, int)
 pin_user_pages_fast(ulong, int, uint, page **)
 __ptrace_link(task_struct *, task_struct *, cred *)
 wake_up_new_task(task_struct *)
+do_exit(long)
 pidfd_getfd(pid *, int)
 proc_pid_get_link(dentry *, inode *, delayed_call *)
 proc_map_files_get_link(dentry *, inode *, delayed_call *)
@@ -180,13 +181,15 @@ def _audit_structs(b: Builder, word: int, maple: bool) -> None:
     if maple:
         tree = b.composite("maple_tree", 16, [("ma_root", word, 64)])
         b.composite("maple_range_64", 256, [("pivot", word, 64)])
-        b.composite("mm_struct", 64, [("mm_mt", tree, 0)])
+        b.composite("mm_struct", 64, [("mm_mt", tree, 0), ("mm_users", word, 448)])
+    else:
+        b.composite("mm_struct", 64, [("mm_users", word, 448)])
     b.composite("userfaultfd_ctx", 64, [("mm", word, 0)])
     context = b.composite("vm_userfaultfd_ctx", 8, [("ctx", word, 0)])
     b.composite("vm_area_struct", 8, [("vm_userfaultfd_ctx", context, 0)])
     seccomp = b.composite("seccomp", 8, [("filter", word, 0)])
     members = [("vfork_done", word, 0), ("pid_links", word, 64), ("seccomp", seccomp, 128)]
-    b.composite("task_struct", 24, members)
+    b.composite("task_struct", 32, [*members, ("real_parent", word, 192)])
     for struct, member in (
         ("pid", "tasks"),
         ("proc_inode", "pid"),

@@ -390,6 +390,22 @@ AUDIT_FAMILIES = (
         needs=(("task_struct", "vfork_done"),),
     ),
     Family(
+        "vfork_end",
+        "way",
+        Hook.SHARE_MM,
+        (Op.SHARE_MM,),
+        (Alternative("do_exit", "kernel/exit.c"),),
+        at_entry=True,
+        at_return=False,
+        way=Way.VFORK_END,
+        unseen="vfork children that execute nothing",
+        needs=(
+            ("task_struct", "vfork_done"),
+            ("task_struct", "real_parent"),
+            ("mm_struct", "mm_users"),
+        ),
+    ),
+    Family(
         "pidfd_getfd",
         "way",
         Hook.RECEIVE,

@@ -138,7 +138,8 @@ AUDIT = (
     BlindSpot(
         "what a vfork child does before it executes something",
         "It runs in its parent's memory while the parent's thread waits, as a thread of it would, "
-        "and stands for it.",
+        "and stands for it. Of one that ends and has executed nothing that is recorded "
+        "(`share_mm`).",
     ),
     _EXEC,
     _CUT_SHORT,

@@ -46,6 +46,7 @@ class Way(IntEnum):
     UDMABUF = 29
     MSG_RING = 30
     SECCOMP = 31
+    VFORK_END = 32
 
 
 @dataclass(frozen=True, slots=True)
