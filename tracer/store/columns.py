@@ -211,8 +211,9 @@ OPS = {
     "check_answer: the tracee's address space, pid, start_ns, exec_id",
     "give": "a descriptor is sent by SCM_RIGHTS; the receiver is not known yet",
     "advise": "process_madvise in another process, by address, when it begins; arg: MADV_*",
-    "share_mm": "by a process that begins in its parent's address space and is no thread; by a vfork "
-    "child when it ends and has executed nothing; mm, arg, offset, check_answer: its parent's, as for trace",
+    "share_mm": "by a process that begins in its parent's address space and is no thread; by a "
+    "vfork child when it ends and has executed nothing; mm, arg, offset, check_answer: its "
+    "parent's, as for trace",
     "vm_end": "a virtual machine is gone, and its memslots",
     "ring": "io_uring: a ring with `length` registered buffers of the address space mm is used "
     "from another one",
