@@ -1,7 +1,8 @@
 """The ways in that only audits hook, each tried once on a scratch file of its own.
 
-Not tried: KVM's (a virtual machine would be needed) and long-term pins (which of the kernel's three
-functions pins for whom differs, and an event does not tell it).
+Not tried: KVM's (a virtual machine would be needed), long-term pins (which of the kernel's three
+functions pins for whom differs, and an event does not tell it), and what one process does to another
+(ptrace, io_uring's buffers, descriptors that are taken, …).
 """
 
 import contextlib
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _USER_MODE_ONLY = 1
-_UFFDIO_API, _UFFDIO_REGISTER = 0xC018AA3F, 0xC020AA00
+_UFFDIO_API, _UFFDIO_REGISTER, _UFFDIO_COPY = 0xC018AA3F, 0xC020AA00, 0xC028AA03
 _UFFD_API, _MODE_MISSING = 0xAA, 1
 
 
@@ -49,6 +50,7 @@ def try_all(name: bytes) -> list[Tried]:
     found: list[Tried] = []
     for flags, ways in (
         (0, (_splice, _mprotect, _receive, _remote_access, _pin_remote, _userfaultfd)),
+        (0, (_uffd_copy, _open)),
         (MFD_HUGETLB, (_hugetlb_read,)),
     ):
         fd = syscalls.memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | flags)
@@ -131,16 +133,36 @@ def _pin_remote(fd: int) -> tuple[Op, Hook]:
     return Op.REMOTE_READ, Hook.PIN
 
 
-def _userfaultfd(fd: int) -> tuple[Op, Hook]:
+@contextlib.contextmanager
+def _registered(fd: int) -> Iterator[tuple[int, int]]:
+    """A userfaultfd, and the address of the page that it is about. OSError."""
     uffd = _done(syscalls.userfaultfd(os.O_CLOEXEC | _USER_MODE_ONLY))
     try:
         with _mapped(fd) as address:
             fcntl.ioctl(uffd, _UFFDIO_API, (ctypes.c_uint64 * 3)(_UFFD_API))
             asked = (ctypes.c_uint64 * 4)(address, PAGE, _MODE_MISSING)
             fcntl.ioctl(uffd, _UFFDIO_REGISTER, asked)
+            yield uffd, address
     finally:
         os.close(uffd)
-    return Op.UFFD_REGISTER, Hook.UFFD
+
+
+def _userfaultfd(fd: int) -> tuple[Op, Hook]:
+    with _registered(fd):
+        return Op.UFFD_REGISTER, Hook.UFFD
+
+
+def _uffd_copy(fd: int) -> tuple[Op, Hook]:
+    page = ctypes.create_string_buffer(PAGE)
+    with _registered(fd) as (uffd, address):
+        asked = (ctypes.c_uint64 * 5)(address, ctypes.addressof(page), PAGE)
+        fcntl.ioctl(uffd, _UFFDIO_COPY, asked)
+    return Op.UFFD_FILL, Hook.UFFD
+
+
+def _open(fd: int) -> tuple[Op, Hook]:
+    os.close(os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC))
+    return Op.RECEIVE, Hook.OPEN
 
 
 def _secret() -> Iterator[Tried]:
