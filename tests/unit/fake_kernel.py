@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from tests.unit.btf_builder import FWD, PTR, Builder
+from tests.unit.btf_builder import ENUM, FWD, PTR, Builder
 from tracer.kernel.btf import Btf
 from tracer.kernel.plan import MethodChoice, Plan, Planner
 from tracer.kernel.symbols import Symbols
@@ -177,8 +177,11 @@ def functions(release: str, of: dict[str, str] = PROTOTYPES) -> Functions:
 
 
 def _audit_structs(b: Builder, word: int, maple: bool) -> None:
-    """What the families for audits ask for; ``maple``: mappings are in a maple tree."""
+    """What the families for audits ask for; ``maple``: mappings are in a maple tree, as since 6.1,
+    when trampolines could ask for a function's answer for a year."""
     if maple:
+        name = b.text("BPF_FUNC_get_func_ret")
+        b.add(ENUM, "bpf_func_id", 4, vlen=1, rest=[name, 184])
         tree = b.composite("maple_tree", 16, [("ma_root", word, 64)])
         b.composite("maple_range_64", 256, [("pivot", word, 64)])
         b.composite("mm_struct", 64, [("mm_mt", tree, 0), ("mm_users", word, 448)])

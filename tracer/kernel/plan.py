@@ -127,6 +127,7 @@ class Planner:
         self._trampolines = trampolines
         self._kprobes = kprobes
         self._preempts = preempts
+        self._answers = _has_enumerator(btf, "BPF_FUNC_get_func_ret")
 
     def plan(
         self,
@@ -202,7 +203,8 @@ class Planner:
             defines = self._defines(family, alternative, prototype)
         except BtfMissing as error:
             return self._off(family, str(error))
-        obstacle = refusal or self._fexit_obstacle(alternative, prototype)
+        obstacle = refusal or self._no_answer(family)
+        obstacle = obstacle or self._fexit_obstacle(alternative, prototype)
         chosen: Method | None
         if method != "kprobe" and obstacle is None:
             chosen, reason = "fexit", "the kernel has trampolines and the prototype fits"
@@ -245,7 +247,8 @@ class Planner:
 
     def _await(self, family: Family, method: MethodChoice, refusal: str | None) -> Step:
         """A step for a module that may come: compiled now, compared with its BTF then."""
-        obstacle = refusal or (None if self._trampolines else "it has no trampolines")
+        obstacle = refusal or self._no_answer(family)
+        obstacle = obstacle or (None if self._trampolines else "it has no trampolines")
         chosen: Method | None = "fexit" if method != "kprobe" and obstacle is None else "kprobe"
         if chosen == "kprobe" and (method == "fexit" or not self._kprobes):
             chosen = None
@@ -261,6 +264,13 @@ class Planner:
             at_return=family.at_return,
             way=family.way,
         )
+
+    def _no_answer(self, family: Family) -> str | None:
+        """The program that all ways share asks for the answer, wherever it lies: since 5.17
+        (commit f92c1e183604)."""
+        if self._answers or not (family.way and family.at_return):
+            return None
+        return "this kernel's trampoline programs cannot ask for the answer"
 
     def _prototype(self, symbol: str) -> Prototype | None:
         module = self._symbols.module_of(symbol)
@@ -316,6 +326,14 @@ class Planner:
             family.unseen,
             family.essential,
         )
+
+
+def _has_enumerator(btf: Btf, name: str) -> bool:
+    try:
+        btf.enum_value(name)
+    except BtfMissing:
+        return False
+    return True
 
 
 def _no_begin(family: Family, steps: list[Step]) -> str | None:

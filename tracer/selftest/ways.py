@@ -1,8 +1,8 @@
 """The ways in that only audits hook, each tried once on a scratch file of its own.
 
 Not tried: KVM's (a virtual machine would be needed), long-term pins (which of the kernel's three
-functions pins for whom differs, and an event does not tell it), and what one process does to another
-(ptrace, io_uring's buffers, descriptors that are taken, …).
+functions pins for whom differs, and an event does not tell it), and what one process does to
+another (ptrace, io_uring's buffers, descriptors that are taken, …).
 """
 
 import contextlib
