@@ -47,6 +47,8 @@ enum way {
 	WAY_MSG_RING = 30,
 	WAY_SECCOMP = 31,
 	WAY_VFORK_END = 32,
+	WAY_ATTACH = 33,
+	WAY_TRACEME = 34,
 };
 
 INLINE u64 my_way(void)

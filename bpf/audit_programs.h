@@ -38,6 +38,10 @@ INLINE void finish_way(u64 way, s64 answer)
 	case WAY_SECCOMP:
 		end_adding();
 		return;
+	case WAY_ATTACH:
+	case WAY_TRACEME:
+		key.hook = HOOK_TRACE;
+		break;
 	case WAY_RECEIVE:
 		key.hook = HOOK_RECEIVE;
 		break;
@@ -53,6 +57,8 @@ INLINE void finish_way(u64 way, s64 answer)
 		return;
 	if (way == WAY_UFFD)
 		finish_uffd(a, answer);
+	if (way == WAY_ATTACH || way == WAY_TRACEME)
+		finish_trace(a, answer);
 	if (a->op)
 		tell_access(a, key.pid_tgid, key.hook, answer);
 	accesses.delete(&key);
@@ -103,7 +109,9 @@ INLINE void finish_way(u64 way, s64 answer)
 	case WAY_UFFD_COPY: asked = asked_fill(FILLED_MM(X##0), X##1, X##3, FILL_COPY); break; \
 	case WAY_UFFD_ZERO: asked = asked_fill(FILLED_MM(X##0), X##1, X##2, FILL_ZERO); break; \
 	case WAY_UFFD_CONTINUE: asked = asked_fill(FILLED_MM(X##0), X##1, X##2, FILL_CONTINUE); break; \
-	case WAY_TRACE: note_trace(X##0, X##1); return 0; \
+	case WAY_TRACE: note_link(X##0, X##1); return 0; \
+	case WAY_ATTACH: begin_trace(&a, X##0); return 0; \
+	case WAY_TRACEME: begin_trace(&a, 0); return 0; \
 	case WAY_PIDFD_GETFD: begin_taking(X##0, 0, RECEIPT_PIDFD_GETFD); return 0; \
 	case WAY_PROC_LINK: \
 	case WAY_MAP_FILES: \

@@ -169,14 +169,47 @@ INLINE void finish_uffd(struct access *a, s64 answer)
 
 /* ---- whose memory is whose --------------------------------------------------------------- */
 
-/* __ptrace_link(child, new_parent, cred): attach, seize, traceme, and children of a tracee. */
-INLINE void note_trace(u64 child, u64 tracer)
+/* tracer: 0: the current task */
+INLINE void tell_trace(u64 child, u64 tracer)
 {
 	struct someone who = someone_of(child);
 	struct fact f = { .actor = tracer, .mm = who.mm, .arg = who.pid, .offset = who.start_ns,
 			  .slot = who.exec_id };
 
 	tell_fact(&f, OP_TRACE, HOOK_TRACE);
+}
+
+/*
+ * ptrace_attach(task, …) and ptrace_traceme() (child 0): both end in
+ * __ptrace_link, which 7.3 has put into them, and 6.1 has not: what it tells
+ * of is not told again at the return.
+ */
+INLINE void begin_trace(struct access *a, u64 child)
+{
+	a->inode = child;
+	begin_access(a, OP_TRACE, HOOK_TRACE);
+}
+
+INLINE void finish_trace(struct access *a, s64 answer)
+{
+	u64 child = a->inode, task = current_task();
+
+	a->op = 0;
+	if (answer)
+		return;
+	if (child)
+		tell_trace(child, 0);
+	else
+		tell_trace(task, load_u64(task + OFF_TASK_TRACER, TASK_DIRECT));
+}
+
+/* __ptrace_link(child, new_parent, cred): also of the children that a tracee gets. */
+INLINE void note_link(u64 child, u64 tracer)
+{
+	struct access_key key = { .pid_tgid = bpf_get_current_pid_tgid(), .hook = HOOK_TRACE };
+
+	accesses.delete(&key);
+	tell_trace(child, tracer);
 }
 
 /*

@@ -118,7 +118,7 @@ def test_whose_address_space_is_reached(
         vmm["pid"], vmm["start_ns"], vmm["exec_id"],
     )  # fmt: skip
     assert row["pid"] != vmm["pid"]
-    assert (row["own_mm"] == vmm["own_mm"]) is (op == "share_mm")
+    assert bool(row["own_mm"] == vmm["own_mm"]) is (op == "share_mm")
 
 
 def test_buffers_of_another_process(events: pd.DataFrame, audit_host: Booted) -> None:

@@ -27,6 +27,8 @@ userfaultfd_ioctl(file *, uint, ulong)
 do_mprotect_pkey(ulong, ulong, ulong, int)
 pin_user_pages_fast(ulong, int, uint, page **)
 __ptrace_link(task_struct *, task_struct *, cred *)
+ptrace_attach(task_struct *, long, ulong, ulong)
+ptrace_traceme(void *)
 wake_up_new_task(task_struct *)
 do_exit(long)
 pidfd_getfd(pid *, int)
@@ -192,7 +194,8 @@ def _audit_structs(b: Builder, word: int, maple: bool) -> None:
     b.composite("vm_area_struct", 8, [("vm_userfaultfd_ctx", context, 0)])
     seccomp = b.composite("seccomp", 8, [("filter", word, 0)])
     members = [("vfork_done", word, 0), ("pid_links", word, 64), ("seccomp", seccomp, 128)]
-    b.composite("task_struct", 32, [*members, ("real_parent", word, 192)])
+    members += [("real_parent", word, 192), ("parent", word, 256)]
+    b.composite("task_struct", 40, members)
     for struct, member in (
         ("pid", "tasks"),
         ("proc_inode", "pid"),

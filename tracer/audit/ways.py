@@ -81,7 +81,8 @@ WAYS: Mapping[str, Way] = {
     "reached": Way(
         "what opens an address space to others: ptrace, processes that share it, process_madvise, "
         "io_uring's buffers, dma-bufs of memfds",
-        _same(KINDS, "ptrace", "share_mm", "vfork_end", "advise", "ring", "udmabuf"),
+        _same(KINDS, "ptrace", "ptrace_traceme", "ptrace_link", "share_mm", "vfork_end",
+              "advise", "ring", "udmabuf"),
     ),
     "receive": Way(
         "descriptors that arrive, or are taken out of another process",

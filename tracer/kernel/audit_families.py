@@ -366,7 +366,30 @@ AUDIT_FAMILIES = (
         "way",
         Hook.TRACE,
         (Op.TRACE,),
-        # Attach, seize, traceme and the children of a tracee all end there, when it is granted.
+        (Alternative("ptrace_attach", "kernel/ptrace.c", takes=("task_struct",)),),
+        at_entry=True,
+        at_return=True,
+        way=Way.ATTACH,
+        unseen="who attaches to whom by ptrace",
+    ),
+    Family(
+        "ptrace_traceme",
+        "way",
+        Hook.TRACE,
+        (Op.TRACE,),
+        (Alternative("ptrace_traceme", "kernel/ptrace.c"),),
+        at_entry=True,
+        at_return=True,
+        way=Way.TRACEME,
+        unseen="who asks to be traced",
+        needs=(("task_struct", "parent"),),
+    ),
+    Family(
+        "ptrace_link",
+        "way",
+        Hook.TRACE,
+        (Op.TRACE,),
+        # Children of a tracee; in 7.3 the others have a copy of their own of it (seen there).
         (
             Alternative(
                 "__ptrace_link", "kernel/ptrace.c", takes=("task_struct", "task_struct")
@@ -375,7 +398,7 @@ AUDIT_FAMILIES = (
         at_entry=True,
         at_return=False,
         way=Way.TRACE,
-        unseen="ptrace: who traces whom",
+        unseen="the children that a traced task gets",
     ),
     Family(
         "share_mm",

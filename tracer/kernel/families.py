@@ -47,6 +47,8 @@ class Way(IntEnum):
     MSG_RING = 30
     SECCOMP = 31
     VFORK_END = 32
+    ATTACH = 33
+    TRACEME = 34
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,7 @@ OFFSETS = (
     Offset("OFF_UFFD_MM", "userfaultfd_ctx", ("mm",), optional=True),
     Offset("OFF_VMA_UFFD", "vm_area_struct", ("vm_userfaultfd_ctx.ctx",), optional=True),
     Offset("OFF_TASK_VFORK", "task_struct", ("vfork_done",), optional=True),
+    Offset("OFF_TASK_TRACER", "task_struct", ("parent",), optional=True),
     Offset("OFF_TASK_PARENT", "task_struct", ("real_parent",), optional=True),
     Offset("OFF_MM_USERS", "mm_struct", ("mm_users",), optional=True),
     Offset("OFF_TASK_PID_LINKS", "task_struct", ("pid_links",), optional=True),
