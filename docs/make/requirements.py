@@ -1,8 +1,18 @@
 """``docs/requirements.md`` from `tracer.kernel.requirements`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from docs.make.markdown import code, filled, table, wrapped
+from tracer.kernel.privileges import (
+    COMMAND,
+    LATE_BY_FEXIT,
+    LATE_HOOKS,
+    LEAST,
+    READS_MAPS,
+    SWEEPS,
+    Cap,
+)
 from tracer.kernel.requirements import REQUIREMENTS, SOURCES, Host, Obstacle, Requirement
 from tracer.kernel.requirements.distribution import FAMILIES, NEEDS
 from tracer.kernel.requirements.ftrace import KPROBE_EVENTS, TRACE_INSTANCES
@@ -20,7 +30,27 @@ def document() -> str:
         packages=_packages(),
         sources="\n\n".join(_source(source) for source in SOURCES),
         requirements="\n\n".join(_requirement(one, one.name in needed) for one in LOOKED_AT),
+        kept="\n".join(_kept()),
+        least="\n".join(f"| {_cap(cap)} | {without} |" for cap, without in LEAST.items()),
+        words=",".join(f"+{cap.name.lower()}" for cap in LEAST),
     )
+
+
+def _kept() -> Iterator[str]:
+    groups = (
+        (READS_MAPS, "the end, by source bpf"),
+        (SWEEPS, "the baseline is read; with --audit the end"),
+        (LATE_HOOKS, "the end, with --audit"),
+        (LATE_BY_FEXIT, "the end, with --audit"),
+        (COMMAND, "the end"),
+    )
+    for group, until in groups:
+        for cap, why in group.items():
+            yield f"| {_cap(cap)} | {until} | {why} |"
+
+
+def _cap(cap: Cap) -> str:
+    return f"CAP_{cap.name}"
 
 
 def _packages() -> str:
