@@ -162,7 +162,7 @@ CASES: dict[str, tuple[str, Tell, Result]] = {
     "handed over": (HANDED_OVER, then(receives(THIEF, VMM), maps(THIEF), own_machine), PASS),
     "given, and no machine of its own":
         (HANDED_OVER, then(receives(THIEF, VMM), maps(THIEF)), FAIL),
-    "a dma-buf by the VMM": (BY_VMM, then(in_vmm("device", VMM, arg=1)), OPEN),
+    "a dma-buf by the VMM": (BY_VMM, then(in_vmm("device", VMM, mm=0, arg=1)), OPEN),
     "handed over, though it may not be":
         (BY_VMM, then(receives(THIEF, VMM), own_machine, maps(THIEF)), FAIL),
     "taken over without being given": (HANDED_OVER, then(own_machine, maps(THIEF)), OPEN),

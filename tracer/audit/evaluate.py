@@ -190,12 +190,14 @@ def _case(claim: Claim, evidence: Evidence, key: Key3, one: Known) -> tuple[Case
 
 def _unseen(found: Sequence[Row], ranges: Sequence[Range], rows: Sequence[Row]) -> list[Row]:
     """Those that are about an address space in which the object was mapped at some time, or about
-    a process that used it: who is traced stays so when it calls exec."""
+    a process that used it: who is traced stays so when it calls exec. A device is opened by who
+    has the object there himself."""
     spaces = {one.mm for one in ranges} | {row.own_mm for row in rows}
     users = {(row.pid, row.start_ns) for row in rows if row.op not in NO_SHARE}
     return [
         row for row in found
-        if row.mm in spaces - {0} or (row.op == "trace" and (row.arg, row.offset) in users)
+        if (row.own_mm if row.op == "device" else row.mm) in spaces - {0}
+        or (row.op == "trace" and (row.arg, row.offset) in users)
     ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from tracer.audit.objects import Known
 from tracer.audit.plan import Plan
 from tracer.audit.policy import INACCESSIBLE, SEALS, Scope
 from tracer.audit.results import Doubt
-from tracer.audit.ways import WAYS, recognised_by
+from tracer.audit.ways import recognised_by
 from tracer.errors import UserError
 from tracer.query import parse
 from tracer.query.patterns import glob as pattern
@@ -164,11 +164,10 @@ def hidden(scope: Scope, look: Look) -> Iterator[Doubt]:
             if not need.holds:
                 yield Doubt("not-hooked", f"A {kind} may not have been noticed: {family} is "
                             f"{need.state}.")  # fmt: skip
-    by_hook = (("memslot", scope.memslot), ("seals", bool(scope.seals)))
-    for family, asked in by_hook:
-        need = look.plan.need(family, family)
-        if asked and not need.holds:
-            yield Doubt("not-hooked", f"{WAYS[family].text}: {family} is {need.state}.")
+    # Whatever the claim: what is in scope is known through these hooks.
+    for family, asked in (("memslot", scope.memslot), ("seals", bool(scope.seals))):
+        if asked:
+            yield from look.plan.doubts({family: family})
     # A memfd that cannot be sealed is known from its creation or the baseline, a tmpfs file is not.
     if not look.filters.get("unsealable") and {"tmpfs", "hugetlb"} & set(scope.kind or ("tmpfs",)):
         yield Doubt("filter", "Files of tmpfs and hugetlbfs that cannot be sealed were left out "
