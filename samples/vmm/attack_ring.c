@@ -47,19 +47,26 @@ static void enroll(const struct ring *ring, unsigned int what, void *arg, unsign
 		die("io_uring_register");
 }
 
-/* One request, and its result. */
-static long submit(struct ring *ring, const struct io_uring_sqe *entry)
+static void queue(struct ring *ring, const struct io_uring_sqe *entry)
 {
 	uint8_t *q = ring->queues;
 	uint32_t *tail = (uint32_t *)(q + ring->at.sq_off.tail);
-	uint32_t *head = (uint32_t *)(q + ring->at.cq_off.head);
 	uint32_t index = *tail & *(uint32_t *)(q + ring->at.sq_off.ring_mask);
-	struct io_uring_cqe *done;
-	long got;
 
 	ring->entries[index] = *entry;
 	((uint32_t *)(q + ring->at.sq_off.array))[index] = index;
 	__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
+}
+
+/* One request, and its result. */
+static long submit(struct ring *ring, const struct io_uring_sqe *entry)
+{
+	uint8_t *q = ring->queues;
+	uint32_t *head = (uint32_t *)(q + ring->at.cq_off.head);
+	struct io_uring_cqe *done;
+	long got;
+
+	queue(ring, entry);
 	if (syscall(SYS_io_uring_enter, ring->fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) != 1)
 		return -errno;
 	done = (struct io_uring_cqe *)(q + ring->at.cq_off.cqes) +
@@ -130,6 +137,41 @@ static void ring_child(void)
 		role = "attacker";
 		map_ring(&ring);
 		use_buffers(&ring);
+		_exit(0);
+	}
+	end_vm();
+}
+
+/* As ring_child, but a thread of the kernel, which is the VMM's, does what the child puts into the
+   queue: the child calls nothing at all. */
+static void ring_poll(void)
+{
+	struct io_uring_sqe entry = { .opcode = IORING_OP_WRITE_FIXED, .len = 64 };
+	struct ring ring = { .at = { .flags = IORING_SETUP_SQPOLL, .sq_thread_idle = 5000 } };
+	struct iovec buffer;
+	char text[80] = "";
+	int pair[2];
+
+	start_vm();
+	if (pipe(pair) || madvise(ram.map, SIZE, MADV_DONTFORK))
+		die("MADV_DONTFORK");
+	ring.fd = syscall(SYS_io_uring_setup, 4, &ring.at);
+	if (ring.fd < 0)
+		die("io_uring_setup");
+	map_ring(&ring);
+	buffer = (struct iovec){ ram.map, SIZE };
+	enroll(&ring, IORING_REGISTER_BUFFERS, &buffer, 1);
+	queue(&ring, &(struct io_uring_sqe){ .opcode = IORING_OP_NOP });
+	if (syscall(SYS_io_uring_enter, ring.fd, 1, 0, IORING_ENTER_SQ_WAKEUP, NULL, 0) < 0)
+		die("io_uring_enter");
+	if (!fork()) {
+		role = "attacker";
+		entry.fd = pair[1];
+		entry.addr = (uint64_t)ram.map + SECRET_AT;
+		queue(&ring, &entry);
+		if (read(pair[0], text, sizeof(text) - 1) < 0)
+			die("read");
+		tell("write_fixed", -1, 0, text);
 		_exit(0);
 	}
 	end_vm();
@@ -207,6 +249,7 @@ static void msg_ring(void)
 
 const struct attack RINGS[] = {
 	{ "ring-child", ring_child, "a child uses the VMM's registered buffers" },
+	{ "ring-poll", ring_poll, "a child fills the queue of a ring that is polled" },
 	{ "ring-getfd", ring_getfd, "another process uses them, by pidfd_getfd of the ring" },
 	{ "msg-ring", msg_ring, "takes the memfd out of the VMM's ring by a message" },
 	{ "ring-own", ring_own, "the VMM itself uses its registered buffers" },

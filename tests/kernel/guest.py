@@ -91,6 +91,7 @@ OTHER_SCENES: Scenes = (
     scenes_audit.audits,
     scenes_attacks.attacks,
     scenes_attacks.late_kvm,
+    scenes_attacks.late_kvm_refused,
     scenes_decisions.live_without_apt,
 )
 """In boots of their own: with other options."""
