@@ -57,6 +57,17 @@ COMMAND: Mapping[Cap, str] = {
     Cap.KILL: "with a command: to end it, which may run as another user",
 }
 
+LEAST: Mapping[Cap, str] = {
+    Cap.BPF: "nothing is recorded",
+    Cap.PERFMON: "nothing is recorded",
+    Cap.SYS_PTRACE: "what processes of others had open and mapped at the start is not known (an "
+    "audit is indeterminate about files that are older)",
+    Cap.DAC_READ_SEARCH: "the same",
+    Cap.CHECKPOINT_RESTORE: "seals of files that are only mapped are not known",
+    Cap.SYSLOG: "guest_memfds are not told apart before 6.19 (the address of their operations)",
+}
+"""What a user who is not root needs, and what is missing without."""
+
 
 def held() -> int:
     """The permitted capabilities of this thread, as bits."""
