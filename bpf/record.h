@@ -153,7 +153,7 @@ enum op {
 	OP_ADVISE = 29,		/* process_madvise, by address, in another process; arg: MADV_* */
 	OP_SHARE_MM = 30,	/* by a process that begins in its parent's mm and is no thread; see below */
 	OP_VM_END = 31,		/* a virtual machine is gone, and its memslots */
-	OP_RING = 32,		/* io_uring: a ring with length buffers of mm is used from another mm */
+	OP_RING = 32,		/* io_uring: a ring with length buffers of mm is used from another mm, or polled */
 	OP_DEVICE = 33,		/* something is opened that reaches memory unseen; arg: enum device */
 };
 

@@ -260,18 +260,33 @@ INLINE void note_exit_of_vfork(void)
 	tell_fact(&f, OP_SHARE_MM, HOOK_SHARE_MM);
 }
 
-/* io_submit_sqes(ctx, count): buffers that were registered are another process's memory. */
+/* Rings that are polled and were told of, by address; the value is the owner's mm. */
+BPF_HASH(polled_rings, u64, u64, 4096);
+
+/*
+ * io_submit_sqes(ctx, count): buffers that were registered are another
+ * process's memory. Or the ring's own kernel thread polls it (SQPOLL): that has
+ * the owner's mm, and anybody who inherited the queue may have filled it.
+ */
 INLINE void note_ring(u64 ring)
 {
-	u64 owner = read_u64(ring + OFF_RING_MM), mm = my_mm();
+	u64 owner = read_u64(ring + OFF_RING_MM), task = current_task();
 	struct fact f = { .checks = 1 };
+	u64 *known;
 
-	if (!owner || owner == mm)
+	if (!owner || (owner == my_mm() &&
+		       !(load_u32(task + OFF_TASK_FLAGS, TASK_DIRECT) & (PF_KTHREAD | PF_IO_WORKER))))
 		return;
 	f.length = read_u32(ring + OFF_RING_BUFFERS);
 	if (!f.length)
 		return;
 	f.mm = mm_number(owner, 0);
+	if (owner == my_mm()) {
+		known = polled_rings.lookup(&ring);
+		if (known && *known == f.mm)
+			return;
+		polled_rings.update(&ring, &f.mm);
+	}
 	tell_fact(&f, OP_RING, HOOK_RING);
 }
 

@@ -162,6 +162,7 @@ CASES: dict[str, tuple[str, Tell, Result]] = {
     "handed over": (HANDED_OVER, then(receives(THIEF, VMM), maps(THIEF), own_machine), PASS),
     "given, and no machine of its own":
         (HANDED_OVER, then(receives(THIEF, VMM), maps(THIEF)), FAIL),
+    "the VMM's io_uring is polled": (READ_BY_VMM, then(in_vmm("ring", VMM)), OPEN),
     "a dma-buf by the VMM": (BY_VMM, then(in_vmm("device", VMM, mm=0, arg=1)), OPEN),
     "handed over, though it may not be":
         (BY_VMM, then(receives(THIEF, VMM), own_machine, maps(THIEF)), FAIL),
@@ -281,3 +282,13 @@ def test_a_slot_ends_with_its_machine(tmp_path: Path) -> None:
     story.map(RAM)
     found = of(story.write(tmp_path / "a.seal"), BY_VMM, scope='kind = "memfd"\nmemslot = true')
     assert found.result is Result.NOT_APPLICABLE
+
+
+def test_a_scope_of_guest_memory_needs_to_know_the_guests(tmp_path: Path) -> None:
+    """Whatever the claim: what KVM's hooks missed may have been a guest's memory."""
+    story = Story()
+    guest(story)
+    path = story.write(tmp_path / "a.seal")
+    for scope, there in (('kind = "memfd"', False), ('kind = "memfd"\nmemslot = true', True)):
+        needs = {one.family for one in of(path, 'claim = "never-pinned-except"', scope).needs}
+        assert ("memslot" in needs) is there

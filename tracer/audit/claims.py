@@ -293,7 +293,8 @@ def _machines(case: Case) -> Said:
 _UNSEEN = {
     "trace": "{who} traced process {arg}, and could make it do anything",
     "share_mm": "{who} started a process that shares its address space",
-    "ring": "{who} used io_uring buffers in which it was mapped",
+    "ring": "{who} used io_uring buffers in which it was mapped, of another process or of a ring "
+    "that the kernel polls, where who asks cannot be told",
     "advise": "{who} told the kernel what to do with pages where it was mapped (process_madvise)",
     "device": "{who} opened a device that reaches memory unseen",
 }
@@ -307,8 +308,8 @@ def _unseen(case: Case) -> Said:
     if not case.claim.by:
         return
     for row in case.unseen:
-        # Whose memory is shared, or made a dma-buf, is who lets others in.
-        if row.op not in ("share_mm", "device") and case.allowed(row):
+        # With the others, it is whose memory it is who lets somebody in.
+        if row.op in ("trace", "advise") and case.allowed(row):
             continue
         said = _UNSEEN[row.op].format(who=_who(row).capitalize(), arg=row.arg)
         yield Doubt("reach", f"{said}.")

@@ -84,7 +84,7 @@ def evaluate(claim: Claim, evidence: Evidence) -> ClaimResult:
         kinds.add(one.kind)
         findings.append(_finding(claim, evidence, key, one, answer, why))
     needs = {family: way for kind in sorted(kinds) or ["unknown"]
-             for family, way in needed(claim.claim, kind, claim.words).items()}  # fmt: skip
+             for family, way in needed(claim.claim, kind, claim.meant).items()}  # fmt: skip
     # What was lost or not seen may have been about an object that is not here at all.
     general = _unique([*hidden(claim.scope, look), *_general(evidence, needs)])
     if evidence.baseline:
@@ -143,7 +143,7 @@ def _finding(
         else:
             violations.append(said)
     doubts += case.allowed.doubts
-    doubts += _general(evidence, needed(claim.claim, one.kind, claim.words))
+    doubts += _general(evidence, needed(claim.claim, one.kind, claim.meant))
     doubts += _about(evidence, key, one)
     if violations and (unknown := _nobody(claim, case, evidence, doubts)):
         doubts.append(unknown)

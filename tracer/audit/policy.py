@@ -105,6 +105,11 @@ class Claim:
         """The words in ``by``, which must be known for it to mean anybody."""
         return frozenset(actor.word for actor in self.by if actor.word)
 
+    @property
+    def meant(self) -> frozenset[str]:
+        """All words that must be known: a scope may be about guest memory, too."""
+        return self.words | ({"vmm"} if self.scope.memslot else frozenset())
+
 
 @dataclass(frozen=True)
 class Policy:

@@ -15,7 +15,7 @@ def options(policy: Policy, known: str) -> list[str]:
         family
         for claim in policy.claims
         for kind in claim.scope.kind or KINDS
-        for family in needed(claim.claim, kind, claim.words)
+        for family in needed(claim.claim, kind, claim.meant)
     }
     ops = {op for family in FAMILIES if family.name in families for op in family.ops}
     words = ["--unsealable"]

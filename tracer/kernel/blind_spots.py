@@ -129,11 +129,9 @@ AUDIT = (
         "files (memfd_pin_folios).",
     ),
     BlindSpot(
-        "requests that another process puts into an io_uring whose own thread polls for them "
-        "(IORING_SETUP_SQPOLL)",
-        "That thread is the ring's owner's and does them in his name: who wrote them into the "
-        "shared memory of the ring cannot be told. Where a process submits them itself, and "
-        "buffers are another one's, that is recorded (`ring`).",
+        "who asks an io_uring whose own thread polls for requests (IORING_SETUP_SQPOLL)",
+        "That thread does them in the name of the ring's owner. That it does, with buffers that "
+        "were registered, is recorded once for a ring (`ring`).",
     ),
     BlindSpot(
         "what a vfork child does before it executes something",

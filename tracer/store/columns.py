@@ -216,7 +216,7 @@ OPS = {
     "parent's, as for trace",
     "vm_end": "a virtual machine is gone, and its memslots",
     "ring": "io_uring: a ring with `length` registered buffers of the address space mm is used "
-    "from another one",
+    "from another one, or polled for requests by its own thread, which is told once",
     "device": "something reaches memory unseen; arg: 1 udmabuf (length: of so many memfds)",
 }
 
