@@ -421,8 +421,9 @@ INLINE void begin_receive(struct access *a, u64 file)
 
 /*
  * security_file_open(file): every open of the host, so most go by their
- * superblock. A file that has a path is opened by it; a memfd has none, and
- * whoever opens one took it from somebody, even where no link was seen.
+ * superblock. A file that has a path is opened by it; a memfd has none, nor
+ * has what is unlinked, and whoever opens that took it from somebody, even
+ * where no link was seen.
  */
 INLINE void note_open(struct access *a, u64 file, int direct)
 {
@@ -436,7 +437,10 @@ INLINE void note_open(struct access *a, u64 file, int direct)
 	g = givers.lookup(&me);
 	if (g && g->link && g->inode == inode)
 		set_giver(a, g);
-	else if (!object_name(inode).is_memfd)
+	else
+		g = NULL;
+	/* Programs open their own files anew by such links; what has no path is got by them alone. */
+	if ((!g || g->who.pid == me >> 32) && read_u32(inode + OFF_INODE_LINKS))
 		return;
 	if (g)
 		givers.delete(&me);

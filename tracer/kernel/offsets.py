@@ -26,6 +26,7 @@ OFFSETS = (
     Offset("OFF_INODE_GID", "inode", ("i_gid",)),
     Offset("OFF_INODE_MODE", "inode", ("i_mode",)),
     Offset("OFF_INODE_FLAGS", "inode", ("i_flags",)),
+    Offset("OFF_INODE_LINKS", "inode", ("i_nlink",)),
     Offset("OFF_INODE_DATA", "inode", ("i_data",)),
     Offset("OFF_INODE_DENTRY", "inode", ("i_dentry",)),
     Offset("OFF_MAPPING_HOST", "address_space", ("host",)),
