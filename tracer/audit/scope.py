@@ -164,10 +164,9 @@ def hidden(scope: Scope, look: Look) -> Iterator[Doubt]:
             if not need.holds:
                 yield Doubt("not-hooked", f"A {kind} may not have been noticed: {family} is "
                             f"{need.state}.")  # fmt: skip
-    # Whatever the claim: what is in scope is known through these hooks.
-    for family, asked in (("memslot", scope.memslot), ("seals", bool(scope.seals))):
-        if asked:
-            yield from look.plan.doubts({family: family})
+    # Whatever the claim: what is in scope is known through this hook (of memslots: Claim.meant).
+    if scope.seals:
+        yield from look.plan.doubts({"seals": "seals"})
     # A memfd that cannot be sealed is known from its creation or the baseline, a tmpfs file is not.
     if not look.filters.get("unsealable") and {"tmpfs", "hugetlb"} & set(scope.kind or ("tmpfs",)):
         yield Doubt("filter", "Files of tmpfs and hugetlbfs that cannot be sealed were left out "
