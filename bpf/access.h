@@ -49,6 +49,10 @@ enum way {
 	WAY_VFORK_END = 32,
 	WAY_ATTACH = 33,
 	WAY_TRACEME = 34,
+	WAY_SEND = 35,
+	WAY_COPY = 36,
+	WAY_MESSAGE = 37,
+	WAY_MESSAGE_END = 38,
 };
 
 INLINE u64 my_way(void)
@@ -123,7 +127,8 @@ INLINE void begin_by_file(struct access *a, u64 file, u64 offset, u64 length, u8
 	begin_access(a, op, hook);
 }
 
-INLINE void tell_access(struct access *a, u64 pid_tgid, u8 hook, s64 answer)
+/* announce: the object too, if it was not yet. */
+INLINE void tell_access_of(struct access *a, u64 pid_tgid, u8 hook, s64 answer, int announce)
 {
 	struct counts *n = my_counts();
 	struct user_regs regs = {};
@@ -146,9 +151,13 @@ INLINE void tell_access(struct access *a, u64 pid_tgid, u8 hook, s64 answer)
 	if (!a->inode)
 		goto dropped;
 #endif
-	if (a->inode && !get_object(n, a->inode, read_u64(a->inode + OFF_INODE_INO), a->kind, a->op,
-				    hook, seals, NULL, &o))
-		goto dropped;
+	if (a->inode) {
+		u64 ino = read_u64(a->inode + OFF_INODE_INO);
+
+		if (announce ? !get_object(n, a->inode, ino, a->kind, a->op, hook, seals, NULL, &o) :
+			       !look_at_object(a->inode, ino, a->kind, &o))
+			goto dropped;
+	}
 	r = plain_event(n, pid_tgid, &o, a->op, hook);
 	if (!r)
 		return;
@@ -179,6 +188,11 @@ INLINE void tell_access(struct access *a, u64 pid_tgid, u8 hook, s64 answer)
 dropped:
 	__attribute__((unused));
 	lock_xadd(&n->totals[hook & (HOOK_MAX - 1)].dropped, 1);
+}
+
+INLINE void tell_access(struct access *a, u64 pid_tgid, u8 hook, s64 answer)
+{
+	tell_access_of(a, pid_tgid, hook, answer, 1);
 }
 
 /* What a way in asks for, by address. */

@@ -33,6 +33,7 @@ INLINE void finish_way(u64 way, s64 answer)
 		break;
 	case WAY_PIDFD_GETFD:
 	case WAY_MSG_RING:
+	case WAY_MESSAGE:
 		end_taking();
 		return;
 	case WAY_SECCOMP:
@@ -95,6 +96,9 @@ INLINE void finish_way(u64 way, s64 answer)
 		else \
 			note_advice(&a, X##0, X##1, X##2, X##3); \
 		return 0; \
+	case WAY_SEND: note_sent(X##0); return 0; \
+	case WAY_COPY: begin_copy(X##0); return 0; \
+	case WAY_MESSAGE_END: note_message_end(X##0); return 0; \
 	} \
 	if (!access_wanted()) \
 		return 0; \
@@ -129,6 +133,7 @@ INLINE void finish_way(u64 way, s64 answer)
 	case WAY_SECCOMP: begin_adding(X##0, X##1); return 0; \
 	case WAY_UDMABUF: note_udmabuf(X##1); return 0; \
 	case WAY_MPROTECT: asked = asked_mprotect(X##0, X##1, X##2); break; \
+	case WAY_MESSAGE: begin_message(X##1); return 0; \
 	case WAY_RECEIVE: begin_receive(&a, X##0); return 0; \
 	case WAY_SPLICE: \
 		begin_by_file(&a, X##0, read_u64(X##1), X##3, OP_READ, HOOK_READ); \
@@ -152,6 +157,8 @@ INLINE int is_fill(u64 way)
 	u64 way = my_way(); \
 	if (way == WAY_GMEM_CREATE || way == WAY_SECRET_CREATE) \
 		finish_guest_create(way, INT(answer), sp); \
+	else if (way == WAY_COPY) \
+		finish_copy(answer); \
 	else \
 		finish_way(way, way == WAY_FAULT ? (s64)(u32)(answer) : \
 				is_fill(way) ? (s64)(answer) : INT(answer))
@@ -170,5 +177,12 @@ PROGRAM_K(kretprobe, way, LEAVE_WAY(ANSWER_K, SP_K))
 int show_mapped(struct bpf_raw_tracepoint_args *ctx)
 {
 	tell_mapped(ctx->args[0], ctx->args[1], ctx->args[2]);
+	return 0;
+}
+
+/* BPF_PROG_TEST_RUN alone starts it: its argument is a descriptor of a folder in /proc. */
+int show_process(struct bpf_raw_tracepoint_args *ctx)
+{
+	tell_process(ctx->args[0]);
 	return 0;
 }

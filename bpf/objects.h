@@ -4,6 +4,7 @@
 #define NAME_MAX 255
 #define NAME_PART 172
 #define NAME_PARTS 2
+#define MEMFD_PREFIX 6		/* "memfd:", as a dentry's name has it, and so many bytes of a u64 */
 
 struct name {
 	u64 text;		/* kernel address */
@@ -19,7 +20,7 @@ struct name {
 INLINE struct name object_name(u64 inode)
 {
 	struct name name = {};
-	char start[6] = {};
+	u64 start = 0;
 	u64 alias = read_u64(inode + OFF_INODE_DENTRY);
 	u64 dentry = alias - OFF_DENTRY_ALIAS;
 
@@ -31,9 +32,8 @@ INLINE struct name object_name(u64 inode)
 		name.length = NAME_MAX;
 	if (read_u64(dentry + OFF_DENTRY_PARENT) != dentry)
 		return name;
-	bpf_probe_read_kernel(start, sizeof(start), (void *)name.text);
-	name.is_memfd = start[0] == 'm' && start[1] == 'e' && start[2] == 'm' &&
-			start[3] == 'f' && start[4] == 'd' && start[5] == ':';
+	bpf_probe_read_kernel(&start, MEMFD_PREFIX, (void *)name.text);
+	name.is_memfd = start == 0x3a64666d656dULL;
 	return name;
 }
 
@@ -136,7 +136,6 @@ INLINE int send_object(struct counts *n, struct object *o, struct name *name, u6
  * calls apart. It is read from user memory, after the kernel did so: what
  * stands there is the caller's word and is evidence for nothing.
  */
-#define MEMFD_PREFIX 6		/* "memfd:", as a dentry's name has it */
 
 INLINE void send_requested_name(struct counts *n, struct object *o, u64 text, u32 *create_flags,
 				u8 hook)
@@ -225,4 +224,27 @@ INLINE int get_object(struct counts *n, u64 inode, u64 ino, u8 kind, u8 op, u8 h
 	if (objects.update(&inode, out))
 		count_loss(n, LOSS_OBJECTS_FULL, hook);
 	return !out->unwanted;
+}
+
+/*
+ * As get_object, where there is no room to announce anything (the verifier
+ * walks a loop anew each time): the next hook that sees the file does.
+ */
+INLINE int look_at_object(u64 inode, u64 ino, u8 kind, struct object *out)
+{
+	struct object *o = objects.lookup(&inode);
+
+	if (o && o->ino == ino && (o->announced || o->unwanted)) {
+		*out = *o;
+		return !o->unwanted;
+	}
+#if FILTER_NAME
+	return 0;
+#else
+	out->ino = ino;
+	out->dev = read_u32(read_u64(inode + OFF_INODE_SB) + OFF_SB_DEV);
+	out->gen = read_u32(inode + OFF_INODE_GEN);
+	out->kind = kind == KIND_TMPFS && object_name(inode).is_memfd ? KIND_MEMFD : kind;
+	return 1;
+#endif
 }

@@ -149,7 +149,7 @@ enum op {
 	OP_MREMAP = 25,		/* arg: MREMAP_* | (vm_flags & 0x8f) << 8 | old pages << 16 */
 	OP_UFFD_FILL = 26,	/* a page put there by userfaultfd, by address; arg: enum fill */
 	OP_TRACE = 27,		/* ptrace: by the tracer, of the task with mm; see below */
-	OP_GIVE = 28,		/* a descriptor is sent by SCM_RIGHTS; the receiver is not known yet */
+	OP_GIVE = 28,		/* a descriptor is sent; the receiver is not known yet; arg: enum receipt */
 	OP_ADVISE = 29,		/* process_madvise, by address, in another process; arg: MADV_* */
 	OP_SHARE_MM = 30,	/* by a process that begins in its parent's mm and is no thread; see below */
 	OP_VM_END = 31,		/* a virtual machine is gone, and its memslots */

@@ -20,5 +20,6 @@
 #include "access.h"
 #include "guest.h"
 #include "ways.h"
+#include "passing.h"
 #include "audit_programs.h"
 #endif

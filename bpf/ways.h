@@ -556,3 +556,26 @@ INLINE void note_slot_file(u64 slot)
 	if (!a->kind)
 		a->inode = 0;
 }
+
+/* ---- processes that exist already ------------------------------------------------------------ */
+
+/* What show_process found; user space has it mapped. */
+BPF_F_TABLE("array", u32, struct someone, shown, 1, BPF_F_MMAPABLE);
+
+/*
+ * Whose folder in /proc it is that the recorder has open. Not hooked anywhere,
+ * as tell_mapped: /proc itself tells neither the exact start nor the program.
+ */
+INLINE void tell_process(u64 fd)
+{
+	u64 inode = file_inode(task_file(fd), 0);
+	struct someone who = {}, *out;
+	int zero = 0;
+
+	out = shown.lookup(&zero);
+	if (!out)
+		return;
+	if (inode && read_u64(read_u64(inode + OFF_INODE_SB) + OFF_SB_MAGIC) == PROC_SUPER_MAGIC)
+		who = someone_of(pid_task(read_u64(inode + OFF_PROC_PID)));
+	*out = who;
+}

@@ -7,10 +7,19 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from tests.kernel.guest_tools import PROJECT, Recorder, Results, in_pairs, wait_for_end, wait_until
+from tests.kernel.guest_tools import (
+    HERE,
+    PROJECT,
+    Recorder,
+    Results,
+    in_pairs,
+    wait_for_end,
+    wait_until,
+)
 from tests.kernel.scenes_decisions import METHODS, UNPREEMPTED
 
 VMM = PROJECT / "samples" / "vmm" / "build" / "vmm"
+PASSING = HERE / "programs" / "build" / "passing"
 KVM_MODULES = ("kvm_amd", "kvm")
 
 ALL_WAYS = (
@@ -75,8 +84,13 @@ def guests(results: Results) -> None:
         ("--map-before", "--ready", ready, "--go", go, "--stay", stay),
     )  # fmt: skip
     staying = [before]
+    sent, take = Path("/tmp/passing-sent"), Path("/tmp/passing-take")
     try:
+        with (results.out / "passing.jsonl").open("wb") as out:
+            words = [*UNPREEMPTED, PASSING, sent, take]
+            passing = subprocess.Popen([*map(str, words)], stdout=out)
         wait_until("the guest that maps before", ready.exists)
+        wait_until("a message from before", sent.exists)
         # One after the other: while one sets a hook, QEMU may let the other's first call of the
         # same function run past its own, and the self-test's count is asked for to the last.
         recorders = []
@@ -88,6 +102,8 @@ def guests(results: Results) -> None:
         if gmem:
             staying.append(_start(results, "gmem-stays", ("--guest-memfd", "--stay", stay)))
         go.touch()
+        take.touch()
+        results.tell("passing", code=wait_for_end(passing, 60))
         for name in ("before", "gmem-stays")[: len(staying)]:
             wait_until(name, partial(_stays, results.out / f"vmm-{name}.jsonl"))
         time.sleep(_SETTLE_S)

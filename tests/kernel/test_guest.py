@@ -1,7 +1,9 @@
 """Guest memory and every way to it: what the VMM says it did is what the recordings have."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,6 +20,7 @@ FINAL = 512
 VM_FAULT_SIGBUS = 2
 STAYING = ("before", "gmem-stays")
 """Guests that live when the recording stops."""
+SCM_RIGHTS = 1
 NR_PREAD64, NR_PROCESS_VM_READV, NR_PROCESS_VM_WRITEV, NR_IO_URING_REGISTER = 17, 310, 311, 427
 
 
@@ -27,8 +30,11 @@ def method(request: pytest.FixtureRequest) -> str:
 
 
 def acts(guest_host: Booted, name: str) -> list[Act]:
-    lines = (guest_host.folder / f"vmm-{name}.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
+    return acts_of(guest_host.folder / f"vmm-{name}.jsonl")
+
+
+def acts_of(log: Path) -> list[Act]:
+    return [json.loads(line) for line in log.read_text().splitlines()]
 
 
 def act(told: list[Act], name: str) -> Act:
@@ -390,3 +396,38 @@ def test_kvm_may_go_and_come_again_under_kprobes(guest_host: Booted) -> None:
     rows = pick(run.events, "memslot", pid=told[-1]["pid"])
     assert rows["arg"].tolist() == [0x1000, 0x10000, 0x10000]
     assert changes["time_ns"].iloc[2] < rows["time_ns"].min()
+
+
+def test_who_gave_what(guest_host: Booted, method: str) -> None:
+    """Each memory file of each message, sent and received, however, and by whom it was sent."""
+    assert guest_host.facts("passing")["code"] == 0
+    run = guest_host.run(f"guests-{method}")
+    told = acts_of(guest_host.folder / "passing.jsonl")
+    assert told[-1] == {"act": "end", "pid": told[0]["pid"], "name": "", "times": 1}
+    giver, taker = told[0]["pid"], next(one["pid"] for one in told if one["act"] == "receive")
+    events = run.events[run.events["pid"].isin([giver, taker])]
+    for act, op in (("send", "give"), ("receive", "receive")):
+        want: Counter[tuple[int, str]] = Counter()
+        for one in told:
+            if one["act"] == act and (act, one["name"]) != ("send", "early"):
+                want[one["pid"], f"memfd:{one['name']}"] += one["times"]
+        rows = pick(events, op)
+        assert Counter(zip(rows["pid"], rows["name"].astype(str), strict=True)) == want, op
+        assert set(rows["arg"] & 0xFFFFFFFF) == {SCM_RIGHTS}
+    who = {}
+    for pid in (giver, taker):
+        rows = pick(events, "give", pid=pid)
+        [who[pid]] = set(zip(rows["start_ns"], rows["exec_id"], rows["own_mm"], strict=True))
+    for row in rows_of(pick(events, "receive")):
+        sender = (row["check_answer"], row["offset"], row["arg"] >> 32, row["mm"])
+        if row["name"] == "memfd:early":
+            assert sender == (0, 0, 0, 0), "of a message from before the trace nobody knows it"
+            continue
+        pid = taker if row["pid"] == giver else giver
+        assert sender == (pid, *who[pid])
+        [given] = rows_of(pick(events, "give", pid=pid, ino=row["ino"]))
+        assert given["time_ns"] < row["time_ns"]
+
+
+def rows_of(events: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in events.to_dict("records")]

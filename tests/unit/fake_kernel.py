@@ -23,6 +23,9 @@ __ia32_sys_memfd_create(pt_regs *)
 __x64_sys_mremap(pt_regs *)
 __ia32_sys_mremap(pt_regs *)
 security_file_receive(file *)
+scm_fp_dup(scm_fp_list *)
+scm_detach_fds(msghdr *, scm_cookie *)
+__scm_destroy(scm_cookie *)
 userfaultfd_ioctl(file *, uint, ulong)
 do_mprotect_pkey(ulong, ulong, ulong, int)
 pin_user_pages_fast(ulong, int, uint, page **)
@@ -67,6 +70,7 @@ shmem_file_write_iter(kiocb *, iov_iter *)
 shmem_file_splice_read(file *, long *, pipe_inode_info *, ulong, uint)
 """
 _SINCE_61 = """
+unix_add_edges(scm_fp_list *, unix_sock *)
 __access_remote_vm(mm_struct *, ulong, void *, int, uint)
 __x64_sys_memfd_secret(pt_regs *)
 __ia32_sys_memfd_secret(pt_regs *)
@@ -202,6 +206,8 @@ def _audit_structs(b: Builder, word: int, maple: bool) -> None:
         ("path", "dentry"),
         ("io_ring_ctx", "mm_account"),
         ("io_kiocb", "ctx"),
+        ("scm_fp_list", "fp"),
+        ("scm_cookie", "fp"),
         ("seccomp_filter", "prev"),
     ):
         b.composite(struct, 8, [(member, word, 0)])

@@ -295,6 +295,29 @@ def test_fake_tree(tmp_path: Path) -> None:
     assert any("seals of 1 memory files not readable" in text for text in scan.problems)
 
 
+def test_who_it_is_exactly_where_the_kernel_tells(tmp_path: Path) -> None:
+    """By the folder that was open all the time; another program meanwhile: then it is not known."""
+    pids = {10: "stays", 11: "executes", 12: "ends", 13: "is not told"}
+    for pid in pids:
+        fake_process(tmp_path, pid, LINKS)
+    (tmp_path / "14").touch()  # gone before it could be opened
+    looks: list[int] = []
+
+    def identify(folder: int) -> processes.Identity | None:
+        pid = int(Path(os.readlink(f"/proc/self/fd/{folder}")).name)
+        looks.append(pid)
+        again = looks.count(pid) > 1
+        if pid == 13 or (pid == 12 and again):
+            return None
+        return processes.Identity(420_000_123, 2 + (pid == 11 and again), 9)
+
+    [file] = scanned(tmp_path, Looks(), identify=identify).files
+    unsure = processes.Who(b"fa\xffke", 1000, 0, 420_000_000)
+    exact = processes.Who(b"fa\xffke", 1000, 0, 420_000_123, 2, 9)
+    found = {one.pid: one.who for one in file.holders}
+    assert found == {10: exact, 11: unsure, 12: unsure, 13: unsure}
+
+
 def test_only_memory_file_systems_are_asked(tmp_path: Path) -> None:
     """One that does not answer would never let go of us."""
     links = {

@@ -17,6 +17,7 @@ from tests.unit.synthetic_ring import SIZE, SyntheticRing
 from tracer.capture import ring as ring_module
 from tracer.capture import session as session_module
 from tracer.capture.memoryfile import Scan
+from tracer.capture.processes import Identity
 from tracer.capture.procfs import Scanner
 from tracer.capture.program import COUNTS, Program
 from tracer.capture.ring import STRIDE
@@ -45,6 +46,7 @@ class FakeProgram:
         self.row = np.zeros(2, COUNTS)
         self.skipped: dict[str, int] = {}
         self.shown: set[tuple[int, int]] = set()
+        self.identified = 0
         self.at_detach: Callable[[], None] = lambda: None
 
     def ring(self) -> Any:
@@ -73,6 +75,10 @@ class FakeProgram:
     def show_mapped(self, fd: int, final: bool) -> None:
         name = os.readlink(f"/proc/self/fd/{fd}")
         self.calls.append(f"mapped {name} {'final' if final else 'first'}")
+
+    def identify(self, folder: int) -> Identity | None:
+        self.identified += os.path.samefile(f"/proc/self/fd/{folder}", f"/proc/{os.getpid()}")
+        return Identity(5, 6, 7)
 
     def show_known_mapped(self, final: bool, shown: set[tuple[int, int]]) -> None:
         self.calls.append(f"known {'final' if final else 'first'}")
@@ -341,6 +347,10 @@ def test_an_audit_sweeps_again_while_the_hooks_still_send(tmp_path: Path) -> Non
         for row in setting.table("mappings")
         if row["ino"] in inos and row["op"] == "open" and row["pid"] == os.getpid()
     }
+    identities = {
+        (row["start_ns"], row["exec_id"], row["own_mm"]) for row in setting.table("mappings")
+    }
+    assert identities == {(5, 6, 7)}, "what the kernel itself says of each process"
     assert set(rows) == set(zip(inos, fds, strict=True))
     finals = [row["ino"] for row in setting.table("mappings") if row["flags"] & Flag.FINAL]
     assert set(inos) <= set(finals)
@@ -370,6 +380,28 @@ def test_an_audit_without_the_kernels_word(tmp_path: Path, monkeypatch: pytest.M
     setting.run(lambda: "now")
     setting.session.finish(with_baseline=False)
     setting.writer.close("test")
+
+
+def test_an_audit_without_exact_identities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: FakeProgram, folder: int) -> Identity | None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(FakeProgram, "identify", refuse)
+    setting = Setting(tmp_path, audit=True)
+    with open(os.memfd_create("held"), "rb"):
+        setting.session.begin()
+    setting.writer.close("test")
+    said = "which programs processes run cannot be read: Operation not permitted"
+    assert setting.told.count(said) == 1
+    rows = [row for row in setting.table("mappings") if row["pid"] == os.getpid()]
+    assert {(row["exec_id"], row["own_mm"]) for row in rows} == {(0, 0)}
+    assert all(row["start_ns"] for row in rows), "by /proc"
+
+
+def test_only_audits_ask_who_processes_are(setting: Setting) -> None:
+    setting.session.begin()
+    setting.writer.close("test")
+    assert setting.program.identified == 0
 
 
 def test_no_proc_is_no_crash(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,8 +86,8 @@ WAYS: Mapping[str, Way] = {
     ),
     "receive": Way(
         "descriptors that arrive, or are taken out of another process",
-        _same(KINDS, "receive", "open", "proc_link", "map_files", "jump", "pidfd_getfd",
-              "ring_file", "msg_ring", "seccomp"),
+        _same(KINDS, "receive", "send", "copy", "message", "message_end", "open", "proc_link",
+              "map_files", "jump", "pidfd_getfd", "ring_file", "msg_ring", "seccomp"),
     ),
     "seals": Way(
         "F_ADD_SEALS",
@@ -97,10 +97,10 @@ WAYS: Mapping[str, Way] = {
     "create": Way(
         "who created it",
         {
-            **_same(("memfd", *HUGETLB), "create"),
+            **_same(("memfd", *HUGETLB), "created", "create"),
             "tmpfs": (),  # made by open(2): its creation is never seen
-            **_same(GUEST, "gmem_create"),
-            **_same(SECRET, "secretmem_create"),
+            **_same(GUEST, "created", "gmem_create"),
+            **_same(SECRET, "created", "secretmem_create"),
         },
     ),
     "memslot": Way(

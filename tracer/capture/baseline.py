@@ -52,7 +52,8 @@ def _announcement(file: MemoryFile, time_ns: int) -> Records:
     row["op"] = Op.OPEN if file.holders else Op.MAP
     row["pid"], row["tid"], row["uid"] = user.pid, user.tid, user.who.uid
     row["cgroup"], row["comm"] = user.who.cgroup, _comm(user.who.comm)
-    row["start_ns"] = user.who.start_ns
+    row["start_ns"], row["exec_id"] = user.who.start_ns, user.who.exec_id
+    row["own_mm"] = user.who.own_mm
     row["name_len"] = len(file.kernel_name)
     if file.stat is not None:
         row["size"], row["mode"] = file.stat.size, file.stat.mode
@@ -80,6 +81,8 @@ def _uses(file: MemoryFile, users: list[Holder] | list[Mapping], time_ns: int) -
     rows["uid"] = [user.who.uid for user in users]
     rows["cgroup"] = [user.who.cgroup for user in users]
     rows["start_ns"] = [user.who.start_ns for user in users]
+    rows["exec_id"] = [user.who.exec_id for user in users]
+    rows["own_mm"] = [user.who.own_mm for user in users]
     rows["comm"] = np.array([_comm(user.who.comm) for user in users], rows.dtype["comm"])
     rows["seals_after"] = file.seals
     if file.stat is not None:
@@ -105,6 +108,7 @@ def _mapped(file: MemoryFile, time_ns: int) -> Records:
     rows["length"] = [line.end - line.start for line in lines]
     rows["offset"] = [line.offset for line in lines]
     rows["arg"] = [line.vm_flags for line in lines]
+    rows["mm"] = rows["own_mm"]
     return rows
 
 
@@ -115,7 +119,7 @@ def baseline_records(
 
     OBJECT and NAME records are as the BPF side sends them. BASELINE records have op ``open`` (a
     descriptor: ``fd``, ``fmode``) or ``map`` (a mapping: ``answer`` its address, ``arg`` VM_READ 1,
-    VM_WRITE 2, VM_EXEC 4, and VM_SHARED 8 where /proc shows ``s``); ``mm`` is 0, unknown;
+    VM_WRITE 2, VM_EXEC 4, and VM_SHARED 8 where /proc shows ``s``); ``mm`` is 0 where unknown;
     ``duration_ns`` is how long the whole scan took, which is the time in which it may have missed
     something. ``final`` sets the flag FINAL, and files that are in ``announced`` by (dev, ino) are
     not announced. ``seals`` is ``SEALS_UNKNOWN`` where it could not be read, ``gen`` 0 where the

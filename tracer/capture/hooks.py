@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.capture.processes import Identity
 from tracer.capture.ring import Source
 from tracer.kernel.plan import Plan
 
@@ -46,6 +47,10 @@ class Hooks(Protocol):
     def show_mapped(self, fd: int, final: bool) -> None: ...
 
     def show_known_mapped(self, final: bool, shown: Collection[tuple[int, int]]) -> None: ...
+
+    def identify(self, folder: int) -> Identity | None:
+        """Of the process whose folder in /proc it is a descriptor of; None: not known."""
+        ...
 
     def detach(self) -> None: ...
 

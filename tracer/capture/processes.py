@@ -1,5 +1,6 @@
 """Reads single processes under /proc: descriptors, mappings, who they are."""
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -37,16 +38,27 @@ class MapsLine(NamedTuple):
         return b"%x-%x" % (self.start, self.end)
 
 
+class Identity(NamedTuple):
+    """Which process, program and address space it is, as the kernel has it (``bpf/emit.h``)."""
+
+    start_ns: int
+    exec_id: int
+    own_mm: int
+
+
 class Who(NamedTuple):
     """Whose process it is: comm as raw bytes, real uid, cgroup id (0: unknown).
 
-    ``start_ns``: boot clock when it began, in steps of ``TICK_NS``; 0: unknown.
+    ``start_ns``: boot clock when it began, 0: unknown. Where only /proc tells, it is in steps of
+    ``TICK_NS``, and ``exec_id`` and ``own_mm`` are 0.
     """
 
     comm: bytes
     uid: int
     cgroup: int
     start_ns: int = 0
+    exec_id: int = 0
+    own_mm: int = 0
 
 
 def pids(root: Path) -> list[int]:
@@ -71,6 +83,20 @@ def links(root: Path, pid: int) -> Iterator[tuple[int, bytes]]:
             continue
         if not link.startswith(_BORING):
             yield int(name), link
+
+
+@contextlib.contextmanager
+def folder(root: Path, pid: int) -> Iterator[int]:
+    """A descriptor that stands for this process for good, whoever gets its number; -1: gone."""
+    try:
+        fd = os.open(root / str(pid), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield -1
+        return
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def threads(root: Path, pid: int) -> list[int]:
@@ -124,13 +150,13 @@ def start_ns(stat: bytes) -> int:
 
 def who(root: Path, pid: int) -> Who:
     """Comm, uid, cgroup and start of ``pid``; what cannot be read any more is ``?`` and 0."""
-    folder = root / str(pid)
+    own = root / str(pid)
     try:
-        comm = (folder / "comm").read_bytes().removesuffix(b"\n")[:15]
+        comm = (own / "comm").read_bytes().removesuffix(b"\n")[:15]
     except OSError:
         comm = b"?"
     try:
-        found = re.search(rb"^Uid:\s+(\d+)", (folder / "status").read_bytes(), re.MULTILINE)
+        found = re.search(rb"^Uid:\s+(\d+)", (own / "status").read_bytes(), re.MULTILINE)
         uid = int(found[1]) if found else 0
     except OSError:
         uid = 0
@@ -139,7 +165,7 @@ def who(root: Path, pid: int) -> Who:
     except OSError:
         cgroup = 0
     try:
-        began = start_ns((folder / "stat").read_bytes())
+        began = start_ns((own / "stat").read_bytes())
     except (OSError, ValueError):
         began = 0
     return Who(comm, uid, cgroup, began)

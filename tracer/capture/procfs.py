@@ -20,7 +20,7 @@ from tracer.capture import inode, processes, visibility
 from tracer.capture.kinds import kind_of, strip_deleted
 from tracer.capture.memoryfile import Holder, Mapping, MemoryFile, Scan
 from tracer.capture.mounts import OTHER, Mounts
-from tracer.capture.processes import MapsLine, Who
+from tracer.capture.processes import Identity, MapsLine, Who
 from tracer.model.args import SEALS_UNKNOWN
 from tracer.model.record import Kind
 
@@ -58,7 +58,8 @@ class _Process:
 class Scanner:
     """Scans ``root`` (/proc); ``mounts`` and ``look`` are to be replaced by tests.
 
-    ``look`` tells what a path leads to, if that is a memory file.
+    ``look`` tells what a path leads to, if that is a memory file; ``identify`` whose folder in
+    /proc a descriptor is on, exactly.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Scanner:
         all_tmpfs: bool = False,
         mounts: Mounts | None = None,
         patience_s: float = _PATIENCE_S,
+        identify: Callable[[int], Identity | None] | None = None,
     ) -> None:
         self._root = root
         self._base = fsencode(root)
@@ -76,6 +78,7 @@ class Scanner:
         self._mounts = mounts or Mounts(root)
         self._files: dict[tuple[int, int], MemoryFile] = {}
         self._patience_s = patience_s
+        self._identify = identify
         self._reader: _Reader | None = None
 
     def scan(self) -> Scan:
@@ -132,6 +135,18 @@ class Scanner:
 
     def _process(self, pid: int) -> _Process:
         found = _Process(pid)
+        if self._identify is None:
+            self._read(pid, found)
+            return found
+        with processes.folder(self._root, pid) as folder:
+            before = self._identify(folder) if folder >= 0 else None
+            self._read(pid, found)
+            # What was read is of one program and address space if nothing was executed meanwhile.
+            if found.who is not None and before is not None and before == self._identify(folder):
+                found.who = found.who._replace(**before._asdict())
+        return found
+
+    def _read(self, pid: int, found: _Process) -> None:
         self._mounts.learn(pid)
         if not self._task(pid, found):
             # A kernel thread, or a process whose first thread has ended while others go on: what
@@ -141,7 +156,6 @@ class Scanner:
                     break
         if found.descriptors or found.mappings:
             found.who = processes.who(self._root, pid)
-        return found
 
     def _task(self, tid: int, found: _Process) -> bool:
         """Whether the task has any descriptor or mapping, or would not tell."""

@@ -9,6 +9,7 @@ import locale
 import mmap
 import os
 import tempfile
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,9 +19,11 @@ from numpy.typing import NDArray
 
 from tracer.capture import bpf_source
 from tracer.capture.filters import Filters
+from tracer.capture.processes import Identity
 from tracer.capture.ring import RingReader, map_ring
 from tracer.errors import UserError
 from tracer.kernel import bpf_syscall
+from tracer.kernel.audit_families import PROC_PIDS
 from tracer.kernel.btf import Btf, BtfError
 from tracer.kernel.plan import Plan, Step
 from tracer.model.layout import HEADER, enums
@@ -43,6 +46,8 @@ COUNTS = np.dtype(
     ]
 )
 """struct counts of ``bpf/state.h``."""
+SOMEONE = np.dtype([("mm", "<u8"), ("start_ns", "<u8"), ("pid", "<u4"), ("exec_id", "<u4")])
+"""struct someone of ``bpf/ways.h``."""
 
 
 class AttachError(Exception):
@@ -119,7 +124,9 @@ class Program:
         self._btf = btf
         self._modules = dict(modules or {})
         self._audit = shape.audit
-        self._show_mapped = -1
+        self._show_mapped = self._show_process = -1
+        self._shown: NDArray[np.void] | None = None
+        self._identifying = threading.Lock()
         self._tracepoints: list[int] = []
         self._ring_bytes = shape.ring_bytes
         self.plan = plan
@@ -375,6 +382,25 @@ class Program:
             self._show_mapped = self._load("show_mapped", bpf_syscall.RAW_TRACEPOINT)
         return self._show_mapped
 
+    def identify(self, folder: int) -> Identity | None:
+        """Of the process whose folder in /proc our descriptor ``folder`` is on; None: it is gone,
+        or this kernel does not tell. Only for audits.
+
+        OSError where the kernel does not run BPF programs at will. By any thread.
+        """
+        if not self._audit or not all(self._btf.has_member(*one) for one in PROC_PIDS):
+            return None
+        with self._identifying:
+            if self._shown is None:
+                self._show_process = self._load("show_process", bpf_syscall.RAW_TRACEPOINT)
+                shared = mmap.mmap(self._bpf["shown"].map_fd, mmap.PAGESIZE)
+                self._shown = np.frombuffer(shared, SOMEONE, 1)
+            bpf_syscall.run_raw(self._show_process, (folder,))
+            row = self._shown[0]
+            if not row["pid"]:
+                return None
+            return Identity(int(row["start_ns"]), int(row["exec_id"]), int(row["mm"]))
+
     def detach_module(self, module: str) -> None:
         """Takes the hooks in a module off, which may be gone already."""
         for one in [one for one in self.attached if one.module == module]:
@@ -396,6 +422,7 @@ class Program:
         for one in self.attached:
             os.close(one.fd)
         self.attached.clear()
-        if self._show_mapped >= 0:
-            os.close(self._show_mapped)
+        for fd in (self._show_mapped, self._show_process):
+            if fd >= 0:
+                os.close(fd)
         self._bpf.cleanup()

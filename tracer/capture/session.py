@@ -1,11 +1,13 @@
 """One recording from start to end: hooks, baseline, ring to store, losses, and an orderly stop."""
 
 import errno
+import os
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +19,7 @@ from tracer.capture.ledger import Ledger, clock_record
 from tracer.capture.mapped import show_mapped
 from tracer.capture.memoryfile import Scan
 from tracer.capture.modules import ModuleWatch
+from tracer.capture.processes import Identity, folder
 from tracer.capture.procfs import Scanner
 from tracer.capture.program import CAUSES, HOOKS
 from tracer.capture.ring import Source
@@ -127,6 +130,18 @@ class Session:
             except OSError as error:
                 self._tell(f"whether files are mapped cannot be read: {error.strerror or error}")
 
+    def _identify(self) -> Callable[[int], Identity | None] | None:
+        """How to ask which program a process runs, for audits, where the kernel tells it."""
+        if not self._audit:
+            return None
+        try:
+            with folder(Path("/proc"), os.getpid()) as own:
+                known = self._program.identify(own)
+        except OSError as error:
+            self._tell(f"which programs processes run cannot be read: {error.strerror or error}")
+            return None
+        return self._program.identify if known else None
+
     def _scan(self) -> Scan:
         """Reads /proc in a thread: with thousands of processes the ring would not wait for it.
 
@@ -134,10 +149,11 @@ class Session:
         """
         scan: Future[Scan] = Future()
         before = self._interrupts()
+        identify = self._identify()
 
         def work() -> None:
             try:
-                scan.set_result(Scanner().scan())
+                scan.set_result(Scanner(identify=identify).scan())
             except BaseException as error:  # raised below
                 scan.set_exception(error)
 

@@ -17,6 +17,9 @@ UFFD = (("userfaultfd_ctx", "mm"), ("vm_area_struct", "vm_userfaultfd_ctx.ctx"))
 _PINS = "long-term pins"
 _BY_CONTEXT = (("UFFD_BY_CONTEXT", 1),)
 _PIDS = (("pid", "tasks"), ("task_struct", "pid_links"))
+PROC_PIDS = (*_PIDS, ("proc_inode", "pid"))
+"""What leads from a folder in /proc to its process."""
+_MESSAGES = (("scm_fp_list", "fp"), ("scm_cookie", "fp"))
 
 AUDIT_FAMILIES = (
     Family(
@@ -429,6 +432,56 @@ AUDIT_FAMILIES = (
         ),
     ),
     Family(
+        "send",
+        "way",
+        Hook.RECEIVE,
+        (Op.GIVE, Op.RECEIVE),
+        (Alternative("unix_add_edges", "net/unix/garbage.c, since 6.10; before, see \"copy\"",
+                     takes=("scm_fp_list",)),),
+        at_entry=True,
+        at_return=False,
+        way=Way.SEND,
+        unseen="memory files that are sent over a unix socket, and by whom",
+        essential=False,
+        needs=_MESSAGES,
+    ),
+    Family(
+        "copy",
+        "way",
+        Hook.RECEIVE,
+        (Op.GIVE, Op.RECEIVE),
+        (Alternative("scm_fp_dup", "net/core/scm.c", takes=("scm_fp_list",)),),
+        at_entry=True,
+        at_return=True,
+        way=Way.COPY,
+        unseen="who sent a message that is looked at before it is taken",
+        needs=_MESSAGES,
+    ),
+    Family(
+        "message",
+        "way",
+        Hook.RECEIVE,
+        (Op.RECEIVE,),
+        (Alternative("scm_detach_fds", "net/core/scm.c", takes=("msghdr", "scm_cookie")),),
+        at_entry=True,
+        at_return=True,
+        way=Way.MESSAGE,
+        unseen="who sent a memory file that arrives",
+        needs=_MESSAGES,
+    ),
+    Family(
+        "message_end",
+        "way",
+        Hook.RECEIVE,
+        (Op.RECEIVE,),
+        (Alternative("__scm_destroy", "net/core/scm.c", takes=("scm_cookie",)),),
+        at_entry=True,
+        at_return=False,
+        way=Way.MESSAGE_END,
+        unseen="when a message is gone (its sender would be remembered too long)",
+        needs=_MESSAGES,
+    ),
+    Family(
         "pidfd_getfd",
         "way",
         Hook.RECEIVE,
@@ -451,7 +504,7 @@ AUDIT_FAMILIES = (
         at_return=False,
         way=Way.PROC_LINK,
         unseen="whose link in /proc/PID/fd is followed",
-        needs=(*_PIDS, ("proc_inode", "pid")),
+        needs=PROC_PIDS,
     ),
     Family(
         "map_files",
@@ -464,7 +517,7 @@ AUDIT_FAMILIES = (
         way=Way.MAP_FILES,
         unseen="whose link in /proc/PID/map_files is followed",
         essential=False,
-        needs=(*_PIDS, ("proc_inode", "pid")),
+        needs=PROC_PIDS,
     ),
     Family(
         "jump",

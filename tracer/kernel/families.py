@@ -49,6 +49,10 @@ class Way(IntEnum):
     VFORK_END = 32
     ATTACH = 33
     TRACEME = 34
+    SEND = 35
+    COPY = 36
+    MESSAGE = 37
+    MESSAGE_END = 38
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,9 @@ OFFSETS = (
     Offset("OFF_PID_TASKS", "pid", ("tasks",), optional=True),
     Offset("OFF_PROC_PID", "proc_inode", ("pid",), minus="vfs_inode", optional=True),
     Offset("OFF_PATH_DENTRY", "path", ("dentry",), optional=True),
+    Offset("OFF_SCM_COUNT", "scm_fp_list", ("count",), optional=True),
+    Offset("OFF_SCM_FILES", "scm_fp_list", ("fp",), optional=True),
+    Offset("OFF_SCM_LIST", "scm_cookie", ("fp",), optional=True),
     Offset("OFF_RING_MM", "io_ring_ctx", ("mm_account",), optional=True),
     Offset("OFF_TASK_FILTER", "task_struct", ("seccomp.filter",), optional=True),
     Offset("OFF_FILTER_PREV", "seccomp_filter", ("prev",), optional=True),
@@ -156,6 +159,8 @@ def macros(btf: Btf) -> dict[str, int]:
     found["HAVE_CGROUPS"] = int(btf.has_member("task_struct", "cgroups"))
     found["THREAD_SIZE"] = _X86_64_THREAD_SIZE
     found["HAVE_MAPLE_TREE"] = int(btf.has_member("mm_struct", "mm_mt.ma_root"))
+    # Since 6.10 and 6.1.141 or so; before, only the copying of a message's files shows it sent.
+    found["SENT_IS_SEEN"] = int(btf.has_function("unix_add_edges"))
     for macro, name, until_now in _ENUMERATORS:
         value = _enumerator(btf, name)
         found[macro] = until_now if value is None else value

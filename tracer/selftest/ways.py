@@ -1,8 +1,8 @@
 """The ways in that only audits hook, each tried once on a scratch file of its own.
 
 Not tried: KVM's (a virtual machine would be needed), long-term pins (which of the kernel's three
-functions pins for whom differs, and an event does not tell it), and what one process does to
-another (ptrace, io_uring's buffers, descriptors that are taken, …).
+functions pins for whom differs, and an event does not tell it), what one process does to another
+(ptrace, io_uring's buffers, descriptors that are taken, …), and what only adds to others' rows.
 """
 
 import contextlib
@@ -68,7 +68,10 @@ def try_all(name: bytes) -> list[Tried]:
 def _one(way: Callable[[int], tuple[Op, Hook]], fd: int) -> Iterator[Tried]:
     with contextlib.suppress(OSError):
         op, hook = way(fd)
-        yield Tried(way.__name__.removeprefix("_"), int(op), int(hook), os.fstat(fd).st_ino)
+        ino = os.fstat(fd).st_ino
+        yield Tried(way.__name__.removeprefix("_"), int(op), int(hook), ino)
+        if way is _receive:
+            yield Tried("send", int(Op.GIVE), int(hook), ino)
 
 
 @contextlib.contextmanager

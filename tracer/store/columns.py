@@ -209,7 +209,7 @@ OPS = {
     "4 poison (of which only mm is known)",
     "trace": "ptrace: by the tracer, also where its task asked for it; mm, arg, offset, "
     "check_answer: the tracee's address space, pid, start_ns, exec_id",
-    "give": "a descriptor is sent by SCM_RIGHTS; the receiver is not known yet",
+    "give": "a descriptor is sent; the receiver is not known yet; arg: `receipt` below",
     "advise": "process_madvise in another process, by address, when it begins; arg: MADV_*",
     "share_mm": "by a process that begins in its parent's address space and is no thread; by a "
     "vfork child when it ends and has executed nothing; mm, arg, offset, check_answer: its "

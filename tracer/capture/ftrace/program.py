@@ -22,6 +22,7 @@ from tracer.capture.ftrace.source import FtraceSource, boot_ns
 from tracer.capture.ftrace.supplements import TRACEPOINTS, WITNESSES, supplements
 from tracer.capture.ftrace.tasks import Tasks
 from tracer.capture.ftrace.what import What
+from tracer.capture.processes import Identity
 from tracer.capture.program import COUNTS
 from tracer.errors import UserError
 from tracer.kernel.plan import Plan, Step
@@ -200,6 +201,10 @@ class FtraceProgram:
     def show_known_mapped(self, final: bool, shown: Collection[tuple[int, int]]) -> None:
         """The same."""
         raise OSError("the ftrace source reads no memory at will")
+
+    def identify(self, folder: int) -> Identity | None:
+        """Not by this source."""
+        return None
 
     def detach(self) -> None:
         """Takes every probe off; what is in the ring stays readable."""
