@@ -8,6 +8,7 @@ import pytest
 
 from tracer.capture.baseline import baseline_records
 from tracer.capture.memoryfile import MemoryFile, Scan
+from tracer.capture.processes import Identity
 from tracer.capture.procfs import Scanner
 from tracer.model.escape import unescape
 from tracer.model.record import HEAD, USER_CPU, Flag, Kind, RecordType
@@ -20,7 +21,7 @@ def test_baseline_records(name: bytes) -> None:
     os.ftruncate(fd, 8192)
     ino = os.fstat(fd).st_ino
     with mmap.mmap(fd, 8192) as mapped:
-        scan = Scanner().scan()
+        scan = Scanner(identify=lambda folder: Identity(5, 6, 7)).scan()
         address = np.frombuffer(mapped, "u1").ctypes.data
     os.close(fd)
     records = baseline_records(scan)
@@ -39,6 +40,8 @@ def test_baseline_records(name: bytes) -> None:
     [mapping] = [row for row in ours if row["op"] == "map"]
     assert (mapping["answer"], mapping["length"], mapping["arg"]) == (address, 8192, 0xB)
     assert (mapping["fd"], mapping["seals"], mapping["kind"]) == (-1, 0, "memfd")
+    assert (mapping["start_ns"], mapping["exec_id"]) == (5, 6)
+    assert mapping["own_mm"] == mapping["mm"] == 7, "it is mapped in its own address space"
 
 
 def test_baseline_of_nothing_is_empty() -> None:

@@ -107,6 +107,13 @@ def test_one_that_is_told_wrongly(field: str) -> None:
     assert wrong(checked(events)) == {"mmap": (1, 1)}
 
 
+def test_a_creation_that_names_no_file() -> None:
+    events = _EVENTS.copy()
+    made = np.flatnonzero((events["op"] == Op.CREATE) & (events["answer"] >= 0))
+    events["ino"][made[0]] = 0
+    assert wrong(checked(events))["created"] == (1, 0)
+
+
 def test_a_copied_mapping_that_passes_for_an_own_one() -> None:
     events = _EVENTS.copy()
     events["flags"][(events["op"] == Op.MAP) & (events["flags"] == Flag.OTHER_MM)] = 0
