@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from tracer.capture import inode, kinds, processes
+from tracer.capture.baseline import baseline_records
 from tracer.capture.memoryfile import MemoryFile, Scan
 from tracer.capture.mounts import Mounts
 from tracer.capture.procfs import Scanner
 from tracer.model.args import SEALS_UNKNOWN
-from tracer.model.record import Kind
+from tracer.model.record import EVENT, HEAD, Kind, Op
 
 F_ADD_SEALS = 1033
 HOSTILE = [
@@ -316,6 +317,32 @@ def test_who_it_is_exactly_where_the_kernel_tells(tmp_path: Path) -> None:
     exact = processes.Who(b"fa\xffke", 1000, 0, 420_000_123, 2, 9)
     found = {one.pid: one.who for one in file.holders}
     assert found == {10: exact, 11: unsure, 12: unsure, 13: unsure}
+
+
+def test_who_could_reach_whose_memory_before(tmp_path: Path) -> None:
+    """A tracer, also of a thread, and a process in another one's address space."""
+    for pid in (10, 11, 12, 13):
+        fake_process(tmp_path, pid, {})
+    (tmp_path / "11" / "task" / "77").mkdir(parents=True)
+    (tmp_path / "11" / "task" / "77" / "status").write_text("Name:\tx\nTracerPid:\t12\n")
+    known = {
+        10: processes.Identity(50, 1, 9), 11: processes.Identity(40, 1, 8),
+        12: processes.Identity(30, 1, 7), 13: processes.Identity(60, 1, 9),
+    }  # fmt: skip
+
+    def identify(folder: int) -> processes.Identity | None:
+        return known[int(Path(os.readlink(f"/proc/self/fd/{folder}")).name)]
+
+    scan = scanned(tmp_path, Looks(), identify=identify)
+    found = {(one.op, one.pid, one.who.own_mm, one.other, one.others) for one in scan.bonds}
+    assert found == {(Op.TRACE, 12, 7, 11, known[11]), (Op.SHARE_MM, 13, 9, 10, known[10])}
+    rows = baseline_records(scan).view(f"V{HEAD.itemsize}").view(EVENT)
+    told = {name: rows[name].tolist() for name in ("op", "pid", "mm", "arg", "offset", "exec_id")}
+    assert told == {
+        "op": [Op.TRACE, Op.SHARE_MM], "pid": [12, 13], "mm": [8, 9], "arg": [11, 10],
+        "offset": [40, 50], "exec_id": [1, 1],
+    }  # fmt: skip
+    assert scanned(tmp_path, Looks()).bonds == []
 
 
 def test_only_memory_file_systems_are_asked(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -77,7 +78,8 @@ class FakeProgram:
         self.calls.append(f"mapped {name} {'final' if final else 'first'}")
 
     def identify(self, folder: int) -> Identity | None:
-        self.identified += os.path.samefile(f"/proc/self/fd/{folder}", f"/proc/{os.getpid()}")
+        with suppress(OSError):  # it may have ended
+            self.identified += os.path.samefile(f"/proc/self/fd/{folder}", f"/proc/{os.getpid()}")
         return Identity(5, 6, 7)
 
     def show_known_mapped(self, final: bool, shown: set[tuple[int, int]]) -> None:

@@ -112,6 +112,22 @@ def _mapped(file: MemoryFile, time_ns: int) -> Records:
     return rows
 
 
+def _bonds(scan: Scan) -> Records:
+    """As bpf/ways.h tells of those that begin during the trace."""
+    rows = np.zeros(len(scan.bonds), BASELINE)
+    rows["time_ns"], rows["duration_ns"] = scan.time_ns, scan.duration_ns
+    rows["cpu"], rows["nr"], rows["type"] = USER_CPU, NO_SYSCALL, RecordType.BASELINE
+    rows["fd"] = -1
+    for row, one in zip(rows, scan.bonds, strict=True):
+        row["op"], row["pid"], row["tid"] = one.op, one.pid, one.pid
+        row["uid"], row["cgroup"], row["comm"] = one.who.uid, one.who.cgroup, _comm(one.who.comm)
+        row["start_ns"], row["exec_id"] = one.who.start_ns, one.who.exec_id
+        row["own_mm"], row["mm"] = one.who.own_mm, one.others.own_mm
+        row["arg"], row["offset"] = one.other, one.others.start_ns
+        row["check_answer"] = one.others.exec_id
+    return rows
+
+
 def baseline_records(
     scan: Scan, final: bool = False, announced: Collection[tuple[int, int]] = ()
 ) -> Records:
@@ -138,4 +154,7 @@ def baseline_records(
             rows["flags"] = Flag.FINAL if final else 0
             # Bytes at once: copying HEAD arrays would copy HEAD's own fields alone.
             blocks.append(rows.tobytes())
+    rows = _bonds(scan)
+    rows["flags"] = Flag.FINAL if final else 0
+    blocks.append(rows.tobytes())
     return np.frombuffer(bytearray(b"".join(blocks)), HEAD)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from tracer.capture.inode import Inode
 from tracer.capture.mounts import Mounts
-from tracer.capture.processes import MapsLine, Who
+from tracer.capture.processes import Bond, MapsLine, Who
 from tracer.model.args import SEALS_UNKNOWN, is_writable
 from tracer.model.record import Kind
 
@@ -99,3 +99,5 @@ class Scan:
     problems: list[str] = field(default_factory=list)
     mounts: Mounts | None = None
     """By which its files can be reached again."""
+    bonds: list[Bond] = field(default_factory=list)
+    """Of processes, where the kernel tells which they are."""

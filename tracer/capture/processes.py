@@ -3,9 +3,11 @@
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+from tracer.model.words import Op
 
 # Only lines that can be memory files: an anonymous device (major 0), an inode, a path.
 _MAPS_LINE = re.compile(
@@ -59,6 +61,53 @@ class Who(NamedTuple):
     start_ns: int = 0
     exec_id: int = 0
     own_mm: int = 0
+
+
+class Bond(NamedTuple):
+    """A process that can reach another one's memory since before the trace.
+
+    ``op``: it traces the other by ptrace, or shares its address space and is no thread of it.
+    """
+
+    op: Op
+    pid: int
+    who: Who
+    other: int
+    others: Identity
+
+
+def bonds(root: Path, alive: Mapping[int, Identity], tracers: Mapping[int, int]) -> list[Bond]:
+    """Who traces whom, by ``tracers`` (tracee to tracer), and who shares an address space.
+
+    Of those that share one, the first is the one whose it is.
+    """
+    found = [
+        Bond(Op.TRACE, tracer, known(root, tracer, alive.get(tracer)), pid, alive[pid])
+        for pid, tracer in tracers.items()
+        if pid in alive
+    ]
+    first: dict[int, int] = {}
+    for pid, one in sorted(alive.items(), key=lambda each: (each[1].start_ns, each[0])):
+        if one.own_mm and (owner := first.setdefault(one.own_mm, pid)) != pid:
+            found.append(Bond(Op.SHARE_MM, pid, known(root, pid, one), owner, alive[owner]))
+    return found
+
+
+def known(root: Path, pid: int, identity: Identity | None) -> Who:
+    """As :func:`who`, exactly where the kernel told."""
+    found = who(root, pid)
+    return found if identity is None else found._replace(**identity._asdict())
+
+
+def tracer(root: Path, pid: int) -> int:
+    """Who traces a process or one of its threads by ptrace, 0: nobody, or it is gone."""
+    for task in (str(pid), *(f"{pid}/task/{tid}" for tid in threads(root, pid))):
+        with contextlib.suppress(OSError):
+            status = (root / task / "status").read_bytes()
+            found = re.search(rb"^TracerPid:\s+([1-9]\d*)", status, re.MULTILINE)
+            if found:
+                return int(found[1])
+    return 0
 
 
 def pids(root: Path) -> list[int]:

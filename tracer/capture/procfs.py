@@ -51,6 +51,8 @@ class _Process:
     mappings: list[tuple[int, MapsLine, int]] = field(default_factory=list)
     """Thread, mapping, magic number of the file system."""
     who: Who | None = None
+    identity: Identity | None = None
+    tracer: int = 0
     denied_fds: int = 0
     denied_maps: int = 0
 
@@ -85,6 +87,8 @@ class Scanner:
         """Looks at every process once. OSError: there is no /proc."""
         scan = Scan(time.clock_gettime_ns(time.CLOCK_BOOTTIME), [], mounts=self._mounts)
         seen: set[int] = set()
+        alive: dict[int, Identity] = {}
+        tracers: dict[int, int] = {}
         silent = 0
         try:
             for _ in range(_ROUNDS):
@@ -95,14 +99,19 @@ class Scanner:
                     found = self._patiently(pid)
                     if found is None:
                         silent += 1
-                    else:
-                        self._merge(found, scan)
+                        continue
+                    self._merge(found, scan)
+                    if found.identity is not None:
+                        alive[pid] = found.identity
+                    if found.tracer:
+                        tracers[pid] = found.tracer
                 seen.update(fresh)
         finally:
             if self._reader is not None:
                 self._reader.leave()
         scan.processes = len(seen)
         scan.duration_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - scan.time_ns
+        scan.bonds = processes.bonds(self._root, alive, tracers)
         for file in self._files.values():
             self._complete(file)
         scan.files = [
@@ -140,6 +149,8 @@ class Scanner:
             return found
         with processes.folder(self._root, pid) as folder:
             before = self._identify(folder) if folder >= 0 else None
+            found.identity = before
+            found.tracer = processes.tracer(self._root, pid) if before else 0
             self._read(pid, found)
             # What was read is of one program and address space if nothing was executed meanwhile.
             if found.who is not None and before is not None and before == self._identify(folder):

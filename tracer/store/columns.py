@@ -150,7 +150,8 @@ TABLES = {
     "side had forgotten it).",
     "names": "The pieces of the objects' names as they came; `objects.name` has them joined.",
     "mappings": "The columns of `events`. What was there before the trace began, read from /proc "
-    "(ops `open` and `map`); with `--audit` also at the stop (flag FINAL), whether an inode has "
+    "(ops `open` and `map`; with `--audit` who traces whom and who shares an address space: "
+    "`trace` and `share_mm`); with `--audit` also at the stop (flag FINAL), whether an inode has "
     "any mapping (`mapped`), and when hooks in a module came and went (`attach`).",
     "losses": "Events that happened and are not in the recording; a row each second while counts "
     "move.",
