@@ -222,7 +222,7 @@ def without_root(results: Results) -> None:
         with subprocess.Popen(held) as holder:
             wait_until("somebody's memfd", (own / "beside").exists)
             done = subprocess.run(
-                [*map(str, words), "sealsnoop", "record", "--audit", "--no-self-test",
+                [*map(str, words), "sealsnoop", "record", "--no-self-test",
                  "-o", output, "--", "true"],
                 capture_output=True, text=True, timeout=300, check=False,
                 env={**os.environ, "HOME": str(own), "TMPDIR": str(own)},
