@@ -12,6 +12,7 @@ from tests.unit.store_records import SMALL, Records, numbered, pick, seqs
 from tracer.errors import UserError
 from tracer.store.folder import Folder
 from tracer.store.reader import Recording
+from tracer.store.tail import TailWriter
 from tracer.store.verify import verify
 from tracer.store.writer import RecordingWriter
 from ui.live import keep
@@ -58,6 +59,28 @@ def test_a_copy_while_it_is_written(
     assert verify(folder / "kept.seal").exit_code == 0
     with Recording.open(folder / "live.seal") as live:
         assert seqs(live) == list(range(len(records))), "the copy did not touch it"
+
+
+def test_what_is_kept_cannot_be_changed_unnoticed(tmp_path: Path) -> None:
+    """Its tail too, though nobody made a segment of it, and its checksums can be made anew."""
+    with RecordingWriter(tmp_path / "live.seal", MANIFEST, limits=SMALL) as writer:
+        append(writer, numbered(5), [3, 2])
+        copy(tmp_path / "live.seal", tmp_path / "kept.seal")
+        writer.close("done")
+    kept = tmp_path / "kept.seal"
+    assert verify(kept).exit_code == 0
+    [tail] = (kept / "tail").iterdir()
+    with Folder.open(tmp_path) as where:
+        other = TailWriter(where, 0)
+        for first, count in ((0, 3), (3, 1), (4, 1)):  # as the blocks of the other one
+            other.append(numbered(count, first=first + 100))
+        other.close()
+    (tmp_path / other.name).rename(tail)
+    assert verify(kept).damage == ["tail/000000.records was changed (its digest is wrong)."]
+    with Recording.open(kept) as recording:
+        assert seqs(recording) == []
+    tail.unlink()
+    assert verify(kept).damage == ["tail/000000.records is missing."]
 
 
 def test_an_unfinished_batch_is_left_out(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Who may write where: permissions, symbolic links, other recordings, full disks."""
 
+import errno
 import json
 import os
 import resource
@@ -14,6 +15,7 @@ import pytest
 
 from tests.unit.store_records import SMALL, mixed, numbered, seqs, write
 from tracer.model.record import RECORD_SIZE
+from tracer.store import folder
 from tracer.store.errors import (
     AlreadyExists,
     Busy,
@@ -271,6 +273,43 @@ def test_disk_full_at_the_very_end_is_raised_by_close(little_disk: Path) -> None
         writer.close("duration")
     assert json.loads((path / "end.json").read_text())["unsaved"] == 20_000
     assert verify(path).exit_code == 3
+
+
+def test_half_a_line_of_the_chain_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk was full in the middle of it; the last line comes behind the whole ones."""
+    path = tmp_path / "r.seal"
+    writer = RecordingWriter(path, {}, limits=SMALL)
+    writer.append(numbered(40))
+    usual = folder.write_all
+
+    def full(fd: int, data: bytes) -> int:
+        if fd == writer._pipeline.chain.fd and b'"segment":1' in data:
+            usual(fd, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return usual(fd, data)
+
+    monkeypatch.setattr(folder, "write_all", full)
+    with pytest.raises(DiskFull):
+        writer.append(numbered(40, first=40))
+    writer.close("done")
+    report = verify(path)
+    assert (report.exit_code, report.damage, report.reason) == (3, [], "disk full")
+    assert report.rows == {"events": 40}
+
+
+def test_a_chain_that_is_full_ends_the_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loudly, and before there is one line that no reader takes."""
+    monkeypatch.setattr("tracer.store.chainfile.CHAIN_LINES", 5)
+    writer = RecordingWriter(tmp_path / "r.seal", {}, limits=SMALL)
+    writer.append(numbered(120))
+    with pytest.raises(StoreError, match="as many as a recording can have"):
+        writer.append(numbered(40, first=120))
+    writer.close("done")
+    assert verify(tmp_path / "r.seal").damage == []
 
 
 def test_closed_means_closed(tmp_path: Path) -> None:

@@ -21,9 +21,11 @@ from tests.unit.store_records import (
 )
 from tracer.store.alive import Recorder, boot_id
 from tracer.store.chain import Chain
+from tracer.store.chainfile import ChainWriter
 from tracer.store.folder import Folder
 from tracer.store.follow import Follower
 from tracer.store.reader import Recording
+from tracer.store.segment import Segment
 from tracer.store.tables import tables
 from tracer.store.tail import TailWriter
 from tracer.store.writer import RecordingWriter
@@ -150,6 +152,31 @@ def test_the_tails_that_a_dead_recorder_left_are_given_as_far_as_none_is_missing
         assert followed == seqs(recording) == list(range(2 * len(found)))
         said = [text for text in recording.problems if "left out" in text]
     assert len(said) == (len(left.replace("+", "").replace(" ", "")) > len(found))
+
+
+def test_no_tail_begins_behind_a_segment_that_is_nowhere_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a recorder that is killed now leaves a hole, and all behind it counts for nothing."""
+    commit, arrived = Segment.commit, threading.Event()
+
+    def slow(segment: Segment, chain: ChainWriter) -> None:
+        arrived.wait()
+        commit(segment, chain)
+
+    monkeypatch.setattr(Segment, "commit", slow)
+    path = tmp_path / "r.seal"
+    writer = RecordingWriter(path, {}, limits=replace(SMALL, threads=True))
+    writer.append(numbered(45))  # a segment on its way to a slow disk, and a part of the next
+    writer.tick(0)
+    assert os.listdir(path / "tail") == []
+    arrived.set()
+    writer._pipeline.wait()
+    writer.tick(0.01)
+    assert os.listdir(path / "tail") == ["000001.records"]
+    writer.close("done")
+    with Recording.open(path) as recording:
+        assert seqs(recording) == list(range(45))
 
 
 @pytest.mark.parametrize("here", [True, False])

@@ -4,6 +4,7 @@ The disk is one that POSIX allows, not that of a certain file system: data are t
 was synced, names when their folder was, and of all that was not synced any part may be there.
 """
 
+import errno
 import os
 import random
 import traceback
@@ -18,6 +19,8 @@ import pytest
 from tests.unit.store_records import SMALL, numbered
 from tracer.model.record import RecordType
 from tracer.store import chain, folder
+from tracer.store.chainfile import ChainWriter
+from tracer.store.errors import DiskFull
 from tracer.store.reader import Recording
 from tracer.store.replace import refuse_existing
 from tracer.store.verify import verify
@@ -271,3 +274,33 @@ def test_no_sync_is_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
                     needed.add(by)
     assert places == needed, "\n".join(places - needed)
     assert len(places) > 6
+
+
+def test_what_a_failed_recorder_vouches_for_is_on_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tail is in the chain's last line: the power may fail right behind that."""
+    (top := tmp_path / "top").mkdir()
+    disk = Disk(top)
+    monkeypatch.setattr(folder, "os", disk)
+    writer = RecordingWriter(top / "r.seal", {"again": False}, limits=LIMITS)
+    writer.append(numbered(5))
+    writer.tick(0.5)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ChainWriter, "append", full)
+    with pytest.raises(DiskFull):
+        writer.tick(9)
+    writer.close("done")
+    monkeypatch.setattr(folder, "os", os)
+    for cut in range(len(disk.calls) + 1):
+        disk.start_again(cut, 0, _lost, "", tmp_path / f"{cut}")
+        _look(tmp_path / f"{cut}" / "r.seal", (0, -1, False), force=False)
+    with Recording.open(tmp_path / f"{cut}" / "r.seal") as recording:
+        assert recording.end is not None
+        assert recording.end["reason"] == "disk full"
+        assert sum(table.num_rows for table in recording.tables("events")) == 5
+    for fd in disk.kept:
+        os.close(fd)

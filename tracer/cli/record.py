@@ -337,6 +337,7 @@ def _record(
     if not args.quiet:
         on_disk = f"{size_text(done.bytes)} on disk"
         tell(f"{done.events:,} events, {done.lost:,} lost, {on_disk}: {writer.path}")
+        tell(f"final digest, for verify --digest: {writer.digest}")
     if session.losses:
         tell("LOST: " + ", ".join(f"{n:,} {cause}" for cause, n in session.losses.items()))
     if session.full:

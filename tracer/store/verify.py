@@ -15,7 +15,7 @@ from tracer.store.replace import FILES
 from tracer.store.report import VerifyReport
 from tracer.store.schema import TABLES
 from tracer.store.sequence import Counts, Sequences, count_by_cpu
-from tracer.store.snapshot import Snapshot
+from tracer.store.snapshot import Snapshot, tail_numbers
 
 _RING_CAUSES = ("ring_full", "seq_hole")
 """Losses of records that had a sequence number. seq_hole counts only what ring_full does not."""
@@ -148,10 +148,12 @@ class _Check:
             where = self.recording.folder.sub(TAIL_FOLDER)
         except FileNotFoundError:
             return
+        end = self.recording.chain.end
+        read = {*shot.tails, *(tail_numbers(end) if end else ())}
         with where:
             for file in where.names():
                 number = tail_number(file)
-                if number is None or (number >= shot.next_number and number not in shot.tails):
+                if number is None or (number >= shot.next_number and number not in read):
                     yield f"{TAIL_FOLDER}/{file}", number
 
     def _holes(self, shot: Snapshot) -> None:
