@@ -271,6 +271,21 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["holes"] == [{"cpu": 0, "first": 70, "last": 70, "count": 1}]
 
 
+def test_whoever_holds_the_final_digest_sees_any_change(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also one that a good chain was made for."""
+    path = write(tmp_path / "r.seal", numbered(50))
+    assert _run(str(path)) == 0
+    [held] = [line.split()[1] for line in capsys.readouterr().out.splitlines() if "digest" in line]
+    assert _run(str(path), "--digest", held.upper()) == 0
+    end_changed(path, in_flight=0)
+    assert _run(str(path)) == 0
+    capsys.readouterr()
+    assert _run(str(path), "--digest", held) == 2
+    assert "not the one that was given" in capsys.readouterr().out
+
+
 def test_a_recording_without_records(tmp_path: Path) -> None:
     with RecordingWriter(tmp_path / "r.seal", {}, limits=SMALL) as writer:
         writer.close("done")
