@@ -79,6 +79,7 @@ _DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "first segment removed": (_chain(lambda lines: [lines[0], *lines[2:]]), "lines were removed"),
     "begin removed": (_chain(lambda lines: lines[1:]), "lines were removed"),
     "lines swapped": (_chain(lambda lines: [lines[0], lines[2], lines[1], *lines[3:]]), "exchang"),
+    "byte behind the end": (_chain(lambda lines: [*lines, b"\0"]), "there is more"),
     "line doubled": (_chain(lambda lines: [*lines, lines[-1]]), "stands behind the end"),
     "line changed": (_edit("chain.jsonl", '"rows":40', '"rows":41'), "its digest is wrong"),
     "line unreadable": (_edit("chain.jsonl", '{"segment":1', '{"segment":"x"'), "cannot be read"),

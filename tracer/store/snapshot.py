@@ -135,6 +135,8 @@ def take(folder: Folder, manifest: bytes, chain: Chain, recorder: Recorder) -> S
     if chain.cut_short:
         shot.damage.append("chain.jsonl has become shorter since it was read.")
     if chain.end is not None:
+        if chain.unfinished:
+            shot.damage.append("Behind the end of chain.jsonl there is more.")
         shot.end = read_end(folder, chain.end, shot)
         _check_end(shot)
         return shot
