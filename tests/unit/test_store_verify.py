@@ -18,13 +18,17 @@ from tests.unit.store_records import (
     numbered,
     pick,
     rechained,
+    seqs,
     write,
 )
 from tracer.cli import verify as verb
 from tracer.model.record import HEAD, LOSS, USER_CPU
+from tracer.store.chain import Link
+from tracer.store.folder import Folder
 from tracer.store.reader import Recording
 from tracer.store.sequence import Hole
 from tracer.store.snapshot import KILLED
+from tracer.store.tail import TailWriter
 from tracer.store.verify import verify
 from tracer.store.writer import RecordingWriter
 
@@ -70,6 +74,26 @@ def _edit(name: str, old: str, new: str) -> Callable[[Path], None]:
     return apply
 
 
+def _without(name: str) -> Callable[[Path], None]:
+    """A chain that fits, of which a line does not name the file that it is there for."""
+
+    def apply(path: Path) -> None:
+        def change(link: Link) -> Link:
+            files = {path: said for path, said in link.files.items() if path != name}
+            return replace(link, files=files)
+
+        rechained(path, change)
+
+    return apply
+
+
+def _tail_added(path: Path) -> None:
+    with Folder.open(path / "tail") as where:
+        tail = TailWriter(where, 4)
+        tail.append(numbered(3, first=150))
+        tail.close()
+
+
 _DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "flipped byte": (_flip, "000001.parquet was changed"),
     "truncated part": (_truncate, "bytes long"),
@@ -90,6 +114,9 @@ _DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "key twice": (_edit("chain.jsonl", '"unknown":0', '"unknown":9,"unknown":0'), "cannot be read"),
     "end changed": (_edit("end.json", '"done"', '"DONE"'), "end.json was changed"),
     "end removed": (lambda p: (p / "end.json").unlink(), "end.json is missing"),
+    "end without its file": (_without("end.json"), "Line 6 of chain.jsonl cannot be read"),
+    "begin without its file": (_without("manifest.json"), "Line 1 of chain.jsonl cannot be read"),
+    "tail added": (_tail_added, "tail/000004.records is not in the chain"),
     "another file": (_more, "more is not in the chain"),
 }
 
@@ -105,7 +132,9 @@ def test_damage_is_found(tmp_path: Path, what: str) -> None:
     assert not report.ok
     assert sentence in " ".join(report.damage)
     with Recording.open(path) as recording:  # and it still reads
-        recording.frame("events")
+        assert set(seqs(recording)) <= set(range(150))
+        followed = [n for table in recording.follow() for n in table["seq"].to_pylist()]
+        assert set(followed) <= set(range(150))
 
 
 @pytest.mark.parametrize("what", ["end.json", "chain.jsonl", "the last line"])
