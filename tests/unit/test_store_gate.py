@@ -293,6 +293,14 @@ def _small_budget(budget: Any) -> None:
     budget.bytes, budget.pages = 1 << 22, 1 << 14
 
 
+def test_codes_behind_the_end_of_a_dictionary() -> None:
+    """Whoever looks them up would read memory that is not the dictionary's."""
+    codes = pa.array([0, 7], pa.int32())
+    bad = pa.DictionaryArray.from_arrays(codes, pa.array(["a"]), safe=False)
+    with pytest.raises(ValueError, match="out of bounds"):
+        partfile._fitted(pa.chunked_array([bad]), TABLES["objects"].field("comm"))
+
+
 def test_short_texts_that_are_long_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dictionary's entry may stand in each row: that is a thousand times what is in the file."""
     data = _file(_objects(1 << 14, name=_text("a" * 1000, 1 << 14)))
