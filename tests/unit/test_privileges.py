@@ -22,7 +22,7 @@ def now(task="thread-self"):
 before = now()
 wanted = {Cap.BPF, Cap.KILL, Cap.SETPCAP}
 over = threading.Event()
-early = threading.Thread(target=over.wait)
+early = threading.Thread(target=over.wait, daemon=True)
 early.start()
 privileges.keep(wanted, {Cap.BPF})
 assert privileges.held() == now()[0]
