@@ -62,7 +62,8 @@ LEAST: Mapping[Cap, str] = {
     Cap.PERFMON: "nothing is recorded",
     Cap.SYS_PTRACE: "what processes of others had open and mapped at the start is not known (an "
     "audit is indeterminate about files that are older)",
-    Cap.DAC_READ_SEARCH: "the same",
+    Cap.DAC_READ_SEARCH: "the same; and with CAP_BPF and CAP_PERFMON alone bcc could not attach "
+    "kprobes on Debian's 6.1",
     Cap.CHECKPOINT_RESTORE: "seals of files that are only mapped are not known",
     Cap.SYSLOG: "guest_memfds are not told apart before 6.19 (the address of their operations)",
 }
