@@ -213,7 +213,7 @@ def without_root(results: Results) -> None:
     os.chown(own, NOBODY, NOBODY)
     own.chmod(0o755)
     least = [cap.name.lower() for cap in LEAST]
-    for left_out in ("none", "bpf", "perfmon", "sys_ptrace", "dac_read_search"):
+    for left_out in ("none", "bpf", "perfmon", "sys_ptrace"):
         given = ",".join(f"+{cap}" for cap in least if cap != left_out)
         words = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
                  f"--inh-caps={given}", f"--ambient-caps={given}"]  # fmt: skip
