@@ -124,10 +124,9 @@ INLINE void begin_uffd(struct access *a, u64 file, u32 cmd, u64 arg)
 {
 	if (cmd != UFFDIO_REGISTER && cmd != UFFDIO_POISON)
 		return;
-	a->vm = cmd == UFFDIO_POISON;
 	a->arg = arg;
-	a->inode = read_u64(file + OFF_FILE_PRIVATE);
-	begin_access(a, OP_UFFD_REGISTER, HOOK_UFFD);
+	a->inode = read_u64(file + OFF_FILE_PRIVATE);	/* the context, until the return */
+	begin_access(a, cmd == UFFDIO_POISON ? OP_UFFD_FILL : OP_UFFD_REGISTER, HOOK_UFFD);
 }
 
 /*
@@ -138,10 +137,8 @@ INLINE void finish_uffd(struct access *a, s64 answer)
 {
 	u64 context = a->inode, mm = read_u64(context + OFF_UFFD_MM), range[3] = {}, vma = 0;
 	struct found found = {};
-	u32 poison = a->vm;
 
 	a->inode = 0;
-	a->vm = 0;
 	a->mm = mm_number(mm, 0);
 	/* Both begin with start and length, and what is behind is a mode. */
 	if (!bpf_probe_read_user(range, sizeof(range), (void *)a->arg))
@@ -149,10 +146,8 @@ INLINE void finish_uffd(struct access *a, s64 answer)
 	if (vma)
 		found = memory_in(mm, range[0], range[1], 0);
 	a->arg = 0;
-	if (poison) {
-		a->op = OP_UFFD_FILL;
+	if (a->op == OP_UFFD_FILL)
 		a->arg = range[2] = FILL_POISON;
-	}
 	if (found.inode && (answer || read_u64(vma + OFF_VMA_UFFD) == context)) {
 		a->inode = found.inode;
 		a->kind = found.kind;
@@ -186,7 +181,7 @@ INLINE void tell_trace(u64 child, u64 tracer)
  */
 INLINE void begin_trace(struct access *a, u64 child)
 {
-	a->inode = child;
+	a->inode = child;	/* no inode: it is told by finish_trace */
 	begin_access(a, OP_TRACE, HOOK_TRACE);
 }
 
@@ -356,7 +351,7 @@ BPF_HASH(supervisors, u64, struct giver, 4096);
 
 #define SECCOMP_IOCTL_NOTIF_ADDFD 0x40182103U
 
-/* seccomp_notify_ioctl(file, cmd, arg): until it returns, the task may get a file of the caller's. */
+/* seccomp_notify_ioctl(file, cmd, arg): until it returns, a task may get a file of the caller's. */
 INLINE void begin_adding(u64 file, u32 cmd)
 {
 	u64 filter = read_u64(file + OFF_FILE_PRIVATE), me = bpf_get_current_pid_tgid();
@@ -489,7 +484,7 @@ INLINE void note_ring_file(struct access *a, u64 ring, u64 file)
 	tell_access(a, me, HOOK_RECEIVE, 0);
 }
 
-/* do_madvise and its kin, told at the entry: of all calls only process_madvise's are of another mm. */
+/* do_madvise and its kin, told at the entry: only process_madvise's are of another mm. */
 INLINE void note_advice(struct access *a, u64 mm, u64 address, u64 length, u32 advice)
 {
 	struct found found;
