@@ -39,6 +39,30 @@ struct vm {
 };
 
 BPF_HASH(vms, u64, struct vm, 4096);
+BPF_PERCPU_ARRAY(vms_seen, u32, 1);
+BPF_TABLE("lru_hash", u32, u8, vm_numbers, 4096);	/* of living ones, at least */
+#define VM_TRIES 4
+
+/*
+ * The next number of this CPU. Where one program preempts another on it both may
+ * have read the same: an insertion decides whose it is. 0: no room.
+ */
+INLINE u32 new_vm_number(struct counts *n)
+{
+	int zero = 0;
+	u32 *seen = vms_seen.lookup(&zero), number;
+	u8 one = 1;
+
+	if (!seen)
+		return 0;
+#pragma clang loop unroll(full)
+	for (int i = 0; i < VM_TRIES; i++) {
+		number = (*seen)++ * CPUS + n->cpu + 1;
+		if (!vm_numbers.insert(&number, &one))
+			return number;
+	}
+	return 0;
+}
 
 /* 0: no room for another one, which is counted. */
 INLINE u32 vm_number(u64 kvm, u64 mm)
@@ -50,8 +74,8 @@ INLINE u32 vm_number(u64 kvm, u64 mm)
 		return 0;
 	if (known && known->mm == mm)
 		return known->number;
-	fresh.number = n->seq * CPUS + n->cpu + 1;
-	if (!vms.update(&kvm, &fresh))
+	fresh.number = new_vm_number(n);
+	if (fresh.number && !vms.update(&kvm, &fresh))
 		return fresh.number;
 	count_loss(n, LOSS_OBJECTS_FULL, HOOK_MEMSLOT);
 	return 0;

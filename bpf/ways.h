@@ -519,6 +519,7 @@ INLINE void note_vm_end(u64 kvm)
 		return;
 	f.mm = known->mm;
 	f.vm = known->number;
+	vm_numbers.delete(&f.vm);
 	vms.delete(&kvm);
 	tell_fact(&f, OP_VM_END, HOOK_MEMSLOT);
 }
