@@ -115,6 +115,7 @@ ATTACKS = (
            (*_open(NRW, "reach"), *_open(MAPPED, "reach"))),
     Attack("clone-files", "a CLONE_FILES process reads and writes", _fails(NRW, WRITABLE)),
     Attack("ring-child", "a child uses the VMM's registered io_uring buffers", _RING),
+    Attack("ring-poll", "a child fills the queue of the VMM's polled ring", _RING),
     Attack("ring-getfd", "another process uses them, by pidfd_getfd of the ring", _RING),
     Attack("msg-ring", "takes the memfd from the VMM's io_uring by a message, reads it",
            _fails(NRW)),

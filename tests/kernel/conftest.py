@@ -142,6 +142,10 @@ def user_space(matrix: Matrix) -> Booted:
     return found
 
 
+GUEST_SCENES = ("guests", "kvm_comes_and_goes", "audits", "attacks", "late_kvm", "late_kvm_refused")
+"""In their order: the last one leaves the kernel locked down."""
+
+
 @pytest.fixture(scope="session", params=list(KERNELS))
 def guest_host(
     request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
@@ -150,7 +154,7 @@ def guest_host(
     name: str = request.param
     folder = results_folder(request.config, tmp_path_factory, f"guests-{name}")
     options = ("--svm", "--append", "secretmem.enable=1")
-    boot(request.config, name, folder, *options, scenes="guests,kvm_comes_and_goes,audits")
+    boot(request.config, name, folder, *options, scenes=",".join(GUEST_SCENES))
     return Booted(name, folder)
 
 
