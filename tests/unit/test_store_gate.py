@@ -154,6 +154,13 @@ def test_json_that_nobody_wants(text: str, said: str) -> None:
     assert said in str(caught.value)
 
 
+def test_half_a_character_is_shown_as_it_was_written() -> None:
+    """A command line that is no UTF-8 becomes that; nobody could print it, nor pandas keep it."""
+    found = gate.document(b'{"reason": "a\\ud800", "lost": {"\\udcff": 1}}', "end.json")
+    assert found == {"reason": "a\\ud800", "lost": {"\\udcff": 1}}
+    assert json.dumps(found, ensure_ascii=False).encode()
+
+
 def test_keys_of_later_versions_are_taken() -> None:
     assert gate.document(b'{"more": [1, {"a": null}]}', "end.json")["more"] == [1, {"a": None}]
 

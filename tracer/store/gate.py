@@ -64,7 +64,22 @@ def json_object(data: bytes, name: str) -> dict[str, Any]:
         raise Damaged(f"{name} cannot be read: {_shown(str(error))}.") from None
     if not isinstance(found, dict):
         raise Damaged(f"{name} is no JSON object.")
-    return found
+    plain: dict[str, Any] = _in_utf8(found)
+    return plain
+
+
+def _in_utf8(value: Any) -> Any:
+    """``value`` with texts that every reader can print: JSON can name half a character alone.
+
+    A recorder does so too, of a command line that is no UTF-8.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_in_utf8(key): _in_utf8(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_in_utf8(one) for one in value]
+    return value
 
 
 def _no_number(text: str) -> None:
