@@ -154,10 +154,12 @@ class Recorder(Tool):
 
         def begun() -> bool:
             self.check_alive()
-            # In the tail at first, a few seconds later in the chain.
-            places = [self.output / "chain.jsonl", *(self.output / "tail").glob("*")]
-            with contextlib.suppress(FileNotFoundError):  # cut just now
-                return any(place.stat().st_size for place in places)
+            # In the tail at first, a few seconds later in the chain, which begins with a line of
+            # its own before the hooks send.
+            with contextlib.suppress(FileNotFoundError):  # not there yet, or cut just now
+                if any(place.stat().st_size for place in (self.output / "tail").glob("*")):
+                    return True
+                return (self.output / "chain.jsonl").read_bytes().count(b"\n") > 1
             return False
 
         wait_until(f"{self.name}'s beginning", begun)

@@ -41,9 +41,11 @@ def sealsnoop(load: Load, work: Path, method: str, target: str, name: str, held:
 
 def _sends(recording: Path) -> bool:
     """Its hooks are switched on: the tail has its first records, or they are in a part already."""
-    places = [recording / "chain.jsonl", *(recording / "tail").glob("*")]
-    with contextlib.suppress(FileNotFoundError):  # cut just now
-        return any(place.stat().st_size for place in places)
+    with contextlib.suppress(FileNotFoundError):  # not there yet, or cut just now
+        if any(place.stat().st_size for place in (recording / "tail").glob("*")):
+            return True
+        # Its first line is there before the hooks send.
+        return (recording / "chain.jsonl").read_bytes().count(b"\n") > 1
     return False
 
 
