@@ -292,7 +292,7 @@ def _machines(case: Case) -> Said:
 
 _UNSEEN = {
     "trace": "{who} traced process {arg}, and could make it do anything",
-    "share_mm": "{who} started a process that shares its address space",
+    "share_mm": "{who} ran in the address space of process {arg}, and was no thread of it",
     "ring": "{who} used io_uring buffers in which it was mapped, of another process or of a ring "
     "that the kernel polls, where who asks cannot be told",
     "advise": "{who} told the kernel what to do with pages where it was mapped (process_madvise)",
