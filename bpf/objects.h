@@ -38,27 +38,35 @@ INLINE struct name object_name(u64 inode)
 }
 
 #if FILTER_NAME
+/* Half a stack: callers have no room for it. */
+struct name_text {
+	char text[256];
+};
+
+BPF_PERCPU_ARRAY(name_texts, struct name_text, 1);
+
 /* The prefix stands in the settings as bytes; a memfd's "memfd:" is not part of its name. */
 INLINE int name_wanted(struct name *name)
 {
 	struct config *c = my_config();
+	int zero = 0;
+	struct name_text *have = name_texts.lookup(&zero);
 	u64 text = name->is_memfd ? name->text + 6 : name->text;
 	u32 length = name->is_memfd ? name->length - 6 : name->length;
-	char have[256] = {};
 	u64 want;
 
-	if (!c)
+	if (!c || !have)
 		return 0;
 	want = c->name_len;
 	if (want > 255 || length < want)
 		return 0;
 	asm volatile("" : "+r"(want));
 	want &= 255;
-	bpf_probe_read_kernel(have, want, (void *)text);
+	bpf_probe_read_kernel(have->text, want, (void *)text);
 	for (int i = 0; i < 255; i++) {
 		if (i >= want)
 			break;
-		if (have[i] != c->name[i])
+		if (have->text[i] != c->name[i])
 			return 0;
 	}
 	return 1;
