@@ -25,14 +25,13 @@ COMMS = (b"\x1b[7m[b]evil[/b]", b"[red]", "‮abc".encode(), b"a\nb", b"x" * 16)
 MANIFEST = {
     "host": "[blink]h\x1b[2Jost",
     "kernel": {"release": "6.1\x1b]2;x\x07[bold]"},
-    "command": ["[red]", "\x1b[31m", 7],
+    "command": ["[red]", "\x1b[31m", "7"],
     "hooks": [
-        {"family": "[b]mmap", "symbol": "\x1b[1m", "method": "fexit", "ops": ["[i]"], "hook": 3},
-        {"family": 5, "reason": "[/]", "unseen": "\u202e", "essential": True},
-        "no step",
+        {"family": "[b]mmap", "symbol": "\x1b[1m", "method": "fexit", "ops": ["[i]"], "hook": "3"},
+        {"family": "5", "reason": "[/]", "unseen": "\u202e", "essential": True},
     ],
-    "self_test": {"ran": True, "cases": "[b]", "variants": {"[q]": "\x1b[0m"}, "hooks": [1]},
-    "blind_spots": ["[dim]", 4, "\x9b31m"],
+    "self_test": {"ran": True, "variants": {"[q]": "\x1b[0m"}, "hooks": {}},
+    "blind_spots": ["[dim]", "4", "\x9b31m"],
 }
 
 
