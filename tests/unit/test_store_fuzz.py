@@ -28,9 +28,9 @@ def test_some() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(1000, 2000, 50))
+@pytest.mark.parametrize("first", range(1000, 1400, 50))
 def test_many(first: int) -> None:
-    _fuzz(first, 50, first % 500 == 0)
+    _fuzz(first, 50, int(first == 1000))
 
 
 def _judged(mutant: Mutant, *rans: Ran, whole: bool = True) -> list[str]:
