@@ -166,6 +166,8 @@ CASES: dict[str, tuple[str, Tell, Result]] = {
     "a dma-buf by the VMM": (BY_VMM, then(in_vmm("device", VMM, mm=0, arg=1)), OPEN),
     "handed over, though it may not be":
         (BY_VMM, then(receives(THIEF, VMM), own_machine, maps(THIEF)), FAIL),
+    "a backend with a machine of its own":
+        (BACKENDS, then(receives(THIEF, VMM), maps(THIEF), own_machine), FAIL),
     "taken over without being given": (HANDED_OVER, then(own_machine, maps(THIEF)), OPEN),
     "the launcher gave it to the VMM": (BY_VMM, _made_by_launcher(Receipt.SCM_RIGHTS), PASS),
     "the VMM took it from the launcher": (BY_VMM, _made_by_launcher(Receipt.PIDFD_GETFD), OPEN),

@@ -11,7 +11,7 @@ from tracer.audit.actors import Allowed, same, who
 from tracer.audit.events import UNSEEN
 from tracer.audit.mappings import Range
 from tracer.audit.objects import Known
-from tracer.audit.policy import INACCESSIBLE, SEALS, Claim
+from tracer.audit.policy import INACCESSIBLE, SEALS, Actor, Claim
 from tracer.audit.results import Doubt
 from tracer.audit.rows import VM_FAULT_ERROR, Row
 from tracer.audit.scope import wanted_seals
@@ -284,10 +284,15 @@ def _unbegun(case: Case, counts: Callable[[Range], bool], unseen: bool = False) 
 
 
 def _machines(case: Case) -> Said:
-    """Virtual machines of others that have it as their memory too."""
+    """Virtual machines of others that have it as their memory too.
+
+    To be given the file is no permission for that: a backend has no guest.
+    """
+    vmms = Allowed((Actor(word="vmm"),), rights=case.allowed.rights)
     for row in case.memslots:
-        if not same(who(row), who(case.memslots[0])) and not case.allowed(row):
+        if not same(who(row), who(case.memslots[0])) and not vmms(row):
             yield Violation(row, "makes it the memory of another virtual machine")
+    yield from vmms.doubts
 
 
 _UNSEEN = {
