@@ -6,7 +6,7 @@ from pathlib import Path
 from docs.make.markdown import code, filled, table, wrapped
 from tracer.kernel.privileges import (
     COMMAND,
-    LATE_BY_FEXIT,
+    LATE_BY_ADMIN,
     LATE_HOOKS,
     LEAST,
     READS_MAPS,
@@ -41,7 +41,7 @@ def _kept() -> Iterator[str]:
         (READS_MAPS, "the end, by source bpf"),
         (SWEEPS, "the baseline is read; with --audit the end"),
         (LATE_HOOKS, "the end, with --audit"),
-        (LATE_BY_FEXIT, "the end, with --audit"),
+        (LATE_BY_ADMIN, "the end, with --audit"),
         (COMMAND, "the end"),
     )
     for group, until in groups:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.kernel.booted import LIVES, Booted, Run
 from tests.kernel.guest_tools import NOBODY
-from tracer.kernel.privileges import COMMAND, LATE_HOOKS, READS_MAPS, SWEEPS, Cap
+from tracer.kernel.privileges import COMMAND, LATE_BY_ADMIN, LATE_HOOKS, READS_MAPS, SWEEPS, Cap
 from tracer.model.escape import unescape
 from tracer.model.record import USER_CPU
 
@@ -234,7 +234,8 @@ def _mask(*groups: Mapping[Cap, str]) -> int:
 
 MAY = {
     "may-plain": _mask(READS_MAPS, COMMAND),
-    "may-audit": _mask(READS_MAPS, COMMAND, SWEEPS, LATE_HOOKS),
+    # Debian's kernel.perf_event_paranoid is 3: kprobes take it all.
+    "may-audit": _mask(READS_MAPS, COMMAND, SWEEPS, LATE_HOOKS, LATE_BY_ADMIN),
     "may-ftrace": _mask(COMMAND),
 }
 

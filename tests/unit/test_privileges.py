@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tracer.kernel import privileges
 from tracer.kernel.privileges import Cap
 
 ROOT = Path(__file__).parents[2]
@@ -75,3 +78,13 @@ def test_numbers() -> None:
     header = Path("/usr/include/linux/capability.h").read_text()
     found = dict(re.findall(r"#define\s+CAP_(\w+)\s+(\d+)", header))
     assert {cap.name: int(found[cap.name]) for cap in Cap} == {cap.name: cap for cap in Cap}
+
+
+@pytest.mark.parametrize(("paranoid", "kprobes", "takes"), [
+    ("2", True, False), ("3", True, True), ("2", False, True), ("", True, False),
+])  # fmt: skip
+def test_what_a_late_hook_takes(tmp_path: Path, paranoid: str, kprobes: bool, takes: bool) -> None:
+    """Above 2 Debian's kernels want CAP_SYS_ADMIN for every perf event, and so for a kprobe."""
+    (tmp_path / "proc/sys/kernel").mkdir(parents=True)
+    (tmp_path / "proc/sys/kernel/perf_event_paranoid").write_text(f"{paranoid}\n")
+    assert privileges.late_takes_admin(kprobes, tmp_path) is takes

@@ -13,7 +13,7 @@ from tracer.cli.filter_options import add_options, families, filters
 from tracer.cli.loading import import_without_threads
 from tracer.errors import UserError
 from tracer.kernel import privileges
-from tracer.kernel.privileges import COMMAND, LATE_BY_FEXIT, LATE_HOOKS, READS_MAPS, SWEEPS, Cap
+from tracer.kernel.privileges import COMMAND, LATE_BY_ADMIN, LATE_HOOKS, READS_MAPS, SWEEPS, Cap
 from tracer.text.outlet import tell
 
 if TYPE_CHECKING:  # costly or in need of bcc: imported when a recording begins
@@ -360,7 +360,7 @@ def _privileges(
         lasting |= set(READS_MAPS)
         if args.audit:
             sweeping |= set(LATE_HOOKS)
-            sweeping |= set(LATE_BY_FEXIT if not kernel.kprobes else ())
+            sweeping |= set(LATE_BY_ADMIN if privileges.late_takes_admin(kernel.kprobes) else ())
             lasting |= sweeping
     return lasting, sweeping
 

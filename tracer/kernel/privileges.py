@@ -50,9 +50,12 @@ LATE_HOOKS: Mapping[Cap, str] = {
     Cap.SYSLOG: "to learn then from /proc/kallsyms where its operations of guest_memfd are",
 }
 """For audits."""
-LATE_BY_FEXIT: Mapping[Cap, str] = {
-    Cap.SYS_ADMIN: "only where there are no kprobes: to ask for the BTF of that module by its id",
+LATE_BY_ADMIN: Mapping[Cap, str] = {
+    Cap.SYS_ADMIN: "only where kprobes take it (kernel.perf_event_paranoid above 2, which Debian's "
+    "kernels have from their own patch), or where there are none: to ask for the BTF of that "
+    "module by its id",
 }
+"""Where `late_takes_admin`."""
 COMMAND: Mapping[Cap, str] = {
     Cap.KILL: "with a command: to end it, which may run as another user",
 }
@@ -62,12 +65,20 @@ LEAST: Mapping[Cap, str] = {
     Cap.PERFMON: "nothing is recorded",
     Cap.SYS_PTRACE: "what processes of others had open and mapped at the start is not known (an "
     "audit is indeterminate about files that are older)",
-    Cap.DAC_READ_SEARCH: "the same; and with CAP_BPF and CAP_PERFMON alone bcc could not attach "
-    "kprobes on Debian's 6.1",
+    Cap.DAC_READ_SEARCH: "the same",
     Cap.CHECKPOINT_RESTORE: "seals of files that are only mapped are not known",
     Cap.SYSLOG: "guest_memfds are not told apart before 6.19 (the address of their operations)",
 }
 """What a user who is not root needs, and what is missing without."""
+
+
+def late_takes_admin(kprobes: bool, root: Path = Path("/")) -> bool:
+    """Whether a hook in a module can be attached late by who may do anything alone."""
+    try:
+        paranoid = int((root / "proc/sys/kernel/perf_event_paranoid").read_text())
+    except (OSError, ValueError):
+        paranoid = 0
+    return not kprobes or paranoid > 2
 
 
 def held() -> int:
