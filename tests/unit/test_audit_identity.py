@@ -141,6 +141,15 @@ def _known_from_proc(story: Story) -> None:
     story.memslot(RAM)
 
 
+def _backend_had_it_before(story: Story) -> None:
+    """It was there at the start, and is given the file only later."""
+    story.object(RAM)
+    story.map(RAM, BACKEND, 0x90000, baseline=True)
+    story.map(RAM)
+    story.memslot(RAM)
+    given(story, BACKEND, VMM)
+
+
 def in_vmm(op: str, pid: int = THIEF, mm: int = 0xFF00 + VMM, **more: Any) -> Any:
     values = {"mm": mm, "size_after": 0x10800, "length": 0x100, **more}
     return lambda story: story.event(op, 0, pid, comm=b"any", **values)
@@ -182,6 +191,7 @@ CASES: dict[str, tuple[str, Tell, Result]] = {
         (BACKENDS, then(receives(BACKEND, VMM, how=Receipt.PIDFD_GETFD), maps(BACKEND)), FAIL),
     "a backend before it was given":
         (BACKENDS, then(maps(BACKEND), receives(BACKEND, VMM)), FAIL),
+    "a backend that had it before the trace": (BACKENDS, _backend_had_it_before, FAIL),
     "a backend's number, after exec":
         (BACKENDS, then(receives(BACKEND, VMM), maps(BACKEND, **EXECED)), FAIL),
     "a backend that would not receive it":

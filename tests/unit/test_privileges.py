@@ -3,12 +3,14 @@
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tracer.kernel import privileges
 from tracer.kernel.privileges import Cap
+from tracer.store.worker import Worker
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -88,3 +90,17 @@ def test_what_a_late_hook_takes(tmp_path: Path, paranoid: str, kprobes: bool, ta
     (tmp_path / "proc/sys/kernel").mkdir(parents=True)
     (tmp_path / "proc/sys/kernel/perf_event_paranoid").write_text(f"{paranoid}\n")
     assert privileges.late_takes_admin(kprobes, tmp_path) is takes
+
+
+def test_a_worker_has_no_privileges_as_soon_as_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who looks then must not find it, however slow the machine."""
+    given_away = []
+
+    def keep(wanted: tuple[Cap, ...]) -> None:
+        time.sleep(0.1)
+        given_away.append(wanted)
+
+    monkeypatch.setattr(privileges, "keep", keep)
+    worker = Worker("disk", inline=False)
+    assert given_away == [()]
+    worker.stop()

@@ -13,11 +13,9 @@ from typing import NamedTuple
 from tracer.audit.policy import Actor
 from tracer.audit.results import Doubt
 from tracer.audit.rows import Row
+from tracer.model.record import PROC_TICK_NS
 from tracer.model.words import Receipt
 from tracer.query.patterns import matches
-
-TICK_NS = 10_000_000
-"""What /proc rounds the start of a process down to (fs/proc/array.c: USER_HZ, 100 on x86)."""
 
 
 class Who(NamedTuple):
@@ -59,7 +57,7 @@ def same(one: Who, other: Who) -> bool | None:
         return False
     if not one.start_ns or not other.start_ns:
         return None
-    return None if one.start_ns // TICK_NS == other.start_ns // TICK_NS else False
+    return None if one.start_ns // PROC_TICK_NS == other.start_ns // PROC_TICK_NS else False
 
 
 def matching(actor: Actor, row: Row) -> bool:
@@ -124,7 +122,7 @@ class Allowed:
         mine = who(row)
         for right in self.rights.get(actor.word, ()):
             equal = same(right.who, mine)
-            if equal is False or (row.table == "events" and row.time_ns < right.since_ns):
+            if equal is False or row.time_ns < right.since_ns:
                 continue
             if equal is None:
                 yield Doubt("identity", f"Whether {mine} is the {actor.word} that the policy means "

@@ -301,7 +301,7 @@ _UNSEEN = {
     "ring": "{who} used io_uring buffers in which it was mapped, of another process or of a ring "
     "that the kernel polls, where who asks cannot be told",
     "advise": "{who} told the kernel what to do with pages where it was mapped (process_madvise)",
-    "device": "{who} opened a device that reaches memory unseen",
+    "device": "{who} made a dma-buf of memory files, which can go on to anybody unseen",
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from tracer.model.record import PROC_TICK_NS
 from tracer.model.words import Op
 
 # Only lines that can be memory files: an anonymous device (major 0), an inode, a path.
@@ -18,8 +19,6 @@ _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 _VM_BITS = ((0, ord("r"), 1), (1, ord("w"), 2), (2, ord("x"), 4), (3, ord("s"), 8))
 _BORING = (b"socket:[", b"pipe:[", b"/dev/null", b"/dev/pts/", b"/dev/tty")
 _GONE = (FileNotFoundError, ProcessLookupError, NotADirectoryError)
-TICK_NS = 10_000_000
-"""USER_HZ, in which /proc tells times, is 100 on x86 (include/asm-generic/param.h)."""
 GMEM_LINKS = (b"anon_inode:[kvm-gmem]", b"anon_inode:[guest_memfd]")
 
 
@@ -52,7 +51,7 @@ class Who(NamedTuple):
     """Whose process it is: comm as raw bytes, real uid, cgroup id (0: unknown).
 
     ``start_ns``: boot clock when it began, 0: unknown. Where only /proc tells, it is in steps of
-    ``TICK_NS``, and ``exec_id`` and ``own_mm`` are 0.
+    ``PROC_TICK_NS``, and ``exec_id`` and ``own_mm`` are 0.
     """
 
     comm: bytes
@@ -191,10 +190,10 @@ def start_ns(stat: bytes) -> int:
     """When a process began, by its /proc/PID/stat; 0: not there.
 
     The kernel tells it in ticks (fs/proc/array.c:do_task_stat, nsec_to_clock_t), so that of a
-    boot-clock time ``t`` it is ``t - t % TICK_NS``. The comm before it may hold anything.
+    boot-clock time ``t`` it is ``t - t % PROC_TICK_NS``. The comm before it may hold anything.
     """
     fields = stat[stat.rfind(b")") + 1 :].split()
-    return int(fields[19]) * TICK_NS if len(fields) > 19 else 0
+    return int(fields[19]) * PROC_TICK_NS if len(fields) > 19 else 0
 
 
 def who(root: Path, pid: int) -> Who:

@@ -21,10 +21,50 @@ PROC_PIDS = (*_PIDS, ("proc_inode", "pid"))
 """What leads from a folder in /proc to its process."""
 _MESSAGES = (("scm_fp_list", "fp"), ("scm_cookie", "fp"))
 
+
+def _way(
+    name: str,
+    hook: Hook,
+    ops: tuple[Op, ...],
+    alternatives: tuple[Alternative, ...],
+    *,
+    way: Way,
+    unseen: str,
+    at_return: bool = True,
+    essential: bool = True,
+    module: str | None = None,
+    needs: tuple[tuple[str, str], ...] = (),
+) -> Family:
+    """A family that the shared program serves (bpf/audit_programs.h)."""
+    return Family(
+        name, "way", hook, ops, alternatives, True, at_return, unseen, essential,
+        module=module, way=way, needs=needs,
+    )  # fmt: skip
+
+
+def _fills(name: str, way: Way, symbol: str, before: str, when: str, unseen: str) -> Family:
+    """A way in which userfaultfd puts pages into place; ``before`` took the mm itself."""
+    return _way(
+        name,
+        Hook.UFFD,
+        (Op.UFFD_FILL,),
+        (
+            Alternative(
+                symbol, "mm/userfaultfd.c, since 6.5",
+                takes=("userfaultfd_ctx",), defines=_BY_CONTEXT,
+            ),
+            Alternative(before, f"mm/userfaultfd.c, {when}", takes=("mm_struct",)),
+        ),
+        way=way,
+        unseen=unseen,
+        essential=False,
+        needs=UFFD,
+    )  # fmt: skip
+
+
 AUDIT_FAMILIES = (
-    Family(
+    _way(
         "memslot",
-        "way",
         Hook.MEMSLOT,
         (Op.MEMSLOT,),
         # Where both exist (until 6.12), kvm_vm_ioctl calls the one with underscores.
@@ -38,15 +78,12 @@ AUDIT_FAMILIES = (
                 takes=("kvm",), parameters=2,
             ),
         ),
-        at_entry=True,
-        at_return=True,
         way=Way.MEMSLOT,
         unseen="which memory a virtual machine is given",
         module=KVM,
     ),
-    Family(
+    _way(
         "memslot_file",
-        "way",
         Hook.MEMSLOT,
         (Op.MEMSLOT,),
         # With the slot as it will be: kvm_gmem_bind (until 7.2) or
@@ -57,16 +94,14 @@ AUDIT_FAMILIES = (
                 takes=("kvm", "kvm_memory_slot", "kvm_memory_slot"), parameters=4,
             ),
         ),
-        at_entry=True,
         at_return=False,
         way=Way.SLOT_FILE,
         unseen="which guest_memfd a memslot has",
         essential=False,
         module=KVM,
     ),
-    Family(
+    _way(
         "vm_end",
-        "way",
         Hook.MEMSLOT,
         (Op.VM_END,),
         (
@@ -74,15 +109,13 @@ AUDIT_FAMILIES = (
                 "kvm_destroy_vm", "virt/kvm/kvm_main.c", takes=("kvm",), parameters=1,
             ),
         ),
-        at_entry=True,
         at_return=False,
         way=Way.VM_END,
         unseen="when a virtual machine is gone, and its memslots",
         module=KVM,
     ),
-    Family(
+    _way(
         "gmem_create",
-        "way",
         Hook.CREATE,
         (Op.CREATE,),
         (
@@ -91,16 +124,13 @@ AUDIT_FAMILIES = (
                 takes=("kvm", "kvm_create_guest_memfd"), parameters=2,
             ),
         ),
-        at_entry=True,
-        at_return=True,
         way=Way.GMEM_CREATE,
         unseen="who creates a guest_memfd",
         essential=False,
         module=KVM,
     ),
-    Family(
+    _way(
         "gmem_fault",
-        "way",
         Hook.FAULT,
         (Op.FAULT,),
         (
@@ -109,8 +139,6 @@ AUDIT_FAMILIES = (
                 takes=("vm_fault",), parameters=1,
             ),
         ),
-        at_entry=True,
-        at_return=True,
         way=Way.FAULT,
         unseen="the host's page faults in guest_memfds",
         essential=False,
@@ -169,21 +197,17 @@ AUDIT_FAMILIES = (
         essential=False,
         module=KVM,
     ),
-    Family(
+    _way(
         "secretmem_create",
-        "way",
         Hook.CREATE,
         (Op.CREATE,),
         (Alternative("__x64_sys_memfd_secret", "mm/secretmem.c, since 5.14"),),
-        at_entry=True,
-        at_return=True,
         way=Way.SECRET_CREATE,
         unseen="memfd_secret calls",
         essential=False,
     ),
-    Family(
+    _way(
         "secretmem_create_compat",
-        "way",
         Hook.CREATE,
         (Op.CREATE,),
         (
@@ -192,8 +216,6 @@ AUDIT_FAMILIES = (
                 "mm/secretmem.c by SYSCALL_DEFINE1, arch/x86/include/asm/syscall_wrapper.h",
             ),
         ),
-        at_entry=True,
-        at_return=True,
         way=Way.SECRET_CREATE,
         unseen="memfd_secret by 32-bit system calls",
         essential=False,
@@ -209,14 +231,11 @@ AUDIT_FAMILIES = (
         unseen="truncate and chmod of secret memory",
         essential=False,
     ),
-    Family(
+    _way(
         "secretmem_fault",
-        "way",
         Hook.FAULT,
         (Op.FAULT,),
         (Alternative("secretmem_fault", "mm/secretmem.c", takes=("vm_fault",)),),
-        at_entry=True,
-        at_return=True,
         way=Way.FAULT,
         unseen="page faults in secret memory",
         essential=False,
@@ -232,164 +251,94 @@ AUDIT_FAMILIES = (
         unseen="when secret memory is gone",
         essential=False,
     ),
-    Family(
+    _way(
         "remote_access",
-        "way",
         Hook.REMOTE,
         (Op.REMOTE_READ, Op.REMOTE_WRITE),
         (Alternative("__access_remote_vm", "mm/memory.c", takes=("mm_struct",)),),
-        at_entry=True,
-        at_return=True,
         way=Way.REMOTE,
         unseen="ptrace and /proc/PID/mem",
         needs=MAPLE_TREE,
     ),
-    Family(
+    _way(
         "pin_remote",
-        "way",
         Hook.PIN,
         (Op.REMOTE_READ, Op.REMOTE_WRITE, Op.PIN),
         # process_vm_rw itself has too many parameters, and its iovecs are the caller's to change.
         (Alternative("pin_user_pages_remote", "mm/gup.c", takes=("mm_struct",)),),
-        at_entry=True,
-        at_return=True,
         way=Way.PIN_REMOTE,
         unseen="process_vm_readv, process_vm_writev, and vfio's pins",
         needs=MAPLE_TREE,
     ),
-    Family(
+    _way(
         "pin",
-        "way",
         Hook.PIN,
         (Op.PIN,),
         (Alternative("pin_user_pages", "mm/gup.c"),),
-        at_entry=True,
-        at_return=True,
         way=Way.PIN,
         unseen=f"{_PINS} (io_uring buffers until 6.x, RDMA, vhost-vdpa)",
         needs=MAPLE_TREE,
     ),
-    Family(
+    _way(
         "pin_fast",
-        "way",
         Hook.PIN,
         (Op.PIN,),
         (Alternative("pin_user_pages_fast", "mm/gup.c"),),
-        at_entry=True,
-        at_return=True,
         way=Way.PIN,
         unseen=f"{_PINS} (io_uring buffers, KVM's for SEV)",
         needs=MAPLE_TREE,
     ),
-    Family(
+    _way(
         "pin_file",
-        "way",
         Hook.PIN,
         (Op.PIN,),
         (Alternative("memfd_pin_folios", "mm/gup.c, since 6.11", takes=("file",)),),
-        at_entry=True,
-        at_return=True,
         way=Way.PIN_FILE,
         unseen="pins of files without a mapping (udmabuf, iommufd)",
         essential=False,
     ),
-    Family(
+    _way(
         "userfaultfd",
-        "way",
         Hook.UFFD,
         (Op.UFFD_REGISTER,),
         # userfaultfd_register is a function of its own only since 6.12.
         (Alternative("userfaultfd_ioctl", "fs/userfaultfd.c; mm/ since 7.2", takes=("file",)),),
-        at_entry=True,
-        at_return=True,
         way=Way.UFFD,
         unseen="userfaultfd registrations",
         essential=False,
         needs=UFFD,
     ),
-    Family(
-        "uffd_copy",
-        "way",
-        Hook.UFFD,
-        (Op.UFFD_FILL,),
-        (
-            Alternative(
-                "mfill_atomic_copy", "mm/userfaultfd.c, since 6.5",
-                takes=("userfaultfd_ctx",), defines=_BY_CONTEXT,
-            ),
-            Alternative("mcopy_atomic", "mm/userfaultfd.c, until 6.4", takes=("mm_struct",)),
-        ),
-        at_entry=True,
-        at_return=True,
-        way=Way.UFFD_COPY,
-        unseen="pages that userfaultfd copies into place (UFFDIO_COPY)",
-        essential=False,
-        needs=UFFD,
+    _fills(
+        "uffd_copy", Way.UFFD_COPY, "mfill_atomic_copy", "mcopy_atomic", "until 6.4",
+        "pages that userfaultfd copies into place (UFFDIO_COPY)",
     ),
-    Family(
-        "uffd_zero",
-        "way",
-        Hook.UFFD,
-        (Op.UFFD_FILL,),
-        (
-            Alternative(
-                "mfill_atomic_zeropage", "mm/userfaultfd.c, since 6.5",
-                takes=("userfaultfd_ctx",), defines=_BY_CONTEXT,
-            ),
-            Alternative("mfill_zeropage", "mm/userfaultfd.c, until 6.4", takes=("mm_struct",)),
-        ),
-        at_entry=True,
-        at_return=True,
-        way=Way.UFFD_ZERO,
-        unseen="pages that userfaultfd clears (UFFDIO_ZEROPAGE)",
-        essential=False,
-        needs=UFFD,
+    _fills(
+        "uffd_zero", Way.UFFD_ZERO, "mfill_atomic_zeropage", "mfill_zeropage", "until 6.4",
+        "pages that userfaultfd clears (UFFDIO_ZEROPAGE)",
     ),
-    Family(
-        "uffd_continue",
-        "way",
-        Hook.UFFD,
-        (Op.UFFD_FILL,),
-        (
-            Alternative(
-                "mfill_atomic_continue", "mm/userfaultfd.c, since 6.5",
-                takes=("userfaultfd_ctx",), defines=_BY_CONTEXT,
-            ),
-            Alternative("mcopy_continue", "mm/userfaultfd.c, 5.13 to 6.4", takes=("mm_struct",)),
-        ),
-        at_entry=True,
-        at_return=True,
-        way=Way.UFFD_CONTINUE,
-        unseen="pages that userfaultfd maps (UFFDIO_CONTINUE)",
-        essential=False,
-        needs=UFFD,
+    _fills(
+        "uffd_continue", Way.UFFD_CONTINUE, "mfill_atomic_continue", "mcopy_continue",
+        "5.13 to 6.4", "pages that userfaultfd maps (UFFDIO_CONTINUE)",
     ),
-    Family(
+    _way(
         "ptrace",
-        "way",
         Hook.TRACE,
         (Op.TRACE,),
         (Alternative("ptrace_attach", "kernel/ptrace.c", takes=("task_struct",)),),
-        at_entry=True,
-        at_return=True,
         way=Way.ATTACH,
         unseen="who attaches to whom by ptrace",
     ),
-    Family(
+    _way(
         "ptrace_traceme",
-        "way",
         Hook.TRACE,
         (Op.TRACE,),
         (Alternative("ptrace_traceme", "kernel/ptrace.c"),),
-        at_entry=True,
-        at_return=True,
         way=Way.TRACEME,
         unseen="who asks to be traced",
         needs=(("task_struct", "parent"),),
     ),
-    Family(
+    _way(
         "ptrace_link",
-        "way",
         Hook.TRACE,
         (Op.TRACE,),
         # Children of a tracee; in 7.3 the others have a copy of their own of it (seen there).
@@ -398,30 +347,25 @@ AUDIT_FAMILIES = (
                 "__ptrace_link", "kernel/ptrace.c", takes=("task_struct", "task_struct")
             ),
         ),
-        at_entry=True,
         at_return=False,
         way=Way.TRACE,
         unseen="the children that a traced task gets",
     ),
-    Family(
+    _way(
         "share_mm",
-        "way",
         Hook.SHARE_MM,
         (Op.SHARE_MM,),
         (Alternative("wake_up_new_task", "kernel/sched/core.c", takes=("task_struct",)),),
-        at_entry=True,
         at_return=False,
         way=Way.SHARE_MM,
         unseen="processes in another one's address space (CLONE_VM without CLONE_THREAD)",
         needs=(("task_struct", "vfork_done"),),
     ),
-    Family(
+    _way(
         "vfork_end",
-        "way",
         Hook.SHARE_MM,
         (Op.SHARE_MM,),
         (Alternative("do_exit", "kernel/exit.c"),),
-        at_entry=True,
         at_return=False,
         way=Way.VFORK_END,
         unseen="vfork children that execute nothing",
@@ -431,121 +375,99 @@ AUDIT_FAMILIES = (
             ("mm_struct", "mm_users"),
         ),
     ),
-    Family(
+    _way(
         "send",
-        "way",
         Hook.RECEIVE,
         (Op.GIVE, Op.RECEIVE),
         (Alternative("unix_add_edges", "net/unix/garbage.c, since 6.10; before, see \"copy\"",
                      takes=("scm_fp_list",)),),
-        at_entry=True,
         at_return=False,
         way=Way.SEND,
         unseen="memory files that are sent over a unix socket, and by whom",
         essential=False,
         needs=_MESSAGES,
     ),
-    Family(
+    _way(
         "copy",
-        "way",
         Hook.RECEIVE,
         (Op.GIVE, Op.RECEIVE),
         (Alternative("scm_fp_dup", "net/core/scm.c", takes=("scm_fp_list",)),),
-        at_entry=True,
-        at_return=True,
         way=Way.COPY,
         unseen="who sent a message that is looked at before it is taken",
         needs=_MESSAGES,
     ),
-    Family(
+    _way(
         "message",
-        "way",
         Hook.RECEIVE,
         (Op.RECEIVE,),
         (Alternative("scm_detach_fds", "net/core/scm.c", takes=("msghdr", "scm_cookie")),),
-        at_entry=True,
-        at_return=True,
         way=Way.MESSAGE,
         unseen="who sent a memory file that arrives",
         needs=_MESSAGES,
     ),
-    Family(
+    _way(
         "message_end",
-        "way",
         Hook.RECEIVE,
         (Op.RECEIVE,),
         (Alternative("__scm_destroy", "net/core/scm.c", takes=("scm_cookie",)),),
-        at_entry=True,
         at_return=False,
         way=Way.MESSAGE_END,
         unseen="when a message is gone (its sender would be remembered too long)",
         needs=_MESSAGES,
     ),
-    Family(
+    _way(
         "pidfd_getfd",
-        "way",
         Hook.RECEIVE,
         (Op.RECEIVE,),
         (Alternative("pidfd_getfd", "kernel/pid.c", takes=("pid",)),),
-        at_entry=True,
-        at_return=True,
         way=Way.PIDFD_GETFD,
         unseen="out of which process pidfd_getfd takes a descriptor",
         essential=False,
         needs=_PIDS,
     ),
-    Family(
+    _way(
         "proc_link",
-        "way",
         Hook.OPEN,
         (Op.RECEIVE,),
         (Alternative("proc_pid_get_link", "fs/proc/base.c", takes=("dentry", "inode")),),
-        at_entry=True,
         at_return=False,
         way=Way.PROC_LINK,
         unseen="whose link in /proc/PID/fd is followed",
         needs=PROC_PIDS,
     ),
-    Family(
+    _way(
         "map_files",
-        "way",
         Hook.OPEN,
         (Op.RECEIVE,),
         (Alternative("proc_map_files_get_link", "fs/proc/base.c", takes=("dentry", "inode")),),
-        at_entry=True,
         at_return=False,
         way=Way.MAP_FILES,
         unseen="whose link in /proc/PID/map_files is followed",
         essential=False,
         needs=PROC_PIDS,
     ),
-    Family(
+    _way(
         "jump",
-        "way",
         Hook.OPEN,
         (Op.RECEIVE,),
         (Alternative("nd_jump_link", "fs/namei.c", takes=("path",)),),
-        at_entry=True,
         at_return=False,
         way=Way.JUMP,
         unseen="where links in /proc lead to",
         needs=(("path", "dentry"),),
     ),
-    Family(
+    _way(
         "open",
-        "way",
         Hook.OPEN,
         (Op.RECEIVE,),
         # Told before a security module has its say; it refuses hardly anything by then.
         (Alternative("security_file_open", "security/security.c", takes=("file",)),),
-        at_entry=True,
         at_return=False,
         way=Way.OPEN,
         unseen="memory files opened by /proc/PID/fd and map_files",
     ),
-    Family(
+    _way(
         "advise",
-        "way",
         Hook.ADVISE,
         (Op.ADVISE,),
         (
@@ -555,15 +477,13 @@ AUDIT_FAMILIES = (
             ),
             Alternative("do_madvise", "mm/madvise.c, since 5.10", takes=("mm_struct",)),
         ),
-        at_entry=True,
         at_return=False,
         way=Way.ADVISE,
         unseen="process_madvise in another process",
         essential=False,
     ),
-    Family(
+    _way(
         "ring",
-        "way",
         Hook.RING,
         (Op.RING,),
         (
@@ -571,16 +491,14 @@ AUDIT_FAMILIES = (
                 "io_submit_sqes", "io_uring/io_uring.c; fs/ until 5.19", takes=("io_ring_ctx",)
             ),
         ),
-        at_entry=True,
         at_return=False,
         way=Way.RING,
         unseen="io_uring's registered buffers, used from another process",
         essential=False,
         needs=(("io_ring_ctx", "mm_account"),),
     ),
-    Family(
+    _way(
         "ring_file",
-        "way",
         Hook.RECEIVE,
         (Op.GIVE, Op.RECEIVE),
         (
@@ -589,42 +507,34 @@ AUDIT_FAMILIES = (
                 takes=("io_ring_ctx", "file"),
             ),
         ),
-        at_entry=True,
         at_return=False,
         way=Way.RING_FILE,
         unseen="files that one io_uring puts into another one's table",
         essential=False,
         needs=(("io_ring_ctx", "mm_account"),),
     ),
-    Family(
+    _way(
         "msg_ring",
-        "way",
         Hook.RECEIVE,
         (Op.GIVE, Op.RECEIVE),
         (Alternative("io_msg_ring", "io_uring/msg_ring.c, since 5.18", takes=("io_kiocb",)),),
-        at_entry=True,
-        at_return=True,
         way=Way.MSG_RING,
         unseen="out of whose io_uring such a file comes",
         essential=False,
         needs=(("io_ring_ctx", "mm_account"), ("io_kiocb", "ctx")),
     ),
-    Family(
+    _way(
         "seccomp",
-        "way",
         Hook.RECEIVE,
         (Op.RECEIVE,),
         (Alternative("seccomp_notify_ioctl", "kernel/seccomp.c, since 5.0", takes=("file",)),),
-        at_entry=True,
-        at_return=True,
         way=Way.SECCOMP,
         unseen="which supervisor puts a file into the process that it supervises",
         essential=False,
         needs=(("task_struct", "seccomp.filter"), ("seccomp_filter", "prev")),
     ),
-    Family(
+    _way(
         "udmabuf",
-        "way",
         Hook.DEVICE,
         (Op.DEVICE,),
         # Which files: the family "pin_file", where the kernel has it.
@@ -634,27 +544,22 @@ AUDIT_FAMILIES = (
                 takes=("miscdevice", "udmabuf_create_list"),
             ),
         ),
-        at_entry=True,
         at_return=False,
         way=Way.UDMABUF,
         unseen="dma-bufs that are made of memfds",
         essential=False,
     ),
-    Family(
+    _way(
         "mprotect",
-        "way",
         Hook.MPROTECT,
         (Op.MPROTECT,),
         (Alternative("do_mprotect_pkey", "mm/mprotect.c"),),
-        at_entry=True,
-        at_return=True,
         way=Way.MPROTECT,
         unseen="mprotect",
         needs=MAPLE_TREE,
     ),
-    Family(
+    _way(
         "receive",
-        "way",
         Hook.RECEIVE,
         (Op.RECEIVE,),
         (
@@ -664,28 +569,22 @@ AUDIT_FAMILIES = (
                 takes=("file",),
             ),
         ),
-        at_entry=True,
-        at_return=True,
         way=Way.RECEIVE,
         unseen="descriptors that arrive by a call",
     ),
-    Family(
+    _way(
         "splice",
-        "way",
         Hook.READ,
         (Op.READ,),
         # Before, shmem_file_operations had generic_file_splice_read (6.1: mm/shmem.c), which asks
         # shmem_file_read_iter, and so does splicing with O_DIRECT since: the family "read".
         (Alternative("shmem_file_splice_read", "mm/shmem.c, since 6.5", takes=("file",)),),
-        at_entry=True,
-        at_return=True,
         way=Way.SPLICE,
         unseen="splice, sendfile and copy_file_range out of a memory file",
         essential=False,
     ),
-    Family(
+    _way(
         "hugetlb_read",
-        "way",
         Hook.READ,
         (Op.READ,),
         # hugetlbfs_file_operations has no splice_read: splice is refused, or asks this one.
@@ -694,8 +593,6 @@ AUDIT_FAMILIES = (
                 "hugetlbfs_read_iter", "fs/hugetlbfs/inode.c", takes=("kiocb", "iov_iter")
             ),
         ),
-        at_entry=True,
-        at_return=True,
         way=Way.READ,
         unseen="reads of hugetlb files",
         essential=False,

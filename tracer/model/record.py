@@ -38,3 +38,5 @@ HEAD = np.dtype([*_STRUCTS["record_head"], ("body", f"V{RECORD_SIZE - _HEAD_SIZE
 USER_CPU = 0xFFFF
 """``cpu`` of records that user space wrote: losses, clocks, baseline, totals."""
 NO_SYSCALL = 0xFFFF
+PROC_TICK_NS = 10_000_000
+"""Steps of a ``start_ns`` that /proc told: USER_HZ is 100 (include/asm-generic/param.h)."""

@@ -21,7 +21,10 @@ class Worker:
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
         if not inline:
+            self._harmless = threading.Event()
             self._thread.start()
+            # Whoever looks afterwards which threads have privileges must not find this one.
+            self._harmless.wait()
 
     def submit(self, job: Callable[[], None]) -> None:
         """Starts ``job``, after waiting for the one before it."""
@@ -64,6 +67,7 @@ class Worker:
         # What is written lies in open folders of our own: no privilege is of use here.
         with suppress(OSError):
             privileges.keep(())
+        self._harmless.set()
         while True:
             with self._changed:
                 while self._job is None:
