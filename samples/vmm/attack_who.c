@@ -18,31 +18,15 @@
 #include <linux/kvm.h>
 #include <linux/sched.h>
 
+#include "shared.h"
+
 #ifndef SYS_clone3
 #define SYS_clone3 435
 #endif
-#ifndef SYS_memfd_secret
-#define SYS_memfd_secret 447
-#endif
 #define F_WRITE_SEAL 0x8
-enum { GMEM_MMAP = 1, GMEM_INIT_SHARED = 2 };
 #define RACE_S 3
 #define RACE_TRIES 1500
 #define SLOT_TRIES 150
-
-/* Not in the headers of Linux 6.1. */
-struct region2 {
-	uint32_t slot, flags;
-	uint64_t guest_address, size, address, gmem_offset;
-	uint32_t gmem_fd, pad1;
-	uint64_t pad2[14];
-};
-struct create_gmem {
-	uint64_t size, flags, reserved[6];
-};
-#define SET_REGION2 _IOW(KVMIO, 0x49, struct region2)
-#define CREATE_GMEM _IOWR(KVMIO, 0xd4, struct create_gmem)
-#define REGION_GMEM 4U
 
 /* ---- a thief that opens the descriptor of the VMM ---------------------------------------- */
 

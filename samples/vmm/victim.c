@@ -16,6 +16,8 @@
 #include <unistd.h>
 #include <linux/kvm.h>
 
+#include "shared.h"
+
 #ifndef MFD_ALLOW_SEALING
 #define MFD_CLOEXEC 0x1U
 #define MFD_ALLOW_SEALING 0x2U
@@ -106,22 +108,7 @@ int start(const char *name, void (*act)(int socket))
 
 void say(int socket, uint64_t word, int fd)
 {
-	union { char space[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } control = { { 0 } };
-	struct iovec io = { &word, sizeof(word) };
-	struct msghdr message = { .msg_iov = &io, .msg_iovlen = 1 };
-
-	if (fd >= 0) {
-		struct cmsghdr *c;
-
-		message.msg_control = &control;
-		message.msg_controllen = sizeof(control);
-		c = CMSG_FIRSTHDR(&message);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(fd));
-		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	}
-	if (sendmsg(socket, &message, MSG_NOSIGNAL) != sizeof(word))
+	if (send_with(socket, &word, sizeof(word), fd) != sizeof(word))
 		die("sendmsg");
 }
 

@@ -30,6 +30,8 @@
 #include <linux/kvm.h>
 #include <linux/userfaultfd.h>
 
+#include "shared.h"
+
 /* Older headers lack some of these; the values are kernel ABI. */
 #ifndef MFD_ALLOW_SEALING
 #define MFD_CLOEXEC 0x1U
@@ -42,25 +44,7 @@
 #define F_ADD_SEALS 1033
 #define F_GET_SEALS 1034
 #endif
-#ifndef SYS_memfd_secret
-#define SYS_memfd_secret 447
-#endif
 enum { SEAL_SEAL = 0x01, SEAL_SHRINK = 0x02, SEAL_GROW = 0x04 };
-enum { GMEM_MMAP = 1, GMEM_INIT_SHARED = 2 };
-
-/* Not in the headers of Linux 6.1. */
-struct region2 {
-	uint32_t slot, flags;
-	uint64_t guest_address, size, address, gmem_offset;
-	uint32_t gmem_fd, pad1;
-	uint64_t pad2[14];
-};
-struct create_gmem {
-	uint64_t size, flags, reserved[6];
-};
-#define SET_REGION2 _IOW(KVMIO, 0x49, struct region2)
-#define CREATE_GMEM _IOWR(KVMIO, 0xd4, struct create_gmem)
-#define REGION_GMEM 4U
 
 #define PAGE 4096UL
 #define CODE_AT 0x1000UL
@@ -262,24 +246,10 @@ static void start_helper(void)
 
 static struct report ask(int what, int fd)
 {
-	union { char space[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } control = { { 0 } };
 	struct order order = { what, getpid(), (uint64_t)ram.map, want.size };
-	struct iovec io = { &order, sizeof(order) };
-	struct msghdr message = { .msg_iov = &io, .msg_iovlen = 1 };
 	struct report report;
 
-	if (fd >= 0) {
-		struct cmsghdr *c;
-
-		message.msg_control = &control;
-		message.msg_controllen = sizeof(control);
-		c = CMSG_FIRSTHDR(&message);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(fd));
-		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	}
-	if (sendmsg(helper, &message, 0) != sizeof(order))
+	if (send_with(helper, &order, sizeof(order), fd) != sizeof(order))
 		die("sendmsg");
 	if (read(helper, &report, sizeof(report)) != sizeof(report))
 		die("the second process");
