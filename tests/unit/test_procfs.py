@@ -343,6 +343,14 @@ def test_who_could_reach_whose_memory_before(tmp_path: Path) -> None:
     assert scanned(tmp_path, Looks()).bonds == []
 
 
+def test_who_read_proc_has_ended(tmp_path: Path) -> None:
+    """Its privileges are given away next: a thread that is still ending would seem to keep them."""
+    fake_process(tmp_path, 10, {})
+    for _ in range(50):
+        scanned(tmp_path, Looks())
+        assert "proc" not in {thread.name for thread in threading.enumerate()}
+
+
 def test_only_memory_file_systems_are_asked(tmp_path: Path) -> None:
     """One that does not answer would never let go of us."""
     links = {

@@ -400,6 +400,12 @@ def test_an_audit_without_exact_identities(tmp_path: Path, monkeypatch: pytest.M
     assert all(row["start_ns"] for row in rows), "by /proc"
 
 
+def test_who_scanned_has_ended(setting: Setting) -> None:
+    setting.session.begin()
+    assert not {"scan", "proc"} & {thread.name for thread in threading.enumerate()}
+    setting.writer.close("test")
+
+
 def test_only_audits_ask_who_processes_are(setting: Setting) -> None:
     setting.session.begin()
     setting.writer.close("test")

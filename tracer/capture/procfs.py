@@ -108,7 +108,7 @@ class Scanner:
                 seen.update(fresh)
         finally:
             if self._reader is not None:
-                self._reader.leave()
+                self._reader.end()
         scan.processes = len(seen)
         scan.duration_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - scan.time_ns
         scan.bonds = processes.bonds(self._root, alive, tracers)
@@ -256,7 +256,8 @@ class _Reader:
         self._work = work
         self._pids: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._found: queue.SimpleQueue[_Process | BaseException] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="proc", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="proc", daemon=True)
+        self._thread.start()
 
     def _run(self) -> None:
         while (pid := self._pids.get()) is not None:
@@ -280,3 +281,8 @@ class _Reader:
     def leave(self) -> None:
         """It ends when what it does ends."""
         self._pids.put(None)
+
+    def end(self) -> None:
+        """The same for one that does nothing now; it has ended then."""
+        self.leave()
+        self._thread.join()

@@ -157,12 +157,14 @@ class Session:
             except BaseException as error:  # raised below
                 scan.set_exception(error)
 
-        threading.Thread(target=work, name="scan", daemon=True).start()
+        thread = threading.Thread(target=work, name="scan", daemon=True)
+        thread.start()
         while not scan.done():
             if self._interrupts() > before:
                 raise InterruptedError(errno.EINTR, "interrupted")
             self._drain()
             time.sleep(_SHORTEST_NAP_S)
+        thread.join()  # what it may is given away next, and must not be found there
         return scan.result()
 
     def run(self, stop: Stop, show: Callable[[Progress], None]) -> str:
