@@ -19,8 +19,10 @@ from tests.unit.audit_asked import (
     said,
 )
 from tests.unit.audit_story import COMPLETE, FAMILIES, LIMITS, Story, manifest, step
+from tracer.audit.objects import MOST_ROWS, announced
 from tracer.errors import UserError
 from tracer.model.record import LossCause
+from tracer.store.reader import Recording
 from tracer.store.writer import RecordingWriter
 
 
@@ -161,6 +163,23 @@ def test_a_name_of_which_a_piece_is_missing(tmp_path: Path) -> None:
     second = 3  # behind the clock, the announcement and the first piece
     path = story.write(tmp_path / "a.seal", without=second)
     assert of(path, NEVER_MAPPED, 'kind = "memfd"\nname = "nothing"').result is OPEN
+
+
+def test_an_object_that_is_announced_for_ever(tmp_path: Path) -> None:
+    """Not every announcement is kept: what a filter asks for may have stood in another one."""
+    story = Story()
+    story.create(RAM)
+    for pid in range(1000, 1200):
+        story.object(RAM, pid=pid)
+    path = story.write(tmp_path / "a.seal")
+    scope = 'kind = "memfd"\nwhere = "pid:{}"'
+    for pid, expected in ((100, PASS), (1010, PASS), (7, OPEN)):
+        assert of(path, NEVER_MAPPED, scope=scope.format(pid)).result is expected
+    with Recording.open(path) as recording:
+        frame = recording.frame("objects")
+    (one,) = announced(frame, True).values()
+    assert (len(one.rows), one.more, len(one.names)) == (MOST_ROWS, True, 1)
+    assert next(iter(announced(frame, False).values())).rows == []
 
 
 def test_where_asks_for_what_objects_have(tmp_path: Path) -> None:

@@ -60,18 +60,19 @@ def load(recording: Recording, claims: Sequence[Claim]) -> Evidence:
     """Reads everything that may touch ``claims``. StoreError: it cannot be read."""
     doubts, losses = of_recording(recording)
     announced = recording.frame("objects")
+    with_rows = any(claim.scope.where for claim in claims)
     for name in ("kind", "comm"):
         announced[name] = announced[name].astype(object)
     start = reading.baseline(recording)
     plan = plan_of(recording.manifest, start)
-    known = known_of.announced(announced)
+    known = known_of.announced(announced, with_rows)
     judging = None
     if any(one.claim == "no-breach" for one in claims):
         judging = partial(_judged, objects=_for_judge(announced), chosen=variants(recording))
     found = reading.events(recording, _Wanted(claims, known), judging)
     # Only now, that all rows of an inode are here, is its generation known.
     known_of.same_generation(announced, start, found)
-    known = known_of.announced(announced)
+    known = known_of.announced(announced, with_rows)
     both = pd.concat([one for one in (start, found) if len(one)] or [start], ignore_index=True)
     both = both.sort_values(["time_ns", "cpu", "seq"], kind="stable", ignore_index=True)
     known_of.observed(known, both)

@@ -15,6 +15,10 @@ from tracer.model.record import USER_CPU
 Key3 = tuple[int, int, int]
 
 
+MOST_ROWS = 64
+"""Of announcements of one object: whoever wrote the recording may repeat one for ever."""
+
+
 @dataclass
 class Known:
     """One memory file (or, if the kernel used an inode number again, all that had this key)."""
@@ -26,7 +30,9 @@ class Known:
     owners: set[int | None] = field(default_factory=set)
     cgroups: set[int] = field(default_factory=set)
     rows: list[dict[str, Any]] = field(default_factory=list)
-    """Announcements as they are, for ``where``."""
+    """Announcements as they are, for ``where``: the first ``MOST_ROWS``."""
+    more: bool = False
+    """There are others."""
     announced: bool = False
     born: bool = False
     seals: int | None = None
@@ -71,15 +77,17 @@ def same_generation(objects: pd.DataFrame, *frames: pd.DataFrame) -> None:
                 table.at[row, "gen"] = found[0]
 
 
-def announced(objects: pd.DataFrame) -> dict[Key3, Known]:
-    """What announcements (table ``objects``) tell."""
+def announced(objects: pd.DataFrame, with_rows: bool) -> dict[Key3, Known]:
+    """What announcements (table ``objects``) tell; ``with_rows``: some claim has a ``where``."""
     found: dict[Key3, Known] = {}
     for row in _rows(objects):
         one = found.setdefault(_key(row), Known(_key(row)))
         one.announced = True
         one.kinds.add(str(row["kind"]))
         name, complete = row["name"], bool(row["name_complete"])
-        one.names.append((None if pd.isna(name) else str(name), complete))
+        told = (None if pd.isna(name) else str(name), complete)
+        if one.names[-1:] != [told]:
+            one.names.append(told)
         # The scan of /proc leaves mode 0 where it could not look at the file.
         looked = row["cpu"] != USER_CPU or row["mode"]
         one.owners.add(int(row["owner_uid"]) if looked else None)
@@ -87,7 +95,9 @@ def announced(objects: pd.DataFrame) -> dict[Key3, Known]:
         one.born |= not pd.isna(row["create_flags"])
         one.size = int(row["size"]) if looked else one.size
         _seals(one, row["seals"])
-        one.rows.append(row)
+        one.more |= len(one.rows) >= MOST_ROWS
+        if with_rows and not one.more:
+            one.rows.append(row)
     return found
 
 

@@ -117,7 +117,7 @@ def _where(text: str, one: Known) -> Answer:
     if query.mask(rows).any():
         return IN
     # Seals and size change later, and of some rows not all is known.
-    unsure = not rows["name_complete"].all() or query.columns() & {"seals", "size"}
+    unsure = one.more or not rows["name_complete"].all() or query.columns() & {"seals", "size"}
     return MAYBE if unsure else OUT
 
 
