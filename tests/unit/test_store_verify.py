@@ -22,6 +22,7 @@ from tests.unit.store_records import (
     write,
 )
 from tracer.cli import verify as verb
+from tracer.errors import UserError
 from tracer.model.record import HEAD, LOSS, USER_CPU
 from tracer.store.chain import Link
 from tracer.store.folder import Folder
@@ -309,6 +310,11 @@ def test_whoever_holds_the_final_digest_sees_any_change(
     assert _run(str(path)) == 0
     [held] = [line.split()[1] for line in capsys.readouterr().out.splitlines() if "digest" in line]
     assert _run(str(path), "--digest", held.upper()) == 0
+    for typo in (held[:-1], held + "0", held[:-1] + "g", ""):
+        with pytest.raises(UserError, match="64 hex digits") as caught:
+            _run(str(path), "--digest", typo)
+        assert caught.value.exit_code == 1
+    capsys.readouterr()
     end_changed(path, in_flight=0)
     assert _run(str(path)) == 0
     capsys.readouterr()

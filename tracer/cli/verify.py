@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from typing import Any
 
 from tracer.cli.output import quiet_pipe
@@ -32,6 +33,8 @@ examples:
   sealsnoop verify trace.seal --digest 0adda477fd4d...
   sealsnoop verify audit.json --key pub.pem --recording trace.seal
 """
+
+_DIGEST = re.compile("[0-9a-fA-F]{64}")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
@@ -92,6 +95,9 @@ def run(args: argparse.Namespace) -> int:
             "--report are for one (sealsnoop audit --statement FILE)",
             2,
         )
+    if args.digest is not None and not _DIGEST.fullmatch(args.digest):
+        # Not 2: nothing is known to be wrong with the recording.
+        raise UserError(f"--digest: {args.digest!r} is no SHA-256, which is 64 hex digits", 1)
     from tracer.store.verify import verify
 
     report = verify(args.recording, args.digest)
