@@ -312,6 +312,7 @@ def claims(count: int, more: str = "") -> str:
         ("".join(f"[x{n}]\n{'.x' * 199}.x = 1\n" for n in range(500)), "Invalid|no key"),
         (f"x = {'[' * 100_000}", "nested too deeply"),
     ],
+    ids=str.split("257 5000 36000 name list names filters dots tables nested"),
 )  # fmt: skip
 def test_what_a_policy_costs_is_bounded(text: str, problem: str) -> None:
     """In a process that is ended when it takes too much of either."""
