@@ -18,10 +18,12 @@ check: lint ## Fast checks alone, no kernel needed: style, types, imports, unit 
 
 test: setup ## Everything: the fast checks, the view on a terminal, then real kernels in QEMU
 	@nice $(BIN)/python -m tests.kernel.booting >/dev/null 2>&1 </dev/null &  # fetch and build
-	@$(MAKE) --no-print-directory check
-	@$(BIN)/python tests/elsewhere young
-	@$(BIN)/pytest tests/tty -q
-	@$(BIN)/pytest tests/kernel
+	@code=0; \
+	$(MAKE) --no-print-directory check || code=1; \
+	$(BIN)/python tests/elsewhere young || code=1; \
+	$(BIN)/pytest tests/tty -q || code=1; \
+	$(BIN)/pytest tests/kernel || code=1; \
+	exit $$code  # each part has run, whatever the others said
 
 elsewhere: setup ## The unit tests as on other machines: boot clock, zone, locale, umask, order
 	@$(BIN)/python tests/elsewhere
