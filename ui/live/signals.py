@@ -9,7 +9,15 @@ from types import FrameType
 _NUMBERS = (signal.SIGTERM, signal.SIGHUP)
 
 
+def _ignore() -> None:
+    for number in _NUMBERS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _leave(number: int, frame: FrameType | None) -> None:
+    # A closed terminal sends SIGHUP twice, from the kernel and from its shell: the second must not
+    # interrupt what the first has made us put in order.
+    _ignore()
     sys.exit(128 + number)
 
 
@@ -22,9 +30,14 @@ def arm() -> None:
 @contextlib.contextmanager
 def ignored() -> Iterator[None]:
     """They do nothing meanwhile: what has to be put in order is put in order."""
-    for number in _NUMBERS:
-        signal.signal(number, signal.SIG_IGN)
+    leaving: SystemExit | None = None
+    try:
+        _ignore()
+    except SystemExit as signalled:  # it came while we were at it; all are ignored from then on
+        leaving = signalled
     try:
         yield
     finally:
         arm()
+    if leaving is not None:
+        raise leaving
