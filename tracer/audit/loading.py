@@ -120,9 +120,9 @@ class _Wanted:
         return self._out[key]
 
     def __call__(self, found: pd.DataFrame) -> Mask:
-        keys = reading.keys(found)
-        out = [key for key in keys.unique() if self._is_out(key)]
-        wanted = ~keys.isin(out) if out else pd.Series(True, found.index).to_numpy(bool)
+        mine = reading.keys(found)
+        out = [key for key in mine.unique() if self._is_out(key)]
+        wanted = ~mine.isin(out) if out else pd.Series(True, found.index).to_numpy(bool)
         always = found["op"].isin(BY_ADDRESS | UNSEEN | {"memslot", "vm_end"}).to_numpy()
         mask: Mask = wanted | always
         return mask

@@ -37,12 +37,12 @@ class Recorder:
             return True
         if self._local:
             return False
-        beat = lock.beat(self._folder)
-        if beat != self._beat:
-            age_s = time.time() - beat / 1e9 - _CLOCKS_S
+        last = lock.beat(self._folder)
+        if last != self._beat:
+            age_s = time.time() - last / 1e9 - _CLOCKS_S
             dated = self._beat is None and not self._watches
             self._heard_s = time.monotonic() - (max(0.0, age_s) if dated else 0.0)
-            self._beat = beat
+            self._beat = last
         return time.monotonic() - self._heard_s < _SILENCE_S
 
 

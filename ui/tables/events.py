@@ -62,7 +62,7 @@ def _by_op(rows: Rows) -> Array:
 
 def decisions(with_file: bool = True) -> Sequence[Column]:
     """Columns of events; without the file's name where all are of one file."""
-    file = [common.file(14, 32, "file", "verdict")] if with_file else []
+    named = [common.file(14, 32, "file", "verdict")] if with_file else []
     return (
         verdicts.mark("verdict"),
         Column("time_ns", "time s", 10, _time, right=True, rank=2),
@@ -70,7 +70,7 @@ def decisions(with_file: bool = True) -> Sequence[Column]:
         common.plain("pid", "pid", 6, right=True, rank=4, ask="pid"),
         Column("op", "op", 10, lambda rows, place: cells.text(rows.value("op", place)), _by_op,
                ask=lambda rows, place: ("op", rows.value("op", place))),
-        *file,
+        *named,
         common.seals(),
         Column("arg", "asked", 12, _asked, most=34, rank=1),
         common.fd(3, rank=6),
