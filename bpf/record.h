@@ -4,7 +4,7 @@
  * and everything that a recording stores.
  *
  * All records have one size, so that whatever lies in the ring is one array
- * (tracer/model/record.py reads this file and derives the numpy dtypes from
+ * (tracer/record.py reads this file and derives the numpy dtypes from
  * it; tests/unit/test_record.py compiles it and compares). Keep each field
  * naturally aligned and each struct free of padding.
  */

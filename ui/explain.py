@@ -3,17 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tracer.model import seals as seal_words
-from tracer.model.args import SEALS_UNKNOWN
-from tracer.model.bit5 import Bit5
-from tracer.model.errnos import MAX_ERRNO
-from tracer.model.escape import printable
-from tracer.model.holes import HOLES
-from tracer.model.rules import RULES
-from tracer.model.verdicts import Verdict
-from tracer.model.words import DOUBTS, Flag
-from ui import cells
-from ui.marks import MEANING, SYMBOLS
+from tracer import words as seal_words
+from tracer.escape import printable
+from tracer.labels import MAX_ERRNO, SEALS_UNKNOWN
+from tracer.live import cells
+from tracer.live.cells import MEANING, SYMBOLS
+from tracer.rules import RULES
+from tracer.rules.variants import HOLES
+from tracer.rules.verdicts import Verdict
+from tracer.words import DOUBTS, Bit5, Flag
 
 _RULES = {rule.name: rule for rule in RULES}
 _HOLES = {hole.name: hole for hole in HOLES}

@@ -7,8 +7,8 @@ from textual.theme import Theme
 from textual.widget import Widget
 
 from tracer.errors import UserError
-from tracer.model.escape import printable
-from tracer.query.errors import nearest
+from tracer.escape import printable
+from tracer.filter.grammar import nearest
 
 DEFAULT = "sealsnoop"
 OWN = (

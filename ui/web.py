@@ -22,7 +22,7 @@ from aiohttp import web
 from textual_serve.server import Server
 
 from tracer.errors import UserError
-from tracer.store.reader import Recording
+from tracer.recording.reader import Recording
 
 HOST = "127.0.0.1"
 _PAGE = """<!DOCTYPE html>
@@ -68,7 +68,7 @@ def serve_recording(verb: str, recording: str | None, words: Sequence[str], port
         )
     Recording.open(recording).close()
     path = os.path.abspath(recording)  # so that it does not look like an option
-    return _serve([sys.executable, "-P", "-m", "ui.cli.main", verb, path, *words], port)
+    return _serve([sys.executable, "-P", "-m", "ui.verbs.main", verb, path, *words], port)
 
 
 def _serve(command: Sequence[str], port: int) -> int:

@@ -6,7 +6,7 @@ from docs.make.markdown import code, filled, table, wrapped
 from tracer.kernel.audit_families import AUDIT_FAMILIES
 from tracer.kernel.blind_spots import AUDIT, FTRACE_BLIND_SPOTS, PLAIN, BlindSpot
 from tracer.kernel.families import FAMILIES, Family
-from tracer.model.holes import HOLES
+from tracer.rules.variants import HOLES
 
 
 def document() -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from docs.make.roff import blocks, bold, escaped, filled, italic, paragraphs, shown
 from tracer import __version__
 from tracer.cli.main import parser
-from ui.cli.main import VERBS
+from ui.verbs.main import VERBS
 
 _TEXT = Path(__file__).parent / "text/man.toml"
 _EXIT = ("exit code", "exit status", "The exit code")

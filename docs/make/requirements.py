@@ -13,10 +13,9 @@ from tracer.kernel.privileges import (
     SWEEPS,
     Cap,
 )
-from tracer.kernel.requirements import REQUIREMENTS, SOURCES, Host, Obstacle, Requirement
-from tracer.kernel.requirements.distribution import FAMILIES, NEEDS
-from tracer.kernel.requirements.ftrace import KPROBE_EVENTS, TRACE_INSTANCES
-from tracer.kernel.requirements.sources import Source
+from tracer.kernel.requirements.checks import REQUIREMENTS, SOURCES, Source
+from tracer.kernel.requirements.host import FAMILIES, NEEDS, Host, Obstacle, Requirement
+from tracer.kernel.requirements.methods import KPROBE_EVENTS, TRACE_INSTANCES
 
 LOOKED_AT = (*REQUIREMENTS, KPROBE_EVENTS, TRACE_INSTANCES)
 

@@ -1,4 +1,4 @@
-"""``docs/schema.md`` from the schema's own tables, `tracer.store.columns` and `documents`."""
+"""``docs/schema.md`` from the schema's own tables, `tracer.recording.columns` and `documents`."""
 
 from collections.abc import Mapping
 from enum import IntEnum
@@ -6,9 +6,10 @@ from enum import IntEnum
 import pyarrow as pa
 
 from docs.make.markdown import code, filled, table, wrapped
-from tracer.model.words import Flag, Hook, Kind, LossCause, Op, Receipt, words
-from tracer.store import columns, documents
-from tracer.store.schema import SCHEMA_VERSION, TABLES
+from tracer.recording import columns
+from tracer.recording import manifest as documents
+from tracer.recording.format import SCHEMA_VERSION, TABLES
+from tracer.words import Flag, Hook, Kind, LossCause, Op, Receipt, words
 
 
 def document() -> str:

@@ -10,9 +10,9 @@ import numpy as np
 
 from tests.unit.audit_story import Story, manifest
 from tests.unit.store_records import Records
-from tracer.model.record import HEAD, LossCause
-from tracer.store.limits import Limits
-from tracer.store.writer import RecordingWriter
+from tracer.record import HEAD, LossCause
+from tracer.recording.format import Limits
+from tracer.recording.writer import RecordingWriter
 
 SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "recordings" / "debian-7.3.seal"
 POLICY = b"""
@@ -102,8 +102,8 @@ def _with_tail(path: Path, raw: Records, where: Path) -> None:
 
 def _kept(source: Path, target: Path) -> None:
     """The same, ended, with its tail in the chain: what a live view keeps."""
-    from tracer.store.folder import Folder
-    from ui.live.keep import copy
+    from tracer.live.recorder import copy
+    from tracer.recording.folder import Folder
 
     with Folder.around(target.parent) as around:
         copy(source, around, target.name)

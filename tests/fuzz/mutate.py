@@ -21,9 +21,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tracer.model.record import RECORD_SIZE
-from tracer.store.part import _options
-from tracer.store.schema import TABLES
+from tracer.record import RECORD_SIZE
+from tracer.recording.format import TABLES
+from tracer.recording.part import _options
 
 EVIL = [
     "", "x", "\x1b[2J\r\n", "\u202e", "a" * 5000, "\ud800", "\x00", "../../etc/passwd", "²", "NaN",

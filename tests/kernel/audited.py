@@ -12,9 +12,9 @@ from tests.kernel.booted import SEALSNOOP, Booted
 from tests.kernel.guest_tools import PROJECT
 from tests.kernel.scenes_audit import vmm_log
 from tracer.audit import policy as policies
-from tracer.audit.data import document
 from tracer.audit.evaluate import audit
-from tracer.store.reader import Recording
+from tracer.output.audit import document
+from tracer.recording.reader import Recording
 
 Json = dict[str, Any]
 _FOLDERS = (PROJECT / "samples" / "policies", PROJECT / "tests" / "kernel" / "policies")

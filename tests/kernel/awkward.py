@@ -12,8 +12,8 @@ from tests.kernel.booted import Booted, Run
 from tests.kernel.ground_truth import compare, compare_mappings
 from tests.kernel.implied import implied
 from tests.kernel.judged import ON_ANY_FILE, beside_truth, judged
-from tracer.model.record import NO_SYSCALL
-from tracer.model.words import Flag
+from tracer.record import NO_SYSCALL
+from tracer.words import Flag
 
 EPERM, EACCES, EINVAL, EFBIG = -1, -13, -22, -27
 COMPAT = {"32": ("-m32",), "64": ("-m64", "-mcmodel=small", "-mno-red-zone")}

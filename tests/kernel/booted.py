@@ -13,9 +13,8 @@ import pandas as pd
 
 from tests.kernel.ground_truth import HOOKS, Truth, load_truth
 from tests.kernel.guest_tools import PROJECT, preempts
-from tracer.store.reader import Recording
-from tracer.store.report import VerifyReport
-from tracer.store.verify import verify
+from tracer.recording.reader import Recording
+from tracer.recording.verify import VerifyReport, verify
 
 KERNELS = {"6.1": "6.1.", "newest": "7."}
 """What is tested: names of tests/vm/kernels.toml, and how the release behind each begins."""

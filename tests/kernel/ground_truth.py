@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from tracer.model.record import Flag, Hook, Kind, Op, words
+from tracer.record import Flag, Hook, Kind, Op, words
 
 Row = dict[str, Any]
 

@@ -11,7 +11,7 @@ from tests.kernel.ground_truth import HOOKS, Truth, expected_calls
 from tests.kernel.implied import Row, implied
 from tracer.analysis.judge import judge
 from tracer.analysis.load import variants
-from tracer.store.reader import Recording
+from tracer.recording.reader import Recording
 
 ON_ANY_FILE = {"unsealable_ops": ("create", "add_seals"), "tmpfs_ops": ("add_seals",)}
 """Recorded on files that can never be sealed too: the refusal is a decision."""

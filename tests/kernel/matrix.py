@@ -43,7 +43,7 @@ class Shown:
     hooks: str
     """Live of known hook families, by method."""
     answers: dict[str, str]
-    """Question of tracer.model.variants -> this kernel's choice."""
+    """Question of tracer.rules.variants -> this kernel's choice."""
     recorded: str
     holes: list[str]
     selftest: str

@@ -135,7 +135,9 @@ def kvm_comes_and_goes(results: Results) -> None:
 
 def kvm_changes(recording: Path) -> int:
     """How often KVM's hooks came, went or were refused, as far as the recording says."""
-    from tracer.store.reader import Recording  # takes long here, and the other scenes need it not
+    from tracer.recording.reader import (
+        Recording,  # takes long here, and the other scenes need it not
+    )
 
     with Recording.open(recording) as found:
         rows = found.frame("mappings")

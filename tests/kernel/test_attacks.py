@@ -27,7 +27,7 @@ from tests.kernel.audit_cases import FAIL, OPEN, PASS
 from tests.kernel.audited import Json, Object, audited, claims, sealsnoop
 from tests.kernel.booted import Booted
 from tests.kernel.scenes_attacks import LATE, attack_log
-from tracer.store.reader import Recording
+from tracer.recording.reader import Recording
 
 
 def ids(one: Any) -> str:

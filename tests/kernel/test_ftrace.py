@@ -11,7 +11,7 @@ from tests.kernel.booted import Booted
 from tests.kernel.ground_truth import compare, compare_mappings
 from tests.kernel.judged import ON_ANY_FILE, judged
 from tests.kernel.scenes_ftrace import FOREIGN
-from tracer.model.words import Flag
+from tracer.words import Flag
 
 EPERM, EINVAL = -1, -22
 NAME, AWKWARD = "quick-ftrace", "awkward-ftrace"

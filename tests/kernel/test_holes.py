@@ -7,7 +7,7 @@ from tests.kernel.booted import Booted, Run
 from tests.kernel.ground_truth import Truth, compare
 from tests.kernel.implied import Row, implied
 from tests.kernel.judged import ON_ANY_FILE, bad, beside_truth, judged
-from tracer.model.holes import HOLES
+from tracer.rules.variants import HOLES
 
 OPEN = {
     "6.1": {"future-write-merge", "future-write-mremap", "hugetlb-grow"},

@@ -14,7 +14,7 @@ from tests.kernel.booted import Booted, Run, Told
 from tests.kernel.judged import judged
 from tests.kernel.matrix import METHODS
 from tests.kernel.scenes_inaccessible import MANY_TRIES, TRIES
-from tracer.model.record import Flag
+from tracer.record import Flag
 
 EPERM, EINVAL = -1, -22
 SHRINK, INACCESSIBLE = 0x2, 0x20

@@ -13,13 +13,12 @@ import pytest
 from tests.kernel.booted import Booted, Run
 from tests.unit.ui.pressed import main_grid
 from tests.unit.ui.still import Shown, Still, run, shown
-from tracer.model.errnos import errno_name
-from ui import cells
-from ui.screens.event import EventScreen
+from tracer.labels import errno_name
+from tracer.live import cells
 from ui.screens.main import MainScreen
-from ui.screens.object import ObjectScreen
-from ui.widgets.facts import FactList
-from ui.widgets.matrix import Matrix, SealLine
+from ui.screens.object import EventScreen, ObjectScreen
+from ui.widgets.details import Matrix, SealLine
+from ui.widgets.lines import FactList
 
 SIZE = (160, 50)
 BORN, SEALED, USED = "S----X", "-s---X", "------"

@@ -7,9 +7,9 @@ import pytest
 from tests.kernel.booted import Booted
 from tests.kernel.implied import Row, implied, punched_nothing
 from tests.kernel.judged import bad, beside_truth, implied_counts, judged, table
-from tracer.model.seals import Seal
-from tracer.model.variants import VARIANTS
-from tracer.store.reader import Recording
+from tracer.recording.reader import Recording
+from tracer.rules.variants import VARIANTS
+from tracer.words import Seal
 
 METHODS = ("fexit", "kprobe")
 WITH_HOLES = ("holes-fexit", "holes-kprobe", "memfd_test")

@@ -8,9 +8,9 @@ import pytest
 
 from tests.kernel.booted import LIVES, Booted, Run
 from tests.kernel.guest_tools import NOBODY
+from tracer.escape import unescape
 from tracer.kernel.privileges import COMMAND, LATE_BY_ADMIN, LATE_HOOKS, READS_MAPS, SWEEPS, Cap
-from tracer.model.escape import unescape
-from tracer.model.record import USER_CPU
+from tracer.record import USER_CPU
 
 pytestmark = pytest.mark.parametrize("kernel", [LIVES], indirect=True)
 

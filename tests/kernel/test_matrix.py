@@ -24,8 +24,7 @@ from tests.kernel.memfd_selftest import (
     seen_by_strace,
     strace_counts,
 )
-from tracer.model.holes import HOLES
-from tracer.model.variants import VARIANTS
+from tracer.rules.variants import HOLES, VARIANTS
 
 AT_LEAST = 6
 EVERYWHERE = {"future-write-mremap", "hugetlb-grow"}

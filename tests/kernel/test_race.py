@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.kernel.booted import Booted
-from tracer.model.record import Flag
+from tracer.record import Flag
 
 EPERM, EBUSY = -1, -16
 SHRINK, GROW, WRITE, FUTURE_WRITE = 2, 4, 8, 16

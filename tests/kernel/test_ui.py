@@ -7,8 +7,8 @@ import pandas as pd
 
 from tests.kernel.booted import Booted
 from tests.kernel.scenes_ui import NAME
-from tracer.store.reader import Recording
-from tracer.store.verify import verify
+from tracer.recording.reader import Recording
+from tracer.recording.verify import verify
 
 _SOON_S = 60.0
 """The guest is emulated on a busy machine: 2 to 11 s were seen."""

@@ -8,7 +8,7 @@ import pytest
 
 from tests.kernel.booted import Booted
 from tests.kernel.scenes_attacks import attack_log
-from tracer.model.words import Fill, Receipt
+from tracer.words import Fill, Receipt
 
 Act = dict[str, Any]
 PAGE, HOLE_AT, SIZE = 4096, 8 * 4096, 16 * 4096

@@ -12,8 +12,9 @@ import pytest
 
 from tests.tty.test_view import folder, restored, shell_of, started, viewer
 from tests.tty.tmux import PYTHON, ROOT, SEALSNOOP, Terminal, children
-from tracer.kernel.requirements import Host, blocking, check
-from tracer.store.reader import Recording
+from tracer.kernel.requirements.checks import blocking, check
+from tracer.kernel.requirements.host import Host
+from tracer.recording.reader import Recording
 
 VIEW = f"{PYTHON} -m tests.tty.view"
 untraceable = pytest.mark.skipif(

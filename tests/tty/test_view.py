@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.tty.tmux import ROOT, SEALSNOOP, Terminal, children
-from tracer.store.reader import KEY, Recording
+from tracer.recording.reader import KEY, Recording
 
 SAMPLE = ROOT / "samples" / "recordings" / "debian-6.1.seal"
 with Recording.open(SAMPLE) as _sample:
@@ -36,7 +36,7 @@ def shell_of(terminal: Terminal) -> int:
 def viewer(terminal: Terminal) -> int:
     """The pid of the viewer that runs in the terminal."""
     below = children(shell_of(terminal))
-    return next(pid for pid, words in sorted(below.items()) if "ui.cli.main" in words)
+    return next(pid for pid, words in sorted(below.items()) if "ui.verbs.main" in words)
 
 
 def restored(terminal: Terminal, code: int) -> None:

@@ -6,7 +6,8 @@
 import sys
 
 from tracer.cli import main as tracer_main
-from ui.live import recorder, session
+from tracer.live import recorder
+from ui import session
 
 
 def main() -> int:

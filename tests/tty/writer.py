@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from tests.bench.analysis import synthetic
-from tracer.model.record import HEAD, RECORD_SIZE
-from tracer.store.writer import RecordingWriter
+from tracer.record import HEAD, RECORD_SIZE
+from tracer.recording.writer import RecordingWriter
 
 _TICK_S = 0.05
 

@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 
 from tracer.analysis.source import Source
-from tracer.model.args import SEALS_UNKNOWN
-from tracer.model.errnos import errno_name
-from tracer.model.record import USER_CPU
-from tracer.model.verdicts import Verdict
-from tracer.model.words import Op
-from tracer.store.schema import EVENTS, OBJECTS
+from tracer.labels import SEALS_UNKNOWN, errno_name
+from tracer.record import USER_CPU
+from tracer.recording.format import EVENTS, OBJECTS
+from tracer.rules.verdicts import Verdict
+from tracer.words import Op
 
 Row = dict[str, Any]
 Key = tuple[Any, ...]

@@ -7,8 +7,8 @@ from typing import Any
 from tests.unit.audit_story import Story, policy
 from tracer.audit.evaluate import audit
 from tracer.audit.policy import parse
-from tracer.audit.results import Audit, ClaimResult, Result
-from tracer.store.reader import Recording
+from tracer.audit.result import Audit, ClaimResult, Result
+from tracer.recording.reader import Recording
 
 Tell = Callable[[Story], None]
 RAM, OTHER = 5, 6

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.unit import store_records
-from tracer.audit.ways import WAYS
-from tracer.model.record import (
+from tracer.audit.policy import WAYS
+from tracer.record import (
     BASELINE,
     CLOCK,
     EVENT,
@@ -26,8 +26,8 @@ from tracer.model.record import (
     Op,
     RecordType,
 )
-from tracer.store.limits import Limits
-from tracer.store.writer import RecordingWriter
+from tracer.recording.format import Limits
+from tracer.recording.writer import RecordingWriter
 
 PIECE: int = NAME["text"].itemsize
 

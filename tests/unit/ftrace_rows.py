@@ -4,14 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from tracer.capture.filters import Filters
-from tracer.capture.ftrace.objects import Objects
-from tracer.capture.ftrace.records import Maker, Window
-from tracer.capture.ftrace.rows import ROW, SEEN
+from tracer.capture.bpf_source import Filters
+from tracer.capture.ftrace.decode import ROW, SEEN
+from tracer.capture.ftrace.pages import What
+from tracer.capture.ftrace.records import Maker, Objects, Window
 from tracer.capture.ftrace.tasks import Tasks
-from tracer.capture.ftrace.what import What
-from tracer.model.record import EVENT, RecordType
-from tracer.model.words import Hook, Kind, Op
+from tracer.record import EVENT, RecordType
+from tracer.words import Hook, Kind, Op
 
 HOOK_OF = {
     Op.MMAP: Hook.MMAP,

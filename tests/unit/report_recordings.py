@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tracer.model.record import CLOCK, EVENT, LOSS, NAME, OBJECT, USER_CPU, RecordType
-from tracer.store.writer import RecordingWriter
+from tracer.record import CLOCK, EVENT, LOSS, NAME, OBJECT, USER_CPU, RecordType
+from tracer.recording.writer import RecordingWriter
 
 START = 5_000_000_000
 WALL = 1_795_369_690 * 10**9  # 2026-11-22T17:48:10Z

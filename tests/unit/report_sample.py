@@ -1,10 +1,10 @@
-"""A small report with one of everything, hostile names among it, for the tests of tracer.report."""
+"""A small report with one of everything, hostile names among it, for the tests of reports."""
 
 from typing import Any
 
 import pandas as pd
 
-from tracer.report.model import WORST_FIRST, Coverage, Question, Report, SelfTest, Unseen
+from tracer.output.report import WORST_FIRST, Coverage, Question, Report, SelfTest, Unseen
 
 HOSTILE = "<script>alert(1)</script>[bold]=cmd\x1b[2J\u202e"
 START = 5_000_000_000

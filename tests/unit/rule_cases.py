@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.analysis.judge import COLUMNS, Judge
-from tracer.model.holes import HOLES, Hole
-from tracer.model.rules import RULES, Rule
-from tracer.model.variants import Variants
-from tracer.model.verdicts import Outcome
-from tracer.model.words import Flag, Kind, Op
+from tracer.rules import RULES
+from tracer.rules.rule import Rule
+from tracer.rules.variants import HOLES, Hole, Variants
+from tracer.rules.verdicts import Outcome
+from tracer.words import Flag, Kind, Op
 
 Row = dict[str, Any]
 

@@ -1,7 +1,7 @@
 """What the outcomes of the committed cases say, and the numbers that these cases ask with."""
 
 from tests.unit.rule_cases import MODERN, Told
-from tracer.model.words import Kind
+from tracer.words import Kind
 
 ALLOWED = Told("allowed", "ok", "")
 SILENT = "no seal says so"

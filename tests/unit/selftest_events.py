@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tracer.model.record import EVENT, HEAD, Flag, Kind, Op, RecordType
-from tracer.selftest.attempt import Attempt
+from tracer.record import EVENT, HEAD, Flag, Kind, Op, RecordType
+from tracer.selftest.scratch import Attempt
 
 FAMILIES = (
     "mmap", "mmap_check", "shmem_mmap", "hugetlb_mmap", "shmem_setattr", "hugetlb_setattr",
@@ -48,7 +48,7 @@ def events_of(attempts: Sequence[Attempt], pid: int = 0) -> Any:
 
 def with_objects(events: Any, folio_order: int) -> Any:
     """Records as a ring has them: an announcement of a memfd, then the events."""
-    from tracer.model.record import OBJECT
+    from tracer.record import OBJECT
 
     thing = np.zeros(1, OBJECT)
     thing["type"], thing["kind"] = RecordType.OBJECT, Kind.MEMFD

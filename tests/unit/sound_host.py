@@ -6,7 +6,8 @@ import gzip
 from collections.abc import Mapping
 from pathlib import Path
 
-from tracer.kernel.requirements import Finding, Host, blocking, check
+from tracer.kernel.requirements.checks import blocking, check
+from tracer.kernel.requirements.host import Finding, Host
 
 FUNCTIONS = (
     "vm_mmap_pgoff",

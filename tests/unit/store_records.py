@@ -1,4 +1,4 @@
-"""Records for the tests of tracer.store: any bytes that the kernel could write."""
+"""Records for the tests of tracer.recording: any bytes that the kernel could write."""
 
 import json
 import subprocess
@@ -13,13 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracer.model.record import EVENT, HEAD, LOSS, NAME, OBJECT, USER_CPU, RecordType
-from tracer.store.chain import CHAIN, Link, PartInfo, digest, info, line, parse
-from tracer.store.limits import Limits
-from tracer.store.reader import Recording
-from tracer.store.schema import TABLES
-from tracer.store.tables import tables
-from tracer.store.writer import RecordingWriter
+from tracer.record import EVENT, HEAD, LOSS, NAME, OBJECT, USER_CPU, RecordType
+from tracer.recording.chain import CHAIN, Link, PartInfo, digest, info, line, parse
+from tracer.recording.format import TABLES, Limits
+from tracer.recording.reader import Recording
+from tracer.recording.tables import tables
+from tracer.recording.writer import RecordingWriter
 
 Records = npt.NDArray[np.void]
 SMALL = Limits(
@@ -108,7 +107,7 @@ def seqs(recording: Recording) -> list[int]:
 _DOOMED = """
 import os, sys
 from tests.unit.store_records import numbered
-from tracer.store.writer import RecordingWriter
+from tracer.recording.writer import RecordingWriter
 writer = RecordingWriter(sys.argv[1], {})
 writer.tick(0)
 writer.append(numbered(9))

@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from tracer.capture.ring import BUSY, DISCARDED, HEADER_SIZE, STRIDE, Records, RingReader
-from tracer.model.record import HEAD, RECORD_SIZE
+from tracer.record import HEAD, RECORD_SIZE
 
 SIZE = 1 << 16
 _RESERVE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS

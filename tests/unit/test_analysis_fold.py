@@ -24,7 +24,7 @@ from tracer.analysis.judge import judge
 from tracer.analysis.judged import Judged
 from tracer.analysis.snapshot import Tables
 from tracer.analysis.source import Source
-from tracer.model.words import Flag
+from tracer.words import Flag
 
 pytestmark = pytest.mark.slow
 

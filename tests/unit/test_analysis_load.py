@@ -13,11 +13,11 @@ from tracer.analysis import arrow, load
 from tracer.analysis.batch import Batch, Vocabulary
 from tracer.analysis.prefetch import ahead
 from tracer.analysis.source import Source, variants
-from tracer.model.args import SEALS_UNKNOWN
-from tracer.model.words import Flag, Op
-from tracer.store.reader import Recording
-from tracer.store.schema import EVENTS
-from tracer.store.writer import RecordingWriter
+from tracer.labels import SEALS_UNKNOWN
+from tracer.recording.format import EVENTS
+from tracer.recording.reader import Recording
+from tracer.recording.writer import RecordingWriter
+from tracer.words import Flag, Op
 
 
 def events_of(path: Path) -> pa.Table:

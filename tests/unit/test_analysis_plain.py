@@ -14,9 +14,9 @@ from tracer.analysis.by_who import by_fd, by_process
 from tracer.analysis.fold import Fold
 from tracer.analysis.source import Source
 from tracer.analysis.view import View
-from tracer.model.verdicts import words
-from tracer.query.columns import Coded, Numbers
-from tracer.store.reader import Recording
+from tracer.filter.mask import Coded, Numbers
+from tracer.recording.reader import Recording
+from tracer.rules.verdicts import words
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "recordings" / "debian-6.1.seal"
 

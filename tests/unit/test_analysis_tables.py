@@ -25,11 +25,11 @@ from tracer.analysis.fold import Fold
 from tracer.analysis.frames import batch_of, frame_of, stacked
 from tracer.analysis.judge import judge
 from tracer.analysis.summary import summarize
-from tracer.model.record import EVENT, HEAD, LOSS, OBJECT, RECORD_SIZE, RecordType
-from tracer.model.words import Flag, Kind, Op
-from tracer.query import parse
-from tracer.store.reader import Recording
-from tracer.store.writer import RecordingWriter
+from tracer.filter.query import parse
+from tracer.record import EVENT, HEAD, LOSS, OBJECT, RECORD_SIZE, RecordType
+from tracer.recording.reader import Recording
+from tracer.recording.writer import RecordingWriter
+from tracer.words import Flag, Kind, Op
 
 
 def test_pure_functions_give_the_tables_of_a_fold() -> None:

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from tracer.model import args
-from tracer.model.bit5 import EXEC, INACCESSIBLE, UNKNOWN, Bit5, bit5_in
-from tracer.model.flagnames import MFD, flag_names, mfd_flags
-from tracer.model.seals import names
+from tracer import labels as args
+from tracer.labels import MFD, flag_names, mfd_flags
+from tracer.words import EXEC, INACCESSIBLE, UNKNOWN, Bit5, bit5_in, names
 
 
 @pytest.mark.parametrize(

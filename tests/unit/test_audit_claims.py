@@ -43,9 +43,9 @@ from tests.unit.audit_story import (
     Story,
     killed,
 )
-from tracer.audit import sentences
-from tracer.audit.results import Result
-from tracer.model.record import Kind
+from tracer.audit import result as sentences
+from tracer.audit.result import Result
+from tracer.record import Kind
 
 
 def _create(story: Story) -> None:

@@ -11,12 +11,14 @@ from rich.console import Console
 
 from tests.unit.audit_story import Story, policy
 from tests.unit.test_policy import fits
-from tracer.audit import data, page, sarif
 from tracer.audit.evaluate import audit
 from tracer.audit.policy import parse
-from tracer.audit.results import DOUBTS, Audit, Result, worst
-from tracer.audit.terminal import Terminal
-from tracer.store.reader import Recording
+from tracer.audit.result import DOUBTS, Audit, Result, worst
+from tracer.output import audit as data
+from tracer.output import audit as page
+from tracer.output import sarif
+from tracer.output.audit import Terminal
+from tracer.recording.reader import Recording
 
 HOSTILE = "<script>alert(1)</script>[bold]\x1b[2J\u202e\n"
 CLAIMS = (

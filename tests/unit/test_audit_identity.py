@@ -22,8 +22,8 @@ from tests.unit.audit_asked import (
     said,
 )
 from tests.unit.audit_story import OTHER_MM, Story
-from tracer.audit.results import Result
-from tracer.model.words import Receipt
+from tracer.audit.result import Result
+from tracer.words import Receipt
 
 VMM, BACKEND, THIEF, LAUNCHER = 100, 150, 200, 50
 READ_BY_VMM = READ.replace("creator", "vmm")

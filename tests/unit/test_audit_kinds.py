@@ -18,9 +18,9 @@ from tests.unit.audit_asked import (
     shared,
 )
 from tests.unit.audit_story import FAMILIES, Story, manifest, self_test, step
-from tracer.audit.results import Result
-from tracer.model.record import Kind
-from tracer.model.words import Hook
+from tracer.audit.result import Result
+from tracer.record import Kind
+from tracer.words import Hook
 
 
 def test_files_that_cannot_be_sealed(tmp_path: Path) -> None:

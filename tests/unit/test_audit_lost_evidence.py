@@ -25,8 +25,8 @@ from tests.unit.audit_asked import (
 )
 from tests.unit.audit_story import FAMILIES, NO_RETURN, Story, killed, manifest, self_test, step
 from tests.unit.store_records import end_changed
-from tracer.audit.results import ClaimResult
-from tracer.model.record import LossCause
+from tracer.audit.result import ClaimResult
+from tracer.record import LossCause
 
 
 def _no_self_test(path: Path, story: Story) -> Path:

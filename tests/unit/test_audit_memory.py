@@ -12,13 +12,13 @@ from tests.unit.audit_asked import FAIL, NEVER_MAPPED, OPEN, PASS, of
 from tests.unit.audit_story import COMPLETE as LOOKED
 from tests.unit.audit_story import Records, Story, manifest, policy
 from tracer.audit.events import EXACT
-from tracer.audit.loading import load
-from tracer.audit.mappings import Range
+from tracer.audit.evidence import load
+from tracer.audit.objects import Range
 from tracer.audit.policy import parse
-from tracer.model.record import EVENT, HEAD
-from tracer.store.limits import Limits
-from tracer.store.reader import Recording
-from tracer.store.writer import RecordingWriter
+from tracer.record import EVENT, HEAD
+from tracer.recording.format import Limits
+from tracer.recording.reader import Recording
+from tracer.recording.writer import RecordingWriter
 
 ROOT = Path(__file__).parents[2]
 ONLY = 'claim = "mapped-only-by"\nby = { pid = 100 }'
@@ -27,7 +27,7 @@ AUDIT = """
 import resource, sys
 from tracer.audit.evaluate import audit
 from tracer.audit.policy import parse
-from tracer.store.reader import Recording
+from tracer.recording.reader import Recording
 recording, policy = sys.argv[1:]
 with Recording.open(recording) as opened:
     found = audit(parse(policy.encode()), [opened], "test")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.unit.audit_story import SHARED_RO, SHARED_RO_MAY, SHARED_RW, Story, policy
 from tracer.audit.evaluate import audit
 from tracer.audit.policy import parse
-from tracer.audit.results import Audit, Result
-from tracer.store.reader import Recording
+from tracer.audit.result import Audit, Result
+from tracer.recording.reader import Recording
 
 pytestmark = pytest.mark.slow
 

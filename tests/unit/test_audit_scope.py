@@ -21,9 +21,9 @@ from tests.unit.audit_asked import (
 from tests.unit.audit_story import COMPLETE, FAMILIES, LIMITS, Story, manifest, step
 from tracer.audit.objects import MOST_ROWS, announced
 from tracer.errors import UserError
-from tracer.model.record import LossCause
-from tracer.store.reader import Recording
-from tracer.store.writer import RecordingWriter
+from tracer.record import LossCause
+from tracer.recording.reader import Recording
+from tracer.recording.writer import RecordingWriter
 
 
 def test_an_empty_scope_is_not_applicable(tmp_path: Path) -> None:

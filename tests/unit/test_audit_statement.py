@@ -20,15 +20,16 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.unit.audit_story import Story, policy
 from tests.unit.store_records import killed
-from tracer.audit import digests, doubts, dsse
-from tracer.audit.recheck import recheck
-from tracer.audit.statement import PREDICATE, STATEMENT, parts
+from tracer.audit import doubts
+from tracer.audit import statement as digests
+from tracer.audit import statement as dsse
+from tracer.audit.statement import PREDICATE, STATEMENT, parts, recheck
 from tracer.cli import audit as audit_verb
 from tracer.cli.main import main
 from tracer.errors import UserError
-from tracer.store import verify
-from tracer.store.reader import Recording
-from tracer.store.report import VerifyReport
+from tracer.recording import verify
+from tracer.recording.reader import Recording
+from tracer.recording.verify import VerifyReport
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -470,8 +471,8 @@ def test_recording_first(run: Run, place: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_only_needed_hooks_are_asked_for() -> None:
+    from tracer.audit.evidence import options
     from tracer.audit.policy import parse
-    from tracer.audit.recording import options
 
     rules = parse(policy('claim = "never-mapped"'))
     words = options(rules, "--ops")

@@ -6,7 +6,7 @@ from tests.kernel import attack_cases
 from tests.kernel.attack_cases import ATTACKS, SHOWN, TWINS
 from tests.kernel.audit_cases import BLINDED, GMEM_GUESTS, MEMFD_GUESTS, OPEN, table
 from tracer.audit.claims import CLAIMS
-from tracer.audit.results import DOUBTS
+from tracer.audit.result import DOUBTS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "audit.md"
 

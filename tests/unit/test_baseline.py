@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from tracer.capture.baseline import baseline_records
-from tracer.capture.memoryfile import MemoryFile, Scan
+from tracer.capture.memory_files import MemoryFile, Scan
 from tracer.capture.processes import Identity
 from tracer.capture.procfs import Scanner
-from tracer.model.escape import unescape
-from tracer.model.record import HEAD, USER_CPU, Flag, Kind, RecordType
-from tracer.store.tables import tables
+from tracer.escape import unescape
+from tracer.record import HEAD, USER_CPU, Flag, Kind, RecordType
+from tracer.recording.tables import tables
 
 
 @pytest.mark.parametrize("name", [b"x" * 249, b"a/b\n\xff", b""], ids=ascii)

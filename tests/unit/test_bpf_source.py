@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from tracer.capture.bpf_source import BPF_DIR, HEADERS, Shape, flags, text, with_way
-from tracer.capture.filters import Filters
-from tracer.kernel.requirements import Host, bcc
+from tracer.capture.bpf_source import BPF_DIR, HEADERS, Filters, Shape, flags, text, with_way
+from tracer.kernel.requirements.host import Host, bcc
 
 ROOT = Path(__file__).resolve().parents[2]
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
@@ -131,7 +130,7 @@ COMPILE = """
 import sys
 from dataclasses import replace
 from tracer.capture.bpf_source import Shape
-from tracer.capture.filters import Filters
+from tracer.capture.bpf_source import Filters
 from tracer.capture.program import Program
 from tracer.kernel import offsets
 from tracer.kernel.btf import Btf

@@ -8,7 +8,8 @@ import struct
 import pytest
 
 from tests.unit.btf_builder import INT, PTR, Builder, sample
-from tracer.kernel.btf import Btf, BtfError, BtfMissing, Param
+from tracer.kernel.btf import Btf, Param
+from tracer.kernel.btf_file import BtfError, BtfMissing
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.btf_builder import ARRAY, CONST, FUNC, PTR, STRUCT, TYPEDEF, Builder, sample
-from tracer.kernel.btf import Btf, BtfError
+from tracer.kernel.btf import Btf
+from tracer.kernel.btf_file import BtfError
 
 
 def patched(place: int, code: str, value: int) -> bytes:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracer.kernel.btf import Btf, BtfError
+from tracer.kernel.btf import Btf
+from tracer.kernel.btf_file import BtfError
 
 KINDS = 19
 # words after the three common ones: fixed part, and per item (include/uapi/linux/btf.h)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.btf_builder import Builder
-from tracer.kernel.btf import Btf, BtfError, module_btfs
+from tracer.kernel.btf import Btf, module_btfs
+from tracer.kernel.btf_file import BtfError
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 needs_vmlinux = pytest.mark.skipif(not VMLINUX.exists(), reason="this kernel has no BTF")

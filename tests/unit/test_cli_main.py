@@ -14,8 +14,7 @@ import pytest
 from tracer import __version__
 from tracer.cli import doctor, main, record
 from tracer.cli.main import VERBS
-from tracer.cli.progress import ProgressLine, size_text
-from tracer.cli.record import Stopper
+from tracer.cli.record import ProgressLine, Stopper, size_text
 from tracer.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

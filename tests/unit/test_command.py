@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tracer.capture.command import Command, CommandError
-from tracer.capture.user import User, by_id, invoking_user
+from tracer.capture.command import Command, CommandError, User, by_id, invoking_user
 
 
 def run(*argv: str) -> int | None:

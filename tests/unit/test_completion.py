@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tracer.cli.main import parser
-from ui.cli import completion
-from ui.cli.main import VERBS
+from ui.verbs import completion
+from ui.verbs.main import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,7 +27,7 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made = {}
     for shell in completion.SHELLS:
         done = subprocess.run(
-            [sys.executable, "-m", "ui.cli.main", "completion", shell],
+            [sys.executable, "-m", "ui.verbs.main", "completion", shell],
             cwd=ROOT, capture_output=True, text=True, check=True,
         )  # fmt: skip
         assert done.stderr == ""

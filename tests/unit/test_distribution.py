@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.vm import packages
-from tracer.kernel.requirements import distribution
+from tracer.kernel.requirements import host as distribution
 
 MISSING = {
     "debian": ("ID=ubuntu\nID_LIKE=debian\n", "apt-get install",

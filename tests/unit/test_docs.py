@@ -9,20 +9,22 @@ import pytest
 
 from docs.make import files, limitations, requirements, schema
 from tests.unit.fake_kernel import btf_of, functions, symbols_of
-from tracer.capture import host
-from tracer.capture.filters import Filters
+from tracer.capture import session as host
+from tracer.capture.bpf_source import Filters
 from tracer.cli import doctor, record
 from tracer.kernel.blind_spots import AUDIT, AUDIT_BLIND_SPOTS, BLIND_SPOTS, PLAIN
 from tracer.kernel.families import FAMILIES
 from tracer.kernel.plan import Planner, Step
-from tracer.kernel.requirements import Host, check
-from tracer.model.words import Flag, LossCause, Op, words
+from tracer.kernel.requirements.checks import check
+from tracer.kernel.requirements.host import Host
+from tracer.recording import chain, columns
+from tracer.recording import manifest as documents
+from tracer.recording.errors import DiskFull
+from tracer.recording.format import SCHEMA_VERSION, TABLES
+from tracer.recording.manifest import end_document
 from tracer.selftest.hooks import Count
 from tracer.selftest.run import SelfTest
-from tracer.store import chain, columns, documents
-from tracer.store.ending import end_document
-from tracer.store.errors import DiskFull
-from tracer.store.schema import SCHEMA_VERSION, TABLES
+from tracer.words import Flag, LossCause, Op, words
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = sorted((ROOT / "samples/recordings").glob("*.seal"))
@@ -130,7 +132,7 @@ def test_manifest_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         def __init__(self, **names: Any) -> None:
             self.__dict__.update(names)
 
-    monkeypatch.setattr("tracer.store.writer.RecordingWriter", Writer)
+    monkeypatch.setattr("tracer.recording.writer.RecordingWriter", Writer)
     args: Any = Stub(
         source="bpf", method="auto", audit=False, ring=32, command=["x"], output="x", force=False
     )

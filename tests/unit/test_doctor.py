@@ -15,8 +15,8 @@ from tracer.kernel import requirements, sources
 from tracer.kernel.audit_families import AUDIT_BLIND_SPOTS
 from tracer.kernel.families import BLIND_SPOTS, FAMILIES
 from tracer.kernel.plan import Plan, Planner
-from tracer.kernel.requirements import Finding
-from tracer.selftest import cases
+from tracer.kernel.requirements.host import Finding
+from tracer.selftest import attempts as cases
 from tracer.selftest.hooks import Count
 from tracer.selftest.run import SelfTest
 

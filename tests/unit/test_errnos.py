@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tracer.model.errnos import ERRNOS, errno_name, errno_number
+from tracer.labels import ERRNOS, errno_name, errno_number
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,12 +64,12 @@ HOSTS = {
 }
 ASKED = """
 import errno, sys
-import tracer.analysis.features, tracer.query
+import tracer.analysis.features, tracer.filter
 for name in [name for name in sys.modules if name.startswith("tracer.")]:
     del sys.modules[name]  # read again with the other errno; the libraries that they use are not
 CHANGE
 from tracer.analysis.features import _ANSWERS
-from tracer.query import QueryError, parse
+from tracer.filter import QueryError, parse
 for text in ("ret:E134", "ret:EFTYPE", "ret:E135", "ret:EPERM", "ret:EHOST", "expected:EPERM"):
     try:
         print(repr(parse(text)), parse(text))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracer.model.escape import cells, clip, escape_bytes, pad, unescape
+from tracer.escape import cells, clip, escape_bytes, pad, unescape
 
 HOSTILE = st.one_of(
     st.binary(max_size=60),

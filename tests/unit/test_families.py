@@ -9,10 +9,10 @@ from tests.unit.fake_kernel import RELEASES, btf_of, functions, planner
 from tracer.capture.bpf_source import BPF_DIR, Shape
 from tracer.kernel import offsets
 from tracer.kernel.audit_families import AUDIT_BLIND_SPOTS, AUDIT_FAMILIES
-from tracer.kernel.btf import BtfMissing
+from tracer.kernel.btf_file import BtfMissing
 from tracer.kernel.families import BLIND_SPOTS, FAMILIES, Way
-from tracer.model.layout import enums
-from tracer.model.words import Hook, Op
+from tracer.record import enums
+from tracer.words import Hook, Op
 
 
 def code() -> str:

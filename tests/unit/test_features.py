@@ -24,9 +24,9 @@ from tests.unit.rule_cases import (
 )
 from tracer.analysis.features import COLUMNS, keys_of
 from tracer.analysis.judging.cases import ALT_SHIFT, ANSWERS, NO_DECISION, UNKNOWN_OP, Key
-from tracer.model.errnos import errno_name
-from tracer.model.rules.facts import ASKED_SHIFT, SIZE_FACTS, Fact
-from tracer.model.words import Flag, Kind, Op
+from tracer.labels import errno_name
+from tracer.rules.rule import ASKED_SHIFT, SIZE_FACTS, Fact
+from tracer.words import Flag, Kind, Op
 
 FLAGS = 0x3F
 NO_FACTS = Fact(0)
@@ -281,7 +281,7 @@ def test_empty() -> None:
 
 
 def test_columns_are_those_of_a_record_and_an_object() -> None:
-    from tracer.store.schema import EVENTS, OBJECTS
+    from tracer.recording.format import EVENTS, OBJECTS
 
     of_object = {"folio_order_max", "owner_uid"}
     assert set(COLUMNS) - of_object <= set(EVENTS.names)

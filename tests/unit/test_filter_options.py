@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tracer.capture.filters import Filters
-from tracer.cli.filter_options import add_options, families, filters
+from tracer.capture.bpf_source import Filters
+from tracer.cli.record import add_options, families, filters
 from tracer.errors import UserError
 from tracer.kernel.families import FAMILIES
-from tracer.model.seals import Seal
+from tracer.words import Seal
 
 
 def asked(*argv: str, follow: bool = False) -> Filters:
@@ -196,7 +196,7 @@ def test_bad_uids() -> None:
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What a host has mounted at /sys/fs/cgroup, in place of this host's."""
-    monkeypatch.setattr("tracer.cli.filter_options._CGROUPS", str(tmp_path))
+    monkeypatch.setattr("tracer.cli.record._CGROUPS", str(tmp_path))
     return tmp_path
 
 

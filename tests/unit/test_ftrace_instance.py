@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tracer.capture.ftrace.instance import Instance
-from tracer.capture.ftrace.tracefs import events_of, find_tracefs, leftovers, put
+from tracer.capture.ftrace.tracefs import Instance, events_of, find_tracefs, leftovers, put
 
 HOLDER = """
 import fcntl, os, sys

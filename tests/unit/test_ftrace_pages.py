@@ -12,18 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.ftrace_rows import NoTasks, events
-from tracer.capture.filters import Filters
-from tracer.capture.ftrace import formats
-from tracer.capture.ftrace import source as source_module
+from tracer.capture.bpf_source import Filters
+from tracer.capture.ftrace import pages as formats
+from tracer.capture.ftrace import program as source_module
 from tracer.capture.ftrace.decode import Decoder, Kinded
-from tracer.capture.ftrace.objects import Objects
-from tracer.capture.ftrace.pages import HEADER, Missed, cut, missed
+from tracer.capture.ftrace.pages import HEADER, Missed, What, cut, missed
 from tracer.capture.ftrace.probes import Probe
-from tracer.capture.ftrace.records import Maker, Window
-from tracer.capture.ftrace.source import FtraceSource
-from tracer.capture.ftrace.what import What
-from tracer.model.record import NAME, OBJECT, RecordType
-from tracer.model.words import Flag, Hook, Kind, LossCause, Op
+from tracer.capture.ftrace.program import FtraceSource
+from tracer.capture.ftrace.records import Maker, Objects, Window
+from tracer.record import NAME, OBJECT, RecordType
+from tracer.words import Flag, Hook, Kind, LossCause, Op
 
 SIZE = 4096
 SAMPLES = sorted((Path(__file__).parent / "ftrace_pages").glob("*.json.gz"))

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.ftrace_rows import INODE, KEY, Story, events, maker
-from tracer.capture.filters import Filters
-from tracer.capture.ftrace import pair as pair_module
-from tracer.capture.ftrace.pair import NOWHERE, pair
-from tracer.capture.ftrace.rows import THREAD_BIT
-from tracer.capture.ftrace.what import What
-from tracer.model.record import NAME, OBJECT, RecordType
-from tracer.model.words import Flag, Hook, LossCause, Op
+from tracer.capture.bpf_source import Filters
+from tracer.capture.ftrace import calls as pair_module
+from tracer.capture.ftrace.calls import NOWHERE, pair
+from tracer.capture.ftrace.decode import THREAD_BIT
+from tracer.capture.ftrace.pages import What
+from tracer.record import NAME, OBJECT, RecordType
+from tracer.words import Flag, Hook, LossCause, Op
 
 
 def test_an_entry_takes_the_first_return_of_its_hook() -> None:

@@ -6,10 +6,8 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.fake_kernel import btf_of, functions, symbols_of
-from tracer.capture.ftrace.fetch import Fetch, faulting, trials
-from tracer.capture.ftrace.probes import for_step
-from tracer.capture.ftrace.supplements import supplements
-from tracer.capture.ftrace.what import What
+from tracer.capture.ftrace.pages import What
+from tracer.capture.ftrace.probes import Fetch, faulting, for_step, supplements, trials
 from tracer.kernel import offsets
 from tracer.kernel.families import FAMILIES
 from tracer.kernel.plan import Plan, Planner

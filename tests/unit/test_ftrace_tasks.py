@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from tracer.capture.ftrace.rows import ROW, THREAD_BIT
+from tracer.capture.ftrace.decode import ROW, THREAD_BIT
+from tracer.capture.ftrace.pages import What
 from tracer.capture.ftrace.tasks import Tasks
-from tracer.capture.ftrace.what import What
 
 
 def lay(root: Path, tid: int, pid: int, uid: int, cgroup: str = "/") -> None:

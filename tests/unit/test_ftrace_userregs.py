@@ -5,10 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tracer.capture.ftrace.request import fill_request
-from tracer.capture.ftrace.rows import NO_SYSCALL, ROW, Rows
-from tracer.capture.ftrace.userregs import fill
-from tracer.model.words import Flag, Op
+from tracer.capture.ftrace.decode import NO_SYSCALL, ROW, Rows, fill, fill_request
+from tracer.words import Flag, Op
 
 TOP = 0x4000
 WORDS = ("r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si",

@@ -17,7 +17,7 @@ from tests.kernel.ground_truth import (
     expected_mappings,
     load_truth,
 )
-from tracer.model.record import Flag, Hook, Kind, Op
+from tracer.record import Flag, Hook, Kind, Op
 
 Row = dict[str, Any]
 

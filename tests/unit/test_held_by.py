@@ -6,9 +6,8 @@ from typing import Any
 
 from tests.unit.audit_story import SHARED_RO, SHARED_RW, Story, manifest
 from tests.unit.ui.still import Still
-from tracer.model.words import Kind
-from ui.request import Request
-from ui.snapshot import Detail
+from tracer.live.snapshot import Detail, Request
+from tracer.words import Kind
 
 VM_READ, VM_MAYREAD, VM_MAYWRITE, VM_MAYSHARE = 0x1, 0x10, 0x20, 0x80
 READONLY_SHARED = VM_READ | VM_MAYREAD | VM_MAYSHARE

@@ -9,7 +9,7 @@ from tests.unit.audit_asked import NEVER_MAPPED, audited
 from tests.unit.audit_story import FAMILIES, Story, step
 from tests.unit.ui.still import Still
 from tracer.cli.main import main
-from ui.request import Request
+from tracer.live.snapshot import Request
 
 Capture = pytest.CaptureFixture[str]
 WAITS = {"symbol": None, "module": "kvm", "reason": "waits for the module kvm, which is not loaded"}

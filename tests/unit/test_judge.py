@@ -39,9 +39,9 @@ from tests.unit.rule_table import CASES
 from tests.unit.test_features import rows as any_row
 from tracer.analysis.judge import Judge
 from tracer.analysis.judging.lookup import Lookup
-from tracer.model.variants import UNEXPLAINED, VARIANTS, Variants, doubt
-from tracer.model.verdicts import SEVERITY, Verdict, words
-from tracer.model.words import Flag, Kind, Op
+from tracer.rules.variants import UNEXPLAINED, VARIANTS, Variants, doubt
+from tracer.rules.verdicts import SEVERITY, Verdict, words
+from tracer.words import Flag, Kind, Op
 
 RACED_SEALS, RACED_SIZE = int(Flag.RACED_SEALS), int(Flag.RACED_SIZE)
 INDETERMINATE = (Verdict.INDETERMINATE, "unknown")

@@ -23,8 +23,8 @@ from tests.unit.rule_cases import (
 )
 from tests.unit.rule_table import CASES
 from tracer.analysis.judge import judge
-from tracer.model.verdicts import words as verdict_words
-from tracer.model.words import Kind, Op, words
+from tracer.rules.verdicts import words as verdict_words
+from tracer.words import Kind, Op, words
 
 NEW = ["expected", "reason", "rule", "hole", "verdict", "severity"]
 OPS, KINDS = words(Op), words(Kind)

@@ -9,7 +9,7 @@ import pytest
 
 from tracer.capture.ledger import Ledger, clock_record
 from tracer.capture.program import CAUSES, COUNTS, HOOKS, Program
-from tracer.model.record import (
+from tracer.record import (
     CLOCK,
     HEAD,
     LOSS,

@@ -8,10 +8,10 @@ import pytest
 from tests.unit.audit_story import Story, manifest, self_test
 from tracer.analysis.summary import summarize
 from tracer.cli.main import main
-from tracer.model.verdicts import Verdict
-from tracer.model.words import Kind
-from tracer.store.reader import Recording
-from ui.cells import because
+from tracer.live.cells import because
+from tracer.recording.reader import Recording
+from tracer.rules.verdicts import Verdict
+from tracer.words import Kind
 from ui.explain import why
 
 Capture = pytest.CaptureFixture[str]

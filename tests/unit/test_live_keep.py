@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from tests.unit.store_records import SMALL, Records, numbered, pick, seqs
 from tracer.errors import UserError
-from tracer.store.folder import Folder
-from tracer.store.reader import Recording
-from tracer.store.tail import TailWriter
-from tracer.store.verify import verify
-from tracer.store.writer import RecordingWriter
-from ui.live import keep
-from ui.live.keep import REASON, Keeper
+from tracer.live import recorder as keep
+from tracer.live.recorder import REASON, Keeper
+from tracer.recording.folder import Folder
+from tracer.recording.reader import Recording
+from tracer.recording.tail import TailWriter
+from tracer.recording.verify import verify
+from tracer.recording.writer import RecordingWriter
 
 pytestmark = pytest.mark.slow
 

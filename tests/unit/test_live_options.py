@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from tracer.cli import record
 from tracer.errors import UserError
-from ui.cli import live, options, replay
-from ui.cli.main import VERBS, VIEWS, main
-from ui.cli.recording import audit_words, recorder_words
+from ui.verbs import live, options, replay
+from ui.verbs.main import VERBS, VIEWS, main
+from ui.verbs.options import audit_words, recorder_words
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "samples" / "recordings" / "debian-6.1.seal"
@@ -28,13 +28,13 @@ COSTLY = {
     "pyarrow",
     "textual",
     "rich",
-    "tracer.store",
+    "tracer.recording",
     "asyncio",
     "ui.app",
 }
 HELP = """
 import json, sys
-from ui.cli.main import main
+from ui.verbs.main import main
 try:
     main([sys.argv[1], "--help"])
 except SystemExit as end:
@@ -210,7 +210,7 @@ def on_terminal(
 
     termios.tcsetwinsize(its, (size[1], size[0]))
     with subprocess.Popen(
-        [sys.executable, "-m", "ui.cli.main", *argv],
+        [sys.executable, "-m", "ui.verbs.main", *argv],
         stdin=its, stdout=its, stderr=its, cwd=ROOT, start_new_session=True,
         env={**os.environ, "TERM": term, "TEXTUAL_DRIVER": ""},
     ) as process:  # fmt: skip
@@ -228,7 +228,7 @@ def on_terminal(
 @pytest.mark.parametrize("verb", VIEWS)
 def test_no_terminal(verb: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "ui.cli.main", verb, str(SAMPLE)],
+        [sys.executable, "-m", "ui.verbs.main", verb, str(SAMPLE)],
         cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
@@ -261,7 +261,7 @@ def test_nothing_to_follow_and_no_terminal() -> None:
 
 
 def test_limits_are_the_screens_own() -> None:
-    from ui.cli import terminal
     from ui.screens import base
+    from ui.verbs import options as terminal
 
     assert (terminal.LEAST_WIDTH, terminal.LEAST_HEIGHT) == (base.LEAST_WIDTH, base.LEAST_HEIGHT)

@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 
 from tracer.errors import UserError
-from tracer.store.reader import Recording
-from tracer.store.verify import verify
-from tracer.store.writer import RecordingWriter
-from ui.live import session
-from ui.live.place import Place
-from ui.live.recorder import Recorder, RecorderFailed
+from tracer.live.recorder import Place, Recorder, RecorderFailed
+from tracer.recording.reader import Recording
+from tracer.recording.verify import verify
+from tracer.recording.writer import RecordingWriter
+from ui import session
 
 pytestmark = pytest.mark.slow
 
@@ -123,7 +122,7 @@ def test_ending_it_interrupts_the_command_and_waits_for_it(tmp_path: Path) -> No
 def test_a_command_that_does_not_listen_is_ended_where_nobody_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ui.live.recorder._GRACE_S", 0.2)
+    monkeypatch.setattr("tracer.live.recorder._GRACE_S", 0.2)
     script = "trap '' INT; echo $$; while :; do sleep 0.05; done"
     recorder = started(tmp_path, command=["sh", "-c", script])
     recorder.wait_ready(nothing)
@@ -137,7 +136,7 @@ def test_a_command_that_does_not_listen_is_ended_where_nobody_waits(
 VIEWER = """
 import sys, threading, time
 from pathlib import Path
-from ui.live.recorder import Recorder
+from tracer.live.recorder import Recorder
 folder = Path(sys.argv[1])
 program = sys.executable, "-m", "tests.tty.writer"
 recorder = Recorder([], folder / "live.seal", sys.argv[2:], folder, program)
@@ -184,7 +183,7 @@ def test_the_place_is_ours_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_no_place_where_somebody_else_can_change_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ui.live.place._candidates", lambda: [tmp_path / "shared"])
+    monkeypatch.setattr("tracer.live.recorder._candidates", lambda: [tmp_path / "shared"])
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared").chmod(0o777)
     with pytest.raises(UserError, match=r"no place for a temporary recording: .*-o S\.seal"):
@@ -217,7 +216,7 @@ def test_only_who_has_seen_a_recording_lets_it_go(
         return 143 if how == "signal" else 0
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr("ui.live.session.show", show)
+    monkeypatch.setattr("ui.session.show", show)
     view = session.View("sealsnoop", False, None)
     with contextlib.suppress(ZeroDivisionError):
         session.record_and_show((), None, (), view, WRITER)

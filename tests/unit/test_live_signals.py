@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ui.live import signals
+from tracer.live import recorder as signals
 
 
 @pytest.fixture(autouse=True)

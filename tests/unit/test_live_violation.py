@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ui.live.violation import OnViolation, document
-from ui.snapshot import Alert
+from tracer.live.alerts import OnViolation, document
+from tracer.live.snapshot import Alert
 
 
 def alert(number: int, **event: Any) -> Alert:

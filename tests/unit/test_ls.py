@@ -11,12 +11,12 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
-from tracer.capture.memoryfile import MemoryFile
+from tracer.capture.memory_files import MemoryFile
 from tracer.cli import ls
 from tracer.errors import UserError
-from tracer.model.args import SEALS_UNKNOWN
-from tracer.model.record import Kind
-from tracer.text import files as forms
+from tracer.labels import SEALS_UNKNOWN
+from tracer.output import text as forms
+from tracer.record import Kind
 
 NAME = b"[bold]\x1b[31m\nevil\tls"
 SHOWN = "[bold]\\x1b[31m\\nevil\\tls"
@@ -87,7 +87,7 @@ def test_name_and_pid_select(memfd: int, capsys: pytest.CaptureFixture[str]) -> 
 def test_an_empty_answer_never_reassures(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tracer.capture import visibility
+    from tracer.capture import procfs as visibility
 
     for problems, code in (([], 0), (["open files of 3 of 9 processes not readable"], 1)):
         monkeypatch.setattr(visibility, "problems", lambda *_, found=problems: found)

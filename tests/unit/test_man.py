@@ -11,7 +11,7 @@ import pytest
 
 from docs.make import man, roff
 from tracer.cli.main import parser
-from ui.cli.main import VERBS
+from ui.verbs.main import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = man.pages()

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 
 from tests.unit.fake_kernel import KVM, btf_of, functions, symbols_of
-from tracer.capture import modules
-from tracer.capture.attach import Kernel
-from tracer.capture.modules import REFUSED, ModuleWatch, identity
+from tracer.capture import attach as modules
+from tracer.capture.attach import REFUSED, Kernel, ModuleWatch, identity
 from tracer.capture.program import AttachError, Program
 from tracer.errors import UserError
 from tracer.kernel.btf import Btf
 from tracer.kernel.plan import Plan, Step
-from tracer.model.record import BASELINE, USER_CPU, Hook, Op, RecordType
+from tracer.record import BASELINE, USER_CPU, Hook, Op, RecordType
 
 
 class FakeProgram:

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.audit_asked import NEVER_MAPPED, of
 from tests.unit.audit_story import Story
 from tracer.cli.main import main
-from tracer.model.record import USER_CPU
+from tracer.record import USER_CPU
 
 Capture = pytest.CaptureFixture[str]
 INO, SWEPT, LATER = 5, 7, 9
@@ -51,7 +51,7 @@ def test_the_one_that_was_swept(tmp_path: Path, capsys: Capture) -> None:
 
 @pytest.mark.xfail(
     strict=True,
-    reason="which file a row without a generation is about is worked out three times (tracer.text."
+    reason="which file a row without a generation is about is worked out three times ("
     "names guesses, tracer.analysis.state refuses, tracer.audit.objects takes the first); one "
     "owner comes with recording/identity",
 )

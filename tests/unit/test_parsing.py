@@ -2,9 +2,9 @@
 
 import pytest
 
-from tracer.cli import parsing
+from tracer.cli import main as parsing
 from tracer.errors import UserError
-from ui.cli.main import main
+from ui.verbs.main import main
 
 
 @pytest.mark.parametrize(

@@ -13,20 +13,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracer.audit.places import line_of, places
+from tracer.audit.forms import line_of, places
 from tracer.audit.policy import (
     CLAIM_KEYS,
     CLAIM_TEXTS,
+    CLAIM_WAYS,
+    KINDS,
+    WAYS,
     Actor,
     PolicyError,
     Scope,
     load,
+    needed,
     parse,
     schema,
 )
-from tracer.audit.ways import CLAIM_WAYS, KINDS, WAYS, needed
 from tracer.errors import UserError
-from tracer.query.patterns import matches
+from tracer.filter.grammar import matches
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = sorted((ROOT / "samples/policies").glob("*.toml"))
@@ -336,7 +339,7 @@ def test_a_policy_of_a_common_size_is_taken() -> None:
 def test_a_hostile_glob_takes_no_time() -> None:
     """'*a*a…b' over 'aaa…' takes for ever where a search goes back."""
     program = (
-        "from tracer.query.patterns import matches\n"
+        "from tracer.filter.grammar import matches\n"
         "assert not matches('*a' * 100 + 'b', 'a' * 249)\n"
         "assert matches('*a' * 100 + '*', 'a' * 249)\n"
     )

@@ -6,7 +6,8 @@ import pytest
 
 from tests.unit.fake_kernel import btf_of, functions, symbols_of
 from tracer.kernel.plan import PREEMPTED, Planner
-from tracer.kernel.requirements import Host, preempts
+from tracer.kernel.requirements.host import Host
+from tracer.kernel.requirements.methods import preempts
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from tracer.kernel import privileges
 from tracer.kernel.privileges import Cap
-from tracer.store.worker import Worker
+from tracer.recording.writer import Worker
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -50,10 +50,10 @@ assert now()[:2] == [0, 0]
 """
 PLACES = """
 import os
-from tracer.cli.loading import import_without_threads
+from tracer.cli.main import import_without_threads
 before = dict(os.environ)
 import_without_threads()
-import tracer.store.writer, pandas
+import tracer.recording.writer, pandas
 print(len(os.listdir("/proc/self/task")), dict(os.environ) == before)
 """
 

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from tracer.capture import inode, kinds, processes
+from tracer.capture import memory_files as inode
+from tracer.capture import memory_files as kinds
+from tracer.capture import processes
 from tracer.capture.baseline import baseline_records
-from tracer.capture.memoryfile import MemoryFile, Scan
-from tracer.capture.mounts import Mounts
+from tracer.capture.memory_files import MemoryFile, Mounts, Scan
 from tracer.capture.procfs import Scanner
-from tracer.model.args import SEALS_UNKNOWN
-from tracer.model.record import EVENT, HEAD, Kind, Op
+from tracer.labels import SEALS_UNKNOWN
+from tracer.record import EVENT, HEAD, Kind, Op
 
 F_ADD_SEALS = 1033
 HOSTILE = [

@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracer.model.args import SEALS_UNKNOWN
-from tracer.model.record import Flag, Op
-from tracer.model.seals import LETTERS, Seal
-from tracer.model.seals import text as seals_text
-from tracer.query import Query, QueryError, evaluate, parse
-from tracer.query.columns import Coded
-from tracer.query.keys import KEYS, Form
+from tracer.filter import mask as evaluate
+from tracer.filter.grammar import QueryError
+from tracer.filter.keys import KEYS, Form
+from tracer.filter.mask import Coded
+from tracer.filter.query import Query, parse
+from tracer.labels import SEALS_UNKNOWN
+from tracer.record import Flag, Op
+from tracer.words import LETTERS, Seal
+from tracer.words import text as seals_text
 
 Row = dict[str, Any]
 SOURCES: dict[str, Callable[[dict[str, pa.Array]], Any]] = {

@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from tests.unit.imported import HEAVY, imported
 from tracer.errors import UserError
-from tracer.model.seals import LETTERS
-from tracer.model.words import Flag
-from tracer.query import Query, QueryError, parse
-from tracer.query.keys import FLAG_WORDS, KEYS, Key, find, names
-from tracer.query.options import add_option, asked, filter_help
+from tracer.filter.grammar import QueryError
+from tracer.filter.keys import FLAG_WORDS, KEYS, Key, find, names
+from tracer.filter.query import Query, add_option, asked, filter_help, parse
+from tracer.words import LETTERS, Flag
 
 CANONICAL = {
     "": "",
@@ -228,7 +227,7 @@ def test_help_fits_a_terminal() -> None:
 
 
 def test_flags_are_the_marks_that_script_shows() -> None:
-    from tracer.text.lines import _MARKS
+    from tracer.output.text import _MARKS
 
     shown = {bit: word.strip(" !") for bit, word in _MARKS.items()}
     assert {int(bit): word for word, bit in FLAG_WORDS.items() if int(bit) in _MARKS} == shown
@@ -251,7 +250,7 @@ def test_without_and_and() -> None:
 
 def test_parsing_needs_nothing_heavy() -> None:
     code = (
-        "from tracer.query import parse\n"
+        "from tracer.filter import parse\n"
         "parse('op:mmap ret:EPERM size:>1M ram seals:+w').plus('name', 'x')"
     )
     assert imported(code) & HEAVY == set()

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tracer import record
 from tracer.capture.program import CAUSES, COUNTS, HOOKS
-from tracer.model import record
-from tracer.model.layout import HEADER, enums, structs
-from tracer.model.words import Device, Fill, Receipt
+from tracer.record import HEADER, enums, structs
+from tracer.words import Device, Fill, Receipt
 
 TEXT = HEADER.read_text()
 BODIES = {

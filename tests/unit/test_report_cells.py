@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracer.model.escape import cells as width_of
-from tracer.report import cells
-from tracer.report.columns import GAP, Column, derived, value, widths
+from tracer.escape import cells as width_of
+from tracer.output import tables as cells
+from tracer.output.tables import GAP, Column, derived, value, widths
 
 
 def test_rows_have_plain_values() -> None:

@@ -30,10 +30,10 @@ from tests.unit.report_recordings import (
 )
 from tests.unit.store_records import killed, mixed
 from tracer.cli.main import main
-from tracer.model.words import Hook
-from tracer.report.model import TABLES, WORST_FIRST
-from tracer.report.progress import Reading
-from tracer.store.writer import RecordingWriter
+from tracer.output.console import Reading
+from tracer.output.report import TABLES, WORST_FIRST
+from tracer.recording.writer import RecordingWriter
+from tracer.words import Hook
 
 pytestmark = pytest.mark.slow
 

@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit import store_records
-from tracer.model.record import CLOCK, LOSS, USER_CPU, RecordType
-from tracer.report import sentences
-from tracer.report.coverage import anchors, coverage, labels, self_test, unseen
-from tracer.report.model import Coverage
-from tracer.store.reader import Recording
-from tracer.store.writer import RecordingWriter
+from tracer.output import report as sentences
+from tracer.output.coverage import anchors, coverage, labels, self_test, unseen
+from tracer.output.report import Coverage
+from tracer.record import CLOCK, LOSS, USER_CPU, RecordType
+from tracer.recording.reader import Recording
+from tracer.recording.writer import RecordingWriter
 
 MANIFEST: dict[str, Any] = {
     "kernel": {"release": "6.1.0"},

@@ -12,22 +12,24 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from tests.unit.report_sample import HOSTILE, counts, coverage
-from tracer.model.bit5 import EXEC, INACCESSIBLE, UNKNOWN
-from tracer.model.verdicts import Verdict
-from tracer.model.words import Kind, Op
-from tracer.report import cells, request
-from tracer.report.diff import (
+from tracer.output import diff as request
+from tracer.output import tables as cells
+from tracer.output.diff import (
     Diff,
+    DiffTerminal,
     Tally,
     change,
     common_bit5,
     compare,
+    diff_csv,
+    diff_json,
+    diff_page,
     objects,
     variants,
 )
-from tracer.report.diffpage import diff_page
-from tracer.report.diffview import DiffTerminal, diff_csv, diff_json
-from tracer.report.model import Question, SelfTest
+from tracer.output.report import Question, SelfTest
+from tracer.rules.verdicts import Verdict
+from tracer.words import EXEC, INACCESSIBLE, UNKNOWN, Kind, Op
 
 TYPES = {
     "op": np.uint8, "kind": np.uint8, "arg": np.uint64, "offset": np.int64, "length": np.uint64,

@@ -15,15 +15,14 @@ import pytest
 from rich.console import Console
 
 from tests.unit.report_sample import HOSTILE, counts, coverage, entry, report
-from tracer.model.escape import cells as width_of
-from tracer.model.escape import printable
-from tracer.report import data, sentences
-from tracer.report.assets import SCRIPT, STYLE
-from tracer.report.charts import bars, legend, matrix, over_time
-from tracer.report.model import TABLES, Question, Report, SelfTest
-from tracer.report.page import POLICY, page
-from tracer.report.terminal import Terminal
-from tracer.text.data import csv_text
+from tracer.escape import cells as width_of
+from tracer.escape import printable
+from tracer.output import report as sentences
+from tracer.output import report_data as data
+from tracer.output.data import csv_text
+from tracer.output.html import POLICY, SCRIPT, STYLE, bars, legend, matrix, over_time, page
+from tracer.output.report import TABLES, Question, Report, SelfTest
+from tracer.output.terminal import Terminal
 
 GOLDEN = Path(__file__).parent / "golden" / "report"
 LOSSY = coverage(lost={"ring_full": 5}, incomplete={"name": 2}, state="killed", reason="")

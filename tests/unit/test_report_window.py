@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracer.errors import UserError
-from tracer.report.window import Anchor, Moment, boot_ns, moment, wall_jump_s
+from tracer.recording.clock import Anchor, Moment, boot_ns, moment, wall_jump_s
 
 S = 10**9
 

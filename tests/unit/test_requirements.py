@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.sound_host import NAMES, blockers, found, kallsyms, lay, link, status
-from tracer.kernel.requirements import Host, abilities, blocking, check
+from tracer.kernel.requirements.checks import abilities, blocking, check
+from tracer.kernel.requirements.host import Host
 
 Change = Callable[[Host], None]
 

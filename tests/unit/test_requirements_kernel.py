@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.sound_host import GOOD, blockers, config, found, kallsyms, lay, status
-from tracer.kernel.requirements import check
+from tracer.kernel.requirements.checks import check
 
 
 def test_no_btf(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.sound_host import blockers, config, found, lay, status
-from tracer.kernel.requirements import Finding
+from tracer.kernel.requirements.host import Finding
 
 
 def test_other_architecture(tmp_path: Path) -> None:

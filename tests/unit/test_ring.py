@@ -8,7 +8,7 @@ import pytest
 from tests.unit.synthetic_ring import SIZE, SyntheticRing, numbered
 from tracer.capture import ring as ring_module
 from tracer.capture.ring import STRIDE, Records
-from tracer.model.record import HEAD, RECORD_SIZE
+from tracer.record import HEAD, RECORD_SIZE
 
 ROOM = SIZE // STRIDE
 

@@ -10,11 +10,10 @@ from tests.unit.rule_cases import Judged, Told, columns, outcome, told
 from tests.unit.rule_table import CASES
 from tracer.analysis.features import keys_of
 from tracer.analysis.judge import Judge
-from tracer.model.holes import HOLES, Hole
-from tracer.model.rules import RULES, Fact, Rule
-from tracer.model.rules.rule import OK, SEALABLE
-from tracer.model.variants import QUESTIONS, VARIANTS
-from tracer.model.words import Op
+from tracer.rules import RULES
+from tracer.rules.rule import OK, SEALABLE, Fact, Rule
+from tracer.rules.variants import HOLES, QUESTIONS, VARIANTS, Hole
+from tracer.words import Op
 
 UNUSED_SEAL = 0x40
 Changed = tuple[Told | None, Told | None]

@@ -1,6 +1,6 @@
 """The oracle table (what each seal does to each operation), cell by cell, both answers each.
 
-Written from the kernel's source and executed calls, not from tracer.model.rules: operation by seal,
+Written from the kernel's source and executed calls, not from tracer.rules: operation by seal,
 whether the kernel must refuse.
 """
 
@@ -37,10 +37,9 @@ from tests.unit.rule_cases import (
     truncate,
     write,
 )
-from tracer.model import bit5
-from tracer.model.seals import names
-from tracer.model.verdicts import Outcome, Verdict
-from tracer.model.words import Kind, Op
+from tracer import words as bit5
+from tracer.rules.verdicts import Outcome, Verdict
+from tracer.words import Kind, Op, names
 
 Make = Callable[..., Row]
 SEALS = (0, SEAL, SHRINK, GROW, WRITE, FUTURE, EXEC)

@@ -9,8 +9,8 @@ import pytest
 from tests.kernel.ground_truth import Truth, compare, compare_mappings, load_truth
 from tests.kernel.implied import implied
 from tests.kernel.judged import ON_ANY_FILE, bad, beside_truth, judged
-from tracer.store.reader import Recording
-from tracer.store.verify import verify
+from tracer.recording.reader import Recording
+from tracer.recording.verify import verify
 
 FOLDER = Path(__file__).parents[2] / "samples" / "recordings"
 MOST_BYTES = 300_000

@@ -18,13 +18,12 @@ import pytest
 from tests.unit.imported import HEAVY, imported
 from tracer.cli import script
 from tracer.errors import UserError
-from tracer.model.bit5 import EXEC, UNKNOWN
-from tracer.model.escape import cells, escape_bytes
-from tracer.model.record import CLOCK, EVENT, HEAD, LOSS, NAME, OBJECT, Flag, RecordType
-from tracer.store.writer import RecordingWriter
-from tracer.text.data import csv_text
-from tracer.text.lines import Lines, _marks
-from tracer.text.names import Names
+from tracer.escape import cells, escape_bytes
+from tracer.output.data import Names, csv_text
+from tracer.output.text import Lines, _marks
+from tracer.record import CLOCK, EVENT, HEAD, LOSS, NAME, OBJECT, Flag, RecordType
+from tracer.recording.writer import RecordingWriter
+from tracer.words import EXEC, UNKNOWN
 from ui.explain import fields as explained
 
 START = 5_000_000_000
@@ -302,9 +301,9 @@ def test_filter_asks_for_each_name_once() -> None:
     """Objects are told apart by all three parts of the key, in tables of several chunks too."""
     import pyarrow as pa
 
-    from tracer.query import parse
-    from tracer.query.events import matching
-    from tracer.text.names import Names
+    from tracer.filter.mask import matching
+    from tracer.filter.query import parse
+    from tracer.output.data import Names
 
     keys = [(dev, ino, gen) for dev in (1, 2) for ino in (1, 1 << 40) for gen in (0, 5)]
     asked_for: list[int] = []

@@ -8,20 +8,21 @@ from pathlib import Path
 import pytest
 
 from tracer.analysis.judge import COLUMNS
-from tracer.model.seals import Seal
-from tracer.model.words import Flag, Kind, Op
-from tracer.selftest import syscalls
-from tracer.selftest.attempt import Attempt, Attempts, columns
-from tracer.selftest.cases import all_sets, attempt_all, short_sets
-from tracer.selftest.maker import Maker
-from tracer.selftest.scratch import Scratch
-from tracer.selftest.syscalls import (
+from tracer.selftest import scratch as syscalls
+from tracer.selftest.attempts import all_sets, attempt_all, short_sets
+from tracer.selftest.scratch import (
     MAP_PRIVATE,
     MFD_ALLOW_SEALING,
     PAGE,
     PROT_READ,
     PROT_WRITE,
+    Attempt,
+    Attempts,
+    Maker,
+    Scratch,
+    columns,
 )
+from tracer.words import Flag, Kind, Op, Seal
 
 EPERM, EBUSY, EACCES = -errno.EPERM, -errno.EBUSY, -errno.EACCES
 READ_WRITE = PROT_READ | PROT_WRITE

@@ -7,13 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracer.model.seals import Seal
-from tracer.model.variants import VARIANTS
-from tracer.model.words import Kind, Op
-from tracer.selftest import chunk
-from tracer.selftest.attempt import Attempt, Attempts
-from tracer.selftest.cases import attempt_all
+from tracer.rules.variants import VARIANTS
+from tracer.selftest import attempts as chunk
+from tracer.selftest.attempts import attempt_all
 from tracer.selftest.explain import Finding, bit_0x20, explain
+from tracer.selftest.scratch import Attempt, Attempts
+from tracer.words import Kind, Op, Seal
 
 EPERM, EINVAL = -errno.EPERM, -errno.EINVAL
 LARGE = 2 << 20

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from tests.unit.selftest_events import FAMILIES, UNTRIED, events_of
 from tracer.kernel import families
-from tracer.model.record import EVENT, Flag, Kind, Op
-from tracer.selftest.attempt import Attempt, Attempts
-from tracer.selftest.cases import attempt_all
+from tracer.record import EVENT, Flag, Kind, Op
+from tracer.selftest.attempts import attempt_all
 from tracer.selftest.hooks import Count, Passed, check
+from tracer.selftest.scratch import Attempt, Attempts
 
 _ATTEMPTS = Attempts()
 attempt_all(_ATTEMPTS, thorough=False)

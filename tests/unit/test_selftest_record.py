@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from tracer.capture.filters import Filters
+from tracer.capture.bpf_source import Filters
 from tracer.cli import record
 from tracer.selftest import run as run_module
 from tracer.selftest.hooks import Count

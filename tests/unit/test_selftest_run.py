@@ -14,17 +14,15 @@ import pytest
 
 import tracer.selftest.explain  # noqa: F401  the forked processes need not import pandas then
 from tests.unit.selftest_events import FAMILIES, events_of, with_objects
-from tracer.capture.filters import Filters
+from tracer.capture.bpf_source import Filters
 from tracer.capture.program import COUNTS
-from tracer.model.record import HEAD, LossCause
-from tracer.model.variants import VARIANTS
-from tracer.model.words import Kind, Op
-from tracer.selftest import process
-from tracer.selftest.attempt import Attempt
+from tracer.record import HEAD, LossCause
+from tracer.rules.variants import VARIANTS
+from tracer.selftest import run as process
 from tracer.selftest.hooks import Count
-from tracer.selftest.process import Examiner, SelfTestFailed, prepared
-from tracer.selftest.run import SelfTest, run
-from tracer.selftest.table import lines
+from tracer.selftest.run import Examiner, SelfTest, SelfTestFailed, lines, prepared, run
+from tracer.selftest.scratch import Attempt
+from tracer.words import Kind, Op
 
 
 @pytest.fixture
@@ -104,7 +102,7 @@ def test_one_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     def attempt_all(attempts: Any, thorough: bool) -> None:
         raise PermissionError(13, "no memfd for you")
 
-    monkeypatch.setattr("tracer.selftest.cases.attempt_all", attempt_all)
+    monkeypatch.setattr("tracer.selftest.attempts.attempt_all", attempt_all)
     with (
         prepared(thorough=False, prefix=b"") as made,
         pytest.raises(SelfTestFailed, match=r"PermissionError: .* no memfd for you"),
@@ -113,7 +111,7 @@ def test_one_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracer.selftest.cases.attempt_all", lambda *given: time.sleep(60))
+    monkeypatch.setattr("tracer.selftest.attempts.attempt_all", lambda *given: time.sleep(60))
     monkeypatch.setitem(process.PATIENCE_S, False, 0.05)
     with (
         prepared(thorough=False, prefix=b"") as made,

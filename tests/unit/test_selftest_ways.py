@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tracer.kernel.audit_families import AUDIT_FAMILIES
-from tracer.model.record import EVENT
+from tracer.record import EVENT
 from tracer.selftest.hooks import Count
-from tracer.selftest.process import prepared
+from tracer.selftest.run import prepared
 from tracer.selftest.ways import Tried, check, try_all
 
 BY_NAME = {family.name: family for family in AUDIT_FAMILIES}

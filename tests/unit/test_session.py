@@ -17,17 +17,17 @@ import pytest
 from tests.unit.synthetic_ring import SIZE, SyntheticRing
 from tracer.capture import ring as ring_module
 from tracer.capture import session as session_module
-from tracer.capture.memoryfile import Scan
+from tracer.capture.memory_files import Scan
 from tracer.capture.processes import Identity
 from tracer.capture.procfs import Scanner
 from tracer.capture.program import COUNTS, Program
 from tracer.capture.ring import STRIDE
 from tracer.capture.session import Progress, Session
-from tracer.model.record import EVENT, HEAD, USER_CPU, Flag, Hook, LossCause, Op, RecordType
-from tracer.store.errors import DiskFull
-from tracer.store.limits import Limits
-from tracer.store.reader import Recording
-from tracer.store.writer import RecordingWriter
+from tracer.record import EVENT, HEAD, USER_CPU, Flag, Hook, LossCause, Op, RecordType
+from tracer.recording.errors import DiskFull
+from tracer.recording.format import Limits
+from tracer.recording.reader import Recording
+from tracer.recording.writer import RecordingWriter
 
 
 def events(first: int, count: int) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tracer.kernel.requirements import Finding, Host
+from tracer.kernel.requirements.host import Finding, Host
 from tracer.kernel.sources import blocking, ftrace, told
 
 GOOD = {

@@ -10,7 +10,7 @@ import pytest
 from tracer.cli.main import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
-COSTLY = {"bcc", "numpy", "pandas", "pyarrow", "textual", "rich", "tracer.store", "asyncio"}
+COSTLY = {"bcc", "numpy", "pandas", "pyarrow", "textual", "rich", "tracer.recording", "asyncio"}
 CODE = """
 import json, sys
 from tracer.cli.main import main
@@ -40,8 +40,8 @@ def test_help_imports_nothing_costly(argv: list[str]) -> None:
 @pytest.mark.slow
 def test_the_costly_ones_would_be_seen() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "import sys, numpy, pandas, pyarrow, rich, textual, tracer.store\n"
-         "print(*sys.modules)"],
+        [sys.executable, "-c", "import sys, numpy, pandas, pyarrow, rich, textual\n"
+         "import tracer.recording; print(*sys.modules)"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert COSTLY - {"bcc"} <= set(done.stdout.split())
@@ -52,7 +52,7 @@ FOLDED = f"""
 import sys
 from tracer.analysis import load
 from tracer.analysis.fold import Fold
-from tracer.store.reader import Recording
+from tracer.recording.reader import Recording
 fold = Fold()
 with Recording.open({SAMPLE!r}) as recording:
     for batch in load.batches(recording, load.NEEDED):

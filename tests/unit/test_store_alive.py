@@ -9,16 +9,14 @@ import pytest
 
 from tests.unit.store_records import SMALL, killed, numbered
 from tracer.audit.doubts import of_recording
-from tracer.report.coverage import coverage
-from tracer.store import alive
-from tracer.store.alive import Recorder, boot_id
-from tracer.store.folder import Folder
-from tracer.store.follow import Follower
-from tracer.store.reader import Recording
-from tracer.store.snapshot import ALIVE, KILLED
-from tracer.store.verify import verify
-from tracer.store.writer import RecordingWriter
-from tracer.text.narrate import narration
+from tracer.output.coverage import coverage
+from tracer.output.text import narration
+from tracer.recording import reader as alive
+from tracer.recording.folder import Folder
+from tracer.recording.follow import Follower
+from tracer.recording.reader import ALIVE, KILLED, Recorder, Recording, boot_id
+from tracer.recording.verify import verify
+from tracer.recording.writer import RecordingWriter
 
 ELSEWHERE = {"boot_id": "of another machine"}
 

@@ -7,12 +7,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from tests.unit.store_records import Records, mixed
-from tracer.model.record import EVENT, RECORD_SIZE
-from tracer.store.events import EventColumns, event_table
-from tracer.store.folder import Folder
-from tracer.store.part import Part
-from tracer.store.schema import EVENTS
-from tracer.store.words import OPS
+from tracer.record import EVENT, RECORD_SIZE
+from tracer.recording.folder import Folder
+from tracer.recording.format import EVENTS
+from tracer.recording.part import Part
+from tracer.recording.tables import OPS, EventColumns, event_table
 
 # What a column is called in the file is what it is called in the record, but for these.
 _SPECIAL = {"comm", "op", "kind", "hook"}

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.store_records import SMALL, mixed, numbered, seqs, write
-from tracer.model.record import RECORD_SIZE
-from tracer.store import folder
-from tracer.store.errors import (
+from tracer.record import RECORD_SIZE
+from tracer.recording import folder
+from tracer.recording.errors import (
     AlreadyExists,
     Busy,
     DiskFull,
@@ -24,11 +24,11 @@ from tracer.store.errors import (
     NotARecording,
     StoreError,
 )
-from tracer.store.limits import Limits
-from tracer.store.reader import Recording
-from tracer.store.replace import refuse_existing
-from tracer.store.verify import verify
-from tracer.store.writer import RecordingWriter
+from tracer.recording.format import Limits
+from tracer.recording.reader import Recording
+from tracer.recording.replace import refuse_existing
+from tracer.recording.verify import verify
+from tracer.recording.writer import RecordingWriter
 
 
 def test_modes(tmp_path: Path) -> None:
@@ -241,9 +241,9 @@ def test_full_disk(little_disk: Path, threads: bool, tails: bool) -> None:
 _LIMITED = """
 import resource, sys
 from tests.unit.store_records import mixed
-from tracer.store.errors import DiskFull
-from tracer.store.limits import Limits
-from tracer.store.writer import RecordingWriter
+from tracer.recording.errors import DiskFull
+from tracer.recording.format import Limits
+from tracer.recording.writer import RecordingWriter
 writer = RecordingWriter(sys.argv[1], {}, limits=Limits(rows=5000, reserve_bytes=0))
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
@@ -303,7 +303,7 @@ def test_a_chain_that_is_full_ends_the_recording(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Loudly, and before there is one line that no reader takes."""
-    monkeypatch.setattr("tracer.store.chainfile.CHAIN_LINES", 5)
+    monkeypatch.setattr("tracer.recording.chain.CHAIN_LINES", 5)
     writer = RecordingWriter(tmp_path / "r.seal", {}, limits=SMALL)
     writer.append(numbered(120))
     with pytest.raises(StoreError, match="as many as a recording can have"):

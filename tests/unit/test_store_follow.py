@@ -19,16 +19,13 @@ from tests.unit.store_records import (
     seqs,
     write,
 )
-from tracer.store.alive import Recorder, boot_id
-from tracer.store.chain import Chain
-from tracer.store.chainfile import ChainWriter
-from tracer.store.folder import Folder
-from tracer.store.follow import Follower
-from tracer.store.reader import Recording
-from tracer.store.segment import Segment
-from tracer.store.tables import tables
-from tracer.store.tail import TailWriter
-from tracer.store.writer import RecordingWriter
+from tracer.recording.chain import Chain, ChainWriter
+from tracer.recording.folder import Folder
+from tracer.recording.follow import Follower
+from tracer.recording.reader import Recorder, Recording, boot_id
+from tracer.recording.tables import tables
+from tracer.recording.tail import TailWriter
+from tracer.recording.writer import RecordingWriter, Segment
 
 
 class _Follower(threading.Thread):
@@ -206,7 +203,7 @@ def test_a_finished_recording_is_given_once(tmp_path: Path) -> None:
 def test_a_recorder_on_another_machine_is_heard_by_its_beat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tracer.store import alive
+    from tracer.recording import reader as alive
 
     monkeypatch.setattr(alive, "_SILENCE_S", 3.0)
     writer = RecordingWriter(tmp_path / "r.seal", {"boot_id": "of another machine"}, limits=SMALL)

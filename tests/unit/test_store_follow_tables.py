@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from tests.unit.store_records import SMALL, Records, mixed, numbered, rows_of, stored
-from tracer.model.record import HEAD, NAME, OBJECT, RecordType
-from tracer.store.follow import EVERYTHING, MISSING, Follower
-from tracer.store.reader import Recording
-from tracer.store.schema import TABLES
-from tracer.store.writer import RecordingWriter
+from tracer.record import HEAD, NAME, OBJECT, RecordType
+from tracer.recording.follow import EVERYTHING, MISSING, Follower
+from tracer.recording.format import TABLES
+from tracer.recording.reader import Recording
+from tracer.recording.writer import RecordingWriter
 
 PIECE: int = NAME["text"].itemsize
 

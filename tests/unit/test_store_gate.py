@@ -22,15 +22,16 @@ from tests.unit.store_records import (
     stored,
     write,
 )
-from tracer.store import gate, pages, partfile
-from tracer.store.errors import AlreadyExists, Damaged, StoreError
-from tracer.store.limits import DOCUMENT_BYTES, LINE_BYTES, SEGMENT_ROWS
-from tracer.store.partfile import PartFile
-from tracer.store.reader import Recording
-from tracer.store.replace import refuse_existing
-from tracer.store.schema import TABLES
-from tracer.store.verify import verify
-from tracer.store.writer import RecordingWriter
+from tracer.recording import gate
+from tracer.recording import part as pages
+from tracer.recording import part as partfile
+from tracer.recording.errors import AlreadyExists, Damaged, StoreError
+from tracer.recording.format import DOCUMENT_BYTES, LINE_BYTES, SEGMENT_ROWS, TABLES
+from tracer.recording.part import PartFile
+from tracer.recording.reader import Recording
+from tracer.recording.replace import refuse_existing
+from tracer.recording.verify import verify
+from tracer.recording.writer import RecordingWriter
 
 # ---- files --------------------------------------------------------------------------------------
 

@@ -13,15 +13,15 @@ import pyarrow as pa
 import pytest
 
 from tests.unit.store_records import SMALL, numbered, seqs
-from tracer.store import folder
-from tracer.store.errors import NotARecording
-from tracer.store.folder import Folder
-from tracer.store.limits import BLOCK_ROWS
-from tracer.store.reader import Recording
-from tracer.store.tables import tables
-from tracer.store.tail import TailReader, TailWriter
-from tracer.store.verify import verify
-from tracer.store.writer import RecordingWriter
+from tracer.recording import folder
+from tracer.recording.errors import NotARecording
+from tracer.recording.folder import Folder
+from tracer.recording.format import BLOCK_ROWS
+from tracer.recording.reader import Recording
+from tracer.recording.tables import tables
+from tracer.recording.tail import TailReader, TailWriter
+from tracer.recording.verify import verify
+from tracer.recording.writer import RecordingWriter
 
 _CHANGING = {"mkdir", "write", "fsync", "rename", "unlink", "utime"}
 
@@ -34,7 +34,7 @@ class _Killed(BaseException):
 
 
 class _MortalOs:
-    """The ``os`` of tracer.store.folder: from call number ``life`` on, nothing happens any more."""
+    """The folder's ``os``: from call number ``life`` on, nothing happens any more."""
 
     def __init__(self, life: int) -> None:
         self.life = life
@@ -113,8 +113,8 @@ def test_killed_between_any_two_calls(tmp_path: Path, monkeypatch: pytest.Monkey
 _MORTALS = """
 import os, random, signal, sys, time
 from tests.unit.store_records import numbered
-from tracer.store.limits import Limits
-from tracer.store.writer import RecordingWriter
+from tracer.recording.format import Limits
+from tracer.recording.writer import RecordingWriter
 
 def record(path, rng, told):
     limits = Limits(rows=rng.choice([400, 4000]), seconds=0.05, tail_s=0.01, direct_rows=1024,

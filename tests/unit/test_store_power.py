@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 
 from tests.unit.store_records import SMALL, numbered
-from tracer.model.record import RecordType
-from tracer.store import chain, folder
-from tracer.store.chainfile import ChainWriter
-from tracer.store.errors import DiskFull
-from tracer.store.reader import Recording
-from tracer.store.replace import refuse_existing
-from tracer.store.verify import verify
-from tracer.store.writer import RecordingWriter
+from tracer.record import RecordType
+from tracer.recording import chain, folder
+from tracer.recording.chain import ChainWriter
+from tracer.recording.errors import DiskFull
+from tracer.recording.reader import Recording
+from tracer.recording.replace import refuse_existing
+from tracer.recording.verify import verify
+from tracer.recording.writer import RecordingWriter
 
 LIMITS = replace(SMALL, seconds=1.2, group_rows=64)
 RECORDS = 83
@@ -46,7 +46,7 @@ class Call:
 
 
 class Disk:
-    """The ``os`` of tracer.store.folder: does what it is told, and writes it down."""
+    """The ``os`` of tracer.recording.folder: does what it is told, and writes it down."""
 
     def __init__(self, top: Path) -> None:
         self.calls: list[Call] = []
@@ -99,7 +99,7 @@ class Disk:
 
     def fsync(self, fd: int) -> None:
         os.fsync(fd)
-        asked = [one for one in traceback.extract_stack() if "/store/" in one.filename][-2:]
+        asked = [one for one in traceback.extract_stack() if "/recording/" in one.filename][-2:]
         by = " > ".join(f"{Path(one.filename).name}:{one.lineno}" for one in asked)
         self.calls.append(Call(os.fstat(fd).st_ino, syncs=by))
 

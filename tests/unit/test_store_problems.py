@@ -9,13 +9,11 @@ import pytest
 from tests.unit.report_recordings import USUAL, announcement, events
 from tests.unit.store_records import SMALL, killed, numbered, seqs, write
 from tracer.analysis import api, load
-from tracer.model.record import HEAD, RECORD_SIZE
-from tracer.model.words import Op
-from tracer.report.build import build
-from tracer.report.reading import Request
-from tracer.store.reader import Recording
-from tracer.store.snapshot import ALIVE
-from tracer.store.writer import RecordingWriter
+from tracer.output.build import Request, build
+from tracer.record import HEAD, RECORD_SIZE
+from tracer.recording.reader import ALIVE, Recording
+from tracer.recording.writer import RecordingWriter
+from tracer.words import Op
 
 LOOKS: list[Callable[[Recording], object]] = [
     lambda recording: recording.alive,

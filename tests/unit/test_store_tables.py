@@ -12,14 +12,12 @@ from hypothesis import strategies as st
 
 from tests.unit.imported import HEAVY, imported
 from tests.unit.store_records import SMALL, expected, mixed, pick, rows_of, stored, write
-from tracer.model.record import EVENT, HEAD, LOSS, NAME, OBJECT
-from tracer.store import comms
-from tracer.store.events import EventColumns
-from tracer.store.limits import Limits
-from tracer.store.reader import Recording
-from tracer.store.schema import EVENTS
-from tracer.store.tables import tables
-from tracer.store.writer import RecordingWriter
+from tracer.record import EVENT, HEAD, LOSS, NAME, OBJECT
+from tracer.recording import tables as comms
+from tracer.recording.format import EVENTS, Limits
+from tracer.recording.reader import Recording
+from tracer.recording.tables import EventColumns, tables
+from tracer.recording.writer import RecordingWriter
 
 
 def test_every_event_field_arrives_exactly() -> None:
@@ -200,7 +198,7 @@ def test_frame_joins_the_last_name_of_the_object(tmp_path: Path) -> None:
 
 
 def test_importing_the_package_is_cheap() -> None:
-    found = imported("import tracer.store, tracer.cli.verify, tracer.store.errors")
+    found = imported("import tracer.recording, tracer.cli.verify, tracer.recording.errors")
     assert found & HEAVY == set()
 
 
@@ -209,7 +207,7 @@ def test_the_writer_does_not_load_pandas(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from tests.unit.store_records import SMALL, mixed\n"
-        "from tracer.store.writer import RecordingWriter\n"
+        "from tracer.recording.writer import RecordingWriter\n"
         "with RecordingWriter(sys.argv[1], {}, limits=SMALL) as writer:\n"
         "    for turn in range(9):\n"
         "        writer.append(mixed(20, turn))\n"

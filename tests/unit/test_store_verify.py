@@ -23,15 +23,13 @@ from tests.unit.store_records import (
 )
 from tracer.cli import verify as verb
 from tracer.errors import UserError
-from tracer.model.record import HEAD, LOSS, USER_CPU
-from tracer.store.chain import Link
-from tracer.store.folder import Folder
-from tracer.store.reader import Recording
-from tracer.store.sequence import Hole
-from tracer.store.snapshot import KILLED
-from tracer.store.tail import TailWriter
-from tracer.store.verify import verify
-from tracer.store.writer import RecordingWriter
+from tracer.record import HEAD, LOSS, USER_CPU
+from tracer.recording.chain import Link
+from tracer.recording.folder import Folder
+from tracer.recording.reader import KILLED, Recording
+from tracer.recording.tail import Hole, TailWriter
+from tracer.recording.verify import verify
+from tracer.recording.writer import RecordingWriter
 
 
 def _flip(path: Path) -> None:

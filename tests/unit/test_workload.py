@@ -16,7 +16,7 @@ import pytest
 from tests.kernel.ground_truth import HOOKS, Truth, compare, expected_calls, load_truth
 from tests.unit.sample_programs import built, needed
 from tests.unit.test_ground_truth import events_of
-from tracer.model.record import Op, words
+from tracer.record import Op, words
 
 Row = dict[str, Any]
 

@@ -1,6 +1,6 @@
 """Which Debian packages set-up installs, and why: what we call, and what those call themselves.
 
-What recording alone needs stands in ``tracer/kernel/requirements/distribution.py``, for other
+What recording alone needs stands in ``tracer/kernel/requirements/host.py``, for other
 distributions, too. Run as a program, this prints names for ``tests/vm/setup``; it needs nothing
 but a Python.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tracer.kernel.requirements import distribution
+from tracer.kernel.requirements import host as distribution
 
 HARNESS = {
     "qemu-system-x86": "tests/vm: real kernels",

@@ -13,9 +13,9 @@ are its sums, ready to be sorted, filtered and plotted. ``found.problems``, ``fo
 columns ``host`` and ``boot_id`` tell them apart. A recording that is still being written is read as
 far as it goes.
 
-Times are ns of the host's boot clock; seals are bit sets as in fcntl.h (tracer.model.seals.text
+Times are ns of the host's boot clock; seals are bit sets as in fcntl.h (tracer.words.text
 shows them); answers are as the kernel gave them: 0, a count, an address, or -errno. Text is escaped
-text (tracer.model.escape.unescape gives the bytes).
+text (tracer.escape.unescape gives the bytes).
 """
 
 import os
@@ -32,8 +32,8 @@ from tracer.analysis.batch import FACTS
 from tracer.analysis.fold import Keep
 from tracer.analysis.source import Source
 from tracer.analysis.summary import summarize
-from tracer.model.words import Op
-from tracer.store.reader import Recording
+from tracer.recording.reader import Recording
+from tracer.words import Op
 
 if TYPE_CHECKING:
     from tracer.analysis.snapshot import Tables
@@ -43,7 +43,7 @@ def load(*paths: str | os.PathLike[str], keep: Keep | None = None) -> "Analysis"
     """Opens recordings (``NAME.seal`` folders). StoreError: one cannot be read.
 
     ``keep``: which decisions count in the sums, for example
-    ``tracer.query.parse("op:mmap verdict:blocked,breach").mask``.
+    ``tracer.filter.parse("op:mmap verdict:blocked,breach").mask``.
     """
     return Analysis([Recording.open(path) for path in paths], keep)
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracer.analysis.batch import Vocabulary
-from tracer.model.args import SEALS_UNKNOWN
-from tracer.model.words import Flag, Hook, Kind, Op, words
-from tracer.store.arrays import plain
-from tracer.store.schema import EVENTS, TEXT
+from tracer.labels import SEALS_UNKNOWN
+from tracer.recording.format import EVENTS, TEXT
+from tracer.recording.tables import plain
+from tracer.words import Flag, Hook, Kind, Op, words
 
 Array = npt.NDArray[Any]
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.analysis.source import Source
-from tracer.model.rules import DECISIONS
-from tracer.model.words import Op
+from tracer.rules import DECISIONS
+from tracer.words import Op
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,8 +41,8 @@ class Vocabulary:
 class Batch:
     """Rows in the order of arrival; all columns are equally long.
 
-    Columns have the names and widths of tracer.store.schema.EVENTS, but ``op`` and ``kind`` are
-    numbers of tracer.model.words (uint8), ``comm`` is a code of ``comms`` (int32), and ``row``
+    Columns have the names and widths of tracer.recording.format.EVENTS, but ``op`` and ``kind`` are
+    numbers of tracer.words (uint8), ``comm`` is a code of ``comms`` (int32), and ``row``
     (int64) counts the events of the source from 0. Arrays may be read-only.
     """
 

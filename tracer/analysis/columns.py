@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from tracer.analysis.batch import Array
-from tracer.model.errnos import MAX_ERRNO, errno_name
-from tracer.model.verdicts import Outcome
-from tracer.model.verdicts import words as verdict_words
-from tracer.model.words import Hook, Kind, Op
-from tracer.model.words import words as enum_words
+from tracer.labels import MAX_ERRNO, errno_name
+from tracer.rules.verdicts import Outcome
+from tracer.rules.verdicts import words as verdict_words
+from tracer.words import Hook, Kind, Op
+from tracer.words import words as enum_words
 
 VERDICT_WORDS = verdict_words()
 Whole = Literal["Int64", "UInt32", "UInt64"]

@@ -26,17 +26,16 @@ from tracer.analysis.judging.cases import (
 )
 from tracer.analysis.judging.rowfacts import DETAILS, SIZE_DETAILS
 from tracer.analysis.judging.rows import U64, Rows
-from tracer.model.errnos import ERRNOS, MAX_ERRNO
-from tracer.model.rules import is_decision
-from tracer.model.rules.facts import SIZE_FACTS, Fact
-from tracer.model.seals import Seal
-from tracer.model.words import Flag, Kind, Op
+from tracer.labels import ERRNOS, MAX_ERRNO
+from tracer.rules import is_decision
+from tracer.rules.rule import SIZE_FACTS, Fact
+from tracer.words import Flag, Kind, Op, Seal
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
 COLUMNS: tuple[str, ...] = (
-    "op",  # numbers of tracer.model.words.Op
-    "kind",  # numbers of tracer.model.words.Kind
+    "op",  # numbers of tracer.words.Op
+    "kind",  # numbers of tracer.words.Kind
     "uid",
     "seals",
     "seals_after",

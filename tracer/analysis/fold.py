@@ -29,9 +29,9 @@ from tracer.analysis.sealing import Sealing
 from tracer.analysis.source import Source
 from tracer.analysis.state import State
 from tracer.analysis.totals import Totals
-from tracer.model.verdicts import Outcome
-from tracer.model.words import Flag, Op
-from tracer.store.schema import EVENTS
+from tracer.recording.format import EVENTS
+from tracer.rules.verdicts import Outcome
+from tracer.words import Flag, Op
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,7 @@ class Fold:
         """``variants``: what the kernel does (None: what each source's self-test found).
 
         ``keep``: which decisions are counted; it gets judged columns (tracer.analysis.judged) and
-        gives one bool a row, as ``tracer.query.parse(text).mask`` does.
+        gives one bool a row, as ``tracer.filter.parse(text).mask`` does.
 
         ``timeline``: each F_ADD_SEALS is kept, for ``seals``, ``late_seals`` and ``busy``; without,
         these are empty, and memory does not grow with their number.

@@ -11,7 +11,7 @@ from pandas.api.types import union_categoricals
 from tracer.analysis import arrow, columns
 from tracer.analysis.batch import Array, Batch, Vocabulary, joined
 from tracer.analysis.source import Source
-from tracer.store.schema import EVENTS
+from tracer.recording.format import EVENTS
 
 
 def batch_of(frame: pd.DataFrame, source: Source, comms: Vocabulary | None = None) -> Batch:

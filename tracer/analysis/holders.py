@@ -15,11 +15,11 @@ from tracer.analysis.objects import packed
 from tracer.analysis.rollup import halves
 from tracer.analysis.source import Source
 from tracer.analysis.timeline import with_holders
-from tracer.model.words import Flag, Op
+from tracer.words import Flag, Op
 
 if TYPE_CHECKING:
     from tracer.analysis.snapshot import Tables
-    from tracer.store.reader import Recording
+    from tracer.recording.reader import Recording
 
 _COLUMNS = ["time_ns", "pid", "comm", "op", "dev", "ino", "gen", "arg", "answer", "length",
             "flags", "mm", "own_mm"]  # fmt: skip

@@ -12,13 +12,12 @@ from tracer.analysis.features import Columns, keys_of
 from tracer.analysis.judging.cases import NO_DECISION, Key, unfit
 from tracer.analysis.judging.decide import UNKNOWN, Chooser, outcome
 from tracer.analysis.judging.lookup import Lookup
-from tracer.model.holes import HOLES, Hole
-from tracer.model.rules import RULES, Rule
-from tracer.model.seals import Seal
-from tracer.model.variants import UNEXPLAINED, VARIANTS, Variants, doubt
-from tracer.model.verdicts import Outcome as Outcome
-from tracer.model.verdicts import Verdict
-from tracer.model.words import Op, words
+from tracer.rules import RULES
+from tracer.rules.rule import Rule
+from tracer.rules.variants import HOLES, UNEXPLAINED, VARIANTS, Hole, Variants, doubt
+from tracer.rules.verdicts import Outcome as Outcome
+from tracer.rules.verdicts import Verdict
+from tracer.words import Op, Seal, words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +52,7 @@ class Judge:
         """Index into :attr:`outcomes` for each row; -1 where the row is no decision.
 
         ``columns`` are those in :data:`COLUMNS`, all of one length, as in a recording's events
-        (op and kind as numbers of tracer.model.words), plus folio_order_max and owner_uid of the
+        (op and kind as numbers of tracer.words), plus folio_order_max and owner_uid of the
         row's object. KeyError: one is missing.
         """
         return self._known.codes(keys_of(columns))

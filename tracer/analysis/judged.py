@@ -12,14 +12,14 @@ from tracer.analysis.keys import Keys
 from tracer.analysis.source import Source
 
 if TYPE_CHECKING:
-    from tracer.query.columns import Coded
+    from tracer.filter.mask import Coded
 
 
 class Judged(Mapping[str, Any]):
-    """Columns of decisions as tracer.query takes them: numpy arrays, and texts as ``Coded``.
+    """Columns of decisions as tracer.filter takes them: numpy arrays, and texts as ``Coded``.
 
     All that the batch has, plus ``name``, ``expected``, ``reason``, ``rule``, ``hole`` (texts),
-    ``verdict`` (numbers of tracer.model.verdicts.Verdict) and ``severity``.
+    ``verdict`` (numbers of tracer.rules.verdicts.Verdict) and ``severity``.
     """
 
     def __init__(self, keys: Keys, batch: Batch, group: Array, outcome: Array) -> None:
@@ -59,6 +59,6 @@ class Judged(Mapping[str, Any]):
 
 
 def _coded(codes: Array, words: Sequence[str | None]) -> "Coded":
-    from tracer.query.columns import Coded  # a tenth of a second that only filters need
+    from tracer.filter.mask import Coded  # a tenth of a second that only filters need
 
     return Coded(codes, words)

@@ -9,7 +9,7 @@ from tracer.analysis.keytable import Ids, KeyTable
 from tracer.analysis.latest import BEFORE, NEVER, RANK_BITS
 from tracer.analysis.objects import Objects, packed
 from tracer.analysis.source import Source
-from tracer.model.verdicts import Outcome, Verdict
+from tracer.rules.verdicts import Outcome, Verdict
 
 
 class Keys:

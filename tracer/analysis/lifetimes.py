@@ -6,7 +6,7 @@ import pandas as pd
 from tracer.analysis.batch import Array
 from tracer.analysis.latest import BEFORE, NEVER
 from tracer.analysis.mappings import writable
-from tracer.model.words import Flag
+from tracer.words import Flag
 
 OBJECT = ["boot_id", "dev", "ino", "gen"]
 _MAPPING = [*OBJECT, "mm", "answer"]

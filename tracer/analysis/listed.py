@@ -9,8 +9,8 @@ from tracer.analysis import columns
 from tracer.analysis.cases import SHOWN
 from tracer.analysis.rollup import halves
 from tracer.analysis.view import View
-from tracer.model.args import cause
-from tracer.model.verdicts import Verdict
+from tracer.labels import cause
+from tracer.rules.verdicts import Verdict
 
 _ORDER = [
     "host", "boot_id", "verdict", "count", "first_ns", "last_ns", "pid", "tid", "uid", "comm", "op",

@@ -16,9 +16,9 @@ from tracer.analysis.features import COLUMNS
 from tracer.analysis.prefetch import ahead
 from tracer.analysis.source import Source
 from tracer.analysis.source import variants as _variants
-from tracer.model.words import Op
-from tracer.store.reader import Recording
-from tracer.store.schema import EVENTS
+from tracer.recording.format import EVENTS
+from tracer.recording.reader import Recording
+from tracer.words import Op
 
 if TYPE_CHECKING:
     import pandas as pd

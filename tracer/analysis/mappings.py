@@ -12,8 +12,8 @@ from tracer.analysis.batch import Array, Batch
 from tracer.analysis.growing import Growing
 from tracer.analysis.keytable import KeyTable
 from tracer.analysis.latest import BEFORE, advance
-from tracer.model.flagnames import VM_MAYWRITE, VM_SHARED, VM_WRITE
-from tracer.model.words import Flag, Op
+from tracer.labels import VM_MAYWRITE, VM_SHARED, VM_WRITE
+from tracer.words import Flag, Op
 
 _LATE_NS = 60 * 10**9
 """Events arrive in another order than they happened, but never so late."""
@@ -22,7 +22,7 @@ _MANY = 1 << 20
 
 
 def writable(vm_flags: Array) -> npt.NDArray[np.bool_]:
-    """:func:`tracer.model.args.is_writable` of a whole column."""
+    """:func:`tracer.labels.is_writable` of a whole column."""
     may = (vm_flags & np.uint64(VM_WRITE | VM_MAYWRITE)) != 0
     found: npt.NDArray[np.bool_] = may & ((vm_flags & np.uint64(VM_SHARED)) != 0)
     return found

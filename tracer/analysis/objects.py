@@ -11,9 +11,9 @@ from tracer.analysis.batch import Array, Batch
 from tracer.analysis.growing import Growing
 from tracer.analysis.keytable import Ids, KeyTable
 from tracer.analysis.latest import BEFORE, NEVER, advance
-from tracer.model.args import SEALS_UNKNOWN
-from tracer.model.record import USER_CPU
-from tracer.model.words import Flag, Kind, Op, words
+from tracer.labels import SEALS_UNKNOWN
+from tracer.record import USER_CPU
+from tracer.words import Flag, Kind, Op, words
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.analysis.batch import Array
-from tracer.model.errnos import MAX_ERRNO, errno_name
-from tracer.model.words import Kind, Op
-from tracer.model.words import words as enum_words
-from tracer.query.columns import Coded, Numbers
+from tracer.filter.mask import Coded, Numbers
+from tracer.labels import MAX_ERRNO, errno_name
+from tracer.words import Kind, Op
+from tracer.words import words as enum_words
 
 _ENUMS = {"op": Op, "kind": Kind}
 

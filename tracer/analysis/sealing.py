@@ -4,7 +4,7 @@ import numpy as np
 
 from tracer.analysis.batch import Array, Batch
 from tracer.analysis.growing import Growing
-from tracer.model.words import Op
+from tracer.words import Op
 
 MOST_BUSY = 10_000
 """EBUSY that are kept: somebody may try for ever."""

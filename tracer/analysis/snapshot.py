@@ -4,7 +4,7 @@ Every table has, for each row, how many decisions got which verdict (``allowed``
 ``blocked``, ``indeterminate``, ``unexplained``, ``breach``), their number ``decisions``, the
 ``worst`` verdict, the time of the first and of the last one in ns of the boot clock (``first_ns``,
 ``last_ns``), and ``host`` and ``boot_id``, which tell several recordings apart. Rows come worst
-first. What is not known is NA. Text is escaped text (tracer.model.escape).
+first. What is not known is NA. Text is escaped text (tracer.escape).
 """
 
 from functools import cached_property
@@ -23,7 +23,7 @@ from tracer.analysis.lost import losses
 from tracer.analysis.over_time import over_time
 from tracer.analysis.state import State
 from tracer.analysis.view import View
-from tracer.model.seals import Seal
+from tracer.words import Seal
 
 
 class Tables:
@@ -109,7 +109,7 @@ class Tables:
 
         Equal: same process, user, comm, fd, object, op, argument, error and outcome. ``tid``,
         ``seals``, ``size``, ``offset``, ``length``, ``answer`` and the rest are those of the first.
-        Where no rule is the ``reason`` of an error, its errno is (tracer.model.args.cause).
+        Where no rule is the ``reason`` of an error, its errno is (tracer.labels.cause).
         At most :data:`tracer.analysis.cases.MOST` rows a verdict; :attr:`unlisted` has the others.
         """
         return listed(self._view)

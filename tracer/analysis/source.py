@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tracer.model.bit5 import UNKNOWN, Bit5, bit5_in
-from tracer.model.variants import UNEXPLAINED, doubt
+from tracer.rules.variants import UNEXPLAINED, doubt
+from tracer.words import UNKNOWN, Bit5, bit5_in
 
 if TYPE_CHECKING:
-    from tracer.store.reader import Recording
+    from tracer.recording.reader import Recording
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class Source:
     release: str = ""
     """Of the kernel, as uname(2) gives it."""
     variants: Mapping[str, str] = field(default_factory=dict)
-    """What the self-test found: question to choice (tracer.model.variants)."""
+    """What the self-test found: question to choice (tracer.rules.variants)."""
     bit5: Bit5 = UNKNOWN
     """What the kernel calls seal 0x20."""
     leaves_out: bool = False

@@ -14,7 +14,7 @@ from tracer.analysis.source import Source
 
 if TYPE_CHECKING:
     from tracer.analysis.snapshot import Tables
-    from tracer.store.reader import Recording
+    from tracer.recording.reader import Recording
 
 Window = tuple[int | None, int | None]
 """From (inclusive) and until (exclusive), ns of the recording's boot clock; None: open."""
@@ -31,7 +31,7 @@ def summarize(
     """The tables of all decisions in ``recordings``, each judged by what its self-test found.
 
     ``keep`` gets judged columns (tracer.analysis.judged.Judged) and says which decisions count, as
-    ``tracer.query.parse(text).mask`` does; ``columns``: what it needs beside the usual
+    ``tracer.filter.parse(text).mask`` does; ``columns``: what it needs beside the usual
     (:data:`tracer.analysis.load.NEEDED`). ``windows``: one a recording; decisions before it do not
     count, and of what came after it nothing does: objects are as they were at its end.
     ``progress`` is told the rows read so far. Raises StoreError; what cannot be read is skipped and

@@ -26,8 +26,8 @@ from tracer.analysis.snapshot import Tables
 from tracer.analysis.source import Source
 from tracer.analysis.state import State
 from tracer.analysis.totals import Totals
-from tracer.model.verdicts import Outcome, Verdict
-from tracer.model.words import Op, words
+from tracer.rules.verdicts import Outcome, Verdict
+from tracer.words import Op, words
 
 KEY = ["dev", "ino", "gen"]
 _OUTCOME = ["verdict", "expected", "reason", "rule", "hole", "severity"]

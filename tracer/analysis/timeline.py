@@ -12,8 +12,7 @@ from tracer.analysis.lifetimes import OBJECT
 from tracer.analysis.rollup import I64, distinct, halves, pair
 from tracer.analysis.sealing import EBUSY
 from tracer.analysis.view import View
-from tracer.model.seals import Seal, names
-from tracer.model.words import Op
+from tracer.words import Op, Seal, names
 
 _NO_MORE_WRITES = int(Seal.WRITE | Seal.FUTURE_WRITE)
 _SHOWN = 5  # holders by name

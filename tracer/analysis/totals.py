@@ -11,8 +11,8 @@ from tracer.analysis.keys import Keys
 from tracer.analysis.latest import BEFORE, NEVER, advance
 from tracer.analysis.objects import packed
 from tracer.analysis.timebins import TimeBins
-from tracer.model.errnos import MAX_ERRNO
-from tracer.model.verdicts import Verdict
+from tracer.labels import MAX_ERRNO
+from tracer.rules.verdicts import Verdict
 
 VERDICTS = len(Verdict)
 _COUNTS = (np.int64, 0, (VERDICTS,))

@@ -9,7 +9,7 @@ from tracer.analysis.batch import Array, Vocabulary
 from tracer.analysis.keytable import Ids, KeyTable
 from tracer.analysis.rollup import I64, Sums, distinct, halves, pair, sums
 from tracer.analysis.state import State
-from tracer.model.verdicts import words
+from tracer.rules.verdicts import words
 
 NO_FD = 0xFFFFFFFF
 """-1 as it is in a key."""

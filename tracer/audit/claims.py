@@ -1,4 +1,6 @@
-"""The claims: for one object, what breaks each of them and what leaves it open.
+"""Rows as evidence that people can read and look up.
+
+The claims: for one object, what breaks each of them and what leaves it open.
 
 Pure functions of rows: every row that could be a violation is looked at, and where a row cannot be
 told to be one or not, a doubt comes of it and never a pass.
@@ -7,17 +9,61 @@ told to be one or not, a doubt comes of it and never a pass.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tracer.audit.actors import Allowed, same, who
-from tracer.audit.events import UNSEEN
-from tracer.audit.mappings import Range
-from tracer.audit.objects import Known
+from tracer.audit.events import BY_ADDRESS, UNSEEN, VM_FAULT_ERROR, Row
+from tracer.audit.objects import Known, Range
 from tracer.audit.policy import INACCESSIBLE, SEALS, Actor, Claim
-from tracer.audit.results import Doubt
-from tracer.audit.rows import VM_FAULT_ERROR, Row
-from tracer.audit.scope import wanted_seals
-from tracer.model.args import SEALS_UNKNOWN
-from tracer.model.flagnames import VM_SHARED, VM_WRITE
-from tracer.model.words import Flag
+from tracer.audit.result import Doubt, Proof
+from tracer.audit.scope import Allowed, same, wanted_seals, who
+from tracer.escape import printable
+from tracer.labels import SEALS_UNKNOWN, VM_SHARED, VM_WRITE, describe
+from tracer.words import Bit5, Flag
+
+
+def proof(row: Row, text: str, bit5: Bit5) -> Proof:
+    """``row`` as evidence for ``text``, which says what its process does.
+
+    ``bit5``: what the recorded kernel calls seal 0x20.
+    """
+    comm = printable(row.comm)
+    who = f"{comm or '?'}/{row.pid} (uid {row.uid})"
+    # The recorder itself reads what an inode says of its mappings.
+    said = text if row.op == "mapped" else f"{who} {text}"
+    when = "" if row.table == "events" else (
+        ", as it was at the end" if row.final else ", as it was when the trace began"
+    )  # fmt: skip
+    return Proof(
+        text=f"{said}{when}",
+        table=row.table,
+        cpu=row.cpu,
+        seq=row.seq,
+        time_ns=row.time_ns,
+        pid=row.pid,
+        start_ns=row.start_ns,
+        exec_id=row.exec_id,
+        tid=row.tid,
+        uid=row.uid,
+        cgroup=row.cgroup,
+        comm=comm,
+        op=printable(row.op),
+        answer=row.answer,
+        flags=row.flags,
+        asked=_asked(row, bit5),
+        count=row.times,
+        last_ns=row.last_ns,
+    )
+
+
+def _asked(row: Row, bit5: Bit5) -> str:
+    if row.op in ("map", "unmap"):
+        said = describe(row.op, row.kind, row.arg, row.offset, row.length, row.size, bit5)
+        return f"{said} at {row.address:#x}"
+    if row.op in BY_ADDRESS:
+        return f"{row.size_after:#x}+{row.length}"
+    if row.op == "memslot":
+        return f"guest {row.arg:#x}+{row.length} at {row.size_after:#x}"
+    shown = describe(row.op, row.kind, row.arg, row.offset, row.length, row.size, bit5)
+    return f"{shown} fd{row.fd}".strip() if row.fd >= 0 else shown
+
 
 SEALABLE = ("memfd", "hugetlb", "tmpfs", "unknown")
 """tmpfs files carry F_SEAL_SEAL from birth: they can have no other seal."""

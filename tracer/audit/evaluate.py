@@ -5,15 +5,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from tracer.audit.actors import Allowed, rights, who
-from tracer.audit.claims import CLAIMS, NO_SHARE, SEALABLE, Case, Violation, shared
-from tracer.audit.events import BY_ADDRESS
-from tracer.audit.loading import Evidence, load
-from tracer.audit.mappings import Range
-from tracer.audit.objects import Key3, Known
-from tracer.audit.policy import Claim, Policy
-from tracer.audit.proofs import proof
-from tracer.audit.results import (
+from tracer.audit.claims import CLAIMS, NO_SHARE, SEALABLE, Case, Violation, proof, shared
+from tracer.audit.events import BY_ADDRESS, Row
+from tracer.audit.evidence import Evidence, load
+from tracer.audit.objects import Key3, Known, Range
+from tracer.audit.policy import WAYS, Claim, Policy, blind_spots, needed
+from tracer.audit.result import (
     Audit,
     AuditedObject,
     ClaimResult,
@@ -25,12 +22,10 @@ from tracer.audit.results import (
     Result,
     worst,
 )
-from tracer.audit.rows import Row
-from tracer.audit.scope import OUT, Answer, Look, check_where, hidden, member
-from tracer.audit.ways import WAYS, blind_spots, needed
-from tracer.model.bit5 import bit5_in
-from tracer.model.escape import printable
-from tracer.store.reader import Recording
+from tracer.audit.scope import OUT, Allowed, Answer, Look, check_where, hidden, member, rights, who
+from tracer.escape import printable
+from tracer.recording.reader import Recording
+from tracer.words import bit5_in
 
 _BY_ADDRESS = {"never-read-or-written": BY_ADDRESS, "never-pinned-except": frozenset({"pin"})}
 """Claims that an access by address can break, and by which."""

@@ -1,22 +1,292 @@
-"""Which memory files a scope means: yes, no, or not to be told from this recording."""
+"""Who did something, held against who may.
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+Somebody is a process, the moment it began, and the program that it ran then: all three made in the
+kernel, so that nobody can take them from another (bpf/record.h). A process number, a command name,
+a user or a cgroup is what anybody with the same rights can have as well: who is permitted by these
+alone is assumed to be the one that the policy means, and that is said.
+
+Which memory files back guest memory: KVM's memslots, held against what was mapped where.
+
+A slot names a guest_memfd, or only an address of the VMM, behind which the file can change without
+a call to KVM (virt/kvm/kvm_main.c keeps no file): so every file that was mapped there while the
+slot lived backs it.
+
+Which memory files a scope means: yes, no, or not to be told from this recording.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from tracer.audit.memslots import Slots
-from tracer.audit.objects import Known
-from tracer.audit.plan import Plan
-from tracer.audit.policy import INACCESSIBLE, SEALS, Scope
-from tracer.audit.results import Doubt
-from tracer.audit.ways import recognised_by
+from tracer.audit.doubts import Plan
+from tracer.audit.events import Row
+from tracer.audit.objects import FOREVER, Key3, Known, Range
+from tracer.audit.policy import INACCESSIBLE, SEALS, Actor, Scope, recognised_by
+from tracer.audit.result import Doubt
 from tracer.errors import UserError
-from tracer.query import parse
-from tracer.query.patterns import glob as pattern
-from tracer.query.patterns import matches
-from tracer.store.schema import OBJECTS
+from tracer.filter.grammar import glob as pattern
+from tracer.filter.grammar import matches
+from tracer.filter.query import parse
+from tracer.record import PROC_TICK_NS
+from tracer.recording.format import OBJECTS
+from tracer.words import Receipt
+
+
+class Who(NamedTuple):
+    """One program of one process. ``exact``: the kernel itself told; else /proc did, rounded."""
+
+    pid: int
+    start_ns: int
+    exec_id: int
+    exact: bool = True
+
+    def __str__(self) -> str:
+        return f"process {self.pid}"
+
+
+def who(row: Row) -> Who:
+    """Whose act a row is; a mapping that a fork copied is its parent's act."""
+    # Rows of /proc have no address space; the kernel's own threads have none either, but they
+    # are never in the baseline.
+    exact = row.start_ns != 0 and (row.table == "events" or row.own_mm != 0)
+    return Who(row.pid, row.start_ns, row.exec_id if exact else 0, exact)
+
+
+def giver(row: Row) -> Who | None:
+    """Who gave the descriptor that a row of op ``receive`` tells of; None: not known."""
+    start_ns, exec_id = row.offset, row.arg >> 32
+    return Who(row.check_answer, start_ns, exec_id) if start_ns else None
+
+
+def receipt(row: Row) -> int:
+    """How it came, a `Receipt`."""
+    return row.arg & 0xFFFFFFFF
+
+
+def same(one: Who, other: Who) -> bool | None:
+    """Whether both are one program of one process; None: it may be, /proc alone does not tell."""
+    if one.exact and other.exact:
+        return one[:3] == other[:3]
+    if one.pid != other.pid:
+        return False
+    if not one.start_ns or not other.start_ns:
+        return None
+    return None if one.start_ns // PROC_TICK_NS == other.start_ns // PROC_TICK_NS else False
+
+
+def matching(actor: Actor, row: Row) -> bool:
+    """Whether the row's process fulfils all conditions of ``actor`` (which is no word)."""
+    return (
+        (not actor.pid or row.pid in actor.pid)
+        and (not actor.uid or row.uid in actor.uid)
+        and (not actor.cgroup or row.cgroup in actor.cgroup)
+        and (not actor.comm or any(matches(glob, row.comm) for glob in actor.comm))
+    )
+
+
+class Right(NamedTuple):
+    """Somebody who may, from a moment on."""
+
+    who: Who
+    since_ns: int = 0
+    doubt: str = ""
+    """Why that is not certain; empty: it is."""
+
+
+@dataclass
+class Allowed:
+    """Who may do something to one object."""
+
+    actors: Sequence[Actor]
+    children: bool = False
+    rights: Mapping[str, Sequence[Right]] = field(default_factory=dict)
+    """By the words of a policy."""
+    _doubts: dict[str, Doubt] = field(default_factory=dict)
+
+    def __call__(self, row: Row) -> bool:
+        """Whether the row is of somebody who may; what had to be assumed for it is kept.
+
+        A copy that a fork makes is the child's: user, cgroup and command are then its parent's,
+        but by identity or number nobody knows it, unless children are allowed.
+        """
+        assumed: list[Doubt] = []
+        for actor in self.actors:
+            if row.copied and not self.children and (actor.word or actor.pid):
+                continue
+            for doubt in self._held(actor, row):
+                if doubt is None:
+                    return True
+                assumed.append(doubt)
+        if assumed:
+            self._doubts.setdefault(assumed[0].text, assumed[0])
+        return bool(assumed)
+
+    @property
+    def doubts(self) -> list[Doubt]:
+        """What had to be assumed to allow the rows that were asked for."""
+        return list(self._doubts.values())
+
+    def _held(self, actor: Actor, row: Row) -> Iterator[Doubt | None]:
+        """None: ``actor`` is the row's process; a doubt: it may be."""
+        if not actor.word:
+            if matching(actor, row):
+                yield Doubt("assumed", f"{_named(row)} may by {actor} alone, which any process "
+                            "with its rights can have as well.")  # fmt: skip
+            return
+        mine = who(row)
+        for right in self.rights.get(actor.word, ()):
+            equal = same(right.who, mine)
+            if equal is False or row.time_ns < right.since_ns:
+                continue
+            if equal is None:
+                yield Doubt("identity", f"Whether {mine} is the {actor.word} that the policy means "
+                            "is not known: /proc alone told of it.")  # fmt: skip
+            elif right.doubt:
+                yield Doubt("identity", f"{_named(row)}: {right.doubt}")
+            else:
+                yield None
+
+
+def rights(
+    rows: Sequence[Row], memslots: Sequence[Row], since: Mapping[Row, int], handover: bool
+) -> dict[str, list[Right]]:
+    """Who is who for one object, by its events and baseline and the memslots that it backs.
+
+    ``memslots`` are the accepted ones, the first first, and ``since`` when it came to back each.
+
+    The VMM is who gave it to a virtual machine first. What it did before is its right if it made
+    the file, or was given it by who did; else somebody who starts a virtual machine over another
+    one's memory could make what he did before right by that.
+    """
+    creators = {who(row): None for row in rows if row.op == "create" and row.answer >= 0}
+    received = [row for row in rows if row.op == "receive" and row.answer >= 0]
+    found = {
+        "creator": [Right(one) for one in creators],
+        "given-by-creator": _given(received, list(creators)),
+        "vmm": [],
+        "given-by-vmm": [],
+    }
+    if not memslots:
+        return found
+    first_ns, vmm = since[memslots[0]], who(memslots[0])
+    found["given-by-vmm"] = _given(received, [vmm])
+    own = any(same(one, vmm) for one in creators)
+    given = [one for one in found["given-by-creator"] if same(one.who, vmm) and not one.doubt]
+    since_ns = 0 if own else min((one.since_ns for one in given), default=first_ns)
+    found["vmm"].append(Right(vmm, since_ns))
+    if since_ns:
+        found["vmm"].append(Right(vmm, doubt="it used the file before it was a guest's memory, and "
+                                  "is not known to have made it or to have been given it by who "
+                                  "did."))  # fmt: skip
+    if handover:
+        for row in memslots:
+            if same(who(row), vmm):
+                continue
+            # It maps the file before it can make it a guest's memory.
+            given = [one for one in found["given-by-vmm"] if same(one.who, who(row))]
+            found["vmm"] += given or [
+                Right(who(row), since[row], "it took the guest over without having been given the "
+                      "file by the VMM.")
+            ]  # fmt: skip
+    return found
+
+
+def _given(received: Sequence[Row], givers: Sequence[Who]) -> list[Right]:
+    """Those that one of ``givers`` sent the file to; with a doubt where the sender is not known."""
+    found = []
+    for row in received:
+        sender = giver(row)
+        if receipt(row) == Receipt.SCM_RIGHTS and sender is not None:
+            if any(same(one, sender) for one in givers):
+                found.append(Right(who(row), row.time_ns))
+        elif receipt(row) in (Receipt.UNKNOWN, Receipt.SCM_RIGHTS):
+            found.append(Right(who(row), row.time_ns, "who gave it the file is not known."))
+    return found
+
+
+def _named(row: Row) -> str:
+    return f"Process {row.pid} ({row.comm})"
+
+
+@dataclass(slots=True)
+class Slot:
+    """A memslot from its row until the next one of the same number in the same VM."""
+
+    row: Row
+    until_ns: int = FOREVER
+
+
+@dataclass
+class Slots:
+    """The memslots of a recording, and the mappings of its objects."""
+
+    slots: list[Slot]
+    ranges: Mapping[Key3, list[Range]]
+    _known: dict[Key3, list[Slot]] = field(default_factory=dict)
+    _by_key: dict[Key3, list[int]] = field(default_factory=lambda: defaultdict(list))
+    _by_mm: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    _by_pid: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+    def __post_init__(self) -> None:
+        # A host may have thousands: of an object only those of its own processes are looked at.
+        for place, slot in enumerate(self.slots):
+            self._by_key[slot.row.key].append(place)
+            self._by_mm[slot.row.mm].append(place)
+            self._by_pid[slot.row.pid].append(place)
+
+    def of(self, key: Key3) -> list[Slot]:
+        """The slots that an object backs, or backed for a time."""
+        if key not in self._known:
+            found = set(self._by_key.get(key, ()))
+            for one in self.ranges.get(key, ()):
+                near = self._by_mm.get(one.mm, ()) if one.mm else self._by_pid.get(one.row.pid, ())
+                found.update(place for place in near if self._backed_by(self.slots[place], one))
+            self._known[key] = [self.slots[place] for place in sorted(found)]
+        return self._known[key]
+
+    def since_ns(self, key: Key3, slot: Slot) -> int:
+        """When the object came to back a slot of :meth:`of`: it may be mapped there later."""
+        if slot.row.key == key:
+            return slot.row.time_ns
+        there = (one.since_ns for one in self.ranges.get(key, ()) if self._backed_by(slot, one)
+                 and one.mm in (0, slot.row.mm))  # fmt: skip
+        return max(slot.row.time_ns, min(there, default=0))
+
+    @staticmethod
+    def _backed_by(slot: Slot, one: Range) -> bool:
+        row = slot.row
+        return one.meets(row.size_after, row.size_after + row.length, row.time_ns, slot.until_ns)
+
+    def by(self, key: Key3, vmm: Actor) -> bool:
+        """Whether a process that set one of these slots is ``vmm``."""
+        return any(matching(vmm, slot.row) for slot in self.of(key))
+
+
+def slots(found: Iterable[Row], ranges: Mapping[Key3, list[Range]]) -> Slots:
+    """Slots from rows of ops ``memslot`` and ``vm_end``, in the order of time.
+
+    Refused ones count for nothing.
+    """
+    live: dict[tuple[int, int, int], Slot] = {}
+    all_: list[Slot] = []
+    for row in found:
+        if row.op == "vm_end":
+            for number in [one for one in live if one[0] == row.vm]:
+                live.pop(number).until_ns = row.time_ns
+            continue
+        if row.failed and not row.unanswered:
+            continue
+        number = (row.vm, row.mm, row.check_answer)
+        if number in live:
+            live.pop(number).until_ns = row.time_ns
+        if row.length:
+            live[number] = Slot(row)
+            all_.append(live[number])
+    return Slots(all_, ranges)
+
 
 IN, OUT, MAYBE = True, False, None
 Answer = bool | None
@@ -55,18 +325,18 @@ def early(scope: Scope, one: Known) -> Answer:
 
 def member(scope: Scope, one: Known, look: Look) -> tuple[Answer, str]:
     """Whether ``one`` is in ``scope``; with MAYBE, why that is not known."""
-    unsure = [why for answer, why in _named(scope, one, look) if answer is MAYBE]
-    if any(answer is OUT for answer, _ in _named(scope, one, look)):
+    unsure = [why for answer, why in _named_so(scope, one, look) if answer is MAYBE]
+    if any(answer is OUT for answer, _ in _named_so(scope, one, look)):
         return OUT, ""
     return (MAYBE, "; ".join(unsure)) if unsure else (IN, "")
 
 
-def _named(scope: Scope, one: Known, look: Look) -> Iterator[tuple[Answer, str]]:
+def _named_so(scope: Scope, one: Known, look: Look) -> Iterator[tuple[Answer, str]]:
     words = ("kind", "name", "owner", "cgroup", "what 'where' asks for")
     for answer, word in zip(_announced(scope, one), words, strict=True):
         yield answer, f"its {word} is not known"
     if scope.seals:
-        yield _seals(scope, one, look)
+        yield _sealed_so(scope, one, look)
     if scope.memslot:
         yield _memslot(scope, one, look)
 
@@ -133,7 +403,7 @@ def check_where(scope: Scope) -> None:
             )
 
 
-def _seals(scope: Scope, one: Known, look: Look) -> tuple[Answer, str]:
+def _sealed_so(scope: Scope, one: Known, look: Look) -> tuple[Answer, str]:
     bits, sure = wanted_seals(scope.seals, look.bit_0x20)
     if one.seals is None:
         return MAYBE, "its seals are not known"

@@ -1,17 +1,271 @@
-"""An audit as an in-toto statement (v1): what was audited, by what, and with which result."""
+"""Digests of files in blocks, so that a check can say which bytes are not what they were.
 
+DSSE envelopes (Dead Simple Signing Envelope 1.0) with Ed25519 signatures.
+
+An audit as an in-toto statement (v1): what was audited, by what, and with which result.
+
+Checks an audit's statement again: signature, digests, the recording itself, and the result.
+"""
+
+import base64
+import binascii
+import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tracer.audit import data, digests, dsse
+from tracer import __version__
+from tracer.audit import policy
+from tracer.audit.evaluate import audit
 from tracer.audit.policy import Policy
-from tracer.audit.results import Audit
+from tracer.audit.result import Audit
 from tracer.errors import UserError
-from tracer.model.escape import printable
-from tracer.store.reader import Recording
+from tracer.escape import printable
+from tracer.output import audit as data
+from tracer.recording import gate
+from tracer.recording.chain import CHAIN, MANIFEST
+from tracer.recording.errors import from_os
+from tracer.recording.folder import LOCK, Folder
+from tracer.recording.format import CHAIN_BYTES
+from tracer.recording.reader import Recording
+from tracer.recording.verify import check
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+        Ed25519PrivateKey,
+        Ed25519PublicKey,
+    )
+
+_BLOCKS = 256
+_LEAST = 4096
+_OF_ALL = 1 << 16
+"""Blocks of all files of a recording, as far as each has more than one."""
+REPORT_BYTES = 1 << 28
+"""Of a report that --report gives."""
+
+
+def block_size(size: int, blocks: int = _BLOCKS) -> int:
+    """Bytes of a block: a power of two, so that a file has at most ``blocks`` of them."""
+    block = _LEAST
+    while block * blocks < size:
+        block *= 2
+    return block
+
+
+def of_bytes(data: bytes, block: int | None = None) -> dict[str, Any]:
+    """Size, sha256 of all, and of each block."""
+    block = block or block_size(len(data))
+    view = memoryview(data)
+    blocks = [sha256(view[at : at + block]).hexdigest() for at in range(0, len(data), block)]
+    digest = sha256(data).hexdigest()
+    return {"bytes": len(data), "sha256": digest, "block": block, "blocks": blocks}
+
+
+def of_recording(recording: Recording, then: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Each file of a recording by its path inside; in the blocks that ``then`` has for it.
+
+    Of its manifest the bytes that were read when it was opened. UserError: one cannot be read.
+    """
+    found = {}
+    try:
+        names = sorted(_files(recording.folder))
+        blocks = max(1, min(_BLOCKS, _OF_ALL // max(1, len(names))))
+        for name in names:
+            data = gate.contents(recording.folder, name, CHAIN_BYTES)
+            if name == MANIFEST:
+                data = recording.manifest_bytes
+            if name == CHAIN and recording.chain.end is not None:
+                data = data[: recording.chain.size]
+            found[name] = of_bytes(data, _block(then.get(name), len(data), blocks))
+    except OSError as error:
+        raise from_os(error, f"reading {printable(recording.path)}") from error
+    return found
+
+
+def _block(then: object, size: int, blocks: int) -> int:
+    """The block size that was stated, if it is one that we state."""
+    stated = then.get("block") if isinstance(then, dict) else None
+    if type(stated) is int and stated >= _LEAST and stated * _BLOCKS >= size:
+        return stated
+    return block_size(size, blocks)
+
+
+def _files(folder: Folder, inside: str = "") -> Iterator[str]:
+    """A recording's lock file is empty and says nothing; deeper than tables there is nothing."""
+    for name in folder.names():
+        mode = folder.mode(name)
+        if stat.S_ISDIR(mode) and not inside:
+            with folder.sub(name) as sub:
+                yield from _files(sub, f"{name}/")
+        elif stat.S_ISREG(mode) and name != LOCK:
+            yield f"{inside}{name}"
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any], name: str) -> Iterator[str]:
+    """What of a file is not what it was, in sentences with byte ranges; none only if all is."""
+    if then == now:
+        return
+    if then.get("sha256") == now["sha256"]:
+        yield f"{name}: what is stated of its size or blocks is wrong."
+        return
+    if then.get("bytes") != now["bytes"]:
+        yield f"{name} is {now['bytes']} bytes long and was {_number(then.get('bytes'))}."
+    wrong = []
+    blocks = then.get("blocks")
+    if then.get("block") == now["block"] and isinstance(blocks, list):
+        both = zip(blocks, now["blocks"], strict=False)
+        wrong = [place for place, (was, is_) in enumerate(both) if was != is_]
+    for first, last in _runs(wrong):
+        end = min((last + 1) * now["block"], now["bytes"])
+        yield f"{name}: bytes {first * now['block']} to {end - 1} were changed."
+    if not wrong:
+        yield f"{name} was changed (its digest is wrong)."
+
+
+def _number(value: object) -> str:
+    return str(value) if type(value) is int else "no number"
+
+
+def _runs(places: list[int]) -> Iterator[tuple[int, int]]:
+    start = before = None
+    for place in places:
+        if before is not None and place == before + 1:
+            before = place
+            continue
+        if start is not None and before is not None:
+            yield start, before
+        start = before = place
+    if start is not None and before is not None:
+        yield start, before
+
+
+def all_differences(then: Mapping[str, Any], now: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What of a folder is not what it was."""
+    for name in sorted({*then, *now}):
+        shown = printable(str(name))
+        if name not in now:
+            yield f"{shown} is missing."
+        elif name not in then:
+            yield f"{shown} was not there: it was added."
+        else:
+            was = then[name]
+            yield from differences(was if isinstance(was, dict) else {}, now[name], shown)
+
+
+TYPE = "application/vnd.in-toto+json"
+
+
+def private_key(path: str) -> "Ed25519PrivateKey":
+    """The key in a PEM file without a passphrase. UserError: it is none."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    data = _read_envelope(path, "--sign")
+    try:
+        key = load_pem_private_key(data, None)
+    except TypeError:
+        raise UserError(f"--sign {printable(path)}: it has a passphrase; give a key without one, "
+                        "for example from 'openssl pkey -in KEY'") from None  # fmt: skip
+    except (ValueError, UnsupportedAlgorithm):
+        raise UserError(f"--sign {printable(path)}: no private key in PEM form; make one by "
+                        "'openssl genpkey -algorithm ed25519'") from None  # fmt: skip
+    if not isinstance(key, Ed25519PrivateKey):
+        raise UserError(f"--sign {printable(path)}: not an Ed25519 key; make one by "
+                        "'openssl genpkey -algorithm ed25519'")  # fmt: skip
+    return key
+
+
+def public_key(path: str) -> "Ed25519PublicKey":
+    """The public key in a PEM file. UserError: it is none."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    data = _read_envelope(path, "--key")
+    try:
+        key = load_pem_public_key(data)
+    except (ValueError, UnsupportedAlgorithm):
+        raise UserError(f"--key {printable(path)}: no public key in PEM form; take it from the "
+                        "private one by 'openssl pkey -in KEY -pubout'") from None  # fmt: skip
+    if not isinstance(key, Ed25519PublicKey):
+        raise UserError(f"--key {printable(path)}: not an Ed25519 key")
+    return key
+
+
+def _read_envelope(path: str, option: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(1 << 20)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{option} {printable(path)}: {reason}") from error
+
+
+def key_id(key: "Ed25519PublicKey") -> str:
+    """sha256 of the key's SubjectPublicKeyInfo."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return hashlib.sha256(
+        key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    ).hexdigest()
+
+
+def authenticated(payload: bytes, kind: str = TYPE) -> bytes:
+    """What is signed: the pre-authentication encoding (DSSE protocol.md, PAE)."""
+    name = kind.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(name), name, len(payload), payload)
+
+
+def sign(payload: bytes, key: "Ed25519PrivateKey") -> dict[str, Any]:
+    """An envelope around ``payload``."""
+    signature = key.sign(authenticated(payload))
+    return {
+        "payloadType": TYPE,
+        "payload": base64.b64encode(payload).decode(),
+        "signatures": [
+            {"keyid": key_id(key.public_key()), "sig": base64.b64encode(signature).decode()}
+        ],
+    }
+
+
+def payload_of(raw: object) -> tuple[bytes, list[bytes]]:
+    """Payload and signatures of an envelope. ValueError: it is none."""
+    if not isinstance(raw, dict) or raw.get("payloadType") != TYPE:
+        raise ValueError(f"not an envelope of type {TYPE}")
+    try:
+        payload = base64.b64decode(str(raw["payload"]), validate=True)
+        listed = raw["signatures"]
+        if not isinstance(listed, list):
+            raise ValueError("its signatures are no list")
+        signatures = [base64.b64decode(str(one["sig"]), validate=True) for one in listed]
+    except (KeyError, TypeError, binascii.Error) as error:
+        raise ValueError(f"a damaged envelope: {error}") from None
+    return payload, signatures
+
+
+def signed_by(payload: bytes, signatures: list[bytes], key: "Ed25519PublicKey") -> bool:
+    """Whether one of the signatures is of ``key`` and fits."""
+    from cryptography.exceptions import InvalidSignature
+
+    for signature in signatures:
+        try:
+            key.verify(signature, authenticated(payload))
+        except InvalidSignature:
+            continue
+        return True
+    return False
+
+
+def envelope_text(envelope: dict[str, Any]) -> str:
+    """The envelope as a file has it."""
+    return json.dumps(envelope, indent=2) + "\n"
+
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "urn:sealsnoop:audit:1"
@@ -31,7 +285,7 @@ def statement(
         _recording(recording, whole=not any(doubt.code == "damage" for doubt in one.doubts))
         for recording, one in zip(recordings, audit.recordings, strict=True)
     ]
-    written = {name: digests.of_bytes(content) for name, content in reports.items()}
+    written = {name: of_bytes(content) for name, content in reports.items()}
     return {
         "_type": STATEMENT,
         "subject": subjects(told, written),
@@ -72,7 +326,7 @@ def _items(value: object) -> list[tuple[str, Any]]:
 
 def _recording(recording: Recording, *, whole: bool) -> dict[str, Any]:
     """``whole``: nothing was wrong with it, so that what lies there must be what was audited."""
-    files = digests.of_recording(recording, {})
+    files = of_recording(recording, {})
     for name, said in recording.files.items() if whole else ():
         if files.get(name, {}).get("sha256") != said.sha256:
             raise UserError(
@@ -98,7 +352,7 @@ def text(
     body = statement(audit, policy, recordings, reports)
     if key is None:
         return json.dumps(body, indent=2) + "\n"
-    return dsse.text(dsse.sign(canonical(body), dsse.private_key(key)))
+    return envelope_text(sign(canonical(body), private_key(key)))
 
 
 def parts(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
@@ -112,3 +366,245 @@ def parts(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Mapping[str,
     if not isinstance(recordings, list) or not all(isinstance(one, dict) for one in recordings):
         raise ValueError("it names no recordings")
     return predicate, recordings
+
+
+_MOST_BYTES = 1 << 26
+_SHOWN = 30
+_ELSEWHERE = frozenset({"path", "tool"})
+"""What is another on another machine."""
+
+
+@dataclass
+class Recheck:
+    """What was found; ``wrong`` is empty for a statement that holds."""
+
+    path: str
+    signed: str = "not signed"
+    result: str = ""
+    right: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+    """What was not looked at, since it was not given."""
+
+    @property
+    def exit_code(self) -> int:
+        """0: what could be checked holds. 2: something does not."""
+        return 2 if self.wrong else 0
+
+    def to_json(self) -> str:
+        """One JSON object."""
+        return json.dumps({"ok": not self.wrong, **self.__dict__}, indent=2)
+
+    def lines(self) -> list[str]:
+        """The same for people."""
+        state = "DOES NOT HOLD" if self.wrong else "holds"
+        lines = [f"{printable(self.path)}: {state}", f"  result stated: {self.result or 'none'}"]
+        lines += [f"  wrong: {said}" for said in self.wrong[:_SHOWN]]
+        if len(self.wrong) > _SHOWN:
+            lines.append(f"  and {len(self.wrong) - _SHOWN} more (--json)")
+        lines += [f"  right: {said}" for said in self.right]
+        return lines + [f"  not checked: {said}" for said in self.unchecked]
+
+
+def recheck(
+    path: str, key: str | None, recordings: Sequence[str], policy_path: str | None,
+    reports: Sequence[str] = (),
+) -> Recheck:  # fmt: skip
+    """Everything about the statement at ``path`` that can be checked. UserError: unreadable."""
+    found = Recheck(path)
+    body = _body(_read(path), key, found)
+    try:
+        predicate, listed = parts(body)
+    except ValueError as error:
+        raise UserError(f"{printable(path)}: {error}") from None
+    result = predicate.get("result")
+    stated = result if isinstance(result, dict) else {}
+    found.result = printable(str(stated.get("result", "")))
+    about = body.get("subject")
+    if about != subjects(listed, _dict(predicate.get("reports"))):
+        found.wrong.append("its subject is not what it tells of: other names or digests.")
+    _policy(predicate, policy_path, found)
+    _reports(predicate, reports, found)
+    _recordings(predicate, listed, recordings, stated, found)
+    return found
+
+
+def _dict(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _read(path: str) -> object:
+    try:
+        with open(path, "rb") as file:
+            text = file.read(_MOST_BYTES + 1)
+        if len(text) > _MOST_BYTES:
+            raise UserError(f"{printable(path)}: longer than any statement")
+        return json.loads(text)
+    except OSError as error:
+        raise UserError(f"{printable(path)}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{printable(path)}: not JSON: {printable(str(error))}") from None
+
+
+def _body(raw: object, key: str | None, found: Recheck) -> Mapping[str, Any]:
+    if isinstance(raw, dict) and "payloadType" in raw:
+        try:
+            payload, signatures = payload_of(raw)
+            body = json.loads(payload)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{printable(found.path)}: {printable(str(error))}") from None
+        if key is None:
+            found.signed = "signed, not checked"
+            found.unchecked.append("the signature (give --key PUB)")
+        elif signed_by(payload, signatures, public_key(key)):
+            found.signed = "signed"
+            found.right.append(f"the signature is of {printable(key)}")
+        else:
+            found.signed = "wrong signature"
+            found.wrong.append(
+                "the signature: the statement was changed, or somebody else signed it."
+            )
+    else:
+        body = raw
+        if key is not None:
+            public_key(key)
+            found.wrong.append("there is no signature.")
+        else:
+            found.unchecked.append("who made it: it is not signed")
+    if not isinstance(body, dict):
+        raise UserError(f"{printable(found.path)}: not a statement of a sealsnoop audit")
+    return body
+
+
+def _policy(predicate: Mapping[str, Any], path: str | None, found: Recheck) -> None:
+    said = predicate.get("policy")
+    stated = said if isinstance(said, dict) else {}
+    source = str(stated.get("source", "")).encode("utf-8", "surrogatepass")
+    if sha256(source).hexdigest() != stated.get("sha256"):
+        found.wrong.append("the policy in the statement is not the one of its digest.")
+    if path is None:
+        return
+    given = policy.load(path)
+    if given.sha256 == stated.get("sha256"):
+        found.right.append(f"the policy is {printable(path)}")
+        return
+    found.wrong += [
+        f"the policy is another: {said}"
+        for said in _text_differences(source, given.source, printable(path))
+    ]
+
+
+def _text_differences(then: bytes, now: bytes, name: str) -> Iterator[str]:
+    """The bytes between the first and the last that differ."""
+    first = next((i for i, (a, b) in enumerate(zip(then, now, strict=False)) if a != b),
+                 min(len(then), len(now)))  # fmt: skip
+    same = 0
+    most = min(len(then), len(now)) - first
+    while same < most and then[-1 - same] == now[-1 - same]:
+        same += 1
+    yield f"{name}: bytes {first} to {max(first, len(now) - same - 1)} differ."
+
+
+def _reports(predicate: Mapping[str, Any], paths: Sequence[str], found: Recheck) -> None:
+    said = predicate.get("reports")
+    stated = said if isinstance(said, dict) else {}
+    given = {os.path.basename(path): path for path in paths}
+    for name, path in given.items():
+        if not isinstance(stated.get(name), dict):
+            found.wrong.append(f"{printable(path)}: the statement names no such report.")
+            continue
+        try:
+            with open(path, "rb") as file:
+                now = of_bytes(file.read(REPORT_BYTES))
+        except OSError as error:
+            raise UserError(f"{printable(path)}: {error.strerror or error}") from error
+        wrong = list(differences(stated[name], now, printable(path)))
+        found.wrong += wrong
+        found.right += [] if wrong else [f"{printable(path)} is the report of this audit"]
+    found.unchecked += [
+        f"the report {printable(str(name))} (give --report)" for name in stated if name not in given
+    ]
+
+
+def _recordings(
+    predicate: Mapping[str, Any],
+    listed: Sequence[Mapping[str, Any]],
+    paths: Sequence[str],
+    stated: Mapping[str, Any],
+    found: Recheck,
+) -> None:
+    if not paths:
+        found.unchecked.append("recording and result (give --recording)")
+        return
+    if len(paths) != len(listed):
+        raise UserError(
+            f"the statement is about {len(listed)} recordings, and {len(paths)} are given: give "
+            "--recording for each, in the order "
+            + ", ".join(printable(str(one.get("name"))) for one in listed)
+        )
+    with ExitStack() as stack:
+        opened = [stack.enter_context(Recording.open(path)) for path in paths]
+        for recording, one in zip(opened, listed, strict=True):
+            _recheck_recording(recording, one, found)
+        _recomputed(predicate, opened, stated, found)
+
+
+def _recheck_recording(recording: Recording, stated: Mapping[str, Any], found: Recheck) -> None:
+    """Digests, then what the recording says of itself: chain and sequence holes.
+
+    What is read later is what the chain's digest vouches for, whatever becomes of the files.
+    """
+    shown = printable(recording.path)
+    then = _dict(stated.get("files"))
+    now = of_recording(recording, then)
+    wrong = list(all_differences(then, now))
+    found.wrong += [f"{shown}: {said}" for said in wrong]
+    report = check(recording)
+    found.wrong += [f"{shown}: {printable(said)}" for said in report.damage]
+    if recording.chain.digest != stated.get("chain"):
+        found.wrong.append(f"{shown}: the digest of its chain is another.")
+    elif not wrong:
+        found.right.append(f"{shown}: all {len(then)} files are as they were")
+    if report.unexplained:
+        missing = f"{report.unexplained} sequence numbers are missing that nobody declared lost."
+        found.wrong.append(f"{shown}: {missing}")
+    hooks = recording.manifest.get("hooks")
+    if sha256(canonical(hooks)).hexdigest() != stated.get("hook_plan_sha256"):
+        found.wrong.append(f"{shown}: the hook plan is another.")
+
+
+def _recomputed(
+    predicate: Mapping[str, Any],
+    opened: Sequence[Recording],
+    stated: Mapping[str, Any],
+    found: Recheck,
+) -> None:
+    said = predicate.get("policy")
+    source = said.get("source") if isinstance(said, dict) else None
+    rules = policy.parse(str(source).encode("utf-8", "surrogatepass"), "the statement's policy")
+    tool = f"sealsnoop {__version__}"
+    again = data.document(audit(rules, opened, tool))
+    if predicate.get("tool") != tool:
+        found.unchecked.append(f"that {tool} judges as {printable(str(predicate.get('tool')))} did")
+    different = list(_differences(stated, json.loads(json.dumps(again)), "result"))
+    found.wrong += different
+    if not different:
+        found.right.append(f"the result, computed again: {again['result']}")
+
+
+def _differences(then: Any, now: Any, at: str) -> Iterator[str]:
+    """Where two JSON values differ, as paths."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        for key in sorted({*then, *now}):
+            if key not in _ELSEWHERE:
+                yield from _differences(then.get(key), now.get(key), f"{at}.{printable(key)}")
+    elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        for place, (a, b) in enumerate(zip(then, now, strict=True)):
+            yield from _differences(a, b, f"{at}[{place}]")
+    elif then != now:
+        yield f"{at}: the statement says {_short(then)}, computed again it is {_short(now)}."
+
+
+def _short(value: Any) -> str:
+    said = printable(json.dumps(value))
+    return said if len(said) <= 80 else f"{said[:77]}..."

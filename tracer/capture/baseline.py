@@ -10,19 +10,9 @@ from collections.abc import Collection
 import numpy as np
 import numpy.typing as npt
 
-from tracer.capture.memoryfile import Holder, Mapping, MemoryFile, Scan
-from tracer.model.args import SEALS_UNKNOWN
-from tracer.model.record import (
-    BASELINE,
-    HEAD,
-    NAME,
-    NO_SYSCALL,
-    OBJECT,
-    USER_CPU,
-    Flag,
-    Op,
-    RecordType,
-)
+from tracer.capture.memory_files import Holder, Mapping, MemoryFile, Scan
+from tracer.labels import SEALS_UNKNOWN
+from tracer.record import BASELINE, HEAD, NAME, NO_SYSCALL, OBJECT, USER_CPU, Flag, Op, RecordType
 
 __all__ = ["SEALS_UNKNOWN", "baseline_records"]
 

@@ -2,12 +2,15 @@
 
 Nothing that a user typed ever becomes part of the text: filters switch code on by a macro whose
 value is 0 or 1, and their values go through maps.
+
+What the kernel side lets through. Values go into BPF maps; only their presence shapes code.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 BPF_DIR = Path(__file__).resolve().parents[2] / "bpf"
 HEADERS = BPF_DIR / "include"
@@ -104,3 +107,40 @@ def with_way(code: bytes, way: int) -> bytes:
         raise ValueError(f"WAY_MARK is {len(places)} times in the program, not once")
     at = places[0] + 4
     return code[:at] + way.to_bytes(4, "little") + code[at + 4 :]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Conditions that must all hold; an empty one always does."""
+
+    pids: tuple[int, ...] = ()
+    """Thread group ids; their children are followed."""
+    uids: tuple[int, ...] = ()
+    cgroups: tuple[int, ...] = ()
+    """cgroup ids: the inode number of the folder in the cgroup v2 tree."""
+    name: bytes = b""
+    """What the file's name begins with (a memfd's without ``memfd:``), at most 249 bytes."""
+    seals: int = 0
+    """All of these F_SEAL_* are set."""
+    denied: bool = False
+    """Only operations that failed."""
+    unsealable: bool = False
+    """Also files that can never be sealed."""
+    follow_command: bool = False
+    """The pid filter is on, though its first pid is not known yet."""
+
+    def shape(self, ring_bytes: int, audit: bool = False) -> Shape:
+        return Shape(
+            audit=audit,
+            filter_pid=bool(self.pids) or self.follow_command,
+            filter_uid=bool(self.uids),
+            filter_cgroup=bool(self.cgroups),
+            filter_name=bool(self.name),
+            filter_seals=bool(self.seals),
+            filter_denied=self.denied,
+            filter_unsealable=not self.unsealable,
+            ring_bytes=ring_bytes,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"name": self.name.decode("utf-8", "backslashreplace")}

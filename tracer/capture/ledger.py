@@ -6,16 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.model.record import (
-    CLOCK,
-    HEAD,
-    LOSS,
-    NO_SYSCALL,
-    TOTALS,
-    USER_CPU,
-    LossCause,
-    RecordType,
-)
+from tracer.record import CLOCK, HEAD, LOSS, NO_SYSCALL, TOTALS, USER_CPU, LossCause, RecordType
 
 Records = NDArray[np.void]
 _TOTALS = ("decided", "dropped")

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tracer.model.record import PROC_TICK_NS
-from tracer.model.words import Op
+from tracer.record import PROC_TICK_NS
+from tracer.words import Op
 
 # Only lines that can be memory files: an anonymous device (major 0), an inode, a path.
 _MAPS_LINE = re.compile(

@@ -1,4 +1,6 @@
-"""All memory files that processes of this host hold open or have mapped, at about one moment.
+"""What a scan of /proc could not see, said in sentences: an empty answer must not reassure.
+
+All memory files that processes of this host hold open or have mapped, at about one moment.
 
 What the scan cannot see it says: processes whose descriptors or mappings may not be read, a /proc
 that hides processes, another pid namespace. Descriptors in flight over a socket or registered with
@@ -6,6 +8,7 @@ io_uring, and tables that one thread alone has, are in nobody's ``/proc/PID/fd``
 their use, a scan cannot.
 """
 
+import os
 import queue
 import stat
 import threading
@@ -16,13 +19,80 @@ from dataclasses import dataclass, field
 from os import fsencode, lstat, readlink
 from pathlib import Path
 
-from tracer.capture import inode, processes, visibility
-from tracer.capture.kinds import kind_of, strip_deleted
-from tracer.capture.memoryfile import Holder, Mapping, MemoryFile, Scan
-from tracer.capture.mounts import OTHER, Mounts
+from tracer.capture import memory_files as inode
+from tracer.capture import processes
+from tracer.capture.memory_files import (
+    OTHER,
+    Holder,
+    Mapping,
+    MemoryFile,
+    Mounts,
+    Scan,
+    kind_of,
+    strip_deleted,
+)
 from tracer.capture.processes import Identity, MapsLine, Who
-from tracer.model.args import SEALS_UNKNOWN
-from tracer.model.record import Kind
+from tracer.labels import SEALS_UNKNOWN
+from tracer.record import Kind
+
+_FIRST_PID_NAMESPACE = "pid:[4026531836]"  # include/linux/proc_ns.h: PROC_PID_INIT_INO
+
+
+def _mount_options(root: Path) -> str:
+    """Options of the proc file system at ``root``; empty where none is mounted there."""
+    options = ""
+    for line in (root / "self" / "mountinfo").read_text("utf-8", "surrogateescape").splitlines():
+        before, _, after = line.partition(" - ")
+        if before.split(" ")[4] == str(root):
+            options = after.split(" ")[2]
+    return options
+
+
+def _hidden(root: Path) -> list[str]:
+    found = []
+    try:
+        options = _mount_options(root).split(",")
+        namespace = os.readlink(root / "self" / "ns" / "pid")
+    except OSError:
+        return [f"{root} does not tell about itself: processes may be hidden"]
+    hiding = [option for option in options if option.startswith(("hidepid=", "subset="))]
+    off = {"hidepid=0", "hidepid=off"}
+    if set(hiding) - off and os.geteuid() != 0:
+        found.append(
+            f"{root} is mounted with {','.join(hiding)}: other users' processes are hidden"
+        )
+    if namespace != _FIRST_PID_NAMESPACE:
+        found.append("this is a pid namespace of its own: processes outside of it are not seen")
+    return found
+
+
+def problems(
+    root: Path, processes: int, denied_fds: int, denied_maps: int, unknown_seals: int
+) -> list[str]:
+    """One sentence for each thing that was not seen; empty: everything in /proc was."""
+    found = _hidden(root)
+    if denied_fds:
+        found.append(f"open files of {denied_fds} of {processes} processes not readable")
+    if denied_maps:
+        found.append(f"mappings of {denied_maps} of {processes} processes not readable")
+    if unknown_seals:
+        found.append(f"seals of {unknown_seals} memory files not readable")
+    if os.geteuid() != 0 and (denied_fds or denied_maps or unknown_seals):
+        found[-1] += "; root sees them"
+    return found
+
+
+def silences(processes: int, asked: int, unknown: int) -> list[str]:
+    """One sentence for each way in which something did not answer."""
+    found = []
+    if processes:
+        found.append(f"{processes} processes did not tell what they have mapped in time")
+    if asked:
+        found.append("a file system that may have guest memory did not answer")
+    if unknown:
+        found.append(f"{unknown} open files are on mounts that no process shows")
+    return found
+
 
 _SEAL_SEAL = 1
 _ROUNDS = 3  # processes that were born during the scan are looked at too
@@ -117,14 +187,14 @@ class Scanner:
         scan.files = [
             file for file in self._files.values() if self._all_tmpfs or file.kind != Kind.TMPFS
         ]
-        scan.problems = visibility.problems(
+        scan.problems = problems(
             self._root,
             len(seen),
             scan.denied_fds,
             scan.denied_maps,
             sum(file.seals == SEALS_UNKNOWN for file in scan.files),
         )
-        scan.problems += visibility.silences(silent, self._mounts.silent, self._mounts.unknown)
+        scan.problems += silences(silent, self._mounts.silent, self._mounts.unknown)
         return scan
 
     def _patiently(self, pid: int) -> _Process | None:

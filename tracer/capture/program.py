@@ -18,16 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.capture import bpf_source
-from tracer.capture.filters import Filters
+from tracer.capture.bpf_source import Filters
 from tracer.capture.processes import Identity
 from tracer.capture.ring import RingReader, map_ring
 from tracer.errors import UserError
 from tracer.kernel import bpf_syscall
 from tracer.kernel.audit_families import PROC_PIDS
-from tracer.kernel.btf import Btf, BtfError
+from tracer.kernel.btf import Btf
+from tracer.kernel.btf_file import BtfError
 from tracer.kernel.plan import Plan, Step
-from tracer.model.layout import HEADER, enums
-from tracer.model.words import Flag
+from tracer.record import HEADER, enums
+from tracer.words import Flag
 
 _LIMITS = {
     name: value

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.model.record import HEAD, RECORD_SIZE
+from tracer.record import HEAD, RECORD_SIZE
 
 HEADER_SIZE = 8
 BUSY = np.uint32(1 << 31)

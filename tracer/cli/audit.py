@@ -7,15 +7,14 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tracer.cli import parsing
-from tracer.cli.loading import import_without_threads
-from tracer.cli.output import prepare, quiet_pipe, write
+from tracer.cli import main as parsing
+from tracer.cli.main import import_without_threads
 from tracer.errors import UserError
-from tracer.text.outlet import console, tell
+from tracer.output.console import console, prepare, quiet_pipe, tell, write
 
 if TYPE_CHECKING:
     from tracer.audit.policy import Policy
-    from tracer.audit.results import Audit
+    from tracer.audit.result import Audit
 
 EPILOG = """\
 examples:
@@ -109,7 +108,7 @@ def _run(args: argparse.Namespace) -> int:
 
     policy = policies.load(args.policy)
     if args.sign:  # before anything is recorded
-        from tracer.audit.dsse import private_key
+        from tracer.audit.statement import private_key
 
         private_key(args.sign)
     for option in () if args.recordings else ("html", "sarif", "statement"):
@@ -121,7 +120,7 @@ def _run(args: argparse.Namespace) -> int:
 
     from tracer import __version__
     from tracer.audit.evaluate import audit as hold
-    from tracer.store.reader import Recording
+    from tracer.recording.reader import Recording
 
     with ExitStack() as stack:
         recordings = [stack.enter_context(Recording.open(path)) for path in paths]
@@ -143,7 +142,7 @@ def _schema(which: str) -> int:
     if which == "policy":
         from tracer.audit.policy import schema
     else:
-        from tracer.audit.data import schema
+        from tracer.output.audit import schema
     print(json.dumps(schema(), indent=2))
     return 0
 
@@ -168,7 +167,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _record(args: argparse.Namespace, policy: "Policy") -> str:
     """Records what the policy needs, of the whole host; the path of the recording."""
-    from tracer.audit.recording import options
+    from tracer.audit.evidence import options
     from tracer.cli import record
     from tracer.cli.main import Parser
 
@@ -201,11 +200,11 @@ def _write_reports(audit: "Audit", args: argparse.Namespace) -> dict[str, bytes]
     """What was written, by the file's name."""
     made = {}
     if args.html:
-        from tracer.audit.page import page
+        from tracer.output.audit import page
 
         made["--html", args.html] = "".join(page(audit))
     if args.sarif:
-        from tracer.audit.sarif import text
+        from tracer.output.sarif import text
 
         made["--sarif", args.sarif] = text(audit)
     for (option, path), content in made.items():
@@ -215,10 +214,10 @@ def _write_reports(audit: "Audit", args: argparse.Namespace) -> dict[str, bytes]
 
 def _show(audit: "Audit", args: argparse.Namespace) -> None:
     if args.json:
-        from tracer.audit.data import text
+        from tracer.output.audit import text
 
         print(text(audit))
         return
-    from tracer.audit.terminal import Terminal
+    from tracer.output.audit import Terminal
 
     Terminal(console(None if sys.stdout.isatty() else 100), args.top).show(audit)

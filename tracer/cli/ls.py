@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracer.errors import UserError
-from tracer.text.outlet import console, tell
+from tracer.output.console import console, tell
 
 if TYPE_CHECKING:
-    from tracer.capture.memoryfile import MemoryFile, Scan
+    from tracer.capture.memory_files import MemoryFile, Scan
 
 _EPILOG = """\
 Reads /proc; traces nothing and needs no kernel support. Without root, the
@@ -48,7 +48,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 
 def _wanted(file: "MemoryFile", args: argparse.Namespace) -> bool:
-    from tracer.model.escape import escape_bytes
+    from tracer.escape import escape_bytes
 
     if args.pid is not None:
         users = {holder.pid for holder in file.holders}
@@ -67,7 +67,7 @@ def _scan(args: argparse.Namespace) -> "Scan":
 
 
 def _print(files: list["MemoryFile"], as_json: bool) -> None:
-    from tracer.text import files as forms
+    from tracer.output import text as forms
 
     if as_json or not sys.stdout.isatty():
         for line in forms.json_lines(files) if as_json else forms.lines(files):

@@ -1,23 +1,95 @@
-"""The command ``sealsnoop``: finds the verb, and turns every expected failure into one message."""
+"""Imports that many modules hang on.
+
+How every verb's ``--help`` looks.
+
+The command ``sealsnoop``: finds the verb, and turns every expected failure into one message.
+"""
 
 import argparse
+import gc
 import importlib
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tracer import __version__
 from tracer.errors import UserError
-from tracer.text.outlet import outlets
+from tracer.output.console import outlets
+
+
+@contextmanager
+def quick_imports() -> Iterator[None]:
+    """Imports without looking for garbage meanwhile: they make none, and it takes a tenth of them.
+
+    What was made stays out of the collector's sight.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_on:
+            gc.enable()
+
+
+_NO_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+"""So that neither numpy nor pyarrow starts a thread when it is imported."""
+
+
+def import_without_threads() -> None:
+    """Imports numpy and pyarrow so that this process still has one thread.
+
+    Privileges are each thread's own: what a thread has that was there before they are given away,
+    nobody can take from it.
+    """
+    before = {name: os.environ.get(name) for name in _NO_THREADS}
+    os.environ.update(_NO_THREADS)
+    try:
+        import numpy  # noqa: F401
+        import pyarrow  # noqa: F401
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)(?:i?B)?", re.ASCII)
+_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+
+
+def add_verb(subparsers: Any, name: str, summary: str, epilog: str) -> argparse.ArgumentParser:
+    """A subparser whose help ends with ``epilog`` as it is written, examples first."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def size(option: str, text: str) -> int:
+    """Bytes of ``500M`` or ``1.5G``; K, M, G and T are powers of 1024. UserError."""
+    found = _SIZE.fullmatch(text.strip())
+    count = int(float(found[1]) * (1 << _UNITS[found[2].upper()])) if found else 0
+    if not found or not 0 < count < 1 << 62:
+        raise UserError(f"{option}: {text!r} is no size; it is written 500M or 2G", 2)
+    return count
+
 
 VERBS = {
     verb: f"tracer.cli.{verb}"
     for verb in ("record", "report", "audit", "script", "ls", "doctor", "verify")
 }
-"""Each verb's module; ui.cli.main adds those of the terminal view."""
+"""Each verb's module; ui.verbs.main adds those of the terminal view."""
 
 EPILOG = """\
 examples:

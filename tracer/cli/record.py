@@ -1,28 +1,233 @@
-"""``sealsnoop record``: every seal decision of the running kernel, into a recording."""
+"""Options of ``record`` that become kernel-side filters, each checked before anything is traced.
+
+One line on a terminal's stderr that is drawn over and over; nothing anywhere else.
+
+``sealsnoop record``: every seal decision of the running kernel, into a recording.
+"""
 
 import argparse
+import os
+import pwd
+import re
+import shutil
 import signal
+import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from difflib import get_close_matches
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from tracer.cli import parsing
-from tracer.cli.filter_options import add_options, families, filters
-from tracer.cli.loading import import_without_threads
+from tracer.capture.bpf_source import Filters
+from tracer.capture.session import Progress
+from tracer.cli import main as parsing
+from tracer.cli.main import import_without_threads
 from tracer.errors import UserError
 from tracer.kernel import privileges
+from tracer.kernel.audit_families import AUDIT_FAMILIES
+from tracer.kernel.families import FAMILIES
 from tracer.kernel.privileges import COMMAND, LATE_BY_ADMIN, LATE_HOOKS, READS_MAPS, SWEEPS, Cap
-from tracer.text.outlet import tell
+from tracer.output.console import status, tell
+from tracer.words import BY_NAME, Op
 
-if TYPE_CHECKING:  # costly or in need of bcc: imported when a recording begins
-    from tracer.capture.attach import Kernel
+if TYPE_CHECKING:
+    from tracer.capture.attach import Hooks, Kernel
     from tracer.capture.command import Command
-    from tracer.capture.filters import Filters
-    from tracer.capture.hooks import Hooks
-    from tracer.selftest.process import Examiner
-    from tracer.store.writer import RecordingWriter
+    from tracer.recording.writer import RecordingWriter
+    from tracer.selftest.run import Examiner
+
+_NAME_BYTES = 249
+"""The longest name of a memfd: mm/memfd.c, MFD_NAME_MAX_LEN."""
+_CGROUPS = "/sys/fs/cgroup"
+_NO_UID = 0xFFFFFFFF
+"""(uid_t)-1 is nobody's."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("filters (in the kernel; all must hold)")
+    group.add_argument(
+        "--pid",
+        type=int,
+        action="append",
+        metavar="N",
+        default=[],
+        help="this process and the children it makes from now on; repeatable",
+    )
+    group.add_argument(
+        "--uid",
+        action="append",
+        metavar="USER",
+        default=[],
+        help="processes of this user, by name or number; repeatable",
+    )
+    group.add_argument(
+        "--cgroup",
+        action="append",
+        metavar="PATH",
+        default=[],
+        help="tasks in this cgroup v2 folder (not below it); repeatable",
+    )
+    group.add_argument(
+        "--name",
+        metavar="PREFIX",
+        default="",
+        help="files whose name begins so (a memfd's without 'memfd:')",
+    )
+    group.add_argument(
+        "--seals",
+        metavar="S,S",
+        default="",
+        help="files that carry all of these seals, e.g. write,grow",
+    )
+    group.add_argument(
+        "--ops",
+        metavar="OP,OP",
+        default="",
+        help="hook only these operations, e.g. mmap,write,add_seals",
+    )
+    group.add_argument("--denied", action="store_true", help="only operations that failed")
+    group.add_argument(
+        "--unsealable",
+        action="store_true",
+        help="also files that can never be sealed: tmpfs files, and memfds without "
+        "MFD_ALLOW_SEALING (of these, creation is recorded in any case)",
+    )
+
+
+def _closest(word: str, known: Sequence[str]) -> str:
+    near = get_close_matches(word, known, 1)
+    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+
+
+def _uid(user: str) -> int:
+    if user.isdecimal():
+        if int(user) >= _NO_UID:
+            raise UserError(f"--uid: {user} is more than a user number can be", 2)
+        return int(user)
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except (KeyError, ValueError):  # ValueError: a NUL in it
+        near = get_close_matches(user, [one.pw_name for one in pwd.getpwall()], 1)
+        hint = f"did you mean {near[0]}?" if near else "give its number"
+        raise UserError(f"--uid: this host has no user {user!r}; {hint}", 2) from None
+
+
+def _pid(pid: int) -> int:
+    """Raises UserError for what is no process: a thread's own number would match nothing."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        raise UserError(f"--pid: there is no process {pid}", 2) from None
+    found = re.search(r"^Tgid:\t(\d+)$", status, re.MULTILINE)
+    if found and int(found[1]) != pid:
+        raise UserError(f"--pid: {pid} is a thread; did you mean its process {found[1]}?", 2)
+    return pid
+
+
+def _cgroup(path: str) -> int:
+    """A cgroup's id is the inode number of its folder (kernel/cgroup/cgroup.c)."""
+    folder = Path(path) if path.startswith("/sys/") else Path(_CGROUPS, path.lstrip("/"))
+    try:
+        (folder / "cgroup.controllers").stat()  # cgroup v1 has none
+        return folder.stat().st_ino
+    except (OSError, ValueError):  # ValueError: a NUL in it
+        why = f"{folder} is not a cgroup v2 folder; see /proc/PID/cgroup"
+        raise UserError(f"--cgroup: {why}", 2) from None
+
+
+def _seals(words: str) -> int:
+    known = [name.lower() for name in BY_NAME]
+    found = 0
+    for name in (word.removeprefix("f_seal_") for word in _listed("--seals", words)):
+        if name not in known:
+            raise UserError(f"--seals: there is no seal {name!r}{_closest(name, known)}", 2)
+        found |= BY_NAME[name.upper()]
+    return found
+
+
+def _listed(option: str, words: str) -> list[str]:
+    """The words between commas. Raises UserError where there is nothing but commas."""
+    found = [word for word in (part.strip().lower() for part in words.split(",")) if word]
+    if words and not found:
+        raise UserError(f"{option}: {words!r} names nothing", 2)
+    return found
+
+
+def families(words: str, audit: bool = False) -> frozenset[str] | None:
+    """The hook families for ``--ops``; None for all. Raises UserError naming the bad word.
+
+    ``audit``: of the families that only an audit needs, too.
+    """
+    if not words:
+        return None
+    there = (*FAMILIES, *AUDIT_FAMILIES) if audit else FAMILIES
+    known = [op.name.lower() for op in Op if any(op in family.ops for family in there)]
+    wanted = set()
+    for word in _listed("--ops", words):
+        if word not in known:
+            raise UserError(f"--ops: there is no operation {word!r}{_closest(word, known)}", 2)
+        wanted.add(Op[word.upper()])
+    # Without evictions an inode that is used again would keep its forerunner's name.
+    wanted.add(Op.EVICT)
+    return frozenset(family.name for family in there if wanted.intersection(family.ops))
+
+
+def filters(args: argparse.Namespace, follow_command: bool) -> Filters:
+    """The filters that the options ask for. Raises UserError (exit code 2) for a bad value."""
+    name = os.fsencode(args.name)
+    if len(name) > _NAME_BYTES:
+        raise UserError(f"--name: {len(name)} bytes, but a name has at most {_NAME_BYTES}", 2)
+    return Filters(
+        pids=tuple(_pid(pid) for pid in args.pid),
+        uids=tuple(_uid(user) for user in args.uid),
+        cgroups=tuple(_cgroup(path) for path in args.cgroup),
+        name=name,
+        seals=_seals(args.seals),
+        denied=args.denied,
+        unsealable=args.unsealable,
+        follow_command=follow_command,
+    )
+
+
+def size_text(count: int) -> str:
+    """Bytes for people: ``1.4 MB``."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    raise AssertionError("unreachable")
+
+
+class ProgressLine:
+    """Shows how a recording goes."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._on = sys.stderr.isatty() and not quiet
+        self._last = (time.monotonic(), 0)
+        self._rate = 0.0
+
+    def show(self, progress: Progress) -> None:
+        if not self._on:
+            return
+        now_s = time.monotonic()
+        before_s, before = self._last
+        if now_s - before_s >= 0.5:
+            self._rate = (progress.events - before) / (now_s - before_s)
+            self._last = (now_s, progress.events)
+        lost = f"lost {progress.lost:,}"
+        text = (
+            f"recording {progress.seconds:.0f} s  {progress.events:,} events  "
+            f"{self._rate:,.0f}/s  {lost}  {size_text(progress.bytes)}  (Ctrl-C ends it)"
+        )
+        status(text[: shutil.get_terminal_size().columns - 1], red=lost if progress.lost else "")
+
+    def clear(self) -> None:
+        if self._on:
+            status()
+
 
 _PROBLEMS_SHOWN = 8
 _LEAST_SIZE = 1 << 20
@@ -124,7 +329,7 @@ class Stopper:
                 signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        # The kernel tells of a viewer's death once for each of its threads (see ui.live.recorder).
+        # The kernel tells of a viewer's death once for each of its threads (tracer.live.recorder).
         if number != signal.SIGHUP or number not in self._signals:
             self._signals.append(number)
 
@@ -172,7 +377,7 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     import_without_threads()
     from tracer.capture.command import Command
-    from tracer.selftest.process import Examiner
+    from tracer.selftest.run import Examiner
 
     wanted = filters(args, follow_command=bool(args.command) and not args.whole_host)
     hooks = families(args.ops, args.audit)
@@ -185,7 +390,7 @@ def run(args: argparse.Namespace) -> int:
             examiner = Examiner.prepare(False, wanted.name, args.audit)
         stop = Stopper(args.duration)
         from tracer.capture.attach import Kernel
-        from tracer.store.replace import refuse_existing
+        from tracer.recording.replace import refuse_existing
 
         if args.output:
             refuse_existing(args.output, force=args.force)
@@ -216,7 +421,7 @@ def _attached(
 ) -> "Hooks":
     ring_bytes = args.ring << 20
     if args.source == "ftrace":
-        from tracer.capture.ftrace.attach import attach as attach_ftrace
+        from tracer.capture.ftrace.program import attach as attach_ftrace
 
         return attach_ftrace(kernel, hooks, wanted, ring_bytes, tell)
     from tracer.capture.attach import attach
@@ -246,11 +451,11 @@ def _writer(
     filters_json: dict[str, Any],
     self_test: dict[str, Any] | None,
 ) -> "RecordingWriter":
-    from tracer.capture import host
+    from tracer.capture import session as host
     from tracer.kernel.audit_families import AUDIT_BLIND_SPOTS
     from tracer.kernel.families import BLIND_SPOTS
     from tracer.kernel.sources import FTRACE_BLIND_SPOTS
-    from tracer.store.writer import RecordingWriter
+    from tracer.recording.writer import RecordingWriter
 
     manifest = {
         **host.facts(),
@@ -285,11 +490,10 @@ def _record(
     stop: Stopper,
     command: "Command | None",
 ) -> int:
-    from tracer.capture.modules import ModuleWatch
+    from tracer.capture.attach import ModuleWatch
     from tracer.capture.program import Program
     from tracer.capture.session import Session
-    from tracer.cli.progress import ProgressLine, size_text
-    from tracer.store.errors import StoreError
+    from tracer.recording.errors import StoreError
 
     for step in program.plan.uncovered:
         if step.reason != "not asked for":

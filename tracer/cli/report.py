@@ -7,19 +7,19 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tracer.cli import loading, parsing
-from tracer.cli.output import quiet_pipe, write
+from tracer.cli import main as loading
+from tracer.cli import main as parsing
 from tracer.errors import UserError
-from tracer.model.verdicts import Verdict
-from tracer.query.options import add_option, asked, filter_help
-from tracer.text.outlet import console, tell
+from tracer.filter.query import add_option, asked, filter_help
+from tracer.output.console import console, quiet_pipe, tell, write
+from tracer.rules.verdicts import Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tracer.report.diff import Diff
-    from tracer.report.model import Coverage, Report
-    from tracer.report.reading import Request
+    from tracer.output.build import Request
+    from tracer.output.diff import Diff
+    from tracer.output.report import Coverage, Report
 
 EPILOG = """\
 examples:
@@ -127,8 +127,8 @@ def _check(args: argparse.Namespace) -> frozenset[str]:
 
 
 def _request(args: argparse.Namespace) -> "Request":
-    from tracer.report.reading import COLUMNS, Request
-    from tracer.report.window import moment
+    from tracer.output.build import COLUMNS, Request
+    from tracer.recording.clock import moment
 
     return Request(
         query=asked(args, COLUMNS),
@@ -162,8 +162,8 @@ def run(args: argparse.Namespace) -> int:
     fail_on = _check(args)
     with loading.quick_imports():
         request = _request(args)
-        from tracer.report import build
-        from tracer.report.progress import Reading
+        from tracer.output import build
+        from tracer.output.console import Reading
 
     with Reading() as reading:
         if args.diff:
@@ -196,38 +196,38 @@ def _tables(args: argparse.Namespace) -> Sequence[str]:
 
 def _there(verdicts: Sequence[Mapping[str, int]], coverage: "Sequence[Coverage]") -> set[str]:
     """The words of --fail-on that hold."""
-    from tracer.report.sentences import alarms
+    from tracer.output.report import alarms
 
     there = {word for side in verdicts for word, count in side.items() if count}
     return there | {"loss"} if any(any(alarms(one)) for one in coverage) else there
 
 
 def _show(report: "Report", args: argparse.Namespace) -> None:
-    from tracer.report import data
+    from tracer.output import report_data as data
 
     if args.json:
         _print(data.json_pieces(report, args.top))
     elif args.csv:
         _print(data.csv_lines(report.tables[_tables(args)[0]], args.top), "\n")
     elif args.html is not None:
-        from tracer.report.page import page
+        from tracer.output.html import page
 
         _page(page(report, args.top or _TOP_HTML), args.html)
     else:
-        from tracer.report.terminal import Terminal
+        from tracer.output.terminal import Terminal
 
         Terminal(_console(), args.top or _TOP_TEXT).show(report, _tables(args))
 
 
 def _show_diff(diff: "Diff", args: argparse.Namespace) -> None:
-    from tracer.report import diffview
+    from tracer.output import diff as diffview
 
     if args.json:
         _print(diffview.diff_json(diff, args.top))
     elif args.csv:
         _print(diffview.diff_csv(diff, args.top), "\n")
     elif args.html is not None:
-        from tracer.report.diffpage import diff_page
+        from tracer.output.diff import diff_page
 
         _page(diff_page(diff, args.top or _TOP_HTML), args.html)
     else:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from tracer.errors import UserError
-from tracer.query.options import add_option, asked, filter_help
+from tracer.filter.query import add_option, asked, filter_help
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tracer.query import Query
-    from tracer.text.follow import Feed
+    from tracer.filter.query import Query
+    from tracer.output.text import Feed
 
 _EPILOG = """\
 columns of the text form:
@@ -74,7 +74,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 
 def _ops(text: str | None) -> frozenset[str] | None:
-    from tracer.model.record import Op, words
+    from tracer.record import Op, words
 
     if text is None:
         return None
@@ -88,8 +88,8 @@ def _ops(text: str | None) -> frozenset[str] | None:
 
 def _columns(args: argparse.Namespace, query: "Query") -> list[str] | None:
     """The columns that have to be read: text needs few and the filter's, data all (None)."""
-    from tracer.query.events import columns
-    from tracer.text.lines import COLUMNS
+    from tracer.filter.mask import columns
+    from tracer.output.text import COLUMNS
 
     if args.limit is not None and args.limit < 0:
         raise UserError("--limit: a count of events, not below 0")
@@ -99,7 +99,7 @@ def _columns(args: argparse.Namespace, query: "Query") -> list[str] | None:
 
 
 def _width(asked: int | None) -> int:
-    from tracer.text.lines import DEFAULT_WIDTH, MIN_WIDTH
+    from tracer.output.text import DEFAULT_WIDTH, MIN_WIDTH
 
     if asked is not None:
         if asked < MIN_WIDTH:
@@ -113,9 +113,9 @@ def _width(asked: int | None) -> int:
 
 def _form(args: argparse.Namespace, feed: "Feed") -> tuple[Form, str | None]:
     """How a table becomes lines, and the header line if there is one."""
-    from tracer.store.schema import TABLES
-    from tracer.text import data
-    from tracer.text.lines import Lines
+    from tracer.output import data
+    from tracer.output.text import Lines
+    from tracer.recording.format import TABLES
 
     if args.json:
         return (lambda table: data.json_lines(table, feed.names)), None
@@ -127,7 +127,7 @@ def _form(args: argparse.Namespace, feed: "Feed") -> tuple[Form, str | None]:
 
 
 def _print(tables: Iterable["pa.Table"], form: Form, args: argparse.Namespace) -> None:
-    from tracer.text.select import limited
+    from tracer.output.data import limited
 
     write = sys.stdout.write
     for table in limited(tables, args.limit):
@@ -144,7 +144,7 @@ def _quiet_stdout() -> None:
 
 
 def _say(sentences: Iterable[str]) -> None:
-    from tracer.text.outlet import tell
+    from tracer.output.console import tell
 
     for sentence in sentences:
         tell(sentence)
@@ -152,11 +152,10 @@ def _say(sentences: Iterable[str]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the events; 0 (also when the reader of the pipe left), 130 after Ctrl-C."""
-    from tracer.query import events
-    from tracer.store.reader import Recording
-    from tracer.text.follow import Feed
-    from tracer.text.narrate import narration
-    from tracer.text.select import with_ops
+    from tracer.filter import mask as events
+    from tracer.output.data import with_ops
+    from tracer.output.text import Feed, narration
+    from tracer.recording.reader import Recording
 
     ops, query = _ops(args.ops), asked(args, events.COLUMNS)
     columns = _columns(args, query)

@@ -5,9 +5,8 @@ import os
 import re
 from typing import Any
 
-from tracer.cli.output import quiet_pipe
 from tracer.errors import UserError
-from tracer.text.outlet import say
+from tracer.output.console import quiet_pipe, say
 
 _EPILOG = """\
 exit status, recording:
@@ -83,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     if os.path.isfile(args.recording):
         if args.digest:
             raise UserError("--digest is for a recording, not for a statement", 2)
-        from tracer.audit.recheck import recheck
+        from tracer.audit.statement import recheck
 
         found = recheck(args.recording, args.key, args.recordings, args.policy, args.reports)
         with quiet_pipe():
@@ -98,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     if args.digest is not None and not _DIGEST.fullmatch(args.digest):
         # Not 2: nothing is known to be wrong with the recording.
         raise UserError(f"--digest: {args.digest!r} is no SHA-256, which is 64 hex digits", 1)
-    from tracer.store.verify import verify
+    from tracer.recording.verify import verify
 
     report = verify(args.recording, args.digest)
     with quiet_pipe():

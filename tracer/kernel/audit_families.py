@@ -6,7 +6,7 @@ all known kernels share, and its BTF is compared with these when it comes.
 
 from tracer.kernel.blind_spots import AUDIT_BLIND_SPOTS as AUDIT_BLIND_SPOTS
 from tracer.kernel.families import SETATTR, Alternative, Family, Way
-from tracer.model.words import Hook, Op
+from tracer.words import Hook, Op
 
 KVM = "kvm"
 MAPLE_TREE = (("maple_range_64", "pivot"), ("mm_struct", "mm_mt.ma_root"))

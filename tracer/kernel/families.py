@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from tracer.kernel.blind_spots import BLIND_SPOTS as BLIND_SPOTS
-from tracer.model.words import Hook, Op
+from tracer.words import Hook, Op
 
 
 class Way(IntEnum):

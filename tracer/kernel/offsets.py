@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from tracer.kernel.btf import Btf, BtfMissing
+from tracer.kernel.btf import Btf
+from tracer.kernel.btf_file import BtfMissing
 
 
 class Offset(NamedTuple):

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from tracer.kernel.audit_families import AUDIT_FAMILIES
-from tracer.kernel.btf import Btf, BtfMissing, Prototype
+from tracer.kernel.btf import Btf, Prototype
+from tracer.kernel.btf_file import BtfMissing
 from tracer.kernel.families import FAMILIES, Alternative, Family
 from tracer.kernel.symbols import Symbols
 
@@ -71,7 +72,7 @@ class Step:
         found[f"WITH_{'FENTRY' if self.method == 'fexit' else 'KPROBE'}_{program}"] = 1
         if self.method == "fexit" and self.at_return and not self.way:
             found[f"NARGS_{program}"] = self.parameters  # the answer stands behind them
-        if self.module:  # when it comes later it is hooked by kprobe (tracer.capture.modules)
+        if self.module:  # when it comes later it is hooked by kprobe (tracer.capture.attach)
             found[f"WITH_KPROBE_{program}"] = 1
         return found
 

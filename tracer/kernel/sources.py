@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from typing import Literal
 
 from tracer.kernel.blind_spots import FTRACE_BLIND_SPOTS as FTRACE_BLIND_SPOTS
-from tracer.kernel.requirements import Finding, Host
-from tracer.kernel.requirements import blocking as bpf_blocking
-from tracer.kernel.requirements.ftrace import KPROBE_EVENTS, TRACE_INSTANCES
+from tracer.kernel.requirements.checks import blocking as bpf_blocking
+from tracer.kernel.requirements.host import Finding, Host
+from tracer.kernel.requirements.methods import KPROBE_EVENTS, TRACE_INSTANCES
 
 Source = Literal["bpf", "ftrace"]
 SOURCES: tuple[Source, ...] = ("bpf", "ftrace")

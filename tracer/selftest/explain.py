@@ -6,17 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracer.analysis.judge import COLUMNS, Judge
-from tracer.model.args import describe
-from tracer.model.bit5 import Bit5, bit5_of
-from tracer.model.errnos import errno_name
-from tracer.model.rules import RULES
-from tracer.model.rules.rule import PARTIAL
-from tracer.model.seals import Seal, names
-from tracer.model.variants import VARIANTS, Variants
-from tracer.model.verdicts import Outcome, Verdict
-from tracer.model.words import Kind, Op
-from tracer.selftest import chunk
-from tracer.selftest.attempt import Attempt, columns
+from tracer.labels import describe, errno_name
+from tracer.rules import RULES
+from tracer.rules.rule import PARTIAL
+from tracer.rules.variants import VARIANTS, Variants
+from tracer.rules.verdicts import Outcome, Verdict
+from tracer.selftest import attempts as chunk
+from tracer.selftest.scratch import Attempt, columns
+from tracer.words import Bit5, Kind, Op, Seal, bit5_of, names
 
 _EPERM = -1
 _FACTS = (Op.MAP, Op.UNMAP, Op.EVICT)

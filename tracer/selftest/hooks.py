@@ -5,10 +5,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tracer.model.seals import Seal
-from tracer.model.words import Flag, Kind, Op
-from tracer.selftest.attempt import Attempt
-from tracer.selftest.syscalls import MEMFD_SECRET
+from tracer.selftest.scratch import MEMFD_SECRET, Attempt
+from tracer.words import Flag, Kind, Op, Seal
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,10 +14,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from tracer.model.words import Hook, Op
-from tracer.selftest import syscalls
+from tracer.selftest import scratch as syscalls
 from tracer.selftest.hooks import Count
-from tracer.selftest.syscalls import (
+from tracer.selftest.scratch import (
     MAP_SHARED,
     MFD_ALLOW_SEALING,
     MFD_CLOEXEC,
@@ -26,6 +25,7 @@ from tracer.selftest.syscalls import (
     PROT_READ,
     READ_WRITE,
 )
+from tracer.words import Hook, Op
 
 if TYPE_CHECKING:
     import numpy as np

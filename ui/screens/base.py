@@ -1,16 +1,28 @@
-"""What all full screens have: the strips on top, the banner, and a word for tiny terminals."""
+"""What all full screens have: the strips on top, the banner, and a word for tiny terminals.
 
-from typing import TYPE_CHECKING, cast
+A dialog that asks for one line of text.
+
+Every key and every sign, on one page.
+"""
+
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from rich.text import Text
 from textual import events
-from textual.screen import Screen
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Input
 
-from ui.snapshot import Snapshot
-from ui.widgets.banner import Banner
-from ui.widgets.header import Header
-from ui.widgets.lines import Lines
-from ui.widgets.replaybar import ReplayBar
+from tracer.filter.keys import KEYS
+from tracer.live.cells import MEANING, SYMBOLS, WORST_FIRST
+from tracer.live.snapshot import Snapshot
+from tracer.words import LETTERS
+from ui.bindings import Entry
+from ui.themes import colour_of
+from ui.widgets.lines import Lines, Page, styled
+from ui.widgets.strips import Banner, Header, ReplayBar
 
 if TYPE_CHECKING:
     from ui.app import SealsnoopApp
@@ -67,3 +79,122 @@ class Base(Screen[None]):
 
     def on_banner_clicked(self) -> None:
         self.view.action_show_alert()
+
+
+class _Note(Lines):
+    folds = True
+
+
+class AskScreen(ModalScreen[str | None]):
+    """Returns what was typed, None where the user left."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Leave it", key_display="esc"),
+    ]
+
+    def __init__(self, title: str, note: str, value: str = "", placeholder: str = "") -> None:
+        super().__init__()
+        self._title, self._note = title, note
+        self._value, self._placeholder = value, placeholder
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="ask"):
+            yield Input(self._value, placeholder=self._placeholder, id="answer", max_length=1000)
+            yield _Note(id="note")
+
+    def on_mount(self) -> None:
+        box = self.query_one("#ask")
+        box.border_title = self._title
+        box.border_subtitle = "enter: do it, esc: leave it"
+        self.query_one("#note", _Note).put(Text(self._note))
+        self.query_one(Input).focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.dismiss(event.value.strip() or None)
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+
+_KEY = 13
+
+
+class HelpScreen(ModalScreen[None]):
+    """The help; ``groups`` are headings and the keys below them.
+
+    It hides what is behind it: Textual would draw all of that anew with each change of it.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,question_mark,q", "dismiss", "Close", key_display="esc"),
+    ]
+
+    def __init__(self, groups: list[tuple[str, list[Entry]]]) -> None:
+        super().__init__()
+        self._groups = groups
+
+    def compose(self) -> ComposeResult:
+        yield Page(self._lines, id="help")
+
+    def on_mount(self) -> None:
+        box = self.query_one(Page)
+        box.border_title = "Keys and signs"
+        box.border_subtitle = "esc closes, ↑ ↓ scroll"
+        box.focus()
+
+    def _lines(self, whole: int) -> list[Text]:
+        columns = 2 if whole >= 100 else 1
+        width = max(20, whole // columns - 2)
+        blocks = [self._keys(title, keys, width) for title, keys in self._groups]
+        blocks += [self._signs(width), self._filters(width)]
+        if columns == 1:
+            return [line for block in blocks for line in (*block, Text())][:-1]
+        sides: list[list[Text]] = [[], []]
+        for block in blocks:
+            side = min(sides, key=len)
+            side += [*block, Text()]
+        rows = []
+        for place in range(max(map(len, sides))):
+            left, right = (side[place] if place < len(side) else Text() for side in sides)
+            line = left.copy()
+            line.truncate(width, overflow="ellipsis", pad=True)
+            rows.append(line.append("  ").append_text(right))
+        return rows
+
+    def _keys(self, title: str, keys: list[Entry], width: int) -> list[Text]:
+        lines = [styled((title, f"bold {colour_of(self, 'primary')}"))]
+        for key in keys:
+            line = styled((f"{key.key:>{_KEY}}  ", "bold"), (key.text, ""))
+            line.truncate(width, overflow="ellipsis")
+            lines.append(line)
+        return lines
+
+    def _signs(self, width: int) -> list[Text]:
+        lines = [styled(("Verdicts and seals", f"bold {colour_of(self, 'primary')}"))]
+        for verdict in WORST_FIRST:
+            head = f"{SYMBOLS[verdict]} {verdict.word:<13} "
+            line = styled((head, colour_of(self, verdict.word)))
+            lines += _wrapped(line, MEANING[verdict], width)
+        said = "seal, shrink, grow, write, future write, exec (or inaccessible); - is not set"
+        return [*lines, *_wrapped(styled((f"{LETTERS:<15} ", "bold")), said, width)]
+
+    def _filters(self, width: int) -> list[Text]:
+        lines = [styled(("Filter", f"bold {colour_of(self, 'primary')}"))]
+        said = "all words must hold; a comma between values is 'or', ! before a word is 'not'"
+        lines += _wrapped(Text(), said, width)
+        for key in KEYS:
+            lines += _wrapped(styled((f"{key.example:<24} ", "bold")), key.help, width)
+        return lines
+
+
+def _wrapped(head: Text, said: str, width: int) -> list[Text]:
+    """``said`` behind ``head``, its further lines below its first."""
+    room = max(10, width - head.cell_len)
+    words, lines = said.split(), [""]
+    for word in words:
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > room:
+            lines.append("")
+        lines[-1] += f"{' ' if lines[-1] else ''}{word}"
+    first, *rest = lines
+    return [head.copy().append(first), *(Text(" " * head.cell_len + line) for line in rest)]

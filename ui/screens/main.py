@@ -1,4 +1,9 @@
-"""The main screen: is anything wrong, and the tables of objects, fds, processes, events, hooks."""
+"""A screen with one table that can be sorted and filtered.
+
+Goes to the next breach or blocked decision: in a table, or far back in the log.
+
+The main screen: is anything wrong, and the tables of objects, fds, processes, events, hooks.
+"""
 
 from typing import Any, ClassVar
 
@@ -7,25 +12,167 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from ui import cells
-from ui.columns import Column
-from ui.request import TABLES, Key, Window
-from ui.screens.base import TooSmall
-from ui.screens.event import EventScreen
-from ui.screens.jumps import Jumps
-from ui.screens.object import ObjectScreen
-from ui.snapshot import Snapshot
-from ui.tables import COLUMNS
-from ui.widgets.auditnotes import AuditNotes
-from ui.widgets.banner import Banner
-from ui.widgets.coverage import CoverageNotes
+from tracer.filter.grammar import QueryError
+from tracer.filter.query import Query
+from tracer.live import cells
+from tracer.live.cells import VIOLATIONS
+from tracer.live.snapshot import TABLES, Key, Snapshot, Window
+from tracer.live.tables import COLUMNS, Column
+from tracer.rules.verdicts import Verdict
+from ui.screens.base import Base, TooSmall
+from ui.screens.object import EventScreen, ObjectScreen
+from ui.widgets.details import AuditNotes, CoverageNotes
 from ui.widgets.filterline import FilterLine
 from ui.widgets.grid import Grid
-from ui.widgets.header import Header
-from ui.widgets.keyline import KeyLine
-from ui.widgets.replaybar import ReplayBar
-from ui.widgets.tabs import TabBar
-from ui.widgets.verdicts import VerdictStrip
+from ui.widgets.strips import Banner, Header, KeyLine, ReplayBar, TabBar, VerdictStrip
+
+
+class TableScreen(Base):
+    """Order and filter of the tables."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sorts: dict[str, tuple[str | None, bool]] = dict.fromkeys(TABLES, (None, False))
+        """By table: the column that it is sorted by, and whether backwards."""
+
+    @property
+    def grid(self) -> Grid:
+        """The table."""
+        return self.query_one("#grid", Grid)
+
+    @property
+    def table(self) -> str:
+        """The tab's name."""
+        return self.view.request.table
+
+    def action_sort(self, step: int) -> None:
+        columns = [placed.column for placed in self.grid.placed]
+        if self.table == "events":
+            self.notify("Events stay in the order of their arrival; filter them with /.")
+            return
+        names = [None, *(column.name for column in columns)]
+        sort, _ = self.sorts[self.table]
+        at = names.index(sort) if sort in names else 0
+        name = names[(at + step) % len(names)]
+        chosen = next((column for column in columns if column.name == name), None)
+        self._sort(name, chosen.falling if chosen else False)
+
+    def action_reverse(self) -> None:
+        name, reverse = self.sorts[self.table]
+        if self.table != "events":
+            self._sort(name, not reverse)
+
+    def on_grid_title(self, event: Grid.Title) -> None:
+        if self.table == "events":
+            return
+        name, reverse = self.sorts[self.table]
+        again = event.column.name == name
+        self._sort(event.column.name, not reverse if again else event.column.falling)
+
+    def _sort(self, name: str | None, reverse: bool) -> None:
+        self.sorts[self.table] = (name, reverse)
+        self.grid.sort = (name, reverse)
+        self.grid.refresh()
+        self.view.ask(sort=name, reverse=reverse)
+
+    def action_filter(self) -> None:
+        self.query_one(FilterLine).edit()
+
+    def on_filter_line_changed(self, event: FilterLine.Changed) -> None:
+        self.view.ask(query=event.query, window=Window())
+
+    def on_filter_line_left(self) -> None:
+        self.grid.focus()
+
+    def filter(self, query: Query) -> None:
+        """Another filter, as if it had been typed."""
+        self.query_one(FilterLine).put(query)
+        self.view.ask(query=query, window=Window())
+
+    def action_cell_filter(self) -> None:
+        grid = self.grid
+        column = grid.column or next((c for c in grid.columns if c.name == "name"), None)
+        place = grid.place
+        if column is None or column.ask is None or place is None:
+            self.notify("Choose a cell with ← and → first; this one cannot be a filter.")
+            return
+        asked = column.ask(grid.rows, place)
+        if asked is None:
+            self.notify("This cell cannot be a filter.")
+            return
+        try:
+            bit5 = self.view.shot.facts.bit5
+            self.filter(self.view.request.query.plus(*asked, bit5=bit5))
+        except (QueryError, ValueError) as error:
+            self.notify(cells.text(str(error).splitlines()[0]), markup=False, severity="warning")
+
+    def action_clear(self) -> None:
+        if self.view.request.query:
+            self.filter(Query())
+        else:
+            self.grid.unmark()
+
+
+class Jumps(TableScreen):
+    """Jumps and searches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._searched = 0  # number of the search whose answer is awaited
+        self._awaited: int | None = None  # the event that the cursor goes to when it is shown
+
+    def action_tab(self, name: str) -> None:
+        """Shows another table."""
+        raise NotImplementedError
+
+    def action_jump(self, what: str, step: int) -> None:
+        verdicts = VIOLATIONS if what == "violation" else (Verdict.BLOCKED,)
+        if self.table == "hooks":
+            self.action_tab("objects")
+            return
+        if self.table == "events":
+            self._search(verdicts, step)
+            return
+        grid = self.grid
+        places = grid.rows.order.tolist()
+        words = [verdict.word for verdict in verdicts]
+        around = range(1, len(places) + 1)
+        for distance in around:
+            at = (grid.cursor + step * distance) % len(places)
+            if any(grid.rows.value(word, places[at]) for word in words):
+                grid.select(int(grid.rows.ids[places[at]]))
+                return
+        self.notify(f"No {' and no '.join(words)} here.")
+
+    def _search(self, verdicts: tuple[Verdict, ...], step: int) -> None:
+        row = self.grid.cursor_id
+        start = 0 if row is None else row + step
+        if start < 0:
+            self.notify("No further one.")
+        else:
+            self._searched = self.view.search(verdicts, start, forward=step > 0)
+
+    def arrive(self, shot: Snapshot) -> None:
+        """Goes to what a search has found."""
+        number, row = shot.found
+        if number and number == self._searched:
+            self._searched = 0
+            if row is None:
+                self.notify("No further one.")
+            else:
+                self._awaited = row
+                self.view.ask(window=Window(around=row))
+        if self._awaited is not None and self.table == "events" and self.grid.select(self._awaited):
+            self._awaited = None
+
+    def go_to_event(self, row: int) -> None:
+        """Shows the log with the cursor on one event."""
+        if self.view.request.query:
+            self.filter(Query())
+        self.action_tab("events")
+        self._awaited = row
+        self.view.ask(window=Window(around=row))
+
 
 _TITLES = {
     "objects": "Objects",

@@ -11,9 +11,10 @@ from textual.message import Message
 from textual.suggester import Suggester
 from textual.widgets import Input
 
-from tracer.query import Query, QueryError, parse
-from tracer.query.keys import KEYS
-from ui import cells
+from tracer.filter.grammar import QueryError
+from tracer.filter.keys import KEYS
+from tracer.filter.query import Query, parse
+from tracer.live import cells
 from ui.widgets.lines import Lines
 
 

@@ -1,15 +1,332 @@
-"""A table with a cursor: keys, mouse, marks."""
+"""Where the cursor of a table is while rows come, go and change places.
 
-from typing import ClassVar
+Draws the lines of a table: a header and rows, as strips.
 
+Draws a table of a snapshot: a header that stays, and only the rows in sight.
+
+Textual's DataTable keeps every cell; with 20,000 rows that change five times a second it would do
+nothing else. Here the rows are columns of numbers in a snapshot, and a cell becomes text when it is
+drawn.
+
+A table with a cursor: keys, mouse, marks.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, ClassVar
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.geometry import Size
 from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
 
-from ui.columns import Column
-from ui.request import Window
-from ui.widgets.cursor import TOP
-from ui.widgets.gridview import GridView
+from tracer.escape import clip
+from tracer.live.snapshot import Rows, Window, no_rows
+from tracer.live.tables import Column, Placed, fit
+from tracer.rules.verdicts import Verdict
+
+TOP, BOTTOM, ROW = "top", "bottom", "row"
+
+
+class Cursor:
+    """Stays on its row; at the very top, or at the very bottom of a log, it stays there."""
+
+    def __init__(self, log: bool) -> None:
+        self.log = log
+        """New rows come at the end, and the end is where one wants to be."""
+        self.rows: Rows = no_rows("")
+        self.at = 0
+        """Which of the shown rows it is on."""
+        self.stick = BOTTOM if log else TOP
+        self._id: int | None = None
+
+    @property
+    def place(self) -> int | None:
+        """The place of its row in the columns."""
+        return int(self.rows.order[self.at]) if self.at < len(self.rows) else None
+
+    @property
+    def id(self) -> int | None:
+        """What stays with its row."""
+        return None if self.place is None else int(self.rows.ids[self.place])
+
+    def show(self, rows: Rows) -> None:
+        """Other rows of the same table, or another table."""
+        if rows.table != self.rows.table:
+            self.stick, self._id = (BOTTOM if self.log else TOP), None
+        self.rows = rows
+        last = max(0, len(rows) - 1)
+        if self.stick == ROW and self._id is not None:
+            found = rows.find(self._id)
+            self.at = found if found >= 0 else min(self.at, last)
+        else:
+            self.at = last if self.stick == BOTTOM else 0
+        self._id = self.id
+
+    def go(self, at: int, stick: str = ROW) -> None:
+        """To one of the shown rows."""
+        self.at = max(0, min(at, len(self.rows) - 1))
+        self.stick = stick
+        self._id = self.id
+
+    def move(self, rows: int) -> None:
+        """So many rows down; at an end where there is nothing more it sticks."""
+        at = self.at + rows
+        if rows < 0 and at <= 0 and not self.rows.before:
+            self.go(0, TOP)
+        elif self.log and at >= len(self.rows) - 1 and not self.rows.after:
+            self.go(at, BOTTOM)
+        else:
+            self.go(at)
+
+    def edge(self, first: bool) -> None:
+        """To the first or the last row."""
+        stick = TOP if first else BOTTOM if self.log else ROW
+        self.go(0 if first else len(self.rows) - 1, stick)
+
+    def near(self) -> str | None:
+        """The end that is near and behind which there are more rows: ``top`` or ``bottom``."""
+        if self.stick != ROW:
+            return None
+        margin = min(50, len(self.rows) // 4)
+        if self.rows.before and self.at <= margin:
+            return TOP
+        if self.rows.after and self.at >= len(self.rows) - 1 - margin:
+            return BOTTOM
+        return None
+
+
+Styles = Callable[[str], Style]
+"""The style of a name (``cursor``, ``breach`` …) in the theme of now."""
+
+
+def fitted(text: str, width: int, right: bool) -> str:
+    """``text`` in exactly ``width`` cells of the terminal; cut texts end with ``…``."""
+    if text.isascii():
+        if len(text) > width:
+            text = clip(text, width)
+    elif cell_len(text) > width:
+        # clip keeps escapes whole; Rich decides about widths, since it lays out the line.
+        text = set_cell_size(clip(text, width), width).rstrip(" ")
+    room = width - (len(text) if text.isascii() else cell_len(text))
+    return " " * room + text if right else text + " " * room
+
+
+class Painter:
+    """Turns rows into strips of ``width`` cells."""
+
+    def __init__(self, styles: Styles) -> None:
+        self._styles = styles
+        self.placed: Sequence[Placed] = ()
+
+    def header(self, width: int, sort: str | None, reverse: bool, column: str | None) -> Strip:
+        """The titles; the column that rows are sorted by has an arrow."""
+        plain, chosen = self._styles("header"), self._styles("header-sort")
+        segments: list[Segment] = []
+        for placed in self.placed:
+            one = placed.column
+            title = one.title
+            if one.name == sort:
+                title = f"{title[: placed.width - 1]}{'▼' if reverse else '▲'}"
+            style = chosen if one.name == sort else plain
+            if one.name == column:
+                style += self._styles("header-column")
+            segments.append(Segment(fitted(title, placed.width, one.right), style))
+            segments.append(Segment(" " * placed.gap, plain))
+        return Strip(segments).adjust_cell_length(width, plain)
+
+    def row(
+        self, rows: Rows, place: int, width: int, states: Collection[str], column: str | None
+    ) -> Strip:
+        """One row; ``states`` are the styles of the whole of it, ``column`` has the cursor."""
+        base = self._styles("row")
+        for state in states:
+            base += self._styles(state)
+        segments: list[Segment] = []
+        texts: list[str] = []
+        for placed in self.placed:
+            one, gap = placed.column, " " * placed.gap
+            text = fitted(one.text(rows, place), placed.width, one.right)
+            if "marked" in states and not placed.start:
+                text = "*" + fitted(text.strip(), placed.width - 1, one.right)
+            name = one.style(rows, place) if one.style is not None else None
+            if name is None and one.name != column:
+                texts.append(text + gap)
+                continue
+            style = base
+            if name is not None:
+                style = base + self._styles(name)
+            if one.name == column:
+                style += self._styles("cell")
+            if texts:
+                segments.append(Segment("".join(texts), base))
+                texts = []
+            segments.append(Segment(text, style))
+            texts.append(gap)
+        last = self.placed[-1] if self.placed else None
+        used = last.start + last.width + last.gap if last is not None else 0
+        segments.append(Segment("".join(texts) + " " * (width - used), base))
+        # Its length is known, so that nobody has to count cells.
+        return Strip(segments, width) if used <= width else Strip(segments, used).crop(0, width)
+
+
+_STYLES = (
+    *("row", "header", "header-sort", "header-column", "cursor", "cell", "marked", "dim", "strong"),
+    *("empty", *(verdict.word for verdict in Verdict)),
+)
+
+
+class GridView(ScrollView):
+    """What a table shows, and where its cursor is."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"grid--{name}" for name in _STYLES}
+
+    def __init__(
+        self,
+        columns: Sequence[Column] = (),
+        *,
+        empty: str = "",
+        log: bool = False,
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        """``log``: new rows come at the end, and the cursor begins there."""
+        super().__init__(id=id, classes=classes)
+        self.columns = columns
+        self.empty = empty
+        """What to say where there are no rows."""
+        self.marked: dict[int, dict[str, Any]] = {}
+        """Rows by id, as they were when they were marked: a log may have moved on."""
+        self.sort: tuple[str | None, bool] = (None, False)
+        self._cursor = Cursor(log)
+        self._column: str | None = None
+        self._painter = Painter(self._style)
+        self._wide = -1
+        self._present: frozenset[int] = frozenset()
+
+    @property
+    def rows(self) -> Rows:
+        """What it shows."""
+        return self._cursor.rows
+
+    @property
+    def place(self) -> int | None:
+        """The place of the cursor's row in the snapshot's columns."""
+        return self._cursor.place
+
+    @property
+    def cursor(self) -> int:
+        """Which of the shown rows has the cursor, from 0."""
+        return self._cursor.at
+
+    @property
+    def cursor_id(self) -> int | None:
+        """The id of the cursor's row."""
+        return self._cursor.id
+
+    @property
+    def column(self) -> Column | None:
+        """The column that the cell cursor is in."""
+        return next((one.column for one in self.placed if one.column.name == self._column), None)
+
+    @property
+    def placed(self) -> Sequence[Placed]:
+        """The columns that have room."""
+        return self._painter.placed
+
+    def value(self, name: str) -> Any:
+        """A value of the cursor's row."""
+        return None if self.place is None else self.rows.value(name, self.place)
+
+    def set_present(self, verdicts: frozenset[int]) -> None:
+        """Verdicts that occurred: columns of other ones may be left out."""
+        if verdicts != self._present:
+            self._present = verdicts
+            self._lay_out()
+
+    def show(
+        self, rows: Rows, columns: Sequence[Column] | None = None, *, log: bool | None = None
+    ) -> None:
+        """Draws ``rows`` from now on; ``columns`` and ``log`` where it is another table."""
+        if columns is not None and columns is not self.columns:
+            self.columns, self._column = columns, None
+            self._lay_out()
+        if rows is self.rows:
+            return
+        if log is not None:
+            self._cursor.log = log
+        offset = self._cursor.at - int(self.scroll_y)
+        self._cursor.show(rows)
+        self.virtual_size = Size(self.scrollable_content_region.width, len(rows) + 1)
+        if self._cursor.stick == ROW:
+            self._scroll(self._cursor.at - offset)
+        self.into_sight()
+        self.refresh()
+
+    @property
+    def page(self) -> int:
+        """Rows in sight."""
+        return max(1, self.scrollable_content_region.height - 1)
+
+    def _scroll(self, top: int) -> None:
+        self.scroll_to(y=max(0, top), animate=False, immediate=True)
+
+    def into_sight(self) -> None:
+        """Scrolls to the cursor."""
+        top, at = int(self.scroll_y), self._cursor.at
+        if at < top:
+            self._scroll(at)
+        elif at >= top + self.page:
+            self._scroll(at - self.page + 1)
+
+    # Drawing
+
+    def _style(self, name: str) -> Style:
+        return self.get_component_rich_style(f"grid--{name}", partial=name != "row")
+
+    def on_resize(self) -> None:
+        self._lay_out()
+        self.into_sight()
+
+    def _lay_out(self) -> None:
+        self._fit(self.scrollable_content_region.width)
+        self.virtual_size = Size(self._wide, len(self.rows) + 1)
+        self.refresh()
+
+    def _fit(self, width: int) -> None:
+        wanted = [one for one in self.columns if one.only is None or one.only in self._present]
+        self._wide = width
+        self._painter.placed = fit(wanted, width)
+
+    def render_line(self, y: int) -> Strip:
+        width = self.scrollable_content_region.width
+        if width != self._wide:
+            self._fit(width)
+        if y == 0:
+            sort, reverse = self.sort
+            return self._painter.header(width, sort, reverse, self._column)
+        row = int(self.scroll_y) + y - 1
+        if row >= len(self.rows):
+            return self._nothing(y, width)
+        place = int(self.rows.order[row])
+        states = []
+        if int(self.rows.ids[place]) in self.marked:
+            states.append("marked")
+        under = row == self._cursor.at
+        if under:
+            states.append("cursor")
+        return self._painter.row(self.rows, place, width, states, self._column if under else None)
+
+    def _nothing(self, y: int, width: int) -> Strip:
+        base = self._style("row")
+        if y == 2 and not len(self.rows) and self.empty:
+            line = [Segment(f"  {self.empty}", base + self._style("empty"))]
+            return Strip(line).adjust_cell_length(width, base)
+        return Strip.blank(width, base)
 
 
 class Grid(GridView, can_focus=True):

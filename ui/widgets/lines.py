@@ -1,10 +1,24 @@
-"""A widget of a few lines of text that is drawn anew only when its text is another one."""
+"""A widget of a few lines of text that is drawn anew only when its text is another one.
 
-from collections.abc import Sequence
+Sentences below a table, folded; more than fits can be scrolled.
 
+A long text that is scrolled; only the lines in sight are drawn.
+
+Labels and values below each other, values wrapped; more than fits can be scrolled.
+"""
+
+from collections.abc import Callable, Sequence
+
+from rich.segment import Segment
 from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
 from textual.widget import Widget
 
+from ui.explain import Line
 from ui.themes import colour_of
 
 SEPARATOR = "  "
@@ -81,3 +95,100 @@ def sides(left: Text, right: Text, width: int) -> Text:
     if right.cell_len:
         line.append(" ").append_text(right)
     return line
+
+
+class _Sentences(Lines):
+    DEFAULT_CSS = "_Sentences { height: auto; }"
+    folds = grows = True
+
+
+class Notes(VerticalScroll):
+    """What a widget below a table of the main screen is; it says what is put into ``body``."""
+
+    can_focus = False
+
+    def compose(self) -> ComposeResult:
+        yield _Sentences()
+
+    @property
+    def body(self) -> Lines:
+        """Its text."""
+        return self.query_one(_Sentences)
+
+
+class Page(ScrollView, can_focus=True):
+    """Lines of Rich text below each other: never markup."""
+
+    def __init__(self, make: Callable[[int], Sequence[Text]], *, id: str | None = None) -> None:
+        """``make`` gives the lines for a width in cells."""
+        super().__init__(id=id)
+        self._make = make
+        self._lines: Sequence[Text] = ()
+        self._wide = -1
+
+    def on_resize(self) -> None:
+        self._fit(self.scrollable_content_region.width)
+        self.virtual_size = Size(self._wide, len(self._lines))
+        self.refresh()
+
+    def _fit(self, width: int) -> None:
+        if width != self._wide:
+            self._wide, self._lines = width, self._make(width)
+
+    def render_line(self, y: int) -> Strip:
+        width, base = self.scrollable_content_region.width, self.rich_style
+        self._fit(width)  # it is drawn first, and told its size then
+        at = int(self.scroll_y) + y
+        if at >= len(self._lines):
+            return Strip.blank(width, base)
+        found = list(self._lines[at].render(self.app.console, end=""))
+        return Strip(list(Segment.apply_style(found, base))).adjust_cell_length(width, base)
+
+
+class _Body(Lines):
+    DEFAULT_CSS = "_Body { height: auto; width: 1fr; }"
+    grows = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: Sequence[Line] = ()
+
+    def set(self, lines: Sequence[Line]) -> None:
+        if list(lines) != list(self._lines):
+            self._lines = lines
+            self.draw()
+
+    def on_resize(self) -> None:
+        self.draw()
+
+    def draw(self) -> None:
+        width = max(20, self.size.width)
+        labels = max([len(line.label) for line in self._lines], default=0)
+        rows: list[Text] = []
+        for line in self._lines:
+            colour = self.style_of(line.style) if line.style not in ("", "strong") else ""
+            style = f"bold {colour}".strip() if line.style in ("strong", "breach") else colour
+            value = Text(line.value, style)
+            pieces = value.wrap(self.app.console, width - labels - 1) or [Text()]
+            for place, piece in enumerate(pieces):
+                label = line.label if place == 0 else ""
+                row = styled((label.rjust(labels) + " ", self.style_of("quiet")))
+                piece.rstrip()
+                rows.append(row.append_text(piece))
+        self.put(Text("\n").join(rows))
+
+
+class FactList(VerticalScroll):
+    """A scrolling list of facts."""
+
+    def compose(self) -> ComposeResult:
+        yield _Body()
+
+    def show(self, lines: Sequence[Line]) -> None:
+        """Shows ``lines``."""
+        self.query_one(_Body).set(lines)
+
+    @property
+    def text(self) -> str:
+        """What it shows."""
+        return self.query_one(_Body).text

@@ -12,7 +12,7 @@ LIVE_BATCHES = 30
 def tables(path: Path) -> dict[str, int]:
     """Judges every decision and makes all tables; rows of each."""
     from tracer.analysis.summary import summarize
-    from tracer.store.reader import Recording
+    from tracer.recording.reader import Recording
 
     with Recording.open(path) as recording:
         found = summarize([recording])
@@ -30,7 +30,7 @@ def live(path: Path) -> dict[str, float]:
     from tracer.analysis.batch import joined
     from tracer.analysis.fold import Fold
     from tracer.analysis.source import Source
-    from tracer.store.reader import Recording
+    from tracer.recording.reader import Recording
 
     with Recording.open(path) as recording:
         source = Source.of(recording)

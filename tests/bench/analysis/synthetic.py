@@ -13,20 +13,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model.record import (
-    EVENT,
-    HEAD,
-    NAME,
-    OBJECT,
-    RECORD_SIZE,
-    Flag,
-    Hook,
-    Kind,
-    Op,
-    RecordType,
-)
-from tracer.model.seals import Seal
-from tracer.store.writer import RecordingWriter
+from tracer.record import EVENT, HEAD, NAME, OBJECT, RECORD_SIZE, Flag, Hook, Kind, Op, RecordType
+from tracer.recording.writer import RecordingWriter
+from tracer.words import Seal
 
 Records = npt.NDArray[np.void]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.bench.capture.load import MEMFD, Load, tell, wait_for
 from tests.bench.capture.tracers import HOOK
-from tracer.capture.ftrace.fetch import Fetch
+from tracer.capture.ftrace.probes import Fetch
 from tracer.kernel.btf import running_btf
 from tracer.kernel.offsets import macros
 

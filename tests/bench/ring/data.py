@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tracer.model.record import EVENT, Flag, Hook, Kind, Op, RecordType
+from tracer.record import EVENT, Flag, Hook, Kind, Op, RecordType
 
 CPUS = 4
 STRETCH = 400

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tracer.capture.ring import HEADER_SIZE, STRIDE, RingReader
-from tracer.model.record import EVENT, RECORD_SIZE
+from tracer.record import EVENT, RECORD_SIZE
 
 _PAGE = mmap.PAGESIZE
 _FRAME = np.dtype(

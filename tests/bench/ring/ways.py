@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model.record import EVENT
-from tracer.store.limits import Limits
+from tracer.record import EVENT
+from tracer.recording.format import Limits
 
 Records = npt.NDArray[np.void]
 
@@ -28,7 +28,7 @@ class Sealsnoop:
     """The recording as the recorder writes it: digests, chain, fsync and all."""
 
     def __init__(self, path: Path) -> None:
-        from tracer.store.writer import RecordingWriter
+        from tracer.recording.writer import RecordingWriter
 
         self._writer = RecordingWriter(path, {}, force=True, limits=Limits())
 

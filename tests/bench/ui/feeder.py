@@ -12,8 +12,8 @@ import numpy as np
 
 from tests.bench.analysis import synthetic
 from tests.tty.writer import manifest
-from tracer.model.record import HEAD, RECORD_SIZE
-from tracer.store.writer import RecordingWriter
+from tracer.record import HEAD, RECORD_SIZE
+from tracer.recording.writer import RecordingWriter
 
 _MADE = 1 << 19
 _TICK_S = 0.02

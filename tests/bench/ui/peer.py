@@ -10,10 +10,8 @@ from typing import Any
 from textual.app import App, ComposeResult
 from textual.widgets import DataTable
 
-from ui.feed.live import LiveFeed
-from ui.request import Request
-from ui.rows import Rows
-from ui.snapshot import Snapshot
+from tracer.live.feed import LiveFeed
+from tracer.live.snapshot import Request, Rows, Snapshot
 
 _COLUMNS = ("kind", "name", "seals", "size", "decisions", "blocked", "breach", "last_op")
 

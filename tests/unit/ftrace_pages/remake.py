@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from tracer.capture.attach import Kernel
-from tracer.capture.filters import Filters
-from tracer.capture.ftrace import formats
-from tracer.capture.ftrace.attach import attach
-from tracer.kernel.requirements import Host
+from tracer.capture.bpf_source import Filters
+from tracer.capture.ftrace import pages as formats
+from tracer.capture.ftrace.program import attach
+from tracer.kernel.requirements.host import Host
 
 PROGRAM = """
 import ctypes, fcntl, json, mmap, os

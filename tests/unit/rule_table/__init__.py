@@ -1,7 +1,7 @@
 """The committed table of cases: at least one for every rule, every condition of it, every hole."""
 
 from tests.unit.rule_table import content, creating, mapping, racing, resizing, sealing
-from tracer.model.words import Kind
+from tracer.words import Kind
 
 _CASES = [
     *mapping.CASES,

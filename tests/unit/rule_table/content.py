@@ -28,7 +28,7 @@ from tests.unit.rule_words import (
     breach,
     error,
 )
-from tracer.model.words import Flag, Kind, Op
+from tracer.words import Flag, Kind, Op
 
 PROTECTED = "append-only or immutable file"
 

@@ -26,7 +26,7 @@ from tests.unit.rule_words import (
     breach,
     error,
 )
-from tracer.model.words import Kind
+from tracer.words import Kind
 
 NO_HUGETLB = "hugetlb files cannot be inaccessible"
 

@@ -35,7 +35,7 @@ from tests.unit.rule_words import (
     breach,
     error,
 )
-from tracer.model.words import Flag, Kind, Op
+from tracer.words import Flag, Kind, Op
 
 GROWN = 2 * HUGE_SIZE
 

@@ -13,7 +13,7 @@ from tests.unit.rule_cases import (
     write,
 )
 from tests.unit.rule_words import LARGEST, RACED
-from tracer.model.words import Flag, Op
+from tracer.words import Flag, Op
 
 CASES = [
     Judged("write behind the end, GROW comes",

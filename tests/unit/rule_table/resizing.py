@@ -33,7 +33,7 @@ from tests.unit.rule_words import (
     breach,
     error,
 )
-from tracer.model.words import Kind, Op
+from tracer.words import Kind, Op
 
 CASES = [
     # ---- truncate, chmod

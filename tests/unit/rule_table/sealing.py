@@ -24,7 +24,7 @@ from tests.unit.rule_words import (
     breach,
     error,
 )
-from tracer.model.words import Flag, Kind
+from tracer.words import Flag, Kind
 
 USED = "the file is not empty"
 RACED_NO = Told("indeterminate", "EINVAL", "the size changed meanwhile")

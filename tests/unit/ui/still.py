@@ -10,12 +10,11 @@ from typing import Any, ParamSpec
 
 from textual.pilot import Pilot
 
+from tracer.live.compose import Composer
+from tracer.live.feed import LiveFeed, Worker
+from tracer.live.replay import ReplayFeed
+from tracer.live.snapshot import Request
 from ui.app import SealsnoopApp
-from ui.feed.compose import Composer
-from ui.feed.live import LiveFeed
-from ui.feed.replay import ReplayFeed
-from ui.feed.worker import Worker
-from ui.request import Request
 
 SAMPLES = Path(__file__).parents[3] / "samples" / "recordings"
 DEBIAN_6_1 = SAMPLES / "debian-6.1.seal"

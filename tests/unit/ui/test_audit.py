@@ -9,13 +9,13 @@ from tests.unit.ui.pressed import main_grid, presses
 from tests.unit.ui.still import DEBIAN_6_1, Still, StillReplay, run, shown, still
 from tracer.audit import policy as policies
 from tracer.audit.evaluate import one_recording
-from tracer.audit.results import Result
-from tracer.store.reader import Recording
-from ui.cells import clock
-from ui.feed.auditing import AUDIT, Auditing
+from tracer.audit.result import Result
+from tracer.live.auditing import AUDIT, Auditing
+from tracer.live.cells import clock
+from tracer.recording.reader import Recording
 from ui.screens.main import MainScreen
 from ui.screens.object import ObjectScreen
-from ui.widgets.auditnotes import AuditNotes
+from ui.widgets.details import AuditNotes
 
 POLICY = Path(__file__).parents[3] / "samples" / "policies" / "sealed-buffer.toml"
 

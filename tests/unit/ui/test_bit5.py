@@ -7,8 +7,8 @@ import pytest
 from tests.unit.audit_story import Story, self_test
 from tests.unit.ui.pressed import main_grid
 from tests.unit.ui.still import Shown, Still, StillReplay, run, shown
-from ui.feed.replay import MAX
-from ui.screens.event import EventScreen
+from tracer.live.replay import MAX
+from ui.screens.object import EventScreen
 
 WORDS = {
     "exec": ("EXEC", "NOEXEC_SEAL"),

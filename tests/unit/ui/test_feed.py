@@ -10,11 +10,10 @@ import numpy as np
 from tests.unit.store_records import SMALL, doomed, mixed, numbered
 from tests.unit.ui.still import Still, finish
 from tracer.analysis.summary import summarize
-from tracer.store.reader import Recording
-from tracer.store.writer import RecordingWriter
-from ui.feed.live import LiveFeed
-from ui.request import Request, Window
-from ui.snapshot import State
+from tracer.live.feed import LiveFeed
+from tracer.live.snapshot import Request, State, Window
+from tracer.recording.reader import Recording
+from tracer.recording.writer import RecordingWriter
 
 
 def until(feed: LiveFeed, what: Callable[[], bool], seconds: float = 60) -> None:

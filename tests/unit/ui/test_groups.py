@@ -8,11 +8,11 @@ import pytest
 from tests.unit.store_records import SMALL, numbered
 from tests.unit.ui.still import DEBIAN_6_1, DEBIAN_7_3, Still, finish, still
 from tracer.analysis.summary import summarize
-from tracer.query import parse
-from tracer.store.reader import Recording
-from tracer.store.writer import RecordingWriter
-from ui.request import Request
-from ui.tables import COLUMNS
+from tracer.filter.query import parse
+from tracer.live.snapshot import Request
+from tracer.live.tables import COLUMNS
+from tracer.recording.reader import Recording
+from tracer.recording.writer import RecordingWriter
 
 
 @pytest.mark.parametrize("path", [DEBIAN_6_1, DEBIAN_7_3])

@@ -5,9 +5,8 @@ from tests.unit.ui.pressed import TESTED, presses
 from tests.unit.ui.still import run, shown, still
 from ui import bindings
 from ui.app import SealsnoopApp
-from ui.screens.event import EventScreen
 from ui.screens.main import MainScreen
-from ui.screens.object import ObjectScreen
+from ui.screens.object import EventScreen, ObjectScreen
 from ui.widgets.grid import Grid
 
 

@@ -7,9 +7,9 @@ import pytest
 from rich.cells import cell_len
 
 from tests.unit.ui.still import Still, run, shown
-from tracer.model.record import EVENT, HEAD, NAME, OBJECT, RecordType
-from tracer.model.words import Flag, Kind, Op
-from tracer.store.writer import RecordingWriter
+from tracer.record import EVENT, HEAD, NAME, OBJECT, RecordType
+from tracer.recording.writer import RecordingWriter
+from tracer.words import Flag, Kind, Op
 
 NAMES = (
     b"memfd:[bold red]markup[/bold red][/]",

@@ -7,9 +7,9 @@ import pytest
 from tests.unit.ui.pressed import presses
 from tests.unit.ui.still import DEBIAN_6_1, StillReplay, run, shown, still
 from tracer.errors import UserError
-from ui.screens.event import EventScreen
-from ui.screens.help import HelpScreen
+from ui.screens.base import HelpScreen
 from ui.screens.main import MainScreen
+from ui.screens.object import EventScreen
 
 
 @presses("Everywhere", "help", "quit", "pause", "acknowledge", "show_alert", "picture")

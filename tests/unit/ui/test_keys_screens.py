@@ -4,9 +4,8 @@ import re
 
 from tests.unit.ui.pressed import main_grid, name, presses
 from tests.unit.ui.still import run, shown, still
-from ui.screens.event import EventScreen
 from ui.screens.main import MainScreen
-from ui.screens.object import ObjectScreen
+from ui.screens.object import EventScreen, ObjectScreen
 from ui.widgets.grid import Grid
 
 

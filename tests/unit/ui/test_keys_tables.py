@@ -10,9 +10,9 @@ from textual.widgets import Input
 
 from tests.unit.ui.pressed import main_grid, name, presses
 from tests.unit.ui.still import run, shown, still
-from tracer.model.verdicts import Verdict
-from ui.screens.ask import AskScreen
-from ui.widgets.coverage import CoverageNotes
+from tracer.rules.verdicts import Verdict
+from ui.screens.base import AskScreen
+from ui.widgets.details import CoverageNotes
 from ui.widgets.filterline import FilterLine
 
 

@@ -7,12 +7,10 @@ import pytest
 
 from tests.unit.store_records import SMALL, numbered
 from tests.unit.ui.still import Still, finish, still
-from tracer.query import parse
-from tracer.store.writer import RecordingWriter
-from ui.feed.log import WINDOW, Log
-from ui.feed.logview import LogView
-from ui.request import Find, Request, Window
-from ui.rows import Rows
+from tracer.filter.query import parse
+from tracer.live.log import WINDOW, Log, LogView
+from tracer.live.snapshot import Find, Request, Rows, Window
+from tracer.recording.writer import RecordingWriter
 
 QUERIES = ("", "op:mmap", "verdict:blocked,breach", "comm:holes name:~merge", "ret:EPERM !op:write")
 

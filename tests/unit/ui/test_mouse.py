@@ -5,15 +5,11 @@ import os
 import pytest
 
 from tests.unit.ui.still import DEBIAN_6_1, StillReplay, run, shown, still
-from ui.screens.event import EventScreen
-from ui.screens.help import HelpScreen
+from ui.screens.base import HelpScreen
 from ui.screens.main import MainScreen
-from ui.screens.object import ObjectScreen
-from ui.widgets.banner import Banner
+from ui.screens.object import EventScreen, ObjectScreen
 from ui.widgets.grid import Grid
-from ui.widgets.keyline import KeyLine
-from ui.widgets.replaybar import ReplayBar
-from ui.widgets.tabs import TabBar
+from ui.widgets.strips import Banner, KeyLine, ReplayBar, TabBar
 
 
 @run

@@ -9,9 +9,9 @@ import pytest
 from tests.unit.store_records import SMALL, numbered
 from tests.unit.ui.still import DEBIAN_6_1, StillReplay, still
 from tracer.errors import UserError
-from tracer.store.writer import RecordingWriter
-from ui.feed.replay import MAX, SPEEDS, ReplayFeed, place_of
-from ui.snapshot import Snapshot, State
+from tracer.live.replay import MAX, SPEEDS, ReplayFeed, place_of
+from tracer.live.snapshot import Snapshot, State
+from tracer.recording.writer import RecordingWriter
 
 
 def whole() -> Snapshot:

@@ -8,21 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from tracer.model.escape import printable
-from tracer.model.verdicts import Verdict
-from tracer.model.words import Kind
-from ui import cells
-from ui.columns import Column, fit
-from ui.export import ENDINGS
-from ui.feed.groups import of_records
-from ui.marks import MEANING, SYMBOLS, sparkline
-from ui.snapshot import Coverage, Facts, Hook, Now, Snapshot, State, Verdicts
-from ui.summary import summary
-from ui.tables import COLUMNS
-from ui.tables.events import decisions
-from ui.tables.holders import HOLDERS, MAPPERS
+from tracer.escape import printable
+from tracer.live import cells
+from tracer.live.cells import MEANING, SYMBOLS, sparkline
+from tracer.live.groups import of_records
+from tracer.live.snapshot import Coverage, Facts, Hook, Now, Snapshot, State, Verdicts
+from tracer.live.tables import COLUMNS, HOLDERS, MAPPERS, Column, decisions, fit
+from tracer.rules.verdicts import Verdict
+from tracer.words import Kind
+from ui.app import ENDINGS
 from ui.themes import check, rich_colour
-from ui.widgets.paint import fitted
+from ui.widgets.grid import fitted
+from ui.widgets.strips import summary
 
 
 @given(st.text(max_size=40), st.integers(1, 30), st.booleans())

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from itertools import product
 from typing import NamedTuple
 
-from tracer.model.rules import DECISIONS
-from tracer.model.rules.facts import ASKED_SHIFT, SIZE_FACTS, Fact
-from tracer.model.seals import Seal
-from tracer.model.words import Kind, Op
+from tracer.rules import DECISIONS
+from tracer.rules.rule import ASKED_SHIFT, SIZE_FACTS, Fact
+from tracer.words import Kind, Op, Seal
 
 ALT_SHIFT = 7
 """The size facts stand a second time this much higher, as the size at return gives them."""

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Sequence
 
 from tracer.analysis.judging.cases import OK, Case
-from tracer.model.holes import Hole
-from tracer.model.rules.facts import Fact
-from tracer.model.rules.rule import OK as PROMISE
-from tracer.model.rules.rule import PARTIAL, Rule
-from tracer.model.verdicts import DENIALS, SEVERITY, Outcome, Verdict
+from tracer.rules.rule import OK as PROMISE
+from tracer.rules.rule import PARTIAL, Fact, Rule
+from tracer.rules.variants import Hole
+from tracer.rules.verdicts import DENIALS, SEVERITY, Outcome, Verdict
 
 UNKNOWN = "unknown"
 _EARLIER = "something else refused it earlier"

@@ -8,10 +8,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from tracer.analysis.features import COLUMNS
-from tracer.model.args import SEALS_UNKNOWN
-from tracer.model.verdicts import Outcome
-from tracer.model.verdicts import words as verdict_words
-from tracer.model.words import Flag, Kind, Op
+from tracer.labels import SEALS_UNKNOWN
+from tracer.rules.verdicts import Outcome
+from tracer.rules.verdicts import words as verdict_words
+from tracer.words import Flag, Kind, Op
 
 KEY = ("dev", "ino", "gen")
 """What names an object within one boot."""

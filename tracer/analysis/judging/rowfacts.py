@@ -1,4 +1,4 @@
-"""The facts of each operation's own rows (:mod:`tracer.model.rules.facts`), as bits."""
+"""The facts of each operation's own rows (:mod:`tracer.rules.rule`), as bits."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,10 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tracer.analysis.judging.rows import U64, Bools, Rows, bit, on
-from tracer.model.args import MREMAP_OLD_SHIFT
-from tracer.model.rules.facts import ASKED_SHIFT, Fact
-from tracer.model.seals import Seal
-from tracer.model.words import Kind, Op
+from tracer.labels import MREMAP_OLD_SHIFT
+from tracer.rules.rule import ASKED_SHIFT, Fact
+from tracer.words import Kind, Op, Seal
 
 PAGE = 4096
 HUGE_PAGE = 2 << 20

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracer.model.rules.facts import Fact
-from tracer.model.words import Kind
+from tracer.rules.rule import Fact
+from tracer.words import Kind
 
 U64 = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]

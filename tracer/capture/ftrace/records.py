@@ -1,21 +1,204 @@
-"""From paired rows to the records that the BPF source would have sent, filters applied."""
+"""Objects by key: what was seen of each, and whether it was announced.
 
+EVENT records from rows, field by field as bpf/calls.h and bpf/hooks.h fill them.
+
+From paired rows to the records that the BPF source would have sent, filters applied.
+"""
+
+import errno
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.capture.filters import Filters
-from tracer.capture.ftrace.after import After, Sealings, after, is_error
-from tracer.capture.ftrace.events import call_events, fact_events
-from tracer.capture.ftrace.objects import Objects
-from tracer.capture.ftrace.pair import Paired, pair
-from tracer.capture.ftrace.rows import Rows
+from tracer.capture.bpf_source import Filters
+from tracer.capture.ftrace.calls import NOWHERE, After, Paired, Sealings, after, is_error, pair
+from tracer.capture.ftrace.pages import What
 from tracer.capture.ftrace.tasks import Tasks
-from tracer.capture.ftrace.what import What
 from tracer.capture.program import CAUSES, HOOKS
-from tracer.model.record import HEAD, OBJECT
-from tracer.model.words import Flag, LossCause, Op
+from tracer.record import EVENT, HEAD, NAME, NO_SYSCALL, OBJECT, RecordType
+from tracer.words import Flag, Hook, Kind, LossCause, Op
+
+Rows = NDArray[np.void]
+
+_PIECE: int = NAME["text"].itemsize
+_LONGEST_NAME = 255
+_MEMFD = b"memfd:"
+
+
+@dataclass(slots=True)
+class Object:
+    name: bytes
+    uid: int
+    gid: int
+    mapping_flags: int
+    is_memfd: bool
+    unwanted: bool
+    """The name filter turns it away."""
+    announced: bool = False
+
+
+class Objects:
+    """All that was seen and still lives. ``prefix``: what wanted names begin with."""
+
+    def __init__(self, prefix: bytes) -> None:
+        self._prefix = prefix
+        self._known: dict[int, Object] = {}
+
+    def learn(self, seen: Rows) -> None:
+        """``seen``: `tracer.capture.ftrace.decode.SEEN`."""
+        for row in seen:
+            key = int(row["key"])
+            if key in self._known:
+                continue
+            name = bytes(row["name"]).split(b"\0", 1)[0][:_LONGEST_NAME]
+            is_memfd = bool(row["is_memfd"])
+            said = name.removeprefix(_MEMFD) if is_memfd else name
+            self._known[key] = Object(
+                name,
+                int(row["uid"]),
+                int(row["gid"]),
+                int(row["mapping_flags"]),
+                is_memfd,
+                not said.startswith(self._prefix),
+            )
+
+    def forget_all(self) -> None:
+        self._known.clear()
+
+    def forget(self, keys: NDArray[np.uint64]) -> None:
+        for key in keys.tolist():
+            self._known.pop(key, None)
+
+    def find(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.bool_], ...]:
+        """Of each key: whether it is a memfd, was announced, is unwanted."""
+        different, which = np.unique(keys, return_inverse=True)
+        facts = np.zeros((len(different), 3), bool)
+        for place, key in enumerate(different.tolist()):
+            one = self._known.get(key)
+            if one is not None:
+                facts[place] = one.is_memfd, one.announced, one.unwanted
+        return tuple(facts[which].T) if len(keys) else (np.zeros(0, bool),) * 3
+
+    def announce(self, key: int, event: np.void, row: np.void) -> Rows | None:
+        """OBJECT and NAME records in front of an object's first event, None: there are some.
+
+        ``event``: that EVENT record; ``row``: the row that it was made from.
+        """
+        one = self._known.get(key)
+        if one is None or one.announced:
+            return None
+        one.announced = True
+        head = np.zeros(1, OBJECT)
+        for name in ("time_ns", "ino", "dev", "gen", "cpu", "op", "hook", "kind", "seals",
+                     "pid", "tid", "uid", "comm", "cgroup", "size", "mode"):  # fmt: skip
+            head[name] = event[name]
+        head["type"], head["nr"] = RecordType.OBJECT, NO_SYSCALL
+        head["mode"], head["size"] = row["mode"], row["size"]
+        head["owner_uid"], head["owner_gid"] = one.uid, one.gid
+        head["mapping_flags"] = one.mapping_flags
+        head["name_len"] = len(one.name)
+        pieces = [one.name[at : at + _PIECE] for at in range(0, len(one.name), _PIECE)]
+        names = np.zeros(len(pieces), NAME)
+        for name in ("time_ns", "ino", "dev", "gen", "cpu", "hook", "kind"):
+            names[name] = event[name]
+        names["type"], names["nr"] = RecordType.NAME, NO_SYSCALL
+        for place, piece in enumerate(pieces):
+            names["part"][place], names["length"][place] = place, len(piece)
+            names["text"][place] = np.void(piece.ljust(_PIECE, b"\0"))
+        return np.frombuffer(bytearray(head.tobytes() + names.tobytes()), HEAD)
+
+
+def kinds(rows: Rows, is_memfd: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The kind of each row's object."""
+    memfd = (rows["kind"] == Kind.TMPFS) & is_memfd
+    found: NDArray[np.uint8] = np.where(memfd, Kind.MEMFD, rows["kind"]).astype(np.uint8)
+    return found
+
+
+_WITH_DETAILS = (Hook.MMAP, Hook.SETATTR, Hook.SEALS, Hook.CREATE)
+"""Whose events have the inode's mode and count of writable mappings (bpf/hooks.h)."""
+_READ_WRITE = 3
+
+
+def call_events(
+    rows: Rows, paired: Paired, found: After, who: Rows, objects: Objects
+) -> tuple[Rows, Rows]:
+    """Events of finished calls, and rows with the objects that they are about."""
+    entries, exits = rows[paired.entry], rows[paired.exit]
+    events = np.zeros(len(entries), EVENT)
+    made = entries["op"] == Op.CREATE
+    source = entries.copy()
+    answer = exits["ret"]
+    placed = made & (paired.install != NOWHERE) & (answer >= 0)
+    install = rows[paired.install[placed]]
+    for name in ("key", "inode", "ino", "dev", "gen", "kind", "seals", "size", "mode"):
+        source[name][placed] = install[name]
+    is_memfd = objects.find(source["key"])[0]
+    for name in ("time_ns", "ino", "dev", "gen", "op", "hook", "nr", "seals"):
+        events[name] = source[name]
+    events["type"], events["cpu"] = RecordType.EVENT, exits["cpu"]
+    events["kind"] = kinds(source, is_memfd)
+    events["flags"] = found.flags
+    _set_task(events, source, who)
+    for name in ("fd", "size", "length", "arg"):
+        events[name] = source[name]
+    events["size_after"], events["seals_after"] = found.size, found.seals
+    events["offset"], events["answer"] = found.offset, answer
+    events["duration_ns"] = exits["time_ns"] - source["time_ns"]
+    detailed = np.isin(source["hook"], _WITH_DETAILS)
+    events["mode"] = np.where(detailed, source["mode"], 0)
+    events["writable"] = np.where(detailed, found.writable, 0)
+    events["fmode"] = source["fmode"]
+    checked = paired.last_check != NOWHERE
+    events["checks"] = paired.checks
+    events["check_answer"][checked] = rows["ret"][paired.last_check[checked]]
+    events["flags"][checked] |= np.uint32(Flag.CHECK_REACHED)
+    reached = paired.file_mmap != NOWHERE
+    events["file_answer"][reached] = rows["ret"][paired.file_mmap[reached]]
+    events["flags"][reached] |= np.uint32(Flag.FILE_MMAP_REACHED)
+    refused = np.isin(answer, (-errno.EPERM, -errno.EACCES))
+    events["flags"][refused] |= source["bound"][refused]
+    _finish_creates(events, made, placed, exits)
+    return events, source
+
+
+def fact_events(facts: Rows, who: Rows, objects: Objects) -> Rows:
+    """Events of what has no return: map, unmap, evict."""
+    events = np.zeros(len(facts), EVENT)
+    is_memfd = objects.find(facts["key"])[0]
+    for name in ("time_ns", "ino", "dev", "gen", "op", "hook", "seals", "cpu"):
+        events[name] = facts[name]
+    events["type"], events["nr"] = RecordType.EVENT, NO_SYSCALL
+    events["kind"] = kinds(facts, is_memfd)
+    _set_task(events, facts, who)
+    for mine, theirs in (
+        ("size", "size"), ("size_after", "size"), ("seals_after", "seals"),
+        ("offset", "offset"), ("length", "length"), ("arg", "arg"), ("answer", "ret"),
+        ("mm", "mm"), ("writable", "writable"), ("fd", "fd"),
+    ):  # fmt: skip
+        events[mine] = facts[theirs]
+    events["flags"] = facts["flags"]
+    return events
+
+
+def _set_task(events: Rows, source: Rows, who: Rows) -> None:
+    events["pid"], events["uid"], events["cgroup"] = who["pid"], who["uid"], who["cgroup"]
+    events["tid"], events["comm"] = source["tid"], source["comm"]
+    events["start_ns"], events["exec_id"] = who["start_ns"], who["exec_id"]
+
+
+def _finish_creates(events: Rows, made: Rows, placed: Rows, exits: Rows) -> None:
+    """A new file is told at its return alone, as it is then (bpf/hooks.h:finish_create)."""
+    events["time_ns"][made] = exits["time_ns"][made]
+    events["duration_ns"][made] = 0
+    events["seals_after"][made] = events["seals"][made]
+    for name in ("size", "size_after", "offset", "length"):
+        events[name][made] = 0
+    events["fd"][made] = np.where(exits["ret"][made] >= 0, exits["ret"][made], -1)
+    events["fmode"][made] = np.where(placed[made], _READ_WRITE, 0)
+    events["writable"][made] = 0
+
 
 _EVER = 2**64 - 1
 

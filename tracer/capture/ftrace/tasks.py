@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.capture.ftrace.rows import THREAD_BIT
-from tracer.capture.ftrace.what import What
+from tracer.capture.ftrace.decode import THREAD_BIT
+from tracer.capture.ftrace.pages import What
 from tracer.capture.processes import start_ns
 
 Rows = NDArray[np.void]

@@ -5,14 +5,14 @@ exception is `tries`, which asks the kernel itself.
 """
 
 from tracer.kernel.requirements.checks import REQUIREMENTS as REQUIREMENTS
+from tracer.kernel.requirements.checks import SOURCES as SOURCES
+from tracer.kernel.requirements.checks import Ability as Ability
+from tracer.kernel.requirements.checks import abilities as abilities
 from tracer.kernel.requirements.checks import blocking as blocking
 from tracer.kernel.requirements.checks import check as check
-from tracer.kernel.requirements.finding import Finding as Finding
-from tracer.kernel.requirements.finding import Obstacle as Obstacle
-from tracer.kernel.requirements.finding import Requirement as Requirement
+from tracer.kernel.requirements.host import Finding as Finding
 from tracer.kernel.requirements.host import Host as Host
+from tracer.kernel.requirements.host import Obstacle as Obstacle
+from tracer.kernel.requirements.host import Requirement as Requirement
+from tracer.kernel.requirements.host import bcc as bcc
 from tracer.kernel.requirements.methods import preempts as preempts
-from tracer.kernel.requirements.packages import bcc as bcc
-from tracer.kernel.requirements.sources import SOURCES as SOURCES
-from tracer.kernel.requirements.sources import Ability as Ability
-from tracer.kernel.requirements.sources import abilities as abilities

@@ -1,4 +1,16 @@
-"""Where findings are looked for: the files under one root, and what the kernel itself answers."""
+"""Requirements and their obstacles as data, and what was found out about one of them.
+
+The texts stand here once: doctor prints them, and `tracer.docs.requirements` makes
+``docs/requirements.md`` from them.
+
+What recording needs of a Linux distribution, under the names that its packages have there.
+
+Needs no other module, so that set-up can ask it before anything is installed.
+
+Where findings are looked for: the files under one root, and what the kernel itself answers.
+
+What must be installed.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +18,193 @@ import functools
 import gzip
 import os
 import re
+import shutil
+import subprocess
 import sys
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.machinery import PathFinder
 from pathlib import Path
 
-from tracer.kernel.requirements import distribution
-from tracer.kernel.requirements.finding import ANYWHERE, IN_A_CHECKOUT
 from tracer.kernel.symbols import Symbols, SymbolsError
+
+ELSEWHERE = "{ELSEWHERE}"
+"""In a remedy: how to trace another kernel, which is one of these two (`Host.words`)."""
+IN_A_CHECKOUT = "trace another kernel: `make live` boots a stock Debian kernel in QEMU"
+ANYWHERE = "trace another kernel: a virtual machine's will do, and recordings are read anywhere"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing a tracer needs of the host.
+
+    ``ok`` is None when it could not be found out. ``detail`` is what was seen; ``cause`` (one
+    line) and ``remedy`` (what to do next, one line) are empty when ``ok`` is True.
+    """
+
+    name: str
+    ok: bool | None
+    detail: str
+    cause: str = ""
+    remedy: str = ""
+
+    def to_json(self) -> dict[str, str | bool | None]:
+        """The fields as a dict of JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a requirement is not met, and what to do: one line each, ``{WORD}`` to be filled in."""
+
+    cause: str
+    remedy: str
+    unknown: bool = False
+    """It could not be found out, which is no refusal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One thing that doctor looks at."""
+
+    name: str
+    purpose: str
+    """What it is for, in a sentence."""
+    look: Callable[[Host], Finding]
+    obstacles: tuple[Obstacle, ...]
+
+
+def met(name: str, detail: str) -> Finding:
+    """The requirement is met."""
+    return Finding(name, True, detail)
+
+
+def unmet(host: Host, name: str, detail: str, obstacle: Obstacle, **words: str) -> Finding:
+    """It is not, or nobody can tell."""
+    ok = None if obstacle.unknown else False
+    words = {**host.words, **words}
+    cause, remedy = obstacle.cause.format(**words), obstacle.remedy.format(**words)
+    return Finding(name, ok, detail, cause, remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Distributions whose packages are installed by one command and have the same names."""
+
+    name: str
+    text: str
+    install: str
+
+
+FAMILIES = {
+    one.name: one
+    for one in (
+        Family("debian", "Debian, Ubuntu", "apt-get install"),
+        Family("fedora", "Fedora, RHEL", "dnf install"),
+        Family("arch", "Arch", "pacman -S"),
+        Family("suse", "openSUSE", "zypper install"),
+    )
+}
+"""By the words that ID and ID_LIKE of os-release(5) have, or begin with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One thing that a distribution has to bring; ``names`` by family, blanks between several."""
+
+    what: str
+    names: Mapping[str, str]
+    module: str = ""
+    """How to see that it is there: a module of the distribution's Python …"""
+    program: str = ""
+    """… or a program on the path."""
+
+    def packages(self, family: Family) -> list[str]:
+        """Its packages there."""
+        return self.names[family.name].split()
+
+    def is_met(self, python: str) -> bool:
+        """Whether that Python, or the path, has it."""
+        if self.program:
+            return shutil.which(self.program) is not None
+        done = subprocess.run([python, "-c", f"import {self.module}"], capture_output=True)
+        return done.returncode == 0
+
+
+VENV = Need(
+    "Python's venv with pip",
+    {"debian": "python3-venv", "fedora": "python3", "arch": "python", "suse": "python3"},
+    module="venv, ensurepip; ensurepip.version",
+)
+BCC = Need(
+    "the BPF Compiler Collection's Python package",
+    {
+        "debian": "python3-bpfcc",
+        "fedora": "python3-bcc",
+        "arch": "python-bcc",
+        "suse": "python3-bcc",
+    },
+    module="bcc; bcc.BPF",
+)
+COMPILER = Need(
+    "a C compiler, for the sample workload",
+    {
+        "debian": "gcc libc6-dev",
+        "fedora": "gcc glibc-devel",
+        "arch": "gcc",
+        "suse": "gcc glibc-devel",
+    },
+    program="cc",
+)
+MAKE = Need("make", dict.fromkeys(FAMILIES, "make"), program="make")
+
+NEEDS = (VENV, BCC, COMPILER, MAKE)
+
+
+def family(root: Path) -> Family | None:
+    """Which family the distribution below ``root`` is of, by its os-release; None: unknown."""
+    known = (one for word in _identity(root) for name, one in FAMILIES.items() if _is(word, name))
+    return next(known, None)
+
+
+def is_debian(root: Path) -> bool:
+    """Debian itself, whose kernels the tests boot with what it has for it."""
+    return _identity(root)[:1] == ["debian"]
+
+
+def _identity(root: Path) -> list[str]:
+    """What it calls itself, then what it is like."""
+    for place in ("etc/os-release", "usr/lib/os-release"):
+        try:
+            text = (root / place).read_text(errors="replace")
+        except OSError:
+            continue
+        said = dict(re.findall(r"^(ID|ID_LIKE)=[\"']?([^\"'\n]*)", text, re.MULTILINE))
+        return f"{said.get('ID', '')} {said.get('ID_LIKE', '')}".split()
+    return []
+
+
+def _is(word: str, name: str) -> bool:
+    # openSUSE's are opensuse-leap and opensuse-tumbleweed, and like "suse opensuse"
+    return word == name or word.startswith(f"open{name}")
+
+
+def how_to_install(need: Need, root: Path) -> str:
+    """The command to run there; on an unknown distribution, what to look for."""
+    found = family(root)
+    if found:
+        return f"{found.install} {' '.join(need.packages(found))}"
+    names = dict.fromkeys(" ".join(need.packages(one)) for one in FAMILIES.values())
+    return f"install {need.what} ({', '.join(names)})"
+
+
+def missing(root: Path, python: str) -> Iterator[str]:
+    """One line for each thing that is not there, with what to do."""
+    for need in NEEDS:
+        if not need.is_met(python):
+            yield f"{need.what} is missing: {how_to_install(need, root)}"
+
 
 Try = Callable[[], int | None]
 """Asks the kernel itself: 0 or an errno, None when it could not be tried."""
@@ -41,7 +231,7 @@ class Host:
     @classmethod
     def live(cls) -> Host:
         """The host this process runs on."""
-        from tracer.kernel.requirements import tries
+        from tracer.kernel.requirements import methods as tries
 
         return cls(
             Path("/"),
@@ -59,13 +249,13 @@ class Host:
         """What remedies say in other words on other hosts."""
         return {
             "ELSEWHERE": self.elsewhere,
-            "INSTALL_BCC": distribution.how_to_install(distribution.BCC, self.root),
+            "INSTALL_BCC": how_to_install(BCC, self.root),
         }
 
     @property
     def elsewhere(self) -> str:
         """How to trace another kernel."""
-        here = self.checkout and distribution.is_debian(self.root)
+        here = self.checkout and is_debian(self.root)
         return IN_A_CHECKOUT if here else ANYWHERE
 
     def read(self, path: str) -> str | None:
@@ -120,3 +310,44 @@ class Host:
     def has_symbol(self, name: str) -> bool | None:
         """True when the kernel has this function, None when its symbols cannot be read."""
         return None if self.symbols is None else self.symbols.has(name)
+
+
+_BCC_MODULE = "usr/lib/python3*/*-packages/bcc/libbcc.py"
+"""Where distributions have it: Debian beside all its Pythons, others beside one of them."""
+
+_NAMESAKE = Obstacle(
+    "the package `bcc` found is PyPI's unrelated one, not the BPF Compiler Collection",
+    "pip uninstall bcc, then {INSTALL_BCC}",
+)
+_NOT_SEEN = Obstacle(
+    "the distribution's bcc is installed, but this Python does not see the system's packages",
+    "make the environment with {PYTHON} -m venv --system-site-packages",
+)
+_NOT_INSTALLED = Obstacle(
+    "the BPF Compiler Collection's Python package is not installed",
+    "{INSTALL_BCC}",
+)
+
+
+def bcc(host: Host) -> Finding:
+    """The BPF Compiler Collection's Python package. It is not imported: that takes a second."""
+    spec = PathFinder.find_spec("bcc", list(host.python_path))
+    folders = [Path(place) for place in (spec and spec.submodule_search_locations) or ()]
+    if any((place / "libbcc.py").exists() for place in folders):
+        return met("bcc", str(folders[0]))
+    if spec is not None and spec.loader is not None:
+        return unmet(host, "bcc", f"{spec.origin}", _NAMESAKE)
+    for found in sorted(host.root.glob(_BCC_MODULE)):
+        detail = f"{found.parent} is not on this Python's path"
+        python = f"/usr/bin/{found.parents[2].name}"
+        return unmet(host, "bcc", detail, _NOT_SEEN, PYTHON=python)
+    return unmet(host, "bcc", "no module bcc", _NOT_INSTALLED)
+
+
+BCC_IMPORT = Requirement(
+    "bcc",
+    "The BPF Compiler Collection's Python package, which compiles and loads the BPF programs "
+    "(kernel headers and a compiler are not needed).",
+    bcc,
+    (_NOT_INSTALLED, _NOT_SEEN, _NAMESAKE),
+)

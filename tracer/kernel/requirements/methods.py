@@ -1,16 +1,36 @@
-"""The two ways to attach BPF programs to kernel functions."""
+"""The two ways to attach BPF programs to kernel functions.
 
-from tracer.kernel.requirements.finding import (
+tracefs, with ftrace's list of functions.
+
+What the source ftrace needs beside what BPF needs as well: kprobe events in tracefs.
+
+Asks the kernel itself, by bpf(2): some have every symbol and refuse nevertheless.
+
+Each makes one small thing through the very functions that recording uses, drops it at once, and
+returns 0 or an errno; None when it cannot be tried.
+"""
+
+import contextlib
+import errno
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+from tracer.kernel import bpf_syscall
+from tracer.kernel.btf import running_btf
+from tracer.kernel.btf_file import BtfError
+from tracer.kernel.requirements.host import (
     ELSEWHERE,
     Finding,
+    Host,
     Obstacle,
     Requirement,
     met,
     unmet,
 )
-from tracer.kernel.requirements.host import Host
-from tracer.kernel.requirements.task import privilege
-from tracer.model.errnos import errno_name
+from tracer.kernel.requirements.kernel import privilege
+from tracer.labels import errno_name
 
 _KPROBES_OFF = Obstacle(
     "kprobes are switched off on this host", "echo 1 > /sys/kernel/debug/kprobes/enabled"
@@ -119,3 +139,192 @@ TRAMPOLINES = Requirement(
     trampolines,
     (_NO_TRAMPOLINES, _TRAMPOLINES_REFUSED, _TRAMPOLINES_UNKNOWN),
 )
+
+_AS_ROOT = "run as root; without the list a hook that cannot be set shows at attach time"
+_UNREADABLE = Obstacle(
+    "the list of traceable functions may not be read (no privilege, or lockdown)", _AS_ROOT
+)
+_HIDDEN = Obstacle("the list of traceable functions is hidden or ftrace is not built in", _AS_ROOT)
+_NOT_MOUNTED = Obstacle(
+    "tracefs is not mounted, so what can be hooked shows only at attach time",
+    "mount -t tracefs tracefs /sys/kernel/tracing",
+)
+
+
+def tracefs(host: Host) -> Finding:
+    """tracefs with ftrace's function list: tells beforehand what can be hooked."""
+    for folder in ("sys/kernel/tracing", "sys/kernel/debug/tracing"):
+        path = host.root / folder / "available_filter_functions"
+        try:
+            with path.open("rb"):
+                return met("tracefs", f"/{folder}/available_filter_functions")
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            detail = f"/{folder}/available_filter_functions: {error.strerror}"
+            return unmet(host, "tracefs", detail, _UNREADABLE)
+    if host.mounted is not None and "tracefs" in host.mounted:
+        return unmet(host, "tracefs", "tracefs has no available_filter_functions", _HIDDEN)
+    return unmet(host, "tracefs", "not mounted", _NOT_MOUNTED)
+
+
+TRACEFS = Requirement(
+    "tracefs",
+    "ftrace's function list tells beforehand which functions can be hooked.",
+    tracefs,
+    (_NOT_MOUNTED, _UNREADABLE, _HIDDEN),
+)
+
+_PLACES = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
+_BPF_INSTEAD = "record with --source bpf if doctor says that it can"
+
+_FOR_ROOT = Obstacle("tracefs is not readable: that is for root alone", "run it with sudo")
+_NO_TRACEFS = Obstacle("tracefs is not mounted", "mount -t tracefs tracefs /sys/kernel/tracing")
+_OFF = Obstacle(
+    "kprobes are switched off on this host", "echo 1 > /sys/kernel/debug/kprobes/enabled"
+)
+_NO_EVENTS = Obstacle(
+    "the kernel has no kprobe events (CONFIG_KPROBE_EVENTS is not set)",
+    f"use a kernel with kprobe events, or {_BPF_INSTEAD}",
+)
+_READ_ONLY = Obstacle(
+    "tracefs may not be written (lockdown or a container)", "run it on the host, in no container"
+)
+_NO_WRITE = Obstacle("tracefs may not be written", "run it with sudo")
+_NO_INSTANCES = Obstacle("tracefs has no instances", f"use another kernel, or {_BPF_INSTEAD}")
+_NO_CLOCK = Obstacle(
+    "the tracing ring cannot be timed by the boot clock", f"use another kernel, or {_BPF_INSTEAD}"
+)
+
+
+def _folder(host: Host) -> str | None:
+    for place in _PLACES:
+        with contextlib.suppress(OSError):
+            if (host.root / place / "README").exists():
+                return place
+    return None
+
+
+def _refused(path: Path) -> bool:
+    try:
+        (path / "README").stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def kprobe_events(host: Host) -> Finding:
+    """tracefs that may be written, with kprobe events."""
+    folder = _folder(host)
+    if folder is None:
+        denied = any(_refused(host.root / place) for place in _PLACES)
+        obstacle = _FOR_ROOT if denied else _NO_TRACEFS
+        return unmet(host, "kprobe_events", "no tracefs to be seen", obstacle)
+    if host.read("sys/kernel/debug/kprobes/enabled") == "0":
+        return unmet(host, "kprobe_events", "/sys/kernel/debug/kprobes/enabled is 0", _OFF)
+    path = host.root / folder / "kprobe_events"
+    shown = f"/{folder}/kprobe_events"
+    try:
+        # For writing, without O_TRUNC, by which all probes of the host would go.
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
+        return met("kprobe_events", shown)
+    except FileNotFoundError:
+        return unmet(host, "kprobe_events", f"no {shown}", _NO_EVENTS)
+    except OSError as error:
+        obstacle = _READ_ONLY if host.euid == 0 else _NO_WRITE
+        return unmet(host, "kprobe_events", f"{shown}: {error.strerror}", obstacle)
+
+
+def trace_instances(host: Host) -> Finding:
+    """Instances, each with a ring of its own, and the boot clock to time it by."""
+    folder = _folder(host)
+    if folder is None:
+        return unmet(host, "trace_instances", "no tracefs to be seen", _NO_TRACEFS)
+    shown = f"/{folder}/instances"
+    if not host.exists(f"{folder}/instances"):
+        return unmet(host, "trace_instances", f"no {shown}", _NO_INSTANCES)
+    clocks = host.read(f"{folder}/trace_clock") or ""
+    if "boot" not in clocks.replace("[", "").replace("]", "").split():
+        return unmet(host, "trace_instances", f"/{folder}/trace_clock: {clocks}", _NO_CLOCK)
+    return met("trace_instances", shown)
+
+
+KPROBE_EVENTS = Requirement(
+    "kprobe_events",
+    "kprobe events in tracefs (CONFIG_KPROBE_EVENTS), which must be there to be written: source "
+    "ftrace.",
+    kprobe_events,
+    (_NO_TRACEFS, _FOR_ROOT, _OFF, _NO_EVENTS, _READ_ONLY, _NO_WRITE),
+)
+TRACE_INSTANCES = Requirement(
+    "trace_instances",
+    "An instance of tracefs with a ring of its own, timed by the boot clock: source ftrace.",
+    trace_instances,
+    (_NO_TRACEFS, _NO_INSTANCES, _NO_CLOCK),
+)
+
+_RETURN_0 = bytes.fromhex("b700000000000000 9500000000000000")
+# the one function with the same prototype on every kernel known (5.10 to 7.3)
+_FUNCTION = "vm_mmap_pgoff"
+
+
+def trampoline() -> int | None:
+    """Loads a fexit program "return 0" for vm_mmap_pgoff and attaches it for an instant.
+
+    Seen refused (EPERM) on a kernel with lockdown in integrity mode. Attached it is refused where
+    ftrace is switched off (kernel.ftrace_enabled=0).
+    """
+    try:
+        target = running_btf().function_id(_FUNCTION)
+    except BtfError:
+        return None
+    kind, how = bpf_syscall.TRACING, bpf_syscall.FEXIT
+
+    def load() -> int:
+        return bpf_syscall.load(_RETURN_0, "try", kind, attach_type=how, function_id=target)
+
+    return _tried(load, bpf_syscall.attach)
+
+
+def kprobe() -> int | None:
+    """Loads a kprobe program "return 0"."""
+    return _tried(lambda: bpf_syscall.load(_RETURN_0, "try", bpf_syscall.KPROBE))
+
+
+def ring() -> int | None:
+    """Makes a ring buffer of one page.
+
+    Kernels before 5.11 count maps as locked memory; there bcc raises the limit, so we do, too.
+    """
+    refusal = _make_ring()
+    if refusal != errno.EPERM:
+        return refusal
+    soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
+    except (OSError, ValueError):
+        return refusal
+    try:
+        return _make_ring()
+    finally:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (soft, hard))
+
+
+def _make_ring() -> int:
+    return _tried(lambda: bpf_syscall.make_ring(os.sysconf("SC_PAGE_SIZE")))
+
+
+def _tried(make: Callable[[], int], attach: Callable[[int], int] | None = None) -> int:
+    made = []
+    try:
+        made.append(make())
+        if attach:
+            made.append(attach(made[0]))
+    except OSError as error:
+        return error.errno or errno.EIO
+    finally:
+        for fd in reversed(made):
+            os.close(fd)
+    return 0

@@ -1,0 +1,308 @@
+"""What an audit says of a claim, and what it rests on.
+
+An audit in sentences, the same for the terminal and the HTML file.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from tracer.labels import seals_text
+
+
+class Result(Enum):
+    """The values are the words users see."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INDETERMINATE = "indeterminate"
+    NOT_APPLICABLE = "not-applicable"
+
+    @property
+    def exit_code(self) -> int:
+        """What ``sealsnoop audit`` ends with; 1 is left for a tool that failed."""
+        return _EXIT[self]
+
+
+_EXIT = {
+    Result.PASS: 0,
+    Result.FAIL: 2,
+    Result.INDETERMINATE: 3,
+    Result.NOT_APPLICABLE: 4,
+}
+WORST_FIRST = (Result.FAIL, Result.INDETERMINATE, Result.PASS, Result.NOT_APPLICABLE)
+
+
+def worst(results: Iterable[Result]) -> Result:
+    """``fail`` over ``indeterminate`` over ``pass``; ``not-applicable`` only if nothing else is.
+
+    Nothing at all is not-applicable as well: an empty scope never passes.
+    """
+    found = set(results)
+    return next((one for one in WORST_FIRST if one in found), Result.NOT_APPLICABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Why a claim cannot pass although no violation was found."""
+
+    code: str
+    """One of :data:`DOUBTS`."""
+    text: str
+    hooks: frozenset[str] | None = None
+    """Only claims that need one of these hooks are touched by it; None: all are."""
+
+
+DOUBTS: Mapping[str, str] = {
+    "damage": "the recording was changed, or parts of it are missing",
+    "cut-off": "the recorder was killed, is still writing, or could not store everything",
+    "hole": "records are missing: sequence numbers that are nowhere",
+    "loss": "the recorder counted events that it lost",
+    "filter": "the recorder was told to leave something out",
+    "not-hooked": "no hook looked at something that could break the claim",
+    "self-test": "the self-test did not confirm that hooks report",
+    "past": "something may have been so before the trace began",
+    "raced": "something changed while the kernel decided",
+    "incomplete": "an event without its entry or its return",
+    "unknown-object": "whether an object is in scope is not known",
+    "unknown-event": "events of a kind that this version does not know",
+    "assumed": "who it was is taken from something that any process can have as well",
+    "reach": "somebody could reach it in a way that is not seen",
+    "identity": "who it was cannot be told for certain",
+    "address": "an access by address that may have reached the object",
+    "in-flight": "calls had not returned when the recording ended",
+    "sweep": "the last look at who maps the object and the events do not agree",
+    "not-seen": "what happens through a mapping is not seen",
+    "unjudged": "decisions that could not be judged",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """One row of evidence: who did what and when, and where it stands in the recording."""
+
+    text: str
+    """What it shows, one sentence."""
+    table: str
+    """``events`` or ``mappings`` (the baseline)."""
+    cpu: int
+    seq: int
+    time_ns: int
+    """Boot clock."""
+    pid: int
+    start_ns: int
+    """When that process began, boot clock; with ``exec_id``, its programs, it is nobody else."""
+    exec_id: int
+    tid: int
+    uid: int
+    cgroup: int
+    comm: str
+    op: str
+    answer: int
+    flags: int
+    asked: str = ""
+    count: int = 1
+    """So many equal ones; this is the first."""
+    last_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedObject:
+    """A memory file as a finding names it."""
+
+    dev: int
+    ino: int
+    gen: int
+    kind: str
+    name: str | None
+    """Escaped (tracer.escape); None: not known."""
+    seals: int | None
+    size: int | None
+    born: bool
+    """Its creation is in the recording."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A claim about one object."""
+
+    object: AuditedObject
+    result: Result
+    violations: tuple[Proof, ...] = ()
+    more: int = 0
+    """Violations beyond those that are listed."""
+    doubts: tuple[Doubt, ...] = ()
+    """About this object alone; those of the claim count for it too."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimResult:
+    """A claim about everything in its scope, in one recording."""
+
+    id: str
+    claim: str
+    text: str
+    result: Result
+    findings: tuple[Finding, ...]
+    """Worst first."""
+    doubts: tuple[Doubt, ...]
+    """What touches the claim as a whole: its scope may be larger than what was seen."""
+    needs: tuple["Need", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A hook family that a claim needs, and whether it was there."""
+
+    family: str
+    way: str
+    state: str
+    """``live``, ``waiting`` (its module never came), ``absent`` (this kernel has nothing there),
+    ``not live`` or ``not hooked``."""
+    symbol: str
+    method: str
+    tested: str
+    """By the self-test: ``12 of 12``, ``not tried``."""
+    reason: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing can have happened there unseen."""
+        return self.state in ("live", "waiting", "absent")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From when to when the recording saw: boot clock, ns; wall clock, ISO 8601 UTC."""
+
+    start_ns: int | None
+    end_ns: int | None
+    start: str | None
+    end: str | None
+    wall_jump_s: float
+
+
+@dataclass(frozen=True)
+class RecordingAudit:
+    """All claims of a policy against one recording."""
+
+    path: str
+    host: str
+    boot_id: str
+    kernel: str
+    command: str
+    window: Window
+    claims: tuple[ClaimResult, ...]
+    coverage: tuple[Need, ...]
+    """Every hook family that the recording planned or a claim needs."""
+    losses: Mapping[str, int]
+    doubts: tuple[Doubt, ...]
+    """About the recording as a whole."""
+    blind_spots: tuple[str, ...]
+
+    @property
+    def result(self) -> Result:
+        return worst(one.result for one in self.claims)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A policy against one or more recordings."""
+
+    policy: str
+    policy_text: str
+    policy_sha256: str
+    tool: str
+    recordings: tuple[RecordingAudit, ...]
+
+    @property
+    def result(self) -> Result:
+        return worst(one.result for one in self.recordings)
+
+
+def window(one: RecordingAudit) -> Iterator[str]:
+    """From when to when, in both clocks."""
+    if one.window.start_ns is None or one.window.end_ns is None:
+        yield "window: not known"
+        return
+    seconds = (one.window.end_ns - one.window.start_ns) / 1e9
+    wall = f"{one.window.start or '?'} to {one.window.end or '?'}"
+    boot = f"{one.window.start_ns} to {one.window.end_ns} ns after boot {one.boot_id or '?'}"
+    yield f"window: {wall}, {seconds:.3f} s; {boot}"
+    if one.window.wall_jump_s > 1:
+        jump = f"{one.window.wall_jump_s:.0f} s"
+        yield f"the wall clock was set by {jump} meanwhile; the boot clock holds"
+
+
+def host(one: RecordingAudit) -> str:
+    """``h1, kernel 7.3.4``."""
+    return ", ".join(
+        part for part in (one.host, f"kernel {one.kernel}" if one.kernel else "") if part
+    )
+
+
+def losses(one: RecordingAudit) -> str:
+    """What the recorder counted as lost."""
+    if not one.losses:
+        return "nothing lost"
+    return "LOST " + ", ".join(f"{count:,} {cause}" for cause, count in one.losses.items())
+
+
+def coverage(one: RecordingAudit) -> str:
+    """``17 of 19 hooks that the claims need are live``."""
+    needed = {need.family: need for claim in one.claims for need in claim.needs}
+    live = sum(need.state == "live" for need in needed.values())
+    absent = sum(need.state == "absent" for need in needed.values())
+    more = f", {absent} have nothing to see on this kernel" if absent else ""
+    return f"{live} of {len(needed)} hooks that the claims need are live{more}"
+
+
+def gaps(one: RecordingAudit) -> Iterator[str]:
+    """Needed hooks that saw nothing."""
+    seen = set()
+    for claim in one.claims:
+        for need in claim.needs:
+            if not need.holds and need.family not in seen:
+                seen.add(need.family)
+                yield f"{need.family} is {need.state}" + (f": {need.reason}" if need.reason else "")
+
+
+def title(claim: ClaimResult) -> str:
+    """``only-vmm (mapped-only-by): Only these map it.``"""
+    kind = f" ({claim.claim})" if claim.id != claim.claim else ""
+    return f"{claim.id}{kind}: {claim.text}"
+
+
+def named(one: AuditedObject) -> str:
+    """``memfd:ram 1/1040``: kind, name, device and inode."""
+    name = f":{(one.name or '?').removeprefix('memfd:')}" if one.name is not None else ""
+    seals = f" {seals_text(one.seals)}" if one.seals is not None and one.seals else ""
+    return f"{one.kind}{name} (device {one.dev >> 20}:{one.dev & 0xFFFFF}, inode {one.ino}){seals}"
+
+
+def counted(claim: ClaimResult) -> str:
+    """``3 objects: 1 fail, 2 pass``."""
+    if not claim.findings:
+        return "nothing in scope"
+    counts: dict[str, int] = {}
+    for finding in claim.findings:
+        counts[finding.result.value] = counts.get(finding.result.value, 0) + 1
+    total = len(claim.findings)
+    said = ", ".join(f"{count:,} {word}" for word, count in counts.items())
+    return f"{total:,} {'object' if total == 1 else 'objects'}: {said}"
+
+
+def proof_sentence(one: Proof, start_ns: int | None) -> str:
+    """One line of evidence, with its place in the recording."""
+    when = (
+        f"{(one.time_ns - start_ns) / 1e9:+.6f} s" if start_ns is not None else f"{one.time_ns} ns"
+    )
+    times = f", {one.count:,} times" if one.count > 1 else ""
+    asked = f" [{one.asked}]" if one.asked else ""
+    cpu = "recorder" if one.cpu == 0xFFFF else f"CPU {one.cpu}"
+    return f"{when} {one.text}{asked}{times} ({one.table}, {cpu} #{one.seq})"
+
+
+def more(finding: Finding) -> str:
+    """How much evidence is not listed."""
+    return f"and {finding.more:,} more like these" if finding.more else ""

@@ -1,0 +1,364 @@
+"""The kernel's error numbers, by the kernel's names.
+
+Not Python's ``errno``: that has the names of the C library it was built with, so the same filter
+would mean something else, or nothing, on another host.
+
+Flag names of the system calls that touch memory files, as include/uapi has them.
+
+The numbers are the kernel's own and not this machine's ``<sys/mman.h>``, so that a recording reads
+the same everywhere; bits without a name are shown in hex, never dropped.
+
+Readable form of what an operation asked for (``arg``, offset, length).
+"""
+
+from collections.abc import Mapping
+from enum import IntEnum
+from functools import lru_cache
+
+from tracer import words as seals_model
+from tracer.words import UNKNOWN, Bit5, Device, Fill, Receipt, words
+
+MAX_ERRNO = 4095
+"""Answers in ``-MAX_ERRNO..-1`` are errors (include/linux/err.h)."""
+
+_UAPI = """
+EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES EFAULT
+ENOTBLK EBUSY EEXIST EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY ETXTBSY EFBIG
+ENOSPC ESPIPE EROFS EMLINK EPIPE EDOM ERANGE EDEADLK ENAMETOOLONG ENOLCK ENOSYS ENOTEMPTY
+ELOOP - ENOMSG EIDRM ECHRNG EL2NSYNC EL3HLT EL3RST ELNRNG EUNATCH ENOCSI EL2HLT EBADE EBADR
+EXFULL ENOANO EBADRQC EBADSLT - EBFONT ENOSTR ENODATA ETIME ENOSR ENONET ENOPKG EREMOTE
+ENOLINK EADV ESRMNT ECOMM EPROTO EMULTIHOP EDOTDOT EBADMSG EOVERFLOW ENOTUNIQ EBADFD EREMCHG
+ELIBACC ELIBBAD ELIBSCN ELIBMAX ELIBEXEC EILSEQ ERESTART ESTRPIPE EUSERS ENOTSOCK
+EDESTADDRREQ EMSGSIZE EPROTOTYPE ENOPROTOOPT EPROTONOSUPPORT ESOCKTNOSUPPORT EOPNOTSUPP
+EPFNOSUPPORT EAFNOSUPPORT EADDRINUSE EADDRNOTAVAIL ENETDOWN ENETUNREACH ENETRESET
+ECONNABORTED ECONNRESET ENOBUFS EISCONN ENOTCONN ESHUTDOWN ETOOMANYREFS ETIMEDOUT
+ECONNREFUSED EHOSTDOWN EHOSTUNREACH EALREADY EINPROGRESS ESTALE EUCLEAN ENOTNAM ENAVAIL
+EISNAM EREMOTEIO EDQUOT ENOMEDIUM EMEDIUMTYPE ECANCELED ENOKEY EKEYEXPIRED EKEYREVOKED
+EKEYREJECTED EOWNERDEAD ENOTRECOVERABLE ERFKILL EHWPOISON EFTYPE
+"""
+"""include/uapi/asm-generic/errno.h, from 1 on; ``-``: a number that is free. A new one goes to the
+end."""
+_INTERNAL = """
+ERESTARTSYS ERESTARTNOINTR ERESTARTNOHAND ENOIOCTLCMD ERESTART_RESTARTBLOCK EPROBE_DEFER
+EOPENSTALE ENOPARAM - EBADHANDLE ENOTSYNC EBADCOOKIE ENOTSUPP ETOOSMALL ESERVERFAULT EBADTYPE
+EJUKEBOX EIOCBQUEUED ERECALLCONFLICT ENOGRACE
+"""
+"""include/linux/errno.h, from 512 on: never meant for user space, yet seen by a return probe."""
+_NAMES = {
+    number: name
+    for first, names in ((1, _UAPI), (512, _INTERNAL))
+    for number, name in enumerate(names.split(), first)
+    if name != "-"
+}
+
+ERRNOS: Mapping[str, int] = {name: number for number, name in _NAMES.items()}
+"""``{name: number}`` of all that have a name, by number."""
+_OTHER_NAMES = {"EWOULDBLOCK": "EAGAIN", "EDEADLOCK": "EDEADLK", "ENOTSUP": "EOPNOTSUPP"}
+
+
+def errno_name(answer: int) -> str | None:
+    """Symbol of a negative answer (``-1`` → ``EPERM``), None for 0, counts and addresses.
+
+    An error without a name is ``E2000`` and the like.
+    """
+    if not -MAX_ERRNO <= answer <= -1:
+        return None
+    return _NAMES.get(-answer, f"E{-answer}")
+
+
+def errno_number(name: str) -> int | None:
+    """The number of a name: the kernel's, the C library's second one, or as in ``E2000``.
+
+    ``E134`` is 134 also since that has a name: what was written once goes on to mean the same.
+    """
+    number = ERRNOS.get(_OTHER_NAMES.get(name, name))
+    digits = name.removeprefix("E")
+    if number is None and name.startswith("E") and digits.isascii() and digits.isdecimal():
+        number = int(digits) if digits[0] != "0" and len(digits) <= 4 else None
+    return number if number is not None and number <= MAX_ERRNO else None
+
+
+PROT = {1: "READ", 2: "WRITE", 4: "EXEC", 8: "SEM", 1 << 24: "GROWSDOWN", 1 << 25: "GROWSUP"}
+MAP_TYPE = {1: "SHARED", 2: "PRIVATE", 3: "SHARED_VALIDATE", 8: "DROPPABLE"}
+MAP = {
+    0x10: "FIXED",
+    0x20: "ANONYMOUS",
+    0x40: "32BIT",
+    0x80: "ABOVE4G",
+    0x100: "GROWSDOWN",
+    0x800: "DENYWRITE",
+    0x1000: "EXECUTABLE",
+    0x2000: "LOCKED",
+    0x4000: "NORESERVE",
+    0x8000: "POPULATE",
+    0x10000: "NONBLOCK",
+    0x20000: "STACK",
+    0x40000: "HUGETLB",
+    0x80000: "SYNC",
+    0x100000: "FIXED_NOREPLACE",
+    0x4000000: "UNINITIALIZED",
+}
+VM_WRITE, VM_SHARED, VM_MAYWRITE, VM_MAYSHARE = 0x2, 0x8, 0x20, 0x80  # include/linux/mm.h
+FALLOC_FL = {
+    0x01: "KEEP_SIZE",
+    0x02: "PUNCH_HOLE",
+    0x04: "NO_HIDE_STALE",
+    0x08: "COLLAPSE_RANGE",
+    0x10: "ZERO_RANGE",
+    0x20: "INSERT_RANGE",
+    0x40: "UNSHARE_RANGE",
+    0x80: "WRITE_ZEROES",
+}
+MFD = {1: "CLOEXEC", 2: "ALLOW_SEALING", 4: "HUGETLB", 8: UNKNOWN.flag, 0x10: "EXEC"}
+"""0x8 has the name that the kernel in question gives it (tracer.words)."""
+FOLL = {1: "WRITE"}
+"""Of FOLL_* the one bit that is the same on all kernels (include/linux/mm.h, mm_types.h)."""
+MREMAP = {1: "MAYMOVE", 2: "FIXED", 4: "DONTUNMAP"}
+UFFD_MODE = {1: "MISSING", 2: "WP", 4: "MINOR"}
+MADV = {
+    3: "WILLNEED",
+    4: "DONTNEED",
+    8: "FREE",
+    9: "REMOVE",
+    12: "MERGEABLE",
+    20: "COLD",
+    21: "PAGEOUT",
+    24: "DONTNEED_LOCKED",
+    25: "COLLAPSE",
+    102: "GUARD_INSTALL",
+    103: "GUARD_REMOVE",
+}
+"""Numbers, not bits: what process_madvise has taken on any kernel (mm/madvise.c)."""
+FAULT = {1: "WRITE", 2: "MKWRITE", 0x10: "KILLABLE", 0x40: "USER", 0x80: "REMOTE"}
+GUEST_MEMFD = {1: "MMAP", 2: "INIT_SHARED"}
+SECRETMEM = {0o2000000: "CLOEXEC"}
+ATTR = {
+    1 << 0: "MODE",
+    1 << 1: "UID",
+    1 << 2: "GID",
+    1 << 3: "SIZE",
+    1 << 4: "ATIME",
+    1 << 5: "MTIME",
+    1 << 6: "CTIME",
+    1 << 7: "ATIME_SET",
+    1 << 8: "MTIME_SET",
+    1 << 9: "FORCE",
+    1 << 11: "KILL_SUID",
+    1 << 12: "KILL_SGID",
+    1 << 13: "FILE",
+    1 << 14: "KILL_PRIV",
+    1 << 15: "OPEN",
+    1 << 16: "TIMES_SET",
+    1 << 17: "TOUCH",
+    1 << 18: "DELEG",
+}
+
+_HUGE_SHIFT = 26  # MFD_HUGE_SHIFT and MAP_HUGE_SHIFT: log2 of the page size in six bits
+HUGE_MASK = 0x3F << _HUGE_SHIFT
+
+
+def flag_names(value: int, names: Mapping[int, str], none: str = "0") -> str:
+    """``A|B|0x40``: known bits by name, the rest in hex; ``none`` where no bit is set."""
+    shown = [name for bit, name in names.items() if value & bit]
+    rest = value & ~sum(names)
+    if rest:
+        shown.append(f"{rest:#x}")
+    return "|".join(shown) or none
+
+
+def rwx(bits: int) -> str:
+    """``rw-`` for the three lowest bits of PROT_* or VM_*; other bits are not looked at."""
+    return "".join(c if bits >> place & 1 else "-" for place, c in enumerate("rwx"))
+
+
+def huge_size(value: int) -> str:
+    """Page size in MFD_* or MAP_* flags: ``2M``."""
+    log2 = value >> _HUGE_SHIFT & 0x3F
+    units = ((30, "G"), (20, "M"), (10, "K"), (0, ""))
+    shift, unit = next(pair for pair in units if log2 >= pair[0])
+    return f"{1 << (log2 - shift)}{unit}"
+
+
+def mfd_flags(value: int, bit5: Bit5) -> str:
+    """Names of MFD_* bits, with the page size of a hugetlb memfd: ``HUGETLB|2M``."""
+    known = MFD | {0x8: bit5.flag}
+    if value & 0x4 and value & HUGE_MASK:
+        return f"{flag_names(value & ~HUGE_MASK, known)}|{huge_size(value)}"
+    return flag_names(value, known)
+
+
+def prot_text(prot: int) -> str:
+    """``rw-`` and further PROT_* bits behind it."""
+    rest = flag_names(prot & ~7, PROT, none="")
+    return f"{rwx(prot)}|{rest}" if rest else rwx(prot)
+
+
+SEALS_UNKNOWN = 0xFFFFFFFF
+"""``seals`` of an object whose seals could not be read (a baseline scan without permission).
+No kernel can return it: it would be 32 seals at once, of which six exist."""
+
+
+_CAUSES = {
+    "EFBIG": "larger than RLIMIT_FSIZE or the file system allows",
+    "ENOMEM": "too little memory or huge pages, or a limit of the address space",
+    "ENOSPC": "no room on the file system, or no huge page free",
+    "EDQUOT": "over the quota",
+    "EFAULT": "the caller's memory is not there",
+    "EMFILE": "too many open descriptors (RLIMIT_NOFILE)",
+    "ENFILE": "too many open files on the host",
+    "EINTR": "a signal interrupted it",
+    "ERESTARTSYS": "a signal interrupted it",
+}
+_CAUSES_OF_OP = {("mmap", "EAGAIN"): "more locked memory than RLIMIT_MEMLOCK allows"}
+
+
+def cause(op: str, answer: int) -> str:
+    """Why such a call fails with an error that has no rule, as seals never give it; may be empty.
+
+    fs/read_write.c:generic_write_checks_count and fs/attr.c:inode_newsize_ok for RLIMIT_FSIZE,
+    mm/mmap.c:do_mmap (mlock_future_ok) for RLIMIT_MEMLOCK; the others mean the same everywhere.
+    """
+    name = errno_name(answer) or ""
+    return _CAUSES_OF_OP.get((op, name)) or _CAUSES.get(name, "")
+
+
+@lru_cache(maxsize=4096)
+def mmap_text(arg: int) -> str:
+    """``SHARED rw-`` for mmap's ``prot | flags << 32``, further MAP_* bits behind the type."""
+    prot, flags = arg & 0xFFFFFFFF, arg >> 32 & 0xFFFFFFFF
+    kind = MAP_TYPE.get(flags & 0xF, f"type{flags & 0xF:#x}")
+    rest = flags & ~0xF
+    size = ""
+    if rest & 0x40000 and rest & HUGE_MASK:
+        size = f"|{huge_size(rest)}"
+        rest &= ~HUGE_MASK
+    more = flag_names(rest, MAP, none="")
+    return f"{kind}{'|' + more if more else ''}{size} {prot_text(prot)}"
+
+
+def is_shared(vm_flags: int) -> bool:
+    """Whether a mapping was made MAP_SHARED: what /proc/PID/maps shows as ``s``.
+
+    Through a descriptor that may not write, the kernel takes VM_SHARED away and leaves VM_MAYSHARE
+    (mm/mmap.c:do_mmap): such a mapping is shared, though nothing can be written through it.
+    """
+    return bool(vm_flags & (VM_SHARED | VM_MAYSHARE))
+
+
+def is_writable(vm_flags: int) -> bool:
+    """Whether the file can be written through a mapping, now or after mprotect.
+
+    What ``i_mmap_writable`` counts since v6.7. Rows from /proc know no VM_MAYWRITE and tell what is
+    writable at that moment.
+    """
+    return bool(vm_flags & VM_SHARED and vm_flags & (VM_WRITE | VM_MAYWRITE))
+
+
+@lru_cache(maxsize=4096)
+def vm_text(arg: int) -> str:
+    """``rw-s`` as in /proc/PID/maps, for VM_* bits."""
+    return rwx(arg) + ("s" if is_shared(arg) else "p")
+
+
+MREMAP_OLD_SHIFT = 16
+"""mremap's ``arg``: MREMAP_* flags, vm_flags (READ to MAYSHARE) 8 bits higher, and from here on the
+old length in pages."""
+
+
+@lru_cache(maxsize=4096)
+def mremap_text(arg: int) -> str:
+    """``rw-s MAYMOVE``: the mapping that is meant, and the flags."""
+    return f"{vm_text(arg >> 8 & 0xFF)} {flag_names(arg & 0xFF, MREMAP, none='')}".rstrip()
+
+
+@lru_cache(maxsize=4096)
+def attr_text(arg: int) -> str:
+    """What a setattr changes (``ia_valid | ia_mode << 32``) beside the size: ``MODE=0755``."""
+    valid, mode = arg & 0xFFFFFFFF, arg >> 32 & 0xFFFFFFFF
+    # Time stamps and the kernel's own marks come with every truncate and say nothing.
+    noise = 1 << 3 | 1 << 5 | 1 << 6 | 1 << 13 | 1 << 14 | 1 << 15 | 1 << 16 | 1 << 17
+    shown = flag_names(valid & ~noise & ~1, ATTR, none="")
+    return "|".join(part for part in (f"{mode & 0o7777:04o}" if valid & 1 else "", shown) if part)
+
+
+@lru_cache(maxsize=4096)
+def seals_text(seals: int) -> str:
+    """Fixed-width seals (:func:`tracer.words.text`); ``??????`` where they are unknown."""
+    return "??????" if seals == SEALS_UNKNOWN else seals_model.text(seals)
+
+
+@lru_cache(maxsize=4096)
+def create_text(kind: str, arg: int, bit5: Bit5) -> str:
+    """Flags of memfd_create, memfd_secret or KVM_CREATE_GUEST_MEMFD, by the object's kind."""
+    if kind == "guest_memfd":
+        return flag_names(arg, GUEST_MEMFD)
+    if kind == "secretmem":
+        return flag_names(arg, SECRETMEM)
+    return mfd_flags(arg, bit5)
+
+
+@lru_cache(maxsize=4096)
+def _falloc(arg: int) -> str:
+    return flag_names(arg, FALLOC_FL)
+
+
+@lru_cache(maxsize=4096)
+def _seal_names(arg: int, bit5: Bit5) -> str:
+    return seals_model.names(arg, bit5)
+
+
+def _word(enum: type[IntEnum], value: int) -> str:
+    return words(enum).get(value, str(value))
+
+
+def describe(op: str, kind: str, arg: int, offset: int, length: int, size: int, bit5: Bit5) -> str:
+    """What ``op`` asked for in a few words; ``size`` is the object's before, in bytes.
+
+    ``bit5``: what the recorded kernel calls seal 0x20 (:func:`tracer.words.bit5_in`).
+
+    A memslot's ``arg`` is the guest physical address, and its ``size`` names the VM.
+    """
+    match op:
+        case "write" | "read" | "remote_read" | "remote_write":
+            return f"{offset}+{length}"
+        case "fault":
+            return f"{flag_names(arg & 1, FAULT, none='READ')} {offset}+{length}"
+        case "memslot":
+            return f"gpa {arg:#x}+{length:#x} at {offset}" if length else f"gpa {arg:#x} deleted"
+        case "pin":
+            return f"{flag_names(arg & 1, FOLL, none='READ')} {offset}+{length}"
+        case "uffd_register":
+            return f"{flag_names(arg, UFFD_MODE)} {offset}+{length}"
+        case "uffd_fill":
+            return f"{_word(Fill, arg).upper()} {offset}+{length}"
+        case "advise":
+            return f"{MADV.get(arg, str(arg))} {offset}+{length}"
+        case "trace" | "share_mm":
+            return f"pid {arg}"
+        case "ring":
+            return f"{length} buffers"
+        case "receive" | "give":
+            return _word(Receipt, arg & 0xFFFFFFFF) if arg else ""
+        case "device":
+            return f"{_word(Device, arg)} of {length}"
+        case "mmap":
+            return f"{mmap_text(arg)} {offset}+{length}"
+        case "map" | "unmap":
+            return f"{vm_text(arg)} {offset}+{length}"
+        case "mremap":
+            old = (arg >> MREMAP_OLD_SHIFT) * 4096
+            return f"{mremap_text(arg & 0xFFFF)} {offset}+{old}→{length}"
+        case "truncate":
+            return f"{size}→{length} {attr_text(arg)}".rstrip()
+        case "mprotect":
+            return f"{prot_text(arg)} {offset}+{length}"
+        case "allocate" | "punch_hole":
+            return f"{_falloc(arg)} {offset}+{length}"
+        case "add_seals":
+            return _seal_names(arg, bit5)
+        case "create":
+            return create_text(kind, arg, bit5)
+        case "chmod":
+            return attr_text(arg)
+        case _:
+            return ""

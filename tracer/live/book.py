@@ -1,0 +1,282 @@
+"""Looks on while decisions are counted: totals, history, what to jump to, what to cry out.
+
+Everything that was read of a recording so far, summed up.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tracer.analysis import load
+from tracer.analysis.batch import Batch, Vocabulary
+from tracer.analysis.fold import Fold
+from tracer.analysis.judged import Judged
+from tracer.analysis.source import Source
+from tracer.analysis.state import State
+from tracer.analysis.timebins import TimeBins
+from tracer.live import cells
+from tracer.live.judging import Judging, readable, taken
+from tracer.live.log import Log, Pager
+from tracer.live.snapshot import HISTORY, Alert, Now, OnAlert, Rows, Verdicts
+from tracer.output.text import CONTEXT
+from tracer.recording.follow import MISSING
+from tracer.recording.format import TABLES
+from tracer.recording.reader import Recording
+from tracer.rules.verdicts import Verdict
+
+Numbers = npt.NDArray[np.int64]
+INDEXED = (Verdict.BREACH, Verdict.UNEXPLAINED, Verdict.BLOCKED)
+"""Verdicts whose events can be jumped to."""
+_MOST = 1 << 20
+"""Events of one verdict that are known by number; the oldest are forgotten."""
+_PIECES = 512
+_TRIES = 5000
+_ALERTS = 100
+_ALERTS_A_BATCH = 10
+
+
+class Watch:
+    """Is given to a fold as its ``keep``: sees each judged decision once, and keeps all."""
+
+    def __init__(self, on_alert: OnAlert | None = None) -> None:
+        self.counts = np.zeros(len(Verdict), np.int64)
+        self.bins = TimeBins(len(Verdict))
+        self.alerts: deque[Alert] = deque(maxlen=_ALERTS)
+        self._index: dict[Verdict, list[Numbers]] = {verdict: [] for verdict in INDEXED}
+        self._on_alert = on_alert
+        self._number = 0  # of the last alert
+        self._breaches = 0
+        self._raised = 0  # breaches of which an earlier reading cried out
+        self._away = False
+
+    def resume(self, on_alert: OnAlert | None, before: "Watch") -> None:
+        """Goes on from the alerts that were raised when this part was seen ``before``."""
+        self._on_alert = on_alert
+        self._raised = max(before._breaches, before._raised)
+        self._number = before._number
+        self.alerts.extend(before.alerts)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Meanwhile it sees nothing: decisions that still wait are judged only for a look."""
+        self._away = True
+        try:
+            yield
+        finally:
+            self._away = False
+
+    def __call__(self, judged: Judged) -> npt.NDArray[np.bool_]:
+        """All rows, True."""
+        verdicts = judged["verdict"]
+        if not self._away:
+            self.counts += np.bincount(verdicts, minlength=len(Verdict))
+            self.bins.add(judged["time_ns"], verdicts)
+            for verdict in INDEXED:
+                places = np.flatnonzero(verdicts == verdict)
+                if len(places):
+                    self._note(verdict, judged["row"][places])
+                    if verdict is Verdict.BREACH:
+                        self._alert(judged, places)
+        return np.ones(len(verdicts), bool)
+
+    def _note(self, verdict: Verdict, rows: Numbers) -> None:
+        known = self._index[verdict]
+        known.append(rows)
+        if len(known) > _PIECES:
+            self._rows_of(verdict)
+
+    def _rows_of(self, verdict: Verdict) -> Numbers:
+        """The numbers of events with a verdict, ascending."""
+        known = self._index[verdict]
+        if len(known) > 1:
+            known[:] = [np.sort(np.concatenate(known))[-_MOST:]]
+        return known[0] if known else np.empty(0, np.int64)
+
+    def _alert(self, judged: Judged, places: npt.NDArray[np.intp]) -> None:
+        self._breaches += len(places)
+        new = min(len(places), self._breaches - self._raised)
+        if new <= 0:
+            return
+        shown = places[-min(new, _ALERTS_A_BATCH) :]
+        rows = Rows("", readable(taken(judged, shown)), shown, shown, len(shown))
+        found = [rows.record(place) for place in range(len(shown))]
+        self.cry(Verdict.BREACH.word, [(sentence(one), one) for one in found], new)
+
+    def cry(self, word: str, found: Sequence[tuple[str, dict[str, Any]]], count: int) -> None:
+        """Raises alerts: a sentence and an event each; ``count``: so many there really are."""
+        first = self._number + count - len(found) + 1
+        self._number += count
+        new = [Alert(first + place, word, *one) for place, one in enumerate(found)]
+        self.alerts.extend(new)
+        if new and self._on_alert is not None:
+            self._on_alert(new)
+
+    def verdicts(self, now: Now, span_ns: int | None) -> Verdicts:
+        """Counts and history; ``span_ns``: width of a bar, None: the whole time in one picture."""
+        bins, start_ns, end_ns = self.bins, now.start_ns, now.now_ns
+        if not len(bins.counts) or end_ns is None:
+            return Verdicts(self.counts.copy())
+        if span_ns is None:
+            first = min(end_ns if start_ns is None else start_ns, bins.first * bins.step_ns)
+            edges = np.linspace(first, end_ns + bins.step_ns, HISTORY + 1)
+        else:
+            end = (end_ns // span_ns + 1) * span_ns
+            edges = end - np.arange(HISTORY, -1, -1, dtype=np.float64) * span_ns
+        places = np.ceil(edges / bins.step_ns).astype(np.int64) - bins.first
+        sums = np.zeros((len(bins.counts) + 1, len(Verdict)), np.int64)
+        np.cumsum(bins.counts, axis=0, out=sums[1:])
+        history = np.diff(sums[np.clip(places, 0, len(bins.counts))], axis=0).T
+        return Verdicts(self.counts.copy(), np.ascontiguousarray(history), span_ns is None)
+
+    def find(
+        self,
+        verdicts: Sequence[int],
+        start: int,
+        forward: bool,
+        wanted: Callable[[int], bool] = lambda row: True,
+    ) -> int | None:
+        """The next event with one of ``verdicts`` from row ``start`` on that is ``wanted``.
+
+        None: there is none, or none among the next some thousand.
+        """
+        row = self._next(verdicts, start, forward)
+        for _ in range(_TRIES):
+            if row is None or wanted(row):
+                return row
+            row = self._next(verdicts, row + (1 if forward else -1), forward)
+        return None
+
+    def _next(self, verdicts: Sequence[int], start: int, forward: bool) -> int | None:
+        found = []
+        for verdict in INDEXED:
+            if verdict in verdicts:
+                rows = self._rows_of(verdict)
+                place = int(np.searchsorted(rows, start, "left" if forward else "right"))
+                place -= 0 if forward else 1
+                found += [int(rows[place])] if 0 <= place < len(rows) else []
+        return (min if forward else max)(found, default=None)
+
+
+def sentence(event: dict[str, Any]) -> str:
+    """What happened, for a banner."""
+    name = cells.name_of(event["kind"], event["name"], event["dev"], event["ino"])
+    who = cells.who(event["comm"], event["pid"])
+    hole = f" [hole: {cells.text(event['hole'])}]" if event["hole"] else ""
+    return f"{cells.text(event['reason'])} did not stop {event['op']} of {name} by {who}{hole}"
+
+
+class Book:
+    """Sums of one recording; :meth:`take` is given its tables in the order they come."""
+
+    def __init__(self, recording: Recording, on_alert: OnAlert | None = None) -> None:
+        self.source = Source.of(recording)
+        self.comms = Vocabulary()
+        self.pager = Pager(recording, self.source, self.comms)
+        self.judging = Judging(self.source)
+        self.log = Log(self.judging, self.pager)
+        self.watch = Watch(on_alert)
+        self.losses: dict[str, int] = {}
+        """By cause: events lost, and events without context."""
+        self.decided: dict[str, int] = {}
+        """By hook: calls that it decided, whether or not they were recorded."""
+        self.anchors: list[tuple[int, int]] = []
+        """Boot clock and real time, ns, each time that the recorder read both."""
+        self.start_ns: int | None = None
+        self.last_ns: int | None = None
+        self.baseline: list[pa.Table] = []
+        self.announced: list[pa.Table] = []
+        self.is_complete = False
+        """No announcement is to come any more."""
+        self.version = 0
+        """Counts changes."""
+        self._fold = Fold(keep=self.watch, timeline=False)
+
+    @property
+    def rows(self) -> int:
+        """Events so far."""
+        return self.log.rows
+
+    @property
+    def lost(self) -> int:
+        """Events lost, as far as the recorder told."""
+        return sum(count for cause, count in self.losses.items() if cause not in CONTEXT)
+
+    # What comes
+
+    def take(self, name: str, table: pa.Table) -> None:
+        """The next rows of table ``name``."""
+        self.version += 1
+        if name == "events":
+            self._events(table)
+        elif name == MISSING:
+            self.log.skip(table.num_rows)
+        elif name == "objects":
+            self.announced.append(table)
+            self._fold.objects(table, self.source, complete=self.is_complete)
+            self.judging.objects(table)
+        elif name == "mappings":
+            self.baseline.append(table)
+            self._fold.mappings(table, self.source)
+        elif name == "losses":
+            causes, lost = (table.column(column).to_pylist() for column in ("cause", "count"))
+            for cause, count in zip(map(cells.text, causes), lost, strict=True):
+                if count:
+                    self.losses[cause] = self.losses.get(cause, 0) + count
+        elif name == "clocks":
+            self._clocks(table)
+        elif name == "totals":
+            hooks, counts = (table.column(column).to_pylist() for column in ("hook", "decided"))
+            self.decided |= dict(zip(map(str, hooks), counts, strict=True))
+
+    def complete(self) -> None:
+        """No more announcements will come: nothing has to wait for one."""
+        self.is_complete = True
+        self._fold.objects(TABLES["objects"].empty_table(), self.source, complete=True)
+        self.version += 1
+
+    def _clocks(self, table: pa.Table) -> None:
+        boot, real = (table.column(name).to_pylist() for name in ("time_ns", "realtime_ns"))
+        self.anchors += list(zip(boot, real, strict=True))
+        if self.start_ns is None and self.anchors:
+            self.start_ns = self.anchors[0][0]
+        self._saw(max(boot, default=None))
+
+    def _saw(self, time_ns: int | None) -> None:
+        if time_ns is not None:
+            self.last_ns = max(time_ns, self.last_ns or time_ns)
+
+    def _events(self, table: pa.Table) -> None:
+        for start in range(0, table.num_rows, load.MANY):
+            piece = table.slice(start, load.MANY)
+            self.add(load.batch(piece, load.ALL, self.source, self.comms, self.rows))
+
+    def add(self, batch: Batch) -> None:
+        """The next events; there are some."""
+        self.version += 1
+        self.log.add(batch)
+        times = batch["time_ns"]
+        if self.start_ns is None:
+            self.start_ns = int(times[0])
+        self._saw(int(times.max()))
+        self._fold.add(batch)
+
+    # What is known
+
+    def state(self) -> State:
+        """The sums of now."""
+        with self.watch.away():
+            return self._fold.state()
+
+    def wall(self, time_ns: int | None) -> int | None:
+        """Real time at a moment of the boot clock, by the nearest earlier anchor."""
+        if time_ns is None or not self.anchors:
+            return None
+        boot, real = next(
+            (one for one in reversed(self.anchors) if one[0] <= time_ns), self.anchors[0]
+        )
+        return real + time_ns - boot

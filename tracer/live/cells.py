@@ -1,0 +1,207 @@
+"""How verdicts look: a symbol and a word each, since colour must never be the only signal.
+
+Values as short texts for cells of a table; nothing from a recording reaches a cell unescaped.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from tracer.escape import pad, printable
+from tracer.labels import MAX_ERRNO, cause, describe, errno_name, seals_text
+from tracer.rules.verdicts import Verdict
+from tracer.words import Bit5, Flag
+
+SYMBOLS = {
+    Verdict.ALLOWED: "✓",
+    Verdict.ERROR: "!",
+    Verdict.BLOCKED: "■",
+    Verdict.INDETERMINATE: "~",
+    Verdict.UNEXPLAINED: "?",
+    Verdict.BREACH: "✗",
+}
+"""One cell each, in every font that has box drawing."""
+
+WORST_FIRST = tuple(sorted(Verdict, reverse=True))
+VIOLATIONS = (Verdict.BREACH, Verdict.UNEXPLAINED)
+"""What ``n`` jumps to."""
+
+MEANING = {
+    Verdict.BREACH: "a seal should have denied it, and it went through",
+    Verdict.UNEXPLAINED: "denied, though no seal and no rule says so",
+    Verdict.INDETERMINATE: "the evidence is incomplete",
+    Verdict.BLOCKED: "a seal denied it, as it should",
+    Verdict.ERROR: "failed for a reason that has nothing to do with seals",
+    Verdict.ALLOWED: "went through, as it should",
+}
+
+_BARS = " ▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: list[int], width: int, whole: bool = False) -> str:
+    """``values`` as at most ``width`` bars, the newest at the right, the highest one full.
+
+    A value above 0 always shows. ``whole``: all of them, several in one bar where need be; else
+    the last ones.
+    """
+    if whole and len(values) > width > 0:
+        each = -(-len(values) // width)
+        values = [0] * (-len(values) % each) + values
+        values = [sum(values[at : at + each]) for at in range(0, len(values), each)]
+    shown = values[-width:]
+    top = max(shown, default=0)
+    if top <= 0:
+        return " " * width
+    steps = len(_BARS) - 1
+    bars = "".join(_BARS[0 if v <= 0 else max(1, round(v * steps / top))] for v in shown)
+    return bars.rjust(width)
+
+
+_ADDRESS_OPS = frozenset({"mmap", "map", "unmap"})
+_RETURN_MISSING = int(Flag.RETURN_MISSING)
+NONE = "·"
+"""A cell without a value."""
+
+
+def text(value: object) -> str:
+    """Anything as harmless text; ``·`` for nothing."""
+    return NONE if value is None or value == "" else printable(str(value))
+
+
+def count(value: Any, width: int = 9) -> str:
+    """A count with thousands separated; with a unit where it would be wider than ``width``.
+
+    An empty cell for 0: what is there is what happened.
+    """
+    if not value:
+        return NONE
+    shown = f"{value:,}"
+    if len(shown) <= width:
+        return shown
+    for scale, unit in ((10**3, "k"), (10**6, "M"), (10**9, "G"), (10**12, "T")):
+        if value < scale * 1000:
+            scaled = value / scale
+            digits = 2 if scaled < 10 else 1 if scaled < 100 else 0
+            shown = f"{scaled:.{digits}f}{unit}"
+            break
+    return shown
+
+
+def size(value: Any) -> str:
+    """Bytes with a binary unit: ``4K``, ``1.5M``; ``?`` where unknown."""
+    if value is None:
+        return "?"
+    scaled = float(value)
+    for unit in ("", "K", "M", "G", "T", "P"):
+        if scaled < 1000 or unit == "P":
+            break
+        scaled /= 1024
+    shown = f"{scaled:.1f}" if unit and scaled < 9.95 else f"{scaled:.0f}"
+    return f"{shown.removesuffix('.0')}{unit}"
+
+
+def span(ns: Any) -> str:
+    """How long, in at most five cells: ``35µs``, ``1.2s``, ``3m12``, ``2h05``, ``4d``."""
+    if ns is None or ns < 0:
+        return NONE
+    if ns < 10**6:
+        return f"{ns // 1000}µs" if ns >= 1000 else f"{ns}ns"
+    if ns < 10**9:
+        return f"{ns / 1e6:.0f}ms"
+    seconds = ns / 1e9
+    if seconds < 9.95:
+        return f"{seconds:.1f}s"
+    seconds = int(seconds)
+    if seconds < 60:
+        return f"{seconds}s"
+    if seconds < 3600:
+        return f"{seconds // 60}m{seconds % 60:02}"
+    if seconds < 86400:
+        return f"{seconds // 3600}h{seconds % 3600 // 60:02}"
+    return f"{seconds // 86400}d"
+
+
+def clock(seconds: float) -> str:
+    """A time since the start: ``12.345``, ``1:02.345``, ``1:00:02.345`` (h:m:s)."""
+    whole, rest = divmod(round(seconds * 1000), 1000)
+    minutes, sec = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{sec:02}.{rest:03}"
+    return f"{minutes}:{sec:02}.{rest:03}" if minutes else f"{sec}.{rest:03}"
+
+
+def wall(ns: int | None) -> str:
+    """Time of day in UTC, ``17:48:10Z``; empty where unknown."""
+    if ns is None:
+        return ""
+    try:
+        return datetime.fromtimestamp(ns / 1e9, UTC).strftime("%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def seals(value: Any) -> str:
+    """One letter place a seal: ``-sgw--``."""
+    return "??????" if value is None else seals_text(int(value))
+
+
+def name_of(kind: Any, name: Any, dev: Any, ino: Any) -> str:
+    """``frame`` for ``memfd:frame``; device and inode where no name is known."""
+    if name is None and not ino:
+        return NONE
+    if name is None:
+        return f"<{(dev or 0) >> 20}:{(dev or 0) & 0xFFFFF}/{ino or 0}>"
+    shown = printable(str(name))
+    # The kernel's prefix, not the maker's; the kind says the same.
+    cut = shown.removeprefix("memfd:") if kind in ("memfd", "hugetlb", "guest_memfd") else shown
+    return cut or "(empty name)"
+
+
+def who(comm: Any, pid: Any) -> str:
+    """``qemu/4242``."""
+    return f"{text(comm)}/{pid if pid is not None else '?'}"
+
+
+def answer(op: Any, value: Any, flags: Any = 0) -> str:
+    """``EPERM``, ``= 4096``, or ``= ?`` where the return was not seen."""
+    if (flags or 0) & _RETURN_MISSING or value is None:
+        return "= ?"
+    if -MAX_ERRNO <= value < 0:
+        return errno_name(int(value)) or ""
+    return f"= {value:#x}" if op in _ADDRESS_OPS else f"= {value}"
+
+
+def short_answer(value: Any) -> str:
+    """``EPERM`` or ``ok``."""
+    if value is None:
+        return "?"
+    return (errno_name(int(value)) or "ok") if -MAX_ERRNO <= value < 0 else "ok"
+
+
+def because(get: Any) -> str:
+    """What an event's verdict rests on: the rule's reason, or what its error means."""
+    reason = get("reason") or ""
+    if not reason and get("verdict") == Verdict.ERROR:
+        reason = cause(str(get("op")), int(get("answer") or 0))
+    return printable(str(reason))
+
+
+def asked(get: Any, bit5: Bit5) -> str:
+    """What an event asked for in a few words; ``get`` gives a column's value by name.
+
+    ``bit5``: what the recorded kernel calls seal 0x20.
+    """
+    return describe(
+        str(get("op") or ""),
+        str(get("kind") or ""),
+        get("arg") or 0,
+        get("offset") or 0,
+        get("length") or 0,
+        get("size") or 0,
+        bit5,
+    )
+
+
+def clipped(value: str, width: int) -> str:
+    """``value`` in exactly ``width`` cells."""
+    return pad(value, width)

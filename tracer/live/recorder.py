@@ -1,0 +1,511 @@
+"""SIGTERM and SIGHUP end us in order while no view is open (the view has handlers of its own).
+
+Where a live view's recording lies when nobody named a place for it.
+
+In the state folder of who records: ``$XDG_STATE_HOME/sealsnoop``, else ``/var/lib/sealsnoop`` for
+root and ``~/.local/state/sealsnoop`` for others. Not in /tmp or /var/tmp, where anybody can make a
+name first, nor in /run, which is memory: a recording may become large.
+
+Keeps a temporary recording under a name: as it is now, or, at the end, as a whole.
+
+Whoever may write to the folder that was named can exchange what lies in it while we, maybe as
+root, fill a new recording there. So that folder and the new one are opened once, everything goes by
+these descriptors, no symbolic link is followed, and every file is a new one.
+
+The recorder of a live view: ``sealsnoop record`` as a process of its own.
+
+It is in its own process group, so that neither Ctrl-C nor Ctrl-Z on the terminal reaches it behind
+our back. Its output, and that of the command that it traces, goes to files: the terminal is the
+view's. Should the view be killed, the kernel sends it SIGHUP, maybe once for each of the view's
+threads (kernel/exit.c, forget_original_parent: the next thread becomes the parent, and dies too):
+without a command it then ends its recording cleanly; with one it goes on until that ends.
+"""
+
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import FrameType
+
+from tracer.errors import UserError
+from tracer.escape import printable
+from tracer.recording import chain as chains
+from tracer.recording import folder as lock
+from tracer.recording import gate
+from tracer.recording.chain import CHAIN, END, ENDS, MANIFEST, TAIL_FOLDER, Link, PartInfo, info
+from tracer.recording.folder import Folder
+from tracer.recording.format import DOCUMENT_BYTES, TAIL_BYTES
+from tracer.recording.tail import TailReader
+
+_NUMBERS = (signal.SIGTERM, signal.SIGHUP)
+
+
+def _ignore() -> None:
+    for number in _NUMBERS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    # A closed terminal sends SIGHUP twice, from the kernel and from its shell: the second must not
+    # interrupt what the first has made us put in order.
+    _ignore()
+    sys.exit(128 + number)
+
+
+def arm() -> None:
+    """Makes these signals raise SystemExit; again after asyncio has put them back."""
+    for number in _NUMBERS:
+        signal.signal(number, _leave)
+
+
+@contextlib.contextmanager
+def ignored() -> Iterator[None]:
+    """They do nothing meanwhile: what has to be put in order is put in order."""
+    leaving: SystemExit | None = None
+    try:
+        _ignore()
+    except SystemExit as signalled:  # it came while we were at it; all are ignored from then on
+        leaving = signalled
+    try:
+        yield
+    finally:
+        arm()
+    if leaving is not None:
+        raise leaving
+
+
+_OURS = "sealsnoop"
+_RECORDING = "live.seal"
+_PREFIX = "live-"
+
+
+class Place:
+    """A folder of our own, mode 0700, with the recorder's output and maybe the recording.
+
+    It is removed when somebody says that the recording is not wanted, and not before: whatever
+    ends us leaves it.
+    """
+
+    def __init__(self, recording: bool = True) -> None:
+        """``recording``: it is to lie here, not the output alone (any temporary folder will do).
+
+        UserError: there is no folder that nobody else can change.
+        """
+        self.base = _base() if recording else Path(tempfile.gettempdir())
+        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self.base))
+        self.recording = self.folder / _RECORDING
+
+    def left(self) -> list[Path]:
+        """Recordings of views that ended without a word: nobody writes them any more."""
+        found = sorted(self.base.glob(f"{_PREFIX}*/{_RECORDING}"))
+        return [path for path in found if path != self.recording and not _written(path)]
+
+    @property
+    def holds_recording(self) -> bool:
+        """Whether a recording has begun here."""
+        return (self.recording / MANIFEST).exists()
+
+    def save(self) -> Path:
+        """Puts the recording beside this folder, which goes away; where it is now. OSError."""
+        saved = Path(f"{self.folder}.seal")
+        os.rename(self.recording, saved)
+        self.remove()
+        return saved
+
+    def remove(self) -> None:
+        """Removes it with what lies in it; what cannot be removed stays."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _written(path: Path) -> bool:
+    try:
+        with Folder.open(path) as folder:
+            return lock.held(folder)
+    except OSError:
+        return False
+
+
+def _base() -> Path:
+    tried = []
+    for base in _candidates():
+        folder = base / _OURS
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            danger = _danger(folder)
+        except OSError as error:
+            danger = error.strerror or str(error)
+        if not danger:
+            return folder
+        tried.append(f"{printable(str(folder))} ({danger})")
+    raise UserError(
+        f"there is no place for a temporary recording: {', '.join(tried)}; name one with -o S.seal"
+    )
+
+
+def _candidates() -> Iterator[Path]:
+    state = os.environ.get("XDG_STATE_HOME", "")
+    if os.path.isabs(state):
+        yield Path(state)
+    home = "/var/lib" if os.geteuid() == 0 else os.path.expanduser("~/.local/state")
+    if os.path.isabs(home):
+        yield Path(home)
+
+
+def _danger(folder: Path) -> str:
+    """Who else could exchange the folder or what lies in it; empty: nobody.
+
+    Under sudo $XDG_STATE_HOME may be another user's.
+    """
+    for place in (real := folder.resolve(), *real.parents):
+        found = place.stat()
+        if found.st_uid not in (0, os.geteuid()):
+            return f"{printable(str(place))} belongs to user {found.st_uid}"
+        # A user's own group is often that user alone (umask 002). In a sticky folder others can
+        # make names, and not change ours.
+        ours = found.st_gid in (0, os.getegid())
+        shared = found.st_mode & (stat.S_IWOTH if ours else stat.S_IWGRP | stat.S_IWOTH)
+        if shared and (place == real or not found.st_mode & stat.S_ISVTX):
+            return f"others may write to {printable(str(place))}"
+    return ""
+
+
+REASON = "kept from a live view, which went on"
+_TRIES = 20
+_NOT_BY_RENAMING = (errno.EXDEV, errno.EINVAL, errno.ENOSYS)
+"""Another file system, or one that cannot rename without replacing."""
+
+
+class Keeper:
+    """Keeps ``source``, which somebody is writing (see ui.app.Keeper)."""
+
+    def __init__(self, source: Path) -> None:
+        self.name: str | None = None
+        self._source = source
+        self._target = source
+        self._around: Folder | None = None
+        """The folder that is to hold it, as it was when it was named."""
+
+    def start(self, name: str) -> str:
+        """Remembers where to keep it. UserError: there is something, or nothing can be made there.
+
+        What was recorded before is kept too: a seal's history begins before anybody looks.
+        """
+        target = Path(name.strip()).expanduser().absolute()
+        if not name.strip():
+            raise UserError("give the recording a name")
+        if os.path.lexists(target):
+            raise UserError(f"{name} is there already; choose another name")
+        nowhere = UserError(f"{target.parent}: nothing can be made there")
+        try:
+            around = Folder.around(target.parent)
+        except OSError:
+            raise nowhere from None
+        if not os.access(".", os.W_OK | os.X_OK, dir_fd=around.fd):
+            around.close()
+            raise nowhere
+        self.name, self._target, self._around = name.strip(), target, around
+        return f"Keeping {target}: what was recorded so far and what comes, until r or the end."
+
+    def stop(self) -> str:
+        """Copies what was recorded until now. UserError: the system refuses."""
+        with self._named() as around:
+            self._guard(lambda: copy(self._source, around, self._target.name))
+        return f"Kept {self._target}. The view goes on."
+
+    def finish(self) -> Path | None:
+        """To be called when the recorder has ended: moves the whole recording if it is kept.
+
+        Where it is now; None: it was not to be kept. UserError: the system refuses, and it stays
+        where it was.
+        """
+        if self.name is None:
+            return None
+        with self._named() as around:
+            self._guard(lambda: move(self._source, around, self._target.name))
+        return self._target
+
+    def _named(self) -> Folder:
+        around, self._around, self.name = self._around, None, None
+        if around is None:
+            raise UserError("nothing is being kept")
+        return around
+
+    def _guard(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise UserError(f"cannot keep {printable(str(self._target))}: {why}") from error
+
+
+def move(source: Path, around: Folder, name: str) -> None:
+    """The finished recording ``source`` becomes ``name`` in ``around``. OSError.
+
+    It goes away where it was when it is on the device where it is to be.
+    """
+    with Folder.around(source.parent) as there:
+        try:
+            there.move(source.name, around, name)
+        except OSError as error:
+            if error.errno not in _NOT_BY_RENAMING:
+                raise
+        else:
+            with suppress(PermissionError), around.sub(".") as readable:
+                readable.sync()
+            return
+        with there.sub(source.name) as old, Folder.make(name, around) as new:
+            for inner in sorted(old.names(), key=lambda one: one == END):
+                _copy_all(old, inner, new)
+            new.sync()
+    shutil.rmtree(source)
+
+
+def _copy_all(old: Folder, name: str, new: Folder) -> None:
+    try:
+        below = old.sub(name)
+    except NotADirectoryError:
+        old.copy(name, new)
+        return
+    with below, new.make_sub(name) as into:
+        for inner in below.names():
+            below.copy(inner, into)
+        into.sync()
+
+
+def copy(source: Path, around: Folder, name: str) -> None:
+    """A recording of what ``source`` holds now, finished: segments are linked where that goes.
+
+    A segment's tail goes away when the segment is in the chain, so tails are copied first. OSError.
+    """
+    with Folder.open(source) as old, Folder.make(name, around) as new:
+        manifest = gate.contents(old, MANIFEST, DOCUMENT_BYTES)
+        new.write_durably(MANIFEST, manifest)
+        os.close(new.create(lock.LOCK))
+        with ExitStack() as opened:
+            tails_of_old = opened.enter_context(old.sub(TAIL_FOLDER))
+            tails_of_new = opened.enter_context(new.make_sub(TAIL_FOLDER))
+            for _ in range(_TRIES):
+                tails = _tails(tails_of_old, tails_of_new)
+                chain = chains.read(old)
+                first = chain.next_number
+                open_ones = [number for number in tails if number >= first]
+                if open_ones == list(range(first, first + len(open_ones))):
+                    break  # else one of them has no tail yet: it becomes a segment soon
+            left = _whole_tails(tails_of_new, tails, first)
+        _segments(old, new, chain.links)
+        end = json.dumps({"reason": REASON, "unsaved": 0}, indent=2).encode() + b"\n"
+        new.write_durably(END, end)
+        lines = [*filter(None, [chain.begin]), *chain.links]
+        lines.append(
+            chains.signed(ENDS, {END: info(end), **left}, lines[-1].digest if lines else "")
+        )
+        new.write_durably(CHAIN, b"".join(map(chains.line, lines)))
+
+
+def _tails(source: Folder, target: Folder) -> list[int]:
+    numbers = []
+    for name in source.names():
+        target.unlink(name, missing_ok=True)  # of the try before
+        try:
+            source.copy(name, target)
+        except FileNotFoundError:
+            target.unlink(name, missing_ok=True)
+            continue  # it is a segment now
+        numbers.append(int(name.partition(".")[0]))
+    return numbers
+
+
+def _segments(source: Folder, target: Folder, links: list[Link]) -> None:
+    with ExitStack() as opened:
+        tables: dict[str, tuple[Folder, Folder]] = {}
+        for table, name in (path.split("/") for link in links for path in link.files):
+            if table not in tables:
+                old = opened.enter_context(source.sub(table))
+                tables[table] = old, opened.enter_context(target.make_sub(table))
+            old, new = tables[table]
+            try:
+                old.link(name, new)
+            except OSError:  # another file system
+                old.copy(name, new)
+        for _, new in tables.values():
+            new.sync()
+
+
+def _whole_tails(target: Folder, tails: list[int], first: int) -> dict[str, PartInfo]:
+    """Drops tails of segments that are there as a whole, and the last's unfinished block.
+
+    What the chain has to say of those that stay.
+    """
+    left = {}
+    for number in tails:
+        name = chains.tail_name(number)
+        if number < first:
+            target.unlink(name)
+            continue
+        tail = TailReader(target, number)
+        try:
+            rows = sum(map(len, tail.read()))
+            if tail.unread:
+                target.cut(name, tail.offset)
+        finally:
+            tail.close()
+        left[f"{TAIL_FOLDER}/{name}"] = info(gate.contents(target, name, TAIL_BYTES), rows)
+    target.sync()
+    return left
+
+
+RECORD = (sys.executable, "-P", "-m", "tracer.cli.main", "record")
+"""-P: what lies in the folder where root happens to stand is not to be imported."""
+
+_PR_SET_PDEATHSIG = 1
+_POLL_S = 0.05
+_TELL_S = 3.0  # of silence, then the user is told what is waited for
+_GRACE_S = 5.0
+_HURRY = (signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+"""Sent one after another while it does not end. With a command the second SIGINT is the one that
+does not wait for it any more (tracer.cli.record)."""
+Tell = Callable[[str], None]
+
+
+class RecorderFailed(UserError):
+    """The recorder ended before it recorded; the message is its own."""
+
+
+class Recorder:
+    """A running ``sealsnoop record``. Only the thread that starts it may end before it."""
+
+    def __init__(
+        self,
+        options: Sequence[str],
+        output: Path,
+        command: Sequence[str],
+        logs: Path,
+        program: Sequence[str] = RECORD,
+    ) -> None:
+        """Starts it with ``record``'s own ``options``; ``logs`` is a folder for its output."""
+        self.output = output
+        self.command = list(command)
+        self._stdout, self._stderr = logs / "stdout", logs / "stderr"
+        self._before = _identity(output / MANIFEST)
+        argv = [*program, *options, "-o", str(output), *(["--", *command] if command else [])]
+        parent = os.getpid()
+        libc = ctypes.CDLL(None)
+
+        def die_with_us() -> None:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # even where nohup started the view
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGHUP)
+            if os.getppid() != parent:
+                os._exit(1)
+
+        with self._stdout.open("xb") as out, self._stderr.open("xb") as err:
+            self._process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                process_group=0,
+                preexec_fn=die_with_us,
+            )
+        self.pid = self._process.pid
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+        return self._process.poll()
+
+    @property
+    def said(self) -> str:
+        """What it and its command wrote to stderr."""
+        return _tail(self._stderr)
+
+    @property
+    def printed(self) -> bytes:
+        """The end of what its command wrote to stdout."""
+        return _tail_bytes(self._stdout)
+
+    def wait_ready(self, waiting: Callable[[float], None]) -> None:
+        """Until there is a recording to follow. ``waiting`` is told the seconds, again and again.
+
+        RecorderFailed: it ended before, with its exit code and what it said.
+        """
+        began = time.monotonic()
+        while _identity(self.output / MANIFEST) in (None, self._before):
+            code = self.code
+            if code is not None and _identity(self.output / MANIFEST) in (None, self._before):
+                said = self.said.strip().removeprefix("sealsnoop: ")
+                why = said or f"the recorder ended with {_how(code)} and said nothing"
+                raise RecorderFailed(why, code if code > 0 else 1)
+            waiting(time.monotonic() - began)
+            time.sleep(_POLL_S)
+
+    def stop(self, tell: Tell, *, patient: bool = True) -> int:
+        """Ends it and waits; its exit code. A Ctrl-C while we wait makes it hurry.
+
+        ``patient``: a traced command is waited for as long as it likes, once it was interrupted;
+        else it is ended after some seconds.
+        """
+        for number in _HURRY:
+            if self.code is not None:
+                break
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+            forever = patient and bool(self.command) and number == signal.SIGINT
+            try:
+                self._wait(tell, None if forever else 4 * _GRACE_S if patient else _GRACE_S)
+            except KeyboardInterrupt:
+                continue
+        return self._process.wait()
+
+    def _wait(self, tell: Tell, seconds: float | None) -> None:
+        began = time.monotonic()
+        told = False
+        while self.code is None and (seconds is None or time.monotonic() - began < seconds):
+            if not told and time.monotonic() - began > _TELL_S:
+                told = True
+                what = self.command[0] if self.command else "the recorder"
+                tell(f"waiting for {what} to end; Ctrl-C does not wait")
+            time.sleep(_POLL_S)
+
+    def kill(self) -> None:
+        """Ends it at once, whatever it does. Its recording is readable up to the last batch."""
+        if self.code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tells one file of a name from the next."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _tail_bytes(path: Path, most: int = 1 << 16) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - most))
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _tail(path: Path) -> str:
+    return _tail_bytes(path).decode("utf-8", "replace")
+
+
+def _how(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name

@@ -1,0 +1,382 @@
+"""The rows of a table as they are to be shown: columns of numbers, and an order.
+
+What the screen asks of the reader thread.
+
+What the reader thread hands to the screen: immutable, whole, and of one moment.
+
+Nothing here is changed once it is published, so the UI thread draws it without a lock.
+
+What the screen needs of a feed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.filter.mask import Coded, Numbers
+from tracer.filter.query import Query
+from tracer.rules.verdicts import Verdict
+from tracer.words import UNKNOWN, Bit5
+
+if TYPE_CHECKING:
+    from tracer.audit.result import RecordingAudit
+
+Column = npt.NDArray[Any] | Coded | Numbers
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A table as it is to be shown: all columns, and the rows that are shown in their order."""
+
+    table: str
+    columns: Mapping[str, Column]
+    ids: npt.NDArray[np.int64]
+    """What stays with a row from one snapshot to the next."""
+    order: npt.NDArray[np.intp]
+    """Places of the rows that pass the filter, as they are sorted."""
+    total: int
+    """Rows there are without the filter."""
+    start_ns: int | None = None
+    now_ns: int | None = None
+    before: bool = False
+    """There are more rows before the first one, which can be asked for."""
+    after: bool = False
+    """There are more rows behind the last one."""
+    busy: float | None = None
+    """The filter has seen so much of the recording, 0 to 1; None: all."""
+    problem: str = ""
+    """Why the filter could not be applied."""
+    bit5: Bit5 = UNKNOWN
+    """What the recorded kernel calls seal 0x20; rows of the tables of events have it."""
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def value(self, name: str, place: int) -> Any:
+        """One cell as a Python value; None: no such column, or null."""
+        column = self.columns.get(name)
+        if column is None:
+            return None
+        if isinstance(column, Coded):
+            code = int(column.codes[place])
+            return None if code < 0 else column.words[code]
+        if isinstance(column, Numbers):
+            known = column.valid is None or column.valid[place]
+            return column.values[place].item() if known else None
+        found = column[place]
+        return found.item() if isinstance(found, np.generic) else found
+
+    def record(self, place: int) -> dict[str, Any]:
+        """Every column of one row."""
+        return {name: self.value(name, place) for name in self.columns}
+
+    def find(self, row_id: int) -> int:
+        """Where in the order the row with this id stands, -1: it is not shown."""
+        found = np.flatnonzero(self.ids[self.order] == row_id)
+        return int(found[0]) if len(found) else -1
+
+
+def no_rows(table: str) -> Rows:
+    """An empty table."""
+    return Rows(table, {}, np.empty(0, np.int64), np.empty(0, np.intp), 0)
+
+
+Key = tuple[int, int, int]
+"""dev, ino, gen of an object."""
+
+TABLES = ("objects", "fds", "processes", "events", "hooks", "audit")
+"""The tabs, in their order; the last one is there only with a policy."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which events are wanted: those around one row, or the first, or (both None) the newest."""
+
+    around: int | None = None
+    first: bool = False
+
+
+@dataclass(frozen=True)
+class Find:
+    """A search for the next event with one of ``verdicts``, from row ``start`` on."""
+
+    number: int
+    """Counts searches, so that the answer can be told from an older one."""
+    verdicts: tuple[int, ...]
+    start: int
+    forward: bool = True
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that decides what rows a snapshot has. The newest replaces all before it."""
+
+    table: str = "objects"
+    query: Query = field(default_factory=Query)
+    sort: str | None = None
+    """Column to sort by; None: worst first, events as they came."""
+    reverse: bool = False
+    frozen: bool = False
+    """Rows stay as they are; counts go on."""
+    window: Window = Window()
+    object: Key | None = None
+    """The object whose details are wanted."""
+    object_window: Window = Window()
+    find: Find | None = None
+
+
+HISTORY = 60
+"""Bars of a history."""
+
+
+class State(Enum):
+    """What goes on with the recording; the value is the word of the header."""
+
+    OPENING = "opening"
+    READING = "reading"
+    LIVE = "live"
+    ENDED = "ended"
+    GONE = "recorder gone"
+    BROKEN = "unreadable"
+    PLAYING = "replay"
+    HELD = "replay held"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a recording's manifest says; it does not change."""
+
+    path: str = ""
+    host: str = ""
+    kernel: str = ""
+    command: str = ""
+    hooks_live: int = 0
+    hooks: int = 0
+    self_test: str = "not run"
+    """``ok``, ``not run``, or what is wrong, in a few words."""
+    self_test_ok: bool | None = None
+    """None: it did not run."""
+    bit5: Bit5 = UNKNOWN
+    """What the kernel calls seal 0x20."""
+
+
+@dataclass(frozen=True)
+class Now:
+    """Where the recording stands."""
+
+    state: State = State.OPENING
+    events: int = 0
+    rate: float = 0.0
+    """Events per second, over the last seconds."""
+    lost: int = 0
+    bytes: int = 0
+    start_ns: int | None = None
+    """Boot clock when the recorder began."""
+    now_ns: int | None = None
+    """Boot clock of the newest thing known."""
+    wall_ns: int | None = None
+    """Real time of ``now_ns`` on the traced host, ns since 1970."""
+    progress: float | None = None
+    """Share of the recording that was read, while it is read for the first time."""
+    speed: float | None = None
+    """Of a replay; infinity: as fast as possible."""
+    share: float | None = None
+    """How far a replay has come, 0 to 1."""
+    message: str = ""
+    """What the user has to know about the recording's state, one sentence."""
+
+    @property
+    def seconds(self) -> float:
+        """Since the recorder began; 0 where that is unknown."""
+        if self.start_ns is None or self.now_ns is None:
+            return 0.0
+        return max(0.0, (self.now_ns - self.start_ns) / 1e9)
+
+
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """Decisions by verdict; the arrays' first axis is the Verdict's number."""
+
+    counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(Verdict), np.int64))
+    history: npt.NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros((len(Verdict), HISTORY), np.int64)
+    )
+    """A column for each of equal steps of time, the newest last."""
+    whole: bool = False
+    """The history is all there is, not the last minute."""
+
+    @property
+    def total(self) -> int:
+        return int(self.counts.sum())
+
+    def of(self, verdict: Verdict) -> int:
+        """How many decisions had ``verdict``."""
+        return int(self.counts[verdict])
+
+
+@dataclass(frozen=True)
+class Alert:
+    """Something that must be seen: a breach, or what an audit found."""
+
+    number: int
+    """Counts all alerts of a session from 1."""
+    verdict: str
+    text: str
+    event: Mapping[str, Any]
+    """The event behind it, by column; empty where there is none."""
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A hook family and what is known of it."""
+
+    family: str
+    symbol: str
+    method: str
+    """Empty: not attached."""
+    essential: bool
+    self_test: str
+    """``12/12``: attempts that the self-test made and the hook reported."""
+    decided: int | None
+    note: str
+    waiting: bool = False
+    """It has a method, and the module that it would be in is not loaded."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it reports."""
+        return bool(self.method) and not self.waiting
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What can be seen and what was lost."""
+
+    hooks: Sequence[Hook] = ()
+    lost: Mapping[str, int] = field(default_factory=dict)
+    """Events lost, by cause."""
+    incomplete: Mapping[str, int] = field(default_factory=dict)
+    blind_spots: Sequence[str] = ()
+    variants: Mapping[str, str] = field(default_factory=dict)
+    problems: Sequence[str] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Detail:
+    """All about one object."""
+
+    object: Mapping[str, Any]
+    seals: Sequence[Mapping[str, Any]]
+    """Its add_seals calls, oldest first: time_ns, pid, comm, asked, before, after, answer, errno,
+    verdict, late."""
+    matrix: Mapping[tuple[str, str], Sequence[int]]
+    """(reason, op) → count of each verdict."""
+    holders: Rows
+    mappers: Rows
+    decisions: Rows
+    busy: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Audited:
+    """What an audit of the recording says."""
+
+    policy: str
+    result: str = ""
+    """``fail``, ``indeterminate``, ``pass``, ``not-applicable``; empty: none was made yet."""
+    rows: Rows = field(default_factory=lambda: no_rows("audit"))
+    """A claim about one object each, the worst first."""
+    found: "RecordingAudit | None" = None
+    problem: str = ""
+    """Why there is no audit."""
+
+    @property
+    def broken(self) -> int:
+        """Claims about an object that do not hold."""
+        column = self.rows.columns.get("state")
+        return sum(one == "fail" for one in column) if isinstance(column, np.ndarray) else 0
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Everything a screen shows."""
+
+    request: Request = field(default_factory=Request)
+    """What was asked for when it was made."""
+    facts: Facts = field(default_factory=Facts)
+    now: Now = field(default_factory=Now)
+    verdicts: Verdicts = field(default_factory=Verdicts)
+    rows: Rows = field(default_factory=lambda: no_rows("objects"))
+    totals: Mapping[str, int] = field(default_factory=dict)
+    """Rows of each table."""
+    coverage: Coverage = field(default_factory=Coverage)
+    alerts: Sequence[Alert] = ()
+    """The newest alerts, oldest first."""
+    detail: Detail | None = None
+    audited: Audited | None = None
+    """None: there is no policy."""
+    found: tuple[int, int | None] = (0, None)
+    """Number of the search that was answered last, and the row that it found."""
+
+    @property
+    def hooks_live(self) -> int:
+        """Hooks that report; those of a module that was loaded meanwhile too."""
+        hooks = self.coverage.hooks
+        return sum(hook.live for hook in hooks) if hooks else self.facts.hooks_live
+
+
+INTERVAL_S = 0.22
+"""Between two snapshots."""
+OnAlert = Callable[[Sequence[Alert]], None]
+"""Is given new alerts, oldest first, in the reader's thread."""
+
+
+@runtime_checkable
+class Feed(Protocol):
+    """Publishes snapshots; all methods return at once."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The newest one."""
+        ...
+
+    def start(self) -> None:
+        """Begins to read."""
+        ...
+
+    def stop(self) -> None:
+        """Reads no more; gives everything back."""
+        ...
+
+    def ask(self, request: Request) -> None:
+        """From now on snapshots have what ``request`` asks for; the next one comes soon."""
+        ...
+
+
+@runtime_checkable
+class Player(Feed, Protocol):
+    """A feed that can be played like a film."""
+
+    def toggle(self) -> None:
+        """Plays, or holds."""
+        ...
+
+    def step(self) -> None:
+        """Goes one event on and holds."""
+        ...
+
+    def to_violation(self) -> None:
+        """Goes to the next breach or unexplained denial and holds."""
+        ...
+
+    def faster(self, steps: int) -> None:
+        """To the next speed, or with -1 to the one before."""
+        ...
+
+    def seek(self, where: str) -> str:
+        """Goes to ``12.5`` (seconds), ``1:30`` or ``40%``; says where. UserError."""
+        ...

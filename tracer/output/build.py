@@ -1,0 +1,305 @@
+"""One recording of those that a report is about, and the part of it that was asked for.
+
+Reads recordings once and makes the report, or the comparison of two.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tracer.analysis import holders, load
+from tracer.analysis.batch import Batch
+from tracer.analysis.fold import Fold
+from tracer.analysis.judged import Judged
+from tracer.analysis.snapshot import Tables
+from tracer.analysis.source import Source
+from tracer.errors import UserError
+from tracer.filter.query import Query
+from tracer.output import coverage as coverages
+from tracer.output import diff as diffs
+from tracer.output import diff as requests
+from tracer.output.report import TABLES, WORST_FIRST, Coverage, Question, Report
+from tracer.recording.clock import Anchor, Moment, boot_ns, wall_jump_s
+from tracer.recording.format import EVENTS
+from tracer.recording.reader import Recording
+
+COLUMNS = frozenset(
+    {*EVENTS.names, "name", "expected", "reason", "rule", "verdict", "hole", "severity"}
+)
+"""What a filter can ask for."""
+
+Step = Callable[[str, int], None]
+"""Told how many events of a recording have been read."""
+Tell = Callable[[str], None]
+"""Told sentences for stderr."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which decisions the report is about."""
+
+    query: Query = field(default_factory=Query)
+    since: Moment | None = None
+    until: Moment | None = None
+    since_text: str | None = None
+    until_text: str | None = None
+
+    @property
+    def question(self) -> Question:
+        return Question(str(self.query) or None, self.since_text, self.until_text)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Boot-clock times, ns; None: no limit."""
+
+    since_ns: int | None
+    until_ns: int | None
+
+
+class Reader:
+    """One recording of several, and the part of it that is asked for."""
+
+    def __init__(self, recording: Recording, source: Source, request: Request, tell: Tell) -> None:
+        self.recording = recording
+        self.source = source
+        self.last_ns: int | None = None
+        self._request = request
+        self._anchors = coverages.anchors(recording)
+        if wall_jump_s(self._anchors) > 1 and "wall" in _bases(request):
+            tell(
+                f"{recording.path}: the wall clock was set by {wall_jump_s(self._anchors):.0f} s "
+                "while it was recorded; times near that are not sure"
+            )
+        self._window = self._resolve(tell)
+
+    def _resolve(self, tell: Tell) -> _Window:
+        """The window in this recording's boot clock. UserError: it cannot be known."""
+        request = self._request
+        if request.since is None and request.until is None:
+            return _Window(None, None)
+        start_ns = self._anchors[0].boot_ns if self._anchors else None
+        end_ns = _end_ns(self.recording, self._anchors)
+        limits = []
+        for option, moment in (("--since", request.since), ("--until", request.until)):
+            limit = None if moment is None else boot_ns(moment, self._anchors, start_ns, end_ns)
+            if moment is not None and limit is None and end_ns is not None:
+                raise UserError(
+                    f"{option}: {self.recording.path} has no clock readings, so that time cannot "
+                    "be found in it; leave the option out, or count from its end (-10s)"
+                )
+            limits.append(limit)
+        window = _Window(*limits)
+        before = window.since_ns, window.until_ns
+        if None not in before and before[0] >= before[1]:  # type: ignore[operator]
+            raise UserError("--since is not before --until: nothing lies between them", 2)
+        if start_ns is not None and window.until_ns is not None and window.until_ns <= start_ns:
+            tell(f"{self.recording.path}: it began after --until, nothing of it is in the report")
+        if end_ns is not None and window.since_ns is not None and window.since_ns > end_ns:
+            tell(f"{self.recording.path}: it ended before --since, nothing of it is in the report")
+        return window
+
+    def batches(self, columns: Sequence[str], step: Step) -> Iterator[Batch]:
+        """Events, up to the end of the window: what happened before tells how files then were.
+
+        ``columns``: those that are needed beside what judging and counting need.
+        """
+        until_ns = self._window.until_ns
+        read = 0
+        names = dict.fromkeys([*load.NEEDED, *columns, *self._request.query.columns()])
+        wanted = [name for name in names if name in EVENTS.names]
+        for batch in load.batches(self.recording, wanted, source=self.source):
+            read += len(batch)
+            step(self.recording.path, read)
+            self.last_ns = max(int(batch["time_ns"].max()), self.last_ns or 0)
+            if until_ns is not None:
+                batch = batch.take(batch["time_ns"] < until_ns)
+            if len(batch):
+                yield batch
+
+    def keep(self, judged: Judged) -> npt.NDArray[np.bool_]:
+        """Which decisions are asked for."""
+        since_ns = self._window.since_ns
+        kept: npt.NDArray[np.bool_] = (
+            np.ones(judged.rows, bool) if since_ns is None else judged["time_ns"] >= since_ns
+        )
+        return kept & self._request.query.mask(judged) if self._request.query else kept
+
+    @property
+    def since_ns(self) -> int | None:
+        """The begin of the window, boot clock; None: open."""
+        return self._window.since_ns
+
+    @property
+    def narrows(self) -> bool:
+        """Whether :meth:`keep` can be false."""
+        return bool(self._request.query) or self._window.since_ns is not None
+
+    def coverage(self, decisions: int) -> Coverage:
+        """What it could see and lost; to be called when it has been read."""
+        found = coverages.coverage(
+            self.recording, self.source.host, self.source.boot_id, self.last_ns
+        )
+        return replace(found, decisions=decisions)
+
+
+def _bases(request: Request) -> set[str]:
+    return {moment.base for moment in (request.since, request.until) if moment is not None}
+
+
+def _end_ns(recording: Recording, anchors: Sequence[Anchor]) -> int | None:
+    """The last moment of which the recording knows; a killed one has no clock reading there."""
+    times = [anchor.boot_ns for anchor in anchors]
+    for table in recording.tables("events", ["time_ns"]):
+        if table.num_rows:
+            times.append(int(table.column("time_ns").to_numpy().max()))
+    return max(times, default=None)
+
+
+_OBJECT = ["boot_id", "dev", "ino", "gen"]
+_NOTHING = pd.DataFrame()
+_BEFORE = np.iinfo(np.int64).min
+
+
+def _open(paths: Sequence[str], request: Request, tell: Tell, stack: ExitStack) -> list[Reader]:
+    recordings = [stack.enter_context(Recording.open(path)) for path in paths]
+    hosts = coverages.labels([recording.manifest for recording in recordings])
+    return [
+        Reader(recording, replace(Source.of(recording), host=host), request, tell)
+        for recording, host in zip(recordings, hosts, strict=True)
+    ]
+
+
+def _fold(fold: Fold, reader: Reader, step: Step, columns: Sequence[str] = ()) -> None:
+    recording, source = reader.recording, reader.source
+    alive = recording.alive
+    fold.objects(load.objects(recording), source, complete=not alive)
+    fold.mappings(load.mappings(recording), source)
+    for batch in reader.batches(columns, step):
+        fold.add(batch)
+    if alive:  # what was announced meanwhile
+        fold.objects(load.objects(recording), source, complete=True)
+
+
+def build(
+    paths: Sequence[str],
+    request: Request,
+    step: Step,
+    tell: Tell,
+    wanted: Sequence[str] = TABLES,
+) -> Report:
+    """The report of the recordings ``paths``. StoreError, UserError.
+
+    ``wanted``: the tables to make, for some are long; with all of them comes ``Report.seals``.
+    """
+    with ExitStack() as stack:
+        readers = _open(paths, request, tell, stack)
+        by_source = {reader.source: reader for reader in readers}
+
+        def keep(judged: Judged) -> npt.NDArray[np.bool_]:
+            return by_source[judged.source].keep(judged)
+
+        fold = Fold(keep=keep if any(reader.narrows for reader in readers) else None)
+        for reader in readers:
+            _fold(fold, reader, step)
+        tables = fold.finish()
+        sums = dict(zip(tables.recordings["path"], tables.recordings["decisions"], strict=True))
+        # Reads once more, if there is any, and may find more problems.
+        busy = holders.busy([reader.recording for reader in readers], tables)
+        found = [reader.coverage(int(sums.get(reader.source.path, 0))) for reader in readers]
+        report = _report(request, found, tables, wanted)
+        windows: dict[str, int] = {}
+        for reader in readers:
+            begin = _BEFORE if reader.since_ns is None else reader.since_ns
+            windows[reader.source.boot_id] = min(begin, windows.get(reader.source.boot_id, begin))
+        keys = _asked_about(request, tables)
+        late, busy, seals = (
+            _narrowed(frame, keys, windows)
+            for frame in (tables.late_seals, busy, tables.seals if wanted == TABLES else _NOTHING)
+        )
+    return replace(report, late=late, busy=busy, seals=seals)
+
+
+def _asked_about(request: Request, tables: Tables) -> pd.DataFrame | None:
+    """The keys of the files that the question is about; None: all."""
+    if request.question == Question():
+        return None
+    objects = tables.by_object
+    return objects.loc[objects["decisions"] > 0, _OBJECT].astype({"boot_id": object})
+
+
+def _narrowed(
+    frame: pd.DataFrame, keys: pd.DataFrame | None, windows: Mapping[str, int]
+) -> pd.DataFrame:
+    """The rows about these files, since the begin of the window of their boot."""
+    if keys is None or frame.empty:
+        return frame
+    boots = frame["boot_id"].astype(object)
+    since = boots.map(windows)
+    about = frame.assign(boot_id=boots).merge(keys, on=_OBJECT, how="left", indicator=True)
+    kept = (about["_merge"] == "both").to_numpy() & (frame["time_ns"] >= since).to_numpy()
+    return frame[kept]
+
+
+def _report(
+    request: Request, found: Sequence[Coverage], tables: Tables, wanted: Sequence[str]
+) -> Report:
+    by_name: dict[str, pd.DataFrame] = {name: getattr(tables, f"by_{name}") for name in wanted}
+    if "object" in by_name and request.question != Question():
+        # Files that nothing was asked of are no answer to a question.
+        objects = by_name["object"]
+        by_name["object"] = objects[objects["decisions"] > 0]
+    return Report(
+        question=request.question,
+        coverage=tuple(found),
+        verdicts=_ordered(tables.verdicts),
+        listed=tables.listed,
+        tables=by_name,
+        over_time=tables.over_time(),
+        late=_NOTHING,
+        busy=_NOTHING,
+        unlisted=tables.unlisted,
+        left_out=tables.left_out,
+        unannounced=tables.unannounced,
+    )
+
+
+def _ordered(verdicts: dict[str, int]) -> dict[str, int]:
+    return {word: int(verdicts.get(word, 0)) for word in WORST_FIRST}
+
+
+def compare(paths: Sequence[str], request: Request, step: Step, tell: Tell) -> diffs.Diff:
+    """The comparison of the two recordings ``paths``. StoreError, UserError."""
+    with ExitStack() as stack:
+        sides = [_side(reader, step) for reader in _open(paths, request, tell, stack)]
+    (a, counted_a, tables_a), (b, counted_b, tables_b) = sides
+    decisions, same = diffs.compare(counted_a.frame(), counted_b.frame(), diffs.common_bit5(a, b))
+    return diffs.Diff(
+        question=request.question,
+        a=a,
+        b=b,
+        verdicts=(_ordered(tables_a.verdicts), _ordered(tables_b.verdicts)),
+        same=same,
+        variants=diffs.variants(a, b),
+        decisions=decisions,
+        objects=diffs.objects(tables_a.by_object, tables_b.by_object),
+    )
+
+
+def _side(reader: Reader, step: Step) -> tuple[Coverage, diffs.Tally, Tables]:
+    tally = diffs.Tally()
+    names = (*requests.COLUMNS, "seals", "answer")
+
+    def keep(judged: Judged) -> npt.NDArray[np.bool_]:
+        kept = reader.keep(judged)
+        tally.add({name: judged[name][kept] for name in names}, judged["verdict"][kept])
+        return kept
+
+    fold = Fold(keep=keep)
+    _fold(fold, reader, step, names)
+    tables = fold.finish()
+    return reader.coverage(tables.decisions), tally, tables

@@ -1,0 +1,479 @@
+"""What decisions asked for, coarsely: calls of one class are comparable between two kernels.
+
+A class is an integer with the op, the file's kind and what the seal rules look at, without
+addresses, names and exact sizes. So ``mmap SHARED rw-`` at any place of any file is one class.
+
+What differs between two recordings: the same calls on files sealed the same, answered otherwise.
+
+Calls are compared by op, kind of file, seals at entry and class of the request
+(tracer.output.diff), files by name. Nothing is matched call by call: two runs need not be equal.
+
+A comparison of two recordings on a terminal, and for programs.
+
+A comparison of two recordings as one HTML file, with the means of tracer.output.html.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from html import escape
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tracer.escape import clip
+from tracer.labels import (
+    FALLOC_FL,
+    MAX_ERRNO,
+    MREMAP_OLD_SHIFT,
+    create_text,
+    errno_name,
+    flag_names,
+    mmap_text,
+    mremap_text,
+    prot_text,
+)
+from tracer.output import report as sentences
+from tracer.output import report_data as data
+from tracer.output import tables as cells
+from tracer.output.html import coverage_card, document, rows_of
+from tracer.output.report import WORST_FIRST, Coverage, Question
+from tracer.output.tables import Column, derived, phrase, value
+from tracer.output.terminal import STYLES, Terminal
+from tracer.rules.verdicts import words
+from tracer.words import UNKNOWN, Bit5, Kind, Op, names
+
+COLUMNS = ("op", "kind", "arg", "offset", "length", "size", "mode", "fmode")
+
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+Columns = Mapping[str, npt.NDArray[np.generic]]
+
+_KIND, _PLACE, _READ_ONLY, _ARG = 8, 12, 14, 16
+_WITHIN, _PAST, _EMPTY = 1, 2, 3
+_SHRINK, _GROW, _SAME = 1, 2, 3
+_KEEPS, _CHANGES = 1, 2
+_MREMAP_ASKED = 0xFFFF
+"""Of mremap's ``arg``: its flags and the mapping's own, without the old length."""
+_PAGE = 4096
+_MODE_GIVEN, _X = 1, 0o111
+_MFD_HUGETLB = 0x4  # include/uapi/linux/memfd.h
+_READ, _WRITE = 1, 2  # FMODE_READ, FMODE_WRITE (include/linux/fs.h)
+_PLACES = {_WITHIN: "within the file", _PAST: "past the end", _EMPTY: "of nothing"}
+_SIZES = {_SHRINK: "smaller", _GROW: "larger", _SAME: "same size"}
+_LENGTHS = {_SHRINK: "shrinks", _GROW: "grows", _SAME: "same length"}
+_MODES = {_KEEPS: "x bits kept", _CHANGES: "x bits changed", 0: "no mode"}
+
+
+def _place(columns: Columns) -> I64:
+    """Whether offset and length reach past the end of the file."""
+    offset = columns["offset"].astype(np.int64)
+    start = offset.clip(0).astype(np.uint64)
+    length, size = (columns[name].astype(np.uint64) for name in ("length", "size"))
+    room = np.where(start < size, size - np.minimum(start, size), np.uint64(0))
+    place = np.where(length > room, _PAST, _WITHIN)
+    return np.where(length == 0, _EMPTY, place).astype(np.int64)
+
+
+def _old_size(columns: Columns) -> U64:
+    """What the new length is held against: the file's size, of mremap the old length."""
+    old = (columns["arg"].astype(np.uint64) >> np.uint64(MREMAP_OLD_SHIFT)) * np.uint64(_PAGE)
+    return np.where(columns["op"] == Op.MREMAP, old, columns["size"].astype(np.uint64))
+
+
+def _size(columns: Columns) -> I64:
+    size, wanted = _old_size(columns), columns["length"].astype(np.uint64)
+    found = np.where(wanted < size, _SHRINK, _GROW)
+    return np.where(wanted == size, _SAME, found).astype(np.int64)
+
+
+def _x_bits(columns: Columns) -> I64:
+    arg = columns["arg"].astype(np.uint64)
+    wanted = (arg >> np.uint64(32)).astype(np.int64)
+    changed = (wanted ^ columns["mode"].astype(np.int64)) & _X
+    given = (arg & np.uint64(_MODE_GIVEN)).astype(bool)
+    return np.where(given, np.where(changed, _CHANGES, _KEEPS), 0).astype(np.int64)
+
+
+def classes(columns: Columns) -> I64:
+    """The class of each row; ``columns`` are :data:`COLUMNS`, op and kind as numbers."""
+    op, kind = (columns[name].astype(np.int64) for name in ("op", "kind"))
+    arg = columns["arg"].astype(np.uint64)
+    low = (arg & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    kind_of_map = ((arg >> np.uint64(32)) & np.uint64(0xF)).astype(np.int64)
+    # A creation that failed made no file, so nothing but its flags says what was wanted.
+    wanted = np.where(low & _MFD_HUGETLB, int(Kind.HUGETLB), int(Kind.MEMFD))
+    kind = np.where((op == Op.CREATE) & (kind == Kind.UNKNOWN), wanted, kind)
+    mmap = (op == Op.MMAP) | (op == Op.MPROTECT)
+    with_arg = (op == Op.ALLOCATE) | (op == Op.ADD_SEALS) | (op == Op.CREATE)
+    shown = np.where(mmap, kind_of_map << 4 | low & 7, np.where(with_arg, low, 0))
+    mremap = op == Op.MREMAP
+    shown = np.where(mremap, low & _MREMAP_ASKED, shown)
+    placed = (op == Op.WRITE) | (op == Op.ALLOCATE) | (mmap & (kind == Kind.HUGETLB))
+    place = np.where(placed, _place(columns), 0)
+    place = np.where((op == Op.TRUNCATE) | mremap, _size(columns), place)
+    place = np.where(op == Op.CHMOD, _x_bits(columns), place)
+    fmode = columns["fmode"].astype(np.int64)
+    read_only = (fmode & (_READ | _WRITE)) == _READ
+    found: I64 = (
+        op & 0xFF
+        | (kind & 0xF) << _KIND
+        | place << _PLACE
+        | read_only.astype(np.int64) << _READ_ONLY
+        | shown << _ARG
+    )
+    return found
+
+
+def _said(op: int, kind: str, place: int, arg: int, bit5: Bit5) -> str:
+    match op:
+        case Op.MMAP:
+            past = ", past the end" if place == _PAST else ""
+            return mmap_text(arg & 7 | arg >> 4 << 32) + past
+        case Op.MREMAP:
+            return f"{mremap_text(arg)}, {_LENGTHS[place]}"
+        case Op.MPROTECT:
+            return prot_text(arg & 7)
+        case Op.WRITE:
+            return _PLACES[place]
+        case Op.TRUNCATE:
+            return _SIZES[place]
+        case Op.CHMOD:
+            return _MODES[place]
+        case Op.ALLOCATE:
+            return f"{flag_names(arg, FALLOC_FL)}, {_PLACES[place]}"
+        case Op.ADD_SEALS:
+            return names(arg, bit5)
+        case Op.CREATE:
+            return create_text(kind, arg, bit5)
+    return "any"
+
+
+@lru_cache(maxsize=65536)
+def described(number: int, bit5: Bit5) -> tuple[str, str, str]:
+    """``("mmap", "memfd", "SHARED rw-")``: op, kind and what was asked, of a class.
+
+    ``bit5``: what the kernels that were asked call seal 0x20.
+    """
+    op, kind = number & 0xFF, number >> _KIND & 0xF
+    op_word = Op(op).name.lower() if op in set(Op) else f"op_{op}"
+    kind_word = Kind(kind).name.lower() if kind in set(Kind) else f"kind_{kind}"
+    said = _said(op, kind_word, number >> _PLACE & 3, number >> _ARG, bit5)
+    read_only = " by a read-only fd" if number >> _READ_ONLY & 1 else ""
+    return op_word, kind_word, said + read_only
+
+
+CHANGES = ("answer", "only A", "only B", "count")
+"""How a class differs: other answers or verdicts; seen on one side; the same, but not as often."""
+
+_KEY = ["class", "seals"]
+_FILE = ["kind", "name"]
+
+
+@dataclass(frozen=True)
+class Diff:
+    """Two recordings side by side."""
+
+    question: Question
+    a: Coverage
+    b: Coverage
+    verdicts: tuple[Mapping[str, int], Mapping[str, int]]
+    same: int
+    """Classes of calls that both have, with the same answers as often."""
+    variants: pd.DataFrame
+    """Columns question, a, b: what the self-tests chose, where that differs (null: not known)."""
+    decisions: pd.DataFrame
+    """Columns change, op, kind, seals, request, a, b: outcomes as lists of verdict, answer and
+    count, the worst first."""
+    objects: pd.DataFrame
+    """Columns change, kind, name, a, b: counts by verdict of the files with that name."""
+
+
+class Tally:
+    """Counts decisions by class, seals, answer and verdict."""
+
+    def __init__(self) -> None:
+        self._parts: list[pd.DataFrame] = []
+
+    def add(self, columns: Columns, verdicts: npt.NDArray[np.int8]) -> None:
+        """``columns``: request.COLUMNS, seals and answer; ``verdicts``: -1 where it is none."""
+        rows = verdicts >= 0
+        some = {name: columns[name][rows] for name in (*COLUMNS, "seals", "answer")}
+        answer = some["answer"].astype(np.int64)
+        seals = some["seals"].astype(np.int64)
+        frame = pd.DataFrame(
+            {
+                "class": classes(some),
+                # A new file's seals are a part of the answer.
+                "seals": np.where(some["op"] == Op.CREATE, 0, seals),
+                "errno": np.where((answer < 0) & (answer >= -MAX_ERRNO), answer, 0),
+                "verdict": verdicts[rows].astype(np.int64),
+            }
+        )
+        self._parts.append(frame.groupby([*frame], as_index=False).size())
+        if len(self._parts) > 64:
+            self._parts = [self.frame()]
+
+    def frame(self) -> pd.DataFrame:
+        """Columns class, seals, errno (0 or -errno), verdict (a number) and size (the count)."""
+        names = ["class", "seals", "errno", "verdict", "size"]
+        empty = pd.DataFrame({name: np.empty(0, np.int64) for name in names})
+        every = pd.concat([empty, *self._parts], ignore_index=True)
+        return every.groupby(names[:-1]).sum().reset_index()
+
+
+def _outcomes(found: pd.DataFrame) -> dict[tuple[int, int], list[dict[str, Any]]]:
+    """By class and seals: the outcomes, the worst first."""
+    shown: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    ordered = found.sort_values(["verdict", "errno"], ascending=False)
+    for row in ordered.itertuples(index=False):
+        key, seals, errno, verdict, size = (int(value) for value in row)
+        said = {"verdict": words()[verdict], "answer": errno_name(errno) or "ok", "count": size}
+        shown.setdefault((key, seals), []).append(said)
+    return shown
+
+
+def change(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> str | None:
+    """One of :data:`CHANGES`; None where both are equal."""
+    if not a or not b:
+        return "only A" if a else "only B"
+    kinds = [{(one["verdict"], one["answer"]) for one in side} for side in (a, b)]
+    if kinds[0] != kinds[1]:
+        return "answer"
+    return None if list(a) == list(b) else "count"
+
+
+def _order(row: Mapping[str, Any]) -> tuple[int, int]:
+    worst = min(WORST_FIRST.index(one["verdict"]) for one in [*row["a"], *row["b"]])
+    return CHANGES.index(row["change"]), worst
+
+
+def common_bit5(a: Coverage, b: Coverage) -> Bit5:
+    """What both kernels call seal 0x20. The same call may ask two for different things."""
+    known = {a.self_test.bit5, b.self_test.bit5}
+    return known.pop() if len(known) == 1 else UNKNOWN
+
+
+def compare(a: pd.DataFrame, b: pd.DataFrame, bit5: Bit5 = UNKNOWN) -> tuple[pd.DataFrame, int]:
+    """:attr:`Diff.decisions` and :attr:`Diff.same` of two frames of :class:`Tally`.
+
+    ``bit5``: what both kernels call seal 0x20.
+    """
+    sides = (_outcomes(a), _outcomes(b))
+    rows: list[dict[str, Any]] = []
+    same = 0
+    for key in sorted(sides[0].keys() | sides[1].keys()):
+        one, other = (side.get(key, []) for side in sides)
+        how = change(one, other)
+        if how is None:
+            same += 1
+            continue
+        op, kind, asked = described(key[0], bit5)
+        rows.append(
+            {"change": how, "op": op, "kind": kind, "seals": key[1], "request": asked,
+             "a": one, "b": other}
+        )  # fmt: skip
+    rows.sort(key=_order)
+    columns = ["change", "op", "kind", "seals", "request", "a", "b"]
+    return pd.DataFrame(rows, columns=columns), same
+
+
+def _by_name(objects: pd.DataFrame) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    named = objects.dropna(subset=["name"]).astype(dict.fromkeys(_FILE, object))
+    sums = named.groupby(_FILE, sort=False)[list(WORST_FIRST)].sum()
+    return {
+        (str(key[0]), str(key[1])): [
+            {"verdict": word, "answer": "", "count": int(count)}
+            for word, count in zip(WORST_FIRST, counts, strict=True)
+            if count
+        ]
+        for key, counts in zip(sums.index, sums.to_numpy().tolist(), strict=True)
+    }
+
+
+def objects(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    """:attr:`Diff.objects` of two object tables; files without a name cannot be compared."""
+    sides = (_by_name(a), _by_name(b))
+    rows = []
+    for key in dict.fromkeys([*sides[0], *sides[1]]):
+        one, other = (side.get(key) for side in sides)
+        if one == other:
+            continue
+        how = "only B" if one is None else "only A" if other is None else change(one, other)
+        counts = [{each["verdict"]: each["count"] for each in side or ()} for side in (one, other)]
+        rows.append(
+            {"change": how, "kind": key[0], "name": key[1], "a": counts[0], "b": counts[1]}
+        )  # fmt: skip
+    rows.sort(key=lambda row: CHANGES.index(str(row["change"])))
+    return pd.DataFrame(rows, columns=["change", *_FILE, "a", "b"])
+
+
+def variants(a: Coverage, b: Coverage) -> pd.DataFrame:
+    """:attr:`Diff.variants`."""
+    known = (a.self_test.variants, b.self_test.variants)
+    rows = [
+        {"question": asked, "a": known[0].get(asked), "b": known[1].get(asked)}
+        for asked in sorted(known[0].keys() | known[1].keys())
+        if known[0].get(asked) != known[1].get(asked)
+    ]
+    return pd.DataFrame(rows, columns=["question", "a", "b"])
+
+
+HEADINGS = {
+    "answer": "Answered otherwise",
+    "only A": "Asked for in A only",
+    "only B": "Asked for in B only",
+    "count": "The same answers, not as often",
+}
+"""By change."""
+
+
+def outcomes(found: Sequence[Mapping[str, Any]]) -> str:
+    """``2 blocked EPERM, 1 allowed``; ``-`` for none."""
+    said = []
+    for one in found:
+        answer = "" if one["answer"] in ("ok", "") else f" {one['answer']}"
+        said.append(f"{one['count']:,} {one['verdict']}{answer}")
+    return ", ".join(said) or "-"
+
+
+def counts(found: Mapping[str, int]) -> str:
+    """``2 blocked, 1 allowed``; ``-`` for none."""
+    return ", ".join(f"{found[word]:,} {word}" for word in WORST_FIRST if found.get(word)) or "-"
+
+
+def worst(row: Mapping[str, Any]) -> str:
+    """The worst verdict on either side."""
+    there = {one["verdict"] for one in [*row["a"], *row["b"]]}
+    return next(word for word in WORST_FIRST if word in there)
+
+
+class DiffTerminal(Terminal):
+    """Prints a comparison; ``top`` entries of each kind of change."""
+
+    def show_diff(self, diff: Diff) -> None:
+        """Prints everything."""
+        for letter, one in (("A", diff.a), ("B", diff.b)):
+            self.coverage(one, f"{letter}: ")
+        asked = sentences.question(diff.question)
+        self.heading(f"Verdicts ({asked})" if asked else "Verdicts")
+        self.line(f"{'':<14}{'A':>12}{'B':>12}", "dim", "  ")
+        for word in WORST_FIRST:
+            a, b = (side.get(word, 0) for side in diff.verdicts)
+            self.line(f"{word:<14}{a:>12,}{b:>12,}", STYLES[word] if a or b else "dim", "  ")
+        self._variants(diff.variants)
+        for change in CHANGES:
+            self._changes(diff.decisions, change)
+        self._objects(diff.objects)
+        self.console.print()
+        self.line(f"{diff.same:,} classes of calls are answered the same, as often", "dim")
+
+    def _variants(self, found: pd.DataFrame) -> None:
+        if found.empty:
+            return
+        self.heading("What these kernels do differently (self-tests)")
+        for row in cells.rows(found):
+            a, b = (row[side] or "not known" for side in ("a", "b"))
+            self.line(f"{row['question']}: A {a}, B {b}", "", "  ")
+
+    def _changes(self, frame: pd.DataFrame, change: str) -> None:
+        found = frame[frame["change"] == change]
+        if found.empty:
+            return
+        self.heading(f"{HEADINGS[change]}: {len(found):,}")
+        for row in cells.rows(found, self.top):
+            said = f"{row['op']} {row['kind']} {cells.seals(row['seals'])} {row['request']}"
+            self.line(clip(said, self.console.width - 2), "bold", "  ")
+            style = STYLES[worst(row)] if change == "answer" else ""
+            for letter, side in (("A", "a"), ("B", "b")):
+                if row[side]:
+                    self.line(f"{letter}: {outcomes(row[side])}", style, "      ")
+        self.more(len(found))
+
+    def _objects(self, frame: pd.DataFrame) -> None:
+        if frame.empty:
+            return
+        self.heading(f"Files that differ, by name: {len(frame):,}")
+        for row in cells.rows(frame, self.top):
+            self.line(clip(cells.file(row), self.console.width - 2), "bold", "  ")
+            for letter, side in (("A", "a"), ("B", "b")):
+                self.line(f"{letter}: {counts(row[side])}", "", "      ")
+        self.more(len(frame))
+
+
+def diff_json(diff: Diff, top: int | None = None) -> Iterator[str]:
+    """One JSON object: format ``sealsnoop report diff``, schema_version, question, recordings A
+    and B as in a report, verdicts a and b, same, variants, decisions and objects as in
+    :class:`tracer.output.diff.Diff`. A request has the names of seal 0x20 and of memfd_create's 0x8
+    where both kernels have the same; else these are numbers in it."""
+    head = {
+        "format": "sealsnoop report diff",
+        "schema_version": data.SCHEMA_VERSION,
+        "question": asdict(diff.question),
+        "recordings": [asdict(one) | {"whole": one.whole} for one in (diff.a, diff.b)],
+        "verdicts": {"a": dict(diff.verdicts[0]), "b": dict(diff.verdicts[1])},
+        "same": diff.same,
+    }
+    yield json.dumps(head, indent=1)[:-2]
+    for name in ("variants", "decisions", "objects"):
+        frame: pd.DataFrame = getattr(diff, name)
+        yield f',\n "{name}": '
+        yield from data.table(frame if top is None else frame.head(top))
+    yield "\n}\n"
+
+
+def diff_csv(diff: Diff, top: int | None = None) -> Iterator[str]:
+    """The decisions that differ, outcomes as text."""
+    texts = {side: [outcomes(one) for one in diff.decisions[side]] for side in ("a", "b")}
+    return data.csv_lines(diff.decisions.assign(**texts), top)
+
+
+_VERDICTS = (
+    value("verdict", "verdict"),
+    value("a", "A", right=True),
+    value("b", "B", right=True),
+)
+_VARIANTS = (phrase("question", "question"), phrase("a", "A"), phrase("b", "B"))
+_DECISIONS = (
+    value("op", "op"),
+    value("kind", "kind"),
+    value("seals", "seals", cells.seals),
+    phrase("request", "asked"),
+    derived("A", lambda row: outcomes(row["a"])),
+    derived("B", lambda row: outcomes(row["b"])),
+)
+_OBJECTS = (
+    derived("file", cells.file),
+    derived("A", lambda row: counts(row["a"])),
+    derived("B", lambda row: counts(row["b"])),
+)
+
+
+def diff_page(diff: Diff, top: int) -> Iterator[str]:
+    """The file in pieces; each table has at most ``top`` rows."""
+    names = [one.path.rstrip("/").rsplit("/", 1)[-1] for one in (diff.a, diff.b)]
+    return document(" / ".join(names), "Two recordings compared", diff.question, _body(diff, top))
+
+
+def _body(diff: Diff, top: int) -> Iterator[str]:
+    yield coverage_card(diff.a, "A: ") + coverage_card(diff.b, "B: ")
+    sides = [
+        {"verdict": word, "a": diff.verdicts[0].get(word, 0), "b": diff.verdicts[1].get(word, 0)}
+        for word in WORST_FIRST
+    ]
+    yield from _table("Verdicts", pd.DataFrame(sides), _VERDICTS, top)
+    yield from _table("What these kernels do differently", diff.variants, _VARIANTS, top)
+    for change in CHANGES:
+        found = diff.decisions[diff.decisions["change"] == change]
+        yield from _table(HEADINGS[change], found, _DECISIONS, top)
+    yield from _table("Files that differ, by name", diff.objects, _OBJECTS, top)
+    yield f'<p class="dim">{diff.same:,} classes of calls are answered the same, as often.</p>'
+
+
+def _table(title: str, frame: pd.DataFrame, columns: Sequence[Column], top: int) -> Iterator[str]:
+    if not frame.empty:
+        yield f"<h2>{escape(title)}</h2>"
+        yield from rows_of(frame, columns, {}, top)

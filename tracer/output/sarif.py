@@ -1,0 +1,134 @@
+"""An audit as SARIF 2.1.0 (OASIS), which code-scanning services and editors show.
+
+A violation is a result of kind ``fail``; an open question is of kind ``open``, so that nobody takes
+its absence for a pass.
+"""
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+from tracer.audit import result as sentences
+from tracer.audit.policy import CLAIM_TEXTS
+from tracer.audit.result import Audit, ClaimResult, Finding, Proof, RecordingAudit, Result
+
+_KINDS = {
+    Result.FAIL: ("fail", "error"),
+    Result.INDETERMINATE: ("open", "none"),
+    Result.PASS: ("pass", "none"),
+    Result.NOT_APPLICABLE: ("notApplicable", "none"),
+}
+"""``kind`` and ``level``; level is "none" for every kind but fail (SARIF 2.1.0, 3.27.10)."""
+
+
+def document(audit: Audit) -> dict[str, Any]:
+    """One run per recording."""
+    return {
+        "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/"
+        "sarif-schema-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [_run(audit, one) for one in audit.recordings],
+    }
+
+
+def text(audit: Audit) -> str:
+    """The document as text."""
+    return json.dumps(document(audit), indent=2) + "\n"
+
+
+def _run(audit: Audit, one: RecordingAudit) -> dict[str, Any]:
+    name, _, version = audit.tool.partition(" ")
+    rules = {claim.id: claim for claim in one.claims}
+    notes = [doubt.text for doubt in one.doubts] + [
+        f"blind spot: {spot}" for spot in one.blind_spots
+    ]
+    return {
+        "tool": {
+            "driver": {
+                "name": name,
+                "version": version,
+                "rules": [
+                    {
+                        "id": claim.id,
+                        "name": claim.claim,
+                        "shortDescription": {"text": claim.text},
+                        "fullDescription": {"text": CLAIM_TEXTS[claim.claim]},
+                    }
+                    for claim in rules.values()
+                ],
+            }
+        },
+        "invocations": [
+            {
+                "executionSuccessful": True,
+                "exitCode": audit.result.exit_code,
+                "toolExecutionNotifications": [
+                    {"level": "note", "message": {"text": note}} for note in notes
+                ],
+            }
+        ],
+        "properties": {
+            "policy": audit.policy,
+            "policySha256": audit.policy_sha256,
+            "bootId": one.boot_id,
+            "result": one.result.value,
+        },
+        "results": [
+            result
+            for place, claim in enumerate(rules.values())
+            for result in _results(claim, place, one)
+        ],
+    }
+
+
+def _results(claim: ClaimResult, place: int, one: RecordingAudit) -> list[dict[str, Any]]:
+    found = [_finding(claim, place, finding, one) for finding in claim.findings]
+    if claim.doubts or not claim.findings:
+        said = " ".join(doubt.text for doubt in claim.doubts) or "Nothing is in scope."
+        result = Result.INDETERMINATE if claim.doubts else Result.NOT_APPLICABLE
+        found.append(_result(claim, place, result, said, one))
+    return found
+
+
+def _finding(
+    claim: ClaimResult, place: int, finding: Finding, one: RecordingAudit
+) -> dict[str, Any]:
+    said = [sentences.named(finding.object)]
+    said += [
+        sentences.proof_sentence(proof, one.window.start_ns) for proof in finding.violations[:10]
+    ]
+    said += [doubt.text for doubt in finding.doubts]
+    found = _result(claim, place, finding.result, "\n".join(said), one)
+    first = finding.violations[:1]
+    obj = finding.object
+    found["locations"] = [_location(one, first[0] if first else None, sentences.named(obj))]
+    found["partialFingerprints"] = {
+        "claimObject/v1": f"{claim.id}:{one.boot_id}:{obj.dev}:{obj.ino}:{obj.gen}"
+    }
+    return found
+
+
+def _result(
+    claim: ClaimResult, place: int, result: Result, said: str, one: RecordingAudit
+) -> dict[str, Any]:
+    kind, level = _KINDS[result]
+    return {
+        "ruleId": claim.id,
+        "ruleIndex": place,
+        "kind": kind,
+        "level": level,
+        "message": {"text": said},
+        "locations": [_location(one, None, one.path)],
+    }
+
+
+def _location(one: RecordingAudit, proof: Proof | None, name: str) -> dict[str, Any]:
+    path = one.path if proof is None else f"{one.path}/{proof.table}"
+    found: dict[str, Any] = {
+        "physicalLocation": {"artifactLocation": {"uri": quote(path)}},
+        "logicalLocations": [{"name": name, "kind": "resource"}],
+    }
+    if proof is not None:
+        found["properties"] = {"cpu": proof.cpu, "seq": proof.seq, "timeNs": proof.time_ns,
+                               "pid": proof.pid}  # fmt: skip
+    return found

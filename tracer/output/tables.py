@@ -1,0 +1,475 @@
+"""Values of table rows as text for people; text of traced programs made harmless.
+
+A column for people: its title, its text, what it is sorted by, and how wide it may be.
+
+Which columns people see of each table, in which order, and which go first for lack of room.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from tracer.escape import cells as width_of
+from tracer.escape import clip, pad, printable
+from tracer.labels import MAX_ERRNO, describe, errno_name, seals_text
+from tracer.output.report import WORST_FIRST, Coverage
+from tracer.record import Flag
+from tracer.words import UNKNOWN, Bit5, names
+
+Row = Mapping[str, Any]
+"""One row of a table: Python values, None where the table has none."""
+
+_TOKEN = re.compile(r"\\(?:x..|u.{4}|U.{8}|.)|.", re.DOTALL)
+"""A character, or what stands for one in escaped text (tracer.escape)."""
+_ADDRESS_OPS = frozenset({"mmap", "map", "unmap"})
+_RETURN_MISSING = int(Flag.RETURN_MISSING)
+_MARKS = {
+    int(Flag.RACED_SEALS): "raced",
+    int(Flag.RACED_SIZE): "raced-size",
+    int(Flag.ENTRY_MISSING): "no-entry",
+    _RETURN_MISSING: "no-return",
+}
+
+
+def rows(frame: pd.DataFrame, top: int | None = None) -> list[dict[str, Any]]:
+    """The first ``top`` rows (all where None) as plain values; nulls of every sort become None.
+
+    Integers that pandas made floats because of a null beside them are integers again.
+    """
+    part = frame if top is None else frame.head(top)
+    names = [str(name) for name in part]
+    columns = [
+        [None if null else _whole(value) for value, null in zip(values, nulls, strict=True)]
+        for values, nulls in (
+            (part[name].astype(object).tolist(), part[name].isna().tolist()) for name in part
+        )
+    ]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def plain(value: object) -> str:
+    """A number with thousands separated, text printable, nothing as ``-``."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool | str):
+        return printable(str(value))
+    return f"{value:,}" if isinstance(value, int) else printable(str(value))
+
+
+def number(value: object) -> str:
+    """Digits only: process ids are no quantities."""
+    return "-" if value is None else str(value)
+
+
+def size(value: object) -> str:
+    """Bytes with a binary unit: ``4K``, ``1.5M``; ``?`` where unknown."""
+    if not isinstance(value, int | float) or value != value:
+        return "?"
+    scaled = float(value)
+    for unit in ("", "K", "M", "G", "T", "P"):
+        if abs(scaled) < 1024 or unit == "P":
+            break
+        scaled /= 1024
+    shown = f"{scaled:.1f}".removesuffix(".0") if unit else f"{int(scaled)}"
+    return f"{shown}{unit}"
+
+
+def span(ns: object) -> str:
+    """A duration with its unit: ``35 µs``, ``1.2 s``; ``-`` where unknown."""
+    if not isinstance(ns, int | float) or ns != ns:
+        return "-"
+    if abs(ns) < 1000:
+        return f"{int(ns)} ns"
+    for scale, unit in ((1e3, "µs"), (1e6, "ms"), (1e9, "s")):
+        if abs(ns) < 1000 * scale or unit == "s":
+            return f"{ns / scale:.3g} {unit}" if abs(ns) < 1000 * scale else f"{ns / scale:,.0f} s"
+    raise AssertionError("unreachable")
+
+
+def file(row: Row) -> str:
+    """``memfd:name`` of the row's object, ``memfd:0:1/42`` (device, inode) where it has no name."""
+    kind, name = row.get("kind"), row.get("name")
+    if name is None:
+        if row.get("ino") is None or row.get("dev") is None:
+            return "-"
+        dev = int(row["dev"])
+        name = f"{dev >> 20}:{dev & 0xFFFFF}/{row['ino']}"
+    elif kind == "unknown" and str(name).startswith("memfd:"):
+        return printable(str(name))  # that a refused memfd_create would have made
+    elif kind in ("memfd", "hugetlb"):
+        name = str(name).removeprefix("memfd:")  # the kernel's prefix, not the maker's
+    return printable(f"{kind or '?'}:{name}")
+
+
+def shortened(text: str, width: int) -> str:
+    """At most ``width`` cells of ``text``: its begin, ``…``, and its end, where names differ most.
+
+    No escape sequence is cut apart.
+    """
+    if width_of(text) <= width:
+        return text
+    tail: list[str] = []
+    room = (width - 1) // 2
+    for token in reversed(_TOKEN.findall(text)):
+        if width_of(token) > room:
+            break
+        room -= width_of(token)
+        tail.insert(0, token)
+    end = "".join(tail)
+    return clip(text, width - width_of(end)) + end
+
+
+def who(row: Row) -> str:
+    """``comm/pid``."""
+    pid = row.get("pid")
+    return f"{printable(str(row.get('comm') or '?'))}/{'?' if pid is None else pid}"
+
+
+def seals(value: object) -> str:
+    """One letter place a seal; ``??????`` where they are unknown."""
+    return "??????" if value is None else seals_text(int(str(value)))
+
+
+def answer(op: str, value: object, flags: int = 0) -> str:
+    """What the kernel returned: ``EPERM``, ``ok``, a count, ``?`` where that was not seen."""
+    if value is None or flags & _RETURN_MISSING:
+        return "?"
+    said = int(str(value))
+    if -MAX_ERRNO <= said < 0:
+        return errno_name(said) or str(said)
+    return "ok" if said == 0 or op in _ADDRESS_OPS else str(said)
+
+
+def asked(row: Row) -> str:
+    """What a decision's call asked for, and through which descriptor."""
+    arg, offset, length, size = (
+        int(row.get(name) or 0) for name in ("arg", "offset", "length", "size")
+    )
+    bit5 = row.get("bit5", UNKNOWN)
+    said = describe(str(row.get("op")), str(row.get("kind")), arg, offset, length, size, bit5)
+    fd = row.get("fd")
+    shown = [said] if said else []
+    return " ".join([*shown, f"fd{fd}"] if fd is not None and fd >= 0 else shown) or "-"
+
+
+def marks(row: Row) -> str:
+    """Why a decision's evidence is incomplete: ``!raced``; mostly empty."""
+    flags = int(row.get("flags") or 0)
+    return " ".join(f"!{word}" for flag, word in _MARKS.items() if flags & flag)
+
+
+def detail(row: Row) -> str:
+    """What was wrong or right: ``answered ok, expected EPERM: FUTURE_WRITE, rule …``."""
+    said = answer(str(row.get("op")), row.get("answer"), int(row.get("flags") or 0))
+    expected = plain(row.get("expected"))
+    as_expected = "as expected" if said == expected else f"expected {expected}"
+    shown = f"answered {said}, {as_expected}"
+    shown += f": {plain(row['reason'])}" if row.get("reason") else ""
+    shown += f", rule {plain(row['rule'])}" if row.get("rule") else ""
+    shown += f", KNOWN HOLE {plain(row['hole'])}" if row.get("hole") else ""
+    return f"{shown}, {marks(row)}" if marks(row) else shown
+
+
+GAP = 2
+"""Cells between two columns."""
+_LAST_RESORT = 8
+"""Cells that any flexible column gives up to, once all others that may go are gone."""
+_SHORT = {"indeterminate": "indet.", "unexplained": "unexpl."}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table."""
+
+    title: str
+    text: Callable[[Row], str]
+    key: Callable[[Row], Any]
+    """What rows are sorted by: a number or a text."""
+    right: bool = False
+    rank: int = 0
+    """Where room is short, the column of the highest rank goes first; 0 stays."""
+    least: int = 0
+    """May be cut down to so many cells; 0: never cut."""
+    cut: Callable[[str, int], str] = clip
+    """How it is cut."""
+    verdict: str | None = None
+    """Counts of this verdict: shown only where there are any."""
+
+
+def value(
+    name: str,
+    title: str,
+    text: Callable[[Any], str] = plain,
+    *,
+    right: bool = False,
+    rank: int = 0,
+) -> Column:
+    """The column ``name`` of a DataFrame, each value through ``text``."""
+
+    def shown(row: Row) -> str:
+        return text(row.get(name))
+
+    return Column(title, shown, lambda row: row.get(name), right, rank)
+
+
+def derived(title: str, text: Callable[[Row], str], *, rank: int = 0, least: int = 12) -> Column:
+    """A column whose text comes from several values of a row."""
+    return Column(title, text, text, rank=rank, least=least)
+
+
+def phrase(name: str, title: str, *, rank: int = 0) -> Column:
+    """A text of the DataFrame that may be long; ``-`` where there is none."""
+    return derived(title, lambda row: plain(row.get(name) or None), rank=rank)
+
+
+def seconds(name: str, title: str, *, rank: int = 0) -> Column:
+    """A boot-clock time ``name`` in seconds since ``start_ns`` of the row."""
+    return Column(title, partial(_seconds, name), lambda row: row.get(name), True, rank)
+
+
+def verdicts() -> list[Column]:
+    """Counts of each verdict, the worst first."""
+    return [
+        Column(
+            _SHORT.get(word, word),
+            partial(_count, word),
+            partial(_key, word),
+            right=True,
+            verdict=word,
+        )
+        for word in WORST_FIRST
+    ]
+
+
+def _seconds(name: str, row: Row) -> str:
+    time_ns, start_ns = row.get(name), row.get("start_ns")
+    return "-" if time_ns is None or start_ns is None else f"{(time_ns - start_ns) / 1e9:.3f}"
+
+
+def _count(word: str, row: Row) -> str:
+    # An empty cell: where there is a number, there was such a decision.
+    return plain(row[word]) if row.get(word) else ""
+
+
+def _key(word: str, row: Row) -> Any:
+    return row.get(word) or 0
+
+
+def widths(columns: Sequence[Column], grid: Sequence[Sequence[str]], room: int) -> list[int | None]:
+    """Cells for each column, None: it is left out. ``grid`` holds the texts, a row a line.
+
+    ``room`` is what all columns and the gaps between them may take; flexible columns share what
+    the others leave. More is taken only where columns of rank 0 alone are too wide.
+    """
+    want = [
+        max([width_of(column.title), *(width_of(line[place]) for line in grid)])
+        for place, column in enumerate(columns)
+    ]
+    given = {
+        place: min(want[place], column.least) if column.least else want[place]
+        for place, column in enumerate(columns)
+    }
+
+    def spare() -> int:
+        return room - sum(given.values()) - GAP * (len(given) - 1)
+
+    while spare() < 0:
+        out = max(given, key=lambda place: columns[place].rank)
+        if columns[out].rank == 0:
+            break
+        del given[out]
+    if spare() < 0:
+        for place in given:
+            if columns[place].least:
+                given[place] = min(given[place], _LAST_RESORT)
+    left = spare()
+    while left > 0:
+        hungry = [place for place in given if given[place] < want[place]][:left]
+        if not hungry:
+            break
+        for place in hungry:
+            given[place] += 1
+        left -= len(hungry)
+    return [given.get(place) for place in range(len(columns))]
+
+
+def fitted(column: Column, text: str, width: int) -> str:
+    """``text`` in exactly ``width`` cells, cut and aligned as the column wants it."""
+    cut = column.cut(text, width)
+    return " " * (width - width_of(cut)) + cut if column.right else pad(cut, width)
+
+
+TITLES = {
+    "object": "Memory files",
+    "fd": "File descriptors",
+    "process": "Processes",
+    "op": "Operations",
+    "rule": "Rules and reasons",
+    "late": "Late seals: others could have written before",
+    "busy": "F_ADD_SEALS that failed EBUSY, and who held writable mappings",
+    "seals": "Seals over time",
+}
+"""Headings by table."""
+
+
+def _last(row: Row) -> str:
+    op = row.get("last_op")
+    if op is None:
+        return "-"
+    return f"{plain(op)} {answer(str(op), row.get('last_answer'))}"
+
+
+def _holders(row: Row) -> str:
+    # Without a mapping the seal was refused for pages that somebody holds.
+    if not row.get("writable"):
+        return plain(row.get("holders") or "pages pinned")
+    seen = "not seen: record the whole host" if row.get("narrowed") else "not seen"
+    return plain(row.get("holders") or seen)
+
+
+def _added(row: Row) -> str:
+    return names(int(row.get("added") or 0), row.get("bit5", UNKNOWN))
+
+
+def _times(count: object) -> str:
+    return f"{count:,}x" if isinstance(count, int) else "?"
+
+
+_FILE = replace(derived("file", file, least=26), cut=shortened)
+_WHO = derived("process", who)
+ASKED = derived("asked", asked, rank=2, least=0)
+"""Whole or not at all; then the sentence below an entry has it."""
+_ALL = value("decisions", "all", right=True)
+_LAST = derived("last", _last, rank=2, least=0)
+_HOST = derived("host", lambda row: plain(row.get("host")), rank=1)
+
+COLUMNS: dict[str, tuple[Column, ...]] = {
+    "listed": (
+        value("count", "", _times, right=True),
+        seconds("first_ns", "s", rank=1),
+        _WHO,
+        value("op", "op"),
+        _FILE,
+        value("seals", "seals", seals),
+        ASKED,
+    ),
+    "object": (
+        _FILE,
+        value("seals", "seals", seals),
+        value("size", "size", size, right=True, rank=3),
+        value("owner_uid", "owner", number, right=True, rank=7),
+        value("processes", "procs", right=True, rank=5),
+        value("fds", "fds", right=True, rank=6),
+        value("mappings", "maps", right=True, rank=4),
+        value("writable", "w-maps", right=True, rank=6),
+        *verdicts(),
+        _ALL,
+        _LAST,
+        seconds("last_ns", "last s", rank=8),
+        value("age_ns", "age", span, right=True, rank=9),
+    ),
+    "fd": (
+        _WHO,
+        value("fd", "fd", number, right=True),
+        _FILE,
+        *verdicts(),
+        _ALL,
+        _LAST,
+        seconds("first_ns", "first s", rank=4),
+        seconds("last_ns", "last s", rank=3),
+    ),
+    "process": (
+        _WHO,
+        value("uid", "uid", number, right=True, rank=3),
+        value("objects", "files", right=True, rank=4),
+        value("fds", "fds", right=True, rank=5),
+        *verdicts(),
+        _ALL,
+        _LAST,
+        seconds("first_ns", "first s", rank=6),
+        seconds("last_ns", "last s", rank=7),
+    ),
+    "op": (value("op", "op"), *verdicts(), _ALL),
+    "rule": (
+        value("verdict", "verdict"),
+        value("op", "op"),
+        value("expected", "expected"),
+        phrase("reason", "reason"),
+        phrase("rule", "rule", rank=2),
+        phrase("hole", "hole", rank=1),
+        _ALL,
+    ),
+    "late": (
+        _FILE,
+        seconds("time_ns", "sealed s", rank=1),
+        derived("seal", lambda row: plain(row.get("seal")), least=0),
+        replace(phrase("why", "why late"), least=24),
+        derived("sealed by", who, rank=2),
+    ),
+    "busy": (
+        _FILE,
+        seconds("time_ns", "s", rank=1),
+        derived("asked for", _added, least=0),
+        derived("asked by", who, rank=3),
+        value("writable", "writable", right=True, rank=2),
+        derived("held by", _holders),
+    ),
+    "seals": (
+        _FILE,
+        seconds("time_ns", "s", rank=1),
+        value("op", "op"),
+        value("seals", "before", seals),
+        value("seals_after", "after", seals),
+        derived("by", who),
+    ),
+}
+"""By table name."""
+
+
+def present(frame: pd.DataFrame, table: str, several: bool) -> list[Column]:
+    """The columns of ``table`` that say something here: verdicts that occur, host if several."""
+    shown = []
+    for column in COLUMNS[table]:
+        word = column.verdict
+        if word is None or (word in frame and bool((frame[word] > 0).any())):
+            shown.append(column)
+    return [_HOST, *shown] if several else shown
+
+
+class Boot(NamedTuple):
+    """What the rows of one boot have in common."""
+
+    start_ns: int | None
+    """Boot-clock time that seconds count from: the begin of its first recording."""
+    bit5: Bit5
+    """What its kernel calls seal 0x20."""
+    narrowed: bool
+    """Not the whole host was recorded."""
+
+
+_UNKNOWN_BOOT = Boot(None, UNKNOWN, False)
+
+
+def with_boot(found: Sequence[dict[str, Any]], known: Mapping[str, Boot]) -> list[dict[str, Any]]:
+    """Rows with ``start_ns`` and ``bit5`` of their own boot."""
+    return [row | known.get(str(row.get("boot_id")), _UNKNOWN_BOOT)._asdict() for row in found]
+
+
+def boots(coverage: Iterable[Coverage]) -> dict[str, Boot]:
+    """By boot id; of several recordings of a boot, one may know what another does not."""
+    found: dict[str, Boot] = {}
+    for one in coverage:
+        start_ns, bit5, narrowed = found.get(one.boot_id, _UNKNOWN_BOOT)
+        starts = [ns for ns in (start_ns, one.start_ns) if ns is not None]
+        bit5 = one.self_test.bit5 if bit5 == UNKNOWN else bit5
+        narrowed = narrowed or bool(one.filters)
+        found[one.boot_id] = Boot(min(starts, default=None), bit5, narrowed)
+    return found

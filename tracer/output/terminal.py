@@ -1,0 +1,156 @@
+"""The report on a terminal or in a pipe: loss first, then the worst. Colour only repeats words.
+
+Nothing from a recording is ever markup: everything printed is a rich Text.
+"""
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+from rich.console import Console
+from rich.text import Text
+
+from tracer.output import report as sentences
+from tracer.output import tables as cells
+from tracer.output import tables as layout
+from tracer.output.report import LISTED, WORST_FIRST, Coverage, Report
+from tracer.output.tables import GAP, Column, fitted, widths
+from tracer.output.text import LEGEND
+
+STYLES = {
+    "breach": "bold red",
+    "unexplained": "bold magenta",
+    "indeterminate": "yellow",
+    "blocked": "cyan",
+    "error": "",
+    "allowed": "green",
+}
+_ALARM = "bold red"
+_INDENT = "  "
+
+
+class Terminal:
+    """Prints reports on ``console``, whose width they keep; ``top`` rows of each table."""
+
+    def __init__(self, console: Console, top: int) -> None:
+        self.console = console
+        self.top = top
+        self._boots: dict[str, layout.Boot] = {}
+
+    def show(self, report: Report, tables: Sequence[str]) -> None:
+        """Prints everything; ``tables`` are those of :attr:`Report.tables` that are wanted."""
+        self._boots = layout.boots(report.coverage)
+        for one in report.coverage:
+            self.coverage(one)
+        self._verdicts(report)
+        for verdict in LISTED:
+            self._listed(report, verdict)
+        for name in tables:
+            self._table(name, report.tables[name], report.several)
+        self._table("late", report.late, report.several)
+        self._table("busy", report.busy, report.several)
+        if report.decisions:
+            self.console.print()
+            self.line(LEGEND, "dim")
+
+    def line(self, text: str, style: str = "", indent: str = "") -> None:
+        """A sentence, wrapped at the width; the second line stands under the first."""
+        room = max(20, self.console.width - len(indent))
+        for piece in Text(text, style).wrap(self.console, room):
+            piece.rstrip()
+            self.console.print(Text(indent), piece, sep="", no_wrap=True, overflow="ellipsis")
+
+    def heading(self, text: str) -> None:
+        """Begins a section."""
+        self.console.print()
+        self.line(text, "bold")
+
+    def coverage(self, one: Coverage, letter: str = "") -> None:
+        """What a recording could see and lost; ``letter`` stands before it."""
+        self.line(letter + sentences.title(one), "bold")
+        for sentence in sentences.alarms(one):
+            self.line(f"! {sentence}", _ALARM, _INDENT)
+        ended = f"stopped: {one.reason}" if one.reason else one.state
+        parts = [f"{one.decisions:,} decisions", sentences.hooks(one), sentences.lost(one), ended]
+        self.line(", ".join(parts), "", _INDENT)
+        for sentence, alarm in sentences.self_test(one.self_test):
+            self.line(sentence, _ALARM if alarm else "", _INDENT)
+        for sentence in sentences.remarks(one):
+            self.line(sentence, "", _INDENT)
+        for sentence, gap in sentences.unseen(one):
+            self.line(f"{'UNSEEN' if gap else 'not told'}: {sentence}", "bold" if gap else "dim",
+                       _INDENT)  # fmt: skip
+        if one.blind_spots:
+            self.line(
+                f"blind spots of this version: {len(one.blind_spots)} ('sealsnoop doctor' and "
+                "--json list them)", "dim", _INDENT,
+            )  # fmt: skip
+
+    def _verdicts(self, report: Report) -> None:
+        asked = sentences.question(report.question)
+        self.heading(f"Verdicts ({asked})" if asked else "Verdicts")
+        if not report.decisions:
+            self.line("no decision matches" if asked else "no decision was recorded", "", _INDENT)
+            return
+        for word in WORST_FIRST:
+            count = report.verdicts.get(word, 0)
+            line = Text(f"{_INDENT}{word:<14}{count:>12,}{count / report.decisions:>9.1%}")
+            line.stylize(STYLES[word] if count else "dim")
+            self.console.print(line)
+        for note in sentences.notes(report):
+            self.line(note, "", _INDENT)
+
+    def _listed(self, report: Report, verdict: str) -> None:
+        count = report.verdicts.get(verdict, 0)
+        if not count:
+            return
+        found = report.listed[report.listed["verdict"] == verdict]
+        self.console.print()
+        self.line(sentences.listed(verdict, count, len(found)), STYLES[verdict])
+        columns = layout.present(found, "listed", report.several)
+        self._rows(columns, found, cells.detail, STYLES[verdict])
+        self.more(len(found))
+        if report.unlisted.get(verdict):
+            self.line(sentences.unlisted(report.unlisted[verdict]), "", _INDENT)
+
+    def more(self, there: int) -> None:
+        """Says how many of ``there`` rows were left out."""
+        if there > self.top:
+            self.line(f"and {there - self.top:,} more (--top {there})", "dim", _INDENT)
+
+    def _table(self, name: str, frame: pd.DataFrame, several: bool) -> None:
+        if frame.empty:
+            return
+        columns = layout.present(frame, name, several)
+        self.heading(layout.TITLES[name])
+        self._rows(columns, frame)
+        self.more(len(frame))
+
+    def _rows(
+        self,
+        columns: Sequence[Column],
+        frame: pd.DataFrame,
+        below: Callable[[cells.Row], str] | None = None,
+        style: str = "",
+    ) -> None:
+        """The first rows of a table; ``below`` gives a sentence in ``style`` under each."""
+        entries = layout.with_boot(cells.rows(frame, self.top), self._boots)
+        grid = [[column.text(row) for column in columns] for row in entries]
+        given = widths(columns, grid, self.console.width - len(_INDENT))
+        shown = [(column, width) for column, width in zip(columns, given, strict=True) if width]
+        self._cells(shown, [column.title for column, _ in shown], "dim")
+        left_out = layout.ASKED in columns and layout.ASKED not in [column for column, _ in shown]
+        for row in entries:
+            self._cells(shown, [column.text(row) for column, _ in shown], None)
+            if below is not None:
+                asked = f"{cells.asked(row)}: " if left_out else ""
+                self.line(asked + below(row), style, _INDENT * 3)
+
+    def _cells(
+        self, shown: Sequence[tuple[Column, int]], texts: Sequence[str], style: str | None
+    ) -> None:
+        line = Text(_INDENT)
+        for (column, width), text in zip(shown, texts, strict=True):
+            own = STYLES.get(column.verdict or text, "") if style is None else style
+            line.append(fitted(column, text, width), own).append(" " * GAP)
+        line.rstrip()
+        self.console.print(line, no_wrap=True, overflow="crop")

@@ -1,0 +1,408 @@
+"""What a reader has to know before trusting a recording: problems, gaps and losses, in words.
+
+One event, one line: what ``sealsnoop script`` prints by default.
+
+``  1.234567 writer/4242     mmap       memfd:frame      Ss-w-- SHARED rw- 0+4096 fd3   EPERM``
+
+Memory files of a scan as a table for people, as tab-separated lines, as JSON.
+
+Event tables of a recording in steps that fit into memory, with the names that belong to them.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from tracer.escape import clip, escape_bytes, pad
+from tracer.labels import MAX_ERRNO, describe, errno_name, seals_text, vm_text
+from tracer.output.data import Names, column
+from tracer.words import DOUBTS, Bit5, Flag, bit5_in
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tracer.capture.memory_files import MemoryFile
+    from tracer.recording.reader import Recording
+
+_MEANING = {
+    "ring_full": "no room in the ring buffer",
+    "inflight_full": "no room for calls in flight",
+    "objects_full": "object table full",
+    "no_entry": "return without entry",
+    "no_return": "entry without return",
+    "missed": "BPF program not run",
+    "seq_hole": "sequence numbers that never arrived",
+    "name": "object name not readable",
+    "pids_full": "no room to follow a child process",
+}
+CONTEXT = ("objects_full", "name")
+"""Causes by which no event is lost, only what stands around it."""
+
+
+def losses(recording: "Recording") -> Counter[str]:
+    """Lost events by cause (``enum loss_cause``, lower case); causes that lost none are absent."""
+    counts: Counter[str] = Counter()
+    for table in recording.tables("losses"):
+        causes = column(table, "cause", "unknown")
+        for cause, count in zip(causes, column(table, "count", 0), strict=True):
+            if count:
+                counts[str(cause)] += count
+    return counts
+
+
+def _sentence(start: str, counts: Counter[str]) -> list[str]:
+    if not counts:
+        return []
+    shown = (f"{count} {_MEANING.get(cause, cause)}" for cause, count in counts.most_common())
+    return [start.format(counts.total()) + ", ".join(shown)]
+
+
+def loss_sentences(counts: Counter[str]) -> list[str]:
+    """At most two sentences about ``counts``: events lost, and events without their context."""
+    context = Counter({cause: counts[cause] for cause in CONTEXT if counts[cause]})
+    return _sentence("LOST {} events: ", counts - context) + _sentence("incomplete: ", context)
+
+
+def narration(recording: "Recording", told: Collection[str] = ()) -> list[str]:
+    """Sentences for stderr, empty for a recording that is whole and lost nothing.
+
+    ``told``: what was said before; of that only a loss is said again.
+    """
+    lost = loss_sentences(losses(recording))
+    fresh = [problem for problem in recording.problems if problem not in told]
+    return fresh + lost
+
+
+DEFAULT_WIDTH = 100
+MIN_WIDTH = 60
+
+_ADDRESS_OPS = frozenset({"mmap", "map", "unmap", "mremap"})
+_ARGS = 23  # usual cells of arguments and fd, so that most answers stand below each other
+# Plain integers: `&` on an IntFlag costs a microsecond, and there are millions of rows.
+_MARKS = {
+    int(flag): f" !{word}" if flag in DOUBTS else f" {word}"
+    for flag, word in (
+        (Flag.RACED_SEALS, "raced"),
+        (Flag.RACED_SIZE, "raced-size"),
+        (Flag.ENTRY_MISSING, "no-entry"),
+        (Flag.RETURN_MISSING, "no-return"),
+        (Flag.OTHER_MM, "other-mm"),
+        (Flag.KERNEL_TASK, "kernel"),
+        (Flag.COMPAT, "compat"),
+        (Flag.FINAL, "final"),
+        (Flag.APPEND_ONLY, "append-only"),
+        (Flag.IMMUTABLE, "immutable"),
+    )
+}
+_RETURN_MISSING = int(Flag.RETURN_MISSING)
+_CHECK_REACHED = int(Flag.CHECK_REACHED)
+_FILE_REACHED = int(Flag.FILE_MMAP_REACHED)
+_NEEDED: dict[str, object] = {
+    "time_ns": 0,
+    "comm": "?",
+    "pid": 0,
+    "op": "?",
+    "kind": "",
+    "seals": 0,
+    "arg": 0,
+    "offset": 0,
+    "length": 0,
+    "size": 0,
+    "fd": -1,
+    "answer": 0,
+    "flags": 0,
+    "check_answer": 0,
+    "file_answer": 0,
+}
+COLUMNS = [*_NEEDED, "dev", "ino", "gen"]
+"""What has to be read from a recording for :meth:`Lines.of`."""
+
+
+def _answer(op: str, answer: int, flags: int) -> str:
+    if flags & _RETURN_MISSING:
+        return "= ?"
+    if -MAX_ERRNO <= answer < 0:
+        return errno_name(answer) or ""
+    return f"= {answer:#x}" if op in _ADDRESS_OPS else f"= {answer}"
+
+
+@lru_cache(maxsize=4096)
+def _marks(failed: int, flags: int, check: int, file: int) -> str:
+    shown = [word for flag, word in _MARKS.items() if flags & flag]
+    # An inner answer is worth the room only where the call then said something else.
+    if flags & _CHECK_REACHED and min(check, 0) != failed:
+        shown.append(f" !check={errno_name(check) or check}")
+    if flags & _FILE_REACHED and min(file, 0) != failed:
+        shown.append(f" !file={errno_name(file) or file}")
+    return "".join(shown)
+
+
+class Lines:
+    """Turns event tables into lines of at most ``width`` cells.
+
+    Times count from ``start_ns`` (boot clock, ns), None: from the first event. ``bit5``: what the
+    recorded kernel calls seal 0x20.
+    """
+
+    def __init__(
+        self, names: Names, start_ns: int | None, bit5: Bit5, width: int = DEFAULT_WIDTH
+    ) -> None:
+        self._names = names
+        self._start_ns = start_ns
+        self._bit5 = bit5
+        self._width = max(width, MIN_WIDTH)
+        spare = self._width - DEFAULT_WIDTH
+        self._who_width = max(10, min(23, 15 + spare // 4))
+        self._object_width = max(8, min(80, 16 + spare // 3))
+        # The same few processes and objects come again and again.
+        self._who = lru_cache(maxsize=65536)(self._who_text)
+        self._object = lru_cache(maxsize=65536)(self._object_text)
+
+    def header(self) -> str:
+        """Names of the columns, as a comment line."""
+        head = f"#{'seconds':>9} {pad('process', self._who_width)} {'op':10} "
+        return f"{head}{pad('object', self._object_width)} seals  arguments, fd, answer"
+
+    def _who_text(self, comm: str, pid: int) -> str:
+        tail = f"/{pid}"
+        return pad(clip(comm or "?", self._who_width - len(tail)) + tail, self._who_width)
+
+    def _object_text(self, kind: str, name: str | None, dev: int, ino: int) -> str:
+        shown = f"{dev >> 20}:{dev & 0xFFFFF}/{ino}" if name is None else name
+        if kind == "unknown" and shown.startswith("memfd:"):
+            kind = "memfd"  # that a refused memfd_create would have made
+        if kind in ("memfd", "hugetlb"):
+            shown = shown.removeprefix("memfd:")  # the kernel's prefix, not the maker's
+        return pad(f"{kind}:{shown}", self._object_width)
+
+    def of(self, table: pa.Table) -> Iterator[str]:
+        """The lines of a table, without newline; printable characters only."""
+        columns = [column(table, name, missing) for name, missing in _NEEDED.items()]
+        dev, ino = column(table, "dev", 0), column(table, "ino", 0)
+        if self._start_ns is None and table.num_rows:
+            self._start_ns = columns[0][0]
+        width, start, bit5 = self._width, self._start_ns or 0, self._bit5
+        fixed = self._who_width + self._object_width + 5  # and the spaces between
+        rows = zip(*columns, self._names.of(table), dev, ino, strict=True)
+        for (
+            time_ns, comm, pid, op, kind, seals, arg, offset, length, size, fd, answer, flags,
+            check, file, name, dev_, ino_,
+        ) in rows:  # fmt: skip
+            micro = (time_ns - start) // 1000
+            sign = "-" if micro < 0 else ""
+            seconds = f"{sign}{abs(micro) // 1_000_000}.{abs(micro) % 1_000_000:06d}"
+            head = (
+                f"{seconds:>10} {self._who(comm, pid)} {op:10} "
+                f"{self._object(kind, name, dev_, ino_)} {seals_text(seals)} "
+            )
+            # Cells, not characters: the padded columns have exactly the cells they should, and
+            # everything that follows has one cell a character.
+            used = fixed + max(10, len(seconds)) + max(10, len(op)) + len(seals_text(seals))
+            asked = describe(op, kind, arg, offset, length, size, bit5)
+            if fd >= 0:
+                asked = f"{asked} fd{fd}" if asked else f"fd{fd}"
+            tail = _answer(op, answer, flags)
+            if flags:
+                failed = answer if -MAX_ERRNO <= answer < 0 else 0
+                tail += _marks(failed, flags, check, file)
+            room = max(8, width - used - len(tail) - 1)
+            if len(asked) > room:
+                asked = clip(asked, room)
+            asked = asked.ljust(min(_ARGS, room))
+            line = f"{head}{asked} {tail}"
+            yield line if used + len(asked) + 1 + len(tail) <= width else clip(line, width)
+
+
+HEADER = ("KIND", "SEALS", "SIZE", "MAPPINGS", "WRITABLE", "HOLDERS", "MAPPED BY", "NAME")
+LEGEND = (
+    "seals: S seal, s shrink, g grow, w write, f future write, X exec or inaccessible; "
+    "?????? unreadable"
+)
+_SHOWN_HOLDERS = 3
+
+
+def _holders(file: "MemoryFile", most: int | None) -> str:
+    return _listed(
+        [f"{holder.pid}/{escape_bytes(holder.who.comm)}:{holder.fd}" for holder in file.holders],
+        most,
+    )
+
+
+def _mappers(file: "MemoryFile", most: int | None) -> str:
+    """``pid/comm:rw-s`` once for each process and way of mapping it."""
+    all_of = dict.fromkeys(
+        f"{mapping.pid}/{escape_bytes(mapping.who.comm)}:{vm_text(mapping.line.vm_flags)}"
+        for mapping in file.mappings
+    )
+    return _listed(list(all_of), most)
+
+
+def _listed(texts: list[str], most: int | None) -> str:
+    shown = texts[:most]
+    more = len(texts) - len(shown)
+    return " ".join([*shown, f"+{more} more"] if more else shown) or "-"
+
+
+def human(size: int | None) -> str:
+    """Bytes with a binary unit, ``2.0G``; ``?`` where unknown."""
+    if size is None:
+        return "?"
+    for unit in ("", "K", "M", "G", "T"):
+        if size < 1024 or unit == "T":
+            break
+        size /= 1024  # type: ignore[assignment]
+    return f"{size:.1f}{unit}" if unit else str(size)
+
+
+def table(files: list["MemoryFile"]) -> "Table":
+    """A rich table. Names are plain text in it: ``[bold]`` in a name stays as it is."""
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=None, pad_edge=False, caption=LEGEND, caption_justify="left")
+    for title in HEADER:
+        right = title in ("SIZE", "MAPPINGS", "WRITABLE")
+        shown.add_column(
+            Text(title),
+            justify="right" if right else "left",
+            no_wrap=title not in ("HOLDERS", "MAPPED BY", "NAME"),
+            overflow="fold",
+        )
+    for file in files:
+        size = human(file.stat.size if file.stat else None)
+        cells = (
+            file.kind.name.lower(),
+            seals_text(file.seals),
+            size,
+            str(len(file.mappings)),
+            str(file.shared_writable),
+            _holders(file, _SHOWN_HOLDERS),
+            _mappers(file, _SHOWN_HOLDERS),
+            escape_bytes(file.shown_name),
+        )
+        shown.add_row(*(Text(cell) for cell in cells))
+    return shown
+
+
+def lines(files: list["MemoryFile"]) -> Iterator[str]:
+    """A header and one line a file, separated by tabs (no field contains one); sizes in bytes."""
+    yield "\t".join(HEADER)
+    for file in files:
+        cells = (
+            file.kind.name.lower(),
+            seals_text(file.seals),
+            str(file.stat.size) if file.stat else "?",
+            str(len(file.mappings)),
+            str(file.shared_writable),
+            _holders(file, None),
+            _mappers(file, None),
+            escape_bytes(file.shown_name),
+        )
+        yield "\t".join(cells)
+
+
+def json_lines(files: list["MemoryFile"]) -> Iterator[str]:
+    """One JSON object a file; column names as in recordings, null where not readable."""
+    from tracer.labels import SEALS_UNKNOWN
+
+    for file in files:
+        yield json.dumps(
+            {
+                "kind": file.kind.name.lower(),
+                "name": escape_bytes(file.kernel_name),
+                "path": escape_bytes(file.name),
+                "dev": file.dev,
+                "ino": file.ino,
+                "gen": file.gen,
+                "seals": None if file.seals == SEALS_UNKNOWN else file.seals,
+                "size": file.stat.size if file.stat else None,
+                "owner_uid": file.stat.uid if file.stat else None,
+                "mode": file.stat.mode if file.stat else None,
+                "holders": [
+                    {
+                        "pid": holder.pid,
+                        "comm": escape_bytes(holder.who.comm),
+                        "uid": holder.who.uid,
+                        "fd": holder.fd,
+                        "readable": bool(holder.fmode & 1),
+                        "writable": bool(holder.fmode & 2),
+                    }
+                    for holder in file.holders
+                ],
+                "mappings": [
+                    {
+                        "pid": mapping.pid,
+                        "comm": escape_bytes(mapping.who.comm),
+                        "uid": mapping.who.uid,
+                        "address": mapping.line.start,
+                        "length": mapping.line.end - mapping.line.start,
+                        "offset": mapping.line.offset,
+                        "perms": vm_text(mapping.line.vm_flags),
+                    }
+                    for mapping in file.mappings
+                ],
+            }
+        )
+
+
+_STEP = 65536  # rows turned into Python objects at once
+_KEY = ("dev", "ino", "gen")
+
+
+class Feed:
+    """Events of ``recording``, now or (``follow``) until it ends; :attr:`names` grows on the way.
+
+    ``columns``: those that are needed, None: all; following gives all in any case.
+    """
+
+    def __init__(
+        self, recording: "Recording", *, follow: bool = False, columns: list[str] | None = None
+    ) -> None:
+        self.names = Names()
+        self._recording = recording
+        self._follow = follow
+        self._columns = columns
+        self._in_vain: set[tuple[int, int, int]] = set()
+        self._refresh()
+
+    def _refresh(self) -> None:
+        for table in self._recording.tables("objects", [*_KEY, "name"]):
+            self.names.add(table)
+
+    def _look_for_new(self, table: pa.Table) -> None:
+        """An object is announced before its first event, so its name is there already."""
+        keys = zip(*(column(table, name, 0) for name in _KEY), strict=True)
+        names = self.names.of(table)
+        unknown = {key for key, name in zip(keys, names, strict=True) if name is None}
+        if unknown - self._in_vain:
+            self._in_vain |= unknown
+            self._refresh()
+
+    @property
+    def start_ns(self) -> int | None:
+        """The boot clock in ns when the recorder first read its clocks, None: not known."""
+        for table in self._recording.tables("clocks", ["time_ns"]):
+            if table.num_rows:
+                return int(table.column("time_ns")[0].as_py())
+        return None
+
+    @property
+    def bit5(self) -> Bit5:
+        """What the recorded kernel calls seal 0x20."""
+        return bit5_in(self._recording.manifest)
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Event tables of at most 65536 rows, in the order of arrival. StoreError."""
+        if self._follow:
+            source = self._recording.follow()
+        else:
+            source = self._recording.tables("events", self._columns)
+        for table in source:
+            if self._follow:
+                self._look_for_new(table)
+            for start in range(0, table.num_rows, _STEP):
+                yield table.slice(start, _STEP)

@@ -1,0 +1,299 @@
+"""What a check of a recording found, for people and as JSON.
+
+Checks a recording: is everything there that was recorded, and is it what was recorded?
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+
+import pyarrow as pa
+
+from tracer.record import USER_CPU
+from tracer.recording import gate
+from tracer.recording.chain import TAIL_FOLDER, Link, part_number, tail_number, wrong
+from tracer.recording.errors import Damaged, from_os
+from tracer.recording.format import PART_BYTES, TABLES
+from tracer.recording.reader import Recording, Snapshot, pieces, tail_numbers, tail_tables
+from tracer.recording.replace import FILES
+from tracer.recording.tail import Counts, Hole, Sequences, count_by_cpu
+
+_HOLES_SHOWN = 20
+_HOLES_JSON = 1000
+_INNER = ("cpus", "final")
+
+
+@dataclass
+class VerifyReport:
+    """The findings; :attr:`ok` says it in one word."""
+
+    path: str
+    segments: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    """Rows of each table, tail included."""
+    reason: str | None = None
+    """Why the recorder stopped; None: there is no end marker."""
+    digest: str = ""
+    """Of the chain's last line: of all that it vouches for."""
+    alive: bool = False
+    """It was being written while it was checked."""
+    damage: list[str] = field(default_factory=list)
+    """What cannot have come from an accident of the recorder: changed, removed, added."""
+    incomplete: list[str] = field(default_factory=list)
+    """What is missing since the recorder stopped in the middle."""
+    holes: list[Hole] = field(default_factory=list)
+    missing: int = 0
+    """Sequence numbers in all holes."""
+    accounted: dict[str, int] = field(default_factory=dict)
+    """By cause: losses that the recorder itself declared."""
+    unexplained: int = 0
+    """Missing sequence numbers that no declared loss covers."""
+
+    cpus: set[int] = field(default_factory=set)
+    """CPUs that have a record."""
+    final: dict[int, int] = field(default_factory=dict)
+    """How many numbers each CPU gave out, as far as end.json says so."""
+
+    @property
+    def ok(self) -> bool:
+        """Ended by its recorder, nothing changed, every hole declared."""
+        return self.exit_code == 0
+
+    @property
+    def exit_code(self) -> int:
+        """0: ok. 2: damaged or unexplained holes. 3: readable, but cut off."""
+        if self.damage or self.unexplained:
+            return 2
+        return 3 if self.incomplete else 0
+
+    def to_json(self) -> str:
+        """One JSON object; at most 1000 holes are listed, ``missing`` counts all."""
+        body = {key: value for key, value in asdict(self).items() if key not in _INNER}
+        holes = self.holes[:_HOLES_JSON]
+        body["holes"] = [{**hole._asdict(), "count": hole.size} for hole in holes]
+        return json.dumps({"ok": self.ok, **body}, indent=2)
+
+    def lines(self) -> list[str]:
+        """The same for people."""
+        state = {0: "ok", 2: "DAMAGED", 3: "incomplete"}[self.exit_code]
+        rows = ", ".join(f"{count} {name}" for name, count in self.rows.items()) or "no rows"
+        lines = [f"{self.path}: {state}", f"  {self.segments} segments; {rows}"]
+        lines += [f"  stopped: {self.reason}"] if self.reason is not None else []
+        lines += [f"  digest: {self.digest}"] if self.ok else []
+        lines += [f"  damage: {sentence}" for sentence in self.damage]
+        lines += [f"  incomplete: {sentence}" for sentence in self.incomplete]
+        if self.missing:
+            causes = ", ".join(f"{count} {cause}" for cause, count in self.accounted.items())
+            lines.append(
+                f"  {self.missing} sequence numbers missing in {len(self.holes)} holes: "
+                f"declared {causes or 'none'}; unexplained {self.unexplained}"
+            )
+            lines += [
+                f"    CPU {hole.cpu}: {hole.first}-{hole.last} ({hole.size})"
+                for hole in self.holes[:_HOLES_SHOWN]
+            ]
+            if len(self.holes) > _HOLES_SHOWN:
+                lines.append(f"    and {len(self.holes) - _HOLES_SHOWN} holes more (--json)")
+        return lines
+
+
+_RING_CAUSES = ("ring_full", "seq_hole")
+"""Losses of records that had a sequence number. seq_hole counts only what ring_full does not."""
+_STRANGERS = 20
+
+
+class _Check:
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self.report = VerifyReport(recording.path)
+        self.sequences = Sequences()
+        self.chain_highest: dict[int, int] = {}
+        self.lost: dict[tuple[str, str], int] = {}
+
+    def run(self) -> VerifyReport:
+        shot = self.recording.snapshot()
+        try:
+            return self._run(shot)
+        finally:
+            shot.close()
+
+    def _run(self, shot: Snapshot) -> VerifyReport:
+        report = self.report
+        chain = self.recording.chain
+        report.segments = len(shot.links)
+        report.alive = shot.alive
+        report.digest = chain.digest
+        if shot.end is not None:
+            report.reason = str(shot.end.get("reason"))
+        unfinished = chain.end is None or bool((shot.end or {}).get("error"))
+        for link in shot.links:
+            self._segment(link)
+        self.chain_highest = self.sequences.highest()
+        self._tails(shot)
+        self._strangers(shot, unfinished)
+        report.damage = shot.damage + report.damage
+        if unfinished:
+            report.incomplete = shot.missing + report.incomplete
+        else:
+            report.damage += shot.missing
+        self._holes(shot)
+        return report
+
+    def _rows(self, name: str, table: pa.Table, counts: Counts | None = None) -> None:
+        self.report.rows[name] = self.report.rows.get(name, 0) + table.num_rows
+        cpus = table.column("cpu").to_numpy()
+        seqs = table.column("seq").to_numpy()
+        self.sequences.add(cpus, seqs)
+        if counts is not None:
+            count_by_cpu(cpus, seqs, counts)
+        if name == "losses":
+            for row in table.select(["cause", "hook", "total"]).to_pylist():
+                key = (row["cause"], row["hook"])
+                self.lost[key] = max(self.lost.get(key, 0), row["total"])
+
+    def _segment(self, link: Link) -> None:
+        counts: Counts = {}
+        whole = True
+        for path in link.files:
+            name = path.split("/")[0]
+            try:
+                if name not in TABLES:  # a later version of this schema may add tables
+                    self._digest(path, link)
+                    continue
+                # All columns: what does not fit is found here, and not in the middle of a report.
+                part = self.recording.open_part(link, path)
+                for table in pieces(part, TABLES[name].names):
+                    self._rows(name, table, counts)
+            except Damaged as error:
+                self.report.damage.append(str(error))
+                whole = False
+            except PermissionError:
+                raise
+            except FileNotFoundError:
+                self.report.damage.append(f"{path} is missing.")
+                whole = False
+            except OSError as error:
+                self.report.damage.append(f"{path} cannot be opened ({error.strerror}).")
+                whole = False
+        if whole and not link.unknown and counts != link.cpus:
+            self.report.damage.append(
+                f"Segment {link.number} holds other sequence numbers than the chain says."
+            )
+
+    def _digest(self, path: str, link: Link) -> None:
+        data = gate.contents(self.recording.folder, path, PART_BYTES)
+        if fault := wrong(data, path, link.files[path]):
+            raise Damaged(fault)
+
+    def _tails(self, shot: Snapshot) -> None:
+        for found in tail_tables(shot):
+            for name, table in found.items():
+                self._rows(name, table)
+
+    def _strangers(self, shot: Snapshot, unfinished: bool) -> None:
+        """Files that no reader looks at: what the chain vouches for is all that is read."""
+        added = 0
+        for path, number in self._unnamed(shot):
+            left_over = number is None or number >= shot.next_number
+            if self.report.alive and left_over:
+                continue
+            if unfinished and left_over:
+                self.report.incomplete.append(f"{path} belongs to a segment that was not finished.")
+                continue
+            added += 1
+            if added <= _STRANGERS:
+                self.report.damage.append(f"{path} is not in the chain: it was put there later.")
+        if added > _STRANGERS:
+            self.report.damage.append(f"{added - _STRANGERS} more files are not in the chain.")
+
+    def _unnamed(self, shot: Snapshot) -> Iterator[tuple[str, int | None]]:
+        """Paths that the chain does not name, and of which segment each would be."""
+        named = {path for link in shot.links for path in link.files}
+        folder = self.recording.folder
+        for name in folder.names():
+            if name == TAIL_FOLDER or name in FILES:
+                continue
+            if name not in TABLES and not any(path.startswith(f"{name}/") for path in named):
+                yield name, 0
+                continue
+            with folder.sub(name) as where:
+                for file in where.names():
+                    if f"{name}/{file}" not in named:
+                        yield f"{name}/{file}", part_number(file)
+        yield from self._unnamed_tails(shot)
+
+    def _unnamed_tails(self, shot: Snapshot) -> Iterator[tuple[str, int | None]]:
+        """Tails that are not read; one whose segment has come may be left, or come back."""
+        try:
+            where = self.recording.folder.sub(TAIL_FOLDER)
+        except FileNotFoundError:
+            return
+        end = self.recording.chain.end
+        read = {*shot.tails, *(tail_numbers(end) if end else ())}
+        with where:
+            for file in where.names():
+                number = tail_number(file)
+                if number is None or (number >= shot.next_number and number not in read):
+                    yield f"{TAIL_FOLDER}/{file}", number
+
+    def _holes(self, shot: Snapshot) -> None:
+        report = self.report
+        end = shot.end or {}
+        report.final = self._final(end.get("final_seq") or {})
+        report.holes = self.sequences.holes(report.final)
+        report.cpus = set(self.sequences.highest())
+        if self.sequences.repeated:
+            report.damage.append(
+                f"{self.sequences.repeated} records have a sequence number that is there already."
+            )
+        kernel = sum(hole.size for hole in report.holes if hole.cpu != USER_CPU)
+        user = sum(hole.size for hole in report.holes if hole.cpu == USER_CPU)
+        report.missing = kernel + user
+        for (cause, _), total in sorted(self.lost.items()):
+            if cause in _RING_CAUSES and total:
+                report.accounted[cause] = report.accounted.get(cause, 0) + total
+        kernel -= min(kernel, sum(report.accounted.values()))
+        other = {
+            "unsaved": end.get("unsaved", 0),
+            "unknown_type": sum(link.unknown for link in shot.links),
+        }
+        if self.recording.chain.end is None:
+            # Behind what the chain vouches for, the recorder was killed or is still at work.
+            other["unfinished"] = sum(
+                hole.size
+                for hole in report.holes
+                if hole.first > self.chain_highest.get(hole.cpu, -1)
+            )
+        report.accounted |= {cause: count for cause, count in other.items() if count}
+        report.unexplained = max(0, kernel + user - sum(other.values()))
+
+    def _final(self, said: dict[str, int]) -> dict[int, int]:
+        """How many numbers each CPU gave out."""
+        found = {}
+        for cpu, count in said.items():
+            if cpu.isascii() and cpu.isdecimal() and len(cpu) <= 5:
+                found[int(cpu)] = count
+            else:
+                self.report.damage.append("end.json: final_seq names a CPU that is none.")
+        return found
+
+
+def check(recording: Recording) -> VerifyReport:
+    """Reads everything once, of a recording that is open. StoreError."""
+    try:
+        return _Check(recording).run()
+    except OSError as error:
+        raise from_os(error, f"checking {recording.path}") from error
+
+
+def verify(path: str | os.PathLike[str], digest: str | None = None) -> VerifyReport:
+    """Reads everything once. NotARecording, FutureSchema, NoPermission, Damaged.
+
+    ``digest``: what somebody holds of it; another one is damage.
+    """
+    with Recording.open(path) as recording:
+        report = check(recording)
+    if digest is not None and digest.strip().lower() != report.digest:
+        report.damage.append(f"The final digest is {report.digest}, not the one that was given.")
+    return report

@@ -1,0 +1,585 @@
+"""A thread that does one thing after another, so that a slow disk does not stop the capture.
+
+One segment: what arrived between two cuts, as one part a table and one line of the chain.
+
+From records to segments of the chain, with a thread that waits for the disk.
+
+Capture goes on while a disk takes its time: one segment may be on its way to the device; only when
+the next one is cut before that has arrived does the writer wait.
+
+Writes a recording: records in, segments and a tail out, readable whenever the power fails.
+
+What happens to a record: ``append`` copies it into a chunk (the ring's memory belongs to the kernel
+again after that), and a full chunk is encoded; when much comes at once it is encoded where it lies.
+A cut segment is made durable and joins the chain. ``tick`` brings the tail up to date a few times a
+second, or cuts the segment at once where so much came that a tail would be work for nothing.
+"""
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.kernel import privileges
+from tracer.record import EVENT, HEAD, RECORD_SIZE, RecordType
+from tracer.recording import folder as disk
+from tracer.recording.chain import END, MANIFEST, TAIL_FOLDER, ChainWriter, Link, PartInfo, info
+from tracer.recording.errors import StoreError, from_os
+from tracer.recording.folder import Folder
+from tracer.recording.format import DOCUMENT_BYTES, SCHEMA_VERSION, Limits
+from tracer.recording.manifest import end_document
+from tracer.recording.part import Part
+from tracer.recording.replace import FORMAT, RESERVE, new_folder
+from tracer.recording.tables import EventColumns, all_events, build, objects_tables, split
+from tracer.recording.tail import TailWriter, count_by_cpu
+
+
+class Worker:
+    """Runs jobs in order, one of them at a time, in a thread or (``inline``) at once.
+
+    The first error ends it: later jobs are not run, and ``wait`` and ``submit`` raise that error.
+    """
+
+    def __init__(self, name: str, *, inline: bool) -> None:
+        self.error: BaseException | None = None
+        self._inline = inline
+        self._job: Callable[[], None] | None = None
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
+        if not inline:
+            self._harmless = threading.Event()
+            self._thread.start()
+            # Whoever looks afterwards which threads have privileges must not find this one.
+            self._harmless.wait()
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Starts ``job``, after waiting for the one before it."""
+        self.wait()
+        if self._inline:
+            self._run(job)
+            self.check()
+            return
+        with self._changed:
+            self._job = job
+            self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Waits until nothing is under way."""
+        with self._changed:
+            while self._job is not None:
+                self._changed.wait()
+        self.check()
+
+    def check(self) -> None:
+        """Raises the error of an earlier job, if there was one."""
+        if self.error is not None:
+            raise self.error
+
+    def stop(self) -> None:
+        """Ends the thread after the job that is under way; raises nothing."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        if not self._inline:
+            self._thread.join()
+
+    def _run(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except BaseException as error:  # to be raised in the thread that submits
+            self.error = error
+
+    def _loop(self) -> None:
+        # What is written lies in open folders of our own: no privilege is of use here.
+        with suppress(OSError):
+            privileges.keep(())
+        self._harmless.set()
+        while True:
+            with self._changed:
+                while self._job is None:
+                    if self._stopping:
+                        return
+                    self._changed.wait()
+                job = self._job
+            self._run(job)
+            with self._changed:
+                self._job = None
+                self._changed.notify_all()
+
+
+Records = npt.NDArray[np.void]
+_RAW = f"V{RECORD_SIZE}"
+_OBJECTS_HELD = 16384  # records; names find their objects within one call of objects_tables
+
+
+class TableFolders:
+    """The folders of the tables, made when the first row comes."""
+
+    def __init__(self, root: Folder) -> None:
+        self._root = root
+        self._open: dict[str, Folder] = {}
+
+    def __getitem__(self, name: str) -> Folder:
+        if name not in self._open:
+            self._open[name] = self._root.make_sub(name)
+            self._root.sync()
+        return self._open[name]
+
+    def close(self) -> None:
+        """Gives the descriptors back."""
+        for folder in self._open.values():
+            folder.close()
+
+
+class Segment:
+    """Takes records in pieces, writes them as they come, and becomes visible in :meth:`commit`."""
+
+    def __init__(self, number: int, folders: TableFolders, columns: EventColumns) -> None:
+        self.number = number
+        self.rows = 0
+        self.written = 0
+        """Bytes, known after :meth:`commit`."""
+        self._folders = folders
+        self._columns = columns
+        self._parts: dict[str, Part] = {}
+        self._objects: list[Records] = []
+        self._cpus: dict[int, tuple[int, int, int]] = {}
+        self._unknown = 0
+        self._link: Link | None = None
+
+    def add(self, records: Records) -> None:
+        """Takes records (HEAD, any types); they may be overwritten after the call."""
+        self.rows += len(records)
+        if all_events(records):
+            self._add_events(records.view(_RAW).view(EVENT))
+            return
+        # Events are counted as columns, which takes a third of the time.
+        rest = records[records["type"] != RecordType.EVENT]
+        count_by_cpu(rest["cpu"], rest["seq"], self._cpus)
+        found, objects, unknown = split(records)
+        self._unknown += unknown
+        for name, rows in found.items():
+            if name == "events":
+                self._add_events(rows)
+            else:
+                self._part(name).add(build(name, rows))
+        if len(objects):
+            self._objects.append(objects.view(_RAW))
+            if sum(map(len, self._objects)) > _OBJECTS_HELD:
+                self._add_objects()
+
+    def _add_events(self, rows: Records) -> None:
+        while len(rows):
+            rows = rows[self._columns.add(rows) :]
+            if self._columns.rows == self._columns.capacity:
+                self._write_events()
+
+    def _write_events(self) -> None:
+        if self._columns.rows:
+            count_by_cpu(*self._columns.sequence(), self._cpus)
+            self._part("events").add(self._columns.table())
+            self._columns.clear()
+
+    def _add_objects(self) -> None:
+        if not self._objects:
+            return
+        records = np.concatenate(self._objects).view(HEAD)
+        self._objects.clear()
+        for name, table in zip(("objects", "names"), objects_tables(records), strict=True):
+            if table.num_rows:
+                self._part(name).add(table)
+
+    def _part(self, name: str) -> Part:
+        if name not in self._parts:
+            self._parts[name] = Part(self._folders[name], name, self.number)
+        return self._parts[name]
+
+    def finish(self) -> None:
+        """Writes what was held back and the ends of the files."""
+        self._write_events()
+        self._add_objects()
+        files = {part.path: part.finish() for part in self._parts.values()}
+        self._link = Link(self.number, files, dict(sorted(self._cpus.items())), self._unknown, "")
+
+    def commit(self, chain: ChainWriter) -> None:
+        """Makes the segment durable and then visible. The order is what kill -9 must not break."""
+        if self._link is None:
+            raise RuntimeError("commit before finish")
+        for name, part in self._parts.items():
+            part.sink.publish()
+            self._folders[name].sync()
+        self.written = sum(part.size for part in self._link.files.values())
+        chain.append(self._link)
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """What its unfinished parts take."""
+        return sum(part.sink.size for part in list(self._parts.values()))
+
+    def discard(self) -> None:
+        """Takes files away that did not become part of the chain."""
+        for part in self._parts.values():
+            part.sink.discard()
+
+
+class Open:
+    """A segment that is not in the chain yet, and its tail."""
+
+    def __init__(self, segment: Segment, tail: TailWriter) -> None:
+        self.segment = segment
+        self.tail = tail
+        self.rows = 0
+        """Records that belong to it so far."""
+
+
+class Pipeline:
+    """Takes chunks of records and turns them into segments of the chain."""
+
+    def __init__(self, root: Folder, manifest: bytes, limits: Limits) -> None:
+        self.chain = ChainWriter(root, manifest)
+        self.stored_rows = 0
+        """Records in the segments of the chain."""
+        self.stored_bytes = 0
+        self._tables = TableFolders(root)
+        # There from the start, for readers that only know folders; and synced with it is the chain.
+        self._tables["events"]
+        self._tails = root.make_sub(TAIL_FOLDER)
+        self._columns = EventColumns(limits.group_rows)
+        self._finisher = Worker("finish", inline=not limits.threads)
+        self._open: dict[int, Open] = {}
+
+    def begin(self, number: int) -> Open:
+        """A new segment; nothing is written for it yet."""
+        new = Open(
+            Segment(number, self._tables, self._columns),
+            TailWriter(self._tails, number),
+        )
+        self._open[number] = new
+        return new
+
+    def add(self, to: Open, records: Records) -> None:
+        """Encodes ``records`` (HEAD, any stride) into a segment."""
+        if len(records):
+            to.segment.add(records)
+
+    def finish(self, done: Open) -> None:
+        """Nothing more comes for this segment: it goes to the disk and into the chain."""
+        done.tail.close()
+        done.segment.finish()
+        self._finisher.submit(partial(self._commit, done))
+
+    def _commit(self, done: Open) -> None:
+        done.segment.commit(self.chain)
+        self.stored_rows += done.segment.rows
+        self.stored_bytes += done.segment.written
+        del self._open[done.segment.number]
+        if done.tail.begun:
+            self._tails.unlink(done.tail.name)
+
+    def may_have_tail(self, one: Open) -> bool:
+        """Whether nothing before this segment would be missing if everything ended now.
+
+        A tail behind a segment that is nowhere yet would leave a hole, and not an end.
+        """
+        return all(other is one or other.tail.whole for other in list(self._open.values()))
+
+    def check(self) -> None:
+        """Raises what went wrong in the thread."""
+        self._finisher.check()
+
+    def wait(self) -> None:
+        """Waits until everything given is in the chain. Raises like :meth:`check`."""
+        self._finisher.wait()
+
+    @property
+    def rows_in_tails(self) -> int:
+        """Records that are in no segment of the chain, but in a tail."""
+        return sum(open_.tail.rows for open_ in self._open.values())
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Segments of the chain, and for the others their tails and what of them is written."""
+        parts = [(one.tail.size, one.segment.bytes_on_disk) for one in list(self._open.values())]
+        return self.chain.size + self.stored_bytes + sum(map(sum, parts))
+
+    def tails_left(self) -> dict[str, PartInfo]:
+        """The tails of segments that did not come to be, on the device; to be called when stopped.
+
+        A tail that the device does not take is given up: its records count as not stored.
+        """
+        found = {}
+        for open_ in self._open.values():
+            if open_.tail.begun:
+                try:
+                    found[f"{TAIL_FOLDER}/{open_.tail.name}"] = open_.tail.left()
+                except OSError:
+                    open_.tail.rows = 0
+                    with suppress(OSError):
+                        self._tails.unlink(open_.tail.name, missing_ok=True)
+        if found:
+            self._tails.sync()
+        return found
+
+    def stop(self) -> None:
+        """Ends the thread and takes unfinished files away; tails stay. Raises nothing."""
+        self._finisher.stop()
+        for left in self._open.values():
+            left.tail.close()
+            left.segment.discard()
+
+    def close(self) -> None:
+        """:meth:`stop`, and gives the descriptors back."""
+        self.stop()
+        self.chain.close()
+        self._tables.close()
+        self._tails.close()
+
+
+_BEAT_S = 1.0
+
+
+class RecordingWriter:
+    """A recording that is being written. One thread only may call its methods."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        manifest: Mapping[str, Any],
+        *,
+        force: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
+        """Makes the folder ``path``, mode 0700, with ``manifest`` (anything JSON can hold).
+
+        StoreError: AlreadyExists (``force`` replaces another recording, nothing else), Busy,
+        NoPermission, DiskFull.
+        """
+        self.path = os.fspath(path)
+        self.limits = limits or Limits()
+        self.rows_written = 0
+        """Records accepted by ``append``."""
+        self.digest = ""
+        """Of the chain's last line, and so of the whole recording; known after ``close``."""
+        self._bytes = 0  # of manifest.json and end.json
+        self._failed: StoreError | None = None
+        self._closed = False
+        head = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "record_size": RECORD_SIZE}
+        text = json.dumps({**manifest, **head}, indent=2).encode() + b"\n"
+        if len(text) > DOCUMENT_BYTES:
+            raise StoreError(
+                f"{self.path}: what is to be said of this recording takes {len(text)} bytes, more "
+                f"than a {MANIFEST} can have; record with a shorter command line"
+            )
+        self._root, self._lock = new_folder(self.path, force=force)
+        try:
+            self._begin(text)
+        except OSError as error:
+            os.close(self._lock)
+            self._root.close()
+            raise from_os(error, f"making the recording {self.path}") from error
+
+    def _begin(self, manifest: bytes) -> None:
+        self._root.write_durably(MANIFEST, manifest)
+        self._bytes += len(manifest)
+        fd = self._root.create(RESERVE)
+        try:
+            # Not synced: a write takes its room at once, and nobody needs it when power comes back.
+            disk.write_all(fd, bytes(self.limits.reserve_bytes))
+        finally:
+            os.close(fd)
+        self._pipeline = Pipeline(self._root, manifest, self.limits)
+        # Chunks in turn: those that a tail may still want, and the one that is being filled.
+        rows = min(self.limits.chunk_rows, self.limits.direct_rows)
+        count = -(-self.limits.direct_rows // rows) + 1
+        self._chunks = [np.empty(rows, _RAW) for _ in range(count)]
+        self._last_tail_s = float("-inf")
+        self._last_beat_s = float("-inf")
+        self._new_segment(0)
+
+    def _new_segment(self, number: int) -> None:
+        self._segment = self._pipeline.begin(number)
+        self._fill = 0  # records in the first chunk
+        self._in_tail = 0  # of these, records that the tail has
+        self._waiting: list[Records] = []  # full chunks, and parts of them, that the tail has not
+        self._direct = False  # more came at once than a tail is worth
+        self._begun_s: float | None = None
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """What the recording takes: a tail goes when its segment, which is smaller, has come."""
+        return self._bytes + self._pipeline.bytes_on_disk
+
+    def append(self, records: Records) -> None:
+        """Takes records (dtype HEAD or of one type, any stride); they are copied before it returns.
+
+        DiskFull or another StoreError: this or an earlier record could not be stored; the recording
+        takes no more, and ``close`` says in ``end.json`` why.
+        """
+        self._check()
+        raw = records.view(_RAW)
+        while len(raw):
+            raw = raw[self._take(raw[: self.limits.rows - self._segment.rows]) :]
+
+    def _take(self, raw: Records) -> int:
+        """Takes some of ``raw``, and says how many."""
+        chunk = self._chunks[0]
+        straight = self._direct and not self._fill and len(raw) >= len(chunk)
+        count = len(raw) if straight else min(len(raw), len(chunk) - self._fill)
+        self._segment.rows += count
+        self.rows_written += count
+        if straight:
+            self._guard(partial(self._pipeline.add, self._segment, raw.view(HEAD)))
+        else:
+            chunk[self._fill : self._fill + count] = raw[:count]
+            self._fill += count
+        if self._segment.rows >= self.limits.rows:
+            self._guard(self._cut)
+        elif self._fill == len(chunk):
+            self._guard(self._chunk_full)
+        return count
+
+    def tick(self, now_s: float) -> None:
+        """To be called a few times a second with a clock that never goes back (seconds).
+
+        Brings the tail up to date and cuts the segment when its time has come. Raises like
+        ``append``.
+        """
+        self._check()
+        self._guard(partial(self._tick, now_s))
+
+    def _tick(self, now_s: float) -> None:
+        self._pipeline.check()
+        if now_s - self._last_beat_s >= _BEAT_S:
+            self._last_beat_s = now_s
+            disk.touch(self._lock)
+        if self._segment.rows == 0:
+            return
+        if self._begun_s is None:
+            self._begun_s = now_s
+        if now_s - self._begun_s >= self.limits.seconds:
+            self._cut()
+        elif now_s - self._last_tail_s >= self.limits.tail_s:
+            if self._direct:
+                self._last_tail_s = now_s
+                self._cut()
+            elif self._pipeline.may_have_tail(self._segment):
+                self._last_tail_s = now_s
+                self._update_tail()
+
+    def _update_tail(self) -> None:
+        for records in [*self._waiting, self._rest()]:
+            self._segment.tail.append(records.view(HEAD))
+        self._waiting.clear()
+        self._in_tail = self._fill
+
+    def _rest(self) -> Records:
+        return self._chunks[0][self._in_tail : self._fill]
+
+    def _chunk_full(self) -> None:
+        if not self._direct:
+            self._waiting.append(self._rest())
+            self._direct = sum(map(len, self._waiting)) >= self.limits.direct_rows
+        if self._direct:
+            self._waiting.clear()
+            if self._segment.tail.begun:
+                self._cut()  # readers saw its beginning: they get the rest soon, from the chain
+                return
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        self._pipeline.add(self._segment, self._chunks[0][: self._fill].view(HEAD))
+        self._chunks.append(self._chunks.pop(0))
+        self._fill = self._in_tail = 0
+
+    def _cut(self) -> None:
+        """Ends the segment; the tail of the next one may begin before this one is in the chain."""
+        tail = self._segment.tail
+        if tail.begun and not self._direct:
+            self._update_tail()
+            tail.complete()
+        self._hand_over()
+        self._pipeline.finish(self._segment)
+        self._new_segment(self._segment.segment.number + 1)
+
+    def _check(self) -> None:
+        if self._failed is not None:
+            raise self._failed
+        if self._closed:
+            raise StoreError(f"{self.path}: the recording is closed")
+
+    def _guard(self, step: Callable[[], None]) -> None:
+        """Runs ``step``; what goes wrong in it or in the threads is for the user to know."""
+        try:
+            step()
+        except OSError as error:
+            self._fail(from_os(error, f"writing {self.path}"))
+        except StoreError as error:
+            self._fail(error)
+
+    def _fail(self, error: StoreError) -> NoReturn:
+        self._failed = error
+        self._pipeline.stop()
+        raise error
+
+    def close(self, reason: str, final_seq: Mapping[int, int] | None = None, **extra: Any) -> None:
+        """Ends the recording with ``end.json``; a second call does nothing.
+
+        ``final_seq``: for each CPU how many sequence numbers it gave out in all. ``extra`` goes
+        into ``end.json`` as it is. After a failure of ``append`` or ``tick`` this only says what
+        went wrong; a failure of its own is raised when ``end.json`` is written.
+        """
+        if self._closed:
+            return
+        failed_before = self._failed is not None
+        try:
+            if not failed_before:
+                with contextlib.suppress(StoreError):  # raised below, after end.json
+                    self._guard(self._finish)
+            self._root.unlink(RESERVE, missing_ok=True)
+            pipeline = self._pipeline
+            tails = pipeline.tails_left()
+            end = end_document(
+                extra,
+                reason=reason,
+                error=self._failed,
+                final_seq=final_seq or {},
+                rows=self.rows_written,
+                unsaved=self.rows_written - pipeline.stored_rows - pipeline.rows_in_tails,
+            )
+            text = json.dumps(end, indent=2).encode() + b"\n"
+            # Until the chain vouches for it, nobody believes it.
+            self._root.write_durably(END, text)
+            self._bytes += len(text)
+            pipeline.chain.end({END: info(text), **tails})
+            self.digest = pipeline.chain.last
+        except OSError as error:
+            raise from_os(error, f"ending the recording {self.path}") from error
+        finally:
+            self._closed = True
+            self._pipeline.close()
+            os.close(self._lock)
+            self._root.close()
+        if self._failed is not None and not failed_before:
+            raise self._failed
+
+    def _finish(self) -> None:
+        if self._segment.rows:
+            self._cut()
+        self._pipeline.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.close("closed" if kind is None else f"failed: {kind.__name__}")

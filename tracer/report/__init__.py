@@ -1,1 +1,0 @@
-"""What a report says about recordings, and its forms: terminal, JSON, CSV, one HTML file."""

@@ -1,0 +1,63 @@
+"""What a decision was, once the rules and the kernel's answer are held against each other."""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Verdict(IntEnum):
+    """Higher is worse: the worst of several decisions is their maximum."""
+
+    ALLOWED = 0
+    """Expected to go through, and did."""
+    ERROR = 1
+    """Failed for a reason that has nothing to do with seals (ENOMEM, EBADF, EINTR ...)."""
+    BLOCKED = 2
+    """A seal, or a rule that guards sealing, should deny it, and did."""
+    INDETERMINATE = 3
+    """The evidence is incomplete: raced seals or size, no entry or return, unknown variant."""
+    UNEXPLAINED = 4
+    """Denied as a seal denies (EPERM, EBUSY, EACCES), though no rule says so."""
+    BREACH = 5
+    """A seal should have denied it, and it went through."""
+
+    @property
+    def word(self) -> str:
+        """The word users see: ``blocked``."""
+        return self.name.lower()
+
+
+SEVERITY = {
+    Verdict.ALLOWED: 0,
+    Verdict.ERROR: 0,
+    Verdict.BLOCKED: 0,
+    Verdict.INDETERMINATE: 1,
+    Verdict.UNEXPLAINED: 2,
+    Verdict.BREACH: 3,
+}
+"""Severity of a verdict, 0 (nothing to see) to 3."""
+
+DENIALS = ("EPERM", "EBUSY", "EACCES")
+"""Errors by which seals and what guards them deny; they need an explanation."""
+
+
+def words() -> tuple[str, ...]:
+    """The words of all verdicts, ``words()[verdict]``."""
+    return tuple(verdict.word for verdict in Verdict)
+
+
+class Outcome(NamedTuple):
+    """What is known of a decision once it is judged; a few dozen differ in a whole recording."""
+
+    verdict: Verdict
+    expected: str
+    """What the rules say the kernel should have answered: ``ok``, ``partial``, an errno symbol
+    (``EPERM``), or ``unknown``."""
+    reason: str
+    """Seals that decide (``WRITE``, ``FUTURE_WRITE|WRITE``) or a short plain phrase; empty where
+    nothing stands in the way."""
+    rule: str
+    """Name of the rule in :data:`tracer.rules.RULES`; empty where none applies."""
+    hole: str | None
+    """Name of the known kernel hole behind a breach (:data:`tracer.rules.variants.HOLES`)."""
+    severity: int
+    """:data:`SEVERITY` of the verdict; a late seal is raised by tracer.analysis.timeline."""

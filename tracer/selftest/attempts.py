@@ -1,0 +1,383 @@
+"""In what chunks does a write ask whether it may go past the end of a file sealed GROW?
+
+mm/filemap.c:generic_perform_write takes a write apart into chunks, and each asks the seals
+(mm/shmem.c:shmem_write_begin): the first that ends past the end stops it.
+
+What is tried once, whatever the seals: creation, the chunk of a write, fork, pinned pages.
+
+The known kernel holes, tried: each is a call that a seal should refuse.
+
+What is tried: every seal set x operation x kind of mapping, or a short choice of these.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+from tracer.selftest import scratch as syscalls
+from tracer.selftest.scratch import (
+    FALLOC_KEEP_SIZE,
+    MAP_ANONYMOUS,
+    MAP_FIXED,
+    MAP_PRIVATE,
+    MAP_SHARED,
+    MFD_ALLOW_SEALING,
+    MFD_EXEC,
+    MFD_NOEXEC_SEAL,
+    PAGE,
+    PROT_READ,
+    PROT_WRITE,
+    READ_WRITE,
+    Attempt,
+    Attempts,
+    Maker,
+    Scratch,
+)
+from tracer.words import Kind, Op, Seal
+
+PAGE_SIZE, LARGEST = 4096, 2 << 20
+"""The chunks of kernels so far: pages until 6.10 and from 6.13 to 7.1, 2 MiB in others."""
+ORDER_UNKNOWN = 255
+QUESTION = "grow_write_chunk"
+_EPERM = -1
+_OTHERS = Seal.WRITE | Seal.FUTURE_WRITE | Seal.EXEC
+"""Seals that forbid any write; 0x20 may be such a one."""
+
+
+def grow_answer(size: int, offset: int, length: int, chunk: int) -> int:
+    """What a write at ``offset`` into a file of ``size`` bytes sealed GROW returns."""
+    at, end = offset, offset + length
+    while at < end:
+        stop = min(at // chunk * chunk + chunk, end)
+        if stop > size:
+            break
+        at = stop
+    return at - offset if at > offset or not length else _EPERM
+
+
+def asked(calls: Sequence[Attempt]) -> list[Attempt]:
+    """The writes that tell: on memfds sealed GROW, and not sealed against any write."""
+    return [
+        one
+        for one in calls
+        if one.op == Op.WRITE and one.kind == Kind.MEMFD
+        and one.seals & Seal.GROW and not one.seals & _OTHERS
+    ]  # fmt: skip
+
+
+def wrong(writes: Sequence[Attempt], chunk: int) -> list[Attempt]:
+    """Those of :func:`asked` whose answer this chunk does not explain."""
+    return [
+        one for one in writes if one.answer != grow_answer(one.size, one.offset, one.length, chunk)
+    ]
+
+
+class Chunk(NamedTuple):
+    size: int | None
+    """Bytes; None: no documented chunk explains the writes, or there were none."""
+    order: int
+    """The largest folio that a judge should reckon with, `ORDER_UNKNOWN` if that is not known."""
+    choice: str | None
+    """Of the question `QUESTION`; None: open."""
+    wrong: list[Attempt]
+    """Where there is no size: the writes that contradict what was to be expected."""
+
+
+def find(writes: Sequence[Attempt], folio_order: int) -> Chunk:
+    """The chunk that explains all of them.
+
+    ``folio_order``: of a memfd, as a hook saw it (``objects.folio_order_max``). No system call
+    tells it; with `ORDER_UNKNOWN` chunks of 2 MiB can have two reasons.
+    """
+    seen = folio_order != ORDER_UNKNOWN
+    first = PAGE_SIZE << folio_order if seen else PAGE_SIZE
+    size = next((size for size in (first, LARGEST) if writes and not wrong(writes, size)), None)
+    if size is None:
+        return Chunk(None, folio_order, None, wrong(writes, first))
+    order = folio_order if seen else (size // PAGE_SIZE).bit_length() - 1
+    choice = "folio_order" if size == first else "largest" if seen else None
+    return Chunk(size, order, choice, [])
+
+
+def try_creating(attempts: Attempts) -> None:
+    """memfd_create with each flag and the combinations that are refused."""
+    none, execute, both = 0, MFD_EXEC, MFD_EXEC | MFD_NOEXEC_SEAL
+    choices = (none, MFD_NOEXEC_SEAL, execute, both)
+    for flags in (*choices, *(one | MFD_ALLOW_SEALING for one in choices), 0x20, 0x40):
+        try:
+            file = Scratch(attempts, flags)
+        except OSError:
+            continue
+        file.truncate(PAGE)
+        file.truncate(2 * PAGE)
+        file.chmod(0o666)
+        file.chmod(0o777)
+        file.write(0, 100)
+        file.read(0, 100)
+        with file.mapped(READ_WRITE):
+            file.add_seals(Seal.SEAL)
+        file.close()
+
+
+def try_fork(maker: Maker) -> None:
+    """A fork copies a mapping; the copy ends with the child."""
+    file = maker.sized()
+    mapping = file.map(READ_WRITE)
+    if mapping:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+        mapping.copied()
+        mapping.unmap()
+    file.close()
+
+
+def try_growing(maker: Maker) -> None:
+    """Writes past the end under F_SEAL_GROW, by which chunks of a page and of 2 MiB show."""
+    for pages, offset, length in (
+        (1, 0, 2 * PAGE),  # something fits: chunks of one page
+        (1, PAGE - 96, 200),
+        (256, 255 * PAGE, 2 * PAGE),  # nothing fits: chunks of more than 1 MiB
+        (513, 511 * PAGE, 4 * PAGE),
+    ):
+        file = maker.sealed(Seal.GROW, pages)
+        if file:
+            file.write(offset, length)
+            file.close()
+
+
+def try_pin(maker: Maker) -> None:
+    """A page that sits in a pipe: F_SEAL_WRITE waits for it for 150 ms and gives up."""
+    file = maker.sized()
+    file.write(0, PAGE)
+    mapping = file.map(PROT_READ, fmode=1)  # never counted as writable
+    reader, writer = os.pipe()
+    if mapping:
+        syscalls.vmsplice(writer, mapping.address, PAGE)
+        mapping.unmap()
+    file.add_seals(Seal.WRITE)
+    file.add_seals(Seal.FUTURE_WRITE)
+    os.close(reader)
+    os.close(writer)
+    file.add_seals(Seal.WRITE)
+    file.close()
+
+
+def try_holes(maker: Maker) -> None:
+    _merge(maker)
+    _grow_mapping(maker)
+    _exec_brings_write(maker)
+    _map_past_end(maker)
+    _chmod_noexec(maker)
+
+
+def _merge(maker: Maker) -> None:
+    """A new writable shared mapping right behind one from before F_SEAL_FUTURE_WRITE.
+
+    Until 6.12.92 and 6.13 the check stood in the file's own mmap, which a merge skips.
+    """
+    file = maker.sized()
+    if file.unit != PAGE:  # huge mappings: the same, and room for them is harder to find
+        file.close()
+        return
+    maker.attempts.merging.add(file.ino)
+    room = syscalls.mmap(0, 2 * PAGE, 0, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    first = file.map(READ_WRITE, MAP_SHARED | MAP_FIXED, address=room)
+    file.add_seals(Seal.FUTURE_WRITE)
+    second = file.map(READ_WRITE, MAP_SHARED | MAP_FIXED, offset=PAGE, address=room + PAGE)
+    for mapping in (first, second):
+        if mapping:
+            mapping.unmap()
+    syscalls.munmap(room, 2 * PAGE)
+    file.close()
+
+
+def _grow_mapping(maker: Maker) -> None:
+    """A shared writable mapping from before F_SEAL_FUTURE_WRITE grows, and shrinks again."""
+    file = maker.sized()
+    if file.unit == PAGE:  # huge pages would have to be free
+        maker.attempts.merging.add(file.ino)
+        mapping = file.map(READ_WRITE)
+        file.add_seals(Seal.FUTURE_WRITE)
+        if mapping:
+            mapping.resize(2 * PAGE)
+            mapping.resize(PAGE)
+            mapping.unmap()
+    file.close()
+
+
+def _exec_brings_write(maker: Maker) -> None:
+    """F_SEAL_EXEC on an executable file brings F_SEAL_WRITE, which a writable mapping forbids.
+
+    Before commit 3b041514cb6e (7.1, 6.12.93) it was set all the same.
+    """
+    file = maker.sized()
+    if file.mode & 0o111:
+        with file.mapped(READ_WRITE):
+            file.add_seals(Seal.EXEC)
+    file.close()
+
+
+def _map_past_end(maker: Maker) -> None:
+    """A writable mapping past the end of a hugetlb file makes it larger, whatever F_SEAL_GROW says
+    (fs/hugetlbfs/inode.c:hugetlbfs_file_mmap)."""
+    for flags in (MAP_SHARED, MAP_PRIVATE):
+        file = maker.sized(1)
+        if maker.seal(file, Seal.GROW):
+            mapping = file.map(READ_WRITE, flags, length=2 * file.unit)
+            if mapping:
+                mapping.unmap()
+        file.close()
+
+
+def _chmod_noexec(maker: Maker) -> None:
+    """A file that was born with F_SEAL_EXEC is made executable; hugetlbfs_setattr never asks."""
+    try:
+        file = maker.empty(MFD_NOEXEC_SEAL)
+    except OSError:  # flag unknown (until 6.2)
+        return
+    file.chmod(0o777)
+    file.close()
+
+
+_UNKNOWN_SEAL = 0x40
+_ALL = tuple(Seal)
+
+
+def short_sets() -> Iterator[int]:
+    """No seal, each seal alone, and all of them."""
+    yield 0
+    yield from _ALL
+    yield 0x1F
+
+
+def all_sets() -> Iterator[int]:
+    """Every subset of the six seals."""
+    for count in range(len(_ALL) + 1):
+        for chosen in combinations(_ALL, count):
+            yield sum(chosen)
+
+
+def attempt_all(attempts: Attempts, thorough: bool) -> None:
+    """Makes every attempt; leaves no file, descriptor, mapping or process behind."""
+    for huge in (False, True):
+        maker = Maker(attempts, huge)
+        if not maker.available:
+            continue
+        for seals in all_sets() if thorough else short_sets():
+            file = maker.sealed(seals)
+            if not file:
+                continue
+            try_operations(file, thorough)
+            file.add_seals(Seal.SHRINK)
+            file.close()
+            # Both kinds are sealed by the same code (mm/memfd.c:memfd_add_seals).
+            if seals in (0, Seal.SEAL) or (thorough and not huge):
+                try_sealing(maker, seals, thorough)
+        try_holes(maker)
+    try_creating(attempts)
+    maker = Maker(attempts, huge=False)
+    if maker.available:
+        try_growing(maker)
+        try_fork(maker)
+        if thorough:
+            try_pin(maker)
+
+
+def try_operations(file: Scratch, thorough: bool) -> None:
+    """Every operation but sealing on a sealed file of two pages (huge pages)."""
+    unit, small = file.unit, file.unit == PAGE
+    try_mapping(file, thorough)
+    if small:
+        file.write(0, 100)
+        file.write(file.size, 0)
+        file.read(0, 100)
+        file.write(file.size - 100, PAGE + 100)
+        file.write(file.size - PAGE, 2 * PAGE)
+        file.write(file.size, 100)
+        file.allocate(0, unit)
+        file.allocate(file.size, unit, FALLOC_KEEP_SIZE)
+        file.allocate(file.size, unit)
+    elif file.seals & Seal.GROW:
+        file.allocate(file.size, unit)  # else it would take huge pages away from others
+    file.punch_hole(0, unit)
+    file.punch_hole(100, 50)
+    file.chmod(0o640)
+    file.chmod(0o755)
+    file.chmod(0o644)
+    file.truncate(file.size)
+    file.truncate(file.size + unit)
+    file.truncate(file.size - unit)
+    if thorough:
+        _try_more(file)
+
+
+def _try_more(file: Scratch) -> None:
+    unit = file.unit
+    file.chmod(0o111)
+    file.chmod(0)
+    file.chmod(0o600)
+    file.punch_hole(file.size, unit)
+    file.punch_hole(file.size - 100, 200)
+    if unit == PAGE:
+        file.read(file.size, 100)
+        file.write(file.size + PAGE, 10)
+        file.write(1, PAGE)
+        file.allocate(file.size - 1, 2)
+        file.allocate(file.size - 1, 2, FALLOC_KEEP_SIZE)
+        file.allocate(0, PAGE, FALLOC_KEEP_SIZE)
+    file.truncate(file.size + 100)
+    file.truncate(0)
+    file.truncate(2 * unit)
+
+
+def try_mapping(file: Scratch, thorough: bool) -> None:
+    """Shared and private, read and write, through descriptors of each mode; then mprotect."""
+    kinds = [
+        (PROT_READ, MAP_SHARED, 3),
+        (READ_WRITE, MAP_SHARED, 3),
+        (READ_WRITE, MAP_PRIVATE, 3),
+        (PROT_READ, MAP_SHARED, 1),
+        (READ_WRITE, MAP_SHARED, 1),
+    ]
+    if thorough:
+        kinds += [
+            (0, MAP_SHARED, 3),
+            (PROT_WRITE, MAP_SHARED, 3),
+            (PROT_READ, MAP_PRIVATE, 3),
+            (READ_WRITE, MAP_PRIVATE, 1),
+            (PROT_READ, MAP_PRIVATE, 1),
+            (PROT_WRITE, MAP_SHARED, 2),
+        ]
+    for prot, flags, fmode in kinds:
+        mapping = file.map(prot, flags, fmode)
+        if mapping:
+            mapping.protect(PROT_READ if prot == READ_WRITE else READ_WRITE)
+            mapping.unmap()
+
+
+def try_sealing(maker: Maker, seals: int, thorough: bool) -> None:
+    """Each further seal, with nothing mapped and with mappings of every kind."""
+    mappings = [(None, 3), ((READ_WRITE, MAP_SHARED), 3)]
+    if thorough:
+        mappings += [((READ_WRITE, MAP_PRIVATE), 3), ((PROT_READ, MAP_SHARED), 1)]
+        if not seals & (Seal.WRITE | Seal.FUTURE_WRITE):
+            mappings.append(((PROT_READ, MAP_SHARED), 3))
+    for more in (*_ALL, Seal.WRITE | Seal.FUTURE_WRITE | Seal.SEAL, 0, _UNKNOWN_SEAL):
+        nothing_new = not more & ~seals and not seals & Seal.SEAL
+        for mapping, fmode in mappings[:1] if nothing_new else mappings:
+            file = maker.sized()
+            if mapping is None:
+                if maker.seal(file, seals):
+                    file.add_seals(more)
+            else:
+                with file.mapped(*mapping, fmode):
+                    if maker.seal(file, seals):
+                        file.add_seals(more)
+            file.close()
+    file = maker.sized()
+    if maker.seal(file, seals):
+        file.add_seals(Seal.WRITE, fmode=1)
+    file.close()

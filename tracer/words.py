@@ -1,0 +1,252 @@
+"""What a kernel calls seal 0x20, and flag 0x8 of memfd_create, with which a file is born so sealed.
+
+The January 2022 proposal and Linux 6.3 gave the same two bits to different things. Only the
+self-test of a recording tells which kernel wrote it.
+
+The enums of ``bpf/record.h``, whose lower-case names are the words users see.
+
+Apart from ``tracer.record``, which has them too, because that one needs numpy: a verb's
+``--help`` does not.
+
+Names and text form of the F_SEAL_* bits (include/uapi/linux/fcntl.h).
+"""
+
+from collections.abc import Mapping
+from enum import IntEnum, IntFlag
+from typing import Any, NamedTuple
+
+
+class Bit5(NamedTuple):
+    """The two names, as they stand among those of the other bits."""
+
+    seal: str
+    flag: str
+
+
+EXEC = Bit5("EXEC", "NOEXEC_SEAL")
+"""F_SEAL_EXEC (6fd7353829ca) and MFD_NOEXEC_SEAL (105ff5339f49), include/uapi since 6.3."""
+INACCESSIBLE = Bit5("INACCESSIBLE", "INACCESSIBLE")
+"""F_SEAL_INACCESSIBLE and MFD_INACCESSIBLE, list patches v4 01/12 and 02/12 of 18 Jan 2022."""
+UNKNOWN = Bit5("0x20", "0x8")
+"""The number, as for every bit without a name: either name would say what nobody has seen, and
+verdicts that depend on it are indeterminate for the same reason."""
+
+_NAMES = {
+    "exec": EXEC,
+    "inaccessible": INACCESSIBLE,
+    # The kernel refuses both bits, so the name says no more than what was asked for, and the only
+    # header that was ever released has these names. Programs that try MFD_NOEXEC_SEAL first and do
+    # without it on such kernels are common.
+    "none": EXEC,
+}
+
+
+def bit5_of(meaning: object) -> Bit5:
+    """The names for ``self_test.bit_0x20`` of a manifest; anything but its words is not known."""
+    return _NAMES.get(meaning, UNKNOWN) if isinstance(meaning, str) else UNKNOWN
+
+
+def bit5_in(manifest: Mapping[str, Any]) -> Bit5:
+    """The names in a recording; its manifest may be somebody else's: wrong types are not known."""
+    test = manifest.get("self_test")
+    if not isinstance(test, dict) or test.get("ran") is not True:
+        return UNKNOWN
+    return bit5_of(test.get("bit_0x20"))
+
+
+class RecordType(IntEnum):
+    EVENT = 1
+    OBJECT = 2
+    NAME = 3
+    BASELINE = 4
+    LOSS = 5
+    CLOCK = 6
+    TOTALS = 7
+
+
+class Op(IntEnum):
+    """The operation that was decided; lower-case names are the words users see."""
+
+    MMAP = 1
+    MPROTECT = 2
+    WRITE = 3
+    READ = 4
+    TRUNCATE = 5
+    CHMOD = 6
+    ALLOCATE = 7
+    PUNCH_HOLE = 8
+    ADD_SEALS = 9
+    CREATE = 10
+    FAULT = 11
+    MAP = 12
+    UNMAP = 13
+    EVICT = 14
+    OPEN = 16
+    MEMSLOT = 17
+    REMOTE_READ = 18
+    REMOTE_WRITE = 19
+    PIN = 20
+    UFFD_REGISTER = 21
+    RECEIVE = 22
+    MAPPED = 23
+    ATTACH = 24
+    MREMAP = 25
+    UFFD_FILL = 26
+    TRACE = 27
+    GIVE = 28
+    ADVISE = 29
+    SHARE_MM = 30
+    VM_END = 31
+    RING = 32
+    DEVICE = 33
+
+
+class Fill(IntEnum):
+    """``arg`` of UFFD_FILL: which of userfaultfd's ioctls."""
+
+    COPY = 1
+    ZERO = 2
+    CONTINUE = 3
+    POISON = 4
+
+
+class Receipt(IntEnum):
+    """The low half of RECEIVE's ``arg``: how the descriptor came."""
+
+    UNKNOWN = 0
+    SCM_RIGHTS = 1
+    PIDFD_GETFD = 2
+    PROC_FD = 3
+    MAP_FILES = 4
+    MSG_RING = 5
+    SECCOMP = 6
+
+
+class Device(IntEnum):
+    """``arg`` of DEVICE."""
+
+    UDMABUF = 1
+
+
+class Kind(IntEnum):
+    UNKNOWN = 0
+    MEMFD = 1
+    HUGETLB = 2
+    TMPFS = 3
+    GUEST_MEMFD = 4
+    SECRETMEM = 5
+
+
+class Hook(IntEnum):
+    """The hook family that reported a record; the manifest tells which symbol it was."""
+
+    NONE = 0
+    MMAP = 1
+    MMAP_CHECK = 2
+    FILE_MMAP = 3
+    SETATTR = 4
+    WRITE = 5
+    WRITE_CHECK = 6
+    ALLOCATE = 7
+    READ = 8
+    SEALS = 9
+    CREATE = 10
+    MAP = 11
+    UNMAP = 12
+    EVICT = 13
+    FORK = 14
+    MEMSLOT = 15
+    FAULT = 16
+    REMOTE = 17
+    PIN = 18
+    UFFD = 19
+    MPROTECT = 20
+    RECEIVE = 21
+    MREMAP = 22
+    TRACE = 23
+    SHARE_MM = 24
+    OPEN = 25
+    ADVISE = 26
+    RING = 27
+    DEVICE = 28
+
+
+class Flag(IntFlag):
+    RACED_SEALS = 1
+    RACED_SIZE = 2
+    ENTRY_MISSING = 4
+    RETURN_MISSING = 8
+    CHECK_REACHED = 16
+    FILE_MMAP_REACHED = 32
+    OTHER_MM = 64
+    KERNEL_TASK = 128
+    COMPAT = 256
+    FINAL = 512
+    APPEND_ONLY = 1024
+    IMMUTABLE = 2048
+
+
+DOUBTS = Flag.RACED_SEALS | Flag.RACED_SIZE | Flag.ENTRY_MISSING | Flag.RETURN_MISSING
+"""Flags of incomplete evidence; all others say what was the case."""
+
+
+class LossCause(IntEnum):
+    RING_FULL = 1
+    INFLIGHT_FULL = 2
+    OBJECTS_FULL = 3
+    NO_ENTRY = 4
+    NO_RETURN = 5
+    MISSED = 6
+    SEQ_HOLE = 7
+    NAME = 8
+    PIDS_FULL = 9
+
+
+def words(enum: type[IntEnum]) -> dict[int, str]:
+    """``{value: word}`` for an enum above: ``PUNCH_HOLE`` is shown as ``punch_hole``."""
+    return {member.value: member.name.lower() for member in enum}
+
+
+class Seal(IntFlag):
+    SEAL = 0x01
+    SHRINK = 0x02
+    GROW = 0x04
+    WRITE = 0x08
+    FUTURE_WRITE = 0x10
+    EXEC = 0x20
+    """F_SEAL_EXEC since Linux 6.3 (commit 6fd7353829ca). The F_SEAL_INACCESSIBLE proposal of
+    January 2022 used the same bit; which one a kernel means is for the self-test to tell
+    (tracer.words), and in code this name stands for either."""
+
+
+BY_NAME: Mapping[str, int] = {seal.name or "": int(seal) for seal in Seal} | {
+    "INACCESSIBLE": int(Seal.EXEC)
+}
+"""The bit of each name that somebody may type."""
+
+
+LETTERS = "SsgwfX"
+"""One place a seal: Seal, shrink, grow, write, future write, eXec or inaccessible."""
+
+
+def text(seals: int) -> str:
+    """Fixed-width form, one letter place a seal: ``0x0b`` is ``Ss-w--``; unknown bits as ``+0x40``.
+
+    >>> text(0x0B)
+    'Ss-w--'
+    """
+    shown = "".join(c if seals >> bit & 1 else "-" for bit, c in enumerate(LETTERS))
+    rest = seals & ~0x3F
+    return shown if rest == 0 else f"{shown}+{rest:#x}"
+
+
+def names(seals: int, bit5: Bit5 = UNKNOWN) -> str:
+    """Long form: ``SEAL|WRITE``; ``0`` when none is set.
+
+    ``bit5``: what the kernel in question calls 0x20; where there is none, it stays a number.
+    """
+    known = [bit5.seal if seal == Seal.EXEC else seal.name or "" for seal in Seal if seals & seal]
+    rest = seals & ~0x3F
+    if rest:
+        known.append(f"{rest:#x}")
+    return "|".join(known) or "0"

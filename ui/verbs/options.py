@@ -1,0 +1,238 @@
+"""Whether the view can be shown where we are; if not, what to use instead.
+
+Options that ``live`` and ``replay`` have in common, and what they mean.
+
+``record``'s own options for ``live``, taken from its parser, so that both have the same.
+"""
+
+import argparse
+import importlib
+import os
+import re
+import shlex
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+from tracer.cli.main import VERBS
+from tracer.errors import UserError
+
+if TYPE_CHECKING:
+    from tracer.audit.policy import Policy
+
+LEAST_WIDTH, LEAST_HEIGHT = 50, 14
+"""As in ui.screens.base, which would import Textual for every ``--help``."""
+_EXIT = 2
+
+
+def in_browser() -> bool:
+    """Whether a server runs us behind pipes (Textual's own sign of that)."""
+    return bool(os.environ.get("TEXTUAL_DRIVER"))
+
+
+def refuse_without_terminal(recording: str | None) -> None:
+    """UserError, exit code 2: no terminal, a dumb or too small one; with what does the job there.
+
+    ``recording`` is what was to be shown, None for one that would begin now.
+    """
+    if in_browser():
+        return
+    problem = _problem()
+    if problem:
+        raise UserError(f"{problem}; {_instead(recording)}", _EXIT)
+
+
+def _problem() -> str:
+    # Textual draws on stderr and reads stdin; stdout is data, which a view has none of.
+    streams = {"input": sys.stdin, "output": sys.stdout, "error": sys.stderr}
+    missing = [name for name, stream in streams.items() if stream is None or not stream.isatty()]
+    if missing:
+        return f"the view needs a terminal, and standard {missing[0]} is none"
+    if os.environ.get("TERM", "") in ("", "dumb"):
+        return f"the view cannot be drawn on a terminal with TERM={os.environ.get('TERM', '')!r}"
+    width, height = _size()
+    if width < LEAST_WIDTH or height < LEAST_HEIGHT:
+        return (
+            f"the terminal has {width}x{height} cells, and the view needs "
+            f"{LEAST_WIDTH}x{LEAST_HEIGHT}"
+        )
+    return ""
+
+
+def _size() -> tuple[int, int]:
+    """Cells; a terminal that does not know (a serial line) is taken for 80x24, as Textual does."""
+    try:
+        width, height = os.get_terminal_size(sys.stderr.fileno())
+    except OSError:
+        width = height = 0
+    return width or 80, height or 24
+
+
+def _instead(recording: str | None) -> str:
+    if recording is None:
+        return (
+            "'sealsnoop record -o S.seal' records without one, and beside it "
+            "'sealsnoop script --follow S.seal' prints every decision, 'sealsnoop report S.seal' "
+            "the sums"
+        )
+    from tracer.escape import printable
+
+    name = printable(recording)
+    return (
+        f"'sealsnoop script --follow {name}' prints every decision, 'sealsnoop report {name}' "
+        "the sums"
+    )
+
+
+DEFAULT_PORT = 8321
+
+
+def add_view_options(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--theme --no-bell --on-violation --audit --web --port``."""
+    group = parser.add_argument_group("the view")
+    group.add_argument(
+        "--theme", metavar="NAME", help="colours: sealsnoop, sealsnoop-light, or one of Textual's"
+    )
+    group.add_argument("--no-bell", action="store_true", help="do not ring on a breach")
+    group.add_argument(
+        "--on-violation",
+        metavar="CMD",
+        help="run CMD for a breach, its event as JSON on stdin; no shell, at most one a second",
+    )
+    group.add_argument(
+        "--audit",
+        dest="policy",
+        metavar="POLICY",
+        help="check the claims of a policy (see 'sealsnoop audit') meanwhile, in a tab of its own",
+    )
+    group.add_argument(
+        "--web", action="store_true", help="show it in a browser on this host, not here"
+    )
+    group.add_argument(
+        "--port", type=int, metavar="N", help=f"of --web, on 127.0.0.1 (default: {DEFAULT_PORT})"
+    )
+
+
+def theme(args: argparse.Namespace) -> str:
+    """The theme that was asked for. UserError (exit code 2): no such one."""
+    from textual.theme import BUILTIN_THEMES
+
+    from ui import themes
+
+    known = {*BUILTIN_THEMES, *(own.name for own in themes.OWN)}
+    return themes.check(themes.DEFAULT if args.theme is None else args.theme, known)
+
+
+def violation_command(text: str | None) -> list[str] | None:
+    """The words of ``--on-violation``. UserError (exit code 2): none, or no such program."""
+    if text is None:
+        return None
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UserError(f"--on-violation: {str(error).lower()}: {text!r}", 2) from None
+    if not words:
+        raise UserError("--on-violation: no command given", 2)
+    if shutil.which(words[0]) is None:
+        raise UserError(f"--on-violation: {words[0]!r} is not a program that can be run", 2)
+    return words
+
+
+def viewer_words(args: argparse.Namespace) -> list[str]:
+    """The words on a command line that give a view behind ``--web`` the same options.
+
+    UserError (exit code 2): one that does not go with ``--web``.
+    """
+    words = [] if args.theme is None else [f"--theme={theme(args)}"]
+    if args.on_violation is not None:
+        raise UserError("--on-violation: not with --web, where whoever loads the page runs it", 2)
+    words += ["--no-bell"] if args.no_bell else []
+    if args.policy is not None:
+        policy(args)
+        words.append(f"--audit={os.path.abspath(args.policy)}")
+    return words
+
+
+def policy(args: argparse.Namespace) -> "Policy | None":
+    """The policy that was asked for. PolicyError, UserError: there is none such."""
+    if args.policy is None:
+        return None
+    from tracer.audit import policy as policies
+    from tracer.audit.scope import check_where
+
+    found = policies.load(args.policy)
+    for claim in found.claims:
+        check_where(claim.scope)
+    return found
+
+
+def port(args: argparse.Namespace) -> int:
+    """The port of ``--web``. UserError (exit code 2): no port, or not with ``--web``."""
+    if args.port is None:
+        return DEFAULT_PORT
+    if not args.web:
+        raise UserError("--port: only with --web", 2)
+    if not 0 <= args.port <= 65535:
+        raise UserError(f"--port: {args.port} is not a port (1 to 65535; 0: any that is free)", 2)
+    number: int = args.port
+    return number
+
+
+def speed(text: str) -> float:
+    """``--speed``: 0.1 to 100, with or without an ``x``; ``max`` for as fast as possible."""
+    if text in ("max", "inf"):
+        return float("inf")
+    if re.fullmatch(r"\d+(\.\d*)?x?|\.\d+x?", text, re.ASCII):
+        value = float(text.removesuffix("x"))
+        if 0.1 <= value <= 100:
+            return value
+    raise UserError(f"--speed: {text!r} is not 0.1 to 100, or max", 2)
+
+
+_OWN = ("output", "help")
+"""``-o`` is given to the recorder in any case."""
+
+
+class _Collector:
+    """Stands where ``argparse`` has its sub-parsers, and keeps the one that is made."""
+
+    def __init__(self) -> None:
+        self.parser = argparse.ArgumentParser(add_help=False)
+
+    def add_parser(self, name: str, **more: Any) -> argparse.ArgumentParser:
+        self.parser = argparse.ArgumentParser(name, add_help=False)
+        return self.parser
+
+
+def recording_options() -> argparse.ArgumentParser:
+    """A parser with all options of ``record``, to be the parent of another."""
+    collector = _Collector()
+    # By its name, as the command finds it: a view does not import what records.
+    importlib.import_module(VERBS["record"]).add_parser(collector)
+    for action in collector.parser._actions:
+        if action.dest == "output":
+            action.help = "keep the recording, a folder (default: it is gone after the view)"
+    return collector.parser
+
+
+def recorder_words(args: argparse.Namespace) -> list[str]:
+    """The words on a command line that give those options the values in ``args``; no ``-o``."""
+    words: list[str] = []
+    for action in recording_options()._actions:
+        value = getattr(args, action.dest, action.default)
+        if action.dest in _OWN or value == action.default:
+            continue
+        option = action.option_strings[-1]
+        if action.nargs == 0:
+            words.append(option)
+            continue
+        # One word each: a value may begin with a dash.
+        words += [f"{option}={one}" for one in (value if isinstance(value, list) else [value])]
+    return words
+
+
+def audit_words(policy: "Policy") -> list[str]:
+    """The words with which ``record`` records what a policy's claims need."""
+    from tracer.audit.evidence import options
+
+    return options(policy, recording_options().format_help())
