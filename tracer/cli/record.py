@@ -21,7 +21,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tracer.capture.bpf_source import Filters
-from tracer.capture.session import Progress
 from tracer.cli import main as parsing
 from tracer.cli.main import import_without_threads
 from tracer.errors import UserError
@@ -35,6 +34,7 @@ from tracer.words import BY_NAME, Op
 if TYPE_CHECKING:
     from tracer.capture.attach import Hooks, Kernel
     from tracer.capture.command import Command
+    from tracer.capture.session import Progress
     from tracer.recording.writer import RecordingWriter
     from tracer.selftest.run import Examiner
 
@@ -209,7 +209,7 @@ class ProgressLine:
         self._last = (time.monotonic(), 0)
         self._rate = 0.0
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: "Progress") -> None:
         if not self._on:
             return
         now_s = time.monotonic()
