@@ -12,8 +12,8 @@ Names and text form of the F_SEAL_* bits (include/uapi/linux/fcntl.h).
 """
 
 from collections.abc import Mapping
-from enum import IntEnum, IntFlag
-from typing import Any, NamedTuple
+from enum import IntEnum, IntFlag, StrEnum
+from typing import NamedTuple
 
 
 class Bit5(NamedTuple):
@@ -46,12 +46,23 @@ def bit5_of(meaning: object) -> Bit5:
     return _NAMES.get(meaning, UNKNOWN) if isinstance(meaning, str) else UNKNOWN
 
 
-def bit5_in(manifest: Mapping[str, Any]) -> Bit5:
-    """The names in a recording; its manifest may be somebody else's: wrong types are not known."""
-    test = manifest.get("self_test")
-    if not isinstance(test, dict) or test.get("ran") is not True:
-        return UNKNOWN
-    return bit5_of(test.get("bit_0x20"))
+class HookState(StrEnum):
+    """What became of a hook family on the kernel that was traced."""
+
+    LIVE = "live"
+    WAITING = "waiting"
+    """Its module is not loaded, so that nothing can happen there yet."""
+    UNSUPPORTED = "unsupported"
+    """This kernel has no such function and need not have it."""
+    FAILED = "failed"
+    """It has, and nothing was attached; or it has none and must."""
+
+    @classmethod
+    def of(cls, method: str | None, symbol: str | None, absent: bool) -> "HookState":
+        """From a step of the hook plan, as `tracer.kernel.plan` makes and manifests keep it."""
+        if not method:
+            return cls.UNSUPPORTED if absent else cls.FAILED
+        return cls.LIVE if symbol else cls.WAITING
 
 
 class RecordType(IntEnum):

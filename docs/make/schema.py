@@ -28,8 +28,8 @@ def document() -> str:
         version=str(SCHEMA_VERSION),
         tables="\n\n".join(_table(name, schema) for name, schema in TABLES.items()),
         words="\n\n".join(all_words),
-        manifest=_keys(documents.MANIFEST),
-        end=_keys(documents.END),
+        manifest=_keys(dict(documents.described(documents.Manifest))),
+        end=_keys(dict(documents.described(documents.End))),
         chain=_keys(documents.CHAIN),
         changes=table(("version", "what changed"), changes),
     )

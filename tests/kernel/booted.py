@@ -76,12 +76,12 @@ class Run(Told):
     @cached_property
     def manifest(self) -> dict[str, Any]:
         with Recording.open(self.path) as recording:
-            return recording.manifest
+            return dict(recording.manifest.document)
 
     @cached_property
     def end(self) -> dict[str, Any] | None:
         with Recording.open(self.path) as recording:
-            return recording.end
+            return dict(recording.end.document) if recording.end else None
 
     @cached_property
     def verified(self) -> VerifyReport:

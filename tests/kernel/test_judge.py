@@ -40,14 +40,15 @@ def pairs(kernel: Booted, profile: str, method: str) -> list[Row]:
 def test_the_self_test_chose_the_variants(kernel: Booted, profile: str, method: str) -> None:
     """What follows proves nothing about a judge that was left to guess."""
     with Recording.open(kernel.run(f"{profile}-{method}").path) as recording:
-        told = recording.manifest["self_test"]
-    assert told["ran"]
-    assert told["unexplained"] == []
-    assert set(told["variants"]) == set(VARIANTS)
-    assert told["open"] == []
+        told = recording.manifest.tested
+    assert told.ran
+    assert told.unexplained == ()
+    assert set(told.variants) == set(VARIANTS)
+    assert told.open == ()
     if method == "kprobe":  # fexit: see test_what_preemption_takes_is_declared
-        hooks = told["hooks"].values()
-        assert all(hook["seen"] == hook["expected"] and not hook["extra"] for hook in hooks)
+        assert told.hooks is not None
+        hooks = told.hooks.values()
+        assert all(hook.seen == hook.expected and not hook.extra for hook in hooks)
 
 
 def test_every_verdict_is_what_the_errno_implies(pairs: list[Row]) -> None:

@@ -44,8 +44,8 @@ def test_what_it_showed_is_what_was_recorded(kernel: Booted) -> None:
         events: pd.DataFrame = recording.frame("events", names=True)
         assert recording.end is not None
         # q interrupts the program, as Ctrl-C would.
-        assert recording.end["reason"] == "command exited with 130"
-        assert recording.end["lost"] == {}
+        assert recording.end.reason == "command exited with 130"
+        assert recording.end.lost == {}
     refused = events[(events["op"] == "mmap") & (events["answer"] == -errno.EPERM)]
     assert len(refused) == 1
     event = refused.iloc[0]

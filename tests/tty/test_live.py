@@ -47,7 +47,7 @@ def writer(short_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
 
 def end(path: Path) -> str | None:
     with Recording.open(path) as recording:
-        return str(recording.end["reason"]) if recording.end else None
+        return recording.end.reason if recording.end else None
 
 
 def until_end(path: Path) -> str | None:

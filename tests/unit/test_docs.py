@@ -26,6 +26,9 @@ from tracer.selftest.hooks import Count
 from tracer.selftest.run import SelfTest
 from tracer.words import Flag, LossCause, Op, words
 
+MANIFEST = dict(documents.described(documents.Manifest))
+END = dict(documents.described(documents.End))
+
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = sorted((ROOT / "samples/recordings").glob("*.seal"))
 
@@ -141,18 +144,18 @@ def test_manifest_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     self_test = SelfTest(finding, {"mmap": Count(1, 1)}).to_json()
     record._writer(args, kernel, program, Filters().to_json(), self_test)
     head = {"format": "", "schema_version": 1, "record_size": 176}
-    assert _paths(written | head, documents.MANIFEST) == set(documents.MANIFEST)
+    assert _paths(written | head, MANIFEST) == set(MANIFEST)
     assert written["blind_spots"] == list(BLIND_SPOTS)
-    assert {f"hooks[].{field.name}" for field in fields(Step)} <= set(documents.MANIFEST)
-    assert set(host.facts()) <= {key.partition(".")[0] for key in documents.MANIFEST}
+    assert {f"hooks[].{field.name}" for field in fields(Step)} <= set(MANIFEST)
+    assert set(host.facts()) <= {key.partition(".")[0] for key in MANIFEST}
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
 def test_recordings_hold_what_is_described(sample: Path) -> None:
     manifest = json.loads((sample / "manifest.json").read_text())
-    assert _paths(manifest, documents.MANIFEST) <= set(documents.MANIFEST)
+    assert _paths(manifest, MANIFEST) <= set(MANIFEST)
     end = json.loads((sample / "end.json").read_text())
-    assert set(end) == set(documents.END) - {"asked_reason", "error", "stopped_early"}
+    assert set(end) == set(END) - {"asked_reason", "error", "stopped_early"}
     line = (sample / chain.CHAIN).read_bytes().splitlines()[0]
     assert set(json.loads(line)) == set(documents.CHAIN)
 
@@ -162,4 +165,4 @@ def test_the_end_after_a_failure_is_described() -> None:
         {"lost": {}, "in_flight": 0, "baseline": {}},
         reason="duration", error=DiskFull("full"), final_seq={}, rows=0, unsaved=0,
     )  # fmt: skip
-    assert set(end) == set(documents.END) - {"stopped_early"}
+    assert set(end) == set(END) - {"stopped_early"}

@@ -54,7 +54,7 @@ def test_a_copy_while_it_is_written(
         assert seqs(kept) == list(range(done))
         assert kept.problems == []
         assert kept.end is not None
-        assert kept.end["reason"] == REASON
+        assert kept.end.reason == REASON
         assert not kept.alive
     assert verify(folder / "kept.seal").exit_code == 0
     with Recording.open(folder / "live.seal") as live:

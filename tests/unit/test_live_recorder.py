@@ -47,7 +47,7 @@ def until(ready: Callable[[], bool]) -> None:
 
 def end_reason(folder: Path) -> str | None:
     with Recording.open(folder / "live.seal") as recording:
-        return str(recording.end["reason"]) if recording.end else None
+        return recording.end.reason if recording.end else None
 
 
 def test_it_records_and_ends_in_order(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a recording could see and lost, also from manifests of somebody else."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tracer.output import report as sentences
 from tracer.output.coverage import anchors, coverage, labels, self_test, unseen
 from tracer.output.report import Coverage
 from tracer.record import CLOCK, LOSS, USER_CPU, RecordType
+from tracer.recording.manifest import Count, Filters, Hook, Kernel, Manifest, SelfTest
 from tracer.recording.reader import Recording
 from tracer.recording.writer import RecordingWriter
 
@@ -110,18 +112,20 @@ def test_a_manifest_that_says_nothing(tmp_path: Path) -> None:
     assert "start unknown" in sentences.title(one)
 
 
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
-    max_leaves=6,
-)
+def typed(of: type) -> st.SearchStrategy[Any]:
+    """Any that a recording of somebody else can have."""
+    return st.builds(of, **{one.name: ... for one in fields(of) if one.metadata})
+
+
+for inner in (Kernel, Hook, Filters, Count, SelfTest):
+    st.register_type_strategy(inner, typed(inner))
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-@given(st.fixed_dictionaries({}, optional=dict.fromkeys(MANIFEST, anything)))
-def test_any_manifest_can_be_shown(manifest: dict[str, Any]) -> None:
+@given(typed(Manifest))
+def test_any_manifest_can_be_shown(manifest: Manifest) -> None:
     test = self_test(manifest)
-    said = [*(text for text, _ in sentences.self_test(test)), *labels([manifest, {}])]
+    said = [*(text for text, _ in sentences.self_test(test)), *labels([manifest, Manifest()])]
     said += [f"{family.what}{family.reason}" for family in unseen(manifest)]
     assert all(text.isprintable() for text in said)
 
@@ -133,8 +137,8 @@ def test_both_clocks(tmp_path: Path) -> None:
     assert found == [(1, 2), (3, 5)]
 
 
-def manifest(host: str, release: str, boot: str) -> dict[str, Any]:
-    return {"host": host, "kernel": {"release": release}, "boot_id": boot}
+def manifest(host: str, release: str, boot: str) -> Manifest:
+    return Manifest(host=host, kernel=Kernel(release), boot_id=boot)
 
 
 @pytest.mark.parametrize(

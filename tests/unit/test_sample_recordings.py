@@ -47,7 +47,7 @@ def test_whole_and_small(recording: Path) -> None:
     assert not report.holes
     with Recording.open(recording) as opened:
         assert opened.end is not None
-        assert opened.end["lost"] == {}
+        assert opened.end.lost == {}
         assert opened.frame("losses").empty
     files = [path for path in recording.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < MOST_BYTES

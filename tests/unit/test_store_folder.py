@@ -78,7 +78,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         pass
     with Recording.open(path) as recording:
         assert seqs(recording) == []
-        assert recording.manifest["second"] is True
+        assert recording.manifest.document["second"] is True
 
 
 @pytest.mark.parametrize("force", [False, True])

@@ -27,6 +27,7 @@ from tracer.recording import part as pages
 from tracer.recording import part as partfile
 from tracer.recording.errors import AlreadyExists, Damaged, StoreError
 from tracer.recording.format import DOCUMENT_BYTES, LINE_BYTES, SEGMENT_ROWS, TABLES
+from tracer.recording.manifest import End
 from tracer.recording.part import PartFile
 from tracer.recording.reader import Recording
 from tracer.recording.replace import refuse_existing
@@ -150,20 +151,21 @@ def test_types_at_the_end(tmp_path: Path, changes: dict[str, Any], said: str) ->
 )
 def test_json_that_nobody_wants(text: str, said: str) -> None:
     with pytest.raises(Damaged) as caught:
-        gate.document(b'{"more": ' + text.encode() + b"}", "end.json")
+        gate.json_object(b'{"more": ' + text.encode() + b"}", "end.json")
     assert str(caught.value).startswith("end.json ")
     assert said in str(caught.value)
 
 
 def test_half_a_character_is_shown_as_it_was_written() -> None:
     """A command line that is no UTF-8 becomes that; nobody could print it, nor pandas keep it."""
-    found = gate.document(b'{"reason": "a\\ud800", "lost": {"\\udcff": 1}}', "end.json")
+    found = gate.json_object(b'{"reason": "a\\ud800", "lost": {"\\udcff": 1}}', "end.json")
     assert found == {"reason": "a\\ud800", "lost": {"\\udcff": 1}}
     assert json.dumps(found, ensure_ascii=False).encode()
 
 
 def test_keys_of_later_versions_are_taken() -> None:
-    assert gate.document(b'{"more": [1, {"a": null}]}', "end.json")["more"] == [1, {"a": None}]
+    found = End.of({"more": [1, {"a": None}], "reason": "x"})
+    assert (found.document["more"], found.reason) == ([1, {"a": None}], "x")
 
 
 def test_a_manifest_that_no_reader_would_take_is_not_written(tmp_path: Path) -> None:

@@ -300,7 +300,7 @@ def test_what_a_failed_recorder_vouches_for_is_on_the_device(
         _look(tmp_path / f"{cut}" / "r.seal", (0, -1, False), force=False)
     with Recording.open(tmp_path / f"{cut}" / "r.seal") as recording:
         assert recording.end is not None
-        assert recording.end["reason"] == "disk full"
+        assert recording.end.reason == "disk full"
         assert sum(table.num_rows for table in recording.tables("events")) == 5
     for fd in disk.kept:
         os.close(fd)

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tracer.recording.manifest import Manifest
 from tracer.rules.variants import UNEXPLAINED, doubt
-from tracer.words import UNKNOWN, Bit5, bit5_in
+from tracer.words import UNKNOWN, Bit5
 
 if TYPE_CHECKING:
     from tracer.recording.reader import Recording
@@ -30,33 +31,21 @@ class Source:
 
     @classmethod
     def of(cls, recording: "Recording") -> "Source":
-        """From the manifest, which may be somebody else's: wrong types count as missing."""
+        """From the manifest; what it does not tell is empty."""
         manifest = recording.manifest
         return cls(
             path=recording.path,
-            boot_id=_text(manifest.get("boot_id")) or recording.path,
-            host=_text(manifest.get("host")),
-            release=_text(_dict(manifest.get("kernel")).get("release")),
+            boot_id=manifest.boot_id or recording.path,
+            host=manifest.host,
+            release=manifest.kernel.release,
             variants=variants(manifest),
-            bit5=bit5_in(manifest),
-            leaves_out=_dict(manifest.get("filters")).get("unsealable") is False,
+            bit5=manifest.bit5,
+            leaves_out=manifest.filters is not None and manifest.filters.unsealable is False,
         )
 
 
-def _dict(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def variants(manifest: Mapping[str, Any]) -> dict[str, str]:
+def variants(manifest: Manifest) -> dict[str, str]:
     """What the self-test chose and what it could not explain; ``{}`` where it did not run."""
-    told = _dict(manifest.get("self_test"))
-    chosen = _dict(told.get("variants"))
-    odd = told.get("unexplained")
-    doubts = [_dict(one) for one in odd] if isinstance(odd, list) else []
-    return {key: value for key, value in chosen.items() if isinstance(value, str)} | {
-        doubt(_text(one.get("op")), _text(one.get("rule"))): UNEXPLAINED for one in doubts
-    }
+    test = manifest.tested
+    odd = {doubt(one.op, one.rule): UNEXPLAINED for one in test.unexplained}
+    return {**test.variants, **odd}

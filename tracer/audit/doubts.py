@@ -7,31 +7,26 @@ import errno
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from tracer.audit.result import Doubt, Need
 from tracer.escape import printable
-from tracer.output.coverage import hook_state
 from tracer.output.text import loss_sentences
+from tracer.recording.manifest import Hook, Manifest
 from tracer.recording.reader import Recording
 from tracer.recording.verify import VerifyReport, check
+from tracer.words import HookState
 
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: object) -> str:
-    return printable(value) if isinstance(value, str) else ""
+_STATES = {HookState.UNSUPPORTED: "absent", HookState.FAILED: "not live"}
+"""What audits call these; any other is called as it is."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a manifest says of hooks; it may be somebody else's, so wrong types count as missing."""
+    """What a manifest says of hooks."""
 
-    steps: Mapping[str, Mapping[str, Any]]
+    steps: Mapping[str, Hook]
     tests: Mapping[str, tuple[int, int, int]] | None
     """Of the self-test, by family: expected, seen, extra. None: it did not run."""
     failed: str
@@ -45,14 +40,15 @@ class Plan:
         step = self.steps.get(family)
         if step is None:
             return Need(family, way, "not hooked", "", "", "", "no hook of this recorder sees it")
-        symbol, method = _text(step.get("symbol")), _text(step.get("method"))
-        state = hook_state(step, self.arrived)
+        symbol, method = printable(step.symbol or ""), printable(step.method or "")
+        now = step.state(self.arrived)
+        state = _STATES.get(now, now.value)
         tested = ""
         if state == "live" and self.tests is not None:
             expected, seen, extra = self.tests.get(family, (0, 0, 0))
             tested = f"{seen} of {expected}" if expected or extra else "not tried"
             tested += f" and {extra} that nobody made" if extra else ""
-        return Need(family, way, state, symbol, method, tested, _text(step.get("reason")))
+        return Need(family, way, state, symbol, method, tested, printable(step.reason))
 
     def untried(self) -> tuple[str, ...]:
         """Live families of which the self-test, though it ran, made no attempt.
@@ -67,7 +63,7 @@ class Plan:
 
     def hook(self, family: str) -> str:
         """The hook word that losses have for a family; empty: not known."""
-        return str(self.steps.get(family, {}).get("hook") or "")
+        return self.steps[family].hook if family in self.steps else ""
 
     def doubts(self, needs: Mapping[str, str]) -> Iterator[Doubt]:
         """Why the families in ``needs`` (family to way) do not show everything."""
@@ -96,28 +92,15 @@ class Plan:
                 yield gap
 
 
-def plan_of(manifest: Mapping[str, Any], baseline: pd.DataFrame) -> Plan:
+def plan_of(manifest: Manifest, baseline: pd.DataFrame) -> Plan:
     """The plan in ``manifest``; ``baseline`` tells when hooks in modules came and went."""
-    raw = manifest.get("hooks")
-    listed = [_dict(step) for step in raw] if isinstance(raw, list) else []
-    steps = {str(step.get("family")): step for step in listed}
-    test = _dict(manifest.get("self_test"))
+    steps = {step.family: step for step in manifest.hooks}
+    test = manifest.tested
     tests = None
-    if test.get("ran") is True and isinstance(test.get("hooks"), dict):
-        tests = {
-            str(family): (
-                _int(_dict(one).get("expected")),
-                _int(_dict(one).get("seen")),
-                _int(_dict(one).get("extra")),
-            )
-            for family, one in test["hooks"].items()
-        }
+    if test.ran and test.hooks is not None:
+        tests = {name: (one.expected, one.seen, one.extra) for name, one in test.hooks.items()}
     gaps, arrived = _modules(baseline)
-    return Plan(steps, tests, _text(test.get("failed")), gaps, arrived)
-
-
-def _int(value: object) -> int:
-    return value if isinstance(value, int) else 0
+    return Plan(steps, tests, printable(test.failed or ""), gaps, arrived)
 
 
 def _modules(baseline: pd.DataFrame) -> tuple[tuple[Doubt, ...], frozenset[str]]:
@@ -199,16 +182,15 @@ def _end(recording: Recording, report: VerifyReport) -> Iterator[Doubt]:
         if not report.alive and not report.incomplete:
             yield Doubt("cut-off", "The recorder was killed: the last events may be missing.")
         return
-    if end.get("error"):
-        yield Doubt("cut-off", f"The recording ended because of an error: "
-                    f"{printable(str(end['error']))}")  # fmt: skip
-    if end.get("stopped_early"):
-        yield Doubt("cut-off", f"The recorder stopped early: {printable(str(end.get('reason')))}. "
+    if end.error:
+        yield Doubt("cut-off", f"The recording ended because of an error: {printable(end.error)}")
+    if end.stopped_early:
+        yield Doubt("cut-off", f"The recorder stopped early: {printable(str(end.reason))}. "
                     "What came after that is not known.")  # fmt: skip
     if not report.final or report.cpus - set(report.final):
         yield Doubt("hole", "end.json does not say how many records each CPU numbered: some of "
                     "the last ones may be missing.")  # fmt: skip
-    if in_flight := end.get("in_flight"):
+    if in_flight := end.in_flight:
         yield Doubt("in-flight", f"{in_flight} calls had not returned when the recording ended.")
 
 
@@ -222,18 +204,18 @@ def _lost(lost: Mapping[tuple[str, str], int]) -> Iterator[Doubt]:
         yield Doubt("loss", f"{said}{where}.", hooks)
 
 
-def _filters(manifest: Mapping[str, Any]) -> Iterator[Doubt]:
-    said = manifest.get("filters")
-    if not isinstance(said, dict):
+def _filters(manifest: Manifest) -> Iterator[Doubt]:
+    said = manifest.filters
+    if said is None:
         yield Doubt("filter", "The manifest does not tell which filters were on.")
         return
-    tasks = [word for word in ("pids", "uids", "cgroups") if said.get(word)]
-    if said.get("follow_command") and manifest.get("command"):
+    tasks = [word for word in ("pids", "uids", "cgroups") if getattr(said, word)]
+    if said.follow_command and manifest.command:
         tasks.append("the command and its children")
     if tasks:
         yield Doubt("filter", f"Only some processes were recorded ({', '.join(tasks)}): what any "
                     "other did is not seen.")  # fmt: skip
-    if said.get("denied"):
+    if said.denied:
         yield Doubt("filter", "Only calls that failed were recorded.")
-    if said.get("seals"):
+    if said.seals:
         yield Doubt("filter", "Only files with certain seals were recorded.")

@@ -24,8 +24,8 @@ from tracer.audit.result import (
 )
 from tracer.audit.scope import OUT, Allowed, Answer, Look, check_where, hidden, member, rights, who
 from tracer.escape import printable
+from tracer.recording.manifest import Filters
 from tracer.recording.reader import Recording
-from tracer.words import bit5_in
 
 _BY_ADDRESS = {"never-read-or-written": BY_ADDRESS, "never-pinned-except": frozenset({"pin"})}
 """Claims that an access by address can break, and by which."""
@@ -46,25 +46,23 @@ def one_recording(policy: Policy, recording: Recording) -> RecordingAudit:
     evidence = load(recording, policy.claims)
     claims = tuple(evaluate(claim, evidence) for claim in policy.claims)
     manifest = evidence.manifest
-    kernel = manifest.get("kernel")
     lost: Counter[str] = Counter()
     for (cause, hook), total in evidence.losses.items():
         lost[
             f"{printable(cause)} at {printable(hook)}" if hook != "none" else printable(cause)
         ] += total
-    command = manifest.get("command")
     return RecordingAudit(
         path=printable(os.fspath(recording.path)),
-        host=_text(manifest.get("host")),
-        boot_id=_text(manifest.get("boot_id")),
-        kernel=_text(kernel.get("release")) if isinstance(kernel, dict) else "",
-        command=" ".join(_text(word) for word in command) if isinstance(command, list) else "",
+        host=printable(manifest.host),
+        boot_id=printable(manifest.boot_id or ""),
+        kernel=printable(manifest.kernel.release),
+        command=" ".join(map(printable, manifest.command)),
         window=evidence.window,
         claims=claims,
         coverage=tuple(_coverage(evidence, claims)),
         losses=dict(lost.most_common()),
         doubts=tuple(evidence.doubts),
-        blind_spots=_blind_spots(manifest.get("blind_spots"), evidence.plan.untried()),
+        blind_spots=_blind_spots(manifest.blind_spots, evidence.plan.untried()),
     )
 
 
@@ -107,9 +105,8 @@ def evaluate(claim: Claim, evidence: Evidence) -> ClaimResult:
 
 
 def _look(evidence: Evidence) -> Look:
-    filters = evidence.manifest.get("filters")
-    said = filters if isinstance(filters, dict) else {}
-    return Look(evidence.plan, evidence.slots, evidence.bit_0x20, said)
+    filters = evidence.manifest.filters or Filters()
+    return Look(evidence.plan, evidence.slots, evidence.bit_0x20, filters)
 
 
 def _general(evidence: Evidence, needs: dict[str, str]) -> Iterator[Doubt]:
@@ -235,8 +232,8 @@ def _nobody(claim: Claim, case: Case, evidence: Evidence, doubts: Sequence[Doubt
 
 def _about(evidence: Evidence, key: Key3, one: Known) -> Iterator[Doubt]:
     """What leaves every claim about this object open."""
-    filters = evidence.manifest.get("filters")
-    if one.only_seal and not (isinstance(filters, dict) and filters.get("unsealable")):
+    filters = evidence.manifest.filters
+    if one.only_seal and not (filters and filters.unsealable):
         yield Doubt("filter", "It cannot be sealed, and what happens to such files was not "
                     "recorded: record with --unsealable.")  # fmt: skip
     if one.kind == "unknown":
@@ -253,7 +250,7 @@ def _made(
     violations: Sequence[Violation],
     doubts: Sequence[Doubt],
 ) -> Finding:
-    bit5 = bit5_in(evidence.manifest)
+    bit5 = evidence.manifest.bit5
     seen: dict[tuple[str, int, int], Proof] = {}
     for violation in violations:
         found = proof(violation.row, violation.text, bit5)
@@ -276,14 +273,9 @@ def _coverage(evidence: Evidence, claims: Sequence[ClaimResult]) -> Iterator[Nee
         yield evidence.plan.need(family, ways.get(family, ""))
 
 
-def _blind_spots(recorded: object, untried: Sequence[str]) -> tuple[str, ...]:
-    said = [_text(one) for one in recorded] if isinstance(recorded, list) else []
-    found = [*(one for one in said if one), *blind_spots()]
+def _blind_spots(recorded: Sequence[str], untried: Sequence[str]) -> tuple[str, ...]:
+    found = [*(printable(one) for one in recorded if one), *blind_spots()]
     if untried:
         families = ", ".join(map(printable, untried))
         found.append(f"whether these hooks report: the self-test does not try them ({families})")
     return tuple(dict.fromkeys(found))
-
-
-def _text(value: object) -> str:
-    return printable(value) if isinstance(value, str) else ""

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 import pandas as pd
 
@@ -28,6 +27,7 @@ from tracer.kernel.families import FAMILIES
 from tracer.output.coverage import anchors
 from tracer.record import USER_CPU
 from tracer.recording.clock import wall_jump_s
+from tracer.recording.manifest import End, Manifest
 from tracer.recording.reader import Recording
 from tracer.rules import DECISIONS
 from tracer.words import Op
@@ -37,7 +37,7 @@ from tracer.words import Op
 class Evidence:
     """A recording as claims are held against it."""
 
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     plan: Plan
     known: Mapping[Key3, Known]
     rows: Mapping[Key3, Sequence[Row]]
@@ -171,25 +171,17 @@ def _iso(wall_ns: int) -> str | None:
 
 def _baseline(recording: Recording, start: pd.DataFrame) -> str:
     """Why the baseline may have missed something; empty where it says itself that it did not."""
-    end = recording.end or {}
-    said = end.get("baseline")
-    look = said.get("start") if isinstance(said, dict) else None
-    if isinstance(said, dict) and said.get("start", said) is None:
+    look = (recording.end or End()).baseline.start
+    if look is None or (look.problems is None and not len(start)):
         return "there is no baseline."
-    if not isinstance(look, dict):
-        if len(start):
-            return "the recording does not say whether the baseline could look at every process."
-        return "there is no baseline."
-    problems = look.get("problems")
-    if not isinstance(problems, list):
+    if look.problems is None:
         return "the recording does not say whether the baseline could look at every process."
-    return " ".join(printable(str(one)) for one in problems)
+    return " ".join(map(printable, look.problems))
 
 
-def _bit(manifest: Mapping[str, Any]) -> str:
-    test = manifest.get("self_test")
-    meant = test.get("bit_0x20") if isinstance(test, dict) and test.get("ran") else None
-    return meant if meant in ("exec", "inaccessible") else ""
+def _bit(manifest: Manifest) -> str:
+    test = manifest.tested
+    return test.bit_0x20 if test.ran and test.bit_0x20 in ("exec", "inaccessible") else ""
 
 
 _ALWAYS = (Op.CREATE, Op.ADD_SEALS, Op.MAP, Op.UNMAP, Op.EVICT, Op.MMAP)

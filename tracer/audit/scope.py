@@ -32,6 +32,7 @@ from tracer.filter.grammar import matches
 from tracer.filter.query import parse
 from tracer.record import PROC_TICK_NS
 from tracer.recording.format import OBJECTS
+from tracer.recording.manifest import Filters
 from tracer.words import Receipt
 
 
@@ -300,7 +301,7 @@ class Look:
     slots: Slots
     bit_0x20: str
     """What seal 0x20 means: ``exec``, ``inaccessible``, or empty: not known."""
-    filters: Mapping[str, Any]
+    filters: Filters
 
 
 def wanted_seals(names: tuple[str, ...], bit_0x20: str) -> tuple[int, Answer]:
@@ -438,12 +439,12 @@ def hidden(scope: Scope, look: Look) -> Iterator[Doubt]:
     if scope.seals:
         yield from look.plan.doubts({"seals": "seals"})
     # A memfd that cannot be sealed is known from its creation or the baseline, a tmpfs file is not.
-    if not look.filters.get("unsealable") and {"tmpfs", "hugetlb"} & set(scope.kind or ("tmpfs",)):
+    if not look.filters.unsealable and {"tmpfs", "hugetlb"} & set(scope.kind or ("tmpfs",)):
         yield Doubt("filter", "Files of tmpfs and hugetlbfs that cannot be sealed were left out "
                     "(record with --unsealable), and some may be in scope: name the kinds in the "
                     "policy if none can.")  # fmt: skip
-    prefix = look.filters.get("name")
-    if prefix and not _within(scope.name, str(prefix)):
+    prefix = look.filters.name
+    if prefix and not _within(scope.name, prefix):
         yield Doubt("filter", "Only files with certain names were recorded.")
 
 

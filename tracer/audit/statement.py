@@ -336,7 +336,7 @@ def _recording(recording: Recording, *, whole: bool) -> dict[str, Any]:
     return {
         "name": os.path.basename(os.path.normpath(recording.path)),
         "chain": recording.chain.digest,
-        "hook_plan_sha256": sha256(canonical(recording.manifest.get("hooks"))).hexdigest(),
+        "hook_plan_sha256": sha256(canonical(recording.manifest.document.get("hooks"))).hexdigest(),
         "files": files,
     }
 
@@ -568,7 +568,7 @@ def _recheck_recording(recording: Recording, stated: Mapping[str, Any], found: R
     if report.unexplained:
         missing = f"{report.unexplained} sequence numbers are missing that nobody declared lost."
         found.wrong.append(f"{shown}: {missing}")
-    hooks = recording.manifest.get("hooks")
+    hooks = recording.manifest.document.get("hooks")
     if sha256(canonical(hooks)).hexdigest() != stated.get("hook_plan_sha256"):
         found.wrong.append(f"{shown}: the hook plan is another.")
 

@@ -1,10 +1,4 @@
-"""What a recording's manifest says, whoever wrote it: wrong types count as missing.
-
-What a recording's manifest says about what could be seen.
-"""
-
-from collections.abc import Mapping
-from typing import Any
+"""What a recording's manifest says about what could be seen."""
 
 import numpy as np
 
@@ -12,110 +6,85 @@ from tracer.live import cells
 from tracer.live.book import Book
 from tracer.live.groups import of_records
 from tracer.live.snapshot import Coverage, Facts, Hook, Rows
-from tracer.output.coverage import LIVE, WAITING, hook_state, modules_that_came
+from tracer.output.coverage import modules_that_came
 from tracer.output.text import CONTEXT
-from tracer.words import bit5_in
+from tracer.recording.manifest import Count, Manifest, SelfTest
+from tracer.words import HookState
 
 
-def a_dict(value: object) -> dict[str, Any]:
-    """``value``, or an empty one."""
-    return value if isinstance(value, dict) else {}
+def _text(value: str | None) -> str:
+    return cells.text(value) if value else ""
 
 
-def a_list(value: object) -> list[Any]:
-    """``value``, or an empty one."""
-    return value if isinstance(value, list) else []
-
-
-def a_text(value: object) -> str:
-    """``value`` as harmless text."""
-    return cells.text(value) if isinstance(value, str) and value else ""
-
-
-def a_number(value: object) -> int:
-    """``value``, or 0."""
-    return value if isinstance(value, int) else 0
-
-
-def seen(counts: Mapping[str, Any]) -> str:
+def seen(count: Count | None) -> str:
     """``12/12``: attempts of the self-test that a hook reported, of those it should have."""
-    return f"{a_number(counts.get('seen'))}/{a_number(counts.get('expected'))}" if counts else ""
+    return f"{count.seen}/{count.expected}" if count else ""
 
 
-def _self_test(manifest: Mapping[str, Any]) -> tuple[str, bool | None]:
-    result = manifest.get("self_test")
-    if not isinstance(result, dict) or result.get("ran") is not True:
+def _self_test(test: SelfTest) -> tuple[str, bool | None]:
+    if not test.ran:
         return "not run", None
-    odd = len(a_list(result.get("unexplained")))
     silent = [
-        f"{a_text(family)} {seen(a_dict(counts))}"
-        for family, counts in sorted(a_dict(result.get("hooks")).items())
-        if a_dict(counts).get("seen") != a_dict(counts).get("expected")
+        f"{_text(family)} {seen(count)}"
+        for family, count in sorted((test.hooks or {}).items())
+        if count.seen != count.expected
     ]
     if silent:
         return f"MISSED {', '.join(silent)}", False
-    if odd:
-        return f"{odd} unexplained", False
-    return f"ok ({a_number(result.get('cases'))} cases)", True
+    if test.unexplained:
+        return f"{len(test.unexplained)} unexplained", False
+    return f"ok ({test.cases} cases)", True
 
 
-def facts(path: str, manifest: Mapping[str, Any]) -> Facts:
+def facts(path: str, manifest: Manifest) -> Facts:
     """What does not change."""
-    hooks = [a_dict(step) for step in a_list(manifest.get("hooks"))]
-    host = a_text(manifest.get("host"))
-    said, fine = _self_test(manifest)
+    said, fine = _self_test(manifest.tested)
     return Facts(
         path=path,
-        host="" if host == "(none)" else host,
-        kernel=a_text(a_dict(manifest.get("kernel")).get("release")),
-        command=" ".join(a_text(word) for word in a_list(manifest.get("command"))),
-        hooks_live=sum(hook_state(hook) == LIVE for hook in hooks),
-        hooks=len(hooks),
+        host=_text(manifest.host_name),
+        kernel=_text(manifest.kernel.release),
+        command=" ".join(map(_text, manifest.command)),
+        hooks_live=sum(hook.state() == HookState.LIVE for hook in manifest.hooks),
+        hooks=len(manifest.hooks),
         self_test=said,
         self_test_ok=fine,
-        bit5=bit5_in(manifest),
+        bit5=manifest.bit5,
     )
 
 
-def coverage(manifest: Mapping[str, Any], book: Book, problems: list[str]) -> Coverage:
+def coverage(manifest: Manifest, book: Book, problems: list[str]) -> Coverage:
     """Hooks, loss, blind spots."""
     lost = book.losses
-    test = a_dict(manifest.get("self_test"))
-    tested = a_dict(test.get("hooks"))
+    test = manifest.tested
+    tested = test.hooks or {}
     hooks: list[Hook] = []
     counted: set[str] = set()
     came = modules_that_came(book.baseline)
-    for step in map(a_dict, a_list(manifest.get("hooks"))):
-        method = a_text(step.get("method"))
-        family = a_text(step.get("family"))
-        ops = ", ".join(a_text(op) for op in a_list(step.get("ops")))
-        reason = a_text(step.get("reason"))
-        hook = a_text(step.get("hook"))
-        waits = hook_state(step, came) == WAITING
-        note = ops if method and not waits else f"{a_text(step.get('unseen'))}: {reason}"
+    for step in manifest.hooks:
+        hook = _text(step.hook)
+        waits = step.state(came) == HookState.WAITING
+        ops = ", ".join(map(_text, step.ops))
+        note = ops if step.method and not waits else f"{_text(step.unseen)}: {_text(step.reason)}"
         hooks.append(
             Hook(
-                family=family,
-                symbol=a_text(step.get("symbol")),
-                method=method,
-                essential=step.get("essential") is not False and reason != "not asked for",
-                self_test=seen(a_dict(tested.get(family))),
+                family=_text(step.family),
+                symbol=_text(step.symbol),
+                method=_text(step.method),
+                essential=step.essential and step.requested,
+                self_test=seen(tested.get(step.family)),
                 decided=None if hook in counted else book.decided.get(hook),
                 note=note,
                 waiting=waits,
             )
         )
         # Several families may report as one hook: its count stands beside the first.
-        counted |= {hook} if method else set()
+        counted |= {hook} if step.method else set()
     return Coverage(
         hooks=tuple(hooks),
         lost={cause: n for cause, n in lost.items() if cause not in CONTEXT},
         incomplete={cause: n for cause, n in lost.items() if cause in CONTEXT},
-        blind_spots=tuple(a_text(spot) for spot in a_list(manifest.get("blind_spots"))),
-        variants={
-            a_text(question): a_text(choice)
-            for question, choice in a_dict(test.get("variants")).items()
-        },
+        blind_spots=tuple(map(_text, manifest.blind_spots)),
+        variants={_text(question): _text(choice) for question, choice in test.variants.items()},
         problems=tuple(problems),
     )
 

@@ -265,7 +265,7 @@ class LiveFeed(Worker):
         self._trouble = ""
         self._look_s = 0.0
         self._heard_s = time.monotonic()
-        boot = self.recording.manifest.get("boot_id")
+        boot = self.recording.manifest.boot_id
         self._here = boot is not None and boot == boot_id()
 
     def stop(self) -> None:

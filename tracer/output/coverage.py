@@ -1,12 +1,10 @@
 """What a recording could see and what it lost, from its manifest, end marker and losses.
 
-Everything comes from files that may be somebody else's: a value of another type than ours writes
-counts as absent, and text is made printable.
+All of these may be somebody else's: text is made printable.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import pyarrow as pa
 
@@ -15,40 +13,19 @@ from tracer.output.data import column
 from tracer.output.report import Coverage, SelfTest, Unseen
 from tracer.output.text import CONTEXT, losses
 from tracer.recording.clock import Anchor
+from tracer.recording.manifest import End, Filters, Manifest
 from tracer.recording.reader import ALIVE, KILLED, Recording
-from tracer.words import bit5_in, names
+from tracer.words import HookState, names
 
 
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _int(value: object) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def text(value: object) -> str:
-    """A manifest's text, safe to print; empty where it is none."""
-    return printable(value) if isinstance(value, str) else ""
-
-
-def boot_of(manifest: Mapping[str, Any]) -> str:
-    """The boot id, empty where the manifest has none."""
-    return text(manifest.get("boot_id"))
-
-
-def labels(manifests: Sequence[Mapping[str, Any]]) -> list[str]:
+def labels(manifests: Sequence[Manifest]) -> list[str]:
     """A host column's text for each: the shortest that tells apart what was booted apart.
 
     The host's name; where several boots share it with the kernel release, or with the boot id.
     """
-    boots = [boot_of(one) or f"?{place}" for place, one in enumerate(manifests)]
-    hosts = [_host(one) for one in manifests]
-    releases = [text(_dict(one.get("kernel")).get("release")) for one in manifests]
+    boots = [printable(one.boot_id or "") or f"?{place}" for place, one in enumerate(manifests)]
+    hosts = [printable(one.host_name) for one in manifests]
+    releases = [printable(one.kernel.release) for one in manifests]
     with_release = [f"{a} {b}" for a, b in zip(hosts, releases, strict=True)]
     with_boot = [f"{a} {b[:8]}" for a, b in zip(with_release, boots, strict=True)]
     shown = []
@@ -61,43 +38,6 @@ def labels(manifests: Sequence[Mapping[str, Any]]) -> list[str]:
     return shown
 
 
-def _host(manifest: Mapping[str, Any]) -> str:
-    name = text(manifest.get("host"))
-    # The kernel's own word where no name was set, as in a guest.
-    return "" if name == "(none)" else name
-
-
-LIVE, WAITING, ABSENT, NOT_LIVE = "live", "waiting", "absent", "not live"
-
-
-def hook_state(step: Mapping[str, Any], came: Collection[str] = ()) -> str:
-    """What became of a family of the hook plan (``hooks`` of a manifest), for every view alike.
-
-    ``waiting``: its module was not loaded, so that nothing can have happened there; ``absent``:
-    this kernel has nothing there; ``came``: hooks of modules that were loaded meanwhile.
-    """
-    if not text(step.get("method")):
-        return ABSENT if _absent(step) else NOT_LIVE
-    there = text(step.get("symbol")) or text(step.get("hook")) in came
-    return LIVE if there else WAITING
-
-
-def _absent(step: Mapping[str, Any]) -> bool:
-    """Whether this kernel lacks the very functions, so that nothing can happen in them.
-
-    Recorders that do not say so give a reason; one with a dot in the name is about a struct's
-    member, or a changed copy of the function, which would be there and unseen.
-    """
-    if isinstance(step.get("absent"), bool):
-        return step["absent"] is True
-    reason = str(step.get("reason") or "")
-    return (
-        step.get("essential") is False
-        and reason.startswith("this kernel has no ")
-        and "." not in reason
-    )
-
-
 def modules_that_came(tables: Iterable[pa.Table]) -> frozenset[str]:
     """Hooks of modules that were loaded while it was recorded, from the table ``mappings``."""
     found = set[str]()
@@ -108,63 +48,63 @@ def modules_that_came(tables: Iterable[pa.Table]) -> frozenset[str]:
     return frozenset(found)
 
 
-def unseen(manifest: Mapping[str, Any], came: Collection[str] = ()) -> tuple[Unseen, ...]:
+def unseen(manifest: Manifest, came: Collection[str] = ()) -> tuple[Unseen, ...]:
     """The hook families that were not live, the essential ones first."""
     found = [
         Unseen(
-            text(step.get("family")),
-            text(step.get("unseen")),
-            text(step.get("reason")),
-            step.get("essential") is not False and hook_state(step, came) == NOT_LIVE,
+            printable(step.family),
+            printable(step.unseen),
+            printable(step.reason),
+            step.essential and step.state(came) == HookState.FAILED,
         )
-        for step in map(_dict, _list(manifest.get("hooks")))
-        if hook_state(step, came) != LIVE
+        for step in manifest.hooks
+        if step.state(came) != HookState.LIVE
     ]
     return tuple(sorted(found, key=lambda one: not one.essential))
 
 
-def self_test(manifest: Mapping[str, Any]) -> SelfTest:
+def self_test(manifest: Manifest) -> SelfTest:
     """The self-test's result (tracer.selftest.run)."""
-    result = _dict(manifest.get("self_test"))
-    silent = []
-    for family, counts in sorted(_dict(result.get("hooks")).items()):
-        seen, expected = (_int(_dict(counts).get(key)) for key in ("seen", "expected"))
-        if seen != expected:
-            silent.append(f"{text(family)} {seen} of {expected}")
-    variants = _dict(result.get("variants"))
-    note = text(result.get("hooks_note"))
-    if not note and not isinstance(result.get("hooks"), dict):
-        note = "nothing is known of them"
+    test = manifest.tested
+    silent = [
+        f"{printable(family)} {count.seen} of {count.expected}"
+        for family, count in sorted((test.hooks or {}).items())
+        if count.seen != count.expected
+    ]
+    unknown = "nothing is known of them" if test.hooks is None else ""
     return SelfTest(
-        ran=result.get("ran") is True,
-        cases=_int(result.get("cases")),
-        variants={text(question): text(choice) for question, choice in sorted(variants.items())},
-        unexplained=len(_list(result.get("unexplained"))),
+        ran=test.ran,
+        cases=test.cases,
+        variants={
+            printable(question): printable(choice)
+            for question, choice in sorted(test.variants.items())
+        },
+        unexplained=len(test.unexplained),
         silent=tuple(silent),
-        lost={text(cause): _int(count) for cause, count in _dict(result.get("lost")).items()},
-        bit_0x20=text(result.get("bit_0x20")) or None,
-        failed=text(result.get("failed")),
-        open=tuple(map(text, _list(result.get("open")))),
-        holes=tuple(map(text, _list(result.get("holes")))),
-        unconfirmed=note,
+        lost={printable(cause): count for cause, count in test.lost.items()},
+        bit_0x20=printable(test.bit_0x20) or None,
+        failed=printable(test.failed or ""),
+        open=tuple(map(printable, test.open)),
+        holes=tuple(map(printable, test.holes)),
+        unconfirmed=printable(test.hooks_note or "") or unknown,
     )
 
 
-def _filters(manifest: Mapping[str, Any]) -> str:
-    said = _dict(manifest.get("filters"))
+def _filters(manifest: Manifest) -> str:
+    said = manifest.filters or Filters()
     shown = []
-    for key, word in (("pids", "pid"), ("uids", "uid"), ("cgroups", "cgroup")):
-        if values := [str(one) for one in _list(said.get(key)) if isinstance(one, int)]:
-            shown.append(f"{word} {','.join(values)}")
-    if name := text(said.get("name")):
-        shown.append(f"name {name}…")
-    if seals := _int(said.get("seals")):
-        shown.append(f"seals {names(seals, bit5_in(manifest))}")
-    if said.get("denied") is True:
+    for word, values in (("pid", said.pids), ("uid", said.uids), ("cgroup", said.cgroups)):
+        if values:
+            shown.append(f"{word} {','.join(map(str, values))}")
+    if said.name:
+        shown.append(f"name {printable(said.name)}…")
+    if said.seals:
+        shown.append(f"seals {names(said.seals, manifest.bit5)}")
+    if said.denied:
         shown.append("only what failed")
-    if any(one.reason == "not asked for" for one in unseen(manifest)):
+    if not all(step.requested for step in manifest.hooks):
         shown.append("only some operations")
-    if said.get("follow_command") is True and _list(manifest.get("command")):
+    if said.follow_command and manifest.command:
         shown.append("only the command and its children")
     return "; ".join(shown)
 
@@ -196,30 +136,28 @@ def coverage(
     known = anchors(recording)
     counts = losses(recording)
     problems = list(recording.problems)
-    end = _dict(recording.end)
-    if end.get("stopped_early"):
-        problems.append(f"the recorder stopped early: {text(end.get('reason'))}")
+    end = recording.end or End()
+    if end.stopped_early:
+        problems.append(f"the recorder stopped early: {printable(end.reason or '')}")
     manifest = recording.manifest
     times = [anchor.boot_ns for anchor in known] + ([] if last_ns is None else [last_ns])
-    command = [text(word) for word in _list(manifest.get("command"))]
-    steps = [_dict(step) for step in _list(manifest.get("hooks"))]
     came = modules_that_came(recording.tables("mappings", ["op", "answer", "hook"]))
     return Coverage(
         path=printable(recording.path),
         host=host,
         boot_id=boot_id,
-        kernel=text(_dict(manifest.get("kernel")).get("release")) or "unknown",
-        command=" ".join(command),
+        kernel=printable(manifest.kernel.release) or "unknown",
+        command=" ".join(map(printable, manifest.command)),
         filters=_filters(manifest),
         start_ns=known[0].boot_ns if known else None,
         end_ns=max(times, default=None),
         started=_started(known),
         state="ended" if recording.end is not None else "alive" if ALIVE in problems else "killed",
-        reason=text(end.get("reason")),
-        hooks_live=sum(hook_state(step, came) == LIVE for step in steps),
-        hooks=len(steps),
+        reason=printable(end.reason or ""),
+        hooks_live=sum(step.state(came) == HookState.LIVE for step in manifest.hooks),
+        hooks=len(manifest.hooks),
         unseen=unseen(manifest, came),
-        blind_spots=tuple(text(spot) for spot in _list(manifest.get("blind_spots"))),
+        blind_spots=tuple(map(printable, manifest.blind_spots)),
         self_test=self_test(manifest),
         lost={cause: counts[cause] for cause, _ in counts.most_common() if cause not in CONTEXT},
         incomplete={cause: counts[cause] for cause in CONTEXT if counts[cause]},

@@ -20,7 +20,7 @@ import pyarrow as pa
 from tracer.escape import clip, escape_bytes, pad
 from tracer.labels import MAX_ERRNO, describe, errno_name, seals_text, vm_text
 from tracer.output.data import Names, column
-from tracer.words import DOUBTS, Bit5, Flag, bit5_in
+from tracer.words import DOUBTS, Bit5, Flag
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -393,7 +393,7 @@ class Feed:
     @property
     def bit5(self) -> Bit5:
         """What the recorded kernel calls seal 0x20."""
-        return bit5_in(self._recording.manifest)
+        return self._recording.manifest.bit5
 
     def tables(self) -> Iterator[pa.Table]:
         """Event tables of at most 65536 rows, in the order of arrival. StoreError."""

@@ -46,7 +46,7 @@ class Follower:
         self._recording = recording
         self._folder = recording.folder
         self._names = names
-        self._recorder = Recorder(self._folder, recording.manifest.get("boot_id"), watches=True)
+        self._recorder = Recorder(self._folder, recording.manifest.boot_id, watches=True)
         self._segment = 0  # the first one that is not given whole
         self._cursors: dict[int, _Cursor] = {}
         self._naming = Naming()

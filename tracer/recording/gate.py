@@ -2,19 +2,16 @@
 
 A recording may come from somebody else. So a file is opened through the folder's descriptor, must
 be a regular one of a size that a recorder writes, and is read once: the bytes whose digest is
-compared are the bytes that are parsed. What a document holds is checked here too, so that nobody
-behind has to ask for a value's type. Parquet is looked at in `tracer.recording.part`, the tail in
+compared are the bytes that are parsed. What is in them is checked where it is parsed: documents
+in `tracer.recording.manifest`, Parquet in `tracer.recording.part`, the tail in
 `tracer.recording.tail`, lines of the chain in `tracer.recording.chain`.
 """
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 from tracer.escape import printable
-from tracer.recording import manifest as documents
 from tracer.recording.errors import Damaged
 from tracer.recording.folder import Folder
 from tracer.recording.format import DOCUMENT_DEPTH
@@ -44,13 +41,6 @@ def contents(folder: Folder, path: str, most: int) -> bytes:
             pieces.append(piece)
             size -= len(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def document(data: bytes, name: str) -> dict[str, Any]:
-    """The JSON object in ``data``, checked as :data:`DOCUMENTS` describes ``name``. Damaged."""
-    found = json_object(data, name)
-    check_types(found, name)
-    return found
 
 
 def json_object(data: bytes, name: str) -> dict[str, Any]:
@@ -105,90 +95,3 @@ def _check_plain(value: Any) -> None:
 
 def _shown(text: str) -> str:
     return printable(text if len(text) <= _NAME_SHOWN else f"{text[:_NAME_SHOWN]}...").rstrip(".")
-
-
-# ---- what a document may hold -------------------------------------------------------------------
-
-DOCUMENTS: dict[str, Mapping[str, str]] = {
-    "manifest.json": documents.MANIFEST,
-    "end.json": documents.END,
-}
-
-
-def _is_number(value: object) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _list_of(check: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, list) and all(map(check, value))
-
-
-def _object_of(check: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, dict) and all(map(check, value.values()))
-
-
-def _is_pair(value: object) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == 2
-        and isinstance(value[0], str)
-        and type(value[1]) is int
-    )
-
-
-def _is_object(value: object) -> bool:
-    return isinstance(value, dict)
-
-
-_CHECKS: dict[str, Callable[[object], bool]] = {
-    "text": _is_text,
-    "number": _is_number,
-    "decimal": lambda value: _is_number(value) or isinstance(value, float),
-    "true or false": lambda value: isinstance(value, bool),
-    "null": lambda value: value is None,
-    "object": _is_object,
-    "object of text": _object_of(_is_text),
-    "object of numbers": _object_of(_is_number),
-    "list of text": _list_of(_is_text),
-    "list of numbers": _list_of(_is_number),
-    "list of objects": _list_of(_is_object),
-    "list of [text, number]": _list_of(_is_pair),
-}
-"""Types as `tracer.recording.manifest` has them, in words."""
-
-
-@cache
-def _expected(name: str) -> dict[str, tuple[str, ...]]:
-    """The types that a value may have, by its path; of what is around described ones too."""
-    found = {}
-    for path, described in DOCUMENTS[name].items():
-        said = described.partition(";")[0]
-        found[path] = (said,) if said in _CHECKS else tuple(said.split(" or "))
-        for place, char in enumerate(path):
-            if char == ".":
-                around = path[:place]
-                kind = "list of objects" if around.endswith("[]") else "object"
-                found.setdefault(around.removesuffix("[]"), (kind,))
-    return found
-
-
-def check_types(value: Mapping[str, Any], name: str, at: str = "") -> None:
-    """Holds a document against its description. Damaged."""
-    expected = _expected(name)
-    for key, inner in value.items():
-        path = f"{at}{key}"
-        said = expected.get(path)
-        if said is None:
-            continue
-        if not any(_CHECKS[kind](inner) for kind in said):
-            raise Damaged(f"{name}: {path} is not {' or '.join(said)}.")
-        if isinstance(inner, dict):
-            check_types(inner, name, f"{path}.")
-        elif isinstance(inner, list):
-            for one in inner:
-                if isinstance(one, dict):
-                    check_types(one, name, f"{path}[].")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +37,7 @@ from tracer.recording.chain import (
 from tracer.recording.errors import Damaged, FutureSchema, NotARecording, StoreError, from_os
 from tracer.recording.folder import Folder
 from tracer.recording.format import DOCUMENT_BYTES, PART_BYTES, PIECE_ROWS, SCHEMA_VERSION, TABLES
+from tracer.recording.manifest import End, Manifest
 from tracer.recording.part import PartFile
 from tracer.recording.replace import FORMAT
 from tracer.recording.tables import empty
@@ -59,7 +60,7 @@ class Recorder:
     seen here; but it says every second that it lives.
     """
 
-    def __init__(self, folder: Folder, boot: object, *, watches: bool = False) -> None:
+    def __init__(self, folder: Folder, boot: str | None, *, watches: bool = False) -> None:
         """``boot``: the manifest's ``boot_id``, None where it has none.
 
         ``watches``: it is asked again and again, so that the first answer may wait for a sign;
@@ -111,7 +112,7 @@ def open_folder(path: str | os.PathLike[str]) -> Folder:
         raise from_os(error, f"opening the recording {os.fspath(path)}") from error
 
 
-def read_manifest(folder: Folder, path: str) -> tuple[dict[str, Any], bytes]:
+def read_manifest(folder: Folder, path: str) -> tuple[Manifest, bytes]:
     """The manifest and its bytes. NotARecording, FutureSchema, NoPermission, Damaged."""
     try:
         data = gate.contents(folder, MANIFEST, DOCUMENT_BYTES)
@@ -124,11 +125,11 @@ def read_manifest(folder: Folder, path: str) -> tuple[dict[str, Any], bytes]:
     except Damaged as error:
         raise Damaged(f"{path}: {error}") from None
     try:
-        manifest = gate.json_object(data, MANIFEST)
+        found = gate.json_object(data, MANIFEST)
     except Damaged as error:
         raise NotARecording(f"{path} is no sealsnoop recording: {error}") from None
-    version = manifest.get("schema_version")
-    if manifest.get("format") != FORMAT or type(version) is not int:
+    version = found.get("schema_version")
+    if found.get("format") != FORMAT or type(version) is not int:
         raise NotARecording(f"{path} is no sealsnoop recording: its {MANIFEST} is not one of ours")
     if version > SCHEMA_VERSION:
         raise FutureSchema(
@@ -140,10 +141,9 @@ def read_manifest(folder: Folder, path: str) -> tuple[dict[str, Any], bytes]:
             f"{path} is older than sealsnoop's first release (schema {version}); record it again"
         )
     try:
-        gate.check_types(manifest, MANIFEST)
+        return Manifest.of(found), data
     except Damaged as error:
         raise Damaged(f"{path}: {error}") from None
-    return manifest, data
 
 
 def open_tail(folder: Folder, number: int, chain: Chain) -> TailReader | None:
@@ -170,7 +170,7 @@ class Snapshot:
     """One consistent view: segments of the chain, then the open tails that follow them."""
 
     links: list[Link]
-    end: dict[str, Any] | None
+    end: End | None
     """``end.json``; None: there is none that the chain vouches for."""
     alive: bool
     tails: dict[int, TailReader] = field(default_factory=dict)
@@ -254,13 +254,13 @@ def _check_begin(chain: Chain, manifest: bytes, shot: Snapshot) -> None:
         shot.damage.append(f"chain.jsonl does not say which {MANIFEST} the recording began with.")
 
 
-def read_end(folder: Folder, line: Link, shot: Snapshot) -> dict[str, Any] | None:
+def read_end(folder: Folder, line: Link, shot: Snapshot) -> End | None:
     """``end.json`` if it is the one that the chain's last line names, and has our types."""
     try:
         data = gate.contents(folder, END, DOCUMENT_BYTES)
         fault = wrong(data, END, line.files[END])
         if fault is None:
-            return gate.document(data, END)
+            return End.of(gate.json_object(data, END))
         shot.damage.append(fault)
     except FileNotFoundError:
         shot.damage.append(f"{END} is missing.")
@@ -270,11 +270,14 @@ def read_end(folder: Folder, line: Link, shot: Snapshot) -> dict[str, Any] | Non
 
 
 def _check_end(shot: Snapshot) -> None:
-    end = shot.end or {}
-    if end.get("error"):
-        shot.missing.append(f"The recording ended because of an error: {end['error']}")
-    if unsaved := end.get("unsaved"):
-        shot.missing.append(f"{unsaved} records came from the kernel but could not be stored.")
+    if shot.end is None:
+        return
+    if shot.end.error:
+        shot.missing.append(f"The recording ended because of an error: {shot.end.error}")
+    if shot.end.unsaved:
+        shot.missing.append(
+            f"{shot.end.unsaved} records came from the kernel but could not be stored."
+        )
 
 
 KEY = ["dev", "ino", "gen"]
@@ -342,9 +345,9 @@ class Recording:
         self.path = path
         self.folder = folder
         self.manifest, self.manifest_bytes = read_manifest(folder, path)
-        """What was recorded, by what and where: the recorder's own dict plus format and version."""
-        self.recorder = Recorder(folder, self.manifest.get("boot_id"))
-        self.end: dict[str, Any] | None = None
+        """What was recorded, by what and where."""
+        self.recorder = Recorder(folder, self.manifest.boot_id)
+        self.end: End | None = None
         """``end.json``: why it stopped; None while it is written or if the recorder was killed."""
         self.chain = Chain()
         self._now: list[str] = []

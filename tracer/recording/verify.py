@@ -5,7 +5,7 @@ Checks a recording: is everything there that was recorded, and is it what was re
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from tracer.recording import gate
 from tracer.recording.chain import TAIL_FOLDER, Link, part_number, tail_number, wrong
 from tracer.recording.errors import Damaged, from_os
 from tracer.recording.format import PART_BYTES, TABLES
+from tracer.recording.manifest import End
 from tracer.recording.reader import Recording, Snapshot, pieces, tail_numbers, tail_tables
 from tracer.recording.replace import FILES
 from tracer.recording.tail import Counts, Hole, Sequences, count_by_cpu
@@ -125,8 +126,8 @@ class _Check:
         report.alive = shot.alive
         report.digest = chain.digest
         if shot.end is not None:
-            report.reason = str(shot.end.get("reason"))
-        unfinished = chain.end is None or bool((shot.end or {}).get("error"))
+            report.reason = str(shot.end.reason)
+        unfinished = chain.end is None or bool(shot.end and shot.end.error)
         for link in shot.links:
             self._segment(link)
         self.chain_highest = self.sequences.highest()
@@ -239,8 +240,8 @@ class _Check:
 
     def _holes(self, shot: Snapshot) -> None:
         report = self.report
-        end = shot.end or {}
-        report.final = self._final(end.get("final_seq") or {})
+        end = shot.end or End()
+        report.final = self._final(end.final_seq)
         report.holes = self.sequences.holes(report.final)
         report.cpus = set(self.sequences.highest())
         if self.sequences.repeated:
@@ -255,7 +256,7 @@ class _Check:
                 report.accounted[cause] = report.accounted.get(cause, 0) + total
         kernel -= min(kernel, sum(report.accounted.values()))
         other = {
-            "unsaved": end.get("unsaved", 0),
+            "unsaved": end.unsaved,
             "unknown_type": sum(link.unknown for link in shot.links),
         }
         if self.recording.chain.end is None:
@@ -268,7 +269,7 @@ class _Check:
         report.accounted |= {cause: count for cause, count in other.items() if count}
         report.unexplained = max(0, kernel + user - sum(other.values()))
 
-    def _final(self, said: dict[str, int]) -> dict[int, int]:
+    def _final(self, said: Mapping[str, int]) -> dict[int, int]:
         """How many numbers each CPU gave out."""
         found = {}
         for cpu, count in said.items():

@@ -31,11 +31,12 @@ import numpy.typing as npt
 from tracer.kernel import privileges
 from tracer.record import EVENT, HEAD, RECORD_SIZE, RecordType
 from tracer.recording import folder as disk
+from tracer.recording import gate
 from tracer.recording.chain import END, MANIFEST, TAIL_FOLDER, ChainWriter, Link, PartInfo, info
 from tracer.recording.errors import StoreError, from_os
 from tracer.recording.folder import Folder
 from tracer.recording.format import DOCUMENT_BYTES, SCHEMA_VERSION, Limits
-from tracer.recording.manifest import end_document
+from tracer.recording.manifest import Manifest, end_document
 from tracer.recording.part import Part
 from tracer.recording.replace import FORMAT, RESERVE, new_folder
 from tracer.recording.tables import EventColumns, all_events, build, objects_tables, split
@@ -358,10 +359,10 @@ class RecordingWriter:
         force: bool = False,
         limits: Limits | None = None,
     ) -> None:
-        """Makes the folder ``path``, mode 0700, with ``manifest`` (anything JSON can hold).
+        """Makes the folder ``path``, mode 0700, with ``manifest``: keys of ``Manifest``, and any.
 
         StoreError: AlreadyExists (``force`` replaces another recording, nothing else), Busy,
-        NoPermission, DiskFull.
+        NoPermission, DiskFull; Damaged: no reader would take this manifest.
         """
         self.path = os.fspath(path)
         self.limits = limits or Limits()
@@ -379,6 +380,7 @@ class RecordingWriter:
                 f"{self.path}: what is to be said of this recording takes {len(text)} bytes, more "
                 f"than a {MANIFEST} can have; record with a shorter command line"
             )
+        Manifest.of(gate.json_object(text, MANIFEST))
         self._root, self._lock = new_folder(self.path, force=force)
         try:
             self._begin(text)
