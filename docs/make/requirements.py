@@ -13,11 +13,10 @@ from tracer.kernel.privileges import (
     SWEEPS,
     Cap,
 )
-from tracer.kernel.requirements.checks import REQUIREMENTS, SOURCES, Source
+from tracer.kernel.requirements.checks import OF_FTRACE, REQUIREMENTS, SOURCES, Source
 from tracer.kernel.requirements.host import FAMILIES, NEEDS, Host, Obstacle, Requirement
-from tracer.kernel.requirements.methods import KPROBE_EVENTS, TRACE_INSTANCES
 
-LOOKED_AT = (*REQUIREMENTS, KPROBE_EVENTS, TRACE_INSTANCES)
+LOOKED_AT = (*REQUIREMENTS, *OF_FTRACE)
 
 
 def document() -> str:

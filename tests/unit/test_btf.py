@@ -85,8 +85,6 @@ def test_sizes(btf: Btf) -> None:
         "colour": 4,
     }
     assert {name: btf.size_of(name) for name in sizes} == sizes
-    assert btf.member_size("file", "f_numbers") == 24
-    assert btf.member_size("file", "f_path") == 16
     with pytest.raises(BtfMissing):
         btf.size_of("enum file")
     assert btf.has_type("unsigned int")
@@ -107,9 +105,8 @@ def test_structs_of_one_name() -> None:
 
 def test_enum_values(btf: Btf) -> None:
     values = {"RED": 7, "BLUE": 0xFFFFFFFF, "MINUS": -1, "WIDE": 0x200000001, "DEEP": -2}
-    assert {name: btf.enum_value(name) for name in values} == values
-    with pytest.raises(BtfMissing, match="no enumerator GREEN"):
-        btf.enum_value("GREEN")
+    assert {name: btf.find_enumerator(name) for name in values} == values
+    assert btf.find_enumerator("GREEN") is None
 
 
 def test_prototype(btf: Btf) -> None:
@@ -122,7 +119,6 @@ def test_prototype(btf: Btf) -> None:
     )
     assert proto.returns == "unsigned int"
     assert proto.index_of_pointer("file") == 2
-    assert proto.find_pointer("dentry") is None
     with pytest.raises(BtfMissing, match="no parameter of type struct dentry"):
         proto.index_of_pointer("dentry")
     assert not proto.ambiguous

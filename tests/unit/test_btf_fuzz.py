@@ -67,10 +67,9 @@ def use(data: bytes, base: Btf | None = None) -> Btf | None:
         btf.function_id,
         btf.has_function,
         btf.has_type,
-        btf.enum_value,
+        btf.find_enumerator,
         lambda name: btf.offset_of(name, "f_inode"),
         lambda name: btf.offset_of(name, "a.bb.file"),
-        lambda name: btf.member_size(name, "a"),
         lambda name: btf.has_member(name, "bb"),
     ]
     for name in ("a", "bb", "file", "f_inode", "struct file", "enum a", "union bb", ""):

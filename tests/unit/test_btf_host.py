@@ -26,11 +26,11 @@ def vmlinux() -> Btf:
 def test_vmlinux_has_what_the_hooks_need(vmlinux: Btf) -> None:
     assert vmlinux.offset_of("qstr", "name") == 8
     assert vmlinux.has_member("file", "f_inode")
-    assert vmlinux.function("vm_mmap_pgoff").find_pointer("file") == 0
+    assert vmlinux.function("vm_mmap_pgoff").index_of_pointer("file") == 0
     assert len(vmlinux.function("vm_mmap_pgoff").params) == 6
     # KERNEL.md section 3: a1 on every kernel, whatever a0 is
     assert vmlinux.function("shmem_write_begin").index_of_pointer("address_space") == 1
-    assert vmlinux.enum_value("BPF_MAP_TYPE_RINGBUF") == 27
+    assert vmlinux.find_enumerator("BPF_MAP_TYPE_RINGBUF") == 27
 
 
 @needs_vmlinux

@@ -23,7 +23,8 @@ COMMAND = [sys.executable, "-m", "tracer.cli.main"]
 # Nobody can record like this, whatever the host's kernel could do.
 POWERLESS = [] if os.geteuid() else ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
 REASONS = """
-from tracer.kernel.requirements import Host, blocking, check
+from tracer.kernel.requirements.checks import blocking, check
+from tracer.kernel.requirements.host import Host
 for one in blocking(check(Host.live())):
     print(f"{one.name}: {one.cause}\\n→ {one.remedy}")
 """

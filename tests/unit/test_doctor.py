@@ -11,11 +11,12 @@ import pytest
 from tests.unit.fake_kernel import btf_of, functions, symbols_of
 from tracer.cli import doctor
 from tracer.errors import UserError
-from tracer.kernel import requirements, sources
-from tracer.kernel.audit_families import AUDIT_BLIND_SPOTS
-from tracer.kernel.families import BLIND_SPOTS, FAMILIES
+from tracer.kernel.blind_spots import AUDIT_BLIND_SPOTS, BLIND_SPOTS
+from tracer.kernel.families import FAMILIES
 from tracer.kernel.plan import Plan, Planner
-from tracer.kernel.requirements.host import Finding
+from tracer.kernel.requirements import checks
+from tracer.kernel.requirements.checks import blocking, check
+from tracer.kernel.requirements.host import Finding, Host
 from tracer.selftest import attempts as cases
 from tracer.selftest.hooks import Count
 from tracer.selftest.run import SelfTest
@@ -56,7 +57,7 @@ def ask(
     obstacle: str | None = None,
 ) -> int:
     """Runs the verb with what was found out about some host."""
-    monkeypatch.setattr(requirements, "check", lambda host: findings)
+    monkeypatch.setattr(checks, "check", lambda host: findings)
     monkeypatch.setattr(doctor, "_plan", lambda method, host, found, audit: (plan, obstacle))
     return run(*argv)
 
@@ -196,7 +197,7 @@ def test_something_forbids_it(
 def test_ftrace_can_do_instead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sources, "told", lambda host, found: {"bpf": [NO_BCC], "ftrace": []})
+    monkeypatch.setattr(checks, "by_source", lambda host, found: {"bpf": [NO_BCC], "ftrace": []})
     assert ask(monkeypatch, [*GOOD, NO_BCC], plan_of(tmp_path)) == 1
     lines = capsys.readouterr().out.splitlines()
     assert "  can     ftrace (kprobe events in tracefs, no BPF)" in lines
@@ -248,7 +249,7 @@ def test_on_this_host(method: str, capsys: pytest.CaptureFixture[str]) -> None:
     code = run("--json", "--method", method)
     found = read(capsys)
     assert list(found) == KEYS
-    blocked = requirements.blocking(requirements.check(requirements.Host.live()))
+    blocked = blocking(check(Host.live()))
     assert found["can_record"] is (code != 1)
     assert found["self_test"] is None, "not asked for"
     assert code in ((1,) if blocked else (0, 1, 3))

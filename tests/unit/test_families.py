@@ -8,9 +8,10 @@ import pytest
 from tests.unit.fake_kernel import RELEASES, btf_of, functions, planner
 from tracer.capture.bpf_source import BPF_DIR, Shape
 from tracer.kernel import offsets
-from tracer.kernel.audit_families import AUDIT_BLIND_SPOTS, AUDIT_FAMILIES
+from tracer.kernel.audit_families import ALL_FAMILIES, AUDIT_FAMILIES
+from tracer.kernel.blind_spots import AUDIT_BLIND_SPOTS, BLIND_SPOTS
 from tracer.kernel.btf_file import BtfMissing
-from tracer.kernel.families import BLIND_SPOTS, FAMILIES, Way
+from tracer.kernel.families import Way
 from tracer.record import enums
 from tracer.words import Hook, Op
 
@@ -42,7 +43,7 @@ def test_macros_of_plans_are_those_of_the_programs(tmp_path: Path) -> None:
 def test_every_program_exists_for_both_methods() -> None:
     found = set(re.findall(r"PROGRAM_[FK]\((\w+), (\w+),", code()))
     wanted = set()
-    for family in (*FAMILIES, *AUDIT_FAMILIES):
+    for family in ALL_FAMILIES:
         if family.at_entry:
             wanted.add(("kprobe", family.program))
         if family.at_entry and not family.begun_by:
@@ -81,9 +82,9 @@ def test_missing_member_is_named() -> None:
 
 
 def test_families_are_well_formed() -> None:
-    names = [family.name for family in (*FAMILIES, *AUDIT_FAMILIES)]
+    names = [family.name for family in ALL_FAMILIES]
     assert len(set(names)) == len(names)
-    for family in (*FAMILIES, *AUDIT_FAMILIES):
+    for family in ALL_FAMILIES:
         assert family.ops
         assert family.alternatives
         assert family.unseen
@@ -100,7 +101,7 @@ def test_ways_are_those_of_the_source() -> None:
     assert {f"WAY_{way.name}": way.value for way in Way if way} == enums(source)["way"]
     used = {family.way for family in AUDIT_FAMILIES}
     assert used == set(Way)  # NONE: those that share a program of the others
-    for family in (*FAMILIES, *AUDIT_FAMILIES):
+    for family in ALL_FAMILIES:
         assert (family.program == "way") is (family.way is not Way.NONE)
 
 

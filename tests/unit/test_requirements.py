@@ -195,7 +195,8 @@ def test_what_is_missing_for_all_is_named_for_each(tmp_path: Path) -> None:
 
 def test_this_machine_is_judged_without_importing_bcc() -> None:
     code = (
-        "import sys; from tracer.kernel.requirements import Host, check;"
+        "import sys; from tracer.kernel.requirements.checks import check;"
+        "from tracer.kernel.requirements.host import Host;"
         "print(*(finding.name for finding in check(Host.live())));"
         "print(sorted({'bcc', 'numpy', 'pandas'} & set(sys.modules)))"
     )

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tracer.kernel.requirements import checks
+from tracer.kernel.requirements.checks import by_source, check_ftrace
 from tracer.kernel.requirements.host import Finding, Host
-from tracer.kernel.sources import blocking, ftrace, told
 
 GOOD = {
     "README": "tracing mini-HOWTO",
@@ -18,6 +19,10 @@ BCC = Finding("bcc", False, "no module bcc", "bcc is not installed", "apt-get in
 KPROBES = Finding("kprobes", False, "no register_kprobe", "built without kprobes", "another kernel")
 LOCKDOWN = Finding("lockdown", False, "confidentiality", "forbids kprobes", "boot otherwise")
 TRAMPOLINES = Finding("trampolines", False, "no linker", "no trampolines", "kprobes can do")
+
+
+def blocking(host: Host, findings: Iterable[Finding]) -> list[Finding]:
+    return checks.blocking([*findings, *check_ftrace(host)], "ftrace")
 
 
 def lay(root: Path, without: Iterable[str] = (), folder: str = "sys/kernel/tracing") -> Host:
@@ -32,15 +37,15 @@ def lay(root: Path, without: Iterable[str] = (), folder: str = "sys/kernel/traci
 @pytest.mark.parametrize("folder", ["sys/kernel/tracing", "sys/kernel/debug/tracing"])
 def test_a_host_without_bpf_can_do_with_ftrace(tmp_path: Path, folder: str) -> None:
     host = lay(tmp_path, folder=folder)
-    assert [one.ok for one in ftrace(host)] == [True, True]
-    assert blocking("ftrace", host, [BCC, TRAMPOLINES]) == []
-    assert blocking("bpf", host, [BCC, TRAMPOLINES]) == [BCC]
-    assert told(host, [BCC]) == {"bpf": [BCC], "ftrace": []}
+    assert [one.ok for one in check_ftrace(host)] == [True, True]
+    assert blocking(host, [BCC, TRAMPOLINES]) == []
+    assert checks.blocking([BCC, TRAMPOLINES]) == [BCC]
+    assert by_source(host, [BCC]) == {"bpf": [BCC], "ftrace": []}
 
 
 def test_looking_changes_nothing(tmp_path: Path) -> None:
     host = lay(tmp_path)
-    ftrace(host)
+    check_ftrace(host)
     assert (tmp_path / "sys/kernel/tracing/kprobe_events").read_text() == GOOD["kprobe_events"]
 
 
@@ -54,7 +59,7 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_missing_is_named(tmp_path: Path, without: list[str], name: str, said: str) -> None:
-    (found,) = blocking("ftrace", lay(tmp_path, without), [BCC])
+    (found,) = blocking(lay(tmp_path, without), [BCC])
     assert found.name == name
     assert said in found.cause
     assert found.remedy
@@ -65,19 +70,19 @@ def test_kprobes_that_are_switched_off(tmp_path: Path) -> None:
     switch = tmp_path / "sys/kernel/debug/kprobes/enabled"
     switch.parent.mkdir(parents=True)
     switch.write_text("0\n")
-    (found,) = blocking("ftrace", host, [])
+    (found,) = blocking(host, [])
     assert "switched off" in found.cause
 
 
 def test_a_kernel_without_kprobes_is_told_so_and_not_to_mount_something(tmp_path: Path) -> None:
-    assert blocking("ftrace", lay(tmp_path, GOOD), [KPROBES, BCC]) == [KPROBES]
+    assert blocking(lay(tmp_path, GOOD), [KPROBES, BCC]) == [KPROBES]
 
 
 def test_perf_s_word_on_kprobes_is_not_the_last(tmp_path: Path) -> None:
     """The finding "kprobes" looks for the PMU, which tracefs does not need."""
-    assert blocking("ftrace", lay(tmp_path), [KPROBES]) == []
+    assert blocking(lay(tmp_path), [KPROBES]) == []
 
 
 def test_confidentiality_forbids_both(tmp_path: Path) -> None:
     (tmp_path / "sys/kernel/tracing").mkdir(parents=True)  # what there is of tracefs then
-    assert told(Host(tmp_path), [LOCKDOWN]) == {"bpf": [LOCKDOWN], "ftrace": [LOCKDOWN]}
+    assert by_source(Host(tmp_path), [LOCKDOWN]) == {"bpf": [LOCKDOWN], "ftrace": [LOCKDOWN]}

@@ -80,11 +80,6 @@ def test_module_of(symbols: Symbols) -> None:
     assert symbols.module_of("nowhere") is None
 
 
-def test_copies(symbols: Symbols) -> None:
-    names = ("twice", "vm_mmap_pgoff", "shmem_mmap", "nowhere")
-    assert [symbols.copies(name) for name in names] == [2, 2, 1, 0]
-
-
 def test_suffixed(symbols: Symbols) -> None:
     assert symbols.suffixed("secretmem_file_create") == (
         "secretmem_file_create.constprop.0",
@@ -101,12 +96,10 @@ def test_unprivileged_addresses_are_zero(tmp_path: Path) -> None:
     symbols = Symbols.load(tree(tmp_path, proc__kallsyms=hidden))
     assert symbols.has("vm_mmap_pgoff")
     assert symbols.module_of("kvm_gmem_release") == "kvm"
-    assert symbols.copies("twice") == 2
 
 
 def test_unknown_without_tracefs(symbols: Symbols) -> None:
     assert symbols.traceable("vm_mmap_pgoff") is None
-    assert symbols.blacklisted("vm_mmap_pgoff") is None
     assert symbols.traceable("nowhere") is False
 
 
@@ -123,8 +116,6 @@ def test_traceable(tmp_path: Path, folder: str) -> None:
     )
     asked = ("shmem_mmap", "kvm_gmem_release", "vm_mmap_pgoff", "weak_one", "nowhere")
     assert [symbols.traceable(name) for name in asked] == [True, True, False, False, False]
-    assert symbols.blacklisted("weak_one") is True
-    assert symbols.blacklisted("shmem_mmap") is False
 
 
 def test_blacklist_alone(tmp_path: Path) -> None:

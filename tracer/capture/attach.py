@@ -25,11 +25,14 @@ from tracer.capture.processes import Identity
 from tracer.capture.program import AttachError, Program
 from tracer.capture.ring import Source
 from tracer.errors import UserError
-from tracer.kernel import offsets, requirements, sources
-from tracer.kernel.audit_families import AUDIT_FAMILIES, KVM
+from tracer.kernel import offsets
+from tracer.kernel.audit_families import KVM, KVM_FUNCTIONS
 from tracer.kernel.btf import Btf, module_btfs, running_btf
 from tracer.kernel.btf_file import BtfError
 from tracer.kernel.plan import MethodChoice, Plan, Planner, Step
+from tracer.kernel.requirements.checks import SourceName, blocking, check, check_ftrace
+from tracer.kernel.requirements.host import Host
+from tracer.kernel.requirements.methods import preempts
 from tracer.kernel.symbols import Symbols, SymbolsError, data_address
 from tracer.record import BASELINE, HEAD, NO_SYSCALL, USER_CPU, Hook, Op, RecordType
 
@@ -95,15 +98,15 @@ class Kernel:
     """Address of kvm_gmem_iops, 0: unknown."""
 
     @classmethod
-    def running(cls, source: sources.Source = "bpf") -> "Kernel":
+    def running(cls, source: SourceName = "bpf") -> "Kernel":
         """Raises UserError naming cause and remedy where this kernel cannot be traced that way."""
-        host = requirements.Host.live()
-        findings = requirements.check(host)
-        blocking = sources.blocking(source, host, findings)
-        if blocking:
-            reasons = "\n".join(
-                f"  {one.name}: {one.cause}\n    → {one.remedy}" for one in blocking
-            )
+        host = Host.live()
+        findings = check(host)
+        if source == "ftrace":
+            findings += check_ftrace(host)
+        missing = blocking(findings, source)
+        if missing:
+            reasons = "\n".join(f"  {one.name}: {one.cause}\n    → {one.remedy}" for one in missing)
             by = "" if source == "bpf" else f" by {source}"
             raise UserError(f"this kernel cannot be traced{by}:\n{reasons}")
         offered = {one.name: one.ok is not False for one in findings}
@@ -116,7 +119,7 @@ class Kernel:
                 layout,
                 offered["trampolines"],
                 offered["kprobes"] or source == "ftrace",
-                requirements.preempts(host),
+                preempts(host),
             )
         except (BtfError, SymbolsError) as error:
             raise UserError(str(error)) from error
@@ -140,11 +143,7 @@ class Kernel:
         except BtfError as error:
             raise UserError(str(error)) from error
         names = [
-            alternative.symbol
-            for family in AUDIT_FAMILIES
-            if family.module == KVM
-            for alternative in family.alternatives
-            if KVM in modules and modules[KVM].has_function(alternative.symbol)
+            name for name in KVM_FUNCTIONS if KVM in modules and modules[KVM].has_function(name)
         ]
         symbols = Symbols((name.encode(), KVM.encode()) for name in names)
         symbols.assume_traceable()

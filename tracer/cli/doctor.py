@@ -261,11 +261,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace, examiner: "Examiner | None") -> int:
-    from tracer.kernel import requirements, sources
+    from tracer.kernel.requirements.checks import abilities, by_source, check
+    from tracer.kernel.requirements.host import Host
 
-    host = requirements.Host.live()
-    findings = requirements.check(host)
-    ways = {str(source): missing for source, missing in sources.told(host, findings).items()}
+    host = Host.live()
+    findings = check(host)
+    ways = {str(source): missing for source, missing in by_source(host, findings).items()}
     blocking = ways["bpf"]
     plan, obstacle = _plan(args.method, host, findings, args.audit)
     uncovered = plan.uncovered if plan else ()
@@ -279,7 +280,7 @@ def _report(args: argparse.Namespace, examiner: "Examiner | None") -> int:
         args.method,
         findings,
         ways,
-        requirements.abilities(findings),
+        abilities(findings),
         plan,
         obstacle,
         _blind_spots(args.audit),
@@ -350,8 +351,7 @@ def _plan(
 
 
 def _blind_spots(audit: bool) -> tuple[str, ...]:
-    from tracer.kernel.audit_families import AUDIT_BLIND_SPOTS
-    from tracer.kernel.families import BLIND_SPOTS
+    from tracer.kernel.blind_spots import AUDIT_BLIND_SPOTS, BLIND_SPOTS
 
     return AUDIT_BLIND_SPOTS if audit else BLIND_SPOTS
 

@@ -25,7 +25,7 @@ from tracer.cli import main as parsing
 from tracer.cli.main import import_without_threads
 from tracer.errors import UserError
 from tracer.kernel import privileges
-from tracer.kernel.audit_families import AUDIT_FAMILIES
+from tracer.kernel.audit_families import ALL_FAMILIES
 from tracer.kernel.families import FAMILIES
 from tracer.kernel.privileges import COMMAND, LATE_BY_ADMIN, LATE_HOOKS, READS_MAPS, SWEEPS, Cap
 from tracer.output.console import status, tell
@@ -162,7 +162,7 @@ def families(words: str, audit: bool = False) -> frozenset[str] | None:
     """
     if not words:
         return None
-    there = (*FAMILIES, *AUDIT_FAMILIES) if audit else FAMILIES
+    there = ALL_FAMILIES if audit else FAMILIES
     known = [op.name.lower() for op in Op if any(op in family.ops for family in there)]
     wanted = set()
     for word in _listed("--ops", words):
@@ -452,9 +452,7 @@ def _writer(
     self_test: dict[str, Any] | None,
 ) -> "RecordingWriter":
     from tracer.capture import session as host
-    from tracer.kernel.audit_families import AUDIT_BLIND_SPOTS
-    from tracer.kernel.families import BLIND_SPOTS
-    from tracer.kernel.sources import FTRACE_BLIND_SPOTS
+    from tracer.kernel.blind_spots import AUDIT_BLIND_SPOTS, BLIND_SPOTS, FTRACE_BLIND_SPOTS
     from tracer.recording.writer import RecordingWriter
 
     manifest = {

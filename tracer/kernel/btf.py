@@ -1,14 +1,7 @@
-"""Types by name, and their sizes.
+"""The running kernel's own type information (BTF): members, sizes, enumerators and prototypes.
 
-Members of structs and unions: where they are and how large.
-
-Enumerators and their values.
-
-A function and its parameters, as BTF describes them.
-
-Types as C would write them.
-
-The whole reader: a BTF file, and its functions.
+`tracer.kernel.btf_file` finds where each type stands; here is what is asked about types by name.
+Sources: ``include/uapi/linux/btf.h`` and ``kernel/bpf/btf.c`` of the kernel tree.
 """
 
 from __future__ import annotations
@@ -46,8 +39,101 @@ from tracer.kernel.btf_file import (
 )
 
 
-class Types(Index):
-    """What is asked about a type as a whole."""
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A member found in a struct: where it starts, its type, its width if it is a bitfield."""
+
+    bit_offset: int
+    type_id: int
+    bitfield_bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One parameter of a function.
+
+    ``pointee_struct`` is S for a ``struct S *`` (const, volatile and typedef taken off on both
+    sides of the star), else None. ``size`` is in bytes, None for a type of no known size.
+    """
+
+    name: str
+    type_text: str
+    pointee_struct: str | None
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prototype:
+    """A function as BTF describes it.
+
+    ``ambiguous`` means that functions of this name with different prototypes exist: the kernel
+    takes the first one it finds, so a trampoline program may be checked against one and attached
+    to another.
+    """
+
+    name: str
+    params: tuple[Param, ...]
+    returns: str
+    variadic: bool
+    ambiguous: bool
+
+    def index_of_pointer(self, struct_name: str) -> int:
+        """Position (from 0) of the first ``struct struct_name *`` parameter.
+
+        Raises BtfMissing when there is none.
+        """
+        for place, param in enumerate(self.params):
+            if param.pointee_struct == struct_name:
+                return place
+        raise BtfMissing(f"{self} has no parameter of type struct {struct_name} *")
+
+    def __str__(self) -> str:
+        items = [declared(param.type_text, param.name) for param in self.params]
+        if self.variadic:
+            items.append("...")
+        return f"{declared(self.returns, self.name)}({', '.join(items) or 'void'})"
+
+
+def shape(prototype: Prototype) -> tuple[str, bool, tuple[str, ...]]:
+    """What two functions must share to be attached to alike; parameter names do not count."""
+    types = tuple(param.type_text for param in prototype.params)
+    return prototype.returns, prototype.variadic, types
+
+
+def declared(type_text: str, name: str) -> str:
+    blank = "" if type_text.endswith("*") or not name else " "
+    return f"{type_text}{blank}{name}"
+
+
+class Btf(Index):
+    """The types and functions of one kernel (or of one module on top of its kernel).
+
+    Build it with `from_file` or `from_bytes`. Every method raises BtfError when the file is broken
+    at the place it has to read, and BtfMissing when the thing asked for is not there.
+    """
+
+    @classmethod
+    def from_file(cls, path: str | Path, base: Btf | None = None) -> Btf:
+        """Read a BTF file; `base` is the vmlinux Btf when the file is a module's.
+
+        Raises BtfError when the file cannot be read or is broken.
+        """
+        try:
+            with Path(path).open("rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+        except OSError as error:
+            raise BtfError(f"cannot read {path}: {error.strerror or error}") from error
+        if len(data) > MAX_FILE_BYTES:
+            raise BtfError(f"{path}: larger than {MAX_FILE_BYTES} bytes, not a kernel's BTF")
+        try:
+            return cls.from_bytes(data, base)
+        except BtfError as error:
+            raise BtfError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_bytes(cls, data: bytes, base: Btf | None = None) -> Btf:
+        """As `from_file`, for bytes already in memory."""
+        return cls(cut(data, split=base is not None), data, base)
 
     def has_type(self, name: str) -> bool:
         """True when the type exists; `name` as in `size_of`."""
@@ -104,23 +190,6 @@ class Types(Index):
             type_id = words[place + 3]
         raise BtfError(f"cycle (or more than {MAX_CHAIN} links) of arrays at type {type_id}")
 
-
-def listed(values: set[int] | set[int | None]) -> str:
-    return ", ".join(sorted(str(value) for value in values))
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """A member found in a struct: where it starts, its type, its width if it is a bitfield."""
-
-    bit_offset: int
-    type_id: int
-    bitfield_bits: int
-
-
-class Members(Types):
-    """What is asked about the members of a struct or union."""
-
     def has_member(self, struct_name: str, member: str) -> bool:
         """True when `offset_of` (or a bitfield) would be found; BtfError only if broken."""
         try:
@@ -143,14 +212,6 @@ class Members(Types):
         if found.bitfield_bits or found.bit_offset % 8:
             raise BtfError(f"{struct_name}.{member} is a bitfield, it has no byte offset")
         return found.bit_offset // 8
-
-    def member_size(self, struct_name: str, member: str) -> int:
-        """Size in bytes of a member; names and errors as in `offset_of`."""
-        found = self._find(struct_name, member)
-        size = self._size(found.type_id)
-        if found.bitfield_bits or size is None:
-            raise BtfError(f"{struct_name}.{member} is a bitfield or has no size")
-        return size
 
     def _find(self, struct_name: str, path: str) -> _Member:
         parts = path.split(".")
@@ -232,28 +293,18 @@ class Members(Types):
         bits, shift = encoding & 0xFF, encoding >> 16 & 0xFF
         return bits if shift or bits != 8 * words[place + 2] else 0
 
+    def find_enumerator(self, name: str) -> int | None:
+        """Value of an enumerator, e.g. ``"BPF_MAP_TYPE_RINGBUF"``; None when there is none.
 
-def _tagged(name: str) -> str:
-    return name if " " in name else f"struct {name}"
-
-
-class Enums(Members):
-    """What is asked about enumerators."""
-
-    def enum_value(self, name: str) -> int:
-        """Value of an enumerator, e.g. ``enum_value("BPF_MAP_TYPE_RINGBUF")``.
-
-        Raises BtfMissing when there is none, BtfError when several enums give it other values.
+        Raises BtfError when several enums give it other values.
         """
         key = name.encode("utf-8", "surrogateescape")
         values: set[int] = set()
         for owner in self._owners():
             values.update(owner._enumerators.get(key, ()))
-        if not values:
-            raise BtfMissing(f"this kernel's BTF has no enumerator {name}")
         if len(values) > 1:
             raise BtfError(f"enumerator {name} is ambiguous: values {listed(values)} occur")
-        return values.pop()
+        return values.pop() if values else None
 
     @functools.cached_property
     def _enumerators(self) -> dict[bytes, set[int]]:
@@ -276,162 +327,6 @@ class Enums(Members):
                     value -= 1 << bits
                 found.setdefault(self._name_bytes(words[item]), set()).add(value)
         return found
-
-
-@dataclass(frozen=True, slots=True)
-class Param:
-    """One parameter of a function.
-
-    ``pointee_struct`` is S for a ``struct S *`` (const, volatile and typedef taken off on both
-    sides of the star), else None. ``size`` is in bytes, None for a type of no known size.
-    """
-
-    name: str
-    type_text: str
-    pointee_struct: str | None
-    size: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Prototype:
-    """A function as BTF describes it.
-
-    ``ambiguous`` means that functions of this name with different prototypes exist: the kernel
-    takes the first one it finds, so a trampoline program may be checked against one and attached
-    to another.
-    """
-
-    name: str
-    params: tuple[Param, ...]
-    returns: str
-    variadic: bool
-    ambiguous: bool
-
-    def find_pointer(self, struct_name: str) -> int | None:
-        """Place (from 0) of the first ``struct struct_name *`` parameter, or None."""
-        for place, param in enumerate(self.params):
-            if param.pointee_struct == struct_name:
-                return place
-        return None
-
-    def index_of_pointer(self, struct_name: str) -> int:
-        """As `find_pointer`; raises BtfMissing when there is no such parameter."""
-        place = self.find_pointer(struct_name)
-        if place is None:
-            raise BtfMissing(f"{self} has no parameter of type struct {struct_name} *")
-        return place
-
-    def __str__(self) -> str:
-        items = [declared(param.type_text, param.name) for param in self.params]
-        if self.variadic:
-            items.append("...")
-        return f"{declared(self.returns, self.name)}({', '.join(items) or 'void'})"
-
-
-def shape(prototype: Prototype) -> tuple[str, bool, tuple[str, ...]]:
-    """What two functions must share to be attached to alike; parameter names do not count."""
-    types = tuple(param.type_text for param in prototype.params)
-    return prototype.returns, prototype.variadic, types
-
-
-def declared(type_text: str, name: str) -> str:
-    blank = "" if type_text.endswith("*") or not name else " "
-    return f"{type_text}{blank}{name}"
-
-
-class Texts(Enums):
-    """The text of a type."""
-
-    def _text(self, type_id: int, nested: bool = False) -> str:
-        """The type as C would write it; a function pointer inside another one is cut short."""
-        stars = ""
-        qualifiers: list[str] = []
-        arrays = ""
-        for _ in range(MAX_CHAIN):
-            if type_id == 0:
-                return _joined(qualifiers, "void", stars, arrays)
-            words, place = self._locate(type_id)
-            info = words[place + 1]
-            kind = info >> 24 & 0x7F
-            name = self._name(words[place])
-            if kind == PTR:
-                # a qualifier seen so far belongs to this pointer: "T *const"
-                stars = "*" + " ".join(qualifiers) + (" " if qualifiers and stars else "") + stars
-                qualifiers = []
-            elif kind in QUALIFIER_TEXT:
-                qualifiers.append(QUALIFIER_TEXT[kind])
-            elif kind == ARRAY:
-                arrays += f"[{words[place + 5]}]"
-                type_id = words[place + 3]
-                continue
-            elif kind == FUNC_PROTO:
-                return self._function_text(type_id, stars, nested)
-            elif kind != TYPE_TAG:
-                tag = (
-                    ("union" if info >> 31 else "struct")
-                    if kind == FWD
-                    else (TAGGED_TEXT.get(kind, ""))
-                )
-                return _joined(qualifiers, f"{tag} {name or '{...}'}".strip(), stars, arrays)
-            type_id = words[place + 2]
-        raise BtfError(f"cycle (or more than {MAX_CHAIN} links) of types at type {type_id}")
-
-    def _function_text(self, proto_id: int, stars: str, nested: bool) -> str:
-        words, place = self._locate(proto_id)
-        if nested:
-            return f"... ({stars})(...)"
-        items = []
-        count = param_count(words[place + 1], proto_id)
-        for item in range(place + 3, place + 3 + 2 * count, 2):
-            variadic = words[item + 1] == 0 and words[item] == 0
-            items.append("..." if variadic else self._text(words[item + 1], nested=True))
-        returns = self._text(words[place + 2], nested=True)
-        return f"{returns} ({stars})({', '.join(items) or 'void'})"
-
-
-def param_count(info: int, proto_id: int) -> int:
-    count = info & 0xFFFFFF
-    if count > MAX_PARAMS:
-        raise BtfError(f"prototype {proto_id} has {count} parameters: the BTF is broken")
-    return count
-
-
-def _joined(qualifiers: list[str], core: str, stars: str, arrays: str) -> str:
-    text = " ".join([*qualifiers, core])
-    if stars and arrays:
-        return f"{text} ({stars}){arrays}"
-    return text + (f" {stars}" if stars else "") + arrays
-
-
-class Btf(Texts):
-    """The types and functions of one kernel (or of one module on top of its kernel).
-
-    Build it with `from_file` or `from_bytes`. Every method raises BtfError when the file is broken
-    at the place it has to read, and BtfMissing when the thing asked for is not there.
-    """
-
-    @classmethod
-    def from_file(cls, path: str | Path, base: Btf | None = None) -> Btf:
-        """Read a BTF file; `base` is the vmlinux Btf when the file is a module's.
-
-        Raises BtfError when the file cannot be read or is broken.
-        """
-        try:
-            with Path(path).open("rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
-        except OSError as error:
-            raise BtfError(f"cannot read {path}: {error.strerror or error}") from error
-        if len(data) > MAX_FILE_BYTES:
-            raise BtfError(f"{path}: larger than {MAX_FILE_BYTES} bytes, not a kernel's BTF")
-        try:
-            return cls.from_bytes(data, base)
-        except BtfError as error:
-            raise BtfError(f"{path}: {error}") from error
-
-    @classmethod
-    def from_bytes(cls, data: bytes, base: Btf | None = None) -> Btf:
-        """As `from_file`, for bytes already in memory."""
-        return cls(cut(data, split=base is not None), data, base)
 
     def function_id(self, name: str) -> int:
         """BTF id of the first function of this name, as bpf(2) takes it in attach_btf_id.
@@ -506,6 +401,74 @@ class Btf(Texts):
         if kind == FWD and words[place + 1] >> 31:  # kind_flag of a FWD says union
             return None
         return self._name(words[place]) or None
+
+    def _text(self, type_id: int, nested: bool = False) -> str:
+        """The type as C would write it; a function pointer inside another one is cut short."""
+        stars = ""
+        qualifiers: list[str] = []
+        arrays = ""
+        for _ in range(MAX_CHAIN):
+            if type_id == 0:
+                return _joined(qualifiers, "void", stars, arrays)
+            words, place = self._locate(type_id)
+            info = words[place + 1]
+            kind = info >> 24 & 0x7F
+            name = self._name(words[place])
+            if kind == PTR:
+                # a qualifier seen so far belongs to this pointer: "T *const"
+                stars = "*" + " ".join(qualifiers) + (" " if qualifiers and stars else "") + stars
+                qualifiers = []
+            elif kind in QUALIFIER_TEXT:
+                qualifiers.append(QUALIFIER_TEXT[kind])
+            elif kind == ARRAY:
+                arrays += f"[{words[place + 5]}]"
+                type_id = words[place + 3]
+                continue
+            elif kind == FUNC_PROTO:
+                return self._function_text(type_id, stars, nested)
+            elif kind != TYPE_TAG:
+                tag = (
+                    ("union" if info >> 31 else "struct")
+                    if kind == FWD
+                    else (TAGGED_TEXT.get(kind, ""))
+                )
+                return _joined(qualifiers, f"{tag} {name or '{...}'}".strip(), stars, arrays)
+            type_id = words[place + 2]
+        raise BtfError(f"cycle (or more than {MAX_CHAIN} links) of types at type {type_id}")
+
+    def _function_text(self, proto_id: int, stars: str, nested: bool) -> str:
+        words, place = self._locate(proto_id)
+        if nested:
+            return f"... ({stars})(...)"
+        items = []
+        count = param_count(words[place + 1], proto_id)
+        for item in range(place + 3, place + 3 + 2 * count, 2):
+            variadic = words[item + 1] == 0 and words[item] == 0
+            items.append("..." if variadic else self._text(words[item + 1], nested=True))
+        returns = self._text(words[place + 2], nested=True)
+        return f"{returns} ({stars})({', '.join(items) or 'void'})"
+
+
+def listed(values: set[int] | set[int | None]) -> str:
+    return ", ".join(sorted(str(value) for value in values))
+
+
+def _tagged(name: str) -> str:
+    return name if " " in name else f"struct {name}"
+
+
+def param_count(info: int, proto_id: int) -> int:
+    count = info & 0xFFFFFF
+    if count > MAX_PARAMS:
+        raise BtfError(f"prototype {proto_id} has {count} parameters: the BTF is broken")
+    return count
+
+
+def _joined(qualifiers: list[str], core: str, stars: str, arrays: str) -> str:
+    text = " ".join([*qualifiers, core])
+    if stars and arrays:
+        return f"{text} ({stars}){arrays}"
+    return text + (f" {stars}" if stars else "") + arrays
 
 
 @functools.cache

@@ -1,12 +1,7 @@
-"""What can be wrong with BTF.
+"""A BTF file: the numbers of its format, and where each type stands, by number and by name.
 
-The numbers of the format: magic, kinds of types, how many words each takes, and bounds.
-
+Every bound is checked, as the file may be anything. `tracer.kernel.btf` builds on this.
 Sources: ``include/uapi/linux/btf.h`` and ``kernel/bpf/btf.c`` of the kernel tree.
-
-The two sections of a BTF file, cut out and bounds-checked.
-
-Where each type of a BTF file stands, by number and by name: what all look-ups walk over.
 """
 
 from __future__ import annotations

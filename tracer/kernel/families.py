@@ -1,13 +1,13 @@
 """The hook families: for each seal check, the kernel functions that carry it.
 
 A family lists its alternatives, newest first; the plan takes the first one that the running
-kernel has. Which kernel has which is told for the reader only: nothing here looks at a version.
+kernel has. Which kernel has which is said for the reader only: nothing here looks at a version.
+What only an audit needs is in `tracer.kernel.audit_families`.
 """
 
 from dataclasses import dataclass
 from enum import IntEnum
 
-from tracer.kernel.blind_spots import BLIND_SPOTS as BLIND_SPOTS
 from tracer.words import Hook, Op
 
 
@@ -62,32 +62,34 @@ class Alternative:
     symbol: str
     source: str
     """Where it stands in the kernel tree, and since or until when."""
+    takes: tuple[str, ...] = ()
+    """Structs that the first parameters must point to, because the BPF source counts on it."""
     pointers: tuple[tuple[str, str], ...] = ()
     """``(macro suffix, struct)``: parameters found in the prototype by the struct they point to."""
     sizes: tuple[tuple[str, int], ...] = ()
-    """``(macro suffix, place)``: parameters whose size, in bytes, the BPF source has to know."""
+    """``(macro suffix, position)``: parameters whose size in bytes the BPF source has to know."""
     defines: tuple[tuple[str, int], ...] = ()
     """Further ``(macro, value)`` that the BPF source needs for this alternative."""
-    takes: tuple[str, ...] = ()
-    """Structs that the first parameters must point to, for the BPF source counts on it."""
     parameters: int = 0
     """In a module: how many there are on all known kernels, for as long as it is not loaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One place where we attach."""
+    """One place where we attach, and what that gives. Most have an entry and a return."""
 
     name: str
-    program: str
-    """Which handler of ``bpf/programs.h`` serves it; families with the same work share one."""
     hook: Hook
     ops: tuple[Op, ...]
-    alternatives: tuple[Alternative, ...]
-    at_entry: bool
-    at_return: bool
     unseen: str
     """What stays unseen without this family, in a user's words."""
+    alternatives: tuple[Alternative, ...]
+    served_by: str = ""
+    """A handler of ``bpf/programs.h`` that families with the same work share (see `program`)."""
+    way: Way = Way.NONE
+    """Work of the handler that all ways in share: put into it when it is loaded (bpf/access.h)."""
+    at_entry: bool = True
+    at_return: bool = True
     essential: bool = True
     """False: a kernel without any alternative has nothing there to be seen."""
     tells_truth_alone: bool = True
@@ -96,106 +98,70 @@ class Family:
     """By trampolines, this earlier family's program stands for the entry (see ``bpf/hooks.h``)."""
     module: str | None = None
     """Where its functions are; while it is not loaded, there is nothing to be seen."""
-    way: Way = Way.NONE
-    """Put into the program when it is loaded (see ``bpf/access.h``)."""
     needs: tuple[tuple[str, str], ...] = ()
     """``(struct, member)`` that the running kernel must have."""
 
+    @property
+    def program(self) -> str:
+        """The handler of ``bpf/programs.h`` or ``bpf/audit_programs.h`` that serves it."""
+        return "way" if self.way else self.served_by or self.name
+
 
 SETATTR = (("DENTRY", "dentry"), ("IATTR", "iattr"))
+SETS_ATTRIBUTES = (Op.TRUNCATE, Op.CHMOD)
+ALLOCATES = (Op.ALLOCATE, Op.PUNCH_HOLE)
 
 FAMILIES = (
     Family(
-        "mmap",
-        "mmap",
-        Hook.MMAP,
-        (Op.MMAP,),
+        "mmap", Hook.MMAP, (Op.MMAP,), "mmap decisions",
         # The same six parameters from 5.10 to 7.3, and the answer that mmap(2) gets: seal checks
         # moved between do_mmap, mmap_region and the file's own mmap (fa00b8ef1803, 6.14).
         (Alternative("vm_mmap_pgoff", "mm/util.c"),),
-        at_entry=True,
-        at_return=True,
-        unseen="mmap decisions",
     ),
     Family(
-        "mmap_check",
-        "mmap_check",
-        Hook.MMAP_CHECK,
-        (Op.MMAP,),
+        "mmap_check", Hook.MMAP_CHECK, (Op.MMAP,),
+        "what the seal check inside mmap said (the call's own answer is still seen)",
         (Alternative("memfd_check_seals_mmap", "mm/memfd.c, since 6.14 and 6.12.93"),),
-        at_entry=False,
-        at_return=True,
-        unseen="what the seal check inside mmap said (the call's own answer is still seen)",
-        essential=False,
-        tells_truth_alone=False,
+        at_entry=False, essential=False, tells_truth_alone=False,
     ),
     Family(
-        "shmem_mmap",
-        "shmem_mmap",
-        Hook.FILE_MMAP,
-        (Op.MMAP,),
+        "shmem_mmap", Hook.FILE_MMAP, (Op.MMAP,),
+        "whether an mmap reached the file's own mmap function and what that said",
         (
             Alternative("shmem_mmap_prepare", "mm/shmem.c, since 6.19"),
             Alternative("shmem_mmap", "mm/shmem.c, until 6.18"),
         ),
-        at_entry=False,
-        at_return=True,
-        unseen="whether an mmap reached the file's own mmap function and what that said",
-        tells_truth_alone=False,
+        at_entry=False, tells_truth_alone=False,
     ),
     Family(
-        "hugetlb_mmap",
-        "hugetlb_mmap",
-        Hook.FILE_MMAP,
-        (Op.MMAP,),
+        "hugetlb_mmap", Hook.FILE_MMAP, (Op.MMAP,),
+        "whether an mmap of a hugetlb file reached the file's own mmap function",
         (
             Alternative("hugetlbfs_file_mmap_prepare", "fs/hugetlbfs/inode.c, 6.19 alone"),
             Alternative("hugetlbfs_file_mmap", "fs/hugetlbfs/inode.c"),
         ),
-        at_entry=False,
-        at_return=True,
-        unseen="whether an mmap of a hugetlb file reached the file's own mmap function",
-        essential=False,
-        tells_truth_alone=False,
+        at_entry=False, essential=False, tells_truth_alone=False,
     ),
     Family(
-        "shmem_setattr",
-        "setattr",
-        Hook.SETATTR,
-        (Op.TRUNCATE, Op.CHMOD),
+        "shmem_setattr", Hook.SETATTR, SETS_ATTRIBUTES, "truncate and chmod decisions",
         # The dentry moved from the first to the second place with user-namespace mounts (5.12).
         (Alternative("shmem_setattr", "mm/shmem.c", pointers=SETATTR),),
-        at_entry=True,
-        at_return=True,
-        unseen="truncate and chmod decisions",
-    ),
-    Family(
-        "hugetlb_setattr",
         "setattr",
-        Hook.SETATTR,
-        (Op.TRUNCATE, Op.CHMOD),
+    ),
+    Family(
+        "hugetlb_setattr", Hook.SETATTR, SETS_ATTRIBUTES,
+        "truncate and chmod decisions on hugetlb files",
         (Alternative("hugetlbfs_setattr", "fs/hugetlbfs/inode.c", pointers=SETATTR),),
-        at_entry=True,
-        at_return=True,
-        unseen="truncate and chmod decisions on hugetlb files",
-        essential=False,
+        "setattr", essential=False,
     ),
     Family(
-        "write_check",
-        "write_check",
-        Hook.WRITE_CHECK,
-        (Op.WRITE,),
+        "write_check", Hook.WRITE_CHECK, (Op.WRITE,),
+        "what the seal check of each chunk of a write said (the call's answer is seen)",
         (Alternative("shmem_write_begin", "mm/shmem.c"),),
-        at_entry=False,
-        at_return=True,
-        unseen="what the seal check of each chunk of a write said (the call's answer is seen)",
-        tells_truth_alone=False,
+        at_entry=False, tells_truth_alone=False,
     ),
     Family(
-        "write",
-        "write",
-        Hook.WRITE,
-        (Op.WRITE,),
+        "write", Hook.WRITE, (Op.WRITE,), "write decisions",
         (
             Alternative(
                 "shmem_file_write_iter", "mm/shmem.c, since 6.6", defines=(("WRITE_IS_SHMEM", 1),)
@@ -206,170 +172,93 @@ FAMILIES = (
                 defines=(("WRITE_IS_SHMEM", 0),),
             ),
         ),
-        at_entry=True,
-        at_return=True,
-        unseen="write decisions",
         begun_by="write_check",
     ),
     Family(
-        "shmem_fallocate",
-        "allocate",
-        Hook.ALLOCATE,
-        (Op.ALLOCATE, Op.PUNCH_HOLE),
+        "shmem_fallocate", Hook.ALLOCATE, ALLOCATES, "fallocate and hole-punching decisions",
         (Alternative("shmem_fallocate", "mm/shmem.c"),),
-        at_entry=True,
-        at_return=True,
-        unseen="fallocate and hole-punching decisions",
-    ),
-    Family(
-        "hugetlb_fallocate",
         "allocate",
-        Hook.ALLOCATE,
-        (Op.ALLOCATE, Op.PUNCH_HOLE),
+    ),
+    Family(
+        "hugetlb_fallocate", Hook.ALLOCATE, ALLOCATES,
+        "fallocate and hole-punching decisions on hugetlb files",
         (Alternative("hugetlbfs_fallocate", "fs/hugetlbfs/inode.c"),),
-        at_entry=True,
-        at_return=True,
-        unseen="fallocate and hole-punching decisions on hugetlb files",
-        essential=False,
+        "allocate", essential=False,
     ),
     Family(
-        "read",
-        "read",
-        Hook.READ,
-        (Op.READ,),
+        "read", Hook.READ, (Op.READ,), "reads (no seal of a released kernel denies one)",
         (Alternative("shmem_file_read_iter", "mm/shmem.c"),),
-        at_entry=True,
-        at_return=True,
-        unseen="reads (no seal of a released kernel denies one)",
     ),
     Family(
-        "seals",
-        "seals",
-        Hook.SEALS,
-        (Op.ADD_SEALS,),
+        "seals", Hook.SEALS, (Op.ADD_SEALS,), "F_ADD_SEALS: who sealed what, and what was refused",
         # Its third parameter was an unsigned long on 5.10 and 6.1 and is an unsigned int on 6.12.
         (Alternative("memfd_fcntl", "mm/memfd.c", sizes=(("ARG", 2),)),),
-        at_entry=True,
-        at_return=True,
-        unseen="F_ADD_SEALS: who sealed what, and what was refused",
     ),
     Family(
-        "created",
-        "created",
-        Hook.CREATE,
-        (Op.CREATE,),
+        "created", Hook.CREATE, (Op.CREATE,),
+        "which file a memfd_create, memfd_secret or guest_memfd made",
         # shmem_file_setup, hugetlb_file_setup, secretmem and KVM all get their open file there.
         (Alternative("alloc_file_pseudo", "fs/file_table.c", takes=("inode",)),),
-        at_entry=True,
-        at_return=False,
-        unseen="which file a memfd_create, memfd_secret or guest_memfd made",
-        tells_truth_alone=False,
+        at_return=False, tells_truth_alone=False,
     ),
     Family(
-        "create",
-        "create",
-        Hook.CREATE,
-        (Op.CREATE,),
+        "create", Hook.CREATE, (Op.CREATE,),
+        "memfd_create calls (the files are still announced at their first use)",
         (Alternative("__x64_sys_memfd_create", "mm/memfd.c"),),
-        at_entry=True,
-        at_return=True,
-        unseen="memfd_create calls (the files are still announced at their first use)",
     ),
     Family(
-        "create_compat",
-        "create",
-        Hook.CREATE,
-        (Op.CREATE,),
+        "create_compat", Hook.CREATE, (Op.CREATE,),
+        "memfd_create by 32-bit system calls (the files are announced at their first use)",
         (
             Alternative(
                 "__ia32_sys_memfd_create",
                 "mm/memfd.c by SYSCALL_DEFINE2, arch/x86/include/asm/syscall_wrapper.h",
             ),
         ),
-        at_entry=True,
-        at_return=True,
-        unseen="memfd_create by 32-bit system calls (the files are announced at their first use)",
-        essential=False,
+        "create", essential=False,
     ),
     Family(
-        "mremap",
-        "mremap",
-        Hook.MREMAP,
-        (Op.MREMAP,),
+        "mremap", Hook.MREMAP, (Op.MREMAP,),
+        "mremap calls (the mappings that they make and end are still seen)",
         (Alternative("__x64_sys_mremap", "mm/mremap.c by SYSCALL_DEFINE5"),),
-        at_entry=True,
-        at_return=True,
-        unseen="mremap calls (the mappings that they make and end are still seen)",
     ),
     Family(
-        "mremap_compat",
-        "mremap",
-        Hook.MREMAP,
-        (Op.MREMAP,),
+        "mremap_compat", Hook.MREMAP, (Op.MREMAP,), "mremap by 32-bit system calls",
         (Alternative("__ia32_sys_mremap", "mm/mremap.c by SYSCALL_DEFINE5"),),
-        at_entry=True,
-        at_return=True,
-        unseen="mremap by 32-bit system calls",
-        essential=False,
+        "mremap", essential=False,
     ),
     Family(
-        "map",
-        "map",
-        Hook.MAP,
-        (Op.MAP,),
+        "map", Hook.MAP, (Op.MAP,), "where mappings begin",
         (
             Alternative("mapping_rmap_tree_insert", "mm/interval_tree.c, since 7.3"),
             Alternative("vma_interval_tree_insert", "mm/interval_tree.c, until 7.2"),
         ),
-        at_entry=True,
         at_return=False,
-        unseen="where mappings begin",
     ),
     Family(
-        "map_after",
-        "map",
-        Hook.MAP,
-        (Op.MAP,),
+        "map_after", Hook.MAP, (Op.MAP,), "mappings that a fork copies",
         (
             Alternative("mapping_rmap_tree_insert_after", "mm/interval_tree.c, since 7.3"),
             Alternative("vma_interval_tree_insert_after", "mm/interval_tree.c, until 7.2"),
         ),
-        at_entry=True,
-        at_return=False,
-        unseen="mappings that a fork copies",
+        "map", at_return=False,
     ),
     Family(
-        "unmap",
-        "unmap",
-        Hook.UNMAP,
-        (Op.UNMAP,),
+        "unmap", Hook.UNMAP, (Op.UNMAP,), "where mappings end",
         (
             Alternative("mapping_rmap_tree_remove", "mm/interval_tree.c, since 7.3"),
             Alternative("vma_interval_tree_remove", "mm/interval_tree.c, until 7.2"),
         ),
-        at_entry=True,
         at_return=False,
-        unseen="where mappings end",
     ),
     Family(
-        "shmem_evict",
-        "evict",
-        Hook.EVICT,
-        (Op.EVICT,),
+        "shmem_evict", Hook.EVICT, (Op.EVICT,), "when a memory file is gone",
         (Alternative("shmem_evict_inode", "mm/shmem.c"),),
-        at_entry=True,
-        at_return=False,
-        unseen="when a memory file is gone",
+        "evict", at_return=False,
     ),
     Family(
-        "hugetlb_evict",
-        "evict",
-        Hook.EVICT,
-        (Op.EVICT,),
+        "hugetlb_evict", Hook.EVICT, (Op.EVICT,), "when a hugetlb file is gone",
         (Alternative("hugetlbfs_evict_inode", "fs/hugetlbfs/inode.c"),),
-        at_entry=True,
-        at_return=False,
-        unseen="when a hugetlb file is gone",
-        essential=False,
+        "evict", at_return=False, essential=False,
     ),
-)
+)  # fmt: skip

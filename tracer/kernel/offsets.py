@@ -143,26 +143,19 @@ def _offset(btf: Btf, wanted: Offset) -> int:
     )
 
 
-def _enumerator(btf: Btf, name: str) -> int | None:
-    try:
-        return btf.enum_value(name)
-    except BtfMissing:
-        return None
-
-
 def macros(btf: Btf) -> dict[str, int]:
     """``{macro: bytes}`` for every offset, and what else the BPF source asks of BTF.
 
     Raises BtfMissing naming the member that this kernel does not have.
     """
     found = {wanted.macro: _offset(btf, wanted) for wanted in OFFSETS}
-    found["HAVE_TASK_PT_REGS"] = int(_enumerator(btf, "BPF_FUNC_task_pt_regs") is not None)
+    found["HAVE_TASK_PT_REGS"] = int(btf.find_enumerator("BPF_FUNC_task_pt_regs") is not None)
     found["HAVE_CGROUPS"] = int(btf.has_member("task_struct", "cgroups"))
     found["THREAD_SIZE"] = _X86_64_THREAD_SIZE
     found["HAVE_MAPLE_TREE"] = int(btf.has_member("mm_struct", "mm_mt.ma_root"))
     # Since 6.10 and 6.1.141 or so; before, only the copying of a message's files shows it sent.
     found["SENT_IS_SEEN"] = int(btf.has_function("unix_add_edges"))
     for macro, name, until_now in _ENUMERATORS:
-        value = _enumerator(btf, name)
+        value = btf.find_enumerator(name)
         found[macro] = until_now if value is None else value
     return found

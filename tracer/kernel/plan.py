@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from tracer.kernel.audit_families import AUDIT_FAMILIES
+from tracer.kernel.audit_families import ALL_FAMILIES
 from tracer.kernel.btf import Btf, Prototype
 from tracer.kernel.btf_file import BtfMissing
 from tracer.kernel.families import FAMILIES, Alternative, Family
@@ -13,8 +13,9 @@ from tracer.kernel.symbols import Symbols
 Method = Literal["fexit", "kprobe"]
 MethodChoice = Literal["auto", "fexit", "kprobe"]
 
-FEXIT_PARAMETERS = 6
-"""Trampolines take six parameters everywhere, more only since 6.6 (commit 473e3150e30a)."""
+MOST_PARAMETERS = 6
+"""In registers: arch/x86/include/asm/ptrace.h. Trampolines take as many everywhere, more only since
+6.6 (commit 473e3150e30a)."""
 
 PREEMPTED = (
     "this kernel preempts tasks inside trampoline programs, which it then skips for other tasks"
@@ -22,9 +23,6 @@ PREEMPTED = (
 """The guard of kernel/bpf/trampoline.c:__bpf_prog_enter_recur is per CPU and program, and
 preemption stays on in it; a kprobe's program runs with preemption off (kernel/kprobes.c). Seen as
 missed events on a booted 7.3."""
-
-_KPROBE_PARAMETERS = 6
-"""Parameters in registers: arch/x86/include/asm/ptrace.h."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All families in the order of `FAMILIES`, with `AUDIT_FAMILIES` behind them if asked for."""
+    """The steps of `FAMILIES`, or for an audit of `ALL_FAMILIES`, in that order."""
 
     steps: tuple[Step, ...]
 
@@ -109,8 +107,8 @@ class Plan:
 class Planner:
     """Chooses from what a kernel offers.
 
-    ``preempts``: tasks are preempted in the kernel, so that ``auto`` prefers kprobes.
-    ``modules``: the BTF of modules.
+    Args: the kernel's BTF and symbols; whether it has trampolines and kprobes; ``preempts``: tasks
+    are preempted in the kernel, so that ``auto`` prefers kprobes; ``modules``: BTF by module name.
     """
 
     def __init__(
@@ -128,7 +126,7 @@ class Planner:
         self._trampolines = trampolines
         self._kprobes = kprobes
         self._preempts = preempts
-        self._answers = _has_enumerator(btf, "BPF_FUNC_get_func_ret")
+        self._answers = btf.find_enumerator("BPF_FUNC_get_func_ret") is not None
 
     def plan(
         self,
@@ -138,19 +136,21 @@ class Planner:
         left_out: Mapping[str, str] | None = None,
         audit: bool = False,
     ) -> Plan:
-        """``left_out``: families that could not be attached at all, with the reason.
+        """How each family is served, in the order of `ALL_FAMILIES`; raises nothing.
 
-        ``audit``: the families that only an audit needs, too.
+        ``no_fexit``: families whose trampoline the kernel refused. ``families``: the only ones
+        wanted, None: all. ``left_out``: families that could not be attached at all, with the
+        reason. ``audit``: those that only an audit needs, too.
         """
         left_out = left_out or {}
         steps: list[Step] = []
         taken: dict[str, int] = {}
-        for family in (*FAMILIES, *AUDIT_FAMILIES) if audit else FAMILIES:
+        for family in ALL_FAMILIES if audit else FAMILIES:
             if families is not None and family.name not in families:
-                steps.append(self._off(family, "not asked for"))
+                steps.append(_off(family, "not asked for"))
                 continue
             if family.name in left_out:
-                steps.append(self._off(family, left_out[family.name]))
+                steps.append(_off(family, left_out[family.name]))
                 continue
             refusal = "the kernel refused a trampoline there" if family.name in no_fexit else None
             if method == "auto" and self._preempts and self._kprobes:
@@ -179,7 +179,7 @@ class Planner:
     def _step(self, family: Family, method: MethodChoice, refusal: str | None) -> Step:
         for struct, member in family.needs:
             if not self._btf.has_member(struct, member):
-                return self._off(family, f"this kernel has no {struct}.{member}")
+                return _off(family, f"this kernel has no {struct}.{member}")
         if family.module and self._absent(family.module):
             return self._await(family, method, refusal)
         for alternative in family.alternatives:
@@ -192,8 +192,8 @@ class Planner:
             for copy in self._symbols.suffixed(alternative.symbol)
         ]
         if copies:
-            return self._off(family, f"this kernel has only a changed copy: {', '.join(copies)}")
-        step = self._off(family, f"this kernel has no {names}")
+            return _off(family, f"this kernel has only a changed copy: {', '.join(copies)}")
+        step = _off(family, f"this kernel has no {names}")
         return replace(step, absent=not family.essential)
 
     def _serve(
@@ -203,7 +203,7 @@ class Planner:
         try:
             defines = self._defines(family, alternative, prototype)
         except BtfMissing as error:
-            return self._off(family, str(error))
+            return _off(family, str(error))
         obstacle = refusal or self._no_answer(family)
         obstacle = obstacle or self._fexit_obstacle(alternative, prototype)
         chosen: Method | None
@@ -218,16 +218,10 @@ class Planner:
             chosen, reason = "kprobe", f"kprobe because {obstacle}"
         else:
             chosen, reason = None, f"fexit was asked for, but {obstacle}"
-        return Step(
-            family.name,
-            family.program,
-            family.hook.name.lower(),
-            tuple(op.name.lower() for op in family.ops),
-            alternative.symbol,
-            chosen,
-            reason,
-            family.unseen,
-            family.essential,
+        return replace(
+            _off(family, reason),
+            symbol=alternative.symbol,
+            method=chosen,
             module=self._symbols.module_of(alternative.symbol),
             prototype=str(prototype) if prototype else None,
             parameters=len(prototype.params) if prototype else 0,
@@ -241,7 +235,7 @@ class Planner:
         """Neither loaded nor built into the kernel."""
         return not self._symbols.has_module(module) and not any(
             self._symbols.has(alternative.symbol)
-            for family in AUDIT_FAMILIES
+            for family in ALL_FAMILIES
             if family.module == module
             for alternative in family.alternatives
         )
@@ -254,7 +248,7 @@ class Planner:
         if chosen == "kprobe" and (method == "fexit" or not self._kprobes):
             chosen = None
         one = family.alternatives[0]
-        step = self._off(family, f"waits for the module {family.module}, which is not loaded")
+        step = _off(family, f"waits for the module {family.module}, which is not loaded")
         return replace(
             step,
             method=chosen,
@@ -292,7 +286,7 @@ class Planner:
             if prototype is None:
                 raise BtfMissing(f"BTF has no prototype of {alternative.symbol}")
             place = prototype.index_of_pointer(struct)
-            if place >= _KPROBE_PARAMETERS:
+            if place >= MOST_PARAMETERS:
                 raise BtfMissing(f"struct {struct} * of {prototype} is not in a register")
             found.append((f"ARG_{family.program.upper()}_{suffix}", place))
         for suffix, place in alternative.sizes:
@@ -309,32 +303,26 @@ class Planner:
             return f"BTF has no prototype of {alternative.symbol}"
         if prototype.ambiguous:
             return f"BTF has several functions called {alternative.symbol}"
-        if len(prototype.params) > FEXIT_PARAMETERS:
+        if len(prototype.params) > MOST_PARAMETERS:
             return f"{len(prototype.params)} parameters are more than a trampoline surely takes"
         if self._symbols.traceable(alternative.symbol) is False:
             return f"{alternative.symbol} has no ftrace entry"
         return None
 
-    def _off(self, family: Family, reason: str) -> Step:
-        return Step(
-            family.name,
-            family.program,
-            family.hook.name.lower(),
-            tuple(op.name.lower() for op in family.ops),
-            None,
-            None,
-            reason,
-            family.unseen,
-            family.essential,
-        )
 
-
-def _has_enumerator(btf: Btf, name: str) -> bool:
-    try:
-        btf.enum_value(name)
-    except BtfMissing:
-        return False
-    return True
+def _off(family: Family, reason: str) -> Step:
+    """The family is not served."""
+    return Step(
+        family.name,
+        family.program,
+        family.hook.name.lower(),
+        tuple(op.name.lower() for op in family.ops),
+        None,
+        None,
+        reason,
+        family.unseen,
+        family.essential,
+    )
 
 
 def _no_begin(family: Family, steps: list[Step]) -> str | None:

@@ -66,13 +66,8 @@ class Symbols:
     def __init__(self, found: Iterable[tuple[bytes, bytes]], root: Path = Path("/")) -> None:
         self._root = root
         self._modules: dict[bytes, bytes] = {}
-        self._copies: dict[bytes, int] = {}
-        modules, copies = self._modules, self._copies
         for name, module in found:
-            if name not in modules:
-                modules[name] = module
-            elif not module.startswith(_NOT_MODULES):
-                copies[name] = copies.get(name, 1) + 1
+            self._modules.setdefault(name, module)
 
     @classmethod
     def load(cls, root: str | Path = "/") -> Symbols:
@@ -114,10 +109,6 @@ class Symbols:
         """True when a function of this module is listed: it is loaded."""
         return module.encode() in self._modules.values()
 
-    def copies(self, name: str) -> int:
-        """How many functions have this name; with more than one, a hook by name may miss."""
-        return self._copies.get(name.encode(), 1) if self.has(name) else 0
-
     def suffixed(self, name: str) -> tuple[str, ...]:
         """Copies that the compiler made with a changed interface, e.g. ``foo.isra.0``, sorted.
 
@@ -141,23 +132,19 @@ class Symbols:
             names.sort()
         return found
 
-    def blacklisted(self, name: str) -> bool | None:
-        """True when kprobes refuses this function, None when debugfs cannot be read."""
-        return None if self._blacklist is None else name.encode() in self._blacklist
-
     def traceable(self, name: str) -> bool | None:
         """True when ftrace can hook the entry of this function, which kprobes and fexit build on.
 
         False when it cannot or kprobes forbids it, None when the lists cannot be read.
         """
-        if not self.has(name) or self.blacklisted(name):
+        if not self.has(name) or name.encode() in (self._blacklist or ()):
             return False
         return None if self._filterable is None else name.encode() in self._filterable
 
     def assume_traceable(self) -> None:
         """Do not read the lists of debugfs and tracefs: that takes long, and trying tells as well.
 
-        `traceable` and `blacklisted` then say None.
+        `traceable` then says None.
         """
         self._blacklist = self._filterable = None
 

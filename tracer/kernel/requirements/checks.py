@@ -1,11 +1,11 @@
-"""The sources that can record, and what each needs: add a source here and doctor shows it.
+"""All requirements in the order in which a reader should mend them, and what each source needs.
 
-All requirements, in the order in which a reader should mend them, and what they add up to.
+A source of events stands here once, with its methods; doctor, `blocking` and the document follow.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from tracer.kernel.requirements.host import BCC_IMPORT, Finding, Host, Requirement
 from tracer.kernel.requirements.kernel import (
@@ -19,7 +19,33 @@ from tracer.kernel.requirements.kernel import (
     SECURITYFS,
     SYMBOLS,
 )
-from tracer.kernel.requirements.methods import KPROBES, TRACEFS, TRAMPOLINES
+from tracer.kernel.requirements.methods import (
+    KPROBE_EVENTS,
+    KPROBES,
+    TRACE_INSTANCES,
+    TRACEFS,
+    TRAMPOLINES,
+)
+
+REQUIREMENTS: tuple[Requirement, ...] = (
+    ARCHITECTURE,
+    PRIVILEGE,
+    LOCKDOWN,
+    BTF,
+    SYMBOLS,
+    KPROBES,
+    TRAMPOLINES,
+    JIT,
+    RING_BUFFER,
+    BCC_IMPORT,
+    TRACEFS,
+    SECURITYFS,
+    PID_NAMESPACE,
+)
+OF_FTRACE = (KPROBE_EVENTS, TRACE_INSTANCES)
+"""What the source ftrace alone needs."""
+
+SourceName = Literal["bpf", "ftrace"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +62,7 @@ class Method:
 class Source:
     """Where events come from."""
 
-    name: str
+    name: SourceName
     text: str
     needs: tuple[str, ...]
     """Requirements without which it cannot work at all."""
@@ -61,6 +87,61 @@ SOURCES = (
         (),
     ),
 )
+
+_TRIED = frozenset({KPROBES.name, TRAMPOLINES.name, RING_BUFFER.name})
+"""That the kernel has it does not tell that it lets somebody use it: loading a program does."""
+
+
+def check(host: Host) -> list[Finding]:
+    """All findings about a host, in the order of `REQUIREMENTS`."""
+    found = [requirement.look(host) for requirement in REQUIREMENTS]
+    if not any(one.name == PRIVILEGE.name and one.ok is False for one in found):
+        return found
+    return [_untried(one) if one.name in _TRIED and one.ok else one for one in found]
+
+
+def check_ftrace(host: Host) -> list[Finding]:
+    """What ftrace needs besides: tracefs that may be written, instances, kprobe events, a clock."""
+    events, instances = (requirement.look(host) for requirement in OF_FTRACE)
+    # Without a tracefs there is no more to be said of it.
+    return [events] if instances.detail == events.detail else [events, instances]
+
+
+def _untried(one: Finding) -> Finding:
+    return replace(
+        one,
+        ok=None,
+        cause="not known without root: the kernel has it, and only loading a program tells if it "
+        "may be used",
+        remedy="run the doctor as root",
+    )
+
+
+def blocking(findings: Iterable[Finding], source: SourceName = "bpf") -> list[Finding]:
+    """Those findings that make recording by a source impossible; empty: it is worth a try.
+
+    ``findings``: of `check`, and for ftrace of `check_ftrace` behind them. A missing method blocks
+    only when there is no other: either kprobes or trampolines do.
+    """
+    wanted = next(one for one in SOURCES if one.name == source)
+    failed = {finding.name: finding for finding in findings if finding.ok is False}
+    names, methods = set(wanted.needs), {method.needs for method in wanted.methods}
+    if methods <= failed.keys():
+        names |= methods
+    if source == "ftrace":
+        tracefs = {one.name for one in OF_FTRACE}
+        if LOCKDOWN.name in failed:
+            names -= tracefs  # it is then empty, which is no news
+        elif KPROBES.name in failed and tracefs & failed.keys():
+            # A kernel without kprobes has no use for a tracefs.
+            names = names - tracefs | {KPROBES.name}
+    return [finding for name, finding in failed.items() if name in names]
+
+
+def by_source(host: Host, findings: Iterable[Finding]) -> dict[SourceName, list[Finding]]:
+    """`blocking` of each source; ``findings``: of `check` for the same host."""
+    found = [*findings, *check_ftrace(host)]
+    return {source.name: blocking(found, source.name) for source in SOURCES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,59 +171,3 @@ def abilities(findings: Iterable[Finding]) -> list[Ability]:
             ok = False if refused else None if unknown else True
             found.append(Ability(source.name, method.name, ok, refused or unknown))
     return found
-
-
-REQUIREMENTS: tuple[Requirement, ...] = (
-    ARCHITECTURE,
-    PRIVILEGE,
-    LOCKDOWN,
-    BTF,
-    SYMBOLS,
-    KPROBES,
-    TRAMPOLINES,
-    JIT,
-    RING_BUFFER,
-    BCC_IMPORT,
-    TRACEFS,
-    SECURITYFS,
-    PID_NAMESPACE,
-)
-
-
-_TRIED = frozenset({KPROBES.name, TRAMPOLINES.name, RING_BUFFER.name})
-"""That the kernel has it does not tell that it lets somebody use it: loading a program does."""
-
-
-def check(host: Host) -> list[Finding]:
-    """All findings about a host, in the order of `REQUIREMENTS`."""
-    found = [requirement.look(host) for requirement in REQUIREMENTS]
-    if not any(one.name == PRIVILEGE.name and one.ok is False for one in found):
-        return found
-    return [_untried(one) if one.name in _TRIED and one.ok else one for one in found]
-
-
-def _untried(one: Finding) -> Finding:
-    return replace(
-        one,
-        ok=None,
-        cause="not known without root: the kernel has it, and only loading a program tells if it "
-        "may be used",
-        remedy="run the doctor as root",
-    )
-
-
-def blocking(findings: Iterable[Finding], source: str = "bpf") -> list[Finding]:
-    """Those findings that make live tracing by a source impossible; empty: it is worth a try.
-
-    A missing attach method blocks only when there is no other: either kprobes or trampolines do.
-    """
-    wanted = next(one for one in SOURCES if one.name == source)
-    failed = [finding for finding in findings if finding.ok is False]
-    names = {finding.name for finding in failed}
-    no_method = all(method.needs in names for method in wanted.methods)
-    methods = {method.needs for method in wanted.methods}
-    return [
-        finding
-        for finding in failed
-        if finding.name in wanted.needs or (no_method and finding.name in methods)
-    ]

@@ -1,15 +1,7 @@
-"""Requirements and their obstacles as data, and what was found out about one of them.
+"""Requirements as data, the host on which they are looked for, and what must be installed there.
 
-The texts stand here once: doctor prints them, and `tracer.docs.requirements` makes
-``docs/requirements.md`` from them.
-
-What recording needs of a Linux distribution, under the names that its packages have there.
-
-Needs no other module, so that set-up can ask it before anything is installed.
-
-Where findings are looked for: the files under one root, and what the kernel itself answers.
-
-What must be installed.
+Every text stands once, with its requirement: doctor prints it, and `docs.make.requirements` makes
+``docs/requirements.md`` from it. Needs nothing that set-up has to install first.
 """
 
 from __future__ import annotations
@@ -214,8 +206,8 @@ Try = Callable[[], int | None]
 class Host:
     """Where to look. The defaults are an unprivileged x86-64 host whose files lie under `root`.
 
-    Each ``try_…`` has the kernel make one small thing and drops it at once (`tries`); without them
-    files and symbols alone decide. Use `live` for the real host.
+    Each ``try_…`` has the kernel make one small thing and drops it at once (`methods`); without
+    them files and symbols alone decide. Use `live` for the real host.
     """
 
     root: Path
@@ -231,16 +223,16 @@ class Host:
     @classmethod
     def live(cls) -> Host:
         """The host this process runs on."""
-        from tracer.kernel.requirements import methods as tries
+        from tracer.kernel.requirements import methods
 
         return cls(
             Path("/"),
             os.uname().machine,
             os.geteuid(),
             tuple(sys.path),
-            tries.trampoline,
-            tries.kprobe,
-            tries.ring,
+            methods.trampoline,
+            methods.kprobe,
+            methods.ring,
             (Path(__file__).resolve().parents[3] / "tests/vm/boot").exists(),
         )
 

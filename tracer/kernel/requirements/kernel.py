@@ -1,8 +1,7 @@
-"""Kernel lockdown, and securityfs, which shows it.
+"""What the kernel was built with and whom it lets trace.
 
-What the process that traces may do, and which process ids it knows.
-
-What the kernel was built with: architecture, BTF, symbols, BPF's ring buffer and JIT.
+Architecture, BTF, symbols, ring buffer and JIT; lockdown, and securityfs, which shows it; what the
+process that traces may do, and which process ids it knows.
 """
 
 import re
@@ -14,6 +13,7 @@ from tracer.kernel.requirements.host import (
     Host,
     Obstacle,
     Requirement,
+    Try,
     met,
     unmet,
 )
@@ -148,6 +148,16 @@ def privilege(host: Host) -> Finding:
             ", CAP_BPF and CAP_PERFMON without CAP_SYS_ADMIN (no hooks in modules such as kvm)"
         )
     return met("privilege", detail)
+
+
+def tried(host: Host, attempt: Try | None) -> int | None:
+    """What the kernel answered: 0 or an errno; None where it could not be asked."""
+    return attempt() if attempt is not None and privilege(host).ok else None
+
+
+def errno_text(number: int) -> str:
+    """``EPERM`` for 1; of an unknown errno the number."""
+    return errno_name(-number) or str(number)
 
 
 def _capabilities(host: Host) -> int | None:
@@ -291,11 +301,9 @@ def ring_buffer(host: Host) -> Finding:
     present = host.has_symbol("bpf_ringbuf_reserve")
     if present is False:
         return unmet(host, "ring_buffer", "no bpf_ringbuf_reserve", _NO_RING)
-    refusal = None
-    if host.try_ring is not None and privilege(host).ok:
-        refusal = host.try_ring()
+    refusal = tried(host, host.try_ring)
     if refusal:
-        code = errno_name(-refusal) or str(refusal)
+        code = errno_text(refusal)
         return unmet(host, "ring_buffer", f"making one gives {code}", _RING_REFUSED, ERRNO=code)
     if refusal == 0:
         return met("ring_buffer", "one was made")

@@ -1,13 +1,8 @@
-"""The two ways to attach BPF programs to kernel functions.
+"""The ways to attach: kprobes and trampolines for BPF, kprobe events in tracefs for ftrace.
 
-tracefs, with ftrace's list of functions.
-
-What the source ftrace needs beside what BPF needs as well: kprobe events in tracefs.
-
-Asks the kernel itself, by bpf(2): some have every symbol and refuse nevertheless.
-
-Each makes one small thing through the very functions that recording uses, drops it at once, and
-returns 0 or an errno; None when it cannot be tried.
+Some kernels have every symbol and refuse nevertheless, so `trampoline`, `kprobe` and `ring` ask
+by bpf(2): each makes one small thing through the very functions that recording uses, drops it at
+once, and returns 0 or an errno; None when it cannot be tried.
 """
 
 import contextlib
@@ -29,8 +24,10 @@ from tracer.kernel.requirements.host import (
     met,
     unmet,
 )
-from tracer.kernel.requirements.kernel import privilege
-from tracer.labels import errno_name
+from tracer.kernel.requirements.kernel import errno_text, tried
+
+_PLACES = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
+"""Where tracefs is mounted."""
 
 _KPROBES_OFF = Obstacle(
     "kprobes are switched off on this host", "echo 1 > /sys/kernel/debug/kprobes/enabled"
@@ -74,11 +71,9 @@ def kprobes(host: Host) -> Finding:
     if host.read("sys/kernel/debug/kprobes/enabled") == "0":
         return unmet(host, "kprobes", "/sys/kernel/debug/kprobes/enabled is 0", _KPROBES_OFF)
     if host.exists(pmu):
-        refusal = None
-        if host.try_kprobe is not None and privilege(host).ok:
-            refusal = host.try_kprobe()
+        refusal = tried(host, host.try_kprobe)
         if refusal:
-            code = errno_name(-refusal) or str(refusal)
+            code = errno_text(refusal)
             detail = f"/{pmu}, loading a program for it gives {code}"
             return unmet(host, "kprobes", detail, _KPROBES_REFUSED, ERRNO=code)
         return met("kprobes", f"/{pmu}")
@@ -100,11 +95,9 @@ def trampolines(host: Host) -> Finding:
         missing = "bpf_trampoline_link_prog" if linker is False else "register_ftrace_direct"
         return unmet(host, "trampolines", f"no {missing}", _NO_TRAMPOLINES)
     seen = "symbols present" if linker else "symbols unreadable"
-    refusal = None
-    if host.try_trampoline is not None and privilege(host).ok:
-        refusal = host.try_trampoline()
+    refusal = tried(host, host.try_trampoline)
     if refusal:
-        code = errno_name(-refusal) or str(refusal)
+        code = errno_text(refusal)
         detail = f"{seen}, trying an empty fexit program gives {code}"
         return unmet(host, "trampolines", detail, _TRAMPOLINES_REFUSED, ERRNO=code)
     if refusal == 0:
@@ -153,7 +146,7 @@ _NOT_MOUNTED = Obstacle(
 
 def tracefs(host: Host) -> Finding:
     """tracefs with ftrace's function list: tells beforehand what can be hooked."""
-    for folder in ("sys/kernel/tracing", "sys/kernel/debug/tracing"):
+    for folder in _PLACES:
         path = host.root / folder / "available_filter_functions"
         try:
             with path.open("rb"):
@@ -175,14 +168,10 @@ TRACEFS = Requirement(
     (_NOT_MOUNTED, _UNREADABLE, _HIDDEN),
 )
 
-_PLACES = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
 _BPF_INSTEAD = "record with --source bpf if doctor says that it can"
 
 _FOR_ROOT = Obstacle("tracefs is not readable: that is for root alone", "run it with sudo")
 _NO_TRACEFS = Obstacle("tracefs is not mounted", "mount -t tracefs tracefs /sys/kernel/tracing")
-_OFF = Obstacle(
-    "kprobes are switched off on this host", "echo 1 > /sys/kernel/debug/kprobes/enabled"
-)
 _NO_EVENTS = Obstacle(
     "the kernel has no kprobe events (CONFIG_KPROBE_EVENTS is not set)",
     f"use a kernel with kprobe events, or {_BPF_INSTEAD}",
@@ -223,7 +212,7 @@ def kprobe_events(host: Host) -> Finding:
         obstacle = _FOR_ROOT if denied else _NO_TRACEFS
         return unmet(host, "kprobe_events", "no tracefs to be seen", obstacle)
     if host.read("sys/kernel/debug/kprobes/enabled") == "0":
-        return unmet(host, "kprobe_events", "/sys/kernel/debug/kprobes/enabled is 0", _OFF)
+        return unmet(host, "kprobe_events", "/sys/kernel/debug/kprobes/enabled is 0", _KPROBES_OFF)
     path = host.root / folder / "kprobe_events"
     shown = f"/{folder}/kprobe_events"
     try:
@@ -256,7 +245,7 @@ KPROBE_EVENTS = Requirement(
     "kprobe events in tracefs (CONFIG_KPROBE_EVENTS), which must be there to be written: source "
     "ftrace.",
     kprobe_events,
-    (_NO_TRACEFS, _FOR_ROOT, _OFF, _NO_EVENTS, _READ_ONLY, _NO_WRITE),
+    (_NO_TRACEFS, _FOR_ROOT, _KPROBES_OFF, _NO_EVENTS, _READ_ONLY, _NO_WRITE),
 )
 TRACE_INSTANCES = Requirement(
     "trace_instances",
