@@ -11,7 +11,6 @@ from tracer.kernel.families import (
     SETS_ATTRIBUTES,
     Alternative,
     Family,
-    Way,
 )
 from tracer.words import Hook, Op
 
@@ -30,7 +29,7 @@ _MESSAGES = (("scm_fp_list", "fp"), ("scm_cookie", "fp"))
 _RING_OWNER = ("io_ring_ctx", "mm_account")
 
 
-def _fills(name: str, way: Way, symbol: str, before: str, when: str, unseen: str) -> Family:
+def _fills(name: str, symbol: str, before: str, when: str, unseen: str) -> Family:
     """A way in which userfaultfd puts pages into place; ``before`` took the mm itself."""
     return Family(
         name, Hook.UFFD, (Op.UFFD_FILL,), unseen,
@@ -41,7 +40,7 @@ def _fills(name: str, way: Way, symbol: str, before: str, when: str, unseen: str
             ),
             Alternative(before, f"mm/userfaultfd.c, {when}", takes=("mm_struct",)),
         ),
-        way=way, essential=False, needs=UFFD,
+        way=name, essential=False, needs=UFFD,
     )  # fmt: skip
 
 
@@ -55,7 +54,7 @@ AUDIT_FAMILIES = (
             Alternative("kvm_set_memory_region", "virt/kvm/kvm_main.c, since 6.16",
                         takes=("kvm",), parameters=2),
         ),
-        way=Way.MEMSLOT, module=KVM,
+        way="memslot", module=KVM,
     ),
     Family(
         "memslot_file", Hook.MEMSLOT, (Op.MEMSLOT,), "which guest_memfd a memslot has",
@@ -63,24 +62,24 @@ AUDIT_FAMILIES = (
         # kvm_gmem_prepare_memory_region (7.3) has put the file there.
         (Alternative("kvm_arch_commit_memory_region", "arch/x86/kvm/x86.c",
                      takes=("kvm", "kvm_memory_slot", "kvm_memory_slot"), parameters=4),),
-        way=Way.SLOT_FILE, at_return=False, essential=False, module=KVM,
+        way="slot_file", at_return=False, essential=False, module=KVM,
     ),
     Family(
         "vm_end", Hook.MEMSLOT, (Op.VM_END,), "when a virtual machine is gone, and its memslots",
         (Alternative("kvm_destroy_vm", "virt/kvm/kvm_main.c", takes=("kvm",), parameters=1),),
-        way=Way.VM_END, at_return=False, module=KVM,
+        way="vm_end", at_return=False, module=KVM,
     ),
     Family(
         "gmem_create", Hook.CREATE, (Op.CREATE,), "who creates a guest_memfd",
         (Alternative("kvm_gmem_create", _GMEM,
                      takes=("kvm", "kvm_create_guest_memfd"), parameters=2),),
-        way=Way.GMEM_CREATE, essential=False, module=KVM,
+        way="gmem_create", essential=False, module=KVM,
     ),
     Family(
         "gmem_fault", Hook.FAULT, (Op.FAULT,), "the host's page faults in guest_memfds",
         (Alternative("kvm_gmem_fault_user_mapping", "virt/kvm/guest_memfd.c, since 6.18",
                      takes=("vm_fault",), parameters=1),),
-        way=Way.FAULT, essential=False, module=KVM,
+        way="fault", essential=False, module=KVM,
     ),
     Family(
         "gmem_fallocate", Hook.ALLOCATE, ALLOCATES, "fallocate and hole-punching of guest_memfds",
@@ -102,13 +101,13 @@ AUDIT_FAMILIES = (
     Family(
         "secretmem_create", Hook.CREATE, (Op.CREATE,), "memfd_secret calls",
         (Alternative("__x64_sys_memfd_secret", "mm/secretmem.c, since 5.14"),),
-        way=Way.SECRET_CREATE, essential=False,
+        way="secret_create", essential=False,
     ),
     Family(
         "secretmem_create_compat", Hook.CREATE, (Op.CREATE,), "memfd_secret by 32-bit system calls",
         (Alternative("__ia32_sys_memfd_secret",
                      "mm/secretmem.c by SYSCALL_DEFINE1, arch/x86/include/asm/syscall_wrapper.h"),),
-        way=Way.SECRET_CREATE, essential=False,
+        way="secret_create", essential=False,
     ),
     Family(
         "secretmem_setattr", Hook.SETATTR, SETS_ATTRIBUTES, "truncate and chmod of secret memory",
@@ -118,7 +117,7 @@ AUDIT_FAMILIES = (
     Family(
         "secretmem_fault", Hook.FAULT, (Op.FAULT,), "page faults in secret memory",
         (Alternative("secretmem_fault", "mm/secretmem.c", takes=("vm_fault",)),),
-        way=Way.FAULT, essential=False,
+        way="fault", essential=False,
     ),
     Family(
         "secretmem_release", Hook.EVICT, (Op.EVICT,), "when secret memory is gone",
@@ -129,68 +128,68 @@ AUDIT_FAMILIES = (
         "remote_access", Hook.REMOTE, (Op.REMOTE_READ, Op.REMOTE_WRITE),
         "ptrace and /proc/PID/mem",
         (Alternative("__access_remote_vm", "mm/memory.c", takes=("mm_struct",)),),
-        way=Way.REMOTE, needs=MAPLE_TREE,
+        way="remote", needs=MAPLE_TREE,
     ),
     Family(
         "pin_remote", Hook.PIN, (Op.REMOTE_READ, Op.REMOTE_WRITE, Op.PIN),
         "process_vm_readv, process_vm_writev, and vfio's pins",
         # process_vm_rw itself has too many parameters, and its iovecs are the caller's to change.
         (Alternative("pin_user_pages_remote", "mm/gup.c", takes=("mm_struct",)),),
-        way=Way.PIN_REMOTE, needs=MAPLE_TREE,
+        way="pin_remote", needs=MAPLE_TREE,
     ),
     Family(
         "pin", Hook.PIN, (Op.PIN,), f"{_PINS} (io_uring buffers until 6.x, RDMA, vhost-vdpa)",
         (Alternative("pin_user_pages", "mm/gup.c"),),
-        way=Way.PIN, needs=MAPLE_TREE,
+        way="pin", needs=MAPLE_TREE,
     ),
     Family(
         "pin_fast", Hook.PIN, (Op.PIN,), f"{_PINS} (io_uring buffers, KVM's for SEV)",
         (Alternative("pin_user_pages_fast", "mm/gup.c"),),
-        way=Way.PIN, needs=MAPLE_TREE,
+        way="pin", needs=MAPLE_TREE,
     ),
     Family(
         "pin_file", Hook.PIN, (Op.PIN,), "pins of files without a mapping (udmabuf, iommufd)",
         (Alternative("memfd_pin_folios", "mm/gup.c, since 6.11", takes=("file",)),),
-        way=Way.PIN_FILE, essential=False,
+        way="pin_file", essential=False,
     ),
     Family(
         "userfaultfd", Hook.UFFD, (Op.UFFD_REGISTER,), "userfaultfd registrations",
         # userfaultfd_register is a function of its own only since 6.12.
         (Alternative("userfaultfd_ioctl", "fs/userfaultfd.c; mm/ since 7.2", takes=("file",)),),
-        way=Way.UFFD, essential=False, needs=UFFD,
+        way="uffd", essential=False, needs=UFFD,
     ),
-    _fills("uffd_copy", Way.UFFD_COPY, "mfill_atomic_copy", "mcopy_atomic", "until 6.4",
+    _fills("uffd_copy", "mfill_atomic_copy", "mcopy_atomic", "until 6.4",
            "pages that userfaultfd copies into place (UFFDIO_COPY)"),
-    _fills("uffd_zero", Way.UFFD_ZERO, "mfill_atomic_zeropage", "mfill_zeropage", "until 6.4",
+    _fills("uffd_zero", "mfill_atomic_zeropage", "mfill_zeropage", "until 6.4",
            "pages that userfaultfd clears (UFFDIO_ZEROPAGE)"),
-    _fills("uffd_continue", Way.UFFD_CONTINUE, "mfill_atomic_continue", "mcopy_continue",
+    _fills("uffd_continue", "mfill_atomic_continue", "mcopy_continue",
            "5.13 to 6.4", "pages that userfaultfd maps (UFFDIO_CONTINUE)"),
     Family(
         "ptrace", Hook.TRACE, (Op.TRACE,), "who attaches to whom by ptrace",
         (Alternative("ptrace_attach", "kernel/ptrace.c", takes=("task_struct",)),),
-        way=Way.ATTACH,
+        way="attach",
     ),
     Family(
         "ptrace_traceme", Hook.TRACE, (Op.TRACE,), "who asks to be traced",
         (Alternative("ptrace_traceme", "kernel/ptrace.c"),),
-        way=Way.TRACEME, needs=(("task_struct", "parent"),),
+        way="traceme", needs=(("task_struct", "parent"),),
     ),
     Family(
         "ptrace_link", Hook.TRACE, (Op.TRACE,), "the children that a traced task gets",
         # Children of a tracee; in 7.3 the others have a copy of their own of it (seen there).
         (Alternative("__ptrace_link", "kernel/ptrace.c", takes=("task_struct", "task_struct")),),
-        way=Way.TRACE, at_return=False,
+        way="trace", at_return=False,
     ),
     Family(
         "share_mm", Hook.SHARE_MM, (Op.SHARE_MM,),
         "processes in another one's address space (CLONE_VM without CLONE_THREAD)",
         (Alternative("wake_up_new_task", "kernel/sched/core.c", takes=("task_struct",)),),
-        way=Way.SHARE_MM, at_return=False, needs=(("task_struct", "vfork_done"),),
+        way="share_mm", at_return=False, needs=(("task_struct", "vfork_done"),),
     ),
     Family(
         "vfork_end", Hook.SHARE_MM, (Op.SHARE_MM,), "vfork children that execute nothing",
         (Alternative("do_exit", "kernel/exit.c"),),
-        way=Way.VFORK_END, at_return=False,
+        way="vfork_end", at_return=False,
         needs=(("task_struct", "vfork_done"), ("task_struct", "real_parent"),
                ("mm_struct", "mm_users")),
     ),
@@ -199,51 +198,51 @@ AUDIT_FAMILIES = (
         "memory files that are sent over a unix socket, and by whom",
         (Alternative("unix_add_edges", 'net/unix/garbage.c, since 6.10; before, see "copy"',
                      takes=("scm_fp_list",)),),
-        way=Way.SEND, at_return=False, essential=False, needs=_MESSAGES,
+        way="send", at_return=False, essential=False, needs=_MESSAGES,
     ),
     Family(
         "copy", Hook.RECEIVE, (Op.GIVE, Op.RECEIVE),
         "who sent a message that is looked at before it is taken",
         (Alternative("scm_fp_dup", "net/core/scm.c", takes=("scm_fp_list",)),),
-        way=Way.COPY, needs=_MESSAGES,
+        way="copy", needs=_MESSAGES,
     ),
     Family(
         "message", Hook.RECEIVE, (Op.RECEIVE,), "who sent a memory file that arrives",
         (Alternative("scm_detach_fds", "net/core/scm.c", takes=("msghdr", "scm_cookie")),),
-        way=Way.MESSAGE, needs=_MESSAGES,
+        way="message", needs=_MESSAGES,
     ),
     Family(
         "message_end", Hook.RECEIVE, (Op.RECEIVE,),
         "when a message is gone (its sender would be remembered too long)",
         (Alternative("__scm_destroy", "net/core/scm.c", takes=("scm_cookie",)),),
-        way=Way.MESSAGE_END, at_return=False, needs=_MESSAGES,
+        way="message_end", at_return=False, needs=_MESSAGES,
     ),
     Family(
         "pidfd_getfd", Hook.RECEIVE, (Op.RECEIVE,),
         "out of which process pidfd_getfd takes a descriptor",
         (Alternative("pidfd_getfd", "kernel/pid.c", takes=("pid",)),),
-        way=Way.PIDFD_GETFD, essential=False, needs=_PIDS,
+        way="pidfd_getfd", essential=False, needs=_PIDS,
     ),
     Family(
         "proc_link", Hook.OPEN, (Op.RECEIVE,), "whose link in /proc/PID/fd is followed",
         (Alternative("proc_pid_get_link", "fs/proc/base.c", takes=("dentry", "inode")),),
-        way=Way.PROC_LINK, at_return=False, needs=PROC_PIDS,
+        way="proc_link", at_return=False, needs=PROC_PIDS,
     ),
     Family(
         "map_files", Hook.OPEN, (Op.RECEIVE,), "whose link in /proc/PID/map_files is followed",
         (Alternative("proc_map_files_get_link", "fs/proc/base.c", takes=("dentry", "inode")),),
-        way=Way.MAP_FILES, at_return=False, essential=False, needs=PROC_PIDS,
+        way="map_files", at_return=False, essential=False, needs=PROC_PIDS,
     ),
     Family(
         "jump", Hook.OPEN, (Op.RECEIVE,), "where links in /proc lead to",
         (Alternative("nd_jump_link", "fs/namei.c", takes=("path",)),),
-        way=Way.JUMP, at_return=False, needs=(("path", "dentry"),),
+        way="jump", at_return=False, needs=(("path", "dentry"),),
     ),
     Family(
         "open", Hook.OPEN, (Op.RECEIVE,), "memory files opened by /proc/PID/fd and map_files",
         # Recorded before a security module decides; it refuses hardly anything by then.
         (Alternative("security_file_open", "security/security.c", takes=("file",)),),
-        way=Way.OPEN, at_return=False,
+        way="open", at_return=False,
     ),
     Family(
         "advise", Hook.ADVISE, (Op.ADVISE,), "process_madvise in another process",
@@ -254,32 +253,32 @@ AUDIT_FAMILIES = (
             ),
             Alternative("do_madvise", "mm/madvise.c, since 5.10", takes=("mm_struct",)),
         ),
-        way=Way.ADVISE, at_return=False, essential=False,
+        way="advise", at_return=False, essential=False,
     ),
     Family(
         "ring", Hook.RING, (Op.RING,), "io_uring's registered buffers, used from another process",
         (Alternative("io_submit_sqes", "io_uring/io_uring.c; fs/ until 5.19",
                      takes=("io_ring_ctx",)),),
-        way=Way.RING, at_return=False, essential=False, needs=(_RING_OWNER,),
+        way="ring", at_return=False, essential=False, needs=(_RING_OWNER,),
     ),
     Family(
         "ring_file", Hook.RECEIVE, (Op.GIVE, Op.RECEIVE),
         "files that one io_uring puts into another one's table",
         (Alternative("__io_fixed_fd_install", "io_uring/filetable.c, since 6.0",
                      takes=("io_ring_ctx", "file")),),
-        way=Way.RING_FILE, at_return=False, essential=False, needs=(_RING_OWNER,),
+        way="ring_file", at_return=False, essential=False, needs=(_RING_OWNER,),
     ),
     Family(
         "msg_ring", Hook.RECEIVE, (Op.GIVE, Op.RECEIVE),
         "out of whose io_uring such a file comes",
         (Alternative("io_msg_ring", "io_uring/msg_ring.c, since 5.18", takes=("io_kiocb",)),),
-        way=Way.MSG_RING, essential=False, needs=(_RING_OWNER, ("io_kiocb", "ctx")),
+        way="msg_ring", essential=False, needs=(_RING_OWNER, ("io_kiocb", "ctx")),
     ),
     Family(
         "seccomp", Hook.RECEIVE, (Op.RECEIVE,),
         "which supervisor puts a file into the process that it supervises",
         (Alternative("seccomp_notify_ioctl", "kernel/seccomp.c, since 5.0", takes=("file",)),),
-        way=Way.SECCOMP, essential=False,
+        way="seccomp", essential=False,
         needs=(("task_struct", "seccomp.filter"), ("seccomp_filter", "prev")),
     ),
     Family(
@@ -287,18 +286,18 @@ AUDIT_FAMILIES = (
         # Which files: the family "pin_file", where the kernel has it.
         (Alternative("udmabuf_create", "drivers/dma-buf/udmabuf.c",
                      takes=("miscdevice", "udmabuf_create_list")),),
-        way=Way.UDMABUF, at_return=False, essential=False,
+        way="udmabuf", at_return=False, essential=False,
     ),
     Family(
         "mprotect", Hook.MPROTECT, (Op.MPROTECT,), "mprotect",
         (Alternative("do_mprotect_pkey", "mm/mprotect.c"),),
-        way=Way.MPROTECT, needs=MAPLE_TREE,
+        way="mprotect", needs=MAPLE_TREE,
     ),
     Family(
         "receive", Hook.RECEIVE, (Op.RECEIVE,), "descriptors that arrive by a call",
         (Alternative("security_file_receive", "security/security.c; a socket of 7.3 does not call "
                      "receive_fd (seen there)", takes=("file",)),),
-        way=Way.RECEIVE,
+        way="receive",
     ),
     Family(
         "splice", Hook.READ, (Op.READ,),
@@ -306,13 +305,13 @@ AUDIT_FAMILIES = (
         # Before, shmem_file_operations had generic_file_splice_read (6.1: mm/shmem.c), which asks
         # shmem_file_read_iter, and so does splicing with O_DIRECT since: the family "read".
         (Alternative("shmem_file_splice_read", "mm/shmem.c, since 6.5", takes=("file",)),),
-        way=Way.SPLICE, essential=False,
+        way="splice", essential=False,
     ),
     Family(
         "hugetlb_read", Hook.READ, (Op.READ,), "reads of hugetlb files",
         # hugetlbfs_file_operations has no splice_read: splice is refused, or asks this one.
         (Alternative("hugetlbfs_read_iter", "fs/hugetlbfs/inode.c", takes=("kiocb", "iov_iter")),),
-        way=Way.READ, essential=False,
+        way="read", essential=False,
     ),
 )  # fmt: skip
 

@@ -5,54 +5,19 @@ kernel has. Which kernel has which is said for the reader only: nothing here loo
 What only an audit needs is in `tracer.kernel.audit_families`.
 """
 
+import re
 from dataclasses import dataclass
-from enum import IntEnum
+from pathlib import Path
 
 from tracer.words import Hook, Op
 
+_ACCESS = Path(__file__).resolve().parents[2] / "bpf" / "access.h"
 
-class Way(IntEnum):
-    """``enum way`` of ``bpf/access.h``: what the program that they share is to do."""
-
-    NONE = 0
-    MEMSLOT = 1
-    GMEM_CREATE = 2
-    SECRET_CREATE = 3
-    FAULT = 4
-    PIN = 5
-    PIN_REMOTE = 6
-    PIN_FILE = 7
-    REMOTE = 8
-    UFFD = 9
-    MPROTECT = 10
-    RECEIVE = 11
-    SPLICE = 12
-    READ = 13
-    UFFD_COPY = 14
-    UFFD_ZERO = 15
-    UFFD_CONTINUE = 16
-    TRACE = 17
-    SHARE_MM = 18
-    PIDFD_GETFD = 19
-    PROC_LINK = 20
-    MAP_FILES = 21
-    JUMP = 22
-    OPEN = 23
-    ADVISE = 24
-    VM_END = 25
-    SLOT_FILE = 26
-    RING = 27
-    RING_FILE = 28
-    UDMABUF = 29
-    MSG_RING = 30
-    SECCOMP = 31
-    VFORK_END = 32
-    ATTACH = 33
-    TRACEME = 34
-    SEND = 35
-    COPY = 36
-    MESSAGE = 37
-    MESSAGE_END = 38
+WAYS = {"": 0} | {
+    name.lower(): int(number)
+    for name, number in re.findall(r"^\tWAY_([A-Z_]+) = (\d+),", _ACCESS.read_text("utf-8"), re.M)
+}
+"""``enum way`` of ``bpf/access.h``: what the program that all ways in share is to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +51,8 @@ class Family:
     alternatives: tuple[Alternative, ...]
     served_by: str = ""
     """A handler of ``bpf/programs.h`` that families with the same work share (see `program`)."""
-    way: Way = Way.NONE
-    """Work of the handler that all ways in share: put into it when it is loaded (bpf/access.h)."""
+    way: str = ""
+    """Work of the handler that all ways in share (see `WAYS`): put into it when it is loaded."""
     at_entry: bool = True
     at_return: bool = True
     essential: bool = True

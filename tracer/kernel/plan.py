@@ -7,7 +7,7 @@ from typing import Any, Literal
 from tracer.kernel.audit_families import ALL_FAMILIES
 from tracer.kernel.btf import Btf, Prototype
 from tracer.kernel.btf_file import BtfMissing
-from tracer.kernel.families import FAMILIES, Alternative, Family
+from tracer.kernel.families import FAMILIES, WAYS, Alternative, Family
 from tracer.kernel.symbols import Symbols
 
 Method = Literal["fexit", "kprobe"]
@@ -228,7 +228,7 @@ class Planner:
             defines=defines,
             at_entry=family.at_entry and not (chosen == "fexit" and family.begun_by),
             at_return=family.at_return,
-            way=family.way,
+            way=WAYS[family.way],
         )
 
     def _absent(self, module: str) -> bool:
@@ -257,7 +257,7 @@ class Planner:
             defines=one.defines,
             at_entry=family.at_entry,
             at_return=family.at_return,
-            way=family.way,
+            way=WAYS[family.way],
         )
 
     def _no_answer(self, family: Family) -> str | None:

@@ -1,21 +1,19 @@
-"""In what chunks does a write ask whether it may go past the end of a file sealed GROW?
+"""What is tried: every seal set x operation x kind of mapping, or a short choice of these.
 
+Then what is tried once, whatever the seals (creation, fork, pinned pages), and the known kernel
+holes: each is a call that a seal should refuse.
+
+Also in what chunks a write asks whether it may go past the end of a file sealed GROW:
 mm/filemap.c:generic_perform_write takes a write apart into chunks, and each asks the seals
 (mm/shmem.c:shmem_write_begin): the first that ends past the end stops it.
-
-What is tried once, whatever the seals: creation, the chunk of a write, fork, pinned pages.
-
-The known kernel holes, tried: each is a call that a seal should refuse.
-
-What is tried: every seal set x operation x kind of mapping, or a short choice of these.
 """
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext, suppress
 from itertools import combinations
 from typing import NamedTuple
 
-from tracer.selftest import scratch as syscalls
 from tracer.selftest.scratch import (
     FALLOC_KEEP_SIZE,
     MAP_ANONYMOUS,
@@ -33,6 +31,9 @@ from tracer.selftest.scratch import (
     Attempts,
     Maker,
     Scratch,
+    mmap,
+    munmap,
+    vmsplice,
 )
 from tracer.words import Kind, Op, Seal
 
@@ -105,33 +106,26 @@ def try_creating(attempts: Attempts) -> None:
     none, execute, both = 0, MFD_EXEC, MFD_EXEC | MFD_NOEXEC_SEAL
     choices = (none, MFD_NOEXEC_SEAL, execute, both)
     for flags in (*choices, *(one | MFD_ALLOW_SEALING for one in choices), 0x20, 0x40):
-        try:
-            file = Scratch(attempts, flags)
-        except OSError:
-            continue
-        file.truncate(PAGE)
-        file.truncate(2 * PAGE)
-        file.chmod(0o666)
-        file.chmod(0o777)
-        file.write(0, 100)
-        file.read(0, 100)
-        with file.mapped(READ_WRITE):
-            file.add_seals(Seal.SEAL)
-        file.close()
+        with suppress(OSError), Scratch(attempts, flags) as file:
+            file.truncate(PAGE)
+            file.truncate(2 * PAGE)
+            file.chmod(0o666)
+            file.chmod(0o777)
+            file.write(0, 100)
+            file.read(0, 100)
+            with file.mapped(READ_WRITE):
+                file.add_seals(Seal.SEAL)
 
 
 def try_fork(maker: Maker) -> None:
     """A fork copies a mapping; the copy ends with the child."""
-    file = maker.sized()
-    mapping = file.map(READ_WRITE)
-    if mapping:
-        pid = os.fork()
-        if pid == 0:
-            os._exit(0)
-        os.waitpid(pid, 0)
-        mapping.copied()
-        mapping.unmap()
-    file.close()
+    with maker.sized() as file, file.mapped(READ_WRITE) as mapping:
+        if mapping:
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0)
+            os.waitpid(pid, 0)
+            mapping.copied()
 
 
 def try_growing(maker: Maker) -> None:
@@ -144,102 +138,89 @@ def try_growing(maker: Maker) -> None:
     ):
         file = maker.sealed(Seal.GROW, pages)
         if file:
-            file.write(offset, length)
-            file.close()
+            with file:
+                file.write(offset, length)
 
 
 def try_pin(maker: Maker) -> None:
     """A page that sits in a pipe: F_SEAL_WRITE waits for it for 150 ms and gives up."""
-    file = maker.sized()
-    file.write(0, PAGE)
-    mapping = file.map(PROT_READ, fmode=1)  # never counted as writable
     reader, writer = os.pipe()
-    if mapping:
-        syscalls.vmsplice(writer, mapping.address, PAGE)
-        mapping.unmap()
-    file.add_seals(Seal.WRITE)
-    file.add_seals(Seal.FUTURE_WRITE)
-    os.close(reader)
-    os.close(writer)
-    file.add_seals(Seal.WRITE)
-    file.close()
+    with maker.sized() as file:
+        file.write(0, PAGE)
+        with file.mapped(PROT_READ, fmode=1) as mapping:  # never counted as writable
+            if mapping:
+                vmsplice(writer, mapping.address, PAGE)
+        file.add_seals(Seal.WRITE)
+        file.add_seals(Seal.FUTURE_WRITE)
+        os.close(reader)
+        os.close(writer)
+        file.add_seals(Seal.WRITE)
 
 
 def try_holes(maker: Maker) -> None:
-    _merge(maker)
-    _grow_mapping(maker)
-    _exec_brings_write(maker)
+    """The known holes, each on a file of its own."""
+    for hole in (_merge, _grow_mapping, _exec_brings_write):
+        with maker.sized() as file:
+            hole(file)
     _map_past_end(maker)
     _chmod_noexec(maker)
 
 
-def _merge(maker: Maker) -> None:
+def _merge(file: Scratch) -> None:
     """A new writable shared mapping right behind one from before F_SEAL_FUTURE_WRITE.
 
     Until 6.12.92 and 6.13 the check stood in the file's own mmap, which a merge skips.
     """
-    file = maker.sized()
     if file.unit != PAGE:  # huge mappings: the same, and room for them is harder to find
-        file.close()
         return
-    maker.attempts.merging.add(file.ino)
-    room = syscalls.mmap(0, 2 * PAGE, 0, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    file.merging.add(file.ino)
+    room = mmap(0, 2 * PAGE, 0, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
     first = file.map(READ_WRITE, MAP_SHARED | MAP_FIXED, address=room)
     file.add_seals(Seal.FUTURE_WRITE)
     second = file.map(READ_WRITE, MAP_SHARED | MAP_FIXED, offset=PAGE, address=room + PAGE)
     for mapping in (first, second):
         if mapping:
             mapping.unmap()
-    syscalls.munmap(room, 2 * PAGE)
-    file.close()
+    munmap(room, 2 * PAGE)
 
 
-def _grow_mapping(maker: Maker) -> None:
+def _grow_mapping(file: Scratch) -> None:
     """A shared writable mapping from before F_SEAL_FUTURE_WRITE grows, and shrinks again."""
-    file = maker.sized()
-    if file.unit == PAGE:  # huge pages would have to be free
-        maker.attempts.merging.add(file.ino)
-        mapping = file.map(READ_WRITE)
+    if file.unit != PAGE:  # huge pages would have to be free
+        return
+    file.merging.add(file.ino)
+    with file.mapped(READ_WRITE) as mapping:
         file.add_seals(Seal.FUTURE_WRITE)
         if mapping:
             mapping.resize(2 * PAGE)
             mapping.resize(PAGE)
-            mapping.unmap()
-    file.close()
 
 
-def _exec_brings_write(maker: Maker) -> None:
+def _exec_brings_write(file: Scratch) -> None:
     """F_SEAL_EXEC on an executable file brings F_SEAL_WRITE, which a writable mapping forbids.
 
     Before commit 3b041514cb6e (7.1, 6.12.93) it was set all the same.
     """
-    file = maker.sized()
     if file.mode & 0o111:
         with file.mapped(READ_WRITE):
             file.add_seals(Seal.EXEC)
-    file.close()
 
 
 def _map_past_end(maker: Maker) -> None:
     """A writable mapping past the end of a hugetlb file makes it larger, whatever F_SEAL_GROW says
     (fs/hugetlbfs/inode.c:hugetlbfs_file_mmap)."""
     for flags in (MAP_SHARED, MAP_PRIVATE):
-        file = maker.sized(1)
-        if maker.seal(file, Seal.GROW):
-            mapping = file.map(READ_WRITE, flags, length=2 * file.unit)
-            if mapping:
-                mapping.unmap()
-        file.close()
+        with maker.sized(1) as file:
+            if maker.seal(file, Seal.GROW):
+                mapping = file.map(READ_WRITE, flags, length=2 * file.unit)
+                if mapping:
+                    mapping.unmap()
 
 
 def _chmod_noexec(maker: Maker) -> None:
     """A file that was born with F_SEAL_EXEC is made executable; hugetlbfs_setattr never asks."""
-    try:
-        file = maker.empty(MFD_NOEXEC_SEAL)
-    except OSError:  # flag unknown (until 6.2)
-        return
-    file.chmod(0o777)
-    file.close()
+    with suppress(OSError), maker.empty(MFD_NOEXEC_SEAL) as file:  # flag unknown until 6.2
+        file.chmod(0o777)
 
 
 _UNKNOWN_SEAL = 0x40
@@ -368,16 +349,12 @@ def try_sealing(maker: Maker, seals: int, thorough: bool) -> None:
     for more in (*_ALL, Seal.WRITE | Seal.FUTURE_WRITE | Seal.SEAL, 0, _UNKNOWN_SEAL):
         nothing_new = not more & ~seals and not seals & Seal.SEAL
         for mapping, fmode in mappings[:1] if nothing_new else mappings:
-            file = maker.sized()
-            if mapping is None:
+            with (
+                maker.sized() as file,
+                file.mapped(*mapping, fmode) if mapping else nullcontext(),
+            ):
                 if maker.seal(file, seals):
                     file.add_seals(more)
-            else:
-                with file.mapped(*mapping, fmode):
-                    if maker.seal(file, seals):
-                        file.add_seals(more)
-            file.close()
-    file = maker.sized()
-    if maker.seal(file, seals):
-        file.add_seals(Seal.WRITE, fmode=1)
-    file.close()
+    with maker.sized() as file:
+        if maker.seal(file, seals):
+            file.add_seals(Seal.WRITE, fmode=1)

@@ -1,15 +1,8 @@
-"""The system calls that the self-test makes, each with the kernel's own answer.
+"""Scratch memory files: every call on one is written down with what the kernel answered.
 
-Straight to the kernel (x86-64 numbers), as libc looks at some arguments itself. An answer is what
-the kernel returned: 0, a count, an address, a descriptor, or a negative errno.
-
-One call on a scratch file, in the terms of an event, with the kernel's own answer.
-
-A mapping of a scratch file, from its making to its end.
-
-Scratch memory files: every call on one is written down with what the kernel answered.
-
-Makes scratch files with wanted seals, in the way that this kernel and its sysctl allow.
+The system calls go straight to the kernel (x86-64 numbers), as libc looks at some arguments
+itself. An answer is what the kernel returned: 0, a count, an address, a descriptor, or a negative
+errno.
 """
 
 import ctypes
@@ -18,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from tracer.labels import MREMAP_OLD_SHIFT
@@ -32,9 +26,7 @@ _SYSCALL = _LIBC.syscall
 _SYSCALL.restype = ctypes.c_long
 _SYSCALL.argtypes = [ctypes.c_long] * 7
 
-_PWRITE64, _PREAD64, _MMAP, _MPROTECT, _MUNMAP, _MREMAP = 18, 17, 9, 10, 11, 25
-_FCNTL, _FTRUNCATE, _FCHMOD, _VMSPLICE, _FALLOCATE, _MEMFD_CREATE = 72, 77, 91, 278, 285, 319
-_PROCESS_VM_READV, _USERFAULTFD, MEMFD_SECRET = 310, 323, 447
+MEMFD_SECRET = 447
 _F_ADD_SEALS, _F_GET_SEALS = 1033, 1034
 
 PROT_READ, PROT_WRITE = 1, 2
@@ -55,62 +47,48 @@ def _call(number: int, *args: int) -> int:
     return result if result != -1 else -ctypes.get_errno()
 
 
+# What takes numbers alone.
+mmap = partial(_call, 9)
+mprotect = partial(_call, 10)
+munmap = partial(_call, 11)
+mremap = partial(_call, 25)
+fcntl = partial(_call, 72)
+ftruncate = partial(_call, 77)
+fchmod = partial(_call, 91)
+fallocate = partial(_call, 285)
+userfaultfd = partial(_call, 323)
+memfd_secret = partial(_call, MEMFD_SECRET)
+
+
 def memfd_create(name: bytes, flags: int) -> int:
     text = ctypes.create_string_buffer(name)
-    return _call(_MEMFD_CREATE, ctypes.addressof(text), flags)
+    return _call(319, ctypes.addressof(text), flags)
 
 
 def add_seals(fd: int, seals: int) -> int:
-    return _call(_FCNTL, fd, _F_ADD_SEALS, seals)
+    return fcntl(fd, _F_ADD_SEALS, seals)
 
 
 def get_seals(fd: int) -> int:
-    return _call(_FCNTL, fd, _F_GET_SEALS)
-
-
-def ftruncate(fd: int, size: int) -> int:
-    return _call(_FTRUNCATE, fd, size)
-
-
-def fchmod(fd: int, mode: int) -> int:
-    return _call(_FCHMOD, fd, mode)
+    return fcntl(fd, _F_GET_SEALS)
 
 
 def pwrite(fd: int, offset: int, length: int) -> int:
     """At most `BUFFER_SIZE` bytes of no meaning."""
     assert length <= BUFFER_SIZE
-    return _call(_PWRITE64, fd, _BUFFER_AT, length, offset)
+    return _call(18, fd, _BUFFER_AT, length, offset)
 
 
 def pread(fd: int, offset: int, length: int) -> int:
+    """At most `BUFFER_SIZE` bytes, which nobody looks at."""
     assert length <= BUFFER_SIZE
-    return _call(_PREAD64, fd, _BUFFER_AT, length, offset)
-
-
-def fallocate(fd: int, mode: int, offset: int, length: int) -> int:
-    return _call(_FALLOCATE, fd, mode, offset, length)
-
-
-def mmap(address: int, length: int, prot: int, flags: int, fd: int, offset: int) -> int:
-    return _call(_MMAP, address, length, prot, flags, fd, offset)
-
-
-def mprotect(address: int, length: int, prot: int) -> int:
-    return _call(_MPROTECT, address, length, prot)
-
-
-def mremap(address: int, old_length: int, new_length: int, flags: int) -> int:
-    return _call(_MREMAP, address, old_length, new_length, flags)
-
-
-def munmap(address: int, length: int) -> int:
-    return _call(_MUNMAP, address, length)
+    return _call(17, fd, _BUFFER_AT, length, offset)
 
 
 def vmsplice(pipe: int, address: int, length: int) -> int:
     """Puts the pages themselves into a pipe, which holds a reference to each."""
     vector = (ctypes.c_ulong * 2)(address, length)
-    return _call(_VMSPLICE, pipe, ctypes.addressof(vector), 1, 0)
+    return _call(278, pipe, ctypes.addressof(vector), 1, 0)
 
 
 def process_vm_readv(pid: int, address: int, length: int) -> int:
@@ -118,16 +96,7 @@ def process_vm_readv(pid: int, address: int, length: int) -> int:
     assert length <= BUFFER_SIZE
     local = (ctypes.c_ulong * 2)(_BUFFER_AT, length)
     remote = (ctypes.c_ulong * 2)(address, length)
-    vectors = ctypes.addressof(local), 1, ctypes.addressof(remote), 1
-    return _call(_PROCESS_VM_READV, pid, *vectors, 0)
-
-
-def userfaultfd(flags: int) -> int:
-    return _call(_USERFAULTFD, flags)
-
-
-def memfd_secret(flags: int) -> int:
-    return _call(MEMFD_SECRET, flags)
+    return _call(310, pid, ctypes.addressof(local), 1, ctypes.addressof(remote), 1, 0)
 
 
 def reopen(fd: int, how: int) -> int:
@@ -146,19 +115,19 @@ class Attempt(NamedTuple):
     ino: int
     seals: int
     seals_after: int
-    size: int
-    size_after: int
-    offset: int
-    length: int
-    arg: int
-    answer: int
-    duration_ns: int
-    writable: int
+    size: int = 0
+    size_after: int = 0
+    offset: int = 0
+    length: int = 0
+    arg: int = 0
+    answer: int = 0
+    duration_ns: int = 0
+    writable: int = 0
     """Shared mappings that could be written, as the kernel counts them; -1 under F_SEAL_WRITE."""
-    mode: int
-    fmode: int
-    uid: int
-    hooked: int
+    mode: int = 0
+    fmode: int = 0
+    uid: int = 0
+    hooked: int = 1
     """1: it gets as far as our hooks (a descriptor or an argument can be refused before)."""
 
     @property
@@ -222,15 +191,9 @@ class Mapping:
 
     def protect(self, prot: int) -> int:
         """mprotect of all of it; no hook sees that."""
-        file = self.file
-        return file.attempt(
-            Op.MPROTECT,
-            lambda: mprotect(self.address, self.length, prot),
-            offset=self.offset,
-            length=self.length,
-            arg=prot,
-            fmode=self.fmode,
-            hooked=False,
+        call = partial(mprotect, self.address, self.length, prot)
+        return self.file.attempt(
+            Op.MPROTECT, call, self.offset, self.length, prot, self.fmode, hooked=False
         )
 
     def resize(self, length: int) -> int:
@@ -242,14 +205,9 @@ class Mapping:
         assert self.file.ino in self.file.merging
         assert self.counted  # what else it may be is not told by the arguments here
         vm_flags = self.prot | _VM_SHARED | _VM_MAYSHARE
-        answer = self.file.attempt(
-            Op.MREMAP,
-            lambda: mremap(self.address, self.length, length, MREMAP_MAYMOVE),
-            offset=self.offset,
-            length=length,
-            arg=MREMAP_MAYMOVE | vm_flags << 8 | self.length // PAGE << MREMAP_OLD_SHIFT,
-            fmode=self.fmode,
-        )
+        arg = MREMAP_MAYMOVE | vm_flags << 8 | self.length // PAGE << MREMAP_OLD_SHIFT
+        call = partial(mremap, self.address, self.length, length, MREMAP_MAYMOVE)
+        answer = self.file.attempt(Op.MREMAP, call, self.offset, length, arg, self.fmode)
         if answer > 0:
             self.address, self.length = answer, length
         return answer
@@ -279,22 +237,27 @@ class Scratch:
         self.kind = Kind.HUGETLB if flags & MFD_HUGETLB else Kind.MEMFD
         self.counted = 0
         self._others: dict[int, int] = {}
-        self.ino = self.seals = mode = fmode = 0
+        self.ino = self.seals = 0
+        arg = flags | MFD_CLOEXEC
         start_ns = time.perf_counter_ns()
-        self.fd = memfd_create(attempts.name, flags | MFD_CLOEXEC)
-        duration_ns = time.perf_counter_ns() - start_ns
-        kind = Kind.UNKNOWN
-        if self.fd >= 0:
-            self._look()
-            self.ino, kind, mode, fmode = self._stat.st_ino, self.kind, self.mode, 3
-            self.unit = self._stat.st_blksize if kind == Kind.HUGETLB else PAGE
-        attempts.append(
-            Attempt(Op.CREATE, kind, self.ino, self.seals, self.seals, 0, 0, 0, 0,
-                    flags | MFD_CLOEXEC, self.fd, duration_ns, 0, mode, fmode,
-                    attempts.uid, 1)
-        )  # fmt: skip
+        self.fd = memfd_create(attempts.name, arg)
+        facts = {"arg": arg, "answer": self.fd, "duration_ns": time.perf_counter_ns() - start_ns}
         if self.fd < 0:
+            attempts.append(Attempt(Op.CREATE, Kind.UNKNOWN, 0, 0, 0, uid=attempts.uid, **facts))
             raise OSError(-self.fd, os.strerror(-self.fd))
+        self._look()
+        self.ino = self._stat.st_ino
+        self.unit = self._stat.st_blksize if self.kind == Kind.HUGETLB else PAGE
+        attempts.append(
+            Attempt(Op.CREATE, self.kind, self.ino, self.seals, self.seals,
+                    mode=self.mode, fmode=3, uid=attempts.uid, **facts)
+        )  # fmt: skip
+
+    def __enter__(self) -> "Scratch":
+        return self
+
+    def __exit__(self, *why: object) -> None:
+        self.close()
 
     def _look(self) -> None:
         self._stat = os.fstat(self.fd)
@@ -355,56 +318,40 @@ class Scratch:
         """Something that happened without an answer of its own."""
         self._attempts.append(
             Attempt(op, self.kind, self.ino, self.seals, self.seals, self.size, self.size, offset,
-                    length, arg, answer, 0, 0, 0, 0, self._attempts.uid, 1)
+                    length, arg, answer, uid=self._attempts.uid)
         )  # fmt: skip
 
     def truncate(self, size: int) -> int:
-        return self.attempt(
-            Op.TRUNCATE, lambda: ftruncate(self.fd, size), length=size, arg=_ATTR_SIZE
-        )
+        call = partial(ftruncate, self.fd, size)
+        return self.attempt(Op.TRUNCATE, call, length=size, arg=_ATTR_SIZE)
 
     def chmod(self, mode: int) -> int:
         arg = _ATTR_MODE | (self.mode & ~0o7777 | mode) << 32
-        return self.attempt(Op.CHMOD, lambda: fchmod(self.fd, mode), arg=arg)
+        return self.attempt(Op.CHMOD, partial(fchmod, self.fd, mode), arg=arg)
 
     def write(self, offset: int, length: int) -> int:
         """hugetlb files have no write at all: EINVAL before anything of theirs is entered."""
-        return self.attempt(
-            Op.WRITE,
-            lambda: pwrite(self.fd, offset, length),
-            offset,
-            length,
-            fmode=3,
-            hooked=self.kind == Kind.MEMFD,
-        )
+        call = partial(pwrite, self.fd, offset, length)
+        hooked = self.kind == Kind.MEMFD
+        return self.attempt(Op.WRITE, call, offset, length, fmode=3, hooked=hooked)
 
     def read(self, offset: int, length: int) -> int:
-        return self.attempt(
-            Op.READ,
-            lambda: pread(self.fd, offset, length),
-            offset,
-            length,
-            fmode=3,
-            hooked=self.kind == Kind.MEMFD,
-        )
+        """No family for recordings hooks reads of hugetlb files."""
+        call = partial(pread, self.fd, offset, length)
+        hooked = self.kind == Kind.MEMFD
+        return self.attempt(Op.READ, call, offset, length, fmode=3, hooked=hooked)
 
     def allocate(self, offset: int, length: int, mode: int = 0) -> int:
         op = Op.PUNCH_HOLE if mode & FALLOC_PUNCH_HOLE else Op.ALLOCATE
-        return self.attempt(
-            op,
-            lambda: fallocate(self.fd, mode, offset, length),
-            offset,
-            length,
-            mode,
-            fmode=3,
-        )
+        call = partial(fallocate, self.fd, mode, offset, length)
+        return self.attempt(op, call, offset, length, mode, fmode=3)
 
     def punch_hole(self, offset: int, length: int) -> int:
         return self.allocate(offset, length, FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE)
 
     def add_seals(self, seals: int, fmode: int = 3) -> int:
         fd = self._fd(fmode)
-        return self.attempt(Op.ADD_SEALS, lambda: add_seals(fd, seals), arg=seals, fmode=fmode)
+        return self.attempt(Op.ADD_SEALS, partial(add_seals, fd, seals), arg=seals, fmode=fmode)
 
     def map(
         self,
@@ -418,14 +365,8 @@ class Scratch:
         """The mapping, None where it was refused. No huge page is reserved for it, nor touched."""
         fd, length, sealed = self._fd(fmode), length or self.unit, self.seals & _WRITE_SEALS
         flags |= MAP_NORESERVE if self.kind == Kind.HUGETLB else 0
-        answer = self.attempt(
-            Op.MMAP,
-            lambda: mmap(address, length, prot, flags, fd, offset),
-            offset,
-            length,
-            prot | flags << 32,
-            fmode,
-        )
+        call = partial(mmap, address, length, prot, flags, fd, offset)
+        answer = self.attempt(Op.MMAP, call, offset, length, prot | flags << 32, fmode)
         if answer < 0:
             return None
         shared = bool(flags & MAP_SHARED)
@@ -436,11 +377,13 @@ class Scratch:
         return Mapping(self, answer, length, offset, fmode, counted, prot)
 
     @contextmanager
-    def mapped(self, prot: int, flags: int = MAP_SHARED, fmode: int = 3) -> Iterator[None]:
-        """While that mapping exists, if it was granted."""
+    def mapped(
+        self, prot: int, flags: int = MAP_SHARED, fmode: int = 3
+    ) -> Iterator[Mapping | None]:
+        """That mapping for a while, None where it was refused."""
         mapping = self.map(prot, flags, fmode)
         try:
-            yield
+            yield mapping
         finally:
             if mapping:
                 mapping.unmap()
