@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -166,20 +167,23 @@ def test_look_agrees_with_stat_and_generation_is_stable() -> None:
     [
         (12, 1, struct.pack("=III", 7, 5, 9), 7),  # mm/shmem.c: generation, ino, ino >> 32
         (12, 0x81, struct.pack("=QI", 9 << 32 | 5, 7), 7),  # fs/exportfs, since 6.7
-        (12, 1, struct.pack("=III", 7, 6, 9), None),  # of another inode
-        (8, 1, struct.pack("=II", 5, 7), None),  # FILEID_INO32_GEN
-        (12, 2, struct.pack("=III", 7, 5, 9), None),
+        (12, 1, struct.pack("=III", 7, 6, 9), 0),  # of another inode
+        (8, 1, struct.pack("=II", 5, 7), 0),  # FILEID_INO32_GEN
+        (12, 2, struct.pack("=III", 7, 5, 9), 0),
     ],
 )
 def test_the_generation_in_a_file_handle(
-    size: int, kind: int, content: bytes, generation: int | None, monkeypatch: pytest.MonkeyPatch
+    size: int, kind: int, content: bytes, generation: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def name_to_handle_at(fd: int, name: bytes, buffer: Any, mount: Any, flags: int) -> int:
         struct.pack_into(f"=Ii{len(content)}s", buffer, 0, size, kind, content)
         return 0
 
     monkeypatch.setattr(inode._libc, "name_to_handle_at", name_to_handle_at)
-    assert inode._handle_generation(3, 9 << 32 | 5) == generation
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fstat", lambda fd: SimpleNamespace(st_ino=9 << 32 | 5))
+        found = inode.generation(3)
+    assert found == generation
 
 
 def test_what_is_no_memory_file_is_never_reached() -> None:

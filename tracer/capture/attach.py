@@ -1,10 +1,7 @@
-"""What a recording needs of attached hooks, wherever their events come from (BPF or ftrace).
+"""From what this kernel offers to an attached program: plan, try, fall back, or say why not.
 
-From what this kernel offers to an attached program: plan, try, fall back, or say why not.
-
-KVM comes and goes: its hooks are set when it is loaded, and given up when it is not any more.
-
-By kprobe, a module can be unloaded while it is hooked; by fexit the kernel keeps it loaded for as
+KVM comes and goes: its hooks are set when it is loaded, and given up when it is not any more. By
+kprobe, a module can be unloaded while it is hooked; by fexit the kernel keeps it loaded for as
 long as the program is attached (kernel/bpf/trampoline.c takes a reference).
 """
 
@@ -21,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.capture.bpf_source import Filters
+from tracer.capture.ledger import own_records
 from tracer.capture.processes import Identity
 from tracer.capture.program import AttachError, Program
-from tracer.capture.ring import Source
+from tracer.capture.ring import Records, Source
 from tracer.errors import UserError
 from tracer.kernel import offsets
 from tracer.kernel.audit_families import KVM, KVM_FUNCTIONS
@@ -34,7 +32,7 @@ from tracer.kernel.requirements.checks import SourceName, blocking, check, check
 from tracer.kernel.requirements.host import Host
 from tracer.kernel.requirements.methods import preempts
 from tracer.kernel.symbols import Symbols, SymbolsError, data_address
-from tracer.record import BASELINE, HEAD, NO_SYSCALL, USER_CPU, Hook, Op, RecordType
+from tracer.record import BASELINE, HEAD, Hook, Op, RecordType
 
 
 class Hooks(Protocol):
@@ -126,11 +124,7 @@ class Kernel:
 
     def with_kvm(self) -> "Kernel":
         """The same with what an audit asks of KVM, if it is there. Raises UserError."""
-        try:
-            modules = module_btfs(self.btf, [KVM])
-        except BtfError as error:
-            raise UserError(str(error)) from error
-        return replace(self, modules=modules, gmem_iops=kvm_gmem_iops())
+        return replace(self, modules=self._kvm(), gmem_iops=kvm_gmem_iops())
 
     def only_kvm(self) -> "Kernel":
         """As if there were no function but KVM's own, as its BTF lists them. Raises UserError.
@@ -138,16 +132,19 @@ class Kernel:
         For when it comes while we record: nothing is read that takes long, since until its hooks
         are set it is not seen.
         """
-        try:
-            modules = module_btfs(self.btf, [KVM])
-        except BtfError as error:
-            raise UserError(str(error)) from error
+        modules = self._kvm()
         names = [
             name for name in KVM_FUNCTIONS if KVM in modules and modules[KVM].has_function(name)
         ]
         symbols = Symbols((name.encode(), KVM.encode()) for name in names)
         symbols.assume_traceable()
         return replace(self, symbols=symbols, modules=modules, gmem_iops=0)
+
+    def _kvm(self) -> dict[str, Btf]:
+        try:
+            return module_btfs(self.btf, [KVM])
+        except BtfError as error:
+            raise UserError(str(error)) from error
 
     def plan(
         self,
@@ -236,17 +233,15 @@ def identity(module: str, root: Path = Path("/")) -> int:
         return 0
 
 
-def attach_records(steps: list[Step], answer: int, since_ns: int) -> NDArray[np.void]:
+def attach_records(steps: list[Step], answer: int, since_ns: int) -> Records:
     """One BASELINE record a family: from now on its hooks are there, or not any more, or the
     module is and they could not be set (`REFUSED`).
 
     ``duration_ns``: how long the module had been there before (unseen), as far as is known.
     """
-    rows = np.zeros(len(steps), BASELINE)
-    now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    rows["time_ns"], rows["duration_ns"] = now_ns, now_ns - since_ns
-    rows["cpu"], rows["nr"], rows["fd"] = USER_CPU, NO_SYSCALL, -1
-    rows["type"], rows["op"] = RecordType.BASELINE, Op.ATTACH
+    rows = own_records(len(steps), BASELINE, RecordType.BASELINE)
+    rows["duration_ns"] = rows["time_ns"] - np.uint64(since_ns)
+    rows["fd"], rows["op"] = -1, Op.ATTACH
     rows["hook"] = [Hook[step.hook.upper()] for step in steps]
     rows["arg"] = [step.way for step in steps]
     rows["answer"] = answer
@@ -274,7 +269,7 @@ class ModuleWatch:
         self._steps = [step for step in program.plan.live if step.module == KVM]
         self._now = identify(KVM) if self._steps else 0
 
-    def poll(self) -> NDArray[np.void] | None:
+    def poll(self) -> Records | None:
         """Records of what changed since the last look, None: nothing."""
         found, before_ns = self._identify(KVM), self._looked_ns
         self._looked_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)

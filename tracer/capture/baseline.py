@@ -6,29 +6,24 @@ asks again at the end.
 """
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from tracer.capture.ledger import name_records, own_records
 from tracer.capture.memory_files import Holder, Mapping, MemoryFile, Scan
-from tracer.labels import SEALS_UNKNOWN
-from tracer.record import BASELINE, HEAD, NAME, NO_SYSCALL, OBJECT, USER_CPU, Flag, Op, RecordType
-
-__all__ = ["SEALS_UNKNOWN", "baseline_records"]
-
-Records = npt.NDArray[np.void]
-
-_PIECE: int = NAME["text"].itemsize
+from tracer.capture.ring import Records
+from tracer.record import BASELINE, HEAD, OBJECT, Flag, Op, RecordType
 
 
-def _head(rows: Records, file: MemoryFile, time_ns: int, kind: RecordType) -> None:
-    rows["time_ns"] = time_ns
+def _rows_of(
+    file: MemoryFile, count: int, dtype: np.dtype[Any], kind: RecordType, time_ns: int
+) -> Records:
+    rows = own_records(count, dtype, kind, time_ns)
     rows["ino"], rows["dev"], rows["gen"] = file.ino, file.dev, file.gen
-    rows["cpu"] = USER_CPU
-    rows["nr"] = NO_SYSCALL
-    rows["type"] = kind
     rows["kind"] = file.kind
     rows["seals"] = file.seals
+    return rows
 
 
 def _comm(comm: bytes) -> np.void:
@@ -36,8 +31,7 @@ def _comm(comm: bytes) -> np.void:
 
 
 def _announcement(file: MemoryFile, time_ns: int) -> Records:
-    row = np.zeros(1, OBJECT)
-    _head(row, file, time_ns, RecordType.OBJECT)
+    row = _rows_of(file, 1, OBJECT, RecordType.OBJECT, time_ns)
     user = (file.holders or file.mappings)[0]
     row["op"] = Op.OPEN if file.holders else Op.MAP
     row["pid"], row["tid"], row["uid"] = user.pid, user.tid, user.who.uid
@@ -51,28 +45,12 @@ def _announcement(file: MemoryFile, time_ns: int) -> Records:
     return row
 
 
-def _name(file: MemoryFile, time_ns: int) -> Records:
-    name = file.kernel_name
-    pieces = [name[start : start + _PIECE] for start in range(0, len(name), _PIECE)]
-    rows = np.zeros(len(pieces), NAME)
-    _head(rows, file, time_ns, RecordType.NAME)
-    rows["seals"] = 0
-    for place, piece in enumerate(pieces):
-        rows["part"][place], rows["length"][place] = place, len(piece)
-        rows["text"][place] = np.void(piece.ljust(_PIECE, b"\0"))
-    return rows
-
-
 def _uses(file: MemoryFile, users: list[Holder] | list[Mapping], time_ns: int) -> Records:
-    rows = np.zeros(len(users), BASELINE)
-    _head(rows, file, time_ns, RecordType.BASELINE)
-    rows["pid"] = [user.pid for user in users]
-    rows["tid"] = [user.tid for user in users]
-    rows["uid"] = [user.who.uid for user in users]
-    rows["cgroup"] = [user.who.cgroup for user in users]
-    rows["start_ns"] = [user.who.start_ns for user in users]
-    rows["exec_id"] = [user.who.exec_id for user in users]
-    rows["own_mm"] = [user.who.own_mm for user in users]
+    rows = _rows_of(file, len(users), BASELINE, RecordType.BASELINE, time_ns)
+    for name in ("pid", "tid"):
+        rows[name] = [getattr(user, name) for user in users]
+    for name in ("uid", "cgroup", "start_ns", "exec_id", "own_mm"):
+        rows[name] = [getattr(user.who, name) for user in users]
     rows["comm"] = np.array([_comm(user.who.comm) for user in users], rows.dtype["comm"])
     rows["seals_after"] = file.seals
     if file.stat is not None:
@@ -104,10 +82,8 @@ def _mapped(file: MemoryFile, time_ns: int) -> Records:
 
 def _bonds(scan: Scan) -> Records:
     """As bpf/ways.h tells of those that begin during the trace."""
-    rows = np.zeros(len(scan.bonds), BASELINE)
-    rows["time_ns"], rows["duration_ns"] = scan.time_ns, scan.duration_ns
-    rows["cpu"], rows["nr"], rows["type"] = USER_CPU, NO_SYSCALL, RecordType.BASELINE
-    rows["fd"] = -1
+    rows = own_records(len(scan.bonds), BASELINE, RecordType.BASELINE, scan.time_ns)
+    rows["duration_ns"], rows["fd"] = scan.duration_ns, -1
     for row, one in zip(rows, scan.bonds, strict=True):
         row["op"], row["pid"], row["tid"] = one.op, one.pid, one.pid
         row["uid"], row["cgroup"], row["comm"] = one.who.uid, one.who.cgroup, _comm(one.who.comm)
@@ -137,8 +113,9 @@ def baseline_records(
         if not file.holders and not file.mappings:
             continue
         if (file.dev, file.ino) not in announced:
-            blocks.append(_announcement(file, scan.time_ns).tobytes())
-            blocks.append(_name(file, scan.time_ns).tobytes())
+            announcement = _announcement(file, scan.time_ns)
+            names = name_records(file.kernel_name, announcement[0])
+            blocks += [announcement.tobytes(), names.tobytes()]
         for rows in (_held(file, scan.time_ns), _mapped(file, scan.time_ns)):
             rows["duration_ns"] = scan.duration_ns
             rows["flags"] = Flag.FINAL if final else 0

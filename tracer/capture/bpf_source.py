@@ -1,9 +1,7 @@
-"""The BPF program's text and macros. No bcc here: this part can be looked at anywhere.
+"""The BPF program's text and macros, and the filters. No bcc: this can be looked at anywhere.
 
 Nothing that a user typed ever becomes part of the text: filters switch code on by a macro whose
 value is 0 or 1, and their values go through maps.
-
-What the kernel side lets through. Values go into BPF maps; only their presence shapes code.
 """
 
 import re
@@ -38,20 +36,10 @@ class Shape:
     max_objects: int = 65536
 
     def macros(self, page_size: int = 4096) -> dict[str, int]:
-        return {
-            "FILTER_PID": int(self.filter_pid),
-            "FILTER_UID": int(self.filter_uid),
-            "FILTER_CGROUP": int(self.filter_cgroup),
-            "FILTER_NAME": int(self.filter_name),
-            "FILTER_SEALS": int(self.filter_seals),
-            "FILTER_DENIED": int(self.filter_denied),
-            "FILTER_UNSEALABLE": int(self.filter_unsealable),
-            "AUDIT": int(self.audit),
-            "RING_PAGES": self.ring_bytes // page_size,
-            "MAX_TASKS": self.max_tasks,
-            "MAX_OUTER": self.max_outer,
-            "MAX_OBJECTS": self.max_objects,
-        }
+        """Each field by its name in capitals; the ring in pages."""
+        found = {name.upper(): int(value) for name, value in asdict(self).items()}
+        found["RING_PAGES"] = found.pop("RING_BYTES") // page_size
+        return found
 
 
 def text() -> str:

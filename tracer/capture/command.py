@@ -1,6 +1,4 @@
-"""Who called us: under sudo the traced command must not run as root by accident.
-
-Runs the command that ``record -- CMD`` traces.
+"""Runs the command that ``record -- CMD`` traces, under sudo as who called us and not as root.
 
 The child is forked early and waits, so that its pid is in the BPF filter before the command's
 first instruction; then it becomes the command by exec, without a shell and in our process group,

@@ -1,4 +1,7 @@
-"""What the kernel side counted, as LOSS and TOTALS records: only what moved since the last look."""
+"""Records that the recorder itself makes: clocks, names, and what the kernel side counted.
+
+LOSS and TOTALS records tell only what moved since the last look.
+"""
 
 import time
 from typing import Any
@@ -6,24 +9,54 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.record import CLOCK, HEAD, LOSS, NO_SYSCALL, TOTALS, USER_CPU, LossCause, RecordType
+from tracer.capture.ring import Records
+from tracer.record import (
+    CLOCK,
+    HEAD,
+    LOSS,
+    NAME,
+    NO_SYSCALL,
+    TOTALS,
+    USER_CPU,
+    LossCause,
+    RecordType,
+)
 
-Records = NDArray[np.void]
 _TOTALS = ("decided", "dropped")
+_PIECE: int = NAME["text"].itemsize
 
 
-def _blank(count: int, dtype: np.dtype[Any], record_type: RecordType) -> Records:
+def own_records(
+    count: int, dtype: np.dtype[Any], record_type: RecordType, time_ns: int = 0
+) -> Records:
+    """Records of the recorder's own making, zero but for what all of them have.
+
+    ``time_ns``: boot clock, 0: now.
+    """
     rows = np.zeros(count, dtype)
-    rows["time_ns"] = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    rows["time_ns"] = time_ns or time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     rows["cpu"] = USER_CPU
     rows["nr"] = NO_SYSCALL
     rows["type"] = record_type
     return rows
 
 
+def name_records(name: bytes, of: np.void) -> Records:
+    """NAME records with the pieces of a name, ``of`` the object of that OBJECT record."""
+    pieces = [name[at : at + _PIECE] for at in range(0, len(name), _PIECE)]
+    rows = np.zeros(len(pieces), NAME)
+    for field in ("time_ns", "ino", "dev", "gen", "cpu", "hook", "kind"):
+        rows[field] = of[field]
+    rows["type"], rows["nr"] = RecordType.NAME, NO_SYSCALL
+    for place, piece in enumerate(pieces):
+        rows["part"][place], rows["length"][place] = place, len(piece)
+        rows["text"][place] = np.void(piece.ljust(_PIECE, b"\0"))
+    return rows
+
+
 def clock_record() -> Records:
     """The boot, real-time and monotonic clocks, read one after the other (nanoseconds)."""
-    row = _blank(1, CLOCK, RecordType.CLOCK)
+    row = own_records(1, CLOCK, RecordType.CLOCK)
     row["realtime_ns"] = time.clock_gettime_ns(time.CLOCK_REALTIME)
     row["monotonic_ns"] = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
     return row.view(HEAD)
@@ -72,7 +105,7 @@ class Ledger:
 
     def _losses(self, lost: NDArray[np.uint64]) -> Records:
         hooks, causes = np.nonzero(lost != self._lost)
-        rows = _blank(len(hooks), LOSS, RecordType.LOSS)
+        rows = own_records(len(hooks), LOSS, RecordType.LOSS)
         rows["hook"], rows["cause"] = hooks, causes
         rows["total"] = lost[hooks, causes]
         rows["count"] = rows["total"] - self._lost[hooks, causes]
@@ -80,7 +113,7 @@ class Ledger:
 
     def _sums(self, totals: NDArray[np.uint64]) -> Records:
         (hooks,) = np.nonzero((totals != self._totals).any(axis=1))
-        rows = _blank(len(hooks), TOTALS, RecordType.TOTALS)
+        rows = own_records(len(hooks), TOTALS, RecordType.TOTALS)
         rows["hook"] = hooks
         for place, name in enumerate(_TOTALS):
             rows[name] = totals[hooks, place]

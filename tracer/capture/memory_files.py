@@ -1,25 +1,15 @@
-"""Looks at one memory file that is held open without disturbing it: identity, seals, mount.
+"""Memory files that are held open or mapped: their kind, identity, seals, mount and users.
 
-That it is a memory file is for `tracer.capture.memory_files` to say: others may never answer.
+Looking disturbs nobody. A file system that does not answer (NFS without its server, FUSE of a
+program that sleeps) holds whoever asks it in state D, where no signal reaches. statfs, stat and
+open ask it, even a path that leads to it may. What asks nobody: the text and the mount id of a
+descriptor (/proc/PID/fd, /proc/PID/fdinfo), mappings (/proc/PID/maps), and mount tables
+(/proc/PID/mountinfo). A mount id belongs to one mount as long as something holds that; so a file
+is held by O_PATH, which opens nothing, then its mount is looked at, and only then the file. In
+between its user may have put another one under the same number.
 
-Which mounts hold memory files, told by /proc alone: no other file system is ever asked anything.
-
-A file system that does not answer (NFS without its server, FUSE of a program that sleeps) holds
-whoever asks it in state D, where no signal reaches. statfs, stat and open ask it, even a path that
-leads to it may. What asks nobody: the text and the mount id of a descriptor (/proc/PID/fd,
-/proc/PID/fdinfo), mappings (/proc/PID/maps), and mount tables (/proc/PID/mountinfo). A mount id
-belongs to one mount as long as something holds that; so a file is held by O_PATH, which opens
-nothing, then its mount is looked at, and only then the file. In between its user may have put
-another one under the same number.
-
-Which kind of memory file something is: by its file system and its name in /proc.
-
-What a scan of /proc finds: memory files, who holds them, where they are mapped.
-
-Whether anybody maps a memory file at one moment, as its inode itself has it (``i_mmap``).
-
-/proc tells who maps it, as far as it shows every process; the inode's own tree of mappings, read
-in the kernel, tells that nobody does.
+/proc tells who maps a file, as far as it shows every process; the inode's own tree of mappings
+(``i_mmap``), read in the kernel, tells that nobody does.
 """
 
 import ctypes
@@ -46,7 +36,6 @@ SECRETMEM_MAGIC = 0x5345434D
 GUEST_MEMFD_MAGIC = 0x474D454D
 ANON_INODE_FS_MAGIC = 0x09041934
 
-F_GET_SEALS = 1034
 _MEMFD_SECRET = 447  # x86-64
 _MOUNT_ID = re.compile(rb"^mnt_id:\s*(\d+)", re.MULTILINE)
 _HUGEPAGES = "/sys/kernel/mm/hugepages"  # hugepages-2048kB, …
@@ -74,19 +63,17 @@ def look(fd: int) -> Inode:
     """What an open file is. OSError."""
     found = os.fstat(fd)
     dev = os.major(found.st_dev) << 20 | os.minor(found.st_dev)
-    return Inode(
-        dev,
-        found.st_ino,
-        found.st_mode,
-        found.st_nlink,
-        found.st_uid,
-        found.st_gid,
-        found.st_size,
-    )
+    owner = found.st_uid, found.st_gid
+    return Inode(dev, found.st_ino, found.st_mode, found.st_nlink, *owner, found.st_size)
 
 
-def _handle_generation(fd: int, ino: int) -> int | None:
-    """The generation from the file's NFS handle, which needs no privilege. None: no handle."""
+def generation(fd: int) -> int:
+    """``i_generation`` of an open file (O_PATH will do), 0 where the kernel does not tell.
+
+    tmpfs answers no FS_IOC_GETVERSION, but puts the generation into its NFS file handles, which
+    need no privilege.
+    """
+    ino = os.fstat(fd).st_ino
     for flags in (_AT_EMPTY_PATH, _AT_EMPTY_PATH | _AT_HANDLE_FID):
         buffer = ctypes.create_string_buffer(struct.pack("=Ii", 128, 0), 136)
         mount = ctypes.c_int()
@@ -94,24 +81,15 @@ def _handle_generation(fd: int, ino: int) -> int | None:
             continue
         size, kind = struct.unpack_from("=Ii", buffer)
         if (size, kind) == (12, _FILEID_SHMEM):
-            generation, low, high = struct.unpack_from("=III", buffer, 8)
-            found = high << 32 | low
+            found, low, high = struct.unpack_from("=III", buffer, 8)
+            of = high << 32 | low
         elif (size, kind) == (12, _FILEID_INO64_GEN):
-            found, generation = struct.unpack_from("=QI", buffer, 8)
+            of, found = struct.unpack_from("=QI", buffer, 8)
         else:
             continue
-        if found == ino:
-            return int(generation)
-    return None
-
-
-def generation(fd: int) -> int:
-    """``i_generation`` of an open file (O_PATH will do), 0 where the kernel does not tell.
-
-    tmpfs answers no FS_IOC_GETVERSION, but puts the generation into its file handles.
-    """
-    found = _handle_generation(fd, os.fstat(fd).st_ino)
-    return 0 if found is None else found
+        if of == ino:
+            return int(found)
+    return 0
 
 
 def seals(fd: int) -> int:
@@ -124,7 +102,7 @@ def seals(fd: int) -> int:
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     reader = os.open(f"/proc/self/fd/{fd}", flags)
     try:
-        return fcntl.fcntl(reader, F_GET_SEALS)
+        return fcntl.fcntl(reader, fcntl.F_GET_SEALS)
     finally:
         os.close(reader)
 
@@ -138,13 +116,12 @@ def internal_mounts() -> dict[int, tuple[int, int]]:
     sizes = []
     with suppress(OSError):
         sizes = [int(entry.name[10:-2]) * 1024 for entry in os.scandir(_HUGEPAGES)]
+    huge = [os.MFD_HUGETLB | (size.bit_length() - 1) << os.MFD_HUGE_SHIFT for size in sizes]
     makers: list[tuple[Callable[[], int], int]] = [
         (partial(_memfd, 0), TMPFS_MAGIC),
         (_secret, SECRETMEM_MAGIC),
+        *((partial(_memfd, flags), HUGETLBFS_MAGIC) for flags in huge),
     ]
-    for size in sizes:
-        huge = os.MFD_HUGETLB | (size.bit_length() - 1) << os.MFD_HUGE_SHIFT
-        makers.append((partial(_memfd, huge), HUGETLBFS_MAGIC))
     found = {}
     for make, magic in makers:
         with suppress(OSError):
@@ -332,6 +309,11 @@ DELETED = b" (deleted)"
 _SECRETMEM = b"/secretmem"
 _GUEST_MEMFD = frozenset({b"/[kvm-gmem]", b"anon_inode:[kvm-gmem]", b"anon_inode:[guest_memfd]"})
 _MEMFD = b"/memfd:"
+_KINDS = {
+    GUEST_MEMFD_MAGIC: Kind.GUEST_MEMFD,
+    SECRETMEM_MAGIC: Kind.SECRETMEM,
+    HUGETLBFS_MAGIC: Kind.HUGETLB,
+}
 
 
 def strip_deleted(link: bytes) -> bytes:
@@ -346,24 +328,14 @@ def kind_of(link: bytes, dev: int, magic: int, internal: dict[int, int]) -> Kind
     where that could not be learnt (``magic`` 0) the kernel's own names have to do.
     """
     name = strip_deleted(link)
-    if name in _GUEST_MEMFD and magic in (
-        ANON_INODE_FS_MAGIC,
-        GUEST_MEMFD_MAGIC,
-        OTHER,
-    ):
+    if name in _GUEST_MEMFD and magic in (ANON_INODE_FS_MAGIC, OTHER):
         return Kind.GUEST_MEMFD
-    if magic == GUEST_MEMFD_MAGIC:
-        return Kind.GUEST_MEMFD
-    if magic == SECRETMEM_MAGIC:
-        return Kind.SECRETMEM
-    if magic == HUGETLBFS_MAGIC:
-        return Kind.HUGETLB
     if magic == TMPFS_MAGIC:
         internal_mount = dev in internal or not internal
         return Kind.MEMFD if internal_mount and name.startswith(_MEMFD) else Kind.TMPFS
     if magic == OTHER and link == _SECRETMEM + DELETED:
         return Kind.SECRETMEM
-    return Kind.UNKNOWN
+    return _KINDS.get(magic, Kind.UNKNOWN)
 
 
 _NAME_MAX = 255  # as in bpf/objects.h
@@ -415,7 +387,7 @@ class MemoryFile:
 
         A memfd is ``memfd:NAME``; /proc puts a slash before it, and NAME may contain slashes.
         """
-        if self.name.startswith(b"/memfd:"):
+        if self.name.startswith(_MEMFD):
             return self.name[1:][:_NAME_MAX]
         return self.name.rpartition(b"/")[2].removeprefix(b"anon_inode:")[:_NAME_MAX]
 
@@ -424,7 +396,7 @@ class MemoryFile:
         """The name as its maker gave it: a memfd's alone, any other file's with its folders."""
         if self.kind in (Kind.GUEST_MEMFD, Kind.SECRETMEM):
             return self.kernel_name
-        return self.name.removeprefix(b"/memfd:")
+        return self.name.removeprefix(_MEMFD)
 
     def paths(self, proc: bytes = b"/proc") -> Iterator[bytes]:
         """Ways to it, for as long as its users keep it."""

@@ -1,11 +1,9 @@
-"""What a scan of /proc could not see, said in sentences: an empty answer must not reassure.
+"""All memory files that processes of this host hold open or have mapped, at about one moment.
 
-All memory files that processes of this host hold open or have mapped, at about one moment.
-
-What the scan cannot see it says: processes whose descriptors or mappings may not be read, a /proc
-that hides processes, another pid namespace. Descriptors in flight over a socket or registered with
-io_uring, and tables that one thread alone has, are in nobody's ``/proc/PID/fd``: the trace sees
-their use, a scan cannot.
+What the scan cannot see it says in sentences, for an empty answer must not reassure: processes
+whose descriptors or mappings may not be read, a /proc that hides processes, another pid namespace.
+Descriptors in flight over a socket or registered with io_uring, and tables that one thread alone
+has, are in nobody's ``/proc/PID/fd``: the trace sees their use, a scan cannot.
 """
 
 import os
@@ -33,7 +31,7 @@ from tracer.capture.memory_files import (
 )
 from tracer.capture.processes import Identity, MapsLine, Who
 from tracer.labels import SEALS_UNKNOWN
-from tracer.record import Kind
+from tracer.words import Kind, Seal
 
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"  # include/linux/proc_ns.h: PROC_PID_INIT_INO
 
@@ -66,35 +64,34 @@ def _hidden(root: Path) -> list[str]:
     return found
 
 
-def problems(
-    root: Path, processes: int, denied_fds: int, denied_maps: int, unknown_seals: int
-) -> list[str]:
-    """One sentence for each thing that was not seen; empty: everything in /proc was."""
+def problems(root: Path, scan: Scan, mounts: Mounts, silent: int) -> list[str]:
+    """One sentence for each thing that was not seen; empty: everything in /proc was.
+
+    ``silent``: how many processes did not tell in time.
+    """
     found = _hidden(root)
-    if denied_fds:
-        found.append(f"open files of {denied_fds} of {processes} processes not readable")
-    if denied_maps:
-        found.append(f"mappings of {denied_maps} of {processes} processes not readable")
-    if unknown_seals:
-        found.append(f"seals of {unknown_seals} memory files not readable")
-    if os.geteuid() != 0 and (denied_fds or denied_maps or unknown_seals):
-        found[-1] += "; root sees them"
-    return found
-
-
-def silences(processes: int, asked: int, unknown: int) -> list[str]:
-    """One sentence for each way in which something did not answer."""
-    found = []
-    if processes:
-        found.append(f"{processes} processes did not tell what they have mapped in time")
-    if asked:
+    unknown = sum(file.seals == SEALS_UNKNOWN for file in scan.files)
+    unreadable = [
+        f"{what} not readable"
+        for count, what in (
+            (scan.denied_fds, f"open files of {scan.denied_fds} of {scan.processes} processes"),
+            (scan.denied_maps, f"mappings of {scan.denied_maps} of {scan.processes} processes"),
+            (unknown, f"seals of {unknown} memory files"),
+        )
+        if count
+    ]
+    if unreadable and os.geteuid() != 0:
+        unreadable[-1] += "; root sees them"
+    found += unreadable
+    if silent:
+        found.append(f"{silent} processes did not tell what they have mapped in time")
+    if mounts.silent:
         found.append("a file system that may have guest memory did not answer")
-    if unknown:
-        found.append(f"{unknown} open files are on mounts that no process shows")
+    if mounts.unknown:
+        found.append(f"{mounts.unknown} open files are on mounts that no process shows")
     return found
 
 
-_SEAL_SEAL = 1
 _ROUNDS = 3  # processes that were born during the scan are looked at too
 _PATIENCE_S = 10.0
 _LEAST_PATIENCE_S = 0.05
@@ -187,14 +184,7 @@ class Scanner:
         scan.files = [
             file for file in self._files.values() if self._all_tmpfs or file.kind != Kind.TMPFS
         ]
-        scan.problems = problems(
-            self._root,
-            len(seen),
-            scan.denied_fds,
-            scan.denied_maps,
-            sum(file.seals == SEALS_UNKNOWN for file in scan.files),
-        )
-        scan.problems += silences(silent, self._mounts.silent, self._mounts.unknown)
+        scan.problems = problems(self._root, scan, self._mounts, silent)
         return scan
 
     def _patiently(self, pid: int) -> _Process | None:
@@ -306,7 +296,7 @@ class Scanner:
         if file.kind in (Kind.GUEST_MEMFD, Kind.SECRETMEM):
             file.seals = 0
         elif file.kind == Kind.TMPFS:
-            file.seals = _SEAL_SEAL  # mm/shmem.c: only memfd_create ever takes it off
+            file.seals = Seal.SEAL  # mm/shmem.c: only memfd_create ever takes it off
         for path in file.paths(self._base):
             with suppress(OSError), self._mounts.held(path, file.dev, file.ino) as fd:
                 if file.stat is None:
@@ -342,17 +332,13 @@ class _Reader:
         try:
             found = self._found.get(timeout=patience_s)
         except queue.Empty:
-            self.leave()
+            self._pids.put(None)  # it ends when what it does ends
             return None
         if isinstance(found, BaseException):
             raise found
         return found
 
-    def leave(self) -> None:
-        """It ends when what it does ends."""
-        self._pids.put(None)
-
     def end(self) -> None:
-        """The same for one that does nothing now; it has ended then."""
-        self.leave()
+        """For one that does nothing now; it has ended then."""
+        self._pids.put(None)
         self._thread.join()

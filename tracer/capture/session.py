@@ -1,6 +1,6 @@
-"""Facts about the host that a recording needs to be understood elsewhere.
+"""One recording from start to end: hooks, baseline, ring to store, losses, and an orderly stop.
 
-One recording from start to end: hooks, baseline, ring to store, losses, and an orderly stop.
+Also facts about the host that a recording needs to be understood elsewhere.
 """
 
 import errno
