@@ -68,7 +68,7 @@ def serve_recording(verb: str, recording: str | None, words: Sequence[str], port
         )
     Recording.open(recording).close()
     path = os.path.abspath(recording)  # so that it does not look like an option
-    return _serve([sys.executable, "-P", "-m", "ui.verbs.main", verb, path, *words], port)
+    return _serve([sys.executable, "-P", "-m", "sealsnoop", verb, path, *words], port)
 
 
 def _serve(command: Sequence[str], port: int) -> int:

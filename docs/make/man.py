@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from docs.make.roff import blocks, bold, escaped, filled, italic, paragraphs, shown
+from sealsnoop import verbs as all_verbs
 from tracer import __version__
 from tracer.cli.main import parser
-from ui.verbs.main import VERBS
+from tracer.cli.verb import actions
 
 _TEXT = Path(__file__).parent / "text/man.toml"
 _EXIT = ("exit code", "exit status", "The exit code")
@@ -23,8 +24,8 @@ _OPTIONS = ("positional arguments", "options")
 def pages() -> dict[str, str]:
     """File name → page, of the command and of every verb."""
     text = tomllib.loads(_TEXT.read_text())
-    top = parser(VERBS)
-    (verbs,) = (one for one in top._actions if isinstance(one, argparse._SubParsersAction))
+    top = parser(all_verbs())
+    (verbs,) = (one for one in actions(top) if isinstance(one, argparse._SubParsersAction))
     summaries = {one.dest: one.help or "" for one in verbs._choices_actions}
     found = {"sealsnoop.1": _page("sealsnoop", top, "watch and judge memfd seal decisions", text)}
     for name, verb in verbs.choices.items():
@@ -99,7 +100,7 @@ def _synopsis(command: argparse.ArgumentParser) -> Iterator[str]:
     if command.usage:
         usages = [one.strip() for one in command.usage.split("\n")]
     else:
-        words = [_metavar(one) for one in command._actions if not one.option_strings]
+        words = [_metavar(one) for one in actions(command) if not one.option_strings]
         usages = [" ".join([command.prog, "[OPTION ...]", *words])]
     for place, usage in enumerate(usages):
         if place:
@@ -158,6 +159,6 @@ def _filters(text: str) -> Iterator[str]:
 
 
 def _see_also(title: str) -> Iterator[str]:
-    names = ["sealsnoop", *(f"sealsnoop-{verb}" for verb in VERBS)]
+    names = ["sealsnoop", *(f"sealsnoop-{verb}" for verb in all_verbs())]
     others = [rf".BR {escaped(name)} (1)," for name in names if name != title]
     yield from [*others, r".BR memfd_create (2),", ".BR fcntl (2)"]

@@ -90,7 +90,7 @@ def _memory() -> int:
 
 def _run(words: list[str], base: int) -> Ran:
     """One verb, in this process, whose standard output and error go to files."""
-    from ui.verbs.main import main
+    from sealsnoop import main
 
     ran = Ran(words[0])
     outs = [os.memfd_create(name) for name in ("out", "err")]
@@ -173,7 +173,7 @@ def _forked(work: list[list[list[str]]]) -> list[list[Ran]]:
 
 def warm(recordings: list[Path], policy: Path) -> None:
     """Does once what each child then need not do: imports, and what they cache."""
-    import ui.verbs.main  # noqa: F401
+    import sealsnoop  # noqa: F401
 
     saved = os.dup(1), os.dup(2)
     streams = sys.stdout, sys.stderr

@@ -36,7 +36,7 @@ def shell_of(terminal: Terminal) -> int:
 def viewer(terminal: Terminal) -> int:
     """The pid of the viewer that runs in the terminal."""
     below = children(shell_of(terminal))
-    return next(pid for pid, words in sorted(below.items()) if "ui.verbs.main" in words)
+    return next(pid for pid, words in sorted(below.items()) if "sealsnoop" in words)
 
 
 def restored(terminal: Terminal, code: int) -> None:

@@ -19,7 +19,7 @@ SAMPLE = ROOT / "samples" / "recordings" / "debian-6.1.seal"
 def served() -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """The address that the command tells, and the command."""
     with subprocess.Popen(
-        [PYTHON, "-m", "ui.verbs.main", "live", str(SAMPLE), "--web", "--port", "0"],
+        [PYTHON, "-m", "sealsnoop", "live", str(SAMPLE), "--web", "--port", "0"],
         cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stderr

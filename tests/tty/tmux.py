@@ -10,7 +10,7 @@ from typing import Self
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = str(ROOT / ".venv" / "bin" / "python")
-SEALSNOOP = f"{PYTHON} -m ui.verbs.main"
+SEALSNOOP = f"{PYTHON} -m sealsnoop"
 """What the console script runs, found from this checkout."""
 PROMPT = "ready> "
 PATIENCE_S = 90.0

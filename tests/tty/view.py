@@ -24,5 +24,5 @@ def main() -> int:
 
 if __name__ == "__main__":
     # What turns errors into one line is main's; only the verb is ours.
-    tracer_main._run = lambda words, verbs: main()
+    tracer_main.run = lambda words, verbs: main()
     sys.exit(tracer_main.main())

@@ -449,25 +449,25 @@ def test_recording_first(run: Run, place: Path, monkeypatch: pytest.MonkeyPatch)
 
     asked: list[Any] = []
 
-    def recorded(args: Any) -> int:
-        asked.append(args)
+    def recorded(verb: record.Record, args: Any) -> int:
+        asked.append((verb, args))
         shutil.copytree(place / "a.seal", args.output)
         return 7
 
-    monkeypatch.setattr(record, "run", recorded)
+    monkeypatch.setattr(record.Record, "run", recorded)
     code, out, err = run("audit", "p.toml", "-o", "b.seal", "--duration", "3", "--", "prog", "-x")
     assert code == 2
     assert "b.seal" in out
     assert "the command exited with 7" in err
-    (args,) = asked
+    ((verb, args),) = asked
     assert (args.output, args.command, args.duration) == ("b.seal", ["prog", "-x"], 3.0)
     assert args.unsealable
-    assert args.whole_host
+    assert verb.whole_host
     assert not args.pid
     code, out, _ = run("audit", "p.toml", "--live")
     assert code == 2
-    assert asked[1].command == []
-    assert Path(asked[1].output).is_dir()
+    assert asked[1][1].command == []
+    assert Path(asked[1][1].output).is_dir()
 
 
 def test_only_needed_hooks_are_asked_for() -> None:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+import sealsnoop
+from tracer.cli import completion
 from tracer.cli.main import parser
-from ui.verbs import completion
-from ui.verbs.main import VERBS
 
+VERBS = sealsnoop.verbs()
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -27,7 +28,7 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made = {}
     for shell in completion.SHELLS:
         done = subprocess.run(
-            [sys.executable, "-m", "ui.verbs.main", "completion", shell],
+            [sys.executable, "-m", "sealsnoop", "completion", shell],
             cwd=ROOT, capture_output=True, text=True, check=True,
         )  # fmt: skip
         assert done.stderr == ""

@@ -1,6 +1,5 @@
 """``sealsnoop doctor``: what it says and ends with, for hosts that are not here."""
 
-import argparse
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -63,10 +62,8 @@ def ask(
 
 
 def run(*argv: str) -> int:
-    parser = argparse.ArgumentParser()
-    doctor.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["doctor", *argv])
-    return int(args.run(args))
+    verb = doctor.Doctor()
+    return verb.run(verb.parser().parse_args(argv))
 
 
 def read(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tracer.capture.bpf_source import Filters
-from tracer.cli.record import add_options, families, filters
+from tracer.cli.options import recording_options
+from tracer.cli.record import families, filters
 from tracer.errors import UserError
 from tracer.kernel.families import FAMILIES
 from tracer.words import Seal
@@ -17,7 +18,7 @@ from tracer.words import Seal
 
 def asked(*argv: str, follow: bool = False) -> Filters:
     parser = argparse.ArgumentParser()
-    add_options(parser)
+    recording_options(parser)
     return filters(parser.parse_args(argv), follow)
 
 

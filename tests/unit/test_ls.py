@@ -1,6 +1,5 @@
 """``sealsnoop ls`` on this test process's own memory files."""
 
-import argparse
 import contextlib
 import json
 import mmap
@@ -13,6 +12,7 @@ from rich.console import Console
 
 from tracer.capture.memory_files import MemoryFile
 from tracer.cli import ls
+from tracer.cli.main import main
 from tracer.errors import UserError
 from tracer.labels import SEALS_UNKNOWN
 from tracer.output import text as forms
@@ -23,10 +23,8 @@ SHOWN = "[bold]\\x1b[31m\\nevil\\tls"
 
 
 def call(*argv: str) -> int:
-    parser = argparse.ArgumentParser()
-    ls.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["ls", *argv])
-    return int(args.run(args))
+    verb = ls.Ls()
+    return verb.run(verb.parser().parse_args(argv))
 
 
 @pytest.fixture
@@ -63,7 +61,7 @@ def test_nobody_reads_it_to_the_end(memfd: int, monkeypatch: pytest.MonkeyPatch)
     os.close(reader)
     with os.fdopen(writer, "w") as out:
         monkeypatch.setattr(sys, "stdout", out)
-        assert call("--pid", str(os.getpid())) == 0
+        assert main(["ls", "--pid", str(os.getpid())]) == 0
 
 
 def test_json(memfd: int, capsys: pytest.CaptureFixture[str]) -> None:

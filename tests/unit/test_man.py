@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from docs.make import man, roff
+from sealsnoop import verbs as all_verbs
 from tracer.cli.main import parser
-from ui.verbs.main import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = man.pages()
@@ -31,7 +31,7 @@ def text_of(name: str, *options: str) -> str:
 
 
 def test_one_for_each_verb() -> None:
-    assert list(PAGES) == ["sealsnoop.1", *(f"sealsnoop-{verb}.1" for verb in VERBS)]
+    assert list(PAGES) == ["sealsnoop.1", *(f"sealsnoop-{verb}.1" for verb in all_verbs())]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -51,7 +51,7 @@ def test_formatters_have_no_complaint(name: str) -> None:
 
 
 def test_every_option_with_its_help() -> None:
-    top = parser(VERBS)
+    top = parser(all_verbs())
     (verbs,) = (one for one in top._actions if isinstance(one, argparse._SubParsersAction))
     for verb, command in verbs.choices.items():
         text = " ".join(text_of(f"sealsnoop-{verb}.1").split())

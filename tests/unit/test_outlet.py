@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sealsnoop import main
 from tests.unit.store_records import end_changed
 from tracer.output import console as outlet
 from tracer.output.data import csv_cell, csv_text
-from ui.verbs.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 EVIL = "\x1b]0;t\x07\x1b[2J\r\nx.seal: ok\u202e\x9b31m\x7f"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tracer.cli import main as parsing
+from sealsnoop import main
+from tracer.cli.verb import byte_count
 from tracer.errors import UserError
-from ui.verbs.main import main
 
 
 @pytest.mark.parametrize(
@@ -12,13 +12,13 @@ from ui.verbs.main import main
     [("1", 1), ("500M", 500 << 20), ("1.5G", 3 << 29), ("2 GiB", 2 << 30), ("7kB", 7 << 10)],
 )
 def test_sizes(text: str, bytes_: int) -> None:
-    assert parsing.size("--max-size", text) == bytes_
+    assert byte_count("--max-size", text) == bytes_
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1e9", "5X", "M", "99999999T", "1.M", "\u0661M"])
 def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(UserError, match=r"--max-size: .* is no size; it is written 500M or 2G"):
-        parsing.size("--max-size", text)
+    with pytest.raises(UserError, match=r"--max-size: .* is not a size; write 500M or 2G"):
+        byte_count("--max-size", text)
 
 
 def test_too_small_to_record_anything(capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,7 +50,7 @@ assert now()[:2] == [0, 0]
 """
 PLACES = """
 import os
-from tracer.cli.main import import_without_threads
+from tracer.cli.verb import import_without_threads
 before = dict(os.environ)
 import_without_threads()
 import tracer.recording.writer, pandas

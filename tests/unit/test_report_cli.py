@@ -407,10 +407,7 @@ def test_any_bytes_can_be_reported(tmp_path: Path, capsys: Capture, seed: int) -
 
 
 def test_help_needs_nothing_heavy() -> None:
-    code = (
-        "import argparse; from tracer.cli import report\n"
-        "report.add_parser(argparse.ArgumentParser().add_subparsers())"
-    )
+    code = "from tracer.cli import report; report.Report().parser()"
     assert imported(code) & HEAVY == set()
 
 

@@ -1,6 +1,5 @@
 """``sealsnoop script`` on recordings that the store's own writer made."""
 
-import argparse
 import csv
 import io
 import json
@@ -127,10 +126,8 @@ def recording(tmp_path: Path) -> Path:
 
 
 def call(*argv: str) -> int:
-    parser = argparse.ArgumentParser()
-    script.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["script", *argv])
-    return int(args.run(args))
+    verb = script.Script()
+    return verb.run(verb.parser().parse_args(argv))
 
 
 def test_text(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -357,14 +354,9 @@ def test_follow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 def test_closed_pipe_is_quiet(recording: Path) -> None:
-    code = (
-        "import argparse, sys; from tracer.cli import script;"
-        "p = argparse.ArgumentParser(); script.add_parser(p.add_subparsers());"
-        "a = p.parse_args(sys.argv[1:]); sys.exit(a.run(a))"
-    )
     reader, writer = os.pipe()
     os.close(reader)
-    argv = [sys.executable, "-c", code, "script", str(recording), "--json"]
+    argv = [sys.executable, "-m", "tracer.cli.main", "script", str(recording), "--json"]
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(argv, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=root)
     os.close(writer)
@@ -374,10 +366,7 @@ def test_closed_pipe_is_quiet(recording: Path) -> None:
 
 
 def test_help_needs_nothing_heavy() -> None:
-    code = (
-        "import argparse; from tracer.cli import script, ls\n"
-        "p = argparse.ArgumentParser().add_subparsers(); script.add_parser(p); ls.add_parser(p)"
-    )
+    code = "from tracer.cli import script, ls; script.Script().parser(), ls.Ls().parser()"
     assert imported(code) & HEAVY == set()
 
 

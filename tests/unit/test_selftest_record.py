@@ -99,9 +99,7 @@ def test_the_manifest_has_it(tmp_path: Path, result: dict[str, Any] | None) -> N
 
 
 def parse(*argv: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    record.add_parser(parser.add_subparsers())
-    return parser.parse_args(["record", *argv])
+    return record.Record().parser().parse_args(argv)
 
 
 def test_it_can_be_left_out() -> None:

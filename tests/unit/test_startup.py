@@ -28,7 +28,7 @@ def modules_after(*argv: str) -> set[str]:
     )
     code, modules = json.loads(done.stdout.splitlines()[-1])
     assert code == 0
-    assert any(f"tracer.cli.{verb}" in modules for verb in VERBS)
+    assert "tracer.cli.verb" in modules
     return set(modules)
 
 

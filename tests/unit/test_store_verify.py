@@ -1,6 +1,5 @@
 """``verify`` finds what was lost, changed, removed or added, and which losses were declared."""
 
-import argparse
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +20,7 @@ from tests.unit.store_records import (
     seqs,
     write,
 )
-from tracer.cli import verify as verb
+from tracer.cli.verify import Verify
 from tracer.errors import UserError
 from tracer.record import HEAD, LOSS, USER_CPU
 from tracer.recording.chain import Link
@@ -284,10 +283,8 @@ def test_a_live_recording_is_incomplete_not_damaged(tmp_path: Path) -> None:
 
 
 def _run(*args: str) -> int:
-    parser = argparse.ArgumentParser()
-    verb.add_parser(parser.add_subparsers())
-    parsed = parser.parse_args(["verify", *args])
-    return int(parsed.run(parsed))
+    verb = Verify()
+    return verb.run(verb.parser().parse_args(args))
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,97 +5,85 @@ import os
 import signal
 import sys
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from tracer.cli import main as parsing
-from tracer.cli.main import import_without_threads
+from tracer.cli.verb import Verb, import_without_threads
 from tracer.errors import UserError
 from tracer.output.console import console, prepare, quiet_pipe, tell, write
 
 if TYPE_CHECKING:
+    from tracer.audit import result as results
     from tracer.audit.policy import Policy
-    from tracer.audit.result import Audit
-
-EPILOG = """\
-examples:
-  sealsnoop audit samples/policies/ordinary-qemu.toml vm.seal
-  sudo sealsnoop audit confidential-guest.toml --live --duration 60
-  sudo sealsnoop audit sealed-buffer.toml -o a.seal -- ./program
-  sealsnoop audit p.toml a.seal --json | jq '.recordings[].claims[].result'
-  sealsnoop audit p.toml a.seal --statement a.json --sign key.pem
-  sealsnoop verify a.json --key pub.pem --recording a.seal
-
-exit code:
-  0  pass            every claim holds, and nothing that could break it was unseen
-  2  fail            a violation was found
-  3  indeterminate   no violation found, but one could have been missed
-  4  not applicable  nothing in scope
-  1  the audit itself failed: wrong policy or option, recording not readable
-
-A key pair: openssl genpkey -algorithm ed25519 -out key.pem
-            openssl pkey -in key.pem -pubout -out pub.pem
-docs/audit.md has the policy's keys, the claims and the form of --json.
-"""
-
 
 _INTERRUPTED = 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def add_parser(subparsers: Any) -> None:
-    """Adds the verb ``audit``."""
-    parser = parsing.add_verb(
-        subparsers, "audit", "check claims about memory files (who may map, read, write)", EPILOG
-    )
-    parser.add_argument("policy", metavar="POLICY", nargs="?", help="a policy, a TOML file")
-    parser.add_argument("recordings", metavar="RECORDING", nargs="*", help="NAME.seal folders")
-    parser.add_argument("--live", action="store_true", help="record this host first, until Ctrl-C")
-    parser.add_argument("--duration", type=float, metavar="SECONDS", help="record so long")
-    parser.add_argument(
-        "--max-size", metavar="SIZE", help="stop recording when it takes so much on the disk"
-    )
-    parser.add_argument("-o", "--output", metavar="S", help="where --live or CMD is recorded")
-    parser.add_argument("--top", type=int, default=20, metavar="N", help="rows shown (default 20)")
-    parser.add_argument("--json", action="store_true", help="the result as one JSON object")
-    parser.add_argument("--html", metavar="FILE", help="also as one file for a browser")
-    parser.add_argument("--sarif", metavar="FILE", help="also as SARIF 2.1.0")
-    parser.add_argument("--statement", metavar="FILE", help="also as an in-toto statement")
-    parser.add_argument("--sign", metavar="KEY", help="sign the statement: Ed25519, PEM")
-    parser.add_argument(
-        "--schema", choices=("policy", "result"), help="print a JSON Schema and do nothing else"
-    )
-    parser.usage = "sealsnoop audit POLICY [RECORDING ... | --live | -- CMD ...] [options]"
-    parser.error = _usage  # type: ignore[method-assign]  # 2 would mean that a claim failed
-    _leave_nothing(parser)
-    parser.set_defaults(run=run, command=[])
+class Audit(Verb):
+    """Check claims about memory files (who may map, read, write).
 
+    examples:
+      sealsnoop audit samples/policies/ordinary-qemu.toml vm.seal
+      sudo sealsnoop audit confidential-guest.toml --live --duration 60
+      sudo sealsnoop audit sealed-buffer.toml -o a.seal -- ./program
+      sealsnoop audit p.toml a.seal --json | jq '.recordings[].claims[].result'
+      sealsnoop audit p.toml a.seal --statement a.json --sign key.pem
+      sealsnoop verify a.json --key pub.pem --recording a.seal
 
-def _leave_nothing(parser: argparse.ArgumentParser) -> None:
-    """Options that are not known are refused here: above us that would end with 2."""
-    parse = parser.parse_known_args
+    exit code:
+      0  pass            every claim holds, and nothing that could break it was unseen
+      2  fail            a violation was found
+      3  indeterminate   no violation found, but one could have been missed
+      4  not applicable  nothing in scope
+      1  the audit itself failed: wrong policy or option, recording not readable
 
-    def strict(args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
-        found, rest = parse(args, namespace)
-        if rest:
-            _usage(f"unrecognized arguments: {' '.join(rest)}")
-        return found, rest
+    A key pair: openssl genpkey -algorithm ed25519 -out key.pem
+                openssl pkey -in key.pem -pubout -out pub.pem
+    docs/audit.md has the policy's keys, the claims and the form of --json.
+    """
 
-    parser.parse_known_args = strict  # type: ignore[method-assign, assignment]
+    usage = "sealsnoop audit POLICY [RECORDING ... | --live | -- CMD ...] [options]"
+    takes_command = True
+    wrong_usage = 1  # 2 would mean that a claim failed
+
+    def options(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("policy", metavar="POLICY", nargs="?", help="a policy, a TOML file")
+        parser.add_argument("recordings", metavar="RECORDING", nargs="*", help="NAME.seal folders")
+        parser.add_argument(
+            "--live", action="store_true", help="record this host first, until Ctrl-C"
+        )
+        parser.add_argument(
+            "--duration", type=float, metavar="SECONDS", help="record for this time"
+        )
+        parser.add_argument(
+            "--max-size", metavar="SIZE", help="stop recording when it takes this much on disk"
+        )
+        parser.add_argument("-o", "--output", metavar="S", help="where --live or CMD is recorded")
+        parser.add_argument(
+            "--top", type=int, default=20, metavar="N", help="rows shown (default 20)"
+        )
+        parser.add_argument("--json", action="store_true", help="the result as one JSON object")
+        parser.add_argument("--html", metavar="FILE", help="also as one file for a browser")
+        parser.add_argument("--sarif", metavar="FILE", help="also as SARIF 2.1.0")
+        parser.add_argument("--statement", metavar="FILE", help="also as an in-toto statement")
+        parser.add_argument("--sign", metavar="KEY", help="sign the statement: Ed25519, PEM")
+        parser.add_argument(
+            "--schema", choices=("policy", "result"), help="print a JSON Schema and do nothing else"
+        )
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Prints the audit; the exit code is as in the help."""
+        try:
+            return _run(args)
+        except UserError as error:
+            # Whatever went wrong, no claim failed.
+            raise UserError(
+                str(error), _INTERRUPTED if error.exit_code == _INTERRUPTED else 1
+            ) from error
 
 
 def _usage(message: str) -> NoReturn:
     raise UserError(f"{message}; see 'sealsnoop audit --help'", 1)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Prints the audit; the exit code is as in the help."""
-    try:
-        return _run(args)
-    except UserError as error:
-        # Whatever went wrong, no claim failed.
-        raise UserError(
-            str(error), _INTERRUPTED if error.exit_code == _INTERRUPTED else 1
-        ) from error
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -168,35 +156,31 @@ def _check(args: argparse.Namespace) -> None:
 def _record(args: argparse.Namespace, policy: "Policy") -> str:
     """Records what the policy needs, of the whole host; the path of the recording."""
     from tracer.audit.evidence import options
-    from tracer.cli import record
-    from tracer.cli.main import Parser
+    from tracer.cli.record import Record
 
     path = args.output or f"audit-{datetime.now():%Y%m%d-%H%M%S}.seal"
-    top = Parser(prog="sealsnoop")
-    verbs = top.add_subparsers(parser_class=Parser)
-    record.add_parser(verbs)
-    known = verbs.choices["record"].format_help()
-    words = ["record", "-o", path, *options(policy, known)]
+    # Everybody else on the host counts too, not only the command's own processes.
+    verb = Record(whole_host=True)
+    parser = verb.parser()
+    words = ["-o", path, *options(policy, parser.format_help())]
     if args.duration is not None:
         words += ["--duration", str(args.duration)]
     if args.max_size is not None:
         words += ["--max-size", args.max_size]
-    wanted = top.parse_args(words)
+    wanted = parser.parse_args(words)
     wanted.command = args.command
-    # Everybody else on the host counts too, not only the command's own processes.
-    wanted.whole_host = True
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
-        code = wanted.run(wanted)
+        code = verb.run(wanted)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if code and args.command and not wanted.stopped_early:
+    if code and args.command and not verb.stopped_early:
         tell(f"the command exited with {code}")
     return str(path)
 
 
-def _write_reports(audit: "Audit", args: argparse.Namespace) -> dict[str, bytes]:
+def _write_reports(audit: "results.Audit", args: argparse.Namespace) -> dict[str, bytes]:
     """What was written, by the file's name."""
     made = {}
     if args.html:
@@ -212,7 +196,7 @@ def _write_reports(audit: "Audit", args: argparse.Namespace) -> dict[str, bytes]
     return {os.path.basename(path): content.encode() for (_, path), content in made.items()}
 
 
-def _show(audit: "Audit", args: argparse.Namespace) -> None:
+def _show(audit: "results.Audit", args: argparse.Namespace) -> None:
     if args.json:
         from tracer.output.audit import text
 

@@ -1,7 +1,4 @@
-"""Doctor's report for people: one screen, and with ``verbose`` all that was seen.
-
-``sealsnoop doctor``: what this kernel offers, the hook plan, what is missing and what to do.
-"""
+"""``sealsnoop doctor``: what this kernel offers, the hook plan, what is missing and what to do."""
 
 import argparse
 import json
@@ -12,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tracer.cli import main as parsing
+from tracer.cli.verb import Verb
 from tracer.kernel.requirements.checks import SOURCES, Ability
 from tracer.kernel.requirements.host import Finding
 from tracer.output.console import tell
@@ -28,6 +25,109 @@ _OTHER_METHOD = "→ try --method auto"
 _OTHER_KERNEL = "→ no remedy on this kernel; docs/kernels.md says what others can do"
 _MODULE = "→ nothing to do: its hooks are set when it is loaded, also while recording"
 _CAN = {True: "can", False: "can't", None: "unclear"}
+
+
+_RING_BYTES = 8 << 20
+
+
+class Doctor(Verb):
+    """Tell whether this host can be traced, and if not, why.
+
+    examples:
+      sealsnoop doctor                  a report for people, on one screen
+      sealsnoop doctor --verbose        with all that was seen, and every prototype
+      sealsnoop doctor --json           the same for programs
+      sealsnoop doctor --method kprobe  the plan if trampolines are not to be used
+      sealsnoop doctor --self-test      try every seal rule and every hook
+      sealsnoop doctor --audit          the plan of record --audit
+
+    Loads at most two empty BPF programs and an empty ring buffer, attaches one of them
+    for an instant, drops them at once and traces nothing; with --self-test it attaches
+    as a recording does, and makes some ten thousand calls on memory files of its own.
+    The calls need no root and work where nothing can be traced.
+
+    can      would be recorded here            waits    its module (kvm) is not loaded
+    UNSEEN   this kernel has it, and nothing   absent   this kernel has no such function,
+             can be attached                            and need not
+    can't    as UNSEEN, but it only adds       MISSING  recording is impossible without it;
+             detail to what is seen                     missing: it only helps
+
+    exit code: 0 recording would work and every hook has its place
+               3 recording would work, but something would stay unseen, or the self-test
+                 met an answer that is not documented, or a hook that did not report
+               1 this host cannot be traced by BPF; each reason has a remedy beside it, and
+                 the last line says whether --source ftrace can do instead
+    """
+
+    def options(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+        parser.add_argument(
+            "--method",
+            choices=("auto", "fexit", "kprobe"),
+            default="auto",
+            help="plan for this method (default: auto)",
+        )
+        parser.add_argument(
+            "--self-test",
+            action="store_true",
+            help="also try the seal rules and the hooks on scratch files",
+        )
+        parser.add_argument(
+            "--audit",
+            action="store_true",
+            help="plan for an audit: guest memory, pins, other processes",
+        )
+        parser.add_argument(
+            "-v",
+            "--verbose",
+            action="store_true",
+            help="all that was seen, a line or more for each thing",
+        )
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Prints the report; the exit code is as in the help."""
+        if not args.self_test:
+            return _run(args, None)
+        from tracer.selftest.run import prepared
+
+        with prepared(thorough=True, prefix=b"") as examiner:
+            return _run(args, examiner)
+
+
+def _run(args: argparse.Namespace, examiner: "Examiner | None") -> int:
+    from tracer.kernel.requirements.checks import abilities, by_source, check
+    from tracer.kernel.requirements.host import Host
+
+    host = Host.live()
+    findings = check(host)
+    ways = {str(source): missing for source, missing in by_source(host, findings).items()}
+    blocking = ways["bpf"]
+    plan, obstacle = _plan(args.method, host, findings, args.audit)
+    uncovered = plan.uncovered if plan else ()
+    code = 1 if blocking or plan is None or not plan.live else 3 if uncovered else 0
+    self_test = _self_test(examiner, args.method, traceable=code != 1) if examiner else None
+    if self_test and not self_test.ok:
+        code = code or 3
+    machine = os.uname()
+    report = Report(
+        f"{machine.release} on {machine.machine}",
+        args.method,
+        findings,
+        ways,
+        abilities(findings),
+        plan,
+        obstacle,
+        _blind_spots(args.audit),
+        self_test,
+        code,
+        host.elsewhere,
+    )
+    if args.json:
+        _print_json(report)
+    else:
+        for line in lines(report, args.verbose):
+            print(line)
+    return code
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,96 +305,6 @@ def _verdict(report: Report) -> str:
     return ", ".join(said)
 
 
-EPILOG = """\
-examples:
-  sealsnoop doctor                  a report for people, on one screen
-  sealsnoop doctor --verbose        with all that was seen, and every prototype
-  sealsnoop doctor --json           the same for programs
-  sealsnoop doctor --method kprobe  the plan if trampolines are not to be used
-  sealsnoop doctor --self-test      try every seal rule and every hook
-  sealsnoop doctor --audit          the plan of record --audit
-
-Loads at most two empty BPF programs and an empty ring buffer, attaches one of them for an
-instant, drops them at once and traces nothing; with --self-test it attaches as a recording does,
-and makes some ten thousand calls on memory files of its own. The calls need no root and work where
-nothing can be traced.
-
-can      would be recorded here            waits    its module (kvm) is not loaded
-UNSEEN   this kernel has it, and nothing   absent   this kernel has no such function,
-         can be attached                            and need not
-can't    as UNSEEN, but it only adds       MISSING  recording is impossible without it;
-         detail to what is seen                     missing: it only helps
-
-exit code: 0 recording would work and every hook has its place
-           3 recording would work, but something would stay unseen, or the self-test met
-             an answer that is not documented, or a hook that did not report
-           1 this host cannot be traced by BPF; each reason has a remedy beside it, and the
-             last line says whether --source ftrace can do instead
-"""
-
-_RING_BYTES = 8 << 20
-
-
-def add_parser(subparsers: Any) -> None:
-    parser = parsing.add_verb(
-        subparsers, "doctor", "tell whether this host can be traced, and if not, why", EPILOG
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument("--method", choices=("auto", "fexit", "kprobe"), default="auto",
-                        help="plan for this method (default: auto)")  # fmt: skip
-    parser.add_argument("--self-test", action="store_true",
-                        help="also try the seal rules and the hooks on scratch files")  # fmt: skip
-    parser.add_argument("--audit", action="store_true",
-                        help="plan for an audit: guest memory, pins, other processes")  # fmt: skip
-    parser.add_argument("-v", "--verbose", action="store_true",
-                        help="all that was seen, a line or more for each thing")  # fmt: skip
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
-    if not args.self_test:
-        return _report(args, None)
-    from tracer.selftest.run import prepared
-
-    with prepared(thorough=True, prefix=b"") as examiner:
-        return _report(args, examiner)
-
-
-def _report(args: argparse.Namespace, examiner: "Examiner | None") -> int:
-    from tracer.kernel.requirements.checks import abilities, by_source, check
-    from tracer.kernel.requirements.host import Host
-
-    host = Host.live()
-    findings = check(host)
-    ways = {str(source): missing for source, missing in by_source(host, findings).items()}
-    blocking = ways["bpf"]
-    plan, obstacle = _plan(args.method, host, findings, args.audit)
-    uncovered = plan.uncovered if plan else ()
-    code = 1 if blocking or plan is None or not plan.live else 3 if uncovered else 0
-    self_test = _self_test(examiner, args.method, traceable=code != 1) if examiner else None
-    if self_test and not self_test.ok:
-        code = code or 3
-    machine = os.uname()
-    report = Report(
-        f"{machine.release} on {machine.machine}",
-        args.method,
-        findings,
-        ways,
-        abilities(findings),
-        plan,
-        obstacle,
-        _blind_spots(args.audit),
-        self_test,
-        code,
-        host.elsewhere,
-    )
-    if args.json:
-        _print_json(report)
-    else:
-        _print_text(report, args.verbose)
-    return code
-
-
 def _self_test(examiner: "Examiner", method: Any, traceable: bool) -> "SelfTest":
     """With the hooks attached where that can be done, else without."""
     from dataclasses import replace
@@ -382,9 +392,3 @@ def _source_json(report: "Report", source: str) -> dict[str, Any]:
         "blocking": [finding.to_json() for finding in missing],
         "methods": {one.method: one.to_json() for one in report.abilities if one.source == source},
     }
-
-
-def _print_text(report: "Report", verbose: bool) -> None:
-
-    for line in lines(report, verbose):
-        print(line)

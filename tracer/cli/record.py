@@ -1,8 +1,6 @@
-"""Options of ``record`` that become kernel-side filters, each checked before anything is traced.
+"""``sealsnoop record``: every seal decision of the running kernel, into a recording.
 
-One line on a terminal's stderr that is drawn over and over; nothing anywhere else.
-
-``sealsnoop record``: every seal decision of the running kernel, into a recording.
+Filters are checked before anything is traced; the kernel applies them.
 """
 
 import argparse
@@ -13,22 +11,21 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime
-from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tracer.capture.bpf_source import Filters
-from tracer.cli import main as parsing
-from tracer.cli.main import import_without_threads
+from tracer.cli.options import recording_options
+from tracer.cli.verb import Verb, byte_count, import_without_threads, word_list
 from tracer.errors import UserError
 from tracer.kernel import privileges
 from tracer.kernel.audit_families import ALL_FAMILIES
 from tracer.kernel.families import FAMILIES
 from tracer.kernel.privileges import COMMAND, LATE_BY_ADMIN, LATE_HOOKS, READS_MAPS, SWEEPS, Cap
-from tracer.output.console import status, tell
+from tracer.output.console import did_you_mean, status, tell
 from tracer.words import BY_NAME, Op
 
 if TYPE_CHECKING:
@@ -43,62 +40,178 @@ _NAME_BYTES = 249
 _CGROUPS = "/sys/fs/cgroup"
 _NO_UID = 0xFFFFFFFF
 """(uid_t)-1 is nobody's."""
+_PROBLEMS_SHOWN = 8
+_LEAST_SIZE = 1 << 20
+_STOPPED_EARLY = 3
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("filters (in the kernel; all must hold)")
-    group.add_argument(
-        "--pid",
-        type=int,
-        action="append",
-        metavar="N",
-        default=[],
-        help="this process and the children it makes from now on; repeatable",
-    )
-    group.add_argument(
-        "--uid",
-        action="append",
-        metavar="USER",
-        default=[],
-        help="processes of this user, by name or number; repeatable",
-    )
-    group.add_argument(
-        "--cgroup",
-        action="append",
-        metavar="PATH",
-        default=[],
-        help="tasks in this cgroup v2 folder (not below it); repeatable",
-    )
-    group.add_argument(
-        "--name",
-        metavar="PREFIX",
-        default="",
-        help="files whose name begins so (a memfd's without 'memfd:')",
-    )
-    group.add_argument(
-        "--seals",
-        metavar="S,S",
-        default="",
-        help="files that carry all of these seals, e.g. write,grow",
-    )
-    group.add_argument(
-        "--ops",
-        metavar="OP,OP",
-        default="",
-        help="hook only these operations, e.g. mmap,write,add_seals",
-    )
-    group.add_argument("--denied", action="store_true", help="only operations that failed")
-    group.add_argument(
-        "--unsealable",
-        action="store_true",
-        help="also files that can never be sealed: tmpfs files, and memfds without "
-        "MFD_ALLOW_SEALING (of these, creation is recorded in any case)",
-    )
+class Record(Verb):
+    """Record every seal decision of the running kernel.
+
+    examples:
+      sealsnoop record -- ./program --option   a program and its children
+      sealsnoop record -o w.seal --name wl_    memfds called wl_..., until Ctrl-C
+      sealsnoop record --pid 42 --duration 60  one process for a minute
+      sealsnoop record --denied --seals write  refusals on write-sealed files
+
+    The exit code is the command's own (128 + N when signal N ended it); 1 when the
+    recording failed, 2 for a wrong option, 3 when it stopped at --max-size, 126 or
+    127 when the command cannot run.
+    Under sudo the command runs as the user who called sudo.
+    """
+
+    usage = "sealsnoop record [-o S] [options] [filters] [-- CMD ...]"
+    takes_command = True
+
+    def __init__(self, whole_host: bool = False) -> None:
+        self.whole_host = whole_host
+        """Whether to record the whole host while a command runs, not the command alone."""
+        self.stopped_early = False
+        """Whether it stopped at ``--max-size``."""
+
+    def options(self, parser: argparse.ArgumentParser) -> None:
+        recording_options(parser)
+        parser.add_argument(
+            "--audit",
+            action="store_true",
+            help="also what an audit needs: guest memory, KVM, pins, access by other processes",
+        )
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Records; the exit code is as in the help."""
+        most_bytes = _check(args)
+        import_without_threads()
+        from tracer.capture.command import Command
+        from tracer.selftest.run import Examiner
+
+        wanted = filters(args, follow_command=bool(args.command) and not self.whole_host)
+        hooks = families(args.ops, args.audit)
+        # Forked now, before any thread, before bcc's memory and with the signals as they were when
+        # we came; it waits for its turn.
+        command = Command.prepare(args.command) if args.command else None
+        examiner = None
+        try:
+            if not args.no_self_test:
+                examiner = Examiner.prepare(False, wanted.name, args.audit)
+            stop = Stopper(args.duration)
+            from tracer.capture.attach import Kernel
+            from tracer.recording.replace import refuse_existing
+
+            if args.output:
+                refuse_existing(args.output, force=args.force)
+
+            kernel = Kernel.running(args.source)
+            if args.audit:
+                kernel = kernel.with_kvm()
+            program = _attached(args, kernel, hooks, wanted)
+            try:
+                if stop.interrupted:
+                    raise UserError("interrupted before the recording began", 130)
+                self_test = None
+                if examiner is not None:
+                    self_test = _self_test(examiner, program, wanted)
+                writer = _writer(args, kernel, program, wanted.to_json(), self_test)
+                return self._record(args, kernel, program, writer, stop, command, most_bytes)
+            finally:
+                program.close()
+        finally:
+            if examiner is not None:
+                examiner.close()
+            if command is not None:
+                command.terminate()  # if it has not ended
+
+    def _record(
+        self,
+        args: argparse.Namespace,
+        kernel: "Kernel",
+        program: "Hooks",
+        writer: "RecordingWriter",
+        stop: "Stopper",
+        command: "Command | None",
+        most_bytes: int | None,
+    ) -> int:
+        from tracer.capture.attach import ModuleWatch
+        from tracer.capture.program import Program
+        from tracer.capture.session import Session
+        from tracer.recording.errors import StoreError
+
+        for step in program.plan.uncovered:
+            if step.reason != "not asked for":
+                tell(f"unseen: {step.unseen} ({step.reason})")
+        watch = None
+        if args.audit and isinstance(program, Program):
+            watch = ModuleWatch(program, kernel, args.method, tell)
+        lasting, sweeping = _privileges(args, kernel, command)
+        _keep(lasting | sweeping, lasting)
+        session = Session(program, writer, tell, args.audit, watch, stop.interrupts, most_bytes)
+        line = ProgressLine(args.quiet)
+        try:
+            session.begin(with_baseline=not args.no_baseline)
+            _keep(lasting)
+            if command is not None:
+                if not self.whole_host:
+                    program.follow(command.pid)
+                command.release()
+            stop.command = command
+            stop.begin()
+            reason = session.run(stop, line.show)
+            final_seq = session.finish(with_baseline=not args.no_baseline)
+            if session.full:
+                reason = f"--max-size {args.max_size} was reached"
+            writer.close(
+                reason,
+                final_seq,
+                lost=session.losses,
+                in_flight=session.in_flight,
+                baseline=session.sweeps,
+                **({"stopped_early": True} if session.full else {}),
+            )
+        except UserError as error:
+            stored = not isinstance(error, StoreError)
+            why = "command could not be started" if stored else "storage failed"
+            writer.close(why, error=str(error))
+            line.clear()
+            program.detach()
+            if not stored:
+                tell("RECORDING STOPPED; what was written stays readable")
+                _let_end(command, stop)
+            raise
+        line.clear()
+        done = session.progress
+        if not args.quiet:
+            on_disk = f"{size_text(done.bytes)} on disk"
+            tell(f"{done.events:,} events, {done.lost:,} lost, {on_disk}: {writer.path}")
+            tell(f"final digest, for verify --digest: {writer.digest}")
+        if session.losses:
+            tell("LOST: " + ", ".join(f"{n:,} {cause}" for cause, n in session.losses.items()))
+        if session.full:
+            tell(f"RECORDING STOPPED: {reason}; what happens from now on is not recorded")
+            self.stopped_early = True
+            _let_end(command, stop)
+            return _STOPPED_EARLY
+        if command is None:
+            return 0
+        return command.terminate() if command.poll() is None else command.exit_code or 0
 
 
-def _closest(word: str, known: Sequence[str]) -> str:
-    near = get_close_matches(word, known, 1)
-    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+def _check(args: argparse.Namespace) -> int | None:
+    """The bytes of ``--max-size``. UserError: a wrong value, or options that exclude each other."""
+    if args.ring < 1 or args.ring & (args.ring - 1) or args.ring > 1024:
+        raise UserError(f"--ring: {args.ring} is not a power of two from 1 to 1024 (MB)", 2)
+    if args.duration is not None and not args.duration > 0:
+        raise UserError(f"--duration: {args.duration:g} is not a positive number of seconds", 2)
+    if args.source == "ftrace" and args.audit:
+        raise UserError(
+            "--audit needs --source bpf: ftrace has no hooks for guest memory, pins and KVM", 2
+        )
+    if args.source == "ftrace" and args.method == "fexit":
+        raise UserError("--method fexit needs --source bpf: ftrace has only kprobes", 2)
+    if args.max_size is None:
+        return None
+    most_bytes = byte_count("--max-size", args.max_size)
+    if most_bytes < _LEAST_SIZE:
+        raise UserError(f"--max-size: at least {_LEAST_SIZE >> 20}M", 2)
+    return most_bytes
 
 
 def _uid(user: str) -> int:
@@ -109,8 +222,7 @@ def _uid(user: str) -> int:
     try:
         return pwd.getpwnam(user).pw_uid
     except (KeyError, ValueError):  # ValueError: a NUL in it
-        near = get_close_matches(user, [one.pw_name for one in pwd.getpwall()], 1)
-        hint = f"did you mean {near[0]}?" if near else "give its number"
+        hint = did_you_mean(user, [one.pw_name for one in pwd.getpwall()]) or "give its number"
         raise UserError(f"--uid: this host has no user {user!r}; {hint}", 2) from None
 
 
@@ -138,20 +250,10 @@ def _cgroup(path: str) -> int:
 
 
 def _seals(words: str) -> int:
-    known = [name.lower() for name in BY_NAME]
+    known = {name.lower(): seal for name, seal in BY_NAME.items()}
     found = 0
-    for name in (word.removeprefix("f_seal_") for word in _listed("--seals", words)):
-        if name not in known:
-            raise UserError(f"--seals: there is no seal {name!r}{_closest(name, known)}", 2)
-        found |= BY_NAME[name.upper()]
-    return found
-
-
-def _listed(option: str, words: str) -> list[str]:
-    """The words between commas. Raises UserError where there is nothing but commas."""
-    found = [word for word in (part.strip().lower() for part in words.split(",")) if word]
-    if words and not found:
-        raise UserError(f"{option}: {words!r} names nothing", 2)
+    for name in word_list("--seals", words.lower().replace("f_seal_", ""), known, "seal"):
+        found |= known[name]
     return found
 
 
@@ -164,11 +266,7 @@ def families(words: str, audit: bool = False) -> frozenset[str] | None:
         return None
     there = ALL_FAMILIES if audit else FAMILIES
     known = [op.name.lower() for op in Op if any(op in family.ops for family in there)]
-    wanted = set()
-    for word in _listed("--ops", words):
-        if word not in known:
-            raise UserError(f"--ops: there is no operation {word!r}{_closest(word, known)}", 2)
-        wanted.add(Op[word.upper()])
+    wanted = {Op[word.upper()] for word in word_list("--ops", words, known, "operation")}
     # Without evictions an inode that is used again would keep its forerunner's name.
     wanted.add(Op.EVICT)
     return frozenset(family.name for family in there if wanted.intersection(family.ops))
@@ -229,92 +327,6 @@ class ProgressLine:
             status()
 
 
-_PROBLEMS_SHOWN = 8
-_LEAST_SIZE = 1 << 20
-_STOPPED_EARLY = 3
-EPILOG = """\
-examples:
-  sealsnoop record -- ./program --option   a program and its children
-  sealsnoop record -o w.seal --name wl_    memfds called wl_..., until Ctrl-C
-  sealsnoop record --pid 42 --duration 60  one process for a minute
-  sealsnoop record --denied --seals write  refusals on write-sealed files
-
-The exit code is the command's own (128 + N when signal N ended it); 1 when the
-recording failed, 2 for a wrong option, 3 when it stopped at --max-size, 126 or
-127 when the command cannot run.
-Under sudo the command runs as the user who called sudo.
-"""
-
-
-def add_parser(subparsers: Any) -> None:
-    parser = parsing.add_verb(
-        subparsers, "record", "record every seal decision of the running kernel", EPILOG
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="S",
-        help="the recording, a folder (default: NAME-DATE-TIME.seal here)",
-    )
-    parser.add_argument("--force", action="store_true", help="replace an existing recording")
-    parser.add_argument(
-        "--duration",
-        type=float,
-        metavar="SECONDS",
-        help="stop after so long; a command that still runs is ended",
-    )
-    parser.add_argument(
-        "--max-size",
-        metavar="SIZE",
-        help="stop, with exit code 3, when the recording takes so much on the disk (500M, 2G)",
-    )
-    parser.add_argument(
-        "--method",
-        choices=("auto", "fexit", "kprobe"),
-        default="auto",
-        help="how to attach (default: fexit; kprobe where the kernel preempts inside fexit)",
-    )
-    parser.add_argument(
-        "--source",
-        choices=("bpf", "ftrace"),
-        default="bpf",
-        help="where events come from: BPF programs, or, where BPF is off, kprobe events in tracefs",
-    )
-    parser.add_argument(
-        "--ring",
-        type=int,
-        metavar="MB",
-        default=32,
-        help="size of the ring buffer, a power of two (default: 32)",
-    )
-    parser.add_argument(
-        "--no-baseline",
-        action="store_true",
-        help="do not read who had memory files open or mapped before",
-    )
-    parser.add_argument(
-        "--no-self-test",
-        action="store_true",
-        help="do not find out on scratch files how this kernel decides and whether hooks report",
-    )
-    parser.add_argument(
-        "--audit",
-        action="store_true",
-        help="also what an audit needs: guest memory, KVM, pins, access by other processes",
-    )
-    parser.add_argument("-q", "--quiet", action="store_true", help="errors and losses only")
-    add_options(parser)
-    parser.usage = "sealsnoop record [-o S] [options] [filters] [-- CMD ...]"
-    # An audit records what anybody does while its command runs, not the command alone.
-    parser.set_defaults(run=run, whole_host=False, most_bytes=None, stopped_early=False)
-
-
-_NOT_BY_FTRACE = {
-    "audit": "--audit needs --source bpf: ftrace has no hooks for guest memory, pins and KVM",
-    "fexit": "--method fexit needs --source bpf: ftrace has kprobes alone",
-}
-
-
 class Stopper:
     """Why to stop: a signal, the time, or the command's end. Signals count from the start."""
 
@@ -356,64 +368,6 @@ class Stopper:
         if len(self._signals) > (1 if patient else 0):
             return f"interrupted by {signal.Signals(self._signals[-1]).name}"
         return None
-
-
-def _check(args: argparse.Namespace) -> None:
-    if args.ring < 1 or args.ring & (args.ring - 1) or args.ring > 1024:
-        raise UserError(f"--ring: {args.ring} is not a power of two from 1 to 1024 (MB)", 2)
-    if args.duration is not None and not args.duration > 0:
-        raise UserError(f"--duration: {args.duration:g} is not a positive number of seconds", 2)
-    if args.max_size is not None:
-        args.most_bytes = parsing.size("--max-size", args.max_size)
-        if args.most_bytes < _LEAST_SIZE:
-            raise UserError(f"--max-size: at least {_LEAST_SIZE >> 20}M", 2)
-    if args.source == "ftrace":
-        for asked, why in ((args.audit, "audit"), (args.method == "fexit", "fexit")):
-            if asked:
-                raise UserError(_NOT_BY_FTRACE[why], 2)
-
-
-def run(args: argparse.Namespace) -> int:
-    _check(args)
-    import_without_threads()
-    from tracer.capture.command import Command
-    from tracer.selftest.run import Examiner
-
-    wanted = filters(args, follow_command=bool(args.command) and not args.whole_host)
-    hooks = families(args.ops, args.audit)
-    # Forked now, before any thread, before bcc's memory and with the signals as they were when
-    # we came; it waits for its turn.
-    command = Command.prepare(args.command) if args.command else None
-    examiner = None
-    try:
-        if not args.no_self_test:
-            examiner = Examiner.prepare(False, wanted.name, args.audit)
-        stop = Stopper(args.duration)
-        from tracer.capture.attach import Kernel
-        from tracer.recording.replace import refuse_existing
-
-        if args.output:
-            refuse_existing(args.output, force=args.force)
-
-        kernel = Kernel.running(args.source)
-        if args.audit:
-            kernel = kernel.with_kvm()
-        program = _attached(args, kernel, hooks, wanted)
-        try:
-            if stop.interrupted:
-                raise UserError("interrupted before the recording began", 130)
-            self_test = None
-            if examiner is not None:
-                self_test = _self_test(examiner, program, wanted)
-            writer = _writer(args, kernel, program, wanted.to_json(), self_test)
-            return _record(args, kernel, program, writer, stop, command)
-        finally:
-            program.close()
-    finally:
-        if examiner is not None:
-            examiner.close()
-        if command is not None:
-            command.terminate()  # if it has not ended
 
 
 def _attached(
@@ -478,78 +432,6 @@ def _default_name(command: list[str]) -> str:
     stem = command[0].rsplit("/", 1)[-1] if command else "host"
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in stem)
     return f"{safe.lstrip('.') or 'command'}-{datetime.now():%Y%m%d-%H%M%S}.seal"
-
-
-def _record(
-    args: argparse.Namespace,
-    kernel: "Kernel",
-    program: "Hooks",
-    writer: "RecordingWriter",
-    stop: Stopper,
-    command: "Command | None",
-) -> int:
-    from tracer.capture.attach import ModuleWatch
-    from tracer.capture.program import Program
-    from tracer.capture.session import Session
-    from tracer.recording.errors import StoreError
-
-    for step in program.plan.uncovered:
-        if step.reason != "not asked for":
-            tell(f"unseen: {step.unseen} ({step.reason})")
-    watch = None
-    if args.audit and isinstance(program, Program):
-        watch = ModuleWatch(program, kernel, args.method, tell)
-    lasting, sweeping = _privileges(args, kernel, command)
-    _keep(lasting | sweeping, lasting)
-    session = Session(program, writer, tell, args.audit, watch, stop.interrupts, args.most_bytes)
-    line = ProgressLine(args.quiet)
-    try:
-        session.begin(with_baseline=not args.no_baseline)
-        _keep(lasting)
-        if command is not None:
-            if not args.whole_host:
-                program.follow(command.pid)
-            command.release()
-        stop.command = command
-        stop.begin()
-        reason = session.run(stop, line.show)
-        final_seq = session.finish(with_baseline=not args.no_baseline)
-        if session.full:
-            reason = f"--max-size {args.max_size} was reached"
-        writer.close(
-            reason,
-            final_seq,
-            lost=session.losses,
-            in_flight=session.in_flight,
-            baseline=session.sweeps,
-            **({"stopped_early": True} if session.full else {}),
-        )
-    except UserError as error:
-        stored = not isinstance(error, StoreError)
-        why = "command could not be started" if stored else "storage failed"
-        writer.close(why, error=str(error))
-        line.clear()
-        program.detach()
-        if not stored:
-            tell("RECORDING STOPPED; what was written stays readable")
-            _let_end(command, stop)
-        raise
-    line.clear()
-    done = session.progress
-    if not args.quiet:
-        on_disk = f"{size_text(done.bytes)} on disk"
-        tell(f"{done.events:,} events, {done.lost:,} lost, {on_disk}: {writer.path}")
-        tell(f"final digest, for verify --digest: {writer.digest}")
-    if session.losses:
-        tell("LOST: " + ", ".join(f"{n:,} {cause}" for cause, n in session.losses.items()))
-    if session.full:
-        tell(f"RECORDING STOPPED: {reason}; what happens from now on is not recorded")
-        args.stopped_early = True
-        _let_end(command, stop)
-        return _STOPPED_EARLY
-    if command is None:
-        return 0
-    return command.terminate() if command.poll() is None else command.exit_code or 0
 
 
 def _privileges(

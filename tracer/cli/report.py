@@ -2,13 +2,11 @@
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tracer.cli import main as loading
-from tracer.cli import main as parsing
+from tracer.cli.verb import Verb, quick_imports, word_list
 from tracer.errors import UserError
 from tracer.filter.query import add_option, asked, filter_help
 from tracer.output.console import console, quiet_pipe, tell, write
@@ -17,36 +15,9 @@ from tracer.rules.verdicts import Verdict
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tracer.output import report as reports
     from tracer.output.build import Request
     from tracer.output.diff import Diff
-    from tracer.output.report import Coverage, Report
-
-EPILOG = """\
-examples:
-  sealsnoop report s.seal
-  sealsnoop report s.seal --by fd --filter 'verdict:breach,blocked name:~ram'
-  sealsnoop report a.seal b.seal --html both.html
-  sealsnoop report s.seal --json | jq .verdicts
-  sealsnoop report s.seal --fail-on breach,unexplained,loss     in a test
-  sealsnoop report --diff old-kernel.seal new-kernel.seal
-
-exit code: 0 read well; 1 cannot be read; 2 wrong option or filter
-           3 something of --fail-on is there
-
-On top: what each recording could see and what it lost; then decisions by verdict,
-then one by one those that were not simply allowed, the worst first, and tables.
-A verdict holds the kernel's answer against the rules of the seals:
-  breach         a seal should have denied it, and it went through
-  unexplained    denied as a seal denies, though no rule says so
-  indeterminate  the evidence is incomplete, or the kernel's variant is not known
-  blocked        a seal, or what guards sealing, should deny it, and did
-  error          failed for another reason (ENOMEM, EBADF ...)
-  allowed        should go through, and did
-
-times (--since, --until): 1.5 or +2s after the start, -10s before the end, or
-2026-11-22T17:48:10 by the wall clock (local time unless it says Z or +01:00).
-
-{filters}"""
 
 BY = ("object", "fd", "process", "op", "rule")
 SHOWN = ("object", "fd")
@@ -56,57 +27,90 @@ _TOP_TEXT, _TOP_HTML = 10, 500
 _PIPE_WIDTH = 100
 
 
-def add_parser(subparsers: Any) -> None:
-    """Adds the verb ``report``."""
-    parser = parsing.add_verb(
-        subparsers,
-        "report",
-        "judge and sum up recordings: breaches first, per file, per fd, per process",
-        EPILOG.format(filters=filter_help(judged=True)),
-    )
-    # "--since -10s" must not be taken for an option; argparse knows only plain negative numbers.
-    parser._negative_number_matcher = re.compile(r"-\.?\d.*")
-    parser.add_argument("recordings", metavar="RECORDING", nargs="+", help="NAME.seal folders")
-    parser.add_argument("--by", choices=BY, help="only this table (default: object and fd)")
-    add_option(parser)
-    parser.add_argument("--since", metavar="TIME", help="only decisions from this time on")
-    parser.add_argument("--until", metavar="TIME", help="only decisions before this time")
-    parser.add_argument(
-        "--top",
-        type=int,
-        metavar="N",
-        help=f"rows of each table (default {_TOP_TEXT}, in HTML {_TOP_HTML}, in JSON and CSV all)",
-    )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="all of it as one JSON object")
-    form.add_argument("--csv", action="store_true", help="the table of --by (default object)")
-    form.add_argument("--html", metavar="FILE", help="one file for a browser; - is stdout")
-    parser.add_argument(
-        "--diff", action="store_true", help="what is different in the second of two recordings"
-    )
-    parser.add_argument(
-        "--fail-on",
-        metavar="WORD,…",
-        default="",
-        help="exit code 3 if there is any of: a verdict, loss, difference (with --diff)",
-    )
-    parser.set_defaults(run=run)
+class Report(Verb):
+    """Judge and sum up recordings: breaches first, per file, per fd, per process.
 
+    examples:
+      sealsnoop report s.seal
+      sealsnoop report s.seal --by fd --filter 'verdict:breach,blocked name:~ram'
+      sealsnoop report a.seal b.seal --html both.html
+      sealsnoop report s.seal --json | jq .verdicts
+      sealsnoop report s.seal --fail-on breach,unexplained,loss     in a test
+      sealsnoop report --diff old-kernel.seal new-kernel.seal
 
-def _words(text: str, diff: bool) -> frozenset[str]:
-    from difflib import get_close_matches
+    exit code: 0 read well; 1 cannot be read; 2 wrong option or filter
+               3 something of --fail-on is there
 
-    words = [word for word in (part.strip().lower() for part in text.split(",")) if word]
-    if text and not words:
-        raise UserError(f"--fail-on: {text!r} names nothing", 2)
-    for word in words:
-        if word not in FAIL_ON:
-            near = get_close_matches(word, FAIL_ON, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(FAIL_ON)}"
-            raise UserError(f"--fail-on: there is no {word!r}; {hint}", 2)
-        if word == "difference" and not diff:
-            raise UserError("--fail-on difference: only with --diff", 2)
-    return frozenset(words)
+    On top: what each recording could see and what it lost; then decisions by verdict,
+    then one by one those that were not simply allowed, the worst first, and tables.
+    A verdict compares the kernel's answer with the rules of the seals:
+      breach         a seal should have denied it, and it went through
+      unexplained    denied as a seal denies, though no rule says so
+      indeterminate  the evidence is incomplete, or the kernel's variant is not known
+      blocked        a seal, or what guards sealing, should deny it, and did
+      error          failed for another reason (ENOMEM, EBADF ...)
+      allowed        should go through, and did
+
+    times (--since, --until): 1.5 or +2s after the start, -10s before the end, or
+    2026-11-22T17:48:10 by the wall clock (local time unless it says Z or +01:00).
+    """
+
+    def options(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("recordings", metavar="RECORDING", nargs="+", help="NAME.seal folders")
+        parser.add_argument("--by", choices=BY, help="only this table (default: object and fd)")
+        add_option(parser)
+        parser.add_argument("--since", metavar="TIME", help="only decisions from this time on")
+        parser.add_argument("--until", metavar="TIME", help="only decisions before this time")
+        parser.add_argument(
+            "--top",
+            type=int,
+            metavar="N",
+            help=f"rows of each table (default {_TOP_TEXT}, in HTML {_TOP_HTML}, "
+            "in JSON and CSV all)",
+        )
+        form = parser.add_mutually_exclusive_group()
+        form.add_argument("--json", action="store_true", help="all of it as one JSON object")
+        form.add_argument("--csv", action="store_true", help="the table of --by (default object)")
+        form.add_argument("--html", metavar="FILE", help="one file for a browser; - is stdout")
+        parser.add_argument(
+            "--diff", action="store_true", help="what is different in the second of two recordings"
+        )
+        parser.add_argument(
+            "--fail-on",
+            metavar="WORD,…",
+            default="",
+            help="exit code 3 if there is any of: a verdict, loss, difference (with --diff)",
+        )
+
+    def more_help(self) -> str:
+        return filter_help(judged=True)
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Prints the report; the exit code is as in the help."""
+        fail_on = _check(args)
+        with quick_imports():
+            request = _request(args)
+            from tracer.output import build
+            from tracer.output.console import Reading
+
+        with Reading() as reading:
+            if args.diff:
+                diff = build.compare(args.recordings, request, reading.step, tell)
+                there = _there([*diff.verdicts], [diff.a, diff.b])
+                there |= {"difference"} if (diff.decisions["change"] == "answer").any() else set()
+            else:
+                wanted = _tables(args)
+                report = build.build(args.recordings, request, reading.step, tell, wanted)
+                there = _there([report.verdicts], report.coverage)
+        with quiet_pipe():
+            if args.diff:
+                _show_diff(diff, args)
+            else:
+                _show(report, args)
+        found = sorted(fail_on & there, key=FAIL_ON.index)
+        if found:
+            tell(f"--fail-on: there is {', '.join(found)}")
+        return 3 if found else 0
 
 
 def _check(args: argparse.Namespace) -> frozenset[str]:
@@ -123,7 +127,10 @@ def _check(args: argparse.Namespace) -> frozenset[str]:
     for place, path in enumerate(real):
         if path in real[:place]:
             raise UserError(f"{args.recordings[place]} is given twice", 2)
-    return _words(args.fail_on, args.diff)
+    words = frozenset(word_list("--fail-on", args.fail_on, FAIL_ON))
+    if "difference" in words and not args.diff:
+        raise UserError("--fail-on difference: only with --diff", 2)
+    return words
 
 
 def _request(args: argparse.Namespace) -> "Request":
@@ -157,34 +164,6 @@ def _page(pieces: Iterable[str], path: str) -> None:
         write("--html", path, pieces)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Prints the report; the exit code is as in the help."""
-    fail_on = _check(args)
-    with loading.quick_imports():
-        request = _request(args)
-        from tracer.output import build
-        from tracer.output.console import Reading
-
-    with Reading() as reading:
-        if args.diff:
-            diff = build.compare(args.recordings, request, reading.step, tell)
-            there = _there([*diff.verdicts], [diff.a, diff.b])
-            there |= {"difference"} if (diff.decisions["change"] == "answer").any() else set()
-        else:
-            wanted = _tables(args)
-            report = build.build(args.recordings, request, reading.step, tell, wanted)
-            there = _there([report.verdicts], report.coverage)
-    with quiet_pipe():
-        if args.diff:
-            _show_diff(diff, args)
-        else:
-            _show(report, args)
-    found = sorted(fail_on & there, key=FAIL_ON.index)
-    if found:
-        tell(f"--fail-on: there is {', '.join(found)}")
-    return 3 if found else 0
-
-
 def _tables(args: argparse.Namespace) -> Sequence[str]:
     """The tables that the form asked for has."""
     if args.by:
@@ -194,7 +173,9 @@ def _tables(args: argparse.Namespace) -> Sequence[str]:
     return BY if args.json or args.html is not None else SHOWN
 
 
-def _there(verdicts: Sequence[Mapping[str, int]], coverage: "Sequence[Coverage]") -> set[str]:
+def _there(
+    verdicts: Sequence[Mapping[str, int]], coverage: "Sequence[reports.Coverage]"
+) -> set[str]:
     """The words of --fail-on that hold."""
     from tracer.output.report import alarms
 
@@ -202,7 +183,7 @@ def _there(verdicts: Sequence[Mapping[str, int]], coverage: "Sequence[Coverage]"
     return there | {"loss"} if any(any(alarms(one)) for one in coverage) else there
 
 
-def _show(report: "Report", args: argparse.Namespace) -> None:
+def _show(report: "reports.Report", args: argparse.Namespace) -> None:
     from tracer.output import report_data as data
 
     if args.json:

@@ -4,10 +4,12 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tracer.cli.verb import Verb, word_list
 from tracer.errors import UserError
 from tracer.filter.query import add_option, asked, filter_help
+from tracer.output.console import tell
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,62 +17,87 @@ if TYPE_CHECKING:
     from tracer.filter.query import Query
     from tracer.output.text import Feed
 
-_EPILOG = """\
-columns of the text form:
-  seconds since the start, command/pid, operation, kind:name of the memory file,
-  seals at that moment (S seal, s shrink, g grow, w write, f future write,
-  X exec or inaccessible), what was asked for, fd, and the kernel's answer.
-  "!raced" and the like mark events whose evidence is incomplete; marks without
-  "!" are facts: other-mm (a fork's mapping), kernel, compat (32-bit).
-
-seal 0x20 and flag 0x8 of memfd_create have the names that the recorded kernel
-gives them, as its self-test found: EXEC and NOEXEC_SEAL, or INACCESSIBLE and
-INACCESSIBLE. Where that is not known, they stay numbers, as in JSON and CSV.
-
-names and commands are escaped: \\n, \\t, \\xNN for bytes, \\uNNNN for characters
-that cannot be seen. In CSV a text that begins with = + - @ or ' has one ' in
-front, so that no spreadsheet runs it as a formula.
-
-examples:
-  sealsnoop script trace.seal
-  sealsnoop script trace.seal --ops mmap,add_seals --width 160
-  sealsnoop script trace.seal --filter 'op:mmap ret:EPERM seals:+WRITE'
-  sealsnoop script trace.seal --filter '!ret:ok name:~ram' --follow
-  sealsnoop script trace.seal --json | jq 'select(.errno == "EPERM")'
-  sealsnoop script trace.seal --csv > trace.csv
-"""
-
 Form = Callable[["pa.Table"], Iterator[str]]
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    """Adds the verb ``script``."""
-    parser = subparsers.add_parser(
-        "script",
-        help="print a recording's events as text, JSON lines or CSV",
-        description="Prints the events of a recording on stdout, one per line.",
-        epilog=f"{_EPILOG}\n{filter_help(judged=False)}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("recording", metavar="RECORDING", help="a NAME.seal folder")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one JSON object per line")
-    form.add_argument("--csv", action="store_true", help="comma-separated, with a header line")
-    parser.add_argument(
-        "--follow", action="store_true", help="go on until the recording ends (Ctrl-C stops)"
-    )
-    parser.add_argument(
-        "--ops", metavar="OP,…", help="only these operations, for example mmap,write"
-    )
-    add_option(parser)
-    parser.add_argument("--limit", type=int, metavar="N", help="stop after N events")
-    parser.add_argument(
-        "--width",
-        type=int,
-        metavar="N",
-        help="cells of a text line, at least 60 (default 100, less on a narrow terminal)",
-    )
-    parser.set_defaults(run=run)
+class Script(Verb):
+    """Print a recording's events as text, JSON lines or CSV.
+
+    Prints the events on stdout, one per line.
+
+    examples:
+      sealsnoop script trace.seal
+      sealsnoop script trace.seal --ops mmap,add_seals --width 160
+      sealsnoop script trace.seal --filter 'op:mmap ret:EPERM seals:+WRITE'
+      sealsnoop script trace.seal --filter '!ret:ok name:~ram' --follow
+      sealsnoop script trace.seal --json | jq 'select(.errno == "EPERM")'
+      sealsnoop script trace.seal --csv > trace.csv
+
+    columns of the text form:
+      seconds since the start, command/pid, operation, kind:name of the memory file,
+      seals at that moment (S seal, s shrink, g grow, w write, f future write,
+      X exec or inaccessible), what was requested, fd, and the kernel's answer.
+      "!raced" and the like mark events whose evidence is incomplete; marks without
+      "!" are facts: other-mm (a fork's mapping), kernel, compat (32-bit).
+
+    seal 0x20 and flag 0x8 of memfd_create have the names that the recorded kernel
+    gives them, as its self-test found: EXEC and NOEXEC_SEAL, or INACCESSIBLE and
+    INACCESSIBLE. Where that is not known, they stay numbers, as in JSON and CSV.
+
+    names and commands are escaped: \\n, \\t, \\xNN for bytes, \\uNNNN for characters
+    that cannot be seen. In CSV a text that starts with = + - @ or ' has one ' in
+    front, so that no spreadsheet runs it as a formula.
+    """
+
+    def options(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("recording", metavar="RECORDING", help="a NAME.seal folder")
+        form = parser.add_mutually_exclusive_group()
+        form.add_argument("--json", action="store_true", help="one JSON object per line")
+        form.add_argument("--csv", action="store_true", help="comma-separated, with a header line")
+        parser.add_argument(
+            "--follow", action="store_true", help="go on until the recording ends (Ctrl-C stops)"
+        )
+        parser.add_argument(
+            "--ops", metavar="OP,…", help="only these operations, for example mmap,write"
+        )
+        add_option(parser)
+        parser.add_argument("--limit", type=int, metavar="N", help="stop after N events")
+        parser.add_argument(
+            "--width",
+            type=int,
+            metavar="N",
+            help="cells of a text line, at least 60 (default 100, less on a narrow terminal)",
+        )
+
+    def more_help(self) -> str:
+        return filter_help(judged=False)
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Prints the events; 0 (also when the reader of the pipe left), 130 after Ctrl-C."""
+        from tracer.filter import mask as events
+        from tracer.output.data import with_ops
+        from tracer.output.text import Feed, narration
+        from tracer.recording.reader import Recording
+
+        ops, query = _ops(args.ops), asked(args, events.COLUMNS)
+        columns = _columns(args, query)
+        code = 0
+        with Recording.open(args.recording) as recording:
+            told = narration(recording)
+            for sentence in told:
+                tell(sentence)
+            try:
+                feed = Feed(recording, follow=args.follow, columns=columns)
+                form, header = _form(args, feed)
+                if header:
+                    print(header)
+                tables = events.matching(with_ops(feed.tables(), ops), query, feed.names)
+                _print(tables, form, args)
+            except KeyboardInterrupt:
+                code = 130
+            for sentence in narration(recording, told):
+                tell(sentence)
+        return code
 
 
 def _ops(text: str | None) -> frozenset[str] | None:
@@ -78,12 +105,9 @@ def _ops(text: str | None) -> frozenset[str] | None:
 
     if text is None:
         return None
-    wanted = frozenset(word.strip().lower() for word in text.split(",") if word.strip())
-    known = frozenset(words(Op).values())
-    if not wanted or wanted - known:
-        wrong = ", ".join(sorted(wanted - known)) or "none given"
-        raise UserError(f"--ops: {wrong}; there are: {', '.join(sorted(known))}")
-    return wanted
+    if not text.strip(" ,"):
+        raise UserError("--ops: none given")
+    return frozenset(word_list("--ops", text, sorted(words(Op).values()), "operation", 1))
 
 
 def _columns(args: argparse.Namespace, query: "Query") -> list[str] | None:
@@ -136,44 +160,3 @@ def _print(tables: Iterable["pa.Table"], form: Form, args: argparse.Namespace) -
         if args.follow:
             sys.stdout.flush()
     sys.stdout.flush()
-
-
-def _quiet_stdout() -> None:
-    """The reader of our pipe is gone: nothing more to say, not even at the interpreter's exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _say(sentences: Iterable[str]) -> None:
-    from tracer.output.console import tell
-
-    for sentence in sentences:
-        tell(sentence)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Prints the events; 0 (also when the reader of the pipe left), 130 after Ctrl-C."""
-    from tracer.filter import mask as events
-    from tracer.output.data import with_ops
-    from tracer.output.text import Feed, narration
-    from tracer.recording.reader import Recording
-
-    ops, query = _ops(args.ops), asked(args, events.COLUMNS)
-    columns = _columns(args, query)
-    code = 0
-    with Recording.open(args.recording) as recording:
-        told = narration(recording)
-        _say(told)
-        try:
-            feed = Feed(recording, follow=args.follow, columns=columns)
-            form, header = _form(args, feed)
-            if header:
-                print(header)
-            tables = events.matching(with_ops(feed.tables(), ops), query, feed.names)
-            _print(tables, form, args)
-        except BrokenPipeError:
-            _quiet_stdout()
-            return 0
-        except KeyboardInterrupt:
-            code = 130
-        _say(narration(recording, told))
-    return code

@@ -1,13 +1,8 @@
-"""The one way out to a terminal or a pipe: no control character leaves us but our own.
+"""All that is printed, on a terminal or into a pipe, and files that an option asked for.
 
-Names, commands, paths and everything in a recording are somebody else's. They are escaped where
-they come in and where they become a cell, and once more here, at the print: what a verb forgot, and
-what somebody wrote into a recording, can neither recolour a terminal nor obey it. Only `status` and
-a `console` write escape sequences, and these are none that they were given.
-
-How far a long read has come: one line on a terminal's stderr, nothing anywhere else.
-
-Files that a verb writes because an option asked for them, and what it says beside its result.
+No control character leaves us but our own: names, commands, paths and everything in a recording
+come from elsewhere. They are escaped where they come in and where they become a cell, and once more
+here, where they are printed. Only `status` and a `console` write escape sequences.
 """
 
 import contextlib
@@ -81,9 +76,28 @@ def say(lines: Iterable[str]) -> None:
 
 
 def tell(sentence: str) -> None:
-    """Says one sentence on standard error; nobody may be there any more."""
+    """Writes one sentence to standard error, even if nobody reads it any more."""
     with contextlib.suppress(OSError):
         print(f"sealsnoop: {printable(sentence)}", file=sys.stderr, flush=True)
+
+
+def tell_error(message: str) -> None:
+    """Writes an error of one or more lines to standard error.
+
+    Further lines are indented: what they quote cannot look like another message of ours.
+    """
+    first, *more = message.split("\n")
+    more = [line if line.startswith(" ") else f"  {line}" for line in more]
+    print("\n".join([f"sealsnoop: {first}", *more]), file=sys.stderr)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``did you mean WORD?`` with the known word nearest to ``word``; empty if none is near."""
+    from difflib import get_close_matches
+
+    by_fold = {one.casefold(): one for one in known}
+    near = get_close_matches(word.casefold()[:64], list(by_fold), 1)  # it takes long for long words
+    return f"did you mean {by_fold[near[0]]}?" if near else ""
 
 
 def status(text: str = "", red: str = "") -> None:
@@ -174,6 +188,11 @@ def _told(option: str, path: str) -> Iterator[None]:
         raise UserError(f"{option} {printable(path)}: {reason}") from error
 
 
+def drop_output() -> None:
+    """The reader of our output has left; without this Python would complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 @contextlib.contextmanager
 def quiet_pipe() -> Iterator[None]:
     """Who reads our output may stop; the exit code is still that of what was found. UserError."""
@@ -181,6 +200,6 @@ def quiet_pipe() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         if not isinstance(error, BrokenPipeError):
             raise UserError(f"writing the result: {error.strerror or error}") from error

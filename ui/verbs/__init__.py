@@ -1,1 +1,4 @@
-"""The command ``sealsnoop`` with all its verbs, and those verbs that open the terminal view."""
+"""The verbs of the terminal view."""
+
+VERBS = {"live": "ui.verbs.live:Live", "replay": "ui.verbs.replay:Replay"}
+"""Each verb's class (tracer.cli.verb)."""

@@ -1,20 +1,15 @@
-"""Whether the view can be shown where we are; if not, what to use instead.
-
-Options that ``live`` and ``replay`` have in common, and what they mean.
-
-``record``'s own options for ``live``, taken from its parser, so that both have the same.
-"""
+"""Options that ``live`` and ``replay`` have in common, and what they need of a terminal."""
 
 import argparse
-import importlib
 import os
 import re
 import shlex
 import shutil
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tracer.cli.main import VERBS
+from tracer.cli.options import recording_options
+from tracer.cli.verb import actions
 from tracer.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,7 +28,7 @@ def in_browser() -> bool:
 def refuse_without_terminal(recording: str | None) -> None:
     """UserError, exit code 2: no terminal, a dumb or too small one; with what does the job there.
 
-    ``recording`` is what was to be shown, None for one that would begin now.
+    ``recording`` is what was to be shown, None for one that would start now.
     """
     if in_browser():
         return
@@ -114,7 +109,7 @@ def add_view_options(parser: argparse.ArgumentParser) -> None:
 
 
 def theme(args: argparse.Namespace) -> str:
-    """The theme that was asked for. UserError (exit code 2): no such one."""
+    """The theme of ``--theme``. UserError (exit code 2): there is none of that name."""
     from textual.theme import BUILTIN_THEMES
 
     from ui import themes
@@ -145,7 +140,9 @@ def viewer_words(args: argparse.Namespace) -> list[str]:
     """
     words = [] if args.theme is None else [f"--theme={theme(args)}"]
     if args.on_violation is not None:
-        raise UserError("--on-violation: not with --web, where whoever loads the page runs it", 2)
+        raise UserError(
+            "--on-violation: not with --web, where anyone who loads the page would run it", 2
+        )
     words += ["--no-bell"] if args.no_bell else []
     if args.policy is not None:
         policy(args)
@@ -154,7 +151,7 @@ def viewer_words(args: argparse.Namespace) -> list[str]:
 
 
 def policy(args: argparse.Namespace) -> "Policy | None":
-    """The policy that was asked for. PolicyError, UserError: there is none such."""
+    """The policy of ``--audit``. PolicyError, UserError: it cannot be read."""
     if args.policy is None:
         return None
     from tracer.audit import policy as policies
@@ -189,44 +186,20 @@ def speed(text: str) -> float:
     raise UserError(f"--speed: {text!r} is not 0.1 to 100, or max", 2)
 
 
-_OWN = ("output", "help")
-"""``-o`` is given to the recorder in any case."""
-
-
-class _Collector:
-    """Stands where ``argparse`` has its sub-parsers, and keeps the one that is made."""
-
-    def __init__(self) -> None:
-        self.parser = argparse.ArgumentParser(add_help=False)
-
-    def add_parser(self, name: str, **more: Any) -> argparse.ArgumentParser:
-        self.parser = argparse.ArgumentParser(name, add_help=False)
-        return self.parser
-
-
-def recording_options() -> argparse.ArgumentParser:
-    """A parser with all options of ``record``, to be the parent of another."""
-    collector = _Collector()
-    # By its name, as the command finds it: a view does not import what records.
-    importlib.import_module(VERBS["record"]).add_parser(collector)
-    for action in collector.parser._actions:
-        if action.dest == "output":
-            action.help = "keep the recording, a folder (default: it is gone after the view)"
-    return collector.parser
-
-
 def recorder_words(args: argparse.Namespace) -> list[str]:
-    """The words on a command line that give those options the values in ``args``; no ``-o``."""
+    """The words that give ``record`` the values of its options in ``args``, all but ``-o``."""
+    parser = argparse.ArgumentParser(add_help=False)
+    recording_options(parser)
     words: list[str] = []
-    for action in recording_options()._actions:
-        value = getattr(args, action.dest, action.default)
-        if action.dest in _OWN or value == action.default:
+    for action in actions(parser):
+        value = getattr(args, action.dest)
+        if action.dest == "output" or value == action.default:
             continue
         option = action.option_strings[-1]
         if action.nargs == 0:
             words.append(option)
             continue
-        # One word each: a value may begin with a dash.
+        # One word each: a value may start with a dash.
         words += [f"{option}={one}" for one in (value if isinstance(value, list) else [value])]
     return words
 
@@ -235,4 +208,4 @@ def audit_words(policy: "Policy") -> list[str]:
     """The words with which ``record`` records what a policy's claims need."""
     from tracer.audit.evidence import options
 
-    return options(policy, recording_options().format_help())
+    return options(policy, known="--audit")

@@ -22,7 +22,7 @@ import numpy as np
 
 from tests.bench.ui.watched import Watched
 
-_VIEW = ("-m", "ui.verbs.main", "live", "--no-bell")
+_VIEW = ("-m", "sealsnoop", "live", "--no-bell")
 _PEER = ("-m", "tests.bench.ui.peer")
 _KEYS = (
     (b"p", b"PAUSED", b"p"),

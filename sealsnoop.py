@@ -1,0 +1,64 @@
+"""sealsnoop: every seal decision of a Linux kernel, recorded and judged. The public API.
+
+::
+
+    import sealsnoop
+
+    found = sealsnoop.load("program.seal")
+    found.by_fd       # a DataFrame: decisions by process, descriptor and memory file
+    found.decisions   # one row a decision, with its verdict
+
+:func:`main` is the command ``sealsnoop``; ``python -m sealsnoop`` runs it too.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tracer import __version__
+
+if TYPE_CHECKING:
+    from tracer.analysis.api import Analysis
+    from tracer.analysis.fold import Keep
+
+__all__ = ["__version__", "load", "main"]
+
+
+def load(*paths: str | os.PathLike[str], keep: "Keep | None" = None) -> "Analysis":
+    """Opens recordings; their tables are read and judged when they are asked for.
+
+    :param paths: ``NAME.seal`` folders, finished or still being written.
+    :param keep: which decisions count in the sums, for example
+        ``tracer.filter.query.parse("op:mmap verdict:breach").mask``; None: all.
+    :return: tables as DataFrames: ``decisions``, ``by_object``, ``by_fd``, ``by_process``,
+        ``by_op``, ``by_rule``, ``late_seals`` and more (:mod:`tracer.analysis.api`).
+    :raises tracer.recording.errors.StoreError: one cannot be read.
+    """
+    from tracer.analysis import api
+
+    return api.load(*paths, keep=keep)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command ``sealsnoop`` with all its verbs.
+
+    :param argv: the words after ``sealsnoop``; None: those of the process.
+    :return: the exit code, as in the help of each verb.
+    :raises SystemExit: after ``--help`` and ``--version``.
+    """
+    from tracer.cli import main as command
+
+    return command.main(argv, verbs())
+
+
+def verbs() -> dict[str, str]:
+    """Each verb and its class, in the order of the help."""
+    from tracer.cli.main import VERBS
+    from ui.verbs import VERBS as VIEWS
+
+    return {"record": VERBS["record"], **VIEWS, **VERBS}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

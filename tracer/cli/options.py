@@ -1,0 +1,104 @@
+"""Options of a recording, which ``record`` and ``live`` have.
+
+Apart from ``record``: a view must not import what records.
+"""
+
+import argparse
+
+
+def recording_options(
+    parser: argparse.ArgumentParser,
+    output: str = "the recording, a folder (default: NAME-DATE-TIME.seal here)",
+) -> None:
+    """Adds the options that ``record`` and ``live`` have; ``output``: the help of ``-o``."""
+    parser.add_argument("-o", "--output", metavar="S", help=output)
+    parser.add_argument("--force", action="store_true", help="replace an existing recording")
+    parser.add_argument(
+        "--duration",
+        type=float,
+        metavar="SECONDS",
+        help="stop after this time; a command that still runs is ended",
+    )
+    parser.add_argument(
+        "--max-size",
+        metavar="SIZE",
+        help="stop, with exit code 3, when the recording takes this much on disk (500M, 2G)",
+    )
+    parser.add_argument(
+        "--method",
+        choices=("auto", "fexit", "kprobe"),
+        default="auto",
+        help="how to attach (default: fexit; kprobe where the kernel preempts inside fexit)",
+    )
+    parser.add_argument(
+        "--source",
+        choices=("bpf", "ftrace"),
+        default="bpf",
+        help="where events come from: BPF programs, or, where BPF is off, kprobe events in tracefs",
+    )
+    parser.add_argument(
+        "--ring",
+        type=int,
+        metavar="MB",
+        default=32,
+        help="size of the ring buffer, a power of two (default: 32)",
+    )
+    parser.add_argument(
+        "--no-baseline",
+        action="store_true",
+        help="do not read who had memory files open or mapped before",
+    )
+    parser.add_argument(
+        "--no-self-test",
+        action="store_true",
+        help="do not test on scratch files how this kernel decides and whether hooks report",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="errors and losses only")
+    group = parser.add_argument_group("filters (in the kernel; all must hold)")
+    group.add_argument(
+        "--pid",
+        type=int,
+        action="append",
+        metavar="N",
+        default=[],
+        help="this process and the children it makes from now on; repeatable",
+    )
+    group.add_argument(
+        "--uid",
+        action="append",
+        metavar="USER",
+        default=[],
+        help="processes of this user, by name or number; repeatable",
+    )
+    group.add_argument(
+        "--cgroup",
+        action="append",
+        metavar="PATH",
+        default=[],
+        help="tasks in this cgroup v2 folder (not below it); repeatable",
+    )
+    group.add_argument(
+        "--name",
+        metavar="PREFIX",
+        default="",
+        help="only files whose name starts with this prefix (a memfd's without 'memfd:')",
+    )
+    group.add_argument(
+        "--seals",
+        metavar="S,S",
+        default="",
+        help="files that carry all of these seals, e.g. write,grow",
+    )
+    group.add_argument(
+        "--ops",
+        metavar="OP,OP",
+        default="",
+        help="hook only these operations, e.g. mmap,write,add_seals",
+    )
+    group.add_argument("--denied", action="store_true", help="only operations that failed")
+    group.add_argument(
+        "--unsealable",
+        action="store_true",
+        help="also files that can never be sealed: tmpfs files, and memfds without "
+        "MFD_ALLOW_SEALING (of these, creation is recorded in any case)",
+    )

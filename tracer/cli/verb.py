@@ -1,0 +1,172 @@
+"""What a verb of the command line is, and what verbs have in common: options, values, imports."""
+
+import argparse
+import gc
+import inspect
+import os
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, NoReturn
+
+from tracer.errors import UserError
+from tracer.output.console import did_you_mean
+
+_CHOICE = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)(?:i?B)?", re.ASCII)
+_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+_NEGATIVE = re.compile(r"-\.?\d")
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong command line as a UserError, with the nearest word that is known."""
+
+    wrong_usage = 2
+
+    def error(self, message: str) -> NoReturn:
+        """UserError with exit code :attr:`wrong_usage`."""
+        choice = _CHOICE.search(message)
+        hint = did_you_mean(choice[1], re.findall(r"\w+", choice[2])) if choice else ""
+        if message == "argument --filter: expected one argument":
+            hint = "not is written !WORD, in single quotes"
+        hint = hint or f"see '{self.prog} --help'"
+        raise UserError(f"{message}; {hint}", self.wrong_usage)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, but ``--since -10s`` gives ``--since`` a value, as ``=`` would."""
+        words: list[str] = []
+        for word in args or ():
+            if words and words[-1].startswith("--") and _NEGATIVE.match(word):
+                words[-1] += f"={word}"
+            else:
+                words.append(word)
+        return super().parse_known_args(words, namespace)
+
+
+class Verb:
+    """One verb. The docstring of a subclass is its help.
+
+    Its first paragraph says in one sentence what the verb does, the next ones describe that; from
+    the line ``examples:`` on, the text stands below the options.
+    """
+
+    usage: ClassVar[str | None] = None
+    """None: argparse lists the options."""
+    takes_command: ClassVar[bool] = False
+    """Whether ``-- CMD ...`` may follow; the words are ``args.command`` then."""
+    wrong_usage: ClassVar[int] = 2
+    """The exit code for a wrong command line."""
+
+    def options(self, parser: argparse.ArgumentParser) -> None:
+        """Adds what may follow the verb."""
+
+    def more_help(self) -> str:
+        """Help that is made from other parts of the code; it stands at the very end."""
+        return ""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Does it; returns the exit code. UserError."""
+        raise NotImplementedError
+
+    @property
+    def name(self) -> str:
+        """The verb itself."""
+        return type(self).__name__.lower()
+
+    @property
+    def summary(self) -> str:
+        """What it does, for a list of verbs."""
+        first = inspect.cleandoc(self.__doc__ or self.name).partition("\n\n")[0]
+        first = " ".join(first.split()).removesuffix(".")
+        return f"{first[0].lower()}{first[1:]}"
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments for its :class:`Parser`."""
+        help_text = inspect.cleandoc(self.__doc__ or self.name)
+        description, mark, rest = help_text.partition("\n\nexamples:\n")
+        epilog = "\n\n".join(part for part in (f"{mark}{rest}".strip(), self.more_help()) if part)
+        return {
+            "usage": self.usage,
+            "description": description,
+            "epilog": epilog,
+            "formatter_class": argparse.RawDescriptionHelpFormatter,
+        }
+
+    def parser(self, parser: argparse.ArgumentParser | None = None) -> argparse.ArgumentParser:
+        """Its parser: one of its own, or ``parser`` with its options."""
+        if parser is None:
+            parser = Parser(prog=f"sealsnoop {self.name}", **self.settings())
+        if isinstance(parser, Parser):
+            parser.wrong_usage = self.wrong_usage
+        self.options(parser)
+        return parser
+
+
+def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """The arguments of ``parser``, in the order of its help; argparse has no public list."""
+    return parser._actions
+
+
+def byte_count(option: str, text: str) -> int:
+    """Bytes of ``500M`` or ``1.5G``; K, M, G and T are powers of 1024. UserError."""
+    found = _SIZE.fullmatch(text.strip())
+    count = int(float(found[1]) * (1 << _UNITS[found[2].upper()])) if found else 0
+    if not found or not 0 < count < 1 << 62:
+        raise UserError(f"{option}: {text!r} is not a size; write 500M or 2G", 2)
+    return count
+
+
+def word_list(
+    option: str, text: str, known: Collection[str], kind: str = "", code: int = 2
+) -> list[str]:
+    """The words between the commas of ``text``, in lower case, each of them ``known``. UserError.
+
+    ``kind`` says in the message what they are; ``code`` is its exit code.
+    """
+    words = [word for word in (part.strip().lower() for part in text.split(",")) if word]
+    if text and not words:
+        raise UserError(f"{option}: {text!r} names nothing", code)
+    for word in words:
+        if word not in known:
+            hint = did_you_mean(word, known) or f"known: {', '.join(known)}"
+            missing = f"{kind} {word!r}" if kind else repr(word)
+            raise UserError(f"{option}: there is no {missing}; {hint}", code)
+    return words
+
+
+@contextmanager
+def quick_imports() -> Iterator[None]:
+    """Imports without garbage collection: they leave no garbage, and it takes a tenth of the time.
+
+    What was made stays out of the collector's sight.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_on:
+            gc.enable()
+
+
+_NO_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+"""So that neither numpy nor pyarrow starts a thread when it is imported."""
+
+
+def import_without_threads() -> None:
+    """Imports numpy and pyarrow so that this process still has one thread.
+
+    Privileges belong to a thread: a thread that exists before they are given away keeps them.
+    """
+    before = {name: os.environ.get(name) for name in _NO_THREADS}
+    os.environ.update(_NO_THREADS)
+    try:
+        import numpy  # noqa: F401
+        import pyarrow  # noqa: F401
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
