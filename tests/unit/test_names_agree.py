@@ -49,12 +49,6 @@ def test_the_one_that_was_swept(tmp_path: Path, capsys: Capture) -> None:
     assert found == {verb: {"memfd:old"} for verb in found}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="which file a row without a generation is about is worked out three times ("
-    "names guesses, tracer.analysis.state refuses, tracer.audit.objects takes the first); one "
-    "owner comes with recording/identity",
-)
 @pytest.mark.parametrize("gone_first", [True, False])
 def test_a_later_one_has_no_name(tmp_path: Path, capsys: Capture, gone_first: bool) -> None:
     story = Story()

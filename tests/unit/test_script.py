@@ -18,9 +18,10 @@ from tests.unit.imported import HEAVY, imported
 from tracer.cli import script
 from tracer.errors import UserError
 from tracer.escape import cells, escape_bytes
-from tracer.output.data import Names, csv_text
+from tracer.output.data import csv_text
 from tracer.output.text import Lines, _marks
 from tracer.record import CLOCK, EVENT, HEAD, LOSS, NAME, OBJECT, Flag, RecordType
+from tracer.recording.identity import Identities
 from tracer.recording.writer import RecordingWriter
 from tracer.words import EXEC, UNKNOWN
 from ui.explain import fields as explained
@@ -300,18 +301,17 @@ def test_filter_asks_for_each_name_once() -> None:
 
     from tracer.filter.mask import matching
     from tracer.filter.query import parse
-    from tracer.output.data import Names
 
     keys = [(dev, ino, gen) for dev in (1, 2) for ino in (1, 1 << 40) for gen in (0, 5)]
     asked_for: list[int] = []
 
-    class Counting(Names):
-        def of(self, table: pa.Table) -> list[str | None]:
+    class Counting(Identities):
+        def names(self, table: pa.Table) -> list[str | None]:
             asked_for.append(table.num_rows)
-            return super().of(table)
+            return super().names(table)
 
     names = Counting()
-    names.add(pa.table({**columns_of(keys), "name": [f"n{place}" for place in range(8)]}))
+    names.announce(pa.table({**columns_of(keys), "name": [f"n{place}" for place in range(8)]}))
     many = pa.concat_tables([pa.table(columns_of([key] * 100)) for key in [*keys, *keys[::-1]]])
     many = many.append_column("place", pa.array(range(1600)))
     for place in range(8):
@@ -373,8 +373,8 @@ def test_help_needs_nothing_heavy() -> None:
 def test_forged_text_cannot_reach_the_terminal() -> None:
     import pyarrow as pa
 
-    names = Names()
-    names.add(pa.table({"dev": [1], "ino": [2], "gen": [3], "name": ["\x1b]0;owned\x07"]}))
+    names = Identities()
+    names.announce(pa.table({"dev": [1], "ino": [2], "gen": [3], "name": ["\x1b]0;owned\x07"]}))
     words = pa.array(["mm\x1bap"]).dictionary_encode()
     table = pa.table({"op": words, "comm": words, "dev": [1], "ino": [2], "gen": [3]})
     [line] = Lines(names, None, UNKNOWN).of(table)
@@ -389,6 +389,6 @@ def test_record_sizes_are_equal() -> None:
     ("width", "who", "object_"), [(40, 10, 8), (100, 15, 16), (132, 23, 26), (9999, 23, 80)]
 )
 def test_columns_grow_with_the_room_and_have_ends(width: int, who: int, object_: int) -> None:
-    header = Lines(Names(), None, UNKNOWN, width).header()
+    header = Lines(Identities(), None, UNKNOWN, width).header()
     assert (header.index("op ") - header.index("process") - 1) == who
     assert (header.index("seals") - header.index("object") - 1) == object_

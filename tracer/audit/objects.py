@@ -9,12 +9,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from tracer.audit.events import KEY, Row
 from tracer.audit.result import AuditedObject
 from tracer.escape import printable
 from tracer.labels import SEALS_UNKNOWN, is_writable
 from tracer.record import USER_CPU
+from tracer.recording.identity import (
+    EVENT_COLUMNS,
+    OBJECT_COLUMNS,
+    SWEEP_COLUMNS,
+    Identities,
+)
 from tracer.words import Flag
 
 Key3 = tuple[int, int, int]
@@ -59,27 +66,23 @@ class Known:
                              self.seals, self.size, self.born)  # fmt: skip
 
 
-def same_generation(objects: pd.DataFrame, *frames: pd.DataFrame) -> None:
-    """Gives rows of the baseline that do not know the generation (0) that of the same inode.
-
-    Where the same inode number was used by several files meanwhile, the baseline's is the first.
-    """
-    tables = [objects, *frames]
-    if not any(((table["gen"] == 0) & (table["cpu"] == USER_CPU)).any() for table in tables):
+def same_generation(objects: pd.DataFrame, baseline: pd.DataFrame, events: pd.DataFrame) -> None:
+    """Gives rows of a sweep of /proc that do not know the generation (0) that of their file."""
+    known = Identities()
+    known.announce(_arrow(objects, OBJECT_COLUMNS))
+    known.sweep(_arrow(baseline, SWEEP_COLUMNS))
+    if not known.needs_events:
         return
-    known: dict[tuple[int, int], tuple[int, int]] = {}
-    for table in tables:
-        there = table[table["gen"] != 0]
-        first = there.sort_values("time_ns", kind="stable").drop_duplicates(["dev", "ino"])
-        for dev, ino, gen, when in first[["dev", "ino", "gen", "time_ns"]].itertuples(index=False):
-            if (dev, ino) not in known or when < known[dev, ino][1]:
-                known[dev, ino] = (gen, when)
-    for table in tables:
-        which = (table["gen"] == 0) & (table["cpu"] == USER_CPU)
-        for row in table.index[which]:
-            dev, ino = table.loc[row, ["dev", "ino"]].tolist()
-            if found := known.get((dev, ino)):
-                table.at[row, "gen"] = found[0]
+    known.observe(_arrow(events, EVENT_COLUMNS))
+    for table in (objects, baseline):
+        for row in table.index[(table["gen"] == 0) & (table["cpu"] == USER_CPU)]:
+            dev, ino, when = table.loc[row, ["dev", "ino", "time_ns"]].tolist()
+            final = table is baseline and bool(table.loc[[row], "flags"].item() & Flag.FINAL)
+            table.at[row, "gen"] = known.of(dev, ino, 0, when if final else None).gen
+
+
+def _arrow(frame: pd.DataFrame, columns: Sequence[str]) -> pa.Table:
+    return pa.Table.from_pandas(frame[[*columns]], preserve_index=False)
 
 
 def announced(objects: pd.DataFrame, with_rows: bool) -> dict[Key3, Known]:

@@ -17,8 +17,8 @@ import pyarrow as pa
 from tracer.filter import keys
 from tracer.filter.grammar import Bits, In, Like, Range, Term, Test
 from tracer.filter.query import Query
-from tracer.output.data import Names
 from tracer.recording.format import TABLES
+from tracer.recording.identity import KEY, Identities
 from tracer.recording.tables import booleans, integers, plain
 
 Values = npt.NDArray[Any]
@@ -263,7 +263,6 @@ def mask(terms: tuple[Term, ...], columns: Columns) -> npt.NDArray[np.bool_]:
     return _folded(np.logical_and, (_term(term, columns) for term in terms))
 
 
-KEY = ("dev", "ino", "gen")
 COLUMNS = frozenset({*TABLES["events"].names, "name"})
 """What a filter over raw events can ask for."""
 
@@ -276,7 +275,7 @@ def columns(query: Query) -> list[str]:
     return [name for name in TABLES["events"].names if name in wanted]
 
 
-def named(table: pa.Table, names: Names) -> Coded:
+def named(table: pa.Table, names: Identities) -> Coded:
     """The name of each row's object, asked for once per object."""
     codes = np.zeros(table.num_rows, np.int64)
     for name in KEY:
@@ -285,10 +284,10 @@ def named(table: pa.Table, names: Names) -> Coded:
         found = found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
         codes = codes * max(1, len(found.dictionary)) + plain(found.indices)
         _, first, codes = np.unique(codes, return_index=True, return_inverse=True)
-    return Coded(codes, names.of(table.select([*KEY]).take(integers(first))))
+    return Coded(codes, names.names(table.select([*KEY]).take(integers(first))))
 
 
-def matching(tables: Iterable[pa.Table], query: Query, names: Names) -> Iterator[pa.Table]:
+def matching(tables: Iterable[pa.Table], query: Query, names: Identities) -> Iterator[pa.Table]:
     """The rows of event tables that ``query`` matches; tables without any are left out.
 
     ``names`` is asked when a table's turn comes, so that it may grow on the way.

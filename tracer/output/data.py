@@ -1,7 +1,5 @@
 """Takes the columns out of an Arrow table as plain Python lists, ready to be zipped into rows.
 
-Finds the name of the object that an event is about: events carry only the object's key.
-
 Leaves out rows: by operation, and after a number of them.
 
 JSON lines and CSV: the same columns, every value as it is, nothing cut.
@@ -17,6 +15,7 @@ import pyarrow.compute as pc
 
 from tracer.escape import printable
 from tracer.labels import MAX_ERRNO, errno_name
+from tracer.recording.identity import Identities
 from tracer.recording.tables import plain, texts
 
 # fmt: off
@@ -68,41 +67,6 @@ def errnos(answers: list[int | None]) -> list[str | None]:
         errno_name(answer) if answer is not None and -MAX_ERRNO <= answer < 0 else None
         for answer in answers
     ]
-
-
-class Names:
-    """``(dev, ino, gen)`` → escaped name, filled from ``objects`` tables as they come."""
-
-    def __init__(self) -> None:
-        self._exact: dict[tuple[int, int, int], str] = {}
-        self._loose: dict[tuple[int, int], str] = {}
-
-    def add(self, objects: pa.Table) -> None:
-        """Takes the objects of a table (columns ``dev``, ``ino``, ``gen``, ``name``)."""
-        keys = (column(objects, key, 0) for key in ("dev", "ino", "gen"))
-        for dev, ino, gen, name in zip(*keys, column(objects, "name", None), strict=True):
-            if name is None:
-                continue
-            self._exact[dev, ino, gen] = name
-            if not gen:
-                # A scan of /proc could not read the generation: any will do.
-                self._loose[dev, ino] = name
-
-    def of(self, table: pa.Table) -> list[str | None]:
-        """The name of each row's object, None where it was never announced."""
-        if "name" in table.column_names:
-            return column(table, "name", None)
-        keys = zip(*(column(table, key, 0) for key in ("dev", "ino", "gen")), strict=True)
-        exact = self._exact.get
-        found = [exact(key) for key in keys]
-        if self._loose and None in found:
-            places = zip(*(column(table, key, 0) for key in ("dev", "ino")), strict=True)
-            loose = self._loose.get
-            found = [
-                loose(place) if name is None else name
-                for name, place in zip(found, places, strict=True)
-            ]
-        return found
 
 
 def with_ops(tables: Iterable[pa.Table], ops: frozenset[str] | None) -> Iterator[pa.Table]:
@@ -168,11 +132,11 @@ def _encoded(values: list[Any], encode: Encode) -> list[Any]:
     return [known[value] for value in values]
 
 
-def _columns(table: pa.Table, names: Names, encode: Encode) -> list[list[Any]]:
+def _columns(table: pa.Table, names: Identities, encode: Encode) -> list[list[Any]]:
     values: list[list[Any]] = []
     for name in ordered(table.column_names):
         if name == "name":
-            values.append(_encoded(names.of(table), encode))
+            values.append(_encoded(names.names(table), encode))
         elif name == "errno":
             values.append(_encoded(errnos(column(table, "answer", None)), encode))
         else:
@@ -180,7 +144,7 @@ def _columns(table: pa.Table, names: Names, encode: Encode) -> list[list[Any]]:
     return values
 
 
-def json_lines(table: pa.Table, names: Names) -> Iterator[str]:
+def json_lines(table: pa.Table, names: Identities) -> Iterator[str]:
     """One JSON object a row; text is escaped text, seals and flags are integers."""
     keys = ordered(table.column_names)
     template = "{" + ", ".join(f"{json.dumps(key)}: %s" for key in keys) + "}"
@@ -193,7 +157,7 @@ def csv_header(columns: list[str]) -> str:
     return ",".join(ordered(columns))
 
 
-def csv_lines(table: pa.Table, names: Names) -> Iterator[str]:
+def csv_lines(table: pa.Table, names: Identities) -> Iterator[str]:
     """One CSV line a row, RFC 4180 quoting, without the line end."""
     template = ",".join(["%s"] * len(ordered(table.column_names)))
     for row in zip(*_columns(table, names, csv_cell), strict=True):

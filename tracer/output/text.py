@@ -19,7 +19,14 @@ import pyarrow as pa
 
 from tracer.escape import clip, escape_bytes, pad
 from tracer.labels import MAX_ERRNO, describe, errno_name, seals_text, vm_text
-from tracer.output.data import Names, column
+from tracer.output.data import column
+from tracer.recording.identity import (
+    EVENT_COLUMNS,
+    KEY,
+    OBJECT_COLUMNS,
+    SWEEP_COLUMNS,
+    Identities,
+)
 from tracer.words import DOUBTS, Bit5, Flag
 
 if TYPE_CHECKING:
@@ -149,7 +156,7 @@ class Lines:
     """
 
     def __init__(
-        self, names: Names, start_ns: int | None, bit5: Bit5, width: int = DEFAULT_WIDTH
+        self, names: Identities, start_ns: int | None, bit5: Bit5, width: int = DEFAULT_WIDTH
     ) -> None:
         self._names = names
         self._start_ns = start_ns
@@ -187,7 +194,7 @@ class Lines:
             self._start_ns = columns[0][0]
         width, start, bit5 = self._width, self._start_ns or 0, self._bit5
         fixed = self._who_width + self._object_width + 5  # and the spaces between
-        rows = zip(*columns, self._names.of(table), dev, ino, strict=True)
+        rows = zip(*columns, self._names.names(table), dev, ino, strict=True)
         for (
             time_ns, comm, pid, op, kind, seals, arg, offset, length, size, fd, answer, flags,
             check, file, name, dev_, ino_,
@@ -350,7 +357,6 @@ def json_lines(files: list["MemoryFile"]) -> Iterator[str]:
 
 
 _STEP = 65536  # rows turned into Python objects at once
-_KEY = ("dev", "ino", "gen")
 
 
 class Feed:
@@ -362,7 +368,7 @@ class Feed:
     def __init__(
         self, recording: "Recording", *, follow: bool = False, columns: list[str] | None = None
     ) -> None:
-        self.names = Names()
+        self.names = Identities()
         self._recording = recording
         self._follow = follow
         self._columns = columns
@@ -370,13 +376,18 @@ class Feed:
         self._refresh()
 
     def _refresh(self) -> None:
-        for table in self._recording.tables("objects", [*_KEY, "name"]):
-            self.names.add(table)
+        for table in self._recording.tables("objects", OBJECT_COLUMNS):
+            self.names.announce(table)
+        if self.names.needs_events:
+            for table in self._recording.tables("mappings", SWEEP_COLUMNS):
+                self.names.sweep(table)
+            if self._columns is not None:
+                self._columns = list(dict.fromkeys([*self._columns, *EVENT_COLUMNS]))
 
     def _look_for_new(self, table: pa.Table) -> None:
         """An object is announced before its first event, so its name is there already."""
-        keys = zip(*(column(table, name, 0) for name in _KEY), strict=True)
-        names = self.names.of(table)
+        keys = zip(*(column(table, name, 0) for name in KEY), strict=True)
+        names = self.names.names(table)
         unknown = {key for key, name in zip(keys, names, strict=True) if name is None}
         if unknown - self._in_vain:
             self._in_vain |= unknown
@@ -402,6 +413,7 @@ class Feed:
         else:
             source = self._recording.tables("events", self._columns)
         for table in source:
+            self.names.observe(table)
             if self._follow:
                 self._look_for_new(table)
             for start in range(0, table.num_rows, _STEP):
