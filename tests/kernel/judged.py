@@ -9,8 +9,8 @@ import pandas as pd
 
 from tests.kernel.ground_truth import HOOKS, Truth, expected_calls
 from tests.kernel.implied import Row, implied
-from tracer.analysis.judge import judge
-from tracer.analysis.load import variants
+from tracer.analysis.batches import variants
+from tracer.analysis.tables import judge
 from tracer.recording.reader import Recording
 
 ON_ANY_FILE = {"unsealable_ops": ("create", "add_seals"), "tmpfs_ops": ("add_seals",)}
@@ -25,7 +25,7 @@ def judged(path: Path) -> pd.DataFrame:
     with Recording.open(path) as recording:
         events = recording.frame("events", names=True)
         objects = recording.frame("objects")
-        rows = judge(events, objects, variants(recording))
+        rows = judge(events, objects, variants(recording.manifest))
     return rows[rows["op"].isin(list(HOOKS))].reset_index(drop=True)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tracer.analysis.source import Source
+from tracer.analysis.batches import Source
 from tracer.labels import SEALS_UNKNOWN, errno_name
 from tracer.record import USER_CPU
 from tracer.recording.format import EVENTS, OBJECTS

@@ -18,12 +18,10 @@ from tests.unit.analysis_data import (
     events,
     rows_of,
 )
-from tracer.analysis.fold import Fold
+from tracer.analysis.batches import Source
+from tracer.analysis.decisions import Decisions, Judged
 from tracer.analysis.frames import batch_of
-from tracer.analysis.judge import judge
-from tracer.analysis.judged import Judged
-from tracer.analysis.snapshot import Tables
-from tracer.analysis.source import Source
+from tracer.analysis.tables import Tables, judge
 from tracer.words import Flag
 
 pytestmark = pytest.mark.slow
@@ -43,7 +41,7 @@ def same(one: Tables, other: Tables) -> None:
 
 
 def in_one_go(given: list[tuple[Source, pd.DataFrame, pd.DataFrame, pd.DataFrame]]) -> Tables:
-    fold = Fold()
+    fold = Decisions()
     for source, rows, objects, mapped in given:
         fold.objects(objects, source, complete=True)
         fold.mappings(mapped, source)
@@ -62,7 +60,7 @@ def test_batches_of_any_size_and_late_announcements(
         rows = events(seed + host, count).assign(row=np.arange(count))
         objects = announcements(rows, seed + host)
         given_.append((source, rows, objects, baseline(seed + host, 4)))
-    fold = Fold()
+    fold = Decisions()
     bounds = [0, *sorted(min(cut, count) for cut in cuts), count]
     told = {source: 0 for source, *_ in given_}
     for source, _, objects, _ in given_:
@@ -83,7 +81,6 @@ def test_batches_of_any_size_and_late_announcements(
         fold.objects(objects, source)
         fold.mappings(mapped, source)
     same(fold.tables(), in_one_go(given_))
-    same(fold.finish(), in_one_go(given_))
 
 
 @settings(max_examples=15, deadline=None)
@@ -229,9 +226,9 @@ def test_never_announced_objects_are_counted_and_told() -> None:
 
 def test_more_waiting_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest are judged without their announcement; none is lost and none counted twice."""
-    monkeypatch.setattr("tracer.analysis.fold.WAITING", 7)
+    monkeypatch.setattr("tracer.analysis.decisions.WAITING", 7)
     rows = events(6, 80).assign(row=np.arange(80))
-    fold = Fold()
+    fold = Decisions()
     for start in range(0, 80, 5):
         fold.add(batch_of(rows.iloc[start : start + 5], HOSTS[0]))
     assert fold.tables().decisions == int(decided(rows).sum())
@@ -251,7 +248,7 @@ def test_a_baseline_without_generation_is_the_object_that_was_there() -> None:
     )
     mapped = baseline(0, 1).assign(op="map", dev=1, ino=5, gen=0, arg=8 | 2, pid=3, answer=4096,
                                    time_ns=1)  # fmt: skip
-    fold = Fold()
+    fold = Decisions()
     fold.objects(scanned, HOSTS[0])
     fold.mappings(mapped, HOSTS[0])
     fold.add(batch_of(rows, HOSTS[0]))
@@ -302,7 +299,7 @@ def test_an_object_made_during_the_trace_that_the_sweep_saw_too_is_one(
         .head(1)
         .assign(cpu=0xFFFF, gen=0, name="memfd:x", time_ns=SWEPT[0], create_flags=None)
     )
-    fold = Fold()
+    fold = Decisions()
     fold.add(batch_of(made, HOSTS[0]))
     fold.objects(announced, HOSTS[0])
     fold.mappings(swept, HOSTS[0])
@@ -319,7 +316,7 @@ def test_the_one_that_was_there_is_chosen_of_several() -> None:
     )  # fmt: skip
     swept = baseline(0, 1).assign(op="map", dev=1, ino=5, gen=0, time_ns=25, duration_ns=6,
                                   pid=3, answer=4096, arg=8 | 2)  # fmt: skip
-    fold = Fold()
+    fold = Decisions()
     fold.add(batch_of(made, HOSTS[0]))
     fold.mappings(swept, HOSTS[0])
     found = rows_of(fold.tables().by_object, ["gen"], ["mappings"])
@@ -331,7 +328,7 @@ def test_what_an_audit_asks_at_the_end_is_no_baseline() -> None:
         op=["open", "open", "mapped", "attach"], ino=[5, 6, 6, 6], gen=7, dev=1,
         flags=[0, int(Flag.FINAL), 0, 0],
     )  # fmt: skip
-    fold = Fold()
+    fold = Decisions()
     fold.mappings(rows, HOSTS[0])
     assert fold.tables().by_object["ino"].tolist() == [5]
 
@@ -340,7 +337,7 @@ def test_what_the_scan_could_not_read_is_not_known() -> None:
     """Without permission it says 0 for the size and has no mode."""
     mapped = baseline(0, 2).assign(op="open", ino=[5, 6], mode=[0, 0o100600], size=[0, 77])
     mapped = mapped.assign(size_after=mapped["size"])
-    fold = Fold()
+    fold = Decisions()
     fold.mappings(mapped, HOSTS[0])
     found = rows_of(fold.tables().by_object, ["ino"], ["size", "seals", "owner_uid"])
     assert found == {
@@ -358,7 +355,7 @@ def test_announcements_may_come_again_and_the_last_name_counts() -> None:
     )
     second = first.assign(time_ns=20, name="memfd:b", owner_uid=6)
     for order in ([first, second], [second, first], [first, second, first, second]):
-        fold = Fold()
+        fold = Decisions()
         for frame in order:
             fold.objects(frame, HOSTS[0])
         fold.add(batch_of(rows, HOSTS[0]))
@@ -376,7 +373,7 @@ def test_an_empty_recording_has_all_tables_with_all_columns() -> None:
     assert len(empty.by_object) == len(empty.listed) == 0
     assert list(empty.over_time().columns) == list(full.over_time().columns)
     assert empty.verdicts == dict.fromkeys(full.verdicts, 0)
-    none = Fold().tables()
+    none = Decisions().tables()
     assert none.decisions == 0
     assert len(none.by_fd) == len(none.recordings) == len(none.losses) == 0
 
@@ -393,7 +390,7 @@ def test_what_is_kept_is_asked_of_judged_columns() -> None:
         seen.extend(words[code] for code in judged["comm"].codes)
         return np.asarray((judged["verdict"] == 2) | (judged["severity"] > 1))
 
-    fold = Fold(keep=keep)
+    fold = Decisions(keep=keep)
     fold.objects(objects, HOSTS[0], complete=True)
     fold.add(batch_of(rows, HOSTS[0]))
     whole = in_one_go([(HOSTS[0], rows, objects, baseline(7, 0))])

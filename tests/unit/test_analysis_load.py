@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from tests.unit.store_records import SMALL, mixed, numbered, write
-from tracer.analysis import arrow, load
-from tracer.analysis.batch import Batch, Vocabulary
-from tracer.analysis.prefetch import ahead
-from tracer.analysis.source import Source, variants
+from tracer.analysis import batches as columns
+from tracer.analysis import decisions
+from tracer.analysis.batches import Batch, Source, Vocabulary, variants
+from tracer.analysis.decisions import ahead
 from tracer.labels import SEALS_UNKNOWN
 from tracer.recording.format import EVENTS
 from tracer.recording.manifest import Manifest
@@ -30,7 +30,7 @@ def test_batches_are_the_events(tmp_path: Path) -> None:
     path = write(tmp_path / "r.seal", mixed(500))
     want = events_of(path)
     with Recording.open(path) as recording:
-        batches = list(load.batches(recording))
+        batches = list(decisions.batches(recording))
     assert [int(row) for batch in batches for row in batch["row"]] == list(range(want.num_rows))
     for name in EVENTS.names:
         column = np.concatenate([np.asarray(batch[name]) for batch in batches])
@@ -38,8 +38,8 @@ def test_batches_are_the_events(tmp_path: Path) -> None:
             column = np.array(
                 [batch.comms.texts[code] for batch in batches for code in batch[name]]
             )
-        elif name in arrow.ENUMS:
-            words = {one.value: one.name.lower() for one in arrow.ENUMS[name]}
+        elif name in columns.ENUMS:
+            words = {one.value: one.name.lower() for one in columns.ENUMS[name]}
             assert column.dtype == np.uint8
             column = np.array([words.get(code, f"{name}_{code}") for code in column.tolist()])
         assert column.tolist() == want[name].to_pylist(), name
@@ -48,11 +48,11 @@ def test_batches_are_the_events(tmp_path: Path) -> None:
 def test_small_segments_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "r.seal", numbered(200))
     with Recording.open(path) as recording:
-        (whole,) = load.batches(recording)
+        (whole,) = decisions.batches(recording)
         assert len(whole) == 200
-        monkeypatch.setattr(load, "FEW", 1)
-        monkeypatch.setattr(load, "MANY", 3)
-        parts = list(load.batches(recording, ["offset"]))
+        monkeypatch.setattr(decisions, "FEW", 1)
+        monkeypatch.setattr(decisions, "MANY", 3)
+        parts = list(decisions.batches(recording, ["offset"]))
         assert max(map(len, parts)) <= 3
         assert [n for part in parts for n in part["offset"].tolist()] == [7 * n for n in range(200)]
 
@@ -66,10 +66,10 @@ def test_rows_keep_their_numbers(tmp_path: Path) -> None:
         return np.asarray(batch["time_ns"] >= 1050)
 
     with Recording.open(path) as recording:
-        (some,) = load.batches(recording, ["time_ns"], {Op.READ}, where=late)
+        (some,) = decisions.batches(recording, ["time_ns"], {Op.READ}, where=late)
         assert some["row"].tolist() == [n for n in range(90) if n % 3 == 1 and n >= 50]
         assert set(some["op"].tolist()) == {Op.READ}
-        assert list(load.batches(recording, ops={Op.CREATE})) == []
+        assert list(decisions.batches(recording, ops={Op.CREATE})) == []
 
 
 def test_a_recording_being_written_and_one_cut_off(tmp_path: Path) -> None:
@@ -77,13 +77,15 @@ def test_a_recording_being_written_and_one_cut_off(tmp_path: Path) -> None:
     writer.append(numbered(50))
     writer.tick(1)
     with Recording.open(tmp_path / "r.seal") as recording:
-        assert sum(map(len, load.batches(recording))) == 50
+        assert sum(map(len, decisions.batches(recording))) == 50
         assert Source.of(recording).boot_id == "b"
     writer.close("done")
     with (tmp_path / "r.seal" / "events" / "000000.parquet").open("r+b") as file:
         file.truncate(100)
     with Recording.open(tmp_path / "r.seal") as recording:
-        found = [n for batch in load.batches(recording, ["seq"]) for n in batch["seq"].tolist()]
+        found = [
+            n for batch in decisions.batches(recording, ["seq"]) for n in batch["seq"].tolist()
+        ]
         assert found == list(range(40, 50))
         assert any("100 bytes long" in problem for problem in recording.problems)
 
@@ -97,7 +99,7 @@ def test_following_gives_the_same_rows(tmp_path: Path) -> None:
                 for batch in batches
                 for n, t in zip(batch["row"], batch["time_ns"], strict=True)
             ]
-            for batches in (load.batches(recording), load.follow(recording))
+            for batches in (decisions.batches(recording), decisions.follow(recording))
         )
     assert read == followed
 
@@ -120,7 +122,7 @@ def test_values_that_are_not_there() -> None:
     )
     comms = Vocabulary(["other"])
     names = ["seals", "answer", "fd", "flags", "op", "kind", "comm", "length", "size", "pid", "uid"]
-    found = arrow.columns(table, names, comms)
+    found = columns.columns_of(table, names, comms)
     entry, back = int(Flag.ENTRY_MISSING), int(Flag.RETURN_MISSING)
     assert {name: column.tolist() for name, column in found.items()} == {
         "seals": [SEALS_UNKNOWN, 3],
@@ -139,7 +141,7 @@ def test_values_that_are_not_there() -> None:
     for name in names:
         if name not in ("op", "kind", "comm"):
             assert found[name].dtype == EVENTS.field(name).type.to_pandas_dtype(), name
-    nothing = arrow.columns(table[:0], names, comms)
+    nothing = columns.columns_of(table[:0], names, comms)
     assert [len(column) for column in nothing.values()] == [0] * len(names)
 
 

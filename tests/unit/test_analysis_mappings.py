@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.analysis_data import HOSTS, baseline, events, rows_of
-from tracer.analysis.fold import Fold
+from tracer.analysis.decisions import Decisions
 from tracer.analysis.frames import batch_of
-from tracer.analysis.latest import BEFORE, NEVER
-from tracer.analysis.lifetimes import lifetimes
-from tracer.analysis.snapshot import Tables
+from tracer.analysis.grouping import BEFORE, NEVER
+from tracer.analysis.mappings import lifetimes
+from tracer.analysis.tables import Tables
 from tracer.analysis.timeline import with_holders
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ def mapped(*rows: dict[str, Any]) -> pd.DataFrame:
 
 
 def folded(found: pd.DataFrame, scanned: pd.DataFrame | None = None) -> Tables:
-    fold = Fold()
+    fold = Decisions()
     if scanned is not None:
         fold.mappings(scanned, HOSTS[0])
     fold.add(batch_of(found, HOSTS[0]))
@@ -160,8 +160,8 @@ def test_nothing_is_left_of_what_is_gone() -> None:
 
 
 def test_mappings_that_ended_long_ago_are_forgotten(monkeypatch: Any) -> None:
-    monkeypatch.setattr("tracer.analysis.mappings._MANY", 4)
-    fold = Fold()
+    monkeypatch.setattr("tracer.analysis.sums.MOST_MAPPINGS", 4)
+    fold = Decisions()
     old = baseline(0, 1).assign(op="map", dev=1, ino=5, gen=7, pid=7, answer=4096, arg=WRITE_NOW)
     fold.mappings(old, HOSTS[0])
     for turn in range(50):
@@ -172,7 +172,7 @@ def test_mappings_that_ended_long_ago_are_forgotten(monkeypatch: Any) -> None:
             {"op": "map", "at": start + 6, "pid": 7, "mm": 2, "address": 4096 * (turn % 3)},
         )
         fold.add(batch_of(rows.assign(row=np.arange(3) + 3 * turn), HOSTS[0]))
-    assert len(fold._mappings._keys) < 12
+    assert len(fold.tables().total["maps"]) < 12
     assert live(fold.tables()) == {(5,): {"mappings": 3, "writable": 3}}
 
 
@@ -280,8 +280,8 @@ def test_many_holders_are_counted() -> None:
 
 
 def test_busy_for_ever_is_bounded(monkeypatch: Any) -> None:
-    monkeypatch.setattr("tracer.analysis.sealing.MOST_BUSY", 5)
-    fold = Fold()
+    monkeypatch.setattr("tracer.analysis.sums.MOST_BUSY", 5)
+    fold = Decisions()
     again = [{"op": "add_seals", "at": at, "pid": 7, "arg": 8, "answer": -16} for at in range(20)]
     made = {"op": "create", "at": 30, "pid": 7, "answer": 3}
     for start in range(0, 20, 3):

@@ -20,11 +20,9 @@ from tests.unit.analysis_data import (
 )
 from tests.unit.store_records import SMALL, killed
 from tests.unit.test_analysis_fold import in_one_go
-from tracer.analysis import api, holders, tables
-from tracer.analysis.fold import Fold
+from tracer.analysis import api, tables, timeline
+from tracer.analysis.decisions import Decisions, Window, summarize
 from tracer.analysis.frames import batch_of, frame_of, stacked
-from tracer.analysis.judge import judge
-from tracer.analysis.summary import summarize
 from tracer.filter.query import parse
 from tracer.record import EVENT, HEAD, LOSS, OBJECT, RECORD_SIZE, RecordType
 from tracer.recording.reader import Recording
@@ -41,7 +39,7 @@ def test_pure_functions_give_the_tables_of_a_fold() -> None:
     assert judged["verdict"].notna().all()
     # The announcements as they are: no facts, so nothing that only facts tell.
     found = in_one_go([(HOSTS[0], rows[decided(rows)], objects, baseline(0, 0))])
-    real = judge(rows[decided(rows)], objects, VARIANTS)
+    real = tables.judge(rows[decided(rows)], objects, VARIANTS)
     assert judged["verdict"].tolist() == real["verdict"].tolist()
     whence = ["host", "boot_id"]
     for name in ("by_fd", "by_process"):
@@ -134,11 +132,11 @@ def test_equal_decisions_are_listed_once_with_the_first_of_them() -> None:
 
 def test_the_list_is_bounded_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first cases stay, whatever the batches; the rest is counted."""
-    monkeypatch.setattr("tracer.analysis.cases.MOST", 3)
+    monkeypatch.setattr("tracer.analysis.sums.MOST_CASES", 3)
     rows = events(16, 200).assign(row=range(200))
     objects = announcements(rows, 16)
     whole = in_one_go([(HOSTS[0], rows, objects, baseline(0, 0))])
-    fold = Fold()
+    fold = Decisions()
     fold.objects(objects, HOSTS[0], complete=True)
     for start in range(0, 200, 7):
         fold.add(batch_of(rows.iloc[start : start + 7], HOSTS[0]))
@@ -251,7 +249,7 @@ def test_who_held_what_is_read_from_the_recording(tmp_path: Path) -> None:
         assert found.busy["held"].tolist() == [2]
     quiet = recorded(tmp_path / "y.seal", *STORY[:2])
     with Recording.open(quiet) as recording:
-        none = holders.busy([recording], summarize([recording]))
+        none = timeline.holders([recording], summarize([recording]))
     assert list(none.columns) == list(found.busy.columns)
 
 
@@ -271,12 +269,16 @@ def test_windows_of_time(tmp_path: Path) -> None:
     path = recorded(tmp_path / "x.seal", *STORY)
     rows: list[int] = []
     with Recording.open(path) as recording:
-        found = summarize([recording], windows=[(1020, 1040)], progress=rows.append)
-        assert rows == [3]
+        found = summarize(
+            [recording],
+            windows=[Window(1020, 1040)],
+            step=lambda count, last_ns: rows.append(count),
+        )
+        assert rows == [5]
         assert found.decisions == 2
         assert found.by_object["seals"].tolist() == [8]
         assert found.verdicts["breach"] == 0
-        open_ = summarize([recording], windows=[(None, None)])
+        open_ = summarize([recording], windows=[Window()])
         assert open_.decisions == 5
 
 

@@ -68,14 +68,14 @@ import tracer.analysis.features, tracer.filter
 for name in [name for name in sys.modules if name.startswith("tracer.")]:
     del sys.modules[name]  # read again with the other errno; the libraries that they use are not
 CHANGE
-from tracer.analysis.features import _ANSWERS
+from tracer.analysis.features import _ANSWER_CODES
 from tracer.filter import QueryError, parse
 for text in ("ret:E134", "ret:EFTYPE", "ret:E135", "ret:EPERM", "ret:EHOST", "expected:EPERM"):
     try:
         print(repr(parse(text)), parse(text))
     except QueryError as error:
         print(error)
-print(_ANSWERS[:140].tolist())
+print(_ANSWER_CODES[:140].tolist())
 """
 
 

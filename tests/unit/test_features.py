@@ -22,8 +22,15 @@ from tests.unit.rule_cases import (
     event,
     write,
 )
-from tracer.analysis.features import COLUMNS, keys_of
-from tracer.analysis.judging.cases import ALT_SHIFT, ANSWERS, NO_DECISION, UNKNOWN_OP, Key
+from tracer.analysis.features import (
+    ALT_SHIFT,
+    ANSWERS,
+    COLUMNS,
+    NO_DECISION,
+    UNKNOWN_OP,
+    Key,
+    keys_of,
+)
 from tracer.labels import errno_name
 from tracer.rules.rule import ASKED_SHIFT, SIZE_FACTS, Fact
 from tracer.words import Flag, Kind, Op

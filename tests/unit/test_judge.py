@@ -37,8 +37,7 @@ from tests.unit.rule_cases import (
 )
 from tests.unit.rule_table import CASES
 from tests.unit.test_features import rows as any_row
-from tracer.analysis.judge import Judge
-from tracer.analysis.judging.lookup import Lookup
+from tracer.analysis.judge import Judge, Lookup
 from tracer.rules.variants import UNEXPLAINED, VARIANTS, Variants, doubt
 from tracer.rules.verdicts import SEVERITY, Verdict, words
 from tracer.words import Flag, Kind, Op

@@ -22,7 +22,7 @@ from tests.unit.rule_cases import (
     write,
 )
 from tests.unit.rule_table import CASES
-from tracer.analysis.judge import judge
+from tracer.analysis.tables import judge
 from tracer.rules.verdicts import words as verdict_words
 from tracer.words import Kind, Op, words
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.audit_story import Story, manifest, self_test
-from tracer.analysis.summary import summarize
+from tracer.analysis.decisions import summarize
 from tracer.cli.main import main
 from tracer.live.cells import because
 from tracer.recording.reader import Recording

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.report_recordings import USUAL, announcement, events
 from tests.unit.store_records import SMALL, killed, numbered, seqs, write
-from tracer.analysis import api, load
+from tracer.analysis import api, decisions
 from tracer.output.build import Request, build
 from tracer.record import HEAD, RECORD_SIZE
 from tracer.recording.reader import ALIVE, Recording
@@ -77,7 +77,7 @@ def refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             writer.append(one.view(f"V{RECORD_SIZE}").view(HEAD))
             writer.tick(0)
         writer.close("done")
-    usual = load.batches
+    usual = decisions.batches
 
     def later(*args: Any, **options: Any) -> Any:
         if "ops" in options or len(args) > 2:  # the second reading, for holders
@@ -86,7 +86,7 @@ def refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 last[0].unlink()
         return usual(*args, **options)
 
-    monkeypatch.setattr(load, "batches", later)
+    monkeypatch.setattr(decisions, "batches", later)
 
 
 def test_what_the_second_reading_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@
     ``decisions(...)``, ``tables(decisions, objects=None) -> Tables``, ``by_object(decisions)`` ...;
     ``Tables``: ``by_object``, ``by_fd``, ``by_process``, ``by_op``, ``by_rule``, ``listed``,
     ``over_time(step_ns=None)``, ``seals``, ``late_seals``, ``busy``, ``losses``, ``recordings``;
-    ``columns("objects" | "fds" | "processes")``: the same rows as ``Coded``, ``Numbers``, arrays.
+    ``columns("objects" | "fds" | "processes")``: the same rows as plain columns.
 ``sums``       what a batch adds up to, and ``merge(*sums)``: any cut, any order, the same result.
 ``grouping``   groups of rows with the same key, and what they add up to.
 ``objects``    memory files: announcements, and which two are one. ``mappings``: which exist, and

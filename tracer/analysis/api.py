@@ -25,18 +25,16 @@ from typing import TYPE_CHECKING, Self
 
 import pandas as pd
 
-from tracer.analysis import frames, holders
-from tracer.analysis import load as reading
+from tracer.analysis import decisions as reading
+from tracer.analysis import frames, timeline
 from tracer.analysis import tables as judging
-from tracer.analysis.batch import FACTS
-from tracer.analysis.fold import Keep
-from tracer.analysis.source import Source
-from tracer.analysis.summary import summarize
+from tracer.analysis.batches import FACTS, Source
+from tracer.analysis.decisions import Keep, summarize
 from tracer.recording.reader import Recording
 from tracer.words import Op
 
 if TYPE_CHECKING:
-    from tracer.analysis.snapshot import Tables
+    from tracer.analysis.tables import Tables
 
 
 def load(*paths: str | os.PathLike[str], keep: Keep | None = None) -> "Analysis":
@@ -57,7 +55,7 @@ class Analysis:
 
     @cached_property
     def tables(self) -> "Tables":
-        """All sums (tracer.analysis.snapshot.Tables), in one pass and with bounded memory."""
+        """All sums (tracer.analysis.tables.Tables), in one pass and with bounded memory."""
         return summarize(self.recordings, keep=self._keep)
 
     @cached_property
@@ -73,8 +71,8 @@ class Analysis:
         for recording in self.recordings:
             events = self.events(set(Op) - set(FACTS), of=(recording,))
             if len(events):
-                objects = reading.objects(recording)
-                pieces.append(judging.decisions(events, objects, reading.variants(recording)))
+                objects, variants = recording.frame("objects"), Source.of(recording).variants
+                pieces.append(judging.decisions(events, objects, variants))
         return frames.stacked(pieces) if pieces else self.events(())
 
     def events(
@@ -96,13 +94,13 @@ class Analysis:
         pieces = []
         for recording in self.recordings:
             source = Source.of(recording)
-            whence = {"host": source.host, "boot_id": source.boot_id}
-            pieces.append(reading.objects(recording).assign(**whence))
+            where = {"host": source.host, "boot_id": source.boot_id}
+            pieces.append(recording.frame("objects").assign(**where))
         return frames.stacked(pieces)
 
     @property
     def by_object(self) -> pd.DataFrame:
-        """One row a memory file (:attr:`tracer.analysis.snapshot.Tables.by_object`)."""
+        """One row a memory file (:attr:`tracer.analysis.tables.Tables.by_object`)."""
         return self.tables.by_object
 
     @property
@@ -142,8 +140,8 @@ class Analysis:
 
     @cached_property
     def busy(self) -> pd.DataFrame:
-        """F_ADD_SEALS that failed EBUSY, and who held the mappings (tracer.analysis.holders)."""
-        return holders.busy(self.recordings, self.tables)
+        """F_ADD_SEALS that failed EBUSY, and who held the mappings (timeline.holders)."""
+        return timeline.holders(self.recordings, self.tables)
 
     def over_time(self, step_ns: int | None = None) -> pd.DataFrame:
         """Decisions by verdict in steps (``Tables.over_time``)."""

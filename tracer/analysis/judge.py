@@ -1,26 +1,187 @@
-"""Judges decisions: the expected answer beside the real one, one outcome a row."""
+"""Judges decisions: the expected answer beside the real one, one outcome a row.
 
-from collections.abc import Iterator, Sequence
+What decides is one case (:mod:`tracer.analysis.features`) and the rules for it (:class:`Chooser`);
+whole batches look their keys up (:class:`Lookup`). :func:`tracer.analysis.tables.judge` does the
+same for DataFrames.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from tracer.analysis.features import COLUMNS as COLUMNS
-from tracer.analysis.features import Columns, keys_of
-from tracer.analysis.judging.cases import NO_DECISION, Key, unfit
-from tracer.analysis.judging.decide import UNKNOWN, Chooser, outcome
-from tracer.analysis.judging.lookup import Lookup
+from tracer.analysis.features import NO_DECISION, OK, U64, Case, Columns, Key, keys_of, unfit
 from tracer.rules import RULES
-from tracer.rules.rule import Rule
+from tracer.rules.rule import OK as PROMISE
+from tracer.rules.rule import PARTIAL, Fact, Rule
 from tracer.rules.variants import HOLES, UNEXPLAINED, VARIANTS, Hole, Variants, doubt
+from tracer.rules.verdicts import DENIALS, SEVERITY, Verdict
 from tracer.rules.verdicts import Outcome as Outcome
-from tracer.rules.verdicts import Verdict
 from tracer.words import Op, Seal, words
 
-if TYPE_CHECKING:
-    import pandas as pd
+# One case and the rules
+
+UNKNOWN = "unknown"
+_EARLIER = "something else refused it earlier"
+
+
+def outcome(
+    verdict: Verdict, expected: str, reason: str, rule: str = "", hole: str | None = None
+) -> Outcome:
+    """An :class:`Outcome` with the severity of its verdict."""
+    return Outcome(verdict, expected, reason, rule, hole, SEVERITY[verdict])
+
+
+class Chooser:
+    """The rules of one operation on one kind of file, under one choice of variants."""
+
+    def __init__(self, rules: Iterable[Rule], holes: Sequence[Hole]) -> None:
+        # Plain numbers: flags are an order of magnitude slower.
+        self._rules = [
+            (int(rule.needs), int(rule.unless), rule.seals, rule.without, rule) for rule in rules
+        ]
+        self._holes = holes
+
+    def decide(self, case: Case) -> Outcome:
+        """The outcome of one case."""
+        holding = [
+            rule
+            for needs, unless, seals, without, rule in self._rules
+            if case.facts & needs == needs
+            and not case.facts & unless
+            and not case.seals & without
+            and (not seals or case.seals & seals)
+        ]
+        return self._went_through(case, holding) if case.answer == OK else _denied(case, holding)
+
+    def _went_through(self, case: Case, holding: list[Rule]) -> Outcome:
+        for rule in holding:
+            if not rule.certain or rule.broken is None:
+                continue
+            why = rule.why(case.seals)
+            if rule.broken_if and not case.facts & rule.broken_if:
+                if rule.errno == PARTIAL:
+                    return outcome(Verdict.ALLOWED, PARTIAL, why, rule.name)
+                continue
+            expected = UNKNOWN if rule.broken == Verdict.INDETERMINATE else rule.errno
+            hole = self._hole(case, rule) if rule.broken == Verdict.BREACH else None
+            return outcome(rule.broken, expected, why, rule.name, hole)
+        return outcome(Verdict.ALLOWED, "ok", "")
+
+    def _hole(self, case: Case, rule: Rule) -> str | None:
+        for hole in self._holes:
+            if (
+                hole.rule == rule.name
+                and case.kind in hole.kinds
+                and case.facts & hole.needs == hole.needs
+                and not case.facts & hole.unless
+                and not case.seals & hole.without
+            ):
+                return hole.name
+        return None
+
+
+def _denied(case: Case, holding: list[Rule]) -> Outcome:
+    certain = next((rule for rule in holding if rule.certain and rule.errno != PROMISE), None)
+    if certain and certain.errno == case.answer:
+        return outcome(certain.denied, certain.errno, certain.why(case.seals), certain.name)
+    expected = certain.errno if certain else "ok"
+    for rule in holding:
+        if not rule.certain and rule.errno == case.answer:
+            if rule.denied != Verdict.ERROR:
+                expected = rule.errno if rule.denied == Verdict.BLOCKED else UNKNOWN
+            return outcome(rule.denied, expected, rule.why(case.seals), rule.name)
+    if certain and certain.denied == Verdict.BLOCKED and certain.errno != PARTIAL:
+        return outcome(Verdict.ERROR, expected, _EARLIER, certain.name)
+    if case.answer not in DENIALS:
+        return outcome(Verdict.ERROR, expected, "", certain.name if certain else "")
+    return outcome(Verdict.UNEXPLAINED, expected, _unexplained(case, certain))
+
+
+def _unexplained(case: Case, certain: Rule | None) -> str:
+    if certain and certain.errno == PARTIAL:
+        return "a part of it would have fitted"
+    if case.facts & Fact.CHECK_DENIED:
+        return "the kernel's seal check refused it, though no seal says so"
+    return "no seal says so"
+
+
+# Many rows
+
+Codes = npt.NDArray[np.int32]
+
+_BITS = 14
+_SHIFT = np.uint64(64 - _BITS)
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: Fibonacci hashing
+_EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
+_FIRST = 4096
+"""Rows that are looked at for new keys in one go: most keys show up early."""
+_MOST = 1 << 18
+"""So many keys are remembered; real recordings have some hundred, forged ones any number."""
+
+
+def _slot(key: int) -> int:
+    return (key * int(_MULTIPLIER) & 0xFFFFFFFFFFFFFFFF) >> int(_SHIFT)
+
+
+class Lookup:
+    """One slot a key, found by one multiplication; the few keys whose slot was taken are sorted."""
+
+    def __init__(self, code: Callable[[int], int]) -> None:
+        self._code = code
+        self._forget()
+
+    def _forget(self) -> None:
+        self._keys = np.full(1 << _BITS, _EMPTY)
+        self._keys[_slot(int(_EMPTY))] = 0  # whose own slot is the first: nothing is found here
+        self._codes = np.zeros(1 << _BITS, np.int32)
+        self._others: dict[int, int] = {}
+        self._sort()
+
+    def _sort(self) -> None:
+        self._other_keys = np.array(sorted(self._others), np.uint64)
+        self._other_codes = np.array([self._others[int(key)] for key in self._other_keys], np.int32)
+
+    def codes(self, keys: U64) -> Codes:
+        """``code(key)`` for each key; each distinct key is asked for once."""
+        slots = keys * _MULTIPLIER
+        slots >>= _SHIFT
+        places = slots.view(np.int64)  # below 2^14: the same bits
+        codes = self._codes.take(places)
+        missed = np.flatnonzero(self._keys.take(places) != keys)
+        first = _FIRST
+        while len(missed):
+            self._learn(np.unique(keys[missed[:first]]))
+            first *= 4
+            codes[missed], found = self._find(keys[missed])
+            missed = missed[~found]
+        return codes
+
+    def _find(self, keys: U64) -> tuple[Codes, npt.NDArray[np.bool_]]:
+        places = ((keys * _MULTIPLIER) >> _SHIFT).view(np.int64)
+        codes = self._codes.take(places)
+        found = self._keys.take(places) == keys
+        if len(self._other_keys):
+            near = np.searchsorted(self._other_keys, keys).clip(0, len(self._other_keys) - 1)
+            other = self._other_keys[near] == keys
+            codes[other] = self._other_codes[near[other]]
+            found |= other
+        return codes, found
+
+    def _learn(self, keys: U64) -> None:
+        if len(self._others) > _MOST:
+            self._forget()
+        _, found = self._find(keys)
+        for key in keys[~found].tolist():
+            slot = _slot(key)
+            if self._keys[slot] == _EMPTY:
+                self._keys[slot], self._codes[slot] = key, self._code(key)
+            else:
+                self._others[key] = self._code(key)
+        self._sort()
+
 
 _NOT_ASKED = "the self-test did not run"
 _NO_ANSWER = "this kernel fits no documented variant"
@@ -58,7 +219,7 @@ class Judge:
         return self._known.codes(keys_of(columns))
 
     def outcome(self, key: int) -> Outcome:
-        """The outcome of all decisions with this key (:mod:`tracer.analysis.judging.cases`)."""
+        """The outcome of all decisions with this key (:class:`tracer.analysis.features.Key`)."""
         case = Key.of(key)
         why = unfit(case)
         if why:
@@ -150,19 +311,3 @@ def _agreed(first: Outcome, other: Outcome, why: str) -> Outcome:
         return outcome(Verdict.INDETERMINATE, UNKNOWN, why)
     same = other.expected == first.expected
     return first if same else first._replace(expected=UNKNOWN)
-
-
-def judge(
-    events: "pd.DataFrame", objects: "pd.DataFrame | None", variants: Variants
-) -> "pd.DataFrame":
-    """``events`` with the columns expected, reason, rule, verdict, hole and severity.
-
-    ``events`` and ``objects`` are a recording's tables with its column names; ``objects`` may be
-    None, or lack some that the events name. Rows that are no decision (map, unmap, evict) have
-    null in all of them and severity 0. ``verdict`` is an ordered categorical, worst last. Columns
-    that are missing or null count as not known, and make what depends on them indeterminate.
-    """
-    from tracer.analysis.judging.frames import columns_of, with_outcomes
-
-    judged = Judge(variants)
-    return with_outcomes(events, judged.codes(columns_of(events, objects)), judged.outcomes)

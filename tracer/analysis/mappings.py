@@ -1,122 +1,128 @@
-"""Which mappings of memory files exist now, from their begins and ends and the baseline.
+"""Mappings of memory files: which exist now, and when each of them began and ended.
 
 A mapping is known by object, address space and address. The baseline (read from /proc while events
 already came) has no address space but a process id; as soon as events tell anything of the same
 process and address they count instead of it, so nothing is counted twice.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
-import numpy.typing as npt
+import pandas as pd
 
-from tracer.analysis.batch import Array, Batch
-from tracer.analysis.growing import Growing
-from tracer.analysis.keytable import KeyTable
-from tracer.analysis.latest import BEFORE, advance
-from tracer.labels import VM_MAYWRITE, VM_SHARED, VM_WRITE
-from tracer.words import Flag, Op
+from tracer.analysis.grouping import BEFORE, NEVER, Array, Codes
+from tracer.analysis.objects import numbers_of
+from tracer.analysis.sums import over, writable
+from tracer.words import Flag
 
-_LATE_NS = 60 * 10**9
-"""Events arrive in another order than they happened, but never so late."""
-_MANY = 1 << 20
-"""Mappings that have ended are forgotten when there are so many."""
+# Which exist now
 
 
-def writable(vm_flags: Array) -> npt.NDArray[np.bool_]:
-    """:func:`tracer.labels.is_writable` of a whole column."""
-    may = (vm_flags & np.uint64(VM_WRITE | VM_MAYWRITE)) != 0
-    found: npt.NDArray[np.bool_] = may & ((vm_flags & np.uint64(VM_SHARED)) != 0)
+def live(
+    total: Mapping[str, pd.DataFrame], objects: pd.DataFrame, same_as: Codes
+) -> tuple[Codes, Codes]:
+    """For each object: its mappings, and those of them that are writable.
+
+    ``objects`` and ``same_as``: as tracer.analysis.objects.all_known gives them.
+    """
+    count = len(objects)
+    evicted_ns = objects["evicted_ns"].to_numpy()
+    held: list[Array] = [np.empty(0, np.int64)]
+    flags: list[Array] = [np.empty(0, np.uint64)]
+    for name in ("maps", "baseline"):
+        if name not in total:
+            continue
+        maps = total[name]
+        there = maps["live"].to_numpy() if name == "maps" else ~over(total)
+        of = same_as[numbers_of(objects, maps)]
+        stay = there & (maps["when"].to_numpy() > evicted_ns[of])
+        held.append(of[stay])
+        flags.append(maps["arg"].to_numpy()[stay])
+    found = np.concatenate(held)
+    writes = found[writable(np.concatenate(flags))]
+    return np.bincount(found, minlength=count), np.bincount(writes, minlength=count)
+
+
+# Their lives
+
+KEY = ["boot_id", "dev", "ino", "gen"]
+_MAPPING = [*KEY, "mm", "answer"]
+LIFE = [*KEY, "pid", "comm", "forked", "address", "length", "arg", "writable", "begin_ns",
+           "end_ns"]  # fmt: skip
+
+
+def lifetimes(events: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
+    """One row a mapping.
+
+    ``events`` (op ``map`` and ``unmap``; others are ignored) and ``baseline`` (table ``mappings``)
+    have the columns of a recording plus ``boot_id``. ``begin_ns``: :data:`BEFORE` where it began
+    before the trace or its begin was lost; ``end_ns``: :data:`NEVER` while it lasts. ``pid`` and
+    ``comm``: whose it is; ``forked``: only its parent's process id is known (a fork is told by the
+    parent, and the child has done nothing since). ``writable``: shared, and written through or
+    able to be.
+    """
+    rows = events[events["op"].isin(["map", "unmap"])]
+    pieces = [_told(rows), _silent(baseline, rows)]
+    # Not those without rows: an older pandas warns that it will look at their types, too.
+    return pd.concat([one for one in pieces if len(one)] or pieces[:1], ignore_index=True)[LIFE]
+
+
+def _told(rows: pd.DataFrame) -> pd.DataFrame:
+    rows = rows.assign(order=np.arange(len(rows)))
+    rows = rows.sort_values([*_MAPPING, "time_ns", "order"], kind="stable", ignore_index=True)
+    begins = (rows["op"] == "map").to_numpy()
+    which = rows.groupby(_MAPPING, sort=False, observed=True).ngroup().to_numpy()
+    same_before = np.append(False, which[1:] == which[:-1])
+    same_after = np.append(which[1:] == which[:-1], False)
+    times = rows["time_ns"].to_numpy()
+    # A mapping ends with its unmap, or, where that was lost, when another begins in its place.
+    ends = np.where(same_after, np.append(times[1:], 0), NEVER)
+    # An unmap that nothing came before ends what began before the trace.
+    orphan = ~begins & ~(same_before & np.append(False, begins[:-1]))
+    rows = rows.assign(
+        begin_ns=np.where(begins, times, BEFORE),
+        end_ns=np.where(begins, ends, times),
+        address=rows["answer"],
+        writable=writable(rows["arg"].to_numpy(np.uint64)),
+    )
+    found: pd.DataFrame = _owned(rows).loc[begins | orphan]
     return found
 
 
-class Mappings:
-    """Takes ``map`` and ``unmap`` events and the baseline in any order; counts what is left."""
+def _owned(rows: pd.DataFrame) -> pd.DataFrame:
+    """Whose address space it is: best told by its own doings, then by who took it down.
 
-    def __init__(self) -> None:
-        self._keys = KeyTable(3)  # object, mm, address
-        self._state = Growing(
-            {
-                "when": (np.int64, BEFORE),
-                "rank": (np.int64, -1),
-                "live": (np.bool_, 0),
-                "arg": (np.uint64, 0),
-            }
-        )
-        self._told = KeyTable(2)  # host << 32 | pid, address
-        self._old_keys = KeyTable(3)  # object, host << 32 | pid, address
-        self._old = Growing({"arg": (np.uint64, 0), "when": (np.int64, 0), "over": (np.bool_, 0)})
-        self._most = _MANY
-
-    def add(self, host: int, batch: Batch, objects: Array, rank: Array, mapped_ns: Array) -> None:
-        """Takes the map and unmap events of a batch; brings on ``mapped_ns`` (one an object)."""
-        ops = batch["op"]
-        rows = ((ops == Op.MAP) | (ops == Op.UNMAP)).nonzero()[0]
-        if not len(rows):
-            return
-        batch, rank, ids = batch.take(rows), rank[rows], objects[rows].astype(np.uint64)
-        address = batch["answer"].view(np.uint64)
-        begun = ((batch["op"] == Op.MAP) & writable(batch["arg"])).nonzero()[0]
-        np.minimum.at(mapped_ns, objects[rows][begun], batch["time_ns"][begun])
-        key = self._keys.ids(ids, batch["mm"], address)
-        state = self._state
-        state.resize(len(self._keys))
-        last = advance(key, batch["time_ns"], rank, state["when"], state["rank"])
-        state["live"][key[last]] = batch["op"][last] == Op.MAP
-        state["arg"][key[last]] = batch["arg"][last]
-        # A fork is told by the parent, about an address space that is not its own.
-        forked = ((batch["flags"] & np.uint32(Flag.OTHER_MM)) != 0) & (batch["op"] == Op.MAP)
-        own = (~forked).nonzero()[0]
-        self._told.ids(_process(host, batch["pid"][own]), address[own])
-        if len(self._keys) > self._most:
-            self._prune()
-
-    def baseline(self, host: int, batch: Batch, objects: Array, mapped_ns: Array) -> None:
-        """Takes the table ``mappings`` of a recording; what was taken before may come again."""
-        rows = (batch["op"] == Op.MAP).nonzero()[0]
-        batch, ids = batch.take(rows), objects[rows].astype(np.uint64)
-        address = batch["answer"].view(np.uint64)
-        key = self._old_keys.ids(ids, _process(host, batch["pid"]), address)
-        self._old.resize(len(self._old_keys))
-        self._old["arg"][key] = batch["arg"]
-        self._old["when"][key] = batch["time_ns"]
-        mapped_ns[objects[rows][writable(batch["arg"])]] = BEFORE
-
-    def live(
-        self, same_as: Array, evicted_ns: Array
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """For each object: its mappings, and those of them that are writable.
-
-        ``same_as``: the id under which each object is counted; ``evicted_ns``: when it went away.
-        """
-        new, old = (same_as[keys.key(0).astype(np.int64)] for keys in (self._keys, self._old_keys))
-        stay = self._state["live"] & (self._state["when"] > evicted_ns[new])
-        stay_old = ~self._over() & (self._old["when"] > evicted_ns[old])
-        held = np.concatenate([new[stay], old[stay_old]])
-        flags = np.concatenate([self._state["arg"][stay], self._old["arg"][stay_old]])
-        count = len(same_as)
-        return np.bincount(held, minlength=count), np.bincount(
-            held[writable(flags)], minlength=count
-        )
-
-    def _over(self) -> npt.NDArray[np.bool_]:
-        """Of the baseline: about which process and address events have told since."""
-        told = self._told.find(self._old_keys.key(1), self._old_keys.key(2)) >= 0
-        over: npt.NDArray[np.bool_] = self._old["over"] | told
-        return over
-
-    def _prune(self) -> None:
-        """Forgets mappings that ended long ago."""
-        self._old["over"][:] = self._over()
-        self._told = KeyTable(2)
-        keys, state = self._keys, self._state
-        keep = (state["live"] | (state["when"] > state["when"].max() - _LATE_NS)).nonzero()[0]
-        self._keys = KeyTable(3)
-        ids = self._keys.ids(*(keys.key(place)[keep] for place in range(3)))
-        self._state = Growing({name: (state[name].dtype, 0) for name in state.names})
-        self._state.resize(len(ids))
-        for name in state.names:
-            self._state[name][ids] = state[name][keep]
-        self._most = max(_MANY, 2 * len(ids))
+    A task that exits has none of its own any more, and may be the last user of another's.
+    """
+    other = (rows["flags"].to_numpy(np.uint32) & np.uint32(Flag.OTHER_MM)) != 0
+    own = (rows["own_mm"] == rows["mm"]).to_numpy()
+    trust = np.where(other, np.where(rows["op"] == "unmap", 1, 0), np.where(own, 3, 2))
+    best = rows.assign(trust=trust).sort_values(["trust", "time_ns"], kind="stable")
+    best = best.drop_duplicates(["boot_id", "mm"], keep="last")[
+        ["boot_id", "mm", "pid", "comm", "trust"]
+    ]
+    owned = rows.drop(columns=["pid", "comm"]).merge(best, on=["boot_id", "mm"], how="left")
+    return owned.assign(forked=owned["trust"] == 0)
 
 
-def _process(host: int, pids: Array) -> npt.NDArray[np.uint64]:
-    return pids.astype(np.uint64) | np.uint64(host << 32)
+def _silent(baseline: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
+    """Mappings of the baseline about whose process and address no event says anything."""
+    key = ["boot_id", "pid", "answer"]
+    known = pd.MultiIndex.from_frame(events.loc[~_forks(events), key])
+    rows = baseline[baseline["op"] == "map"].drop_duplicates([*KEY, "pid", "answer"])
+    silent: Array = ~pd.MultiIndex.from_frame(rows[key]).isin(known)
+    rows = rows[silent]
+    return rows.assign(
+        address=rows["answer"],
+        forked=False,
+        writable=writable(rows["arg"].to_numpy(np.uint64)),
+        begin_ns=BEFORE,
+        end_ns=NEVER,
+    )
+
+
+def _forks(rows: pd.DataFrame) -> Array:
+    """A fork is told by the parent, about an address space that is not its own."""
+    other = (rows["flags"].to_numpy(np.uint32) & np.uint32(Flag.OTHER_MM)) != 0
+    forks: Array = other & (rows["op"] == "map").to_numpy()
+    return forks

@@ -1,59 +1,39 @@
-"""Memory files: who is who, what their announcements told, and how they are now."""
+"""Memory files: what announcements tell of them, what judging needs, and which two are one."""
 
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, NamedTuple, Union
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tracer.analysis.batch import Array, Batch
-from tracer.analysis.growing import Growing
-from tracer.analysis.keytable import Ids, KeyTable
-from tracer.analysis.latest import BEFORE, NEVER, advance
+from tracer.analysis.grouping import (
+    BEFORE,
+    NEVER,
+    Array,
+    Codes,
+    arrays,
+    columns_of,
+    found_in,
+    grouped,
+    stacked,
+)
+from tracer.analysis.sums import OBJECT, OBJECT_KINDS, RULES, Running, Sums, full, no_objects
 from tracer.labels import SEALS_UNKNOWN
 from tracer.record import USER_CPU
-from tracer.words import Flag, Kind, Op, words
+from tracer.words import Kind, words
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from tracer.analysis.batches import Vocabulary
 
 Table = Union["pd.DataFrame", pa.Table]
-"""Rows of a recording's table; only DataFrames need pandas."""
+"""Rows of a recording's table."""
 ORDER_UNKNOWN = 255
 """folio_order_max of an object that the kernel side did not announce."""
 OWNER_UNKNOWN = 0xFFFFFFFF
-KEY = {"dev": np.uint32, "ino": np.uint64, "gen": np.uint32}
+_KEY = {"dev": np.uint32, "ino": np.uint64, "gen": np.uint32}
 _KINDS = {word: number for number, word in words(Kind).items()}
-_KNOWN = {
-    "announced_ns": (np.int64, NEVER),  # by the kernel side, first
-    "order": (np.uint8, ORDER_UNKNOWN),
-    "owner": (np.uint32, OWNER_UNKNOWN),
-    "owned_ns": (np.int64, NEVER),
-    "in_events": (np.bool_, 0),  # set where the generation is 0 only
-    "kind_told": (np.uint8, 0),  # by announcements
-    "kind_seen": (np.uint8, 0),  # in events
-    "named_ns": (np.int64, BEFORE),
-    "named_rank": (np.int64, -1),
-    "first_ns": (np.int64, NEVER),  # of anything about it
-    "swept_ns": (np.int64, NEVER),  # the end of the first sweep of /proc that saw it
-    "created_ns": (np.int64, NEVER),
-    "evicted_ns": (np.int64, BEFORE),
-    "mapped_ns": (np.int64, NEVER),  # shared and able to write, first
-    "seals": (np.int64, -1),  # -1: not known
-    "size": (np.uint64, 0),
-    "size_ns": (np.int64, BEFORE),  # the return of the call that saw this size
-    "size_rank": (np.int64, -1),
-    "moved": (np.bool_, 0),
-}
-
-
-def packed(high: Array, low: Array) -> npt.NDArray[np.uint64]:
-    """Two 32-bit columns as one of 64 bits; ``low`` may be wider if no number in it is."""
-    whole = high.astype(np.uint64)
-    whole <<= np.uint64(32)
-    whole |= low.view(f"u{low.itemsize}") if low.dtype.kind == "i" else low
-    return whole
 
 
 def column(frame: "Table", name: str, dtype: npt.DTypeLike, unknown: int) -> Array:
@@ -63,7 +43,6 @@ def column(frame: "Table", name: str, dtype: npt.DTypeLike, unknown: int) -> Arr
             return np.full(len(frame), unknown, dtype)
         chunks = frame.column(name)
         filled = pc.fill_null(chunks, unknown) if chunks.null_count else chunks
-        # Not to_numpy, which imports pandas.
         pieces = [np.from_dlpack(chunk).astype(dtype) for chunk in filled.chunks]
         return np.concatenate([np.empty(0, dtype), *pieces])
     if name not in frame:
@@ -74,7 +53,7 @@ def column(frame: "Table", name: str, dtype: npt.DTypeLike, unknown: int) -> Arr
     return np.asarray(found.to_numpy().astype(dtype))
 
 
-def _words(frame: "Table", name: str) -> Array | None:
+def texts(frame: "Table", name: str) -> Array | None:
     """A column of texts, None where null; None: there is no such column."""
     if isinstance(frame, pa.Table):
         if name not in frame.column_names:
@@ -88,135 +67,161 @@ def _words(frame: "Table", name: str) -> Array | None:
     return np.asarray(column.where(column.notna(), None).to_numpy(object))
 
 
-class Objects:
-    """Object keys (host, dev, ino, gen) with ids from 0 on, and what is known of each.
+def name_codes(found: Array, names: "Vocabulary") -> npt.NDArray[np.int32]:
+    """Names as codes, -1 where there is none."""
+    codes = np.full(len(found), -1, np.int32)
+    rows = np.array([text is not None for text in found], bool).nonzero()[0]
+    codes[rows] = names.codes(str(text) for text in found[rows])
+    return codes
+
+
+def announced(
+    frame: "Table", boot: int, names: "Vocabulary", before: int
+) -> dict[str, pd.DataFrame]:
+    """What announcements (rows of the table ``objects``) tell, as sums.
 
     What judging needs (``order``, ``owner``) is that of the earliest announcement, so that it does
     not matter when announcements arrive; the name is the last one announced. The scan of /proc at
     the start announces too (``cpu`` USER_CPU): it knows no folio order, and no owner and size where
-    it had no permission (``mode`` 0).
+    it had no permission (``mode`` 0). ``before``: how many were taken before, since an object comes
+    again at the same time when more of its name is known.
     """
+    if not len(frame):
+        return {}
+    order = np.lexsort([column(frame, n, np.int64, 0) for n in ("seq", "cpu", "time_ns")])
 
-    def __init__(self) -> None:
-        self.keys = KeyTable(3)
-        """ino, dev << 32 | gen, host."""
-        self.known = Growing(_KNOWN)
-        self.names: list[str | None] = []
+    def get(name: str, dtype: npt.DTypeLike, unknown: int) -> Array:
+        return column(frame, name, dtype, unknown)[order]
 
-    def __len__(self) -> int:
-        return len(self.keys)
+    when, count = get("time_ns", np.int64, 0), len(order)
+    from_kernel = get("cpu", np.int64, USER_CPU) != USER_CPU
+    stat = get("mode", np.int64, 0) != 0
+    found: dict[str, Array] = {"boot": np.full(count, boot, np.uint32)}
+    found |= {name: get(name, kind, 0) for name, kind in _KEY.items()}
+    found |= {name: np.full(count, unknown, kind) for name, (kind, unknown) in OBJECT_KINDS.items()}
+    place = np.arange(before, before + count)
+    found["first_ns"] = when
+    found["announced_ns"] = np.where(from_kernel, when, NEVER)
+    found["announced_rank"] = found["owned_rank"] = place
+    found["order"] = np.where(
+        from_kernel, get("folio_order_max", np.uint8, ORDER_UNKNOWN), np.uint8(ORDER_UNKNOWN)
+    )
+    found["owned_ns"] = np.where(stat, when, NEVER)
+    found["owner"] = np.where(
+        stat, get("owner_uid", np.uint32, OWNER_UNKNOWN), np.uint32(OWNER_UNKNOWN)
+    )
+    if (known := texts(frame, "name")) is not None:
+        found["name"] = name_codes(known[order], names)
+        found["named_ns"] = np.where(found["name"] >= 0, when, BEFORE)
+        found["named_rank"] = np.where(found["name"] >= 0, place, -1)
+    if (known := texts(frame, "kind")) is not None:
+        found["kind_told"] = np.array([_KINDS.get(word, 0) for word in known[order]], np.uint8)
+    if (known := texts(frame, "create_flags")) is not None:
+        made = np.array([one is not None for one in known[order]], bool)
+        found["created_ns"] = np.where(made, when, NEVER)
+    seals = get("seals", np.uint32, SEALS_UNKNOWN)
+    found["seals"] = np.where(seals == SEALS_UNKNOWN, -1, seals.astype(np.int64))
+    found["size"] = np.where(stat, get("size", np.uint64, 0), np.uint64(0))
+    found["size_ns"] = np.where(stat, when, BEFORE)
+    # An event of the same time knows better.
+    found["size_rank"] = np.where(stat, place - (1 << 40), BEFORE)
+    now = pd.DataFrame({"boot": np.array([boot], np.uint32), "now_ns": [int(when.max())]})
+    return {"objects": grouped(pd.DataFrame(found, copy=False), RULES["objects"]), "hosts": now}
 
-    def ids(self, host: int, ino: Array, dev_gen: Array) -> Ids:
-        """The id of each row's object."""
-        ids = self.keys.ids(ino, dev_gen, np.full(len(ino), host, np.uint64))
-        if len(self.keys) > len(self.known):
-            self.known.resize(len(self.keys))
-            self.names.extend([None] * (len(self.keys) - len(self.names)))
-        return ids
 
-    def announce(self, host: int, frame: "Table") -> int:
-        """Takes announcements (table ``objects``); those taken before may come again.
+class Known(NamedTuple):
+    """What judging needs of the object of each key."""
 
-        Returns the latest time of any of them, ns.
-        """
-        if not len(frame):
-            return BEFORE
-        order = np.lexsort([column(frame, n, np.int64, 0) for n in ("seq", "cpu", "time_ns")])
+    announced: npt.NDArray[np.bool_]
+    """Whether the kernel side announced it."""
+    order: npt.NDArray[np.uint8]
+    owner: npt.NDArray[np.uint32]
+    name: npt.NDArray[np.int32]
+    """A code, -1: none."""
 
-        def get(name: str, dtype: npt.DTypeLike, unknown: int) -> Array:
-            return column(frame, name, dtype, unknown)[order]
 
-        dev, ino, gen = (get(name, kind, 0) for name, kind in KEY.items())
-        ids = self.ids(host, ino, packed(dev, gen))
-        when = get("time_ns", np.int64, 0)
-        rank = np.arange(-len(ids), 0)  # an event of the same time knows better
-        from_kernel = get("cpu", np.int64, USER_CPU) != USER_CPU
-        stat = get("mode", np.int64, 0) != 0
-        known = self.known
-        np.minimum.at(known["first_ns"], ids, when)
-        self._earliest("announced_ns", "order", ids, when, from_kernel,
-                       get("folio_order_max", np.uint8, ORDER_UNKNOWN))  # fmt: skip
-        self._earliest("owned_ns", "owner", ids, when, stat,
-                       get("owner_uid", np.uint32, OWNER_UNKNOWN))  # fmt: skip
-        names, kinds, flags = (_words(frame, name) for name in ("name", "kind", "create_flags"))
-        if names is not None:
-            self._named(ids, when, names[order])
-        if kinds is not None:
-            told = np.array([_KINDS.get(word, 0) for word in kinds[order]], np.uint8)
-            np.maximum.at(known["kind_told"], ids, told)
-        if flags is not None:
-            made = np.array([one is not None for one in flags[order]])
-            np.minimum.at(known["created_ns"], ids[made], when[made])
-        self._seals(ids, get("seals", np.uint32, SEALS_UNKNOWN))
-        self._size(ids[stat], when[stat], rank[stat], get("size", np.uint64, 0)[stat])
-        return int(when.max())
+def known(told: Running, boot: int, key: tuple[Array, Array, Array]) -> Known:
+    """``told``: announcements added up; ``key``: dev, ino and gen of each object."""
+    objects = told.table("objects")
+    if objects is None or not len(objects):
+        places, objects = np.full(len(key[0]), -1), no_objects()
+    else:
+        boots = np.full(len(key[0]), boot, np.uint32)
+        places = told.lookup("objects", objects).find((boots, *key))
 
-    def _earliest(
-        self, clock: str, name: str, ids: Ids, when: Array, which: Array, values: Array
-    ) -> None:
-        ids, when, values = ids[which], when[which], values[which]
-        earlier = when < self.known[clock][ids]
-        # Rows come by rising time: backwards, the earliest is assigned last.
-        ids, when, values = ids[earlier][::-1], when[earlier][::-1], values[earlier][::-1]
-        self.known[clock][ids] = when
-        self.known[name][ids] = values
+    def of(name: str) -> Array:
+        kind, unknown = OBJECT_KINDS[name]
+        found: Array = np.append(objects[name].to_numpy(), np.array([unknown], kind))[places]
+        return found
 
-    def name(self, ids: Ids, when: Array, frame: "Table") -> None:
-        """Takes names (column ``name`` of rows that come by rising time, null: not known)."""
-        names = _words(frame, "name")
-        if names is not None:
-            self._named(ids, when, names)
+    return Known(of("announced_ns") != NEVER, of("order"), of("owner"), of("name"))
 
-    def _named(self, ids: Ids, when: Array, texts: Array) -> None:
-        named = np.array([text is not None for text in texts], bool).nonzero()[0]
-        known = self.known["named_ns"]
-        for row in named[when[named] >= known[ids[named]]].tolist():
-            self.names[ids[row]] = str(texts[row])
-        np.maximum.at(known, ids[named], when[named])
 
-    def observe(self, ids: Ids, batch: Batch, rank: Array) -> int:
-        """What events of any kind (or the baseline: rank -1) tell about their objects.
+def all_known(*sums: Sums) -> tuple[pd.DataFrame, Codes]:
+    """Everything that is known of each object, and the row under which each of them is shown."""
+    parts = [full(one["objects"]) for one in sums if "objects" in one]
+    if not parts:
+        parts = [no_objects()]
+    objects = grouped(stacked(parts), RULES["objects"]) if len(parts) > 1 else parts[0]
+    same_as = np.arange(len(objects))
+    pairs = list(_same(objects))
+    if pairs:
+        columns = {name: column.copy() for name, column in columns_of(objects).items()}
+        for blank, found in pairs:
+            same_as[blank] = found
+            _lend(columns, blank, found)
+        objects = pd.DataFrame(columns, copy=False)
+    return objects, same_as
 
-        Returns the latest time of any of them, ns.
-        """
-        known, when = self.known, batch["time_ns"]
-        blank = (batch["gen"] == 0).nonzero()[0]
-        known["in_events"][ids[blank[rank[blank] >= 0]]] = True
-        kinds = batch["kind"]
-        new = (kinds > known["kind_seen"].take(ids, mode="clip")).nonzero()[0]
-        np.maximum.at(known["kind_seen"], ids[new], kinds[new])
-        ops = batch["op"]
-        made = (ops == Op.CREATE).nonzero()[0]
-        made = made[batch["answer"][made] >= 0]
-        np.minimum.at(known["created_ns"], ids[made], when[made])
-        gone = (ops == Op.EVICT).nonzero()[0]
-        np.maximum.at(known["evicted_ns"], ids[gone], when[gone])
-        missing = (batch["flags"] & np.uint32(Flag.RETURN_MISSING)) != 0
-        end, after, size = when + batch["duration_ns"], batch["seals_after"], batch["size_after"]
-        if missing.any():
-            rows = (~missing).nonzero()[0]
-            ids, rank, after, size = ids[rows], rank[rows], after[rows], size[rows]
-            self._size(ids, end[rows], rank, size)
-        else:
-            self._size(ids, end, rank, size)
-        self._seals(ids, after)
-        return int(end.max())
 
-    def _seals(self, ids: Ids, seals: Array) -> None:
-        # Seals are only ever added (mm/memfd.c:memfd_add_seals), so of the sets seen the largest
-        # number is the latest.
-        rows = (seals > self.known["seals"].take(ids, mode="clip")).nonzero()[0]
-        rows = rows[seals[rows] != SEALS_UNKNOWN]
-        np.maximum.at(self.known["seals"], ids[rows], seals[rows].astype(np.int64))
+def _same(objects: pd.DataFrame) -> list[tuple[int, int]]:
+    """Objects without a generation, and the object that each of them is.
 
-    def _size(self, ids: Ids, when: Array, rank: Array, size: Array) -> None:
-        """Sizes in the order of arrival; only of files whose size moved one needs to know when."""
-        known = self.known
-        moved = (size != known["size"].take(ids, mode="clip")).nonzero()[0]
-        mark = known["moved"]
-        mark[ids[moved]] = True
-        rows = (mark.take(ids, mode="clip")).nonzero()[0]
-        mark[ids[moved]] = False
-        last = advance(ids[rows], when[rows], rank[rows], known["size_ns"], known["size_rank"])
-        known["size"][ids[rows[last]]] = size[rows[last]]
-        np.maximum.at(known["size_ns"], ids, when)
+    The sweep of /proc cannot always read an inode's generation and says 0. If nobody else speaks of
+    such an object, it is the first one of its device and inode number that has a generation and was
+    there when it was swept: not made later, and not gone before.
+    """
+    know = columns_of(objects)
+    gen, ino = know["gen"], know["ino"]
+    told = (know["announced_ns"] != NEVER) | know["in_events"]
+    blank = np.flatnonzero((gen == 0) & ~told & (ino != 0))
+    if not len(blank):
+        return []
+    other = np.flatnonzero((gen != 0) & np.isin(ino, ino[blank]))
+    of_number: dict[tuple[int, ...], list[int]] = {}
+    number = list(zip(*(know[n].tolist() for n in ("boot", "dev", "ino")), strict=True))
+    for place in other[np.lexsort((gen[other], know["first_ns"][other]))].tolist():
+        of_number.setdefault(number[place], []).append(place)
+    # A sweep takes time: what was made while it went on may be in it.
+    start_ns, created_ns, evicted_ns = (know[n] for n in ("first_ns", "created_ns", "evicted_ns"))
+    end_ns = np.where(know["swept_ns"] == NEVER, start_ns, know["swept_ns"])
+    pairs = []
+    for place in blank.tolist():
+        for found in of_number.get(number[place], ()):
+            if BEFORE < evicted_ns[found] < start_ns[place]:
+                continue
+            if created_ns[found] == NEVER or created_ns[found] <= end_ns[place]:
+                pairs.append((place, found))
+            break  # a number is of one object at a time: all others came later
+    return pairs
+
+
+def _lend(columns: dict[str, Array], blank: int, found: int) -> None:
+    """What was known of ``blank`` is known of ``found``, unless that knows better."""
+    for mark, unknown, names in (
+        ("name", -1, ("name",)),
+        ("owner", OWNER_UNKNOWN, ("owner",)),
+        ("size_ns", BEFORE, ("size", "size_ns")),
+    ):
+        if columns[mark][found] == unknown:
+            for name in names:
+                columns[name][found] = columns[name][blank]
+    for name in ("seals", "kind_told"):
+        columns[name][found] = max(columns[name][found], columns[name][blank])
+    for name in ("first_ns", "mapped_ns"):
+        columns[name][found] = min(columns[name][found], columns[name][blank])
+
+
+def numbers_of(objects: pd.DataFrame, frame: pd.DataFrame) -> Codes:
+    """The row in ``objects`` of each row's object; every one is there."""
+    return found_in(arrays(objects, OBJECT), arrays(frame, OBJECT))

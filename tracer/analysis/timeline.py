@@ -4,102 +4,112 @@ Every table has ``host``, ``boot_id``, the object's ``kind``, ``name``, ``dev``,
 and ``time_ns`` (boot clock), ``pid`` and ``comm`` of the call.
 """
 
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pandas as pd
 
-from tracer.analysis.latest import BEFORE, NEVER
-from tracer.analysis.lifetimes import OBJECT
-from tracer.analysis.rollup import I64, distinct, halves, pair
-from tracer.analysis.sealing import EBUSY
-from tracer.analysis.view import View
-from tracer.words import Op, Seal, names
+from tracer.analysis.batches import Array, Batch, Source
+from tracer.analysis.frames import concat, shown, stacked
+from tracer.analysis.grouping import BEFORE, NEVER, Codes, columns_of, found_in
+from tracer.analysis.mappings import KEY, lifetimes
+from tracer.analysis.objects import numbers_of
+from tracer.analysis.sums import Running, is_busy
+from tracer.words import Flag, Op, Seal, names
+
+if TYPE_CHECKING:
+    from tracer.analysis.tables import Tables
+    from tracer.recording.reader import Recording
 
 _NO_MORE_WRITES = int(Seal.WRITE | Seal.FUTURE_WRITE)
 _SHOWN = 5  # holders by name
+_COLUMNS = ["time_ns", "pid", "comm", "op", "dev", "ino", "gen", "arg", "answer", "length",
+            "flags", "mm", "own_mm"]  # fmt: skip
 
 
-def _frame(view: View, rows: I64) -> pd.DataFrame:
-    """Who did what when, of rows of the sealing table."""
-    sealing = view.state.sealing
-    group = sealing["group"][rows].astype(np.int64)
-    objects = view.state.same_as[view.state.keys.objects_of[group]]
-    return pd.DataFrame(
-        {
-            **view.whence(view.state.host[objects]),
-            **view.what(objects),
-            "time_ns": sealing["time_ns"][rows],
-            **view.which_fd(group),
-            **view.who(group),
+class _Sealing:
+    """Rows of the table ``sealing`` in the order of time, with the objects that they are about."""
+
+    def __init__(self, tables: "Tables", *, busy: bool = False) -> None:
+        sealing = tables.total.get("sealing")
+        sealing = Running.nothing("sealing") if sealing is None else sealing
+        sealing = sealing[is_busy(sealing) == busy]
+        order = np.lexsort((sealing["rank"], sealing["time_ns"]))
+        rows = {name: column[order] for name, column in columns_of(sealing).items()}
+        self.rows = rows
+        self.objects = tables.same_as[numbers_of(tables.objects, sealing)[order]]
+        self.before = np.where(rows["op"] == Op.CREATE, 0, rows["seals"]).astype(np.int64)
+        self.added = rows["seals_after"].astype(np.int64) & ~self.before
+        self._tables = tables
+
+    def frame(self, some: Array) -> pd.DataFrame:
+        """Who did what when."""
+        tables, rows = self._tables, {name: column[some] for name, column in self.rows.items()}
+        found: dict[str, Any] = {
+            **tables.host_columns(rows["boot"]),
+            **tables.object_columns(self.objects[some]),
+            "time_ns": rows["time_ns"],
+            "pid": rows["pid"],
+            "comm": tables.who(rows)["comm"],
         }
-    ).drop(columns=["fd", "uid"])
+        return shown(found)
 
 
-def _added(view: View) -> tuple[I64, I64]:
-    """Seals before and seals added, of each row of the sealing table."""
-    sealing = view.state.sealing
-    before = np.where(sealing["op"] == Op.CREATE, 0, sealing["seals"]).astype(np.int64)
-    return before, sealing["seals_after"].astype(np.int64) & ~before
-
-
-def seals(view: View) -> pd.DataFrame:
-    """See :attr:`tracer.analysis.snapshot.Tables.seals`."""
-    sealing = view.state.sealing
-    rows = np.flatnonzero(sealing["answer"] != EBUSY)
-    rows = rows[np.lexsort((sealing["rank"][rows], sealing["time_ns"][rows]))]
-    before, added = _added(view)
-    frame = _frame(view, rows).assign(
-        op=np.where(sealing["op"][rows] == Op.CREATE, "create", "add_seals"),
-        seals=before[rows].astype(np.uint32),
-        added=added[rows].astype(np.uint32),
-        seals_after=sealing["seals_after"][rows],
+def seals(tables: "Tables") -> pd.DataFrame:
+    """See :attr:`tracer.analysis.tables.Tables.seals`."""
+    found = _Sealing(tables)
+    rows = found.rows
+    frame = found.frame(np.arange(len(rows["rank"]))).assign(
+        op=np.where(rows["op"] == Op.CREATE, "create", "add_seals"),
+        seals=found.before.astype(np.uint32),
+        added=found.added.astype(np.uint32),
+        seals_after=rows["seals_after"],
     )
-    return frame.sort_values(OBJECT, kind="stable", ignore_index=True)
+    return frame.sort_values(KEY, kind="stable", ignore_index=True)
 
 
-def late_seals(view: View) -> pd.DataFrame:
-    """See :attr:`tracer.analysis.snapshot.Tables.late_seals`."""
-    state, sealing = view.state, view.state.sealing
-    _, added = _added(view)
-    asked = (sealing["op"] == Op.ADD_SEALS) & (sealing["answer"] == 0)
-    rows = np.flatnonzero(asked & ((added & _NO_MORE_WRITES) != 0))
-    rows = rows[np.lexsort((sealing["rank"][rows], sealing["time_ns"][rows]))]
-    group, when = sealing["group"][rows], sealing["time_ns"][rows]
-    objects = state.same_as[state.keys.objects_of[group]]
-    writable = np.maximum(sealing["writable"][rows], 0)
-    before = state.known["mapped_ns"][objects] < when
-    pids = halves(state.keys.groups.key(2))[0]
-    others = _others(view, objects, pids[group], when)
+def late_seals(tables: "Tables") -> pd.DataFrame:
+    """See :attr:`tracer.analysis.tables.Tables.late_seals`."""
+    found = _Sealing(tables)
+    rows = found.rows
+    added = (rows["op"] == Op.ADD_SEALS) & ((found.added & _NO_MORE_WRITES) != 0)
+    some = np.flatnonzero(added)
+    when, objects = rows["time_ns"][some], found.objects[some]
+    writable = np.maximum(rows["writable"][some], 0)
+    before = tables.objects["mapped_ns"].to_numpy()[objects] < when
+    others = _others(tables, objects, rows["pid"][some], when)
     late = (writable > 0) | (others > 0)
-    columns = (column[late].tolist() for column in (writable, others))
+    some, writable, others = some[late], writable[late], others[late]
     return (
-        _frame(view, rows[late])
+        found.frame(some)
         .assign(
-            seal=[names(bits & _NO_MORE_WRITES) for bits in added[rows[late]].tolist()],
-            writable=writable[late],
+            seal=[names(bits & _NO_MORE_WRITES) for bits in found.added[some].tolist()],
+            writable=writable,
             mapped=before[late],
-            others=others[late],
-            why=[_why(*values) for values in zip(*columns, strict=True)],
+            others=others,
+            why=[_why(*both) for both in zip(writable.tolist(), others.tolist(), strict=True)],
         )
         .reset_index(drop=True)
     )
 
 
-def _others(view: View, objects: I64, pids: I64, when: I64) -> I64:
+def _others(tables: "Tables", objects: Codes, pids: Array, when: Array) -> Codes:
     """Processes that had to do with an object before ``when``, beside the one that asked."""
-    state = view.state
-    count = len(state.used_ns)
-    shown = state.same_as[state.keys.objects_of[:count]]
-    used_ns = np.where(state.held, BEFORE, state.used_ns)
-    of_any = np.flatnonzero(np.isin(shown, objects) & (used_ns != NEVER))
-    users, table = distinct(
-        pair(shown[of_any], halves(state.keys.groups.key(2)[:count])[0][of_any])
-    )
-    first = np.full(len(table), NEVER)
-    np.minimum.at(first, users, used_ns[of_any])
-    used, pid = halves(table.key(0))
+    uses = []
+    for part in (tables.total, tables.known):
+        if "groups" in part and len(objects):
+            groups = part["groups"]
+            of = tables.same_as[numbers_of(tables.objects, groups)]
+            used_ns = np.where(groups["held"], BEFORE, groups["used_ns"])
+            some = np.isin(of, objects) & (used_ns != NEVER)
+            user = groups["pid"].to_numpy()
+            uses.append(pd.DataFrame({"object": of, "user": user, "first": used_ns})[some])
+    if not uses:
+        return np.zeros(len(when), np.int64)
+    used = pd.concat(uses).groupby(["object", "user"], as_index=False)["first"].min()
     asked = pd.DataFrame({"object": objects, "pid": pids, "when": when, "row": range(len(when))})
-    uses = pd.DataFrame({"object": used, "user": pid, "first": first})
-    both = asked.merge(uses, on="object")
+    both = asked.merge(used, on="object")
     both = both[(both["user"] != both["pid"]) & (both["first"] < both["when"])]
     return np.bincount(both["row"], minlength=len(when))
 
@@ -113,29 +123,76 @@ def _why(writable: int, others: int) -> str:
     return ", ".join(parts)
 
 
-def busy(view: View) -> pd.DataFrame:
-    """See :attr:`tracer.analysis.snapshot.Tables.busy`."""
-    sealing = view.state.sealing
-    rows = np.flatnonzero(sealing["answer"] == EBUSY)
-    rows = rows[np.lexsort((sealing["rank"][rows], sealing["time_ns"][rows]))]
-    return _frame(view, rows).assign(
-        added=sealing["arg"][rows].astype(np.uint32), writable=sealing["writable"][rows]
+def busy(tables: "Tables") -> pd.DataFrame:
+    """See :attr:`tracer.analysis.tables.Tables.busy`."""
+    found = _Sealing(tables, busy=True)
+    return found.frame(np.arange(len(found.objects))).assign(
+        added=found.rows["arg"].astype(np.uint32), writable=found.rows["writable"]
     )
+
+
+# Who held the mappings that F_ADD_SEALS failed for
+
+
+def holders(recordings: "Sequence[Recording]", tables: "Tables") -> pd.DataFrame:
+    """F_ADD_SEALS that failed EBUSY, with ``held`` and ``holders`` (:func:`with_holders`).
+
+    Reads the map and unmap events of just these objects; nothing where there was no EBUSY.
+    """
+    from tracer.analysis.decisions import batches
+
+    found = tables.busy
+    events, baselines = [], []
+    for recording in recordings if len(found) else ():
+        source = Source.of(recording)
+        wanted = found[found["boot_id"].astype(str) == source.boot_id].drop_duplicates(KEY[1:])
+        parts = batches(
+            recording, _COLUMNS, (Op.MAP, Op.UNMAP), source=source, where=_among(wanted)
+        )
+        events.append(concat(parts, _COLUMNS))
+        baselines.append(_baseline(recording, source, wanted))
+    if not events:
+        return found.assign(held=0, holders="")
+    lives = lifetimes(stacked(events), stacked(baselines))
+    return with_holders(found, lives)
+
+
+def _baseline(recording: "Recording", source: Source, wanted: pd.DataFrame) -> pd.DataFrame:
+    """What the sweep of /proc at the start found.
+
+    Without a generation an object is the one with this device and inode number.
+    """
+    known = wanted[["dev", "ino", "gen"]].rename(columns={"gen": "found"})
+    rows = recording.frame("mappings")
+    rows = rows[(rows["flags"].fillna(0).astype("int64") & int(Flag.FINAL)) == 0]
+    rows = rows.merge(known, on=["dev", "ino"])
+    rows = rows[(rows["gen"] == rows["found"]) | (rows["gen"] == 0)]
+    return rows.assign(gen=rows["found"], boot_id=source.boot_id).drop(columns="found")
+
+
+def _among(wanted: pd.DataFrame) -> Callable[[Batch], Array]:
+    known = [wanted[name].to_numpy() for name in ("dev", "ino", "gen")]
+
+    def found(batch: Batch) -> Array:
+        key = [batch[name] for name in ("dev", "ino", "gen")]
+        return (found_in(known, key) >= 0).nonzero()[0]
+
+    return found
 
 
 def with_holders(busy: pd.DataFrame, lives: pd.DataFrame) -> pd.DataFrame:
     """``busy`` with who held shared writable mappings at that moment.
 
-    ``lives``: tracer.analysis.lifetimes.lifetimes of these objects' events and baseline. Added are
+    ``lives``: tracer.analysis.mappings.lifetimes of these objects' events and baseline. Added are
     ``held``, how many mappings are known, and ``holders``, whose they are: ``comm/pid``, the one
     with the most first (``comm/pid fork``: a child of that process, not known by its own id).
     Empty where ``writable`` is not 0: the holders mapped it unseen. Where it is 0, pages were
     pinned, or a mapping went away meanwhile.
     """
     lives = lives[lives["writable"].astype(bool)]
-    asked = busy[[*OBJECT, "time_ns"]].assign(row=range(len(busy)))
+    asked = busy[[*KEY, "time_ns"]].assign(row=range(len(busy)))
     asked["boot_id"] = asked["boot_id"].astype(object)
-    then = asked.merge(lives.assign(boot_id=lives["boot_id"].astype(object)), on=OBJECT)
+    then = asked.merge(lives.assign(boot_id=lives["boot_id"].astype(object)), on=KEY)
     then = then[(then["begin_ns"] <= then["time_ns"]) & (then["end_ns"] > then["time_ns"])]
     whose = then["comm"].astype(str) + "/" + then["pid"].astype(str)
     whose = whose.where(~then["forked"].astype(bool), whose + " fork")

@@ -11,9 +11,9 @@ from functools import partial
 
 import pandas as pd
 
-from tracer.analysis.judge import judge
-from tracer.analysis.load import variants
+from tracer.analysis.batches import variants
 from tracer.analysis.objects import ORDER_UNKNOWN, OWNER_UNKNOWN
+from tracer.analysis.tables import judge
 from tracer.audit import events as reading
 from tracer.audit import objects as known_of
 from tracer.audit.doubts import Plan, of_reading, of_recording, plan_of
@@ -69,7 +69,8 @@ def load(recording: Recording, claims: Sequence[Claim]) -> Evidence:
     known = known_of.announced(announced, with_rows)
     judging = None
     if any(one.claim == "no-breach" for one in claims):
-        judging = partial(_judged, objects=_for_judge(announced), chosen=variants(recording))
+        chosen = variants(recording.manifest)
+        judging = partial(_judged, objects=_for_judge(announced), chosen=chosen)
     found = reading.events(recording, _Wanted(claims, known), judging)
     # Only now, that all rows of an inode are here, is its generation known.
     known_of.same_generation(announced, start, found)

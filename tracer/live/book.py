@@ -4,23 +4,20 @@ Everything that was read of a recording so far, summed up.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracer.analysis import load
-from tracer.analysis.batch import Batch, Vocabulary
-from tracer.analysis.fold import Fold
-from tracer.analysis.judged import Judged
-from tracer.analysis.source import Source
-from tracer.analysis.state import State
-from tracer.analysis.timebins import TimeBins
+from tracer.analysis import decisions
+from tracer.analysis.batches import Batch, Source, Vocabulary
+from tracer.analysis.decisions import Decisions, Judged
+from tracer.analysis.sums import Steps
+from tracer.analysis.tables import Tables
 from tracer.live import cells
-from tracer.live.judging import Judging, readable, taken
+from tracer.live.judging import readable, taken
 from tracer.live.log import Log, Pager
 from tracer.live.snapshot import HISTORY, Alert, Now, OnAlert, Rows, Verdicts
 from tracer.output.text import CONTEXT
@@ -41,18 +38,17 @@ _ALERTS_A_BATCH = 10
 
 
 class Watch:
-    """Is given to a fold as its ``keep``: sees each judged decision once, and keeps all."""
+    """An observer: sees each judged decision once."""
 
     def __init__(self, on_alert: OnAlert | None = None) -> None:
         self.counts = np.zeros(len(Verdict), np.int64)
-        self.bins = TimeBins(len(Verdict))
+        self.bins = Steps()
         self.alerts: deque[Alert] = deque(maxlen=_ALERTS)
         self._index: dict[Verdict, list[Numbers]] = {verdict: [] for verdict in INDEXED}
         self._on_alert = on_alert
         self._number = 0  # of the last alert
         self._breaches = 0
         self._raised = 0  # breaches of which an earlier reading cried out
-        self._away = False
 
     def resume(self, on_alert: OnAlert | None, before: "Watch") -> None:
         """Goes on from the alerts that were raised when this part was seen ``before``."""
@@ -61,28 +57,17 @@ class Watch:
         self._number = before._number
         self.alerts.extend(before.alerts)
 
-    @contextmanager
-    def away(self) -> Iterator[None]:
-        """Meanwhile it sees nothing: decisions that still wait are judged only for a look."""
-        self._away = True
-        try:
-            yield
-        finally:
-            self._away = False
-
-    def __call__(self, judged: Judged) -> npt.NDArray[np.bool_]:
-        """All rows, True."""
+    def __call__(self, judged: Judged) -> None:
+        """The next decisions."""
         verdicts = judged["verdict"]
-        if not self._away:
-            self.counts += np.bincount(verdicts, minlength=len(Verdict))
-            self.bins.add(judged["time_ns"], verdicts)
-            for verdict in INDEXED:
-                places = np.flatnonzero(verdicts == verdict)
-                if len(places):
-                    self._note(verdict, judged["row"][places])
-                    if verdict is Verdict.BREACH:
-                        self._alert(judged, places)
-        return np.ones(len(verdicts), bool)
+        self.counts += np.bincount(verdicts, minlength=len(Verdict))
+        self.bins.add(judged["time_ns"], verdicts)
+        for verdict in INDEXED:
+            places = np.flatnonzero(verdicts == verdict)
+            if len(places):
+                self._note(verdict, judged["row"][places])
+                if verdict is Verdict.BREACH:
+                    self._alert(judged, places)
 
     def _note(self, verdict: Verdict, rows: Numbers) -> None:
         known = self._index[verdict]
@@ -118,19 +103,20 @@ class Watch:
 
     def verdicts(self, now: Now, span_ns: int | None) -> Verdicts:
         """Counts and history; ``span_ns``: width of a bar, None: the whole time in one picture."""
-        bins, start_ns, end_ns = self.bins, now.start_ns, now.now_ns
-        if not len(bins.counts) or end_ns is None:
+        step_ns, bins_first, counts = self.bins.counts()
+        start_ns, end_ns = now.start_ns, now.now_ns
+        if not len(counts) or end_ns is None:
             return Verdicts(self.counts.copy())
         if span_ns is None:
-            first = min(end_ns if start_ns is None else start_ns, bins.first * bins.step_ns)
-            edges = np.linspace(first, end_ns + bins.step_ns, HISTORY + 1)
+            first = min(end_ns if start_ns is None else start_ns, bins_first * step_ns)
+            edges = np.linspace(first, end_ns + step_ns, HISTORY + 1)
         else:
             end = (end_ns // span_ns + 1) * span_ns
             edges = end - np.arange(HISTORY, -1, -1, dtype=np.float64) * span_ns
-        places = np.ceil(edges / bins.step_ns).astype(np.int64) - bins.first
-        sums = np.zeros((len(bins.counts) + 1, len(Verdict)), np.int64)
-        np.cumsum(bins.counts, axis=0, out=sums[1:])
-        history = np.diff(sums[np.clip(places, 0, len(bins.counts))], axis=0).T
+        places = np.ceil(edges / step_ns).astype(np.int64) - bins_first
+        sums = np.zeros((len(counts) + 1, len(Verdict)), np.int64)
+        np.cumsum(counts, axis=0, out=sums[1:])
+        history = np.diff(sums[np.clip(places, 0, len(counts))], axis=0).T
         return Verdicts(self.counts.copy(), np.ascontiguousarray(history), span_ns is None)
 
     def find(
@@ -177,9 +163,9 @@ class Book:
         self.source = Source.of(recording)
         self.comms = Vocabulary()
         self.pager = Pager(recording, self.source, self.comms)
-        self.judging = Judging(self.source)
-        self.log = Log(self.judging, self.pager)
         self.watch = Watch(on_alert)
+        self.decisions = Decisions(observers=[self.watch], timeline=False)
+        self.log = Log(self.decisions, self.pager)
         self.losses: dict[str, int] = {}
         """By cause: events lost, and events without context."""
         self.decided: dict[str, int] = {}
@@ -194,7 +180,6 @@ class Book:
         """No announcement is to come any more."""
         self.version = 0
         """Counts changes."""
-        self._fold = Fold(keep=self.watch, timeline=False)
 
     @property
     def rows(self) -> int:
@@ -217,11 +202,10 @@ class Book:
             self.log.skip(table.num_rows)
         elif name == "objects":
             self.announced.append(table)
-            self._fold.objects(table, self.source, complete=self.is_complete)
-            self.judging.objects(table)
+            self.decisions.objects(table, self.source, complete=self.is_complete)
         elif name == "mappings":
             self.baseline.append(table)
-            self._fold.mappings(table, self.source)
+            self.decisions.mappings(table, self.source)
         elif name == "losses":
             causes, lost = (table.column(column).to_pylist() for column in ("cause", "count"))
             for cause, count in zip(map(cells.text, causes), lost, strict=True):
@@ -236,7 +220,7 @@ class Book:
     def complete(self) -> None:
         """No more announcements will come: nothing has to wait for one."""
         self.is_complete = True
-        self._fold.objects(TABLES["objects"].empty_table(), self.source, complete=True)
+        self.decisions.objects(TABLES["objects"].empty_table(), self.source, complete=True)
         self.version += 1
 
     def _clocks(self, table: pa.Table) -> None:
@@ -251,9 +235,10 @@ class Book:
             self.last_ns = max(time_ns, self.last_ns or time_ns)
 
     def _events(self, table: pa.Table) -> None:
-        for start in range(0, table.num_rows, load.MANY):
-            piece = table.slice(start, load.MANY)
-            self.add(load.batch(piece, load.ALL, self.source, self.comms, self.rows))
+        for start in range(0, table.num_rows, decisions.MANY):
+            piece = table.slice(start, decisions.MANY)
+            batch = decisions.batch_of(piece, decisions.ALL, self.source, self.comms, self.rows)
+            self.add(batch)
 
     def add(self, batch: Batch) -> None:
         """The next events; there are some."""
@@ -263,14 +248,13 @@ class Book:
         if self.start_ns is None:
             self.start_ns = int(times[0])
         self._saw(int(times.max()))
-        self._fold.add(batch)
+        self.decisions.add(batch)
 
     # What is known
 
-    def state(self) -> State:
+    def tables(self) -> Tables:
         """The sums of now."""
-        with self.watch.away():
-            return self._fold.state()
+        return self.decisions.tables()
 
     def wall(self, time_ns: int | None) -> int | None:
         """Real time at a moment of the boot clock, by the nearest earlier anchor."""

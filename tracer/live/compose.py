@@ -36,7 +36,7 @@ class Composer:
         self._facts = facts
         self._book = book
         self._groups = Groups()
-        self._sums = Grouped(book.state, lambda: book.version, self._groups)
+        self._sums = Grouped(book.tables, lambda: book.version, self._groups)
         self._until: int | None = None  # rows of a frozen log
         self._log = LogView(book.log, Request().query)
         self._filtered: Filtered | None = None

@@ -12,20 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracer.analysis import plain
-from tracer.analysis.by_object import by_object
-from tracer.analysis.by_who import by_fd, by_process
-from tracer.analysis.keytable import KeyTable
-from tracer.analysis.state import State
-from tracer.analysis.view import View
+from tracer.analysis.grouping import Places
+from tracer.analysis.tables import Tables
 from tracer.filter.grammar import QueryError
 from tracer.filter.mask import Numbers
 from tracer.filter.query import Query
 from tracer.live.snapshot import INTERVAL_S, Column, Now, Rows
 from tracer.live.tables import COLUMNS
 
-_MAKE = {"objects": by_object, "fds": by_fd, "processes": by_process}
-GROUPED = frozenset(_MAKE)
+GROUPED = frozenset(("objects", "fds", "processes"))
 """Tabs whose rows are sums of decisions."""
 _ENDLESS = {"host", "boot_id"}  # the same in each row
 _OF_ROW = {
@@ -37,17 +32,16 @@ _OF_ROW = {
 
 
 class Sums:
-    """Everything a fold has counted at one moment; a table is made when asked for."""
+    """What decisions add up to at one moment; a table is made when it is first wanted."""
 
-    def __init__(self, state: State, before: "Sums | None" = None) -> None:
-        """``before``: those of the same fold at an earlier moment."""
-        self._view: View = View(state, plain, None if before is None else before._view)
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
         self._made: dict[str, Mapping[str, Column]] = {}
 
     def columns(self, table: str) -> Mapping[str, Column]:
         """The columns of a table, its worst rows first."""
         if table not in self._made:
-            self._made[table] = _MAKE[table](self._view)
+            self._made[table] = self._tables.columns(table)
         return self._made[table]
 
     def count(self, table: str) -> int:
@@ -59,7 +53,7 @@ class Groups:
     """Makes rows out of the sums; ids of rows stay the same from one time to the next."""
 
     def __init__(self) -> None:
-        self._ids = {name: KeyTable(3) for name in GROUPED}
+        self._ids = {name: Places(3) for name in GROUPED}
         self._seals: npt.NDArray[np.int64] = np.empty(0, np.int64)
 
     def rows(self, table: str, sums: Sums, filtered: bool = False) -> Rows:
@@ -90,7 +84,7 @@ class Groups:
                 fd = _plain(columns["fd"]) & np.uint64(0xFFFFFFFF)
                 who = _plain(columns["pid"]) << np.uint64(32) | fd
             key = (_plain(columns["ino"]), dev_gen, who)
-        return self._ids[table].ids(*key).astype(np.int64)
+        return self._ids[table].of(key)
 
     def _seals_of(self, sums: Sums, columns: Mapping[str, Column]) -> Column:
         """The seals of each row's object now."""
@@ -176,14 +170,14 @@ class Grouped:
 
     def __init__(
         self,
-        state: Callable[[], State],
+        tables: Callable[[], Tables],
         version: Callable[[], int],
         groups: Groups,
         *,
         filtered: bool = False,
     ) -> None:
-        """``version`` changes when ``state`` would give another result."""
-        self._state = state
+        """``version`` changes when ``tables`` would give another result."""
+        self._tables = tables
         self._version = version
         self._groups = groups
         self._filtered = filtered
@@ -209,7 +203,7 @@ class Grouped:
         if self._sums is not None and not still and now_s < self._due_s:
             return
         began_s = time.thread_time()
-        self._sums, self._made = Sums(self._state(), self._sums), self._version()
+        self._sums, self._made = Sums(self._tables()), self._version()
         self._now = now
         self._built.clear()
         self._spent_s = time.thread_time() - began_s

@@ -13,12 +13,12 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from tracer.analysis import load
-from tracer.analysis.batch import Batch, Vocabulary
-from tracer.analysis.source import Source
+from tracer.analysis import decisions
+from tracer.analysis.batches import Batch, Source, Vocabulary
+from tracer.analysis.decisions import Decisions, Judged
 from tracer.filter.grammar import QueryError
 from tracer.filter.query import Query
-from tracer.live.judging import Columns, Judging, put_together, readable
+from tracer.live.judging import Columns, put_together, readable
 from tracer.live.snapshot import Rows, Window, no_rows
 from tracer.recording.chain import Link
 from tracer.recording.errors import Damaged
@@ -97,7 +97,7 @@ class Pager:
 
     def _read(self, first: int, end: int, columns: Sequence[str] | None) -> Batch | None:
         part = bisect_right(self._starts, first) - 1
-        names = [n for n in load.ALL if n != "hook"] if columns is None else list(columns)
+        names = [n for n in decisions.ALL if n != "hook"] if columns is None else list(columns)
         found = self._part(part)
         if found is None:
             return None
@@ -106,7 +106,7 @@ class Pager:
         except Damaged as error:
             self.problem = str(error)
             return None
-        return load.batch(table, names, self._source, self._comms, first)
+        return decisions.batch_of(table, names, self._source, self._comms, first)
 
     def _part(self, number: int) -> PartFile | None:
         if number not in self._open:
@@ -141,8 +141,8 @@ WINDOW = 600
 class Log:
     """Events by their number; ``rows`` so far."""
 
-    def __init__(self, judging: Judging, pager: Pager | None) -> None:
-        self._judging = judging
+    def __init__(self, decisions: Decisions, pager: Pager | None) -> None:
+        self._decisions = decisions
         self._pager = pager
         self._batches: deque[Batch] = deque()
         self._kept = 0
@@ -183,17 +183,17 @@ class Log:
             return self._pager.span(row)
         return None
 
-    def judged(self, row: int) -> Columns | None:
+    def judged(self, row: int) -> Judged | None:
         """Judged columns of the batch that has ``row``."""
         batch = self.batch(row)
-        return None if batch is None else self._judging.judged(batch)
+        return None if batch is None else self._decisions.judge(batch)
 
-    def judge_one(self, row: int) -> Columns | None:
+    def judge_one(self, row: int) -> Judged | None:
         """Judged columns of one event."""
         batch = self.batch(row)
         if batch is None:
             return None
-        return self._judging.judged(batch.take(np.array([row - int(batch["row"][0])])))
+        return self._decisions.judge(batch.take(np.array([row - int(batch["row"][0])])))
 
     def take(self, numbers: Numbers) -> Columns | None:
         """Judged, readable columns of these events (ascending), those that can be read."""
@@ -210,7 +210,7 @@ class Log:
             mine = numbers[place:last]
             which = mine - int(batch["row"][0])
             # Judge the few rows that are shown, not the whole batch.
-            parts.append(readable(self._judging.judged(batch.take(which))))
+            parts.append(readable(self._decisions.judge(batch.take(which))))
             place = max(last, place + 1)
         return put_together(parts) if parts else None
 

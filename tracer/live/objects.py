@@ -13,9 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracer import words as seal_words
-from tracer.analysis.batch import Batch
-from tracer.analysis.fold import Fold
-from tracer.analysis.judged import Judged
+from tracer.analysis.batches import Batch
+from tracer.analysis.decisions import Decisions, Judged
 from tracer.filter.grammar import QueryError
 from tracer.filter.query import Query
 from tracer.labels import errno_name, is_shared, is_writable, vm_text
@@ -143,10 +142,10 @@ class Filtered:
         self.query = query
         self.problem = ""
         self._book = book
-        self._fold = Fold(keep=self._keep, timeline=False)
+        self._decisions = Decisions(keep=self._keep, timeline=False)
         self._announced = 0
-        self.scan = Scan(book.log, self._fold.add)
-        self.sums = Grouped(self._fold.state, lambda: self.scan.seen, groups, filtered=True)
+        self.scan = Scan(book.log, self._decisions.add)
+        self.sums = Grouped(self._decisions.tables, lambda: self.scan.seen, groups, filtered=True)
 
     def announce(self) -> None:
         """Takes the announcements that are new."""
@@ -154,7 +153,7 @@ class Filtered:
         if tables:
             table = pa.concat_tables(tables)
             complete = self._book.is_complete
-            self._fold.objects(table, self._book.source, complete=complete)
+            self._decisions.objects(table, self._book.source, complete=complete)
         self._announced = len(self._book.announced)
 
     def _keep(self, judged: Judged) -> npt.NDArray[np.bool_]:
@@ -209,7 +208,7 @@ class ObjectBook:
             return
         part = batch.take(places)
         self._numbers.append(np.asarray(part["row"]))
-        columns = readable(self._book.judging.judged(part))
+        columns = readable(self._book.decisions.judge(part))
         rows = Rows("", columns, part["row"], np.arange(len(part)), len(part))
         self._count(columns, rows)
         for place in np.flatnonzero(np.isin(part["op"], (Op.MAP, Op.UNMAP, Op.ADD_SEALS))).tolist():

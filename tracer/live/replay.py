@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracer.analysis import load
-from tracer.analysis.batch import Batch
+from tracer.analysis import decisions
+from tracer.analysis.batches import Batch
 from tracer.errors import UserError
 from tracer.live import cells
 from tracer.live.book import Book
@@ -85,7 +85,7 @@ class Film:
         found: list[Batch] = []
         row, book = self._book.pager.rows, self._book
         for table in self._reel.tail:
-            found.append(load.batch(table, load.ALL, book.source, book.comms, row))
+            found.append(decisions.batch_of(table, decisions.ALL, book.source, book.comms, row))
             row += table.num_rows
         return found
 
@@ -139,7 +139,7 @@ class Film:
 
     def _before_violation(self, piece: Batch) -> int:
         """How many events until the first violation, itself included."""
-        verdicts = self._book.judging.judged(piece)["verdict"]
+        verdicts = self._book.decisions.judge(piece)["verdict"]
         found = np.flatnonzero(np.isin(verdicts, [int(one) for one in VIOLATIONS]))
         return int(found[0]) + 1 if len(found) else len(piece)
 

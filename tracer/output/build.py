@@ -3,20 +3,17 @@
 Reads recordings once and makes the report, or the comparison of two.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from tracer.analysis import holders, load
-from tracer.analysis.batch import Batch
-from tracer.analysis.fold import Fold
-from tracer.analysis.judged import Judged
-from tracer.analysis.snapshot import Tables
-from tracer.analysis.source import Source
+from tracer.analysis.batches import Source
+from tracer.analysis.decisions import EVERYTHING, Decisions, Judged, Keep, Window, read
+from tracer.analysis.tables import Tables
+from tracer.analysis.timeline import holders
 from tracer.errors import UserError
 from tracer.filter.query import Query
 from tracer.output import coverage as coverages
@@ -53,14 +50,6 @@ class Request:
         return Question(str(self.query) or None, self.since_text, self.until_text)
 
 
-@dataclass(frozen=True)
-class _Window:
-    """Boot-clock times, ns; None: no limit."""
-
-    since_ns: int | None
-    until_ns: int | None
-
-
 class Reader:
     """One recording of several, and the part of it that is asked for."""
 
@@ -77,11 +66,11 @@ class Reader:
             )
         self._window = self._resolve(tell)
 
-    def _resolve(self, tell: Tell) -> _Window:
+    def _resolve(self, tell: Tell) -> Window:
         """The window in this recording's boot clock. UserError: it cannot be known."""
         request = self._request
         if request.since is None and request.until is None:
-            return _Window(None, None)
+            return EVERYTHING
         start_ns = self._anchors[0].boot_ns if self._anchors else None
         end_ns = _end_ns(self.recording, self._anchors)
         limits = []
@@ -93,9 +82,9 @@ class Reader:
                     "be found in it; leave the option out, or count from its end (-10s)"
                 )
             limits.append(limit)
-        window = _Window(*limits)
-        before = window.since_ns, window.until_ns
-        if None not in before and before[0] >= before[1]:  # type: ignore[operator]
+        window = Window(*limits)
+        since_ns, until_ns = window
+        if since_ns is not None and until_ns is not None and since_ns >= until_ns:
             raise UserError("--since is not before --until: nothing lies between them", 2)
         if start_ns is not None and window.until_ns is not None and window.until_ns <= start_ns:
             tell(f"{self.recording.path}: it began after --until, nothing of it is in the report")
@@ -103,41 +92,22 @@ class Reader:
             tell(f"{self.recording.path}: it ended before --since, nothing of it is in the report")
         return window
 
-    def batches(self, columns: Sequence[str], step: Step) -> Iterator[Batch]:
-        """Events, up to the end of the window: what happened before tells how files then were.
+    def read(self, into: Decisions, step: Step, columns: Sequence[str] = ()) -> None:
+        """Gives the driver everything. ``columns``: what its observers need beside the usual."""
+        wanted = {*columns, *self._request.query.columns()}
 
-        ``columns``: those that are needed beside what judging and counting need.
-        """
-        until_ns = self._window.until_ns
-        read = 0
-        names = dict.fromkeys([*load.NEEDED, *columns, *self._request.query.columns()])
-        wanted = [name for name in names if name in EVENTS.names]
-        for batch in load.batches(self.recording, wanted, source=self.source):
-            read += len(batch)
-            step(self.recording.path, read)
-            self.last_ns = max(int(batch["time_ns"].max()), self.last_ns or 0)
-            if until_ns is not None:
-                batch = batch.take(batch["time_ns"] < until_ns)
-            if len(batch):
-                yield batch
+        def told(count: int, last_ns: int) -> None:
+            step(self.recording.path, count)
+            self.last_ns = max(last_ns, self.last_ns or 0)
 
-    def keep(self, judged: Judged) -> npt.NDArray[np.bool_]:
-        """Which decisions are asked for."""
-        since_ns = self._window.since_ns
-        kept: npt.NDArray[np.bool_] = (
-            np.ones(judged.rows, bool) if since_ns is None else judged["time_ns"] >= since_ns
+        read(
+            self.recording, into, source=self.source, window=self._window, columns=wanted, step=told
         )
-        return kept & self._request.query.mask(judged) if self._request.query else kept
 
     @property
     def since_ns(self) -> int | None:
         """The begin of the window, boot clock; None: open."""
         return self._window.since_ns
-
-    @property
-    def narrows(self) -> bool:
-        """Whether :meth:`keep` can be false."""
-        return bool(self._request.query) or self._window.since_ns is not None
 
     def coverage(self, decisions: int) -> Coverage:
         """What it could see and lost; to be called when it has been read."""
@@ -174,15 +144,8 @@ def _open(paths: Sequence[str], request: Request, tell: Tell, stack: ExitStack) 
     ]
 
 
-def _fold(fold: Fold, reader: Reader, step: Step, columns: Sequence[str] = ()) -> None:
-    recording, source = reader.recording, reader.source
-    alive = recording.alive
-    fold.objects(load.objects(recording), source, complete=not alive)
-    fold.mappings(load.mappings(recording), source)
-    for batch in reader.batches(columns, step):
-        fold.add(batch)
-    if alive:  # what was announced meanwhile
-        fold.objects(load.objects(recording), source, complete=True)
+def _keep(request: Request) -> Keep | None:
+    return request.query.mask if request.query else None
 
 
 def build(
@@ -198,18 +161,13 @@ def build(
     """
     with ExitStack() as stack:
         readers = _open(paths, request, tell, stack)
-        by_source = {reader.source: reader for reader in readers}
-
-        def keep(judged: Judged) -> npt.NDArray[np.bool_]:
-            return by_source[judged.source].keep(judged)
-
-        fold = Fold(keep=keep if any(reader.narrows for reader in readers) else None)
+        decisions = Decisions(keep=_keep(request))
         for reader in readers:
-            _fold(fold, reader, step)
-        tables = fold.finish()
+            reader.read(decisions, step)
+        tables = decisions.tables()
         sums = dict(zip(tables.recordings["path"], tables.recordings["decisions"], strict=True))
         # Reads once more, if there is any, and may find more problems.
-        busy = holders.busy([reader.recording for reader in readers], tables)
+        busy = holders([reader.recording for reader in readers], tables)
         found = [reader.coverage(int(sums.get(reader.source.path, 0))) for reader in readers]
         report = _report(request, found, tables, wanted)
         windows: dict[str, int] = {}
@@ -275,9 +233,9 @@ def _ordered(verdicts: dict[str, int]) -> dict[str, int]:
 def compare(paths: Sequence[str], request: Request, step: Step, tell: Tell) -> diffs.Diff:
     """The comparison of the two recordings ``paths``. StoreError, UserError."""
     with ExitStack() as stack:
-        sides = [_side(reader, step) for reader in _open(paths, request, tell, stack)]
+        sides = [_side(one, request, step) for one in _open(paths, request, tell, stack)]
     (a, counted_a, tables_a), (b, counted_b, tables_b) = sides
-    decisions, same = diffs.compare(counted_a.frame(), counted_b.frame(), diffs.common_bit5(a, b))
+    classes, same = diffs.compare(counted_a.frame(), counted_b.frame(), diffs.common_bit5(a, b))
     return diffs.Diff(
         question=request.question,
         a=a,
@@ -285,21 +243,19 @@ def compare(paths: Sequence[str], request: Request, step: Step, tell: Tell) -> d
         verdicts=(_ordered(tables_a.verdicts), _ordered(tables_b.verdicts)),
         same=same,
         variants=diffs.variants(a, b),
-        decisions=decisions,
+        decisions=classes,
         objects=diffs.objects(tables_a.by_object, tables_b.by_object),
     )
 
 
-def _side(reader: Reader, step: Step) -> tuple[Coverage, diffs.Tally, Tables]:
+def _side(reader: Reader, request: Request, step: Step) -> tuple[Coverage, diffs.Tally, Tables]:
     tally = diffs.Tally()
     names = (*requests.COLUMNS, "seals", "answer")
 
-    def keep(judged: Judged) -> npt.NDArray[np.bool_]:
-        kept = reader.keep(judged)
-        tally.add({name: judged[name][kept] for name in names}, judged["verdict"][kept])
-        return kept
+    def count(judged: Judged) -> None:
+        tally.add({name: judged[name] for name in names}, judged["verdict"])
 
-    fold = Fold(keep=keep)
-    _fold(fold, reader, step, names)
-    tables = fold.finish()
+    decisions = Decisions(keep=_keep(request), observers=[count])
+    reader.read(decisions, step, names)
+    tables = decisions.tables()
     return reader.coverage(tables.decisions), tally, tables

@@ -11,7 +11,7 @@ LIVE_BATCHES = 30
 
 def tables(path: Path) -> dict[str, int]:
     """Judges every decision and makes all tables; rows of each."""
-    from tracer.analysis.summary import summarize
+    from tracer.analysis.decisions import summarize
     from tracer.recording.reader import Recording
 
     with Recording.open(path) as recording:
@@ -26,16 +26,14 @@ def tables(path: Path) -> dict[str, int]:
 
 def live(path: Path) -> dict[str, float]:
     """Folds batches of 100,000 events that lie in memory; seconds for the folding alone."""
-    from tracer.analysis import load
-    from tracer.analysis.batch import joined
-    from tracer.analysis.fold import Fold
-    from tracer.analysis.source import Source
+    from tracer.analysis import decisions
+    from tracer.analysis.batches import Source, joined
     from tracer.recording.reader import Recording
 
     with Recording.open(path) as recording:
         source = Source.of(recording)
         wanted, parts = LIVE_ROWS * LIVE_BATCHES, []
-        for batch in load.batches(recording, load.NEEDED, source=source):
+        for batch in decisions.batches(recording, decisions.NEEDED, source=source):
             parts.append(batch)
             wanted -= len(batch)
             if wanted <= 0:
@@ -45,8 +43,8 @@ def live(path: Path) -> dict[str, float]:
             whole.take(np.arange(start, start + LIVE_ROWS))
             for start in range(0, len(whole) - LIVE_ROWS + 1, LIVE_ROWS)
         ]
-        fold = Fold()
-        fold.objects(load.objects(recording), source)
+        fold = decisions.Decisions()
+        fold.objects(recording.frame("objects"), source)
     times, looks, cpu_seconds = [], [], 0.0
     for place, batch in enumerate(batches):
         before, cpu_before = time.perf_counter(), time.process_time()

@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.unit.store_records import SMALL, doomed, mixed, numbered
 from tests.unit.ui.still import Still, finish
-from tracer.analysis.summary import summarize
+from tracer.analysis.decisions import summarize
 from tracer.live.feed import LiveFeed
 from tracer.live.snapshot import Request, State, Window
 from tracer.recording.reader import Recording

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.store_records import SMALL, numbered
 from tests.unit.ui.still import DEBIAN_6_1, DEBIAN_7_3, Still, finish, still
-from tracer.analysis.summary import summarize
+from tracer.analysis.decisions import summarize
 from tracer.filter.query import parse
 from tracer.live.snapshot import Request
 from tracer.live.tables import COLUMNS

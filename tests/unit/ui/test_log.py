@@ -56,7 +56,7 @@ def test_a_filter_begins_anew_behind_what_was_forgotten() -> None:
     feed.start()
     whole = feed.book.log.batch(0)
     assert whole is not None
-    log = Log(feed.book.log._judging, None)
+    log = Log(feed.book.log._decisions, None)
     query = parse("op:mmap")
     view = LogView(log, query)
     for start in range(0, 600, 200):

@@ -1,0 +1,183 @@
+"""Rows with the same key are one group, whatever the numbers; and what groups add up to."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
+
+from tracer.analysis.grouping import (
+    Lookup,
+    Numbered,
+    Places,
+    Rules,
+    added,
+    arrays,
+    found_in,
+    grouped,
+    merged,
+)
+from tracer.analysis.sums import FIRST_STEP_NS, MOST_STEPS, VERDICTS, Steps
+
+U64 = 2**64 - 1
+numbers = st.sampled_from([0, 1, 2, 7, 2**32, 2**63, U64 - 1, U64])
+keys = st.lists(st.tuples(*[numbers] * 5), max_size=40)
+
+
+def columns(found: list[tuple[int, ...]], width: int) -> list[np.ndarray]:
+    return [np.array([key[place] for key in found], np.uint64) for place in range(width)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 5), keys)
+def test_groups_are_those_of_a_dict(width: int, found: list[tuple[int, ...]]) -> None:
+    known: dict[tuple[int, ...], int] = {}
+    want = [known.setdefault(key[:width], len(known)) for key in found]
+    got = Numbered(columns(found, width))
+    assert got.codes.tolist() == want
+    assert got.count == len(known)
+    assert [found[row][:width] for row in got.first.tolist()] == list(known)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 5), keys, keys)
+def test_keys_are_found_where_they_are(
+    width: int, known: list[tuple[int, ...]], wanted: list[tuple[int, ...]]
+) -> None:
+    distinct = list(dict.fromkeys(key[:width] for key in known))
+    want = [distinct.index(key[:width]) if key[:width] in distinct else -1 for key in wanted]
+    lookup = Lookup(columns(distinct, width))
+    assert lookup.find(columns(wanted, width)).tolist() == want
+    assert found_in(columns(distinct, width), columns(wanted, width)).tolist() == want
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 5), st.lists(keys, max_size=4))
+def test_places_stay(width: int, batches: list[list[tuple[int, ...]]]) -> None:
+    places = Places(width)
+    known: dict[tuple[int, ...], int] = {}
+    for batch in batches:
+        want = [known.setdefault(key[:width], len(known)) for key in batch]
+        assert places.of(columns(batch, width)).tolist() == want
+        assert len(places) == len(known)
+
+
+def test_numbers_with_sign() -> None:
+    low, high = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+    key = [np.array([low, -1, 0, high, -1]), np.array([5, 5, 5, 5, 5], np.int32)]
+    assert Numbered(key).codes.tolist() == [0, 1, 2, 3, 1]
+    assert Lookup([column[:4] for column in key]).find(key).tolist() == [0, 1, 2, 3, 1]
+
+
+RULES = Rules(
+    ("a", "b"),
+    total=("n",),
+    least=("low",),
+    most=("high", "any"),
+    last={("when", "rank"): ("value",)},
+    first={("start", "place"): ("maker",)},
+)
+small = st.integers(0, 2)
+rows = st.lists(st.tuples(small, small, small, small), max_size=30)
+
+
+def frame(found: list[tuple[int, ...]]) -> pd.DataFrame:
+    made: dict[str, Any] = {
+        name: np.array([row[place] for row in found], np.int64)
+        for place, name in enumerate(("a", "b", "when", "n"))
+    }
+    count = np.arange(len(found))
+    return pd.DataFrame(
+        made | {"low": made["n"], "high": made["n"], "any": made["n"] > 1, "rank": count,
+                "value": count * 7, "start": made["when"], "place": count, "maker": count * 3}
+    )  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows)
+def test_groups_add_up_to_what_pandas_says(found: list[tuple[int, ...]]) -> None:
+    whole = frame(found)
+    got = grouped(whole, RULES).sort_values(["a", "b"], ignore_index=True)
+    by = whole.groupby(["a", "b"], sort=True)
+    assert got["n"].tolist() == by["n"].sum().tolist()
+    assert got["low"].tolist() == by["low"].min().tolist()
+    assert got["high"].tolist() == by["high"].max().tolist()
+    assert got["any"].tolist() == by["any"].any().tolist()
+    last = whole.sort_values(["when", "rank"]).groupby(["a", "b"]).last()
+    assert got[["when", "rank", "value"]].to_numpy().tolist() == (
+        last[["when", "rank", "value"]].to_numpy().tolist()
+    )
+    first = whole.sort_values(["start", "place"]).groupby(["a", "b"]).first()
+    assert got[["start", "place", "maker"]].to_numpy().tolist() == (
+        first[["start", "place", "maker"]].to_numpy().tolist()
+    )
+
+
+@settings(max_examples=80, deadline=None)
+@given(rows, st.lists(st.integers(0, 30), max_size=3), st.randoms(use_true_random=False))
+def test_any_cut_and_any_order_adds_up_to_the_whole(
+    found: list[tuple[int, ...]], cuts: list[int], random: Any
+) -> None:
+    whole = frame(found)
+    bounds = [0, *sorted(cuts), len(whole)]
+    parts = [grouped(whole.iloc[a:b], RULES) for a, b in itertools.pairwise(bounds)]
+    want = grouped(whole, RULES).sort_values(["a", "b"], ignore_index=True)
+    random.shuffle(parts)
+    assert_frame_equal(merged(parts, RULES).sort_values(["a", "b"], ignore_index=True), want)
+    total = parts[0]
+    for part in parts[1:]:
+        before = len(total)
+        total, new = added(total, part, RULES, Lookup(arrays(total, RULES.key)))
+        assert new == (len(total) > before)
+    assert_frame_equal(total.sort_values(["a", "b"], ignore_index=True), want)
+
+
+@pytest.mark.slow
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(-(10**13), 10**13), st.integers(0, 2)), max_size=20),
+        max_size=5,
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_steps_of_time(batches: list[list[tuple[int, int]]], random: Any) -> None:
+    """Every decision in its step; and the same steps in whatever order they came."""
+    found = []
+    for _ in range(2):
+        bins = Steps()
+        for batch in batches:
+            when = np.array([when for when, _ in batch], np.int64)
+            bins.add(when, np.array([kind for _, kind in batch], np.int64))
+        step, first, counts = bins.counts()
+        found.append((step, first, counts.tolist()))
+        random.shuffle(batches)
+    assert found[0] == found[1]
+    step, first, counts = found[0]
+    assert len(counts) <= MOST_STEPS + 1
+    want: dict[tuple[int, int], int] = {}
+    for time_ns, kind in (row for batch in batches for row in batch):
+        place = time_ns // step - first, kind
+        want[place] = want.get(place, 0) + 1
+    assert want == {
+        (at, kind): number
+        for at, row in enumerate(counts)
+        for kind, number in enumerate(row)
+        if number
+    }
+
+
+def test_steps_are_no_wider_than_they_must_be() -> None:
+    bins = Steps()
+    kind = np.zeros(2, np.int64)
+    bins.add(np.array([0, (MOST_STEPS - 1) * FIRST_STEP_NS]), kind)
+    assert bins.counts()[0] == FIRST_STEP_NS
+    bins.add(np.array([0, MOST_STEPS * FIRST_STEP_NS]), kind)
+    width, _, counts = bins.counts()
+    assert width == 10 * FIRST_STEP_NS
+    assert int(counts.sum()) == 4
+    assert counts.shape[1] == len(VERDICTS)

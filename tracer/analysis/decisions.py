@@ -1,0 +1,549 @@
+"""The one driver: from recordings, finished or growing, to judged decisions and their sums::
+
+    found = Decisions(keep=query.mask, observers=[look])
+    read(recording, found, window=Window(since_ns, until_ns))
+    found.tables().by_object
+
+Whoever wants to know decisions is an observer: it is given each batch of those that count, judged,
+exactly once. A recording that is being written gives its pieces as they come to
+:meth:`Decisions.take`; :func:`read` does that with all that there is. Which pieces there are makes
+no difference (tracer.analysis.sums).
+
+Objects may be announced after their events: decisions on an object whose announcement has not come
+wait for it (in :meth:`Decisions.tables` they are judged as they stand, without what it would tell).
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tracer.analysis.batches import Array, Batch, Source, Vocabulary, columns_of, joined
+from tracer.analysis.features import COLUMNS
+from tracer.analysis.judge import Judge
+from tracer.filter.mask import Coded
+from tracer.recording.format import EVENTS
+from tracer.words import Flag, Op
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tracer.analysis.objects import Known, Table
+    from tracer.analysis.sums import Rows, Words
+    from tracer.analysis.tables import Tables
+    from tracer.recording.reader import Recording
+
+T = TypeVar("T")
+
+FEW = 1 << 18
+"""Rows: smaller pieces (segments of a quiet recording) are put together up to this."""
+MANY = 1 << 18
+"""Rows: a batch has at most so many."""
+ALL = tuple(EVENTS.names)
+NEEDED = tuple(
+    name
+    for name in ALL
+    if name in {*COLUMNS, "time_ns", "pid", "tid", "uid", "comm", "dev", "ino", "gen", "fd", "mm"}
+)
+"""What judging and counting need."""
+WAITING = 1 << 18
+"""Decisions that wait for their object's announcement; of more, the oldest are judged without."""
+UNKNOWN = Source()
+
+
+class Window(NamedTuple):
+    """A part of a recording: boot-clock times, ns; None: no limit.
+
+    Decisions before ``since_ns`` do not count, though they tell how objects then were; of what
+    happened from ``until_ns`` on nothing does.
+    """
+
+    since_ns: int | None = None
+    until_ns: int | None = None
+
+
+EVERYTHING = Window()
+
+# Reading
+
+
+def batches(
+    recording: "Recording",
+    columns: Iterable[str] | None = None,
+    ops: Collection[Op] | None = None,
+    *,
+    source: Source | None = None,
+    where: Callable[[Batch], Array] | None = None,
+) -> Iterator[Batch]:
+    """The events of ``recording`` as they are now, in the order of arrival, in batches.
+
+    ``columns``: those that are needed (default: all); ``row`` comes always.
+    ``ops``: only events of these; ``where``: only those for which it gives True (one bool a row).
+    A row keeps its number, whatever is left out. Raises StoreError; what cannot be read is
+    skipped and told in ``recording.problems``.
+    """
+    names = ALL if columns is None else [name for name in ALL if name in set(columns)]
+    wanted = [*dict.fromkeys([*names, *(["op"] if ops is not None else [])])]
+    source = source or Source.of(recording)
+    found = ahead(_pieces(recording.tables("events", wanted), wanted, source))
+    for batch in found:
+        if ops is not None:
+            batch = batch.take(np.isin(batch["op"], list(ops)))
+        if where is not None and len(batch):
+            batch = batch.take(where(batch))
+        if len(batch):
+            yield batch
+
+
+def follow(recording: "Recording", poll_s: float = 0.1) -> Iterator[Batch]:
+    """Batches of a recording that is being written, until it ends (Recording.follow)."""
+    source, comms, row = Source.of(recording), Vocabulary(), 0
+    for table in recording.follow(poll_s):
+        for start in range(0, table.num_rows, MANY):
+            piece = table.slice(start, MANY)
+            yield batch_of(piece, ALL, source, comms, row)
+            row += piece.num_rows
+
+
+def batch_of(
+    table: pa.Table, names: Sequence[str], source: Source, comms: Vocabulary, row: int
+) -> Batch:
+    """An events table as a Batch; ``row`` is the number of its first event in ``source``."""
+    columns = columns_of(table, names, comms)
+    columns["row"] = np.arange(row, row + table.num_rows)
+    return Batch(source, columns, comms)
+
+
+@contextmanager
+def _system_memory() -> Iterator[None]:
+    """Lets Arrow take memory from malloc.
+
+    Its own pool gives memory back at once and gets it again, cleared by the kernel, for each
+    batch: a fifth of all the time.
+    """
+    usual = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(usual)
+
+
+def _pieces(tables: Iterator[pa.Table], names: Sequence[str], source: Source) -> Iterator[Batch]:
+    comms = Vocabulary()
+    row = 0
+    held: list[Batch] = []
+    with _system_memory():
+        for table in tables:
+            for start in range(0, table.num_rows, MANY):
+                piece = table.slice(start, MANY)
+                held.append(batch_of(piece, names, source, comms, row))
+                row += piece.num_rows
+                if sum(map(len, held)) >= FEW:
+                    yield joined(held)
+                    held = []
+        if held:
+            yield joined(held)
+
+
+def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
+    """``items``, the next ``depth`` of which are made in a thread meanwhile.
+
+    What ``items`` raises is raised here, after all that came before it.
+    """
+    ready: deque[T] = deque()
+    state = threading.Condition()
+    ended = False
+    error: BaseException | None = None
+
+    def make() -> None:
+        nonlocal ended, error
+        try:
+            for item in items:
+                with state:
+                    state.wait_for(lambda: len(ready) < depth or ended)
+                    if ended:
+                        break
+                    ready.append(item)
+                    state.notify_all()
+        except BaseException as caught:  # it is raised where the items are used
+            error = caught
+        finally:
+            with state:
+                ended = True
+                state.notify_all()
+            if isinstance(items, Generator):
+                items.close()
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    try:
+        while True:
+            with state:
+                state.wait_for(lambda: ready or ended)
+                if not ready:
+                    break
+                item = ready.popleft()
+                state.notify_all()
+            yield item
+            del item
+    finally:
+        with state:
+            ended = True
+            state.notify_all()
+        thread.join()
+    if error is not None:
+        raise error
+
+
+def read(
+    recording: "Recording",
+    into: "Decisions",
+    *,
+    source: Source | None = None,
+    window: Window = EVERYTHING,
+    columns: Collection[str] = (),
+    step: Callable[[int, int], None] | None = None,
+) -> None:
+    """Gives all that there is of a recording to ``into``.
+
+    ``columns``: what observers and ``keep`` need beside :data:`NEEDED`. ``step`` is told how many
+    events have been read and the latest time of the last of them. Raises StoreError; what cannot be
+    read is skipped and told in ``recording.problems`` and the tables' ``problems``.
+    """
+    source = source or Source.of(recording)
+    # Nothing more is announced once nobody writes it any more, whether it was ended or killed.
+    growing = recording.alive
+    into.window(source, window)
+    into.losses(recording.frame("losses"), source)
+    into.objects(recording.frame("objects"), source, complete=not growing)
+    into.mappings(recording.frame("mappings"), source)
+    names = [name for name in dict.fromkeys([*NEEDED, *columns]) if name in EVENTS.names]
+    count = 0
+    for batch in batches(recording, names, source=source):
+        count += len(batch)
+        if step is not None:
+            step(count, int(batch["time_ns"].max()))
+        into.add(batch)
+    if growing:  # what was announced meanwhile
+        into.objects(recording.frame("objects"), source, complete=True)
+    into.problems(recording.problems, source)
+
+
+def summarize(
+    recordings: "Sequence[Recording]",
+    *,
+    keep: "Keep | None" = None,
+    columns: Collection[str] = (),
+    windows: Sequence[Window] | None = None,
+    step: Callable[[int, int], None] | None = None,
+) -> "Tables":
+    """The tables of all decisions in ``recordings``, each judged by what its self-test found.
+
+    ``keep``: see :class:`Decisions`; ``windows``: one a recording; the others: see :func:`read`.
+    """
+    found = Decisions(keep=keep)
+    for place, recording in enumerate(recordings):
+        window = EVERYTHING if windows is None else windows[place]
+        read(recording, found, window=window, columns=columns, step=step)
+    return found.tables()
+
+
+# Judging
+
+
+class Judged(Mapping[str, Any]):
+    """Columns of judged rows as tracer.filter takes them: numpy arrays, and texts as ``Coded``.
+
+    All that the batch has, plus ``name``, ``expected``, ``reason``, ``rule``, ``hole`` (texts),
+    ``verdict`` (numbers of tracer.rules.verdicts.Verdict, -1: no decision) and ``severity``. They
+    are made when they are wanted.
+    """
+
+    def __init__(self, words: "Words", batch: Batch, outcome: Array, name: Array) -> None:
+        self.batch, self._outcome, self._words = batch, outcome, words
+        self._made: dict[str, Callable[[], Any]] = {
+            "comm": lambda: Coded(batch["comm"], batch.comms.texts),
+            "name": lambda: Coded(name, words.names.texts),
+            "verdict": lambda: self._number("verdict", -1),
+            "severity": lambda: self._number("severity", 0),
+        }
+        for text in ("expected", "reason", "rule", "hole"):
+            self._made[text] = partial(self._text, text)
+
+    def _text(self, name: str) -> Coded:
+        return Coded(self._outcome, [getattr(one, name) for one in self._words.outcomes])
+
+    def _number(self, name: str, none: int) -> npt.NDArray[np.int8]:
+        # One more at the end: that is what -1 finds.
+        known = [int(getattr(one, name)) for one in self._words.outcomes]
+        return np.array([*known, none], np.int8)[self._outcome]
+
+    @property
+    def source(self) -> Source:
+        """The recording that the rows are from."""
+        return self.batch.source
+
+    @property
+    def rows(self) -> int:
+        return len(self.batch)
+
+    def frame(self) -> "pd.DataFrame":
+        """As a DataFrame: words as categoricals, ``errno`` behind ``answer``."""
+        from tracer.analysis.frames import enum, errno_codes, shown
+
+        columns: dict[str, Any] = {}
+        for name in self:
+            column = self[name]
+            columns[name] = enum(name, column) if name in ("op", "kind", "hook") else column
+            if name == "answer":
+                columns["errno"] = errno_codes(column)
+        return shown(columns)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._made[name]() if name in self._made else self.batch[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from dict.fromkeys([*self.batch.columns, *self._made])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+Keep = Callable[[Judged], npt.NDArray[np.bool_]]
+Observer = Callable[[Judged], None]
+
+
+class Decisions:
+    """Judges what comes of any number of recordings, and sums it up."""
+
+    def __init__(
+        self,
+        variants: Mapping[str, str] | None = None,
+        *,
+        keep: Keep | None = None,
+        observers: Sequence[Observer] = (),
+        timeline: bool = True,
+    ) -> None:
+        """``variants``: what the kernel does (None: what each source's self-test found).
+
+        ``keep``: which decisions count; it gets judged columns and gives one bool a row, as
+        ``tracer.filter.parse(text).mask`` does. ``observers`` get those that count.
+
+        ``timeline``: each F_ADD_SEALS is kept, for ``seals``, ``late_seals`` and ``busy``; without,
+        these are empty, and memory does not grow with their number.
+        """
+        from tracer.analysis.sums import Running, Words
+
+        self.words: Words = Words()
+        self._variants = variants
+        self._keep = keep
+        self._observers = tuple(observers)
+        self._timeline = timeline
+        self._total = Running()
+        self._known = Running()
+        """What announcements and the baseline tell."""
+        self._told = 0
+        self._judges: dict[frozenset[tuple[str, str]], Judge] = {}
+        self._waiting: list[Rows] = []
+        self._problems: dict[Source, dict[str, None]] = {}
+        self._losses: dict[Source, pd.DataFrame] = {}
+        self._complete: set[Source] = set()
+        self._windows: dict[Source, Window] = {}
+
+    # What comes
+
+    def window(self, source: Source, window: Window) -> None:
+        """Which part of a recording counts; to be said before its events come."""
+        self.words.place(source)
+        self._windows[source] = window
+
+    def take(self, name: str, table: pa.Table, source: Source = UNKNOWN) -> None:
+        """The next rows of table ``objects`` or ``mappings``; others are ignored."""
+        if name == "objects":
+            self.objects(table, source)
+        elif name == "mappings":
+            self.mappings(table, source)
+
+    def objects(self, frame: "Table", source: Source = UNKNOWN, *, complete: bool = False) -> None:
+        """Takes announcements: rows of the table ``objects`` of ``source``; they may come again.
+
+        ``complete``: no more will come, so that nothing has to wait.
+        """
+        from tracer.analysis.objects import announced
+
+        _, boot = self.words.place(source)
+        self._known.add(announced(frame, boot, self.words.names, self._told))
+        self._told += len(frame)
+        if complete:
+            self._complete.add(source)
+        waiting, self._waiting = self._waiting, []
+        for rows in waiting:
+            self._count(rows, seen=True)
+
+    def mappings(self, frame: "Table", source: Source = UNKNOWN) -> None:
+        """Takes the baseline: rows of the table ``mappings`` of ``source``; they may come again.
+
+        What an audit asked at the end, or about something else, is no part of it.
+        """
+        from tracer.analysis.sums import Rows, baseline_sums
+
+        if not len(frame):
+            return
+        batch = _scanned(_batch(frame, source))
+        if len(batch):
+            known, mapped = baseline_sums(Rows(self.words, batch))
+            self._known.add(known)
+            self._total.add(mapped)
+
+    def losses(self, frame: "pd.DataFrame", source: Source = UNKNOWN) -> None:
+        """Takes the whole table ``losses`` of ``source`` as it is now."""
+        self.words.place(source)
+        self._losses[source] = frame
+
+    def problems(self, found: Iterable[str], source: Source = UNKNOWN) -> None:
+        """Takes sentences about what could not be read; one that is known already is not new."""
+        self._problems.setdefault(source, {}).update(dict.fromkeys(found))
+
+    def add(self, batch: Batch) -> None:
+        """Takes events: each row once, those of one source in their order."""
+        from tracer.analysis.sums import Rows
+
+        until_ns = self._windows.get(batch.source, EVERYTHING).until_ns
+        if until_ns is not None:
+            batch = batch.take(batch["time_ns"] < until_ns)
+        if not len(batch):
+            return
+        self._count(Rows(self.words, batch))
+        while sum(map(len, self._waiting)) > WAITING:
+            rows = self._waiting.pop(0)
+            self._sum_up(rows, self._codes(rows, self._known_of(rows)), seen=True)
+
+    # Judging
+
+    def judge(self, batch: Batch) -> Judged:
+        """Events judged by what is known now, and not counted."""
+        from tracer.analysis.sums import Rows
+
+        rows = Rows(self.words, batch)
+        known = self._known_of(rows)
+        return Judged(self.words, batch, self._codes(rows, known), known.name[rows.objects.codes])
+
+    def _known_of(self, rows: "Rows") -> "Known":
+        """Of the distinct objects of some rows."""
+        from tracer.analysis.objects import known
+
+        first = rows.objects.first
+        dev, ino, gen = (rows.batch[name][first] for name in ("dev", "ino", "gen"))
+        return known(self._known, rows.boot, (dev, ino, gen))
+
+    def _codes(self, rows: "Rows", known: "Known") -> Array:
+        """The outcome of each row, as a number of :attr:`words`; -1: no decision."""
+        batch, objects = rows.batch, rows.objects.codes
+        variants = batch.source.variants if self._variants is None else self._variants
+        key = frozenset(variants.items())
+        if key not in self._judges:
+            self._judges[key] = Judge(variants)
+        judge = self._judges[key]
+        of_objects: dict[str, Array] = {
+            "folio_order_max": known.order[objects],
+            "owner_uid": known.owner[objects],
+        }
+        codes = judge.codes({**batch.columns, **of_objects})
+        # One more at the end: that is what -1 finds.
+        return np.append(self.words.outcome_ids(judge.outcomes), np.int32(-1))[codes]
+
+    def _count(self, rows: "Rows", *, seen: bool = False) -> None:
+        """Judges and sums up; decisions on objects that are not announced yet wait."""
+        known = self._known_of(rows)
+        outcome = self._codes(rows, known)
+        if rows.batch.source not in self._complete:
+            # A call that made no file is about no object.
+            told = known.announced[rows.objects.codes] | (rows.batch["ino"] == 0)
+            late = ~told & (outcome >= 0)
+            if late.any():
+                self._waiting.append(rows.some(late))
+                outcome = np.where(late, np.int32(-1), outcome)
+        self._sum_up(rows, outcome, seen=seen, name=known.name)
+
+    def _sum_up(
+        self, rows: "Rows", outcome: Array, *, seen: bool, name: Array | None = None
+    ) -> None:
+        from tracer.analysis.sums import sums_of
+
+        outcome = self._wanted(rows, outcome, name, self._observers)
+        sums = sums_of(rows, outcome, seen=seen, timeline=self._timeline, listed=self._total.listed)
+        self._total.add(sums)
+        self._total.forget_old_mappings()
+
+    def _wanted(
+        self, rows: "Rows", outcome: Array, name: Array | None, observers: Sequence[Observer]
+    ) -> Array:
+        """The outcomes without those that do not count; observers get the others."""
+        since_ns = self._windows.get(rows.batch.source, EVERYTHING).since_ns
+        if since_ns is not None:
+            outcome = np.where(rows.batch["time_ns"] >= since_ns, outcome, np.int32(-1))
+        if self._keep is None and not observers:
+            return outcome
+        name = self._known_of(rows).name if name is None else name
+        places = (outcome >= 0).nonzero()[0]
+        judged = self._judged(rows, outcome, name, places)
+        if self._keep is not None and len(places):
+            kept = self._keep(judged)
+            if not kept.all():
+                places = places[kept]
+                chosen = np.full(len(outcome), -1, np.int32)
+                chosen[places] = outcome[places]
+                outcome = chosen
+                judged = self._judged(rows, outcome, name, places)
+        for observer in observers if len(places) else ():
+            observer(judged)
+        return outcome
+
+    def _judged(self, rows: "Rows", outcome: Array, name: Array, places: Array) -> Judged:
+        names = name[rows.objects.codes]
+        if len(places) == len(rows):
+            return Judged(self.words, rows.batch, outcome, names)
+        return Judged(self.words, rows.batch.take(places), outcome[places], names[places])
+
+    # What it adds up to
+
+    def tables(self) -> "Tables":
+        """The sums as they are now; what comes later does not change them."""
+        from tracer.analysis.sums import sums_of
+        from tracer.analysis.tables import Tables
+
+        total = self._total.total()
+        if self._waiting:
+            waiting = self._total.copy()
+            for rows in self._waiting:
+                known = self._known_of(rows)
+                outcome = self._wanted(rows, self._codes(rows, known), known.name, ())
+                waiting.add(sums_of(rows, outcome, seen=True))
+            total = waiting.total()
+        problems = {source: tuple(found) for source, found in self._problems.items()}
+        return Tables(self.words, total, self._known.total(), self._losses, problems)
+
+
+def _batch(frame: "Table", source: Source) -> Batch:
+    if not isinstance(frame, pa.Table):
+        from tracer.analysis.frames import batch_of
+
+        return batch_of(frame, source)
+    comms = Vocabulary()
+    found = columns_of(frame, EVENTS.names, comms)
+    return Batch(source, {**found, "row": np.arange(len(frame))}, comms)
+
+
+def _scanned(batch: Batch) -> Batch:
+    """What the sweep of /proc at the start found; without permission (no mode) it knows no size."""
+    final = (batch["flags"] & np.uint32(Flag.FINAL)) != 0
+    batch = batch.take((np.isin(batch["op"], (Op.OPEN, Op.MAP)) & ~final).nonzero()[0])
+    blind = np.where(batch["mode"] == 0, np.uint32(Flag.RETURN_MISSING), np.uint32(0))
+    return Batch(batch.source, {**batch.columns, "flags": batch["flags"] | blind}, batch.comms)

@@ -1,1 +1,0 @@
-"""How :class:`tracer.analysis.judge.Judge` works inside: keys, cases, rules, and the look-up."""
