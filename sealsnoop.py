@@ -20,7 +20,7 @@ from tracer import __version__
 
 if TYPE_CHECKING:
     from tracer.analysis.api import Analysis
-    from tracer.analysis.fold import Keep
+    from tracer.analysis.decisions import Keep
 
 __all__ = ["__version__", "load", "main"]
 
