@@ -17,7 +17,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -36,12 +35,12 @@ from tracer.labels import (
     mremap_text,
     prot_text,
 )
+from tracer.output import html
 from tracer.output import report as sentences
 from tracer.output import report_data as data
 from tracer.output import tables as cells
-from tracer.output.html import coverage_card, document, rows_of
 from tracer.output.report import WORST_FIRST, Coverage, Question
-from tracer.output.tables import Column, derived, phrase, value
+from tracer.output.tables import derived, phrase, value
 from tracer.output.terminal import STYLES, Terminal
 from tracer.rules.verdicts import words
 from tracer.words import UNKNOWN, Bit5, Kind, Op, names
@@ -453,27 +452,29 @@ _OBJECTS = (
 
 
 def diff_page(diff: Diff, top: int) -> Iterator[str]:
-    """The file in pieces; each table has at most ``top`` rows."""
-    names = [one.path.rstrip("/").rsplit("/", 1)[-1] for one in (diff.a, diff.b)]
-    return document(" / ".join(names), "Two recordings compared", diff.question, _body(diff, top))
-
-
-def _body(diff: Diff, top: int) -> Iterator[str]:
-    yield coverage_card(diff.a, "A: ") + coverage_card(diff.b, "B: ")
+    """The HTML file in pieces; each table has at most ``top`` rows."""
     sides = [
         {"verdict": word, "a": diff.verdicts[0].get(word, 0), "b": diff.verdicts[1].get(word, 0)}
         for word in WORST_FIRST
     ]
-    yield from _table("Verdicts", pd.DataFrame(sides), _VERDICTS, top)
-    yield from _table("What these kernels do differently", diff.variants, _VARIANTS, top)
-    for change in CHANGES:
-        found = diff.decisions[diff.decisions["change"] == change]
-        yield from _table(HEADINGS[change], found, _DECISIONS, top)
-    yield from _table("Files that differ, by name", diff.objects, _OBJECTS, top)
-    yield f'<p class="dim">{diff.same:,} classes of calls are answered the same, as often.</p>'
-
-
-def _table(title: str, frame: pd.DataFrame, columns: Sequence[Column], top: int) -> Iterator[str]:
-    if not frame.empty:
-        yield f"<h2>{escape(title)}</h2>"
-        yield from rows_of(frame, columns, {}, top)
+    tables = [
+        ("Verdicts", pd.DataFrame(sides), _VERDICTS),
+        ("What these kernels do differently", diff.variants, _VARIANTS),
+        *(
+            (HEADINGS[change], diff.decisions[diff.decisions["change"] == change], _DECISIONS)
+            for change in CHANGES
+        ),
+        ("Files that differ, by name", diff.objects, _OBJECTS),
+    ]
+    return html.render(
+        "diff.html",
+        names=f"{sentences.file_name(diff.a)} / {sentences.file_name(diff.b)}",
+        question=sentences.question(diff.question),
+        recordings=[("A: ", html.card(diff.a)), ("B: ", html.card(diff.b))],
+        tables=[
+            (heading, html.table_of(frame, columns, {}, top))
+            for heading, frame, columns in tables
+            if not frame.empty
+        ],
+        same=diff.same,
+    )

@@ -174,6 +174,17 @@ def title(one: Coverage) -> str:
     return f"{one.path}: {', '.join(parts)}"
 
 
+def file_name(one: Coverage) -> str:
+    """The recording's folder, without the path to it."""
+    return one.path.rstrip("/").rsplit("/", 1)[-1]
+
+
+def summary(one: Coverage) -> str:
+    """``1,251 decisions, 17 of 18 hooks live, nothing lost, stopped: duration``."""
+    end = f"stopped: {one.reason}" if one.reason else one.state
+    return ", ".join([f"{one.decisions:,} decisions", hooks(one), lost(one), end])
+
+
 def alarms(one: Coverage) -> Iterator[str]:
     """What makes the numbers of a recording incomplete; nothing for one that is whole."""
     if one.state == "killed":

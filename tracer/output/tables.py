@@ -166,6 +166,12 @@ def marks(row: Row) -> str:
     return " ".join(f"!{word}" for flag, word in _MARKS.items() if flags & flag)
 
 
+def answer_and_marks(row: Row) -> str:
+    """``EPERM !raced``."""
+    flags = int(row.get("flags") or 0)
+    return f"{answer(str(row.get('op')), row.get('answer'), flags)} {marks(row)}".strip()
+
+
 def detail(row: Row) -> str:
     """What was wrong or right: ``answered ok, expected EPERM: FUTURE_WRITE, rule …``."""
     said = answer(str(row.get("op")), row.get("answer"), int(row.get("flags") or 0))

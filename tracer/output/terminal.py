@@ -69,9 +69,7 @@ class Terminal:
         self.line(letter + sentences.title(one), "bold")
         for sentence in sentences.alarms(one):
             self.line(f"! {sentence}", _ALARM, _INDENT)
-        ended = f"stopped: {one.reason}" if one.reason else one.state
-        parts = [f"{one.decisions:,} decisions", sentences.hooks(one), sentences.lost(one), ended]
-        self.line(", ".join(parts), "", _INDENT)
+        self.line(sentences.summary(one), "", _INDENT)
         for sentence, alarm in sentences.self_test(one.self_test):
             self.line(sentence, _ALARM if alarm else "", _INDENT)
         for sentence in sentences.remarks(one):
