@@ -1,10 +1,4 @@
-"""Writes rows of a table to a file: JSON, CSV or Parquet, as the name's ending says.
-
-What the application writes: pictures, exports, recordings that are kept, the clipboard.
-
-Keys of a replay; a live view has none of them.
-
-The terminal view: shows what a feed reads, and asks it for what the user wants to see.
+"""The terminal view: shows what a feed reads, and asks it for what the user wants to see.
 
 The feed works in a thread of its own and publishes immutable snapshots; this application looks a
 few times a second whether there is a newer one, and draws.
@@ -18,8 +12,9 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from io import BytesIO
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -28,7 +23,8 @@ from textual.widget import Widget
 
 from tracer.errors import UserError
 from tracer.live import cells
-from tracer.live.snapshot import Alert, Feed, Find, Player, Request, Rows, Snapshot
+from tracer.live.feed import Worker
+from tracer.live.snapshot import Alert, Find, Request, Rows, Snapshot
 from tracer.output.data import csv_cell
 from tracer.rules.verdicts import Verdict
 from ui import bindings, themes
@@ -38,60 +34,39 @@ from ui.screens.object import EventScreen, ObjectScreen
 from ui.widgets.grid import Grid
 from ui.widgets.strips import ReplayBar
 
+if TYPE_CHECKING:
+    from tracer.live.keep import Keeper
+    from tracer.live.replay import ReplayFeed
+
 ENDINGS = (".json", ".csv", ".parquet")
-_VERDICTS = ("verdict", "worst")
 
 
 def records(rows: Rows, marked: Mapping[int, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The marked rows, or all that are shown, with every column; verdicts as words."""
-    places = {int(rows.ids[place]): place for place in rows.order.tolist()}
-    chosen: Iterable[Mapping[str, Any]]
-    if marked:
-        chosen = (
-            rows.record(places[row_id]) if row_id in places else record
-            for row_id, record in marked.items()
-        )
-    else:
-        chosen = map(rows.record, places.values())
-    return [_worded(record) for record in chosen]
-
-
-def _worded(record: Mapping[str, Any]) -> dict[str, Any]:
-    found = dict(record)
-    for name in _VERDICTS:
-        value = found.get(name)
-        if isinstance(value, int):
-            found[name] = Verdict(value).word if value >= 0 else None
+    shown = {int(rows.ids[place]): place for place in rows.order.tolist()}
+    found = [
+        rows.record(shown[row]) if row in shown else dict(marked[row]) for row in marked or shown
+    ]
+    for record in found:
+        for name in {"verdict", "worst"} & record.keys():
+            number = record[name]
+            record[name] = Verdict(number).word if number is not None and number >= 0 else None
     return found
 
 
-def _json(path: Path, found: list[dict[str, Any]]) -> None:
-    with path.open("x", encoding="utf-8") as file:
-        for record in found:
-            file.write(json.dumps(record) + "\n")
-
-
-def _csv(path: Path, found: list[dict[str, Any]]) -> None:
-    names = list(found[0]) if found else []
-    with path.open("x", encoding="utf-8", newline="") as file:
-        file.write(",".join(names) + "\r\n")
-        for record in found:
-            file.write(",".join(csv_cell(record[name]) for name in names) + "\r\n")
-
-
-def _parquet(path: Path, found: list[dict[str, Any]]) -> None:
+def _encoded(ending: str, found: list[dict[str, Any]]) -> bytes:
+    if ending == ".json":
+        return "".join(json.dumps(record) + "\n" for record in found).encode()
+    if ending == ".csv":
+        names = list(found[0]) if found else []
+        lines = [names, *([csv_cell(record[name]) for name in names] for record in found)]
+        return "".join(",".join(line) + "\r\n" for line in lines).encode()
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with path.open("xb") as file:
-        pq.write_table(pa.Table.from_pylist(found), file)
-
-
-_WRITE: dict[str, Callable[[Path, list[dict[str, Any]]], None]] = {
-    ".json": _json,
-    ".csv": _csv,
-    ".parquet": _parquet,
-}
+    file = BytesIO()
+    pq.write_table(pa.Table.from_pylist(found), file)
+    return file.getvalue()
 
 
 def write(path: str, found: list[dict[str, Any]]) -> str:
@@ -100,159 +75,17 @@ def write(path: str, found: list[dict[str, Any]]) -> str:
     UserError: the ending says nothing, or the system refuses (an existing file is not replaced).
     """
     target = Path(path).expanduser()
-    form = _WRITE.get(target.suffix.lower())
-    if form is None:
+    ending = target.suffix.lower()
+    if ending not in ENDINGS:
         raise UserError(f"{path}: end the name with {', '.join(ENDINGS)}")
     try:
-        form(target, found)
+        with target.open("xb") as file:
+            file.write(_encoded(ending, found))
     except FileExistsError:
         raise UserError(f"{path} is there already; choose another name") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
     return f"{len(found):,} rows written to {target}"
-
-
-class Keeper(Protocol):
-    """Keeps what is shown as a recording of its own."""
-
-    name: str | None
-    """The recording that is being kept now."""
-
-    def start(self, name: str) -> str:
-        """Begins to keep; what happened, in a sentence. UserError."""
-        ...
-
-    def stop(self) -> str:
-        """Ends it; what happened, in a sentence. UserError."""
-        ...
-
-
-class Saving(App[None]):
-    """The part of the application that writes."""
-
-    def __init__(self, keeper: Keeper | None, read_only: bool) -> None:
-        """``read_only``: it writes nothing, whoever asks."""
-        super().__init__()
-        self._keeper = keeper
-        self._read_only = read_only
-
-    def _refused(self) -> bool:
-        if self._read_only:
-            self.notify("Nothing is written from a browser; open the view in a terminal for that.")
-        return self._read_only
-
-    def action_picture(self) -> None:
-        if self._refused():
-            return
-        try:
-            where = Path(self.save_screenshot()).resolve()
-        except OSError as error:
-            self.notify(f"No screenshot: {error.strerror or error}", severity="error", markup=False)
-        else:
-            self.notify(f"Screenshot: {where}", markup=False)
-
-    def copy_row(self, text: str) -> None:
-        """Puts text on the clipboard of the terminal."""
-        self.copy_to_clipboard(text)
-        self.notify("Copied.")
-
-    def export(self, rows: Rows, marked: Mapping[int, Mapping[str, Any]]) -> None:
-        """Asks for a file name and writes the marked rows, or all that are shown."""
-        if self._refused():
-            return
-        which = "marked" if marked else "shown"
-        count = len(marked) if marked else len(rows)
-        note = f"{count:,} {which} rows of {rows.table} with all their columns."
-        if rows.table == "events" and not marked and count < rows.total:
-            note += " Only those around the cursor; 'sealsnoop script' writes all."
-        note += " The name's end chooses the form: .json (a line each), .csv, .parquet"
-        found = records(rows, marked)
-
-        def done(name: str | None) -> None:
-            if name is not None:
-                self.attempt(lambda: write(name, found))
-
-        title = f"Export {which} rows"
-        self.push_screen(AskScreen(title, note, f"{rows.table}.json"), done)
-
-    def action_record(self) -> None:
-        if self._refused():
-            return
-        keeper = self._keeper
-        if keeper is None:
-            self.notify("This recording is kept already where it is.")
-            return
-        if keeper.name is not None:
-            self.attempt(keeper.stop)
-            return
-
-        def done(name: str | None) -> None:
-            if name is not None:
-                self.attempt(lambda: keeper.start(name))
-
-        note = (
-            "A folder; it gets what was recorded so far and what comes, until r is pressed again."
-        )
-        self.push_screen(AskScreen("Keep as a recording", note, placeholder="NAME.seal"), done)
-
-    def attempt(self, work: Callable[[], str]) -> None:
-        """Does ``work`` and says what it says, or why it could not be done."""
-        try:
-            said = work()
-        except UserError as error:
-            self.notify(cells.text(str(error)), severity="error", markup=False)
-        else:
-            self.notify(cells.text(said), markup=False)
-
-
-class Replaying(Saving):
-    """The part of the application that plays."""
-
-    def __init__(self, feed: Feed, keeper: Keeper | None, read_only: bool) -> None:
-        super().__init__(keeper, read_only)
-        self.feed = feed
-
-    @property
-    def _player(self) -> Player | None:
-        return self.feed if isinstance(self.feed, Player) else None
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("play", "step", "next_violation", "seek", "speed"):
-            return self._player is not None
-        return True
-
-    def action_play(self) -> None:
-        if self._player is not None:
-            self._player.toggle()
-
-    def action_step(self) -> None:
-        if self._player is not None:
-            self._player.step()
-
-    def action_next_violation(self) -> None:
-        if self._player is not None:
-            self._player.to_violation()
-
-    def action_speed(self, step: int) -> None:
-        if self._player is not None:
-            self._player.faster(step)
-
-    def action_seek(self) -> None:
-        player = self._player
-        if player is None:
-            return
-
-        def done(where: str | None) -> None:
-            if where is not None:
-                self.attempt(lambda: player.seek(where))
-
-        note = "Seconds since the start (12.5), minutes (1:30), or a share (40%)."
-        self.push_screen(AskScreen("Go to", note, placeholder="12.5"), done)
-
-    def on_replay_bar_sought(self, event: ReplayBar.Sought) -> None:
-        player = self._player
-        if player is not None:
-            self.attempt(lambda: player.seek(f"{event.share * 100:.2f}%"))
 
 
 _SWITCH_S = 0.001
@@ -263,7 +96,10 @@ POLL_S = 0.02
 once after a request."""
 
 
-class SealsnoopApp(Replaying):
+_OF_REPLAY = ("play", "step", "next_violation", "seek", "speed")
+
+
+class SealsnoopApp(App[None]):
     """One application for live and replay."""
 
     TITLE = "sealsnoop"
@@ -290,11 +126,11 @@ class SealsnoopApp(Replaying):
 
     def __init__(
         self,
-        feed: Feed,
+        feed: Worker,
         *,
         bell: bool = True,
         theme: str = themes.DEFAULT,
-        keeper: Keeper | None = None,
+        keeper: "Keeper | None" = None,
         frozen: bool = False,
         read_only: bool = False,
     ) -> None:
@@ -302,7 +138,10 @@ class SealsnoopApp(Replaying):
 
         ``read_only``: no key writes anything (in a browser). UserError: no such theme.
         """
-        super().__init__(feed, keeper, read_only)
+        super().__init__()
+        self.feed = feed
+        self._keeper = keeper
+        self._read_only = read_only
         for own in themes.OWN:
             self.register_theme(own)
         self.theme = themes.check(theme, self.available_themes)
@@ -413,6 +252,102 @@ class SealsnoopApp(Replaying):
         screen = self.screen
         if isinstance(screen, Base):
             screen.show(self.shot)
+
+    # What it writes
+
+    def _refused(self) -> bool:
+        if self._read_only:
+            self.notify("Nothing is written from a browser; open the view in a terminal for that.")
+        return self._read_only
+
+    def action_picture(self) -> None:
+        if self._refused():
+            return
+        try:
+            where = Path(self.save_screenshot()).resolve()
+        except OSError as error:
+            self.notify(f"No screenshot: {error.strerror or error}", severity="error", markup=False)
+        else:
+            self.notify(f"Screenshot: {where}", markup=False)
+
+    def copy_row(self, text: str) -> None:
+        """Puts text on the clipboard of the terminal."""
+        self.copy_to_clipboard(text)
+        self.notify("Copied.")
+
+    def export(self, rows: Rows, marked: Mapping[int, Mapping[str, Any]]) -> None:
+        """Asks for a file name and writes the marked rows, or all that are shown."""
+        if self._refused():
+            return
+        which = "marked" if marked else "shown"
+        count = len(marked) if marked else len(rows)
+        note = f"{count:,} {which} rows of {rows.table} with all their columns."
+        if rows.table == "events" and not marked and count < rows.total:
+            note += " Only those around the cursor; 'sealsnoop script' writes all."
+        note += " The name's end chooses the form: .json (a line each), .csv, .parquet"
+        found = records(rows, marked)
+        dialog = AskScreen(f"Export {which} rows", note, f"{rows.table}.json")
+        self._ask_for(dialog, lambda name: write(name, found))
+
+    def action_record(self) -> None:
+        if self._refused():
+            return
+        keeper = self._keeper
+        if keeper is None:
+            self.notify("This recording is kept already where it is.")
+        elif keeper.name is not None:
+            self._attempt(keeper.stop)
+        else:
+            note = "A folder; it gets what was recorded so far and what comes, "
+            note += "until r is pressed again."
+            dialog = AskScreen("Keep as a recording", note, placeholder="NAME.seal")
+            self._ask_for(dialog, keeper.start)
+
+    def _ask_for(self, dialog: AskScreen, work: Callable[[str], str]) -> None:
+        """Does ``work`` with what the user types, unless the user leaves."""
+
+        def done(answer: str | None) -> None:
+            if answer is not None:
+                self._attempt(lambda: work(answer))
+
+        self.push_screen(dialog, done)
+
+    def _attempt(self, work: Callable[[], str]) -> None:
+        """Does ``work`` and says what it says, or why it could not be done."""
+        try:
+            said = work()
+        except UserError as error:
+            self.notify(cells.text(str(error)), severity="error", markup=False)
+        else:
+            self.notify(cells.text(said), markup=False)
+
+    # Replay; a live view has none of these keys
+
+    @property
+    def _player(self) -> "ReplayFeed":
+        return cast("ReplayFeed", self.feed)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self.feed.plays or action not in _OF_REPLAY
+
+    def action_play(self) -> None:
+        self._player.toggle()
+
+    def action_step(self) -> None:
+        self._player.step()
+
+    def action_next_violation(self) -> None:
+        self._player.to_violation()
+
+    def action_speed(self, step: int) -> None:
+        self._player.faster(step)
+
+    def action_seek(self) -> None:
+        note = "Seconds since the start (12.5), minutes (1:30), or a share (40%)."
+        self._ask_for(AskScreen("Go to", note, placeholder="12.5"), self._player.seek)
+
+    def on_replay_bar_sought(self, event: ReplayBar.Sought) -> None:
+        self._attempt(lambda: self._player.seek(f"{event.share * 100:.2f}%"))
 
     # Keys of every screen
 

@@ -12,9 +12,9 @@ from tracer.errors import UserError
 from tracer.escape import printable
 from tracer.live import recorder as signals
 from tracer.live.alerts import OnViolation
-from tracer.live.feed import LiveFeed
-from tracer.live.recorder import RECORD, Keeper, Place, Recorder
-from tracer.live.snapshot import Feed
+from tracer.live.feed import LiveFeed, Worker
+from tracer.live.keep import Keeper
+from tracer.live.recorder import RECORD, Place, Recorder
 from tracer.output.console import status, tell
 from ui.app import SealsnoopApp
 
@@ -38,7 +38,7 @@ class View:
     read_only: bool = False
     """For a browser: nothing is written."""
 
-    def app(self, feed: Feed, keeper: Keeper | None = None) -> SealsnoopApp:
+    def app(self, feed: Worker, keeper: Keeper | None = None) -> SealsnoopApp:
         """The application for a feed."""
         return SealsnoopApp(
             feed, bell=self.bell, theme=self.theme, keeper=keeper, read_only=self.read_only

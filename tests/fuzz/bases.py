@@ -102,7 +102,7 @@ def _with_tail(path: Path, raw: Records, where: Path) -> None:
 
 def _kept(source: Path, target: Path) -> None:
     """The same, ended, with its tail in the chain: what a live view keeps."""
-    from tracer.live.recorder import copy
+    from tracer.live.keep import copy
     from tracer.recording.folder import Folder
 
     with Folder.around(target.parent) as around:

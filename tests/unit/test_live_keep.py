@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.unit.store_records import SMALL, Records, numbered, pick, seqs
 from tracer.errors import UserError
-from tracer.live import recorder as keep
-from tracer.live.recorder import REASON, Keeper
+from tracer.live import keep
+from tracer.live.keep import REASON, Keeper
 from tracer.recording.folder import Folder
 from tracer.recording.reader import Recording
 from tracer.recording.tail import TailWriter

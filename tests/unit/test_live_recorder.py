@@ -122,7 +122,7 @@ def test_ending_it_interrupts_the_command_and_waits_for_it(tmp_path: Path) -> No
 def test_a_command_that_does_not_listen_is_ended_where_nobody_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tracer.live.recorder._GRACE_S", 0.2)
+    monkeypatch.setattr("tracer.live.recorder.GRACE_S", 0.2)
     script = "trap '' INT; echo $$; while :; do sleep 0.05; done"
     recorder = started(tmp_path, command=["sh", "-c", script])
     recorder.wait_ready(nothing)
@@ -183,7 +183,7 @@ def test_the_place_is_ours_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_no_place_where_somebody_else_can_change_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tracer.live.recorder._candidates", lambda: [tmp_path / "shared"])
+    monkeypatch.setattr("tracer.live.recorder.candidates", lambda: [tmp_path / "shared"])
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared").chmod(0o777)
     with pytest.raises(UserError, match=r"no place for a temporary recording: .*-o S\.seal"):

@@ -39,13 +39,13 @@ def test_the_second_signal_does_not_interrupt_the_way_out() -> None:
 def test_a_signal_while_signals_are_being_ignored_is_kept_for_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ignore, ordered = signals._ignore, []
+    ignore, ordered = signals.ignore, []
 
     def interrupted() -> None:
-        monkeypatch.setattr(signals, "_ignore", ignore)
+        monkeypatch.setattr(signals, "ignore", ignore)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(signals, "_ignore", interrupted)
+    monkeypatch.setattr(signals, "ignore", interrupted)
     with pytest.raises(SystemExit) as raised, signals.ignored():
         ordered.append("stopped")
     assert raised.value.code == 128 + signal.SIGTERM

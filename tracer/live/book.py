@@ -1,7 +1,4 @@
-"""Looks on while decisions are counted: totals, history, what to jump to, what to cry out.
-
-Everything that was read of a recording so far, summed up.
-"""
+"""Everything that was read of a recording so far: sums, history, alerts, what to jump to."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,6 +17,7 @@ from tracer.live import cells
 from tracer.live.judging import readable, taken
 from tracer.live.log import Log, Pager
 from tracer.live.snapshot import HISTORY, Alert, Now, OnAlert, Rows, Verdicts
+from tracer.output.coverage import modules_that_came
 from tracer.output.text import CONTEXT
 from tracer.recording.follow import MISSING
 from tracer.recording.format import TABLES
@@ -175,6 +173,8 @@ class Book:
         self.start_ns: int | None = None
         self.last_ns: int | None = None
         self.baseline: list[pa.Table] = []
+        self.came: frozenset[str] = frozenset()
+        """Hooks of modules that were loaded while it was recorded."""
         self.announced: list[pa.Table] = []
         self.is_complete = False
         """No announcement is to come any more."""
@@ -205,6 +205,7 @@ class Book:
             self.decisions.objects(table, self.source, complete=self.is_complete)
         elif name == "mappings":
             self.baseline.append(table)
+            self.came |= modules_that_came([table])
             self.decisions.mappings(table, self.source)
         elif name == "losses":
             causes, lost = (table.column(column).to_pylist() for column in ("cause", "count"))

@@ -1,31 +1,28 @@
-"""What a recording's manifest says about what could be seen."""
+"""What a recording's manifest says about what could be seen, in words of the view."""
 
-import numpy as np
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from tracer.live import cells
-from tracer.live.book import Book
-from tracer.live.groups import of_records
-from tracer.live.snapshot import Coverage, Facts, Hook, Rows
-from tracer.output.coverage import modules_that_came
-from tracer.output.text import CONTEXT
-from tracer.recording.manifest import Count, Manifest, SelfTest
+from tracer.escape import printable
+from tracer.live.snapshot import Coverage, Facts, of_records
+from tracer.recording.manifest import Count, Hook, Manifest, SelfTest
 from tracer.words import HookState
 
+if TYPE_CHECKING:
+    from tracer.live.book import Book
 
-def _text(value: str | None) -> str:
-    return cells.text(value) if value else ""
 
-
-def seen(count: Count | None) -> str:
+def _seen(count: Count | None) -> str:
     """``12/12``: attempts of the self-test that a hook reported, of those it should have."""
     return f"{count.seen}/{count.expected}" if count else ""
 
 
 def _self_test(test: SelfTest) -> tuple[str, bool | None]:
+    """What it found in a few words, and whether that is fine; None: it did not run."""
     if not test.ran:
         return "not run", None
     silent = [
-        f"{_text(family)} {seen(count)}"
+        f"{printable(family)} {_seen(count)}"
         for family, count in sorted((test.hooks or {}).items())
         if count.seen != count.expected
     ]
@@ -38,78 +35,58 @@ def _self_test(test: SelfTest) -> tuple[str, bool | None]:
 
 def facts(path: str, manifest: Manifest) -> Facts:
     """What does not change."""
-    said, fine = _self_test(manifest.tested)
+    found, fine = _self_test(manifest.tested)
     return Facts(
         path=path,
-        host=_text(manifest.host_name),
-        kernel=_text(manifest.kernel.release),
-        command=" ".join(map(_text, manifest.command)),
+        host=printable(manifest.host_name),
+        kernel=printable(manifest.kernel.release),
+        command=" ".join(map(printable, manifest.command)),
         hooks_live=sum(hook.state() == HookState.LIVE for hook in manifest.hooks),
         hooks=len(manifest.hooks),
-        self_test=said,
+        self_test=found,
         self_test_ok=fine,
         bit5=manifest.bit5,
     )
 
 
-def coverage(manifest: Manifest, book: Book, problems: list[str]) -> Coverage:
-    """Hooks, loss, blind spots."""
-    lost = book.losses
-    test = manifest.tested
-    tested = test.hooks or {}
-    hooks: list[Hook] = []
+def coverage(manifest: Manifest, book: "Book", problems: Sequence[str]) -> Coverage:
+    """Hooks, those that see nothing first; loss; blind spots."""
+    tested = manifest.tested.hooks or {}
+    records: list[dict[str, object]] = []
     counted: set[str] = set()
-    came = modules_that_came(book.baseline)
-    for step in manifest.hooks:
-        hook = _text(step.hook)
-        waits = step.state(came) == HookState.WAITING
-        ops = ", ".join(map(_text, step.ops))
-        note = ops if step.method and not waits else f"{_text(step.unseen)}: {_text(step.reason)}"
-        hooks.append(
-            Hook(
-                family=_text(step.family),
-                symbol=_text(step.symbol),
-                method=_text(step.method),
-                essential=step.essential and step.requested,
-                self_test=seen(tested.get(step.family)),
-                decided=None if hook in counted else book.decided.get(hook),
-                note=note,
-                waiting=waits,
-            )
+    for hook in manifest.hooks:
+        state, ops = _state(hook, book), ", ".join(map(printable, hook.ops))
+        why_not = f"{printable(hook.unseen)}: {printable(hook.reason)}"
+        records.append(
+            {
+                "state": state,
+                "family": printable(hook.family),
+                "symbol": printable(hook.symbol or ""),
+                "method": printable(hook.method or ""),
+                "self_test": _seen(tested.get(hook.family)),
+                # Several families may report as one hook: its count stands beside the first.
+                "decided": None if hook.hook in counted else book.decided.get(hook.hook),
+                "note": ops if state == "LIVE" else why_not,
+            }
         )
-        # Several families may report as one hook: its count stands beside the first.
-        counted |= {hook} if step.method else set()
+        counted |= {hook.hook} if hook.method else set()
+    places = sorted(range(len(records)), key=lambda place: records[place]["state"] != "BLIND")
     return Coverage(
-        hooks=tuple(hooks),
-        lost={cause: n for cause, n in lost.items() if cause not in CONTEXT},
-        incomplete={cause: n for cause, n in lost.items() if cause in CONTEXT},
-        blind_spots=tuple(map(_text, manifest.blind_spots)),
-        variants={_text(question): _text(choice) for question, choice in test.variants.items()},
+        hooks=of_records("hooks", [records[place] for place in places], places, None),
+        live=[record["state"] for record in records].count("LIVE"),
+        blind=tuple(str(record["family"]) for record in records if record["state"] == "BLIND"),
+        losses=dict(book.losses),
+        blind_spots=tuple(map(printable, manifest.blind_spots)),
+        variants={
+            printable(question): printable(choice)
+            for question, choice in manifest.tested.variants.items()
+        },
         problems=tuple(problems),
     )
 
 
-def _state(hook: Hook) -> str:
-    if hook.live:
-        return "LIVE"
-    return "WAITS" if hook.waiting else "BLIND" if hook.essential else "ABSENT"
-
-
-def hook_rows(cover: Coverage) -> Rows:
-    """The tab of hooks."""
-    records = [
-        {
-            "state": _state(hook),
-            "family": hook.family,
-            "symbol": hook.symbol,
-            "method": hook.method,
-            "self_test": hook.self_test,
-            "decided": hook.decided,
-            "note": hook.note,
-        }
-        for hook in cover.hooks
-    ]
-    rows = of_records("hooks", records, range(len(records)), None)
-    places = range(len(records))
-    blind_first = sorted(places, key=lambda place: records[place]["state"] != "BLIND")
-    return Rows("hooks", rows.columns, rows.ids, np.array(blind_first, np.intp), len(records))
+def _state(hook: Hook, book: "Book") -> str:
+    """``BLIND``: something can happen there that nobody sees."""
+    known = {HookState.LIVE: "LIVE", HookState.WAITING: "WAITS"}
+    blind = hook.essential and hook.requested
+    return known.get(hook.state(book.came)) or ("BLIND" if blind else "ABSENT")

@@ -1,10 +1,7 @@
-"""What somebody did to a recording while it is watched.
-
-A thread that reads, and publishes a snapshot four to five times a second or when asked.
+"""A thread that reads a recording, and publishes a snapshot four to five times a second or when
+requested; :class:`LiveFeed` follows one, growing or finished.
 
 Whatever needs pandas is imported in the thread, so that the first screen is there before it.
-
-Follows a recording, growing or finished.
 """
 
 import ctypes
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def trouble(recording: Recording, follower: Follower) -> str:
-    """In a sentence; empty: nothing."""
+    """What somebody did to a recording while it is watched, in a sentence; empty: nothing."""
     try:
         if os.fstat(recording.folder.fd).st_nlink == 0 or not recording.folder.has(MANIFEST):
             return "The recording was deleted; what was read of it stays on the screen."
@@ -51,11 +48,15 @@ _MOST_ALERTS = 10
 _TRIM_S = 20.0
 """Memory that is free goes back to the system so often; it takes some milliseconds."""
 _SLICE_S = 0.02
-"""How long the thread works before it looks whether somebody asked for something."""
+"""How long the thread works before it looks for a new request."""
+_FOREVER = float("inf")
 
 
 class Worker:
-    """What the live feed and the replay have in common."""
+    """Publishes snapshots of one recording; what the live feed and the replay have in common."""
+
+    plays = False
+    """It can be played like a film (tracer.live.replay)."""
 
     def __init__(
         self,
@@ -65,8 +66,10 @@ class Worker:
     ) -> None:
         """``policy``: the recording is audited by it while it is shown."""
         self.recording = recording
+        self.auditing: Auditing | None = None
+        """What audits it."""
         self._policy = policy
-        self._auditing: Auditing | None = None
+        self._raised: set[tuple[object, ...]] = set()  # violations that were alerts already
         self._on_alert = on_alert
         self._facts = facts(recording.path, recording.manifest)
         self._snapshot = Snapshot(facts=self._facts)
@@ -98,16 +101,28 @@ class Worker:
         """Reads no more; the recording is closed."""
         self._stopping = True
         self._wake.set()
-        if self._auditing is not None:
-            self._auditing.stop()
+        if self.auditing is not None:
+            self.auditing.stop()
         if self._thread is not None:
             self._thread.join(5)
         self.recording.close()
 
     def ask(self, request: Request) -> None:
-        """What snapshots show from now on."""
+        """What snapshots show from now on; the next one comes soon."""
         self._request = request
         self._wake.set()
+
+    def answer(self, request: Request) -> Snapshot:
+        """Reads and searches all that there is now, in the caller's thread; not after start()."""
+        if not hasattr(self, "book"):
+            self.open(self._on_alert)
+        while self.read(_FOREVER):
+            pass
+        while self._composer.work(request, _FOREVER):
+            pass
+        self._request = request
+        self._publish(request, quick=False)
+        return self._snapshot
 
     # In the thread
 
@@ -147,16 +162,18 @@ class Worker:
         """Is another one when an audit would see more than before."""
         return self.book.version
 
-    def _audit(self, until_ns: int | None) -> None:
-        """Cries out what the audit found."""
-        from tracer.live.auditing import AUDIT
-
-        assert self._auditing is not None
-        self._auditing.look(self.audit_version())
-        new = self._auditing.new_violations(until_ns)
+    def _audit(self, auditing: "Auditing", until_ns: int | None) -> None:
+        """Raises an alert for each violation that the audit found until a time (None: any)."""
+        auditing.look(self.audit_version())
+        new = [
+            one
+            for one in auditing.violations
+            if one.key not in self._raised and (until_ns is None or one.time_ns <= until_ns)
+        ]
+        self._raised.update(one.key for one in new)
         if new:
             shown = [(one.text, one.event) for one in new[-_MOST_ALERTS:]]
-            self.book.watch.cry(AUDIT, shown, len(new))
+            self.book.watch.cry("audit", shown, len(new))
 
     def _run(self) -> None:
         try:
@@ -164,13 +181,13 @@ class Worker:
             if self._policy is not None:
                 from tracer.live.auditing import Auditing
 
-                self._auditing = Auditing(self._policy, self.recording.path)
-                self._auditing.start()
+                self.auditing = Auditing(self._policy, self.recording.path)
+                self.auditing.start()
             self._loop()
         except Exception as error:
             # A thread that ends in silence would leave a screen that looks alive.
-            said = f"The reader failed ({type(error).__name__}: {error}); nothing moves any more."
-            now = replace(self._snapshot.now, state=State.BROKEN, message=said)
+            text = f"The reader failed ({type(error).__name__}: {error}); nothing moves any more."
+            now = replace(self._snapshot.now, state=State.BROKEN, message=text)
             self._snapshot = replace(self._snapshot, now=now, request=self._request)
             raise
 
@@ -196,12 +213,12 @@ class Worker:
             # Somebody who waits for rows does not wait for new events too.
             more = self._read() if self._request is answered else True
             request = self._request
-            asked = request is not answered
-            more |= self._composer.work(request, time.monotonic() + (0.01 if asked else _SLICE_S))
+            new = request is not answered
+            more |= self._composer.work(request, time.monotonic() + (0.01 if new else _SLICE_S))
             now_s = time.monotonic()
-            if asked or now_s >= due_s:
-                if asked or more or self._news(now_s):
-                    self._publish(request, quick=asked)
+            if new or now_s >= due_s:
+                if new or more or self._news(now_s):
+                    self._publish(request, quick=new)
                     answered = request
                 due_s = now_s + INTERVAL_S
             if trim is not None and now_s >= trim_s:
@@ -219,8 +236,8 @@ class Worker:
 
     def _publish(self, request: Request, quick: bool) -> None:
         now = self._now()
-        if self._auditing is not None:
-            self._audit(now.now_ns)
+        if self.auditing is not None:
+            self._audit(self.auditing, now.now_ns)
         self._published = self.book.version, now.state, self._audited
         self._published_s = time.monotonic()
         self._snapshot = self._composer.snapshot(
@@ -229,7 +246,7 @@ class Worker:
 
     @property
     def _audited(self) -> Audited | None:
-        return None if self._auditing is None else self._auditing.audited
+        return None if self.auditing is None else self.auditing.audited
 
     def rate(self) -> float:
         """Events per second over the last two seconds."""

@@ -1,13 +1,9 @@
-"""Reads events of finished segments back by their number, a row group at a time.
-
-The log of events: the newest in memory, older ones read back from the recording.
-
-What a filter shows of the log of events, around one place.
-"""
+"""The log of events: the newest in memory, older ones read back from the recording's segments, and
+what a filter shows of it around one event."""
 
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -25,10 +21,26 @@ from tracer.recording.errors import Damaged
 from tracer.recording.part import PartFile
 from tracer.recording.reader import Recording
 
-_KEPT = 6
+Numbers = npt.NDArray[np.int64]
+KEPT = 1 << 17
+"""Events in memory at most, beside the newest batch."""
+WINDOW = 600
+"""Events in a table at a time."""
+_GROUPS = 6
 """Row groups in memory; one that a recorder wrote has at most 65536 rows."""
 _OPEN = 2
-"""Parts in memory, as they are on the disk: to read one is to hold it against its digest."""
+"""Parts in memory, as they are on the disk: reading one means checking its digest."""
+_MATCHES = 1 << 16
+"""Events of a filter that are known at a time; the oldest are forgotten and found again."""
+
+
+def shown(window: Window, count: int, at: Callable[[int], int]) -> tuple[int, int]:
+    """Which of ``count`` events a window shows; ``at``: the place of an event among them."""
+    start = 0 if window.first else count - WINDOW
+    if window.around is not None:
+        start = min(at(window.around) - WINDOW // 2, start)
+    start = max(0, start)
+    return start, min(count, start + WINDOW)
 
 
 class Pager:
@@ -44,10 +56,11 @@ class Pager:
         self._groups: dict[int, list[int]] = {}  # the first row of each row group of a part
         self._links = 0
         self._open: OrderedDict[int, PartFile] = OrderedDict()
-        self._cache: OrderedDict[tuple[int, tuple[str, ...] | None], Batch] = OrderedDict()
+        self._cache: OrderedDict[int, Batch] = OrderedDict()
         self.rows = 0
         """How many events there are."""
         self.problem = ""
+        """Why some could not be read."""
 
     def refresh(self) -> None:
         """Looks for segments that were finished meanwhile. OSError."""
@@ -68,41 +81,37 @@ class Pager:
         group = bisect_right(starts, row) - 1
         return starts[group], starts[group + 1] if group + 1 < len(starts) else end
 
-    def batch(self, row: int, columns: Sequence[str] | None = None) -> Batch | None:
+    def batch(self, row: int) -> Batch | None:
         """The row group that has ``row``; None: it cannot be read (:attr:`problem` says why)."""
         if not 0 <= row < self.rows:
             return None
-        first, end = self.span(row)
-        key = first, None if columns is None else tuple(columns)
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
-        found = self._read(first, end, columns)
-        if found is not None and columns is None:
-            self._cache[key] = found
-            while len(self._cache) > _KEPT:
+        first, _ = self.span(row)
+        if first not in self._cache:
+            found = self._read(first)
+            if found is None:
+                return None
+            self._cache[first] = found
+            if len(self._cache) > _GROUPS:
                 self._cache.popitem(last=False)
-        return found
+        self._cache.move_to_end(first)
+        return self._cache[first]
 
     def _row_groups(self, part: int) -> list[int]:
         if part not in self._groups:
             first = self._starts[part]
-            starts = [first]
-            found = self._part(part)
-            if found is not None:
-                sizes = found.groups
-                starts = [first + sum(sizes[:n]) for n in range(len(sizes))] or starts
-            self._groups[part] = starts
+            file = self._part(part)
+            sizes = [] if file is None else file.groups
+            self._groups[part] = [first + sum(sizes[:n]) for n in range(len(sizes))] or [first]
         return self._groups[part]
 
-    def _read(self, first: int, end: int, columns: Sequence[str] | None) -> Batch | None:
+    def _read(self, first: int) -> Batch | None:
         part = bisect_right(self._starts, first) - 1
-        names = [n for n in decisions.ALL if n != "hook"] if columns is None else list(columns)
-        found = self._part(part)
-        if found is None:
+        names = [name for name in decisions.ALL if name != "hook"]
+        file = self._part(part)
+        if file is None:
             return None
         try:
-            table = found.read([self._row_groups(part).index(first)], names)
+            table = file.read([self._row_groups(part).index(first)], names)
         except Damaged as error:
             self.problem = str(error)
             return None
@@ -116,26 +125,14 @@ class Pager:
                 self._open[number] = self._recording.open_part(link, path)
             except Damaged as error:
                 self.problem = str(error)
+                return None
             except OSError as error:
                 self.problem = f"{path} cannot be read: {error.strerror}."
-        else:
-            self._open.move_to_end(number)
-        while len(self._open) > _OPEN:
-            self._open.popitem(last=False)
-        return self._open.get(number)
-
-
-def some(batch: Batch, rows: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Batch:
-    """Those of ``rows`` (event numbers) that ``batch`` has."""
-    place = rows - int(batch["row"][0])
-    return batch.take(place[(place >= 0) & (place < len(batch))])
-
-
-Numbers = npt.NDArray[np.int64]
-KEPT = 1 << 17
-"""Events in memory at most, beside the newest batch."""
-WINDOW = 600
-"""Events in a table at a time."""
+                return None
+            if len(self._open) > _OPEN:
+                self._open.popitem(last=False)
+        self._open.move_to_end(number)
+        return self._open[number]
 
 
 class Log:
@@ -175,53 +172,45 @@ class Log:
 
     def span(self, row: int) -> tuple[int, int] | None:
         """First event, and first one behind, of the batch that would have ``row``."""
-        if row >= self.first:
-            for one in self._batches:
-                if row <= int(one["row"][-1]):
-                    return int(one["row"][0]), int(one["row"][-1]) + 1
-        elif self._pager is not None and row < self._pager.rows:
+        if row < self.first:
+            if self._pager is None or row >= self._pager.rows:
+                return None
             return self._pager.span(row)
-        return None
+        batch = self.batch(row)
+        return None if batch is None else (int(batch["row"][0]), int(batch["row"][-1]) + 1)
 
     def judged(self, row: int) -> Judged | None:
         """Judged columns of the batch that has ``row``."""
         batch = self.batch(row)
         return None if batch is None else self._decisions.judge(batch)
 
-    def judge_one(self, row: int) -> Judged | None:
-        """Judged columns of one event."""
-        batch = self.batch(row)
-        if batch is None:
-            return None
-        return self._decisions.judge(batch.take(np.array([row - int(batch["row"][0])])))
-
     def take(self, numbers: Numbers) -> Columns | None:
         """Judged, readable columns of these events (ascending), those that can be read."""
         parts: list[Columns] = []
         place = 0
         while place < len(numbers):
-            row = int(numbers[place])
-            batch = self.batch(row)
+            batch = self.batch(int(numbers[place]))
             if batch is None:
                 place += 1
                 continue
-            end = int(batch["row"][-1]) + 1
-            last = int(np.searchsorted(numbers, end))
-            mine = numbers[place:last]
-            which = mine - int(batch["row"][0])
+            first = int(batch["row"][0])
+            last = int(np.searchsorted(numbers, first + len(batch)))
             # Judge the few rows that are shown, not the whole batch.
-            parts.append(readable(self._decisions.judge(batch.take(which))))
+            parts.append(readable(self._decisions.judge(batch.take(numbers[place:last] - first))))
             place = max(last, place + 1)
         return put_together(parts) if parts else None
 
-
-_MATCHES = 1 << 16
-"""Events of a filter that are known at a time; the oldest are forgotten and found again."""
-_ENOUGH = WINDOW
+    def table(self, name: str, numbers: Numbers) -> Rows:
+        """Those of these events that can be read, as a table."""
+        columns = self.take(numbers)
+        if columns is None:
+            return no_rows(name)
+        ids = np.asarray(columns["row"], np.int64)
+        return Rows(name, columns, ids, np.arange(len(ids)), len(ids))
 
 
 class LogView:
-    """What one filter shows of a log, around one place."""
+    """What one filter shows of a log, around one event."""
 
     def __init__(self, log: Log, query: Query) -> None:
         self._log = log
@@ -238,7 +227,7 @@ class LogView:
         while self._high < self._log.rows:
             span = self._log.span(self._high)
             if span is None:
-                # Forgotten already: the filter begins anew behind the gap.
+                # Forgotten already: the filter starts again behind the gap.
                 self._low = self._high = self._log.first
                 parts = [np.empty(0, np.int64)]
                 continue
@@ -251,29 +240,26 @@ class LogView:
 
     def wants_more(self, window: Window) -> bool:
         """Whether earlier events have to be searched before ``window`` is full."""
-        if not self.query or self._low == 0 or self._problem:
+        if not self.query or self._problem or not self._earlier(self._low):
             return False
-        if self._log.span(self._low - 1) is None:
-            return False
-        return self._before(window) < _ENOUGH // 2
+        before = 0 if window.first else len(self._found)
+        if window.around is not None:
+            before = self._at(window.around)
+        return before < WINDOW // 2
 
-    def _before(self, window: Window) -> int:
-        """How many matching events are known before the window's place."""
-        if window.first:
-            return 0
-        if window.around is None:
-            return len(self._found)
-        return int(np.searchsorted(self._found, window.around))
+    def _earlier(self, row: int) -> bool:
+        """Whether there are events before ``row`` that can be read."""
+        return row > 0 and self._log.span(row - 1) is not None
+
+    def _at(self, row: int) -> int:
+        return int(np.searchsorted(self._found, row))
 
     def search_back(self) -> None:
         """Looks at one batch of earlier events."""
         span = self._log.span(self._low - 1)
-        if span is None:
-            return
-        first = span[0]
-        found = self._matches(first, self._low)
-        self._found = np.concatenate([found, self._found])
-        self._low = first
+        if span is not None:
+            self._found = np.concatenate([self._matches(span[0], self._low), self._found])
+            self._low = span[0]
 
     def _matches(self, first: int, end: int) -> Numbers:
         columns = self._log.judged(first)
@@ -291,49 +277,33 @@ class LogView:
         """Whether one event is among those that are shown."""
         if not self.query:
             return True
-        columns = self._log.judge_one(row)
+        columns = self._log.take(np.array([row]))
         return columns is not None and bool(self.query.mask(columns).all())
-
-    def numbers(self, window: Window, until: int) -> tuple[Numbers, bool, bool]:
-        """The events of a window before ``until``, and if there are more before and behind it."""
-        if not self.query:
-            return self._plain(window, until)
-        count = int(np.searchsorted(self._found, until))
-        if window.around is not None:
-            middle = int(np.searchsorted(self._found, window.around))
-            start = max(0, min(middle - WINDOW // 2, count - WINDOW))
-        else:
-            start = 0 if window.first else max(0, count - WINDOW)
-        end = min(count, start + WINDOW)
-        before = start > 0 or (self._low > 0 and self._log.span(self._low - 1) is not None)
-        return self._found[start:end], before, end < count
-
-    def _plain(self, window: Window, rows: int) -> tuple[Numbers, bool, bool]:
-        if window.around is not None:
-            start = max(0, min(window.around - WINDOW // 2, rows - WINDOW))
-        else:
-            start = 0 if window.first else max(0, rows - WINDOW)
-        while start < rows and self._log.span(start) is None:
-            # Neither in memory nor in a finished segment: a few seconds' gap.
-            start = self._log.first
-        end = min(rows, start + WINDOW)
-        before = start > 0 and self._log.span(start - 1) is not None
-        return np.arange(start, end), before, end < rows
 
     def rows(
         self, window: Window, start_ns: int | None, now_ns: int | None, until: int | None = None
     ) -> Rows:
         """The table of a window; ``until``: as if the log ended before this event."""
-        end = self._log.rows if until is None else until
-        numbers, before, after = self.numbers(window, end)
-        columns = self._log.take(numbers)
-        if columns is None:
-            return replace(no_rows("events"), problem=self._problem, total=end)
-        ids = np.asarray(columns["row"], np.int64)
-        busy = None
-        if self.wants_more(window):
-            busy = 1 - self._low / max(1, self._high)
-        return Rows(
-            "events", columns, ids, np.arange(len(ids)), end, start_ns, now_ns,
-            before, after, busy, self._problem,
+        total = self._log.rows if until is None else until
+        if self.query:
+            count = self._at(total)
+            start, end = shown(window, count, self._at)
+            numbers = self._found[start:end]
+            before = start > 0 or self._earlier(self._low)
+        else:
+            count = total
+            start, end = shown(window, count, lambda row: row)
+            while start < end and self._log.span(start) is None:
+                # Neither in memory nor in a finished segment: a few seconds' gap.
+                start = self._log.first
+                end = min(count, start + WINDOW)
+            numbers = np.arange(start, end)
+            before = self._earlier(start)
+        rows = self._log.table("events", numbers)
+        if not len(rows):
+            return replace(rows, problem=self._problem, total=total)
+        busy = 1 - self._low / max(1, self._high) if self.wants_more(window) else None
+        return replace(
+            rows, total=total, start_ns=start_ns, now_ns=now_ns, before=before, after=end < count,
+            busy=busy, problem=self._problem,
         )  # fmt: skip

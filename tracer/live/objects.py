@@ -1,11 +1,7 @@
-"""Who maps one object, as its events come.
-
-Goes over all events again, a batch at a time: for a filter, or for all about one object.
-
-All about one object, gathered from its events.
-"""
+"""Goes over all events again, a batch at a time: for a filter, or for all about one object."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +16,10 @@ from tracer.filter.query import Query
 from tracer.labels import errno_name, is_shared, is_writable, vm_text
 from tracer.live import cells
 from tracer.live.book import Book
-from tracer.live.groups import Grouped, Groups, of_records
+from tracer.live.groups import Grouped, RowIds
 from tracer.live.judging import Columns, readable
-from tracer.live.log import WINDOW, Log
-from tracer.live.snapshot import Detail, Key, Rows, Window, no_rows
+from tracer.live.log import Log, shown
+from tracer.live.snapshot import Detail, Key, Rows, Window, no_rows, of_records
 from tracer.rules.verdicts import Verdict
 from tracer.words import Flag, Op, Seal
 
@@ -138,14 +134,14 @@ class Scan:
 class Filtered:
     """Sums of the decisions that match a filter, and of nothing else."""
 
-    def __init__(self, book: Book, query: Query, groups: Groups) -> None:
+    def __init__(self, book: Book, query: Query, ids: RowIds) -> None:
         self.query = query
         self.problem = ""
         self._book = book
         self._decisions = Decisions(keep=self._keep, timeline=False)
         self._announced = 0
         self.scan = Scan(book.log, self._decisions.add)
-        self.sums = Grouped(self._decisions.tables, lambda: self.scan.seen, groups, filtered=True)
+        self.sums = Grouped(self._decisions.tables, lambda: self.scan.seen, ids, filtered=True)
 
     def announce(self) -> None:
         """Takes the announcements that are new."""
@@ -278,7 +274,6 @@ class ObjectBook:
 
     def detail(self, objects: Rows, fds: Rows, window: Window) -> Detail:
         """As the screen shows it; ``objects`` and ``fds`` are the whole tables."""
-        share = self.scan.share
         return Detail(
             object=self._object(objects),
             seals=list(self._seals),
@@ -286,7 +281,7 @@ class ObjectBook:
             holders=self._holders(fds),
             mappers=self._mapped.rows(objects.now_ns),
             decisions=self._decisions(window, objects),
-            busy=share,
+            busy=self.scan.share,
         )
 
     def _mine(self, rows: Rows) -> npt.NDArray[np.intp]:
@@ -330,18 +325,9 @@ class ObjectBook:
         numbers = np.concatenate(self._numbers)[-_MOST_EVENTS:]
         self._numbers = [numbers]
         count = len(numbers)
-        start = max(0, count - WINDOW)
-        if window.first:
-            start = 0
-        elif window.around is not None:
-            middle = int(np.searchsorted(numbers, window.around))
-            start = max(0, min(middle - WINDOW // 2, count - WINDOW))
-        end = min(count, start + WINDOW)
-        columns = self._book.log.take(numbers[start:end])
-        if columns is None:
-            return no_rows("decisions")
-        ids = np.asarray(columns["row"], np.int64)
-        return Rows(
-            "decisions", columns, ids, np.arange(len(ids)), count, objects.start_ns,
-            objects.now_ns, start > 0, end < count, bit5=self._book.source.bit5,
+        start, end = shown(window, count, lambda row: int(np.searchsorted(numbers, row)))
+        return replace(
+            self._book.log.table("decisions", numbers[start:end]),
+            total=count, start_ns=objects.start_ns, now_ns=objects.now_ns, before=start > 0,
+            after=end < count, bit5=self._book.source.bit5,
         )  # fmt: skip

@@ -1,30 +1,21 @@
-"""SIGTERM and SIGHUP end us in order while no view is open (the view has handlers of its own).
-
-Where a live view's recording lies when nobody named a place for it.
-
-In the state folder of who records: ``$XDG_STATE_HOME/sealsnoop``, else ``/var/lib/sealsnoop`` for
-root and ``~/.local/state/sealsnoop`` for others. Not in /tmp or /var/tmp, where anybody can make a
-name first, nor in /run, which is memory: a recording may become large.
-
-Keeps a temporary recording under a name: as it is now, or, at the end, as a whole.
-
-Whoever may write to the folder that was named can exchange what lies in it while we, maybe as
-root, fill a new recording there. So that folder and the new one are opened once, everything goes by
-these descriptors, no symbolic link is followed, and every file is a new one.
-
-The recorder of a live view: ``sealsnoop record`` as a process of its own.
+"""The recorder of a live view: ``sealsnoop record`` as a process of its own.
 
 It is in its own process group, so that neither Ctrl-C nor Ctrl-Z on the terminal reaches it behind
 our back. Its output, and that of the command that it traces, goes to files: the terminal is the
 view's. Should the view be killed, the kernel sends it SIGHUP, maybe once for each of the view's
 threads (kernel/exit.c, forget_original_parent: the next thread becomes the parent, and dies too):
 without a command it then ends its recording cleanly; with one it goes on until that ends.
+
+SIGTERM and SIGHUP end us in order while no view is open (the view has handlers of its own).
+
+A recording that nobody named lies in the state folder of who records:
+``$XDG_STATE_HOME/sealsnoop``, else ``/var/lib/sealsnoop`` for root and ``~/.local/state/sealsnoop``
+for others. Not in /tmp or /var/tmp, where anybody can make a name first, nor in /run, which is
+memory: a recording may become large.
 """
 
 import contextlib
 import ctypes
-import errno
-import json
 import os
 import shutil
 import signal
@@ -34,24 +25,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 
 from tracer.errors import UserError
 from tracer.escape import printable
-from tracer.recording import chain as chains
 from tracer.recording import folder as lock
-from tracer.recording import gate
-from tracer.recording.chain import CHAIN, END, ENDS, MANIFEST, TAIL_FOLDER, Link, PartInfo, info
+from tracer.recording.chain import MANIFEST
 from tracer.recording.folder import Folder
-from tracer.recording.format import DOCUMENT_BYTES, TAIL_BYTES
-from tracer.recording.tail import TailReader
 
 _NUMBERS = (signal.SIGTERM, signal.SIGHUP)
 
 
-def _ignore() -> None:
+def ignore() -> None:
+    """Makes these signals do nothing."""
     for number in _NUMBERS:
         signal.signal(number, signal.SIG_IGN)
 
@@ -59,7 +46,7 @@ def _ignore() -> None:
 def _leave(number: int, frame: FrameType | None) -> None:
     # A closed terminal sends SIGHUP twice, from the kernel and from its shell: the second must not
     # interrupt what the first has made us put in order.
-    _ignore()
+    ignore()
     sys.exit(128 + number)
 
 
@@ -74,7 +61,7 @@ def ignored() -> Iterator[None]:
     """They do nothing meanwhile: what has to be put in order is put in order."""
     leaving: SystemExit | None = None
     try:
-        _ignore()
+        ignore()
     except SystemExit as signalled:  # it came while we were at it; all are ignored from then on
         leaving = signalled
     try:
@@ -138,7 +125,7 @@ def _written(path: Path) -> bool:
 
 def _base() -> Path:
     tried = []
-    for base in _candidates():
+    for base in candidates():
         folder = base / _OURS
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -153,7 +140,8 @@ def _base() -> Path:
     )
 
 
-def _candidates() -> Iterator[Path]:
+def candidates() -> Iterator[Path]:
+    """Folders in which ours may be, the best first."""
     state = os.environ.get("XDG_STATE_HOME", "")
     if os.path.isabs(state):
         yield Path(state)
@@ -180,198 +168,14 @@ def _danger(folder: Path) -> str:
     return ""
 
 
-REASON = "kept from a live view, which went on"
-_TRIES = 20
-_NOT_BY_RENAMING = (errno.EXDEV, errno.EINVAL, errno.ENOSYS)
-"""Another file system, or one that cannot rename without replacing."""
-
-
-class Keeper:
-    """Keeps ``source``, which somebody is writing (see ui.app.Keeper)."""
-
-    def __init__(self, source: Path) -> None:
-        self.name: str | None = None
-        self._source = source
-        self._target = source
-        self._around: Folder | None = None
-        """The folder that is to hold it, as it was when it was named."""
-
-    def start(self, name: str) -> str:
-        """Remembers where to keep it. UserError: there is something, or nothing can be made there.
-
-        What was recorded before is kept too: a seal's history begins before anybody looks.
-        """
-        target = Path(name.strip()).expanduser().absolute()
-        if not name.strip():
-            raise UserError("give the recording a name")
-        if os.path.lexists(target):
-            raise UserError(f"{name} is there already; choose another name")
-        nowhere = UserError(f"{target.parent}: nothing can be made there")
-        try:
-            around = Folder.around(target.parent)
-        except OSError:
-            raise nowhere from None
-        if not os.access(".", os.W_OK | os.X_OK, dir_fd=around.fd):
-            around.close()
-            raise nowhere
-        self.name, self._target, self._around = name.strip(), target, around
-        return f"Keeping {target}: what was recorded so far and what comes, until r or the end."
-
-    def stop(self) -> str:
-        """Copies what was recorded until now. UserError: the system refuses."""
-        with self._named() as around:
-            self._guard(lambda: copy(self._source, around, self._target.name))
-        return f"Kept {self._target}. The view goes on."
-
-    def finish(self) -> Path | None:
-        """To be called when the recorder has ended: moves the whole recording if it is kept.
-
-        Where it is now; None: it was not to be kept. UserError: the system refuses, and it stays
-        where it was.
-        """
-        if self.name is None:
-            return None
-        with self._named() as around:
-            self._guard(lambda: move(self._source, around, self._target.name))
-        return self._target
-
-    def _named(self) -> Folder:
-        around, self._around, self.name = self._around, None, None
-        if around is None:
-            raise UserError("nothing is being kept")
-        return around
-
-    def _guard(self, work: Callable[[], object]) -> None:
-        try:
-            work()
-        except OSError as error:
-            why = error.strerror or str(error)
-            raise UserError(f"cannot keep {printable(str(self._target))}: {why}") from error
-
-
-def move(source: Path, around: Folder, name: str) -> None:
-    """The finished recording ``source`` becomes ``name`` in ``around``. OSError.
-
-    It goes away where it was when it is on the device where it is to be.
-    """
-    with Folder.around(source.parent) as there:
-        try:
-            there.move(source.name, around, name)
-        except OSError as error:
-            if error.errno not in _NOT_BY_RENAMING:
-                raise
-        else:
-            with suppress(PermissionError), around.sub(".") as readable:
-                readable.sync()
-            return
-        with there.sub(source.name) as old, Folder.make(name, around) as new:
-            for inner in sorted(old.names(), key=lambda one: one == END):
-                _copy_all(old, inner, new)
-            new.sync()
-    shutil.rmtree(source)
-
-
-def _copy_all(old: Folder, name: str, new: Folder) -> None:
-    try:
-        below = old.sub(name)
-    except NotADirectoryError:
-        old.copy(name, new)
-        return
-    with below, new.make_sub(name) as into:
-        for inner in below.names():
-            below.copy(inner, into)
-        into.sync()
-
-
-def copy(source: Path, around: Folder, name: str) -> None:
-    """A recording of what ``source`` holds now, finished: segments are linked where that goes.
-
-    A segment's tail goes away when the segment is in the chain, so tails are copied first. OSError.
-    """
-    with Folder.open(source) as old, Folder.make(name, around) as new:
-        manifest = gate.contents(old, MANIFEST, DOCUMENT_BYTES)
-        new.write_durably(MANIFEST, manifest)
-        os.close(new.create(lock.LOCK))
-        with ExitStack() as opened:
-            tails_of_old = opened.enter_context(old.sub(TAIL_FOLDER))
-            tails_of_new = opened.enter_context(new.make_sub(TAIL_FOLDER))
-            for _ in range(_TRIES):
-                tails = _tails(tails_of_old, tails_of_new)
-                chain = chains.read(old)
-                first = chain.next_number
-                open_ones = [number for number in tails if number >= first]
-                if open_ones == list(range(first, first + len(open_ones))):
-                    break  # else one of them has no tail yet: it becomes a segment soon
-            left = _whole_tails(tails_of_new, tails, first)
-        _segments(old, new, chain.links)
-        end = json.dumps({"reason": REASON, "unsaved": 0}, indent=2).encode() + b"\n"
-        new.write_durably(END, end)
-        lines = [*filter(None, [chain.begin]), *chain.links]
-        lines.append(
-            chains.signed(ENDS, {END: info(end), **left}, lines[-1].digest if lines else "")
-        )
-        new.write_durably(CHAIN, b"".join(map(chains.line, lines)))
-
-
-def _tails(source: Folder, target: Folder) -> list[int]:
-    numbers = []
-    for name in source.names():
-        target.unlink(name, missing_ok=True)  # of the try before
-        try:
-            source.copy(name, target)
-        except FileNotFoundError:
-            target.unlink(name, missing_ok=True)
-            continue  # it is a segment now
-        numbers.append(int(name.partition(".")[0]))
-    return numbers
-
-
-def _segments(source: Folder, target: Folder, links: list[Link]) -> None:
-    with ExitStack() as opened:
-        tables: dict[str, tuple[Folder, Folder]] = {}
-        for table, name in (path.split("/") for link in links for path in link.files):
-            if table not in tables:
-                old = opened.enter_context(source.sub(table))
-                tables[table] = old, opened.enter_context(target.make_sub(table))
-            old, new = tables[table]
-            try:
-                old.link(name, new)
-            except OSError:  # another file system
-                old.copy(name, new)
-        for _, new in tables.values():
-            new.sync()
-
-
-def _whole_tails(target: Folder, tails: list[int], first: int) -> dict[str, PartInfo]:
-    """Drops tails of segments that are there as a whole, and the last's unfinished block.
-
-    What the chain has to say of those that stay.
-    """
-    left = {}
-    for number in tails:
-        name = chains.tail_name(number)
-        if number < first:
-            target.unlink(name)
-            continue
-        tail = TailReader(target, number)
-        try:
-            rows = sum(map(len, tail.read()))
-            if tail.unread:
-                target.cut(name, tail.offset)
-        finally:
-            tail.close()
-        left[f"{TAIL_FOLDER}/{name}"] = info(gate.contents(target, name, TAIL_BYTES), rows)
-    target.sync()
-    return left
-
-
 RECORD = (sys.executable, "-P", "-m", "tracer.cli.main", "record")
 """-P: what lies in the folder where root happens to stand is not to be imported."""
 
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.05
 _TELL_S = 3.0  # of silence, then the user is told what is waited for
-_GRACE_S = 5.0
+GRACE_S = 5.0
+"""How long it may take to end before it is told again."""
 _HURRY = (signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 """Sent one after another while it does not end. With a command the second SIGINT is the one that
 does not wait for it any more (tracer.cli.record)."""
@@ -427,12 +231,16 @@ class Recorder:
     @property
     def said(self) -> str:
         """What it and its command wrote to stderr."""
-        return _tail(self._stderr)
+        return _end_of(self._stderr).decode("utf-8", "replace")
 
     @property
     def printed(self) -> bytes:
         """The end of what its command wrote to stdout."""
-        return _tail_bytes(self._stdout)
+        return _end_of(self._stdout)
+
+    @property
+    def _recording(self) -> bool:
+        return _identity(self.output / MANIFEST) not in (None, self._before)
 
     def wait_ready(self, waiting: Callable[[float], None]) -> None:
         """Until there is a recording to follow. ``waiting`` is told the seconds, again and again.
@@ -440,9 +248,9 @@ class Recorder:
         RecorderFailed: it ended before, with its exit code and what it said.
         """
         began = time.monotonic()
-        while _identity(self.output / MANIFEST) in (None, self._before):
+        while not self._recording:
             code = self.code
-            if code is not None and _identity(self.output / MANIFEST) in (None, self._before):
+            if code is not None and not self._recording:
                 said = self.said.strip().removeprefix("sealsnoop: ")
                 why = said or f"the recorder ended with {_how(code)} and said nothing"
                 raise RecorderFailed(why, code if code > 0 else 1)
@@ -462,7 +270,7 @@ class Recorder:
                 os.killpg(self.pid, number)
             forever = patient and bool(self.command) and number == signal.SIGINT
             try:
-                self._wait(tell, None if forever else 4 * _GRACE_S if patient else _GRACE_S)
+                self._wait(tell, None if forever else 4 * GRACE_S if patient else GRACE_S)
             except KeyboardInterrupt:
                 continue
         return self._process.wait()
@@ -494,17 +302,13 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
-def _tail_bytes(path: Path, most: int = 1 << 16) -> bytes:
+def _end_of(path: Path, most: int = 1 << 16) -> bytes:
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - most))
             return file.read()
     except OSError:
         return b""
-
-
-def _tail(path: Path) -> str:
-    return _tail_bytes(path).decode("utf-8", "replace")
 
 
 def _how(code: int) -> str:

@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -191,6 +191,8 @@ def place_of(text: str, seconds: float) -> float:
 class ReplayFeed(Worker):
     """Plays what is in a recording when it is opened."""
 
+    plays = True
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -200,10 +202,12 @@ class ReplayFeed(Worker):
         start: str | None = None,
         on_alert: OnAlert | None = None,
         policy: "Policy | None" = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Opens ``path``; StoreError. ``speed``: how many times as fast as it was.
 
-        ``start``: where to begin, as :func:`place_of` reads it; UserError.
+        ``start``: where to start, as :func:`place_of` reads it; UserError. ``clock``: the seconds
+        that pass while it plays.
         """
         super().__init__(Recording.open(path), on_alert, policy)
         self._lock = threading.Lock()
@@ -212,7 +216,8 @@ class ReplayFeed(Worker):
         self._goal: _Goal | None = None
         self._restart = False
         self._clock_ns = 0  # of the recording: events up to here are shown
-        self._tick_s = time.monotonic()
+        self._clock = clock
+        self._tick_s = clock()
         self._start = start
         if start is not None:
             place_of(start, 0)
@@ -273,7 +278,7 @@ class ReplayFeed(Worker):
         self._film = Film(self._reel, self.book)
         self._clock_ns = self._film.start_ns
         if first:
-            self._tick_s = time.monotonic()
+            self._tick_s = self._clock()
             if self._start is not None:
                 self.seek(self._start)
 
@@ -285,7 +290,7 @@ class ReplayFeed(Worker):
         return 0 if self._film is None else int(self.book.watch.counts[list(VIOLATIONS)].sum())
 
     def read(self, until_s: float) -> bool:
-        now_s = time.monotonic()
+        now_s = self._clock()
         with self._lock:
             if self._restart:
                 self._restart = False

@@ -1,18 +1,13 @@
-"""The rows of a table as they are to be shown: columns of numbers, and an order.
-
-What the screen asks of the reader thread.
-
-What the reader thread hands to the screen: immutable, whole, and of one moment.
+"""What the screen requests of the reader thread, and the snapshot that it gets: all rows, counts
+and facts of one moment.
 
 Nothing here is changed once it is published, so the UI thread draws it without a lock.
-
-What the screen needs of a feed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,15 +69,43 @@ class Rows:
         """Every column of one row."""
         return {name: self.value(name, place) for name in self.columns}
 
+    def row(self, place: int) -> "Row":
+        """One row, for columns that need more than one value of it."""
+        return Row(self, place)
+
     def find(self, row_id: int) -> int:
         """Where in the order the row with this id stands, -1: it is not shown."""
         found = np.flatnonzero(self.ids[self.order] == row_id)
         return int(found[0]) if len(found) else -1
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table: ``row("op")`` is its value in a column, None where it has none."""
+
+    rows: Rows
+    place: int
+
+    def __call__(self, name: str) -> Any:
+        return self.rows.value(name, self.place)
+
+
 def no_rows(table: str) -> Rows:
     """An empty table."""
     return Rows(table, {}, np.empty(0, np.int64), np.empty(0, np.intp), 0)
+
+
+def of_records(
+    table: str, records: Sequence[Mapping[str, Any]], ids: Sequence[int], now_ns: int | None
+) -> Rows:
+    """A small table from plain values."""
+    columns: dict[str, Column] = {}
+    for name in records[0] if records else ():
+        column = np.empty(len(records), object)
+        column[:] = [record[name] for record in records]
+        columns[name] = column
+    count = len(records)
+    return Rows(table, columns, np.array(ids, np.int64), np.arange(count), count, None, now_ns)
 
 
 Key = tuple[int, int, int]
@@ -230,36 +253,18 @@ class Alert:
     """The event behind it, by column; empty where there is none."""
 
 
-@dataclass(frozen=True)
-class Hook:
-    """A hook family and what is known of it."""
-
-    family: str
-    symbol: str
-    method: str
-    """Empty: not attached."""
-    essential: bool
-    self_test: str
-    """``12/12``: attempts that the self-test made and the hook reported."""
-    decided: int | None
-    note: str
-    waiting: bool = False
-    """It has a method, and the module that it would be in is not loaded."""
-
-    @property
-    def live(self) -> bool:
-        """Whether it reports."""
-        return bool(self.method) and not self.waiting
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Coverage:
     """What can be seen and what was lost."""
 
-    hooks: Sequence[Hook] = ()
-    lost: Mapping[str, int] = field(default_factory=dict)
-    """Events lost, by cause."""
-    incomplete: Mapping[str, int] = field(default_factory=dict)
+    hooks: Rows = field(default_factory=lambda: no_rows("hooks"))
+    """One family each, those that see nothing first."""
+    live: int | None = None
+    """Families that report; None: that is not known yet."""
+    blind: Sequence[str] = ()
+    """Families that should report and do not."""
+    losses: Mapping[str, int] = field(default_factory=dict)
+    """Events lost, or without their context, by cause."""
     blind_spots: Sequence[str] = ()
     variants: Mapping[str, str] = field(default_factory=dict)
     problems: Sequence[str] = ()
@@ -325,58 +330,11 @@ class Snapshot:
     @property
     def hooks_live(self) -> int:
         """Hooks that report; those of a module that was loaded meanwhile too."""
-        hooks = self.coverage.hooks
-        return sum(hook.live for hook in hooks) if hooks else self.facts.hooks_live
+        live = self.coverage.live
+        return self.facts.hooks_live if live is None else live
 
 
 INTERVAL_S = 0.22
 """Between two snapshots."""
 OnAlert = Callable[[Sequence[Alert]], None]
 """Is given new alerts, oldest first, in the reader's thread."""
-
-
-@runtime_checkable
-class Feed(Protocol):
-    """Publishes snapshots; all methods return at once."""
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """The newest one."""
-        ...
-
-    def start(self) -> None:
-        """Begins to read."""
-        ...
-
-    def stop(self) -> None:
-        """Reads no more; gives everything back."""
-        ...
-
-    def ask(self, request: Request) -> None:
-        """From now on snapshots have what ``request`` asks for; the next one comes soon."""
-        ...
-
-
-@runtime_checkable
-class Player(Feed, Protocol):
-    """A feed that can be played like a film."""
-
-    def toggle(self) -> None:
-        """Plays, or holds."""
-        ...
-
-    def step(self) -> None:
-        """Goes one event on and holds."""
-        ...
-
-    def to_violation(self) -> None:
-        """Goes to the next breach or unexplained denial and holds."""
-        ...
-
-    def faster(self, steps: int) -> None:
-        """To the next speed, or with -1 to the one before."""
-        ...
-
-    def seek(self, where: str) -> str:
-        """Goes to ``12.5`` (seconds), ``1:30`` or ``40%``; says where. UserError."""
-        ...

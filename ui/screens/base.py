@@ -1,9 +1,4 @@
-"""What all full screens have: the strips on top, the banner, and a word for tiny terminals.
-
-A dialog that asks for one line of text.
-
-Every key and every sign, on one page.
-"""
+"""What every full screen has, the dialog that asks for one line of text, and the help."""
 
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -36,15 +31,14 @@ class TooSmall(Lines):
 
     folds = True
 
-    def on_resize(self) -> None:
+    def draw(self, width: int) -> Text:
         width, height = self.app.size
         least = f"{LEAST_WIDTH}x{LEAST_HEIGHT}"
-        said = f"terminal too small: {width}x{height}, sealsnoop needs {least}; q quits"
-        self.put(Text(said))
+        return Text(f"terminal too small: {width}x{height}, sealsnoop needs {least}; q quits")
 
 
 class Base(Screen[None]):
-    """A screen that is told of each new snapshot."""
+    """A screen that shows each new snapshot: strips on top, the alert, a replay's line."""
 
     AUTO_FOCUS = ""
 

@@ -1,11 +1,6 @@
-"""A screen with one table that can be sorted and filtered.
+"""The main screen: is anything wrong, and the tables of objects, fds, processes, events, hooks."""
 
-Goes to the next breach or blocked decision: in a table, or far back in the log.
-
-The main screen: is anything wrong, and the tables of objects, fds, processes, events, hooks.
-"""
-
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from rich.text import Text
@@ -16,8 +11,8 @@ from tracer.filter.grammar import QueryError
 from tracer.filter.query import Query
 from tracer.live import cells
 from tracer.live.cells import VIOLATIONS
-from tracer.live.snapshot import TABLES, Key, Snapshot, Window
-from tracer.live.tables import COLUMNS, Column
+from tracer.live.snapshot import TABLES, Snapshot, Window
+from tracer.live.tables import COLUMNS
 from tracer.rules.verdicts import Verdict
 from ui.screens.base import Base, TooSmall
 from ui.screens.object import EventScreen, ObjectScreen
@@ -25,154 +20,6 @@ from ui.widgets.details import AuditNotes, CoverageNotes
 from ui.widgets.filterline import FilterLine
 from ui.widgets.grid import Grid
 from ui.widgets.strips import Banner, Header, KeyLine, ReplayBar, TabBar, VerdictStrip
-
-
-class TableScreen(Base):
-    """Order and filter of the tables."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sorts: dict[str, tuple[str | None, bool]] = dict.fromkeys(TABLES, (None, False))
-        """By table: the column that it is sorted by, and whether backwards."""
-
-    @property
-    def grid(self) -> Grid:
-        """The table."""
-        return self.query_one("#grid", Grid)
-
-    @property
-    def table(self) -> str:
-        """The tab's name."""
-        return self.view.request.table
-
-    def action_sort(self, step: int) -> None:
-        columns = [placed.column for placed in self.grid.placed]
-        if self.table == "events":
-            self.notify("Events stay in the order of their arrival; filter them with /.")
-            return
-        names = [None, *(column.name for column in columns)]
-        sort, _ = self.sorts[self.table]
-        at = names.index(sort) if sort in names else 0
-        name = names[(at + step) % len(names)]
-        chosen = next((column for column in columns if column.name == name), None)
-        self._sort(name, chosen.falling if chosen else False)
-
-    def action_reverse(self) -> None:
-        name, reverse = self.sorts[self.table]
-        if self.table != "events":
-            self._sort(name, not reverse)
-
-    def on_grid_title(self, event: Grid.Title) -> None:
-        if self.table == "events":
-            return
-        name, reverse = self.sorts[self.table]
-        again = event.column.name == name
-        self._sort(event.column.name, not reverse if again else event.column.falling)
-
-    def _sort(self, name: str | None, reverse: bool) -> None:
-        self.sorts[self.table] = (name, reverse)
-        self.grid.sort = (name, reverse)
-        self.grid.refresh()
-        self.view.ask(sort=name, reverse=reverse)
-
-    def action_filter(self) -> None:
-        self.query_one(FilterLine).edit()
-
-    def on_filter_line_changed(self, event: FilterLine.Changed) -> None:
-        self.view.ask(query=event.query, window=Window())
-
-    def on_filter_line_left(self) -> None:
-        self.grid.focus()
-
-    def filter(self, query: Query) -> None:
-        """Another filter, as if it had been typed."""
-        self.query_one(FilterLine).put(query)
-        self.view.ask(query=query, window=Window())
-
-    def action_cell_filter(self) -> None:
-        grid = self.grid
-        column = grid.column or next((c for c in grid.columns if c.name == "name"), None)
-        place = grid.place
-        if column is None or column.ask is None or place is None:
-            self.notify("Choose a cell with ← and → first; this one cannot be a filter.")
-            return
-        asked = column.ask(grid.rows, place)
-        if asked is None:
-            self.notify("This cell cannot be a filter.")
-            return
-        try:
-            bit5 = self.view.shot.facts.bit5
-            self.filter(self.view.request.query.plus(*asked, bit5=bit5))
-        except (QueryError, ValueError) as error:
-            self.notify(cells.text(str(error).splitlines()[0]), markup=False, severity="warning")
-
-    def action_clear(self) -> None:
-        if self.view.request.query:
-            self.filter(Query())
-        else:
-            self.grid.unmark()
-
-
-class Jumps(TableScreen):
-    """Jumps and searches."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._searched = 0  # number of the search whose answer is awaited
-        self._awaited: int | None = None  # the event that the cursor goes to when it is shown
-
-    def action_tab(self, name: str) -> None:
-        """Shows another table."""
-        raise NotImplementedError
-
-    def action_jump(self, what: str, step: int) -> None:
-        verdicts = VIOLATIONS if what == "violation" else (Verdict.BLOCKED,)
-        if self.table == "hooks":
-            self.action_tab("objects")
-            return
-        if self.table == "events":
-            self._search(verdicts, step)
-            return
-        grid = self.grid
-        places = grid.rows.order.tolist()
-        words = [verdict.word for verdict in verdicts]
-        around = range(1, len(places) + 1)
-        for distance in around:
-            at = (grid.cursor + step * distance) % len(places)
-            if any(grid.rows.value(word, places[at]) for word in words):
-                grid.select(int(grid.rows.ids[places[at]]))
-                return
-        self.notify(f"No {' and no '.join(words)} here.")
-
-    def _search(self, verdicts: tuple[Verdict, ...], step: int) -> None:
-        row = self.grid.cursor_id
-        start = 0 if row is None else row + step
-        if start < 0:
-            self.notify("No further one.")
-        else:
-            self._searched = self.view.search(verdicts, start, forward=step > 0)
-
-    def arrive(self, shot: Snapshot) -> None:
-        """Goes to what a search has found."""
-        number, row = shot.found
-        if number and number == self._searched:
-            self._searched = 0
-            if row is None:
-                self.notify("No further one.")
-            else:
-                self._awaited = row
-                self.view.ask(window=Window(around=row))
-        if self._awaited is not None and self.table == "events" and self.grid.select(self._awaited):
-            self._awaited = None
-
-    def go_to_event(self, row: int) -> None:
-        """Shows the log with the cursor on one event."""
-        if self.view.request.query:
-            self.filter(Query())
-        self.action_tab("events")
-        self._awaited = row
-        self.view.ask(window=Window(around=row))
-
 
 _TITLES = {
     "objects": "Objects",
@@ -184,7 +31,7 @@ _TITLES = {
 _UNFILTERED = ("hooks", "audit")
 
 
-class MainScreen(Jumps):
+class MainScreen(Base):
     """What the application begins with."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -210,6 +57,13 @@ class MainScreen(Jumps):
         Binding("y", "copy", "Copy row", show=False),
     ]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.sorts: dict[str, tuple[str | None, bool]] = dict.fromkeys(TABLES, (None, False))
+        """By table: the column that it is sorted by, and whether backwards."""
+        self._searched = 0  # number of the search whose answer is awaited
+        self._awaited: int | None = None  # the event that the cursor goes to when it is shown
+
     def compose(self) -> ComposeResult:
         yield Header()
         yield VerdictStrip()
@@ -228,6 +82,118 @@ class MainScreen(Jumps):
 
     def settle_focus(self) -> None:
         self.grid.focus()
+
+    # Order and filter
+
+    @property
+    def grid(self) -> Grid:
+        """The table."""
+        return self.query_one("#grid", Grid)
+
+    @property
+    def table(self) -> str:
+        """The tab's name."""
+        return self.view.request.table
+
+    def action_sort(self, step: int) -> None:
+        columns = [placed.column for placed in self.grid.placed]
+        if self.table == "events":
+            self.notify("Events stay in the order of their arrival; filter them with /.")
+            return
+        names = [None, *(column.name for column in columns)]
+        sort, _ = self.sorts[self.table]
+        at = names.index(sort) if sort in names else 0
+        name = names[(at + step) % len(names)]
+        chosen = next((column for column in columns if column.name == name), None)
+        self._sort(name, chosen.falling if chosen else False)
+
+    def action_reverse(self) -> None:
+        name, reverse = self.sorts[self.table]
+        self._sort(name, not reverse)
+
+    def on_grid_title(self, event: Grid.Title) -> None:
+        name, reverse = self.sorts[self.table]
+        again = event.column.name == name
+        self._sort(event.column.name, not reverse if again else event.column.falling)
+
+    def _sort(self, name: str | None, reverse: bool) -> None:
+        if self.table != "events":
+            self.sorts[self.table] = self.grid.sort = (name, reverse)
+            self.grid.refresh()
+            self.view.ask(sort=name, reverse=reverse)
+
+    def action_filter(self) -> None:
+        self.query_one(FilterLine).edit()
+
+    def on_filter_line_changed(self, event: FilterLine.Changed) -> None:
+        self.view.ask(query=event.query, window=Window())
+
+    def on_filter_line_left(self) -> None:
+        self.grid.focus()
+
+    def _filter(self, query: Query) -> None:
+        """Another filter, as if it had been typed."""
+        self.query_one(FilterLine).put(query)
+        self.view.ask(query=query, window=Window())
+
+    def action_cell_filter(self) -> None:
+        grid = self.grid
+        column = grid.column or next((c for c in grid.columns if c.name == "name"), None)
+        place = grid.place
+        if column is None or not column.ask or place is None:
+            self.notify("Choose a cell with ← and → first; this one cannot be a filter.")
+            return
+        requested = column.asked(grid.rows.row(place))
+        if requested is None:
+            self.notify("This cell cannot be a filter.")
+            return
+        try:
+            bit5 = self.view.shot.facts.bit5
+            self._filter(self.view.request.query.plus(*requested, bit5=bit5))
+        except (QueryError, ValueError) as error:
+            self.notify(cells.text(str(error).splitlines()[0]), markup=False, severity="warning")
+
+    def action_clear(self) -> None:
+        if self.view.request.query:
+            self._filter(Query())
+        else:
+            self.grid.unmark()
+
+    # To the next breach or blocked decision: in a table, or far back in the log
+
+    def action_jump(self, what: str, step: int) -> None:
+        verdicts = VIOLATIONS if what == "violation" else (Verdict.BLOCKED,)
+        if self.table == "hooks":
+            self.action_tab("objects")
+            return
+        if self.table == "events":
+            self._search(verdicts, step)
+            return
+        words = [verdict.word for verdict in verdicts]
+        rows = self.grid.rows
+        if not self.grid.jump(step, lambda at: any(rows.value(word, at) for word in words)):
+            self.notify(f"No {' and no '.join(words)} here.")
+
+    def _search(self, verdicts: tuple[Verdict, ...], step: int) -> None:
+        row = self.grid.cursor_id
+        start = 0 if row is None else row + step
+        if start < 0:
+            self.notify("No further one.")
+        else:
+            self._searched = self.view.search(verdicts, start, forward=step > 0)
+
+    def _arrive(self, shot: Snapshot) -> None:
+        """Goes to what a search has found."""
+        number, row = shot.found
+        if number and number == self._searched:
+            self._searched = 0
+            if row is None:
+                self.notify("No further one.")
+            else:
+                self._awaited = row
+                self.view.ask(window=Window(around=row))
+        if self._awaited is not None and self.table == "events" and self.grid.select(self._awaited):
+            self._awaited = None
 
     # Drawing
 
@@ -249,7 +215,7 @@ class MainScreen(Jumps):
             self.grid.show(shot.rows, COLUMNS[self.table], log=self.table == "events")
             self._say(shot)
             self._show_audit()
-        self.arrive(shot)
+        self._arrive(shot)
 
     def _show_audit(self) -> None:
         audited = self.view.shot.audited
@@ -322,33 +288,22 @@ class MainScreen(Jumps):
         if self.table == "events":
             self.app.push_screen(EventScreen(rows.record(place), rows.start_ns))
         elif self.table == "processes":
-            self.filter(
-                self.view.request.query.without(["pid"]).plus("pid", rows.value("pid", place))
-            )
+            query = self.view.request.query.without(["pid"])
+            self._filter(query.plus("pid", rows.value("pid", place)))
             self.action_tab("fds")
         elif self.table in ("objects", "fds", "audit") and rows.value("ino", place):
-            self.app.push_screen(ObjectScreen(_key(rows.record(place))))
+            dev, ino, gen = (int(rows.value(part, place)) for part in ("dev", "ino", "gen"))
+            self.app.push_screen(ObjectScreen((dev, ino, gen)))
 
     def action_mark(self) -> None:
         self.grid.mark()
 
     def action_copy(self) -> None:
-        grid = self.grid
-        if grid.place is not None:
-            self.view.copy_row(_shown(grid.columns, grid, grid.place))
+        if self.grid.place is not None:
+            self.view.copy_row(self.grid.line)
 
     def action_export(self) -> None:
         self.view.export(self.grid.rows, self.grid.marked)
-
-
-def _key(record: dict[str, Any]) -> Key:
-    return int(record["dev"]), int(record["ino"]), int(record["gen"])
-
-
-def _shown(columns: Any, grid: Grid, place: int) -> str:
-    """A row as tab-separated text, all its columns."""
-    texts = [column.text(grid.rows, place) for column in columns if isinstance(column, Column)]
-    return "\t".join(texts)
 
 
 def _short(count: int | None) -> str:

@@ -1,7 +1,5 @@
-"""One event: why its verdict, then every field.
-
-One object: its seals over time, what they decided, who holds and maps it, its decisions.
-"""
+"""The screens of one event (why its verdict, every field) and of one object: its seals over time,
+what they decided, who holds and maps it, its decisions."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -56,8 +54,7 @@ class EventScreen(Base):
         text.stylize("bold")
         title.put(text)
         self.query_one("#why", FactList).show(why(self.event))
-        body = self.query_one("#fields", FactList)
-        body.show(self._fields())
+        self.query_one("#fields", FactList).show(self._fields())
         self.settle_focus()
 
     def _fields(self) -> list[Line]:
@@ -70,9 +67,8 @@ class EventScreen(Base):
         self.dismiss()
 
     def action_object(self) -> None:
-
-        key = tuple(int(self.event.get(part) or 0) for part in ("dev", "ino", "gen"))
-        self.app.switch_screen(ObjectScreen((key[0], key[1], key[2])))
+        dev, ino, gen = (int(self.event.get(part) or 0) for part in ("dev", "ino", "gen"))
+        self.app.switch_screen(ObjectScreen((dev, ino, gen)))
 
     def action_copy(self) -> None:
         lines = [*why(self.event), *self._fields()]
@@ -181,13 +177,11 @@ class ObjectScreen(Base):
         self._explain(decisions)
 
     def _go_to_worst(self, grid: Grid) -> None:
-        best, place = -1, None
-        for at in grid.rows.order.tolist():
-            verdict = grid.rows.value("verdict", at)
-            if verdict is not None and verdict >= max(best, Verdict.BLOCKED):
-                best, place = verdict, at
-        if place is not None:
-            grid.select(int(grid.rows.ids[place]))
+        places = grid.rows.order.tolist()
+        # The last one of the worst.
+        worst = max(reversed(places), key=lambda at: grid.rows.value("verdict", at))
+        if grid.rows.value("verdict", worst) >= Verdict.BLOCKED:
+            grid.select(int(grid.rows.ids[worst]))
 
     def _explain(self, grid: Grid) -> None:
         facts = self.query_one("#why", FactList)
@@ -235,17 +229,12 @@ class ObjectScreen(Base):
     def action_jump(self, what: str, step: int) -> None:
         verdicts = VIOLATIONS if what == "violation" else (Verdict.BLOCKED,)
         grid = self.query_one("#decisions", Grid)
-        places = grid.rows.order.tolist()
-        for distance in range(1, len(places) + 1):
-            at = places[(grid.cursor + step * distance) % len(places)]
-            if grid.rows.value("verdict", at) in verdicts:
-                self.action_pane("decisions")
-                grid.select(int(grid.rows.ids[at]))
-                return
-        self.notify(f"No {' and no '.join(verdict.word for verdict in verdicts)} here.")
+        if grid.jump(step, lambda at: grid.rows.value("verdict", at) in verdicts):
+            self.action_pane("decisions")
+        else:
+            self.notify(f"No {' and no '.join(verdict.word for verdict in verdicts)} here.")
 
     def action_copy(self) -> None:
         grid = self.focused
         if isinstance(grid, Grid) and grid.place is not None:
-            place = grid.place
-            self.view.copy_row("\t".join(one.text(grid.rows, place) for one in grid.columns))
+            self.view.copy_row(grid.line)

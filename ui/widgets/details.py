@@ -104,9 +104,9 @@ class CoverageNotes(Notes):
             text.append(f"\n{title}\n" if text else f"{title}\n", "bold")
 
         heading("Loss")
-        if not cover.lost and not cover.incomplete:
+        if not cover.losses:
             text.append("  nothing lost\n", good)
-        for sentence in loss_sentences(Counter({**cover.lost, **cover.incomplete})):
+        for sentence in loss_sentences(Counter(cover.losses)):
             text.append(f"  {cells.text(sentence)}\n", bad)
         for problem in cover.problems:
             text.append(f"  {cells.text(problem)}\n", bad)

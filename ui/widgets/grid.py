@@ -1,17 +1,11 @@
-"""Where the cursor of a table is while rows come, go and change places.
-
-Draws the lines of a table: a header and rows, as strips.
-
-Draws a table of a snapshot: a header that stays, and only the rows in sight.
+"""A table of a snapshot: a header that stays, the rows in sight, a cursor, marks.
 
 Textual's DataTable keeps every cell; with 20,000 rows that change five times a second it would do
 nothing else. Here the rows are columns of numbers in a snapshot, and a cell becomes text when it is
 drawn.
-
-A table with a cursor: keys, mouse, marks.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from rich.cells import cell_len, set_cell_size
@@ -100,10 +94,6 @@ class Cursor:
         return None
 
 
-Styles = Callable[[str], Style]
-"""The style of a name (``cursor``, ``breach`` …) in the theme of now."""
-
-
 def fitted(text: str, width: int, right: bool) -> str:
     """``text`` in exactly ``width`` cells of the terminal; cut texts end with ``…``."""
     if text.isascii():
@@ -116,74 +106,58 @@ def fitted(text: str, width: int, right: bool) -> str:
     return " " * room + text if right else text + " " * room
 
 
-class Painter:
-    """Turns rows into strips of ``width`` cells."""
-
-    def __init__(self, styles: Styles) -> None:
-        self._styles = styles
-        self.placed: Sequence[Placed] = ()
-
-    def header(self, width: int, sort: str | None, reverse: bool, column: str | None) -> Strip:
-        """The titles; the column that rows are sorted by has an arrow."""
-        plain, chosen = self._styles("header"), self._styles("header-sort")
-        segments: list[Segment] = []
-        for placed in self.placed:
-            one = placed.column
-            title = one.title
-            if one.name == sort:
-                title = f"{title[: placed.width - 1]}{'▼' if reverse else '▲'}"
-            style = chosen if one.name == sort else plain
-            if one.name == column:
-                style += self._styles("header-column")
-            segments.append(Segment(fitted(title, placed.width, one.right), style))
-            segments.append(Segment(" " * placed.gap, plain))
-        return Strip(segments).adjust_cell_length(width, plain)
-
-    def row(
-        self, rows: Rows, place: int, width: int, states: Collection[str], column: str | None
-    ) -> Strip:
-        """One row; ``states`` are the styles of the whole of it, ``column`` has the cursor."""
-        base = self._styles("row")
-        for state in states:
-            base += self._styles(state)
-        segments: list[Segment] = []
-        texts: list[str] = []
-        for placed in self.placed:
-            one, gap = placed.column, " " * placed.gap
-            text = fitted(one.text(rows, place), placed.width, one.right)
-            if "marked" in states and not placed.start:
-                text = "*" + fitted(text.strip(), placed.width - 1, one.right)
-            name = one.style(rows, place) if one.style is not None else None
-            if name is None and one.name != column:
-                texts.append(text + gap)
-                continue
-            style = base
-            if name is not None:
-                style = base + self._styles(name)
-            if one.name == column:
-                style += self._styles("cell")
-            if texts:
-                segments.append(Segment("".join(texts), base))
-                texts = []
-            segments.append(Segment(text, style))
-            texts.append(gap)
-        last = self.placed[-1] if self.placed else None
-        used = last.start + last.width + last.gap if last is not None else 0
-        segments.append(Segment("".join(texts) + " " * (width - used), base))
-        # Its length is known, so that nobody has to count cells.
-        return Strip(segments, width) if used <= width else Strip(segments, used).crop(0, width)
-
-
 _STYLES = (
     *("row", "header", "header-sort", "header-column", "cursor", "cell", "marked", "dim", "strong"),
     *("empty", *(verdict.word for verdict in Verdict)),
 )
 
 
-class GridView(ScrollView):
-    """What a table shows, and where its cursor is."""
+class Grid(ScrollView, can_focus=True):
+    """Rows of a snapshot below a header that stays.
+
+    The cursor stays on its row while rows come, go and change places; at the very top (or, in a
+    log, at the very bottom) it stays there.
+    """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"grid--{name}" for name in _STYLES}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "move(-1)", "Row up", show=False),
+        Binding("down", "move(1)", "Row down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home", "edge('top')", "First row", show=False),
+        Binding("end", "edge('bottom')", "Last row (of a log: the newest)", show=False),
+        Binding("left", "column(-1)", "Column to the left", show=False),
+        Binding("right", "column(1)", "Column to the right", show=False),
+        Binding("enter", "open", "Details", key_display="⏎"),
+    ]
+
+    class Told(Message):
+        """Something about a grid."""
+
+        def __init__(self, grid: "Grid") -> None:
+            super().__init__()
+            self.grid = grid
+
+    class Opened(Told):
+        """Enter or a double click on a row."""
+
+    class Moved(Told):
+        """The cursor is on another row."""
+
+    class Title(Told):
+        """A click on a column's title."""
+
+        def __init__(self, grid: "Grid", column: Column) -> None:
+            super().__init__(grid)
+            self.column = column
+
+    class Edge(Told):
+        """The cursor is near an end of rows that are not all there: ``window`` is wanted."""
+
+        def __init__(self, grid: "Grid", window: Window) -> None:
+            super().__init__(grid)
+            self.window = window
 
     def __init__(
         self,
@@ -203,8 +177,9 @@ class GridView(ScrollView):
         """Rows by id, as they were when they were marked: a log may have moved on."""
         self.sort: tuple[str | None, bool] = (None, False)
         self._cursor = Cursor(log)
+        self.placed: Sequence[Placed] = ()
+        """The columns that have room."""
         self._column: str | None = None
-        self._painter = Painter(self._style)
         self._wide = -1
         self._present: frozenset[int] = frozenset()
 
@@ -233,14 +208,20 @@ class GridView(ScrollView):
         """The column that the cell cursor is in."""
         return next((one.column for one in self.placed if one.column.name == self._column), None)
 
-    @property
-    def placed(self) -> Sequence[Placed]:
-        """The columns that have room."""
-        return self._painter.placed
-
     def value(self, name: str) -> Any:
         """A value of the cursor's row."""
         return None if self.place is None else self.rows.value(name, self.place)
+
+    @property
+    def line(self) -> str:
+        """The cursor's row as text, all its columns, separated by tabs."""
+        at = self._cursor.at
+        return "\t".join(self.texts(at)) if at < len(self.rows) else ""
+
+    def texts(self, at: int) -> list[str]:
+        """The cells of one of the shown rows, whether they have room or not."""
+        row = self.rows.row(int(self.rows.order[at]))
+        return [column.text(row) for column in self.columns]
 
     def set_present(self, verdicts: frozenset[int]) -> None:
         """Verdicts that occurred: columns of other ones may be left out."""
@@ -286,6 +267,7 @@ class GridView(ScrollView):
     # Drawing
 
     def _style(self, name: str) -> Style:
+        """The style of a name (``cursor``, ``breach`` …) in the theme of now."""
         return self.get_component_rich_style(f"grid--{name}", partial=name != "row")
 
     def on_resize(self) -> None:
@@ -300,26 +282,64 @@ class GridView(ScrollView):
     def _fit(self, width: int) -> None:
         wanted = [one for one in self.columns if one.only is None or one.only in self._present]
         self._wide = width
-        self._painter.placed = fit(wanted, width)
+        self.placed = fit(wanted, width)
 
     def render_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
         if width != self._wide:
             self._fit(width)
         if y == 0:
-            sort, reverse = self.sort
-            return self._painter.header(width, sort, reverse, self._column)
+            return self._header(width)
         row = int(self.scroll_y) + y - 1
-        if row >= len(self.rows):
-            return self._nothing(y, width)
-        place = int(self.rows.order[row])
-        states = []
-        if int(self.rows.ids[place]) in self.marked:
-            states.append("marked")
-        under = row == self._cursor.at
-        if under:
-            states.append("cursor")
-        return self._painter.row(self.rows, place, width, states, self._column if under else None)
+        return self._row(row, width) if row < len(self.rows) else self._nothing(y, width)
+
+    def _header(self, width: int) -> Strip:
+        """The titles; the column that rows are sorted by has an arrow."""
+        sort, reverse = self.sort
+        plain, chosen = self._style("header"), self._style("header-sort")
+        segments: list[Segment] = []
+        for placed in self.placed:
+            one = placed.column
+            title = one.title
+            if one.name == sort:
+                title = f"{title[: placed.width - 1]}{'▼' if reverse else '▲'}"
+            style = chosen if one.name == sort else plain
+            if one.name == self._column:
+                style += self._style("header-column")
+            segments.append(Segment(fitted(title, placed.width, one.right), style))
+            segments.append(Segment(" " * placed.gap, plain))
+        return Strip(segments).adjust_cell_length(width, plain)
+
+    def _row(self, at: int, width: int) -> Strip:
+        row = self.rows.row(int(self.rows.order[at]))
+        marked, under = int(self.rows.ids[row.place]) in self.marked, at == self._cursor.at
+        base = self._style("row")
+        for state in (["marked"] if marked else []) + (["cursor"] if under else []):
+            base += self._style(state)
+        segments: list[Segment] = []
+        texts: list[str] = []
+        for placed in self.placed:
+            one, gap = placed.column, " " * placed.gap
+            text = fitted(one.text(row), placed.width, one.right)
+            if marked and not placed.start:
+                text = "*" + fitted(text.strip(), placed.width - 1, one.right)
+            name = one.style(row) if one.style is not None else None
+            chosen = under and one.name == self._column
+            if name is None and not chosen:
+                texts.append(text + gap)
+                continue
+            style = base if name is None else base + self._style(name)
+            if chosen:
+                style += self._style("cell")
+            if texts:
+                segments.append(Segment("".join(texts), base))
+            segments.append(Segment(text, style))
+            texts = [gap]
+        last = self.placed[-1] if self.placed else None
+        used = last.start + last.width + last.gap if last is not None else 0
+        segments.append(Segment("".join(texts) + " " * (width - used), base))
+        # Its length is known, so that nobody has to count cells.
+        return Strip(segments, width) if used <= width else Strip(segments, used).crop(0, width)
 
     def _nothing(self, y: int, width: int) -> Strip:
         base = self._style("row")
@@ -327,53 +347,6 @@ class GridView(ScrollView):
             line = [Segment(f"  {self.empty}", base + self._style("empty"))]
             return Strip(line).adjust_cell_length(width, base)
         return Strip.blank(width, base)
-
-
-class Grid(GridView, can_focus=True):
-    """Rows of a snapshot below a header that stays.
-
-    The cursor stays on its row while rows come, go and change places; at the very top (or, in a
-    log, at the very bottom) it stays there.
-    """
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "Row up", show=False),
-        Binding("down", "move(1)", "Row down", show=False),
-        Binding("pageup", "page(-1)", "Page up", show=False),
-        Binding("pagedown", "page(1)", "Page down", show=False),
-        Binding("home", "edge('top')", "First row", show=False),
-        Binding("end", "edge('bottom')", "Last row (of a log: the newest)", show=False),
-        Binding("left", "column(-1)", "Column to the left", show=False),
-        Binding("right", "column(1)", "Column to the right", show=False),
-        Binding("enter", "open", "Details", key_display="⏎"),
-    ]
-
-    class Told(Message):
-        """Something about a grid."""
-
-        def __init__(self, grid: "Grid") -> None:
-            super().__init__()
-            self.grid = grid
-
-    class Opened(Told):
-        """Enter or a double click on a row."""
-
-    class Moved(Told):
-        """The cursor is on another row."""
-
-    class Title(Told):
-        """A click on a column's title."""
-
-        def __init__(self, grid: "Grid", column: Column) -> None:
-            super().__init__(grid)
-            self.column = column
-
-    class Edge(Told):
-        """The cursor is near an end of rows that are not all there: ``window`` is wanted."""
-
-        def __init__(self, grid: "Grid", window: Window) -> None:
-            super().__init__(grid)
-            self.window = window
 
     # Rows
 
@@ -398,6 +371,18 @@ class Grid(GridView, can_focus=True):
             self._cursor.go(found)
             self._moved()
         return found >= 0
+
+    def jump(self, step: int, wanted: Callable[[int], bool]) -> bool:
+        """Puts the cursor on the next row (-1: the one before) whose place is ``wanted``.
+
+        It goes on at the other end. False: there is none.
+        """
+        order = self.rows.order
+        for distance in range(1, len(order) + 1):
+            place = int(order[(self.cursor + step * distance) % len(order)])
+            if wanted(place):
+                return self.select(int(self.rows.ids[place]))
+        return False
 
     def _moved(self) -> None:
         self.into_sight()

@@ -1,16 +1,10 @@
-"""A widget of a few lines of text that is drawn anew only when its text is another one.
-
-Sentences below a table, folded; more than fits can be scrolled.
-
-A long text that is scrolled; only the lines in sight are drawn.
-
-Labels and values below each other, values wrapped; more than fits can be scrolled.
-"""
+"""Widgets of plain text: lines, lines with buttons, notes, a long page, labels with values."""
 
 from collections.abc import Callable, Sequence
 
 from rich.segment import Segment
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.geometry import Size
@@ -25,7 +19,11 @@ SEPARATOR = "  "
 
 
 class Lines(Widget):
-    """Shows a Rich text: never markup, so that text from a recording stays text."""
+    """Shows a Rich text: never markup, so that text from a recording stays text.
+
+    It is redrawn only for another text. Either it is given one (:meth:`put`), or it makes its own
+    for its width (:meth:`draw`).
+    """
 
     folds = False
     """Long lines go on in the next one; else they are cut."""
@@ -47,6 +45,19 @@ class Lines(Widget):
             self._text = text
             self.refresh(layout=self.grows)
 
+    def draw(self, width: int) -> Text | None:
+        """Its text for ``width`` cells; None: as it is."""
+        return None
+
+    def redraw(self) -> None:
+        """Shows what :meth:`draw` makes now."""
+        text = self.draw(max(1, self.size.width))
+        if text is not None:
+            self.put(text)
+
+    def on_resize(self) -> None:
+        self.redraw()
+
     def render(self) -> Text:
         width = self.size.width
         if self.folds or not width:
@@ -59,6 +70,24 @@ class Lines(Widget):
     def style_of(self, name: str) -> str:
         """The colour of a meaning, see :func:`ui.themes.colour_of`."""
         return colour_of(self, name)
+
+
+class Buttons(Lines):
+    """A line of which parts can be clicked."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.buttons: list[tuple[int, int, str]] = []
+        """First cell, first cell behind and name of each."""
+
+    def press(self, name: str) -> None:
+        """One was clicked."""
+        raise NotImplementedError
+
+    def on_click(self, event: events.Click) -> None:
+        for start, end, name in self.buttons:
+            if start <= event.x < end:
+                self.press(name)
 
 
 def styled(*parts: tuple[str, str]) -> Text:
@@ -156,13 +185,10 @@ class _Body(Lines):
     def set(self, lines: Sequence[Line]) -> None:
         if list(lines) != list(self._lines):
             self._lines = lines
-            self.draw()
+            self.redraw()
 
-    def on_resize(self) -> None:
-        self.draw()
-
-    def draw(self) -> None:
-        width = max(20, self.size.width)
+    def draw(self, width: int) -> Text:
+        width = max(20, width)
         labels = max([len(line.label) for line in self._lines], default=0)
         rows: list[Text] = []
         for line in self._lines:
@@ -175,7 +201,7 @@ class _Body(Lines):
                 row = styled((label.rjust(labels) + " ", self.style_of("quiet")))
                 piece.rstrip()
                 rows.append(row.append_text(piece))
-        self.put(Text("\n").join(rows))
+        return Text("\n").join(rows)
 
 
 class FactList(VerticalScroll):

@@ -1,21 +1,4 @@
-"""The one sentence that says whether anything is wrong.
-
-Two lines on top: which host, what is seen, how much comes in, what was lost.
-
-One line of tabs; the chosen one is bright and has brackets.
-
-The keys that matter here, in one line; a click presses one.
-
-Textual's Footer is a widget for each key and makes all of them anew whenever the focus moves.
-
-What must not be missed stays on the screen until somebody says that he has seen it.
-
-Is anything wrong? One sentence, and for each verdict its count and how it went.
-
-One object in one line.
-
-Where a replay stands, and its keys.
-"""
+"""The lines around a table: header, alert, verdicts, tabs, an object's title, replay, keys."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -25,11 +8,11 @@ from textual import events
 from textual.message import Message
 
 from tracer.live import cells
-from tracer.live.cells import SYMBOLS, WORST_FIRST, sparkline
+from tracer.live.cells import SYMBOLS, VIOLATIONS, WORST_FIRST, sparkline
 from tracer.live.snapshot import Alert, Now, Snapshot, State
 from tracer.rules.verdicts import Verdict
 from ui.bindings import key_name
-from ui.widgets.lines import Lines, fields, sides, styled
+from ui.widgets.lines import Buttons, Lines, fields, sides, styled
 
 
 class Summary(NamedTuple):
@@ -43,11 +26,9 @@ def _doubts(shot: Snapshot) -> list[str]:
     doubts = []
     if shot.now.lost:
         doubts.append(f"{shot.now.lost:,} events lost")
-    unknown = shot.verdicts.of(Verdict.INDETERMINATE)
-    if unknown:
+    if unknown := shot.verdicts.of(Verdict.INDETERMINATE):
         doubts.append(f"{unknown:,} indeterminate")
-    blind = [hook.family for hook in shot.coverage.hooks if hook.essential and not hook.method]
-    if blind:
+    if blind := shot.coverage.blind:
         doubts.append(f"not seen: {', '.join(blind)}")
     if shot.facts.self_test_ok is False:
         doubts.append(f"self-test: {shot.facts.self_test}")
@@ -58,57 +39,46 @@ def _doubts(shot: Snapshot) -> list[str]:
     return doubts
 
 
-def _broken(shot: Snapshot) -> str:
-    """What the audit found, empty where it found nothing."""
-    count = shot.audited.broken if shot.audited is not None else 0
-    return f"{count:,} broken claim{'s' if count > 1 else ''}" if count else ""
+def _judged(verdict: Verdict, text: str) -> Summary:
+    return Summary(verdict.word, f"{SYMBOLS[verdict]} {text}")
+
+
+def _nothing_yet(now: Now) -> str:
+    if now.state in (State.OPENING, State.READING):
+        return "… reading the recording"
+    if now.state is State.LIVE:
+        return "… no decision yet: waiting for the first"
+    if now.share is not None and now.share < 1:
+        return "… no decision yet: k plays, > goes to the next violation"
+    return "no decision in this recording"
 
 
 def summary(shot: Snapshot) -> Summary:
-    """What a person should know first."""
+    """The one sentence that says whether anything is wrong."""
     count = shot.verdicts
-    breaches, odd = count.of(Verdict.BREACH), count.of(Verdict.UNEXPLAINED)
-    broken = _broken(shot)
+    total, breaches, odd = count.total, count.of(Verdict.BREACH), count.of(Verdict.UNEXPLAINED)
+    failed = shot.audited.broken if shot.audited is not None else 0
+    broken = f"{failed:,} broken claim{'s' if failed > 1 else ''}" if failed else ""
     if breaches:
         noun = "BREACH" if breaches == 1 else "BREACHES"
         more = f", {odd:,} unexplained denials" if odd else ""
-        return Summary(
-            "breach",
-            f"{SYMBOLS[Verdict.BREACH]} {breaches:,} {noun}: "
-            f"let through what a seal forbids{more}{broken and f', {broken}'}. Press n to see",
-        )
+        more += f", {broken}" if broken else ""
+        text = f"{breaches:,} {noun}: let through what a seal forbids{more}. Press n to see"
+        return _judged(Verdict.BREACH, text)
     if broken:
-        return Summary(
-            "breach", f"{SYMBOLS[Verdict.BREACH]} AUDIT FAILED: {broken}. Press 6 to see"
-        )
+        return _judged(Verdict.BREACH, f"AUDIT FAILED: {broken}. Press 6 to see")
     if odd:
         noun = "DENIAL" if odd == 1 else "DENIALS"
-        return Summary(
-            "unexplained",
-            f"{SYMBOLS[Verdict.UNEXPLAINED]} {odd:,} UNEXPLAINED {noun}: "
-            "no seal and no rule says so. Press n to see",
-        )
-    if not count.total:
-        if shot.now.state in (State.OPENING, State.READING):
-            return Summary("dim", "… reading the recording")
-        if shot.now.state is State.LIVE:
-            return Summary("dim", "… no decision yet: waiting for the first")
-        if shot.now.share is not None and shot.now.share < 1:
-            return Summary("dim", "… no decision yet: k plays, > goes to the next violation")
-        return Summary("dim", "no decision in this recording")
-    doubts = _doubts(shot)
-    if doubts:
-        return Summary(
-            "indeterminate",
-            f"{SYMBOLS[Verdict.INDETERMINATE]} No breach in {count.total:,} decisions, "
-            f"but not sure: {'; '.join(doubts)}",
-        )
+        text = f"{odd:,} UNEXPLAINED {noun}: no seal and no rule says so. Press n to see"
+        return _judged(Verdict.UNEXPLAINED, text)
+    if not total:
+        return Summary("dim", _nothing_yet(shot.now))
+    if doubts := _doubts(shot):
+        text = f"No breach in {total:,} decisions, but not sure: {'; '.join(doubts)}"
+        return _judged(Verdict.INDETERMINATE, text)
     blocked = count.of(Verdict.BLOCKED)
-    return Summary(
-        "allowed",
-        f"{SYMBOLS[Verdict.ALLOWED]} All {count.total:,} decisions are as the seals demand"
-        + (f"; {blocked:,} blocked" if blocked else ""),
-    )
+    text = f"All {total:,} decisions are as the seals demand"
+    return _judged(Verdict.ALLOWED, text + (f"; {blocked:,} blocked" if blocked else ""))
 
 
 _SYMBOLS = {
@@ -131,7 +101,7 @@ _COLOURS = {
 
 
 class Header(Lines):
-    """The header strip."""
+    """Two lines on top: which host, what is seen, how much comes in, what was lost."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -141,14 +111,10 @@ class Header(Lines):
     def show(self, shot: Snapshot, paused: bool) -> None:
         """Draws what ``shot`` says; ``paused``: rows stand still."""
         self._shot, self._paused = shot, paused
-        self._draw()
+        self.redraw()
 
-    def on_resize(self) -> None:
-        self._draw()
-
-    def _draw(self) -> None:
-        width = max(1, self.size.width)
-        self.put(Text("\n").join([self._first(width), self._second(width)]))
+    def draw(self, width: int) -> Text:
+        return Text("\n").join([self._first(width), self._second(width)])
 
     def _state(self) -> Text:
         now = self._shot.now
@@ -173,8 +139,7 @@ class Header(Lines):
         kernel = Text(cells.text(facts.kernel) if facts.kernel else "", dim)
         hooks = Text()
         if facts.hooks:
-            dead = any(hook.essential and not hook.method for hook in self._shot.coverage.hooks)
-            style = self.style_of("breach") if dead else ""
+            style = self.style_of("breach") if self._shot.coverage.blind else ""
             hooks.append("hooks ", dim).append(f"{self._shot.hooks_live}/{facts.hooks}", style)
         colours = {True: "allowed", None: "unexplained", False: "breach"}
         colour = self.style_of(colours[facts.self_test_ok])
@@ -214,8 +179,8 @@ class Header(Lines):
         return fields(parts, width)
 
 
-class TabBar(Lines):
-    """Tabs by name; a click chooses one."""
+class TabBar(Buttons):
+    """One line of tabs by name; the chosen one is bright and has brackets."""
 
     class Chosen(Message):
         """A click on a tab."""
@@ -231,7 +196,6 @@ class TabBar(Lines):
         self._counts: Mapping[str, str] = {}
         self._note = Text()
         self.active = next(iter(titles))
-        self._places: list[tuple[int, int, str]] = []
 
     def show(
         self,
@@ -246,25 +210,21 @@ class TabBar(Lines):
         """
         self._titles = titles or self._titles
         self.active, self._counts, self._note = active, counts, note or Text()
-        self._draw()
+        self.redraw()
 
-    def on_resize(self) -> None:
-        self._draw()
-
-    def _draw(self) -> None:
-        width = max(1, self.size.width)
-        line = self._line(width, with_counts=True)
+    def draw(self, width: int) -> Text:
+        line = self._line(with_counts=True)
         if line.cell_len + self._note.cell_len > width:
-            line = self._line(width, with_counts=False)
+            line = self._line(with_counts=False)
         room = width - line.cell_len - self._note.cell_len
         if self._note.cell_len and room >= 1:
             line.append(" " * room).append_text(self._note)
         line.truncate(width, overflow="ellipsis", pad=True)
-        self.put(line)
+        return line
 
-    def _line(self, width: int, with_counts: bool) -> Text:
+    def _line(self, with_counts: bool) -> Text:
         line = Text()
-        self._places = []
+        self.buttons = []
         quiet = self.style_of("quiet")
         for number, (name, title) in enumerate(self._titles.items(), 1):
             count = self._counts.get(name, "") if with_counts else ""
@@ -274,33 +234,27 @@ class TabBar(Lines):
                 line.append(f"[{body}]", f"bold reverse {self.style_of('primary')}")
             else:
                 line.append(f" {body} ", quiet)
-            self._places.append((start, line.cell_len, name))
+            self.buttons.append((start, line.cell_len, name))
         return line
 
-    def on_click(self, event: events.Click) -> None:
-        for start, end, name in self._places:
-            if start <= event.x < end:
-                self.post_message(self.Chosen(self, name))
+    def press(self, name: str) -> None:
+        self.post_message(self.Chosen(self, name))
 
 
-class KeyLine(Lines):
-    """The bindings of the focused widget, the screen and the application that are to be shown."""
+class KeyLine(Buttons):
+    """The keys that matter here, in one line; a click presses one.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._places: list[tuple[int, int, str]] = []
+    Textual's Footer is a widget for each key, and rebuilds all of them whenever the focus moves.
+    """
 
     def on_mount(self) -> None:
-        self.screen.bindings_updated_signal.subscribe(self, lambda _: self._draw())
+        self.screen.bindings_updated_signal.subscribe(self, lambda _: self.redraw())
 
-    def on_resize(self) -> None:
-        self._draw()
-
-    def _draw(self) -> None:
+    def draw(self, width: int) -> Text | None:
         if not self.is_attached or not self.screen.is_active:
-            return
+            return None
         line = Text()
-        self._places = []
+        self.buttons = []
         key_style = f"bold {self.style_of('accent')}"
         seen = set()
         for active in self.screen.active_bindings.values():
@@ -311,17 +265,15 @@ class KeyLine(Lines):
             start = line.cell_len
             line.append(f" {binding.key_display or key_name(binding.key)} ", key_style)
             line.append(f"{binding.description} ")
-            self._places.append((start, line.cell_len, binding.key))
-        self.put(line)
+            self.buttons.append((start, line.cell_len, binding.key))
+        return line
 
-    def on_click(self, event: events.Click) -> None:
-        for start, end, key in self._places:
-            if start <= event.x < end:
-                self.app.simulate_key(key)
+    def press(self, name: str) -> None:
+        self.app.simulate_key(name)
 
 
 class Banner(Lines):
-    """The newest alert that was not acknowledged; hidden where there is none."""
+    """The newest alert that nobody acknowledged: it stays until somebody does."""
 
     class Clicked(Message):
         """A click on it: show the event."""
@@ -334,15 +286,11 @@ class Banner(Lines):
         """Shows the alerts that are still open, oldest first."""
         self._alerts = alerts
         self.set_class(bool(alerts), "-shown")
-        self._draw()
+        self.redraw()
 
-    def on_resize(self) -> None:
-        self._draw()
-
-    def _draw(self) -> None:
+    def draw(self, width: int) -> Text | None:
         if not self._alerts:
-            return
-        width = max(1, self.size.width)
+            return None
         newest = self._alerts[-1]
         count = len(self._alerts)
         more = f" (and {count - 1:,} more)" if count > 1 else ""
@@ -350,7 +298,7 @@ class Banner(Lines):
         right = Text("v show  a acknowledge ")
         line = sides(left, right, width)
         line.stylize("bold")
-        self.put(line)
+        return line
 
     def on_click(self, event: events.Click) -> None:
         event.stop()
@@ -358,11 +306,10 @@ class Banner(Lines):
 
 
 _SHORT = {Verdict.INDETERMINATE: "indet.", Verdict.UNEXPLAINED: "unexpl."}
-_ALARMING = (Verdict.BREACH, Verdict.UNEXPLAINED)
 
 
 class VerdictStrip(Lines):
-    """The sentence, then a tile for each verdict, the worst first."""
+    """Is anything wrong? One sentence, and for each verdict its count and its history."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -371,13 +318,9 @@ class VerdictStrip(Lines):
     def show(self, shot: Snapshot) -> None:
         """Draws what ``shot`` says."""
         self._shot = shot
-        self._draw()
+        self.redraw()
 
-    def on_resize(self) -> None:
-        self._draw()
-
-    def _draw(self) -> None:
-        width = max(1, self.size.width)
+    def draw(self, width: int) -> Text:
         lines = [self._sentence(width)]
         tile = max(6, width // len(WORST_FIRST))
         for row in range(3):
@@ -386,7 +329,7 @@ class VerdictStrip(Lines):
                 last = place == len(WORST_FIRST) - 1
                 line.append_text(self._tile(verdict, width - tile * place if last else tile, row))
             lines.append(line)
-        self.put(Text("\n").join(lines))
+        return Text("\n").join(lines)
 
     def _sentence(self, width: int) -> Text:
         style, text = summary(self._shot)
@@ -403,7 +346,6 @@ class VerdictStrip(Lines):
         count = self._shot.verdicts.of(verdict)
         colour = self.style_of(verdict.word)
         quiet = self.style_of("quiet")
-        alarm = bool(count) and verdict in _ALARMING
         inner = width - 2
         if row == 0:
             word = verdict.word if len(verdict.word) + 2 <= inner else _SHORT.get(verdict, "")
@@ -416,7 +358,7 @@ class VerdictStrip(Lines):
             history = verdicts.history[verdict].tolist()
             text = Text(sparkline(history, inner, verdicts.whole), colour)
         text.truncate(inner, overflow="ellipsis", pad=True)
-        if alarm:
+        if count and verdict in VIOLATIONS:
             edge = Text(" ", colour).append_text(text)
             edge.stylize("reverse")
         else:
@@ -434,45 +376,37 @@ class ObjectTitle(Lines):
     def show(self, record: Mapping[str, Any]) -> None:
         """Draws an object; ``record`` has the columns of the table of objects."""
         self._record = record
-        self._draw()
+        self.redraw()
 
-    def on_resize(self) -> None:
-        self._draw()
-
-    def _draw(self) -> None:
+    def draw(self, width: int) -> Text | None:
         if self._record is None:
-            return
+            return None
         get = self._record.get
         verdict = Verdict(max(0, get("worst") or 0))
         quiet = self.style_of("quiet")
         name = cells.name_of(get("kind"), get("name"), get("dev"), get("ino"))
         mark = (f" {SYMBOLS[verdict]} {verdict.word} ", f"bold {self.style_of(verdict.word)}")
-        seals = styled(("seals ", quiet), (cells.seals(get("seals")), "bold"))
-        gone = get("evicted_ns") is not None
+        gone = "gone" if get("evicted_ns") is not None else ""
+        left_out = "never sealable: its further calls were not recorded"
 
-        def part(label: str, value: str) -> Text:
-            return styled((f"{label} ", quiet), (value, ""))
+        def part(label: str, value: str, style: str = "") -> Text:
+            return styled((f"{label} ", quiet), (value, style))
 
         maps = cells.text(get("mappings") or 0)
         if get("writable"):
             maps += f" ({get('writable')} writable)"
         parts = [
             (0, styled(mark, (name, "bold"))),
-            (1, seals),
-            (2, part("size", f"{cells.size(get('size'))}")),
+            (1, part("seals", cells.seals(get("seals")), "bold")),
+            (2, part("size", cells.size(get("size")))),
             (3, part("mapped", maps)),
             (4, part("kind", cells.text(get("kind")))),
             (5, part("owner", cells.text(get("owner_uid")))),
             (7, part("object", f"{get('dev')}:{get('ino')}:{get('gen')}")),
-            (
-                1,
-                Text("never sealable: its further calls were not recorded", quiet)
-                if get("left_out")
-                else Text(),
-            ),
-            (6, Text("gone", self.style_of("unexplained")) if gone else Text()),
+            (1, Text(left_out if get("left_out") else "", quiet)),
+            (6, Text(gone, self.style_of("unexplained"))),
         ]
-        self.put(fields(parts, max(8, self.size.width)))
+        return fields(parts, max(8, width))
 
 
 _KEYS = (
@@ -482,7 +416,7 @@ _KEYS = (
 
 
 class ReplayBar(Lines):
-    """A line with the place in the recording; hidden where nothing is replayed."""
+    """Where a replay stands, and its keys; hidden where nothing is replayed."""
 
     class Sought(Message):
         """A click on the line: go to this share of the recording."""
@@ -494,22 +428,19 @@ class ReplayBar(Lines):
     def __init__(self) -> None:
         super().__init__()
         self._now = Now()
-        self._track = (0, 1)
+        self.track = (0, 1)
+        """First cell and width of the line that can be clicked."""
 
     def show(self, now: Now) -> None:
         """Draws the place."""
         self._now = now
         self.set_class(now.share is not None, "-shown")
-        self._draw()
+        self.redraw()
 
-    def on_resize(self) -> None:
-        self._draw()
-
-    def _draw(self) -> None:
+    def draw(self, width: int) -> Text | None:
         now = self._now
         if now.share is None:
-            return
-        width = max(1, self.size.width)
+            return None
         playing = now.state is State.PLAYING
         speed = "max" if now.speed == float("inf") else f"{now.speed or 1:g}x"
         left = styled((f" {'▶' if playing else '‖'} {speed:<5}", "bold"))
@@ -521,12 +452,12 @@ class ReplayBar(Lines):
                 break
         room = max(4, width - left.cell_len - right.cell_len)
         done = round(room * now.share)
-        self._track = (left.cell_len, room)
+        self.track = (left.cell_len, room)
         colour = self.style_of("primary")
         left.append("━" * done, colour).append("─" * (room - done), self.style_of("edge"))
-        self.put(left.append_text(right))
+        return left.append_text(right)
 
     def on_click(self, event: events.Click) -> None:
-        start, room = self._track
+        start, room = self.track
         if start <= event.x <= start + room:
             self.post_message(self.Sought((event.x - start) / room))

@@ -1,7 +1,6 @@
 """A feed without a thread and with a frozen clock, and how tests drive the application."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import cache, wraps
@@ -10,7 +9,6 @@ from typing import Any, ParamSpec
 
 from textual.pilot import Pilot
 
-from tracer.live.compose import Composer
 from tracer.live.feed import LiveFeed, Worker
 from tracer.live.replay import ReplayFeed
 from tracer.live.snapshot import Request
@@ -35,32 +33,17 @@ def run(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
     return running
 
 
-def finish(feed: Worker, request: Request) -> None:
-    """Reads and searches all that there is, and makes the snapshot that ``request`` asks for."""
-    while feed.read(float("inf")):
-        pass
-    while feed._composer.work(request, float("inf")):
-        pass
-    feed._request = request
-    feed._publish(request, quick=False)
-
-
 class Still(LiveFeed):
     """Reads a finished recording in one go, and answers requests where they are asked."""
 
-    def __init__(self, path: Path, **more: Any) -> None:
-        super().__init__(path, **more)
-        self.open(self._on_alert)
-
     def start(self) -> None:
-        self._composer = Composer(self.recording, self._facts, self.book)
-        finish(self, Request())
+        self.answer(Request())
 
     def stop(self) -> None:
         """It may be shown again."""
 
     def ask(self, request: Request) -> None:
-        finish(self, request)
+        self.answer(request)
 
 
 @cache
@@ -73,29 +56,25 @@ class StillReplay(ReplayFeed):
     """A replay whose clock moves when the test says so."""
 
     def __init__(self, path: Path, **more: Any) -> None:
-        super().__init__(path, **more)
-        self.open(self._on_alert)
+        self._time_s = 0.0
+        self.request = Request()
+        super().__init__(path, clock=lambda: self._time_s, **more)
 
     def start(self) -> None:
         self.settle()
 
     def settle(self) -> None:
         """Does what was asked for, without letting time pass."""
-        self._tick_s = time.monotonic()
-        while self.read(float("inf")):
-            self._tick_s = time.monotonic()
-        self.ask(self._request)
+        self.answer(self.request)
 
     def pass_time(self, seconds: float) -> None:
         """Lets time pass."""
-        self._clock_ns += round(seconds * self._speed * 1e9)
+        self._time_s += seconds
         self.settle()
 
     def ask(self, request: Request) -> None:
-        while self._composer.work(request, float("inf")):
-            pass
-        self._request = request
-        self._publish(request, quick=False)
+        self.request = request
+        self.settle()
 
 
 class Shown:

@@ -1,5 +1,7 @@
 """The tab of the audit: claims with state, evidence and coverage; its violations raise alerts."""
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from tests.unit.ui.still import DEBIAN_6_1, Still, StillReplay, run, shown, stil
 from tracer.audit import policy as policies
 from tracer.audit.evaluate import one_recording
 from tracer.audit.result import Result
-from tracer.live.auditing import AUDIT, Auditing
+from tracer.live.auditing import Auditing
 from tracer.live.cells import clock
 from tracer.recording.reader import Recording
 from ui.screens.main import MainScreen
@@ -35,8 +37,7 @@ def truth() -> Any:
 
 def audited(auditing: Auditing) -> Still:
     feed = Still(DEBIAN_6_1)
-    auditing._raised.clear()
-    feed._auditing = auditing
+    feed.auditing = auditing
     return feed
 
 
@@ -83,7 +84,7 @@ async def test_claims_with_state_evidence_and_coverage(auditing: Auditing, truth
 async def test_a_violation_raises_the_banner_once(auditing: Auditing) -> None:
     feed = audited(auditing)
     async with shown(feed, size=(140, 30)) as one:
-        alerts = [alert for alert in one.app.shot.alerts if alert.verdict == AUDIT]
+        alerts = [alert for alert in one.app.shot.alerts if alert.verdict == "audit"]
         assert alerts
         assert alerts[-1].event["claim"] in ("sealed-with", "no-breach")
         assert "AUDIT" in one.text()
@@ -111,25 +112,36 @@ async def test_without_a_policy_there_is_no_such_tab() -> None:
 
 
 def test_violations_are_told_when_their_time_has_come(auditing: Auditing) -> None:
-    auditing._raised.clear()
-    every = list(auditing._violations)
-    assert len(every) > 1
-    middle = every[0].time_ns
-    first = auditing.new_violations(middle)
-    assert first
-    assert all(one.time_ns <= middle for one in first)
-    assert auditing.new_violations(middle) == []
-    assert len(first) + len(auditing.new_violations(None)) == len(every)
+    every = [one.time_ns for one in auditing.violations]
+    assert every == sorted(every)
+    feed = StillReplay(DEBIAN_6_1, playing=False)
+    feed.auditing = auditing
+    feed.start()
+    told = []
+    for share in ("0%", "60%", "60%", "100%"):
+        feed.seek(share)
+        feed.settle()
+        now_ns = feed.snapshot.now.now_ns
+        assert now_ns is not None
+        found = [alert for alert in feed.snapshot.alerts if alert.verdict == "audit"]
+        assert all(alert.event["time_ns"] <= now_ns for alert in found)
+        # Of many at once the newest ten are shown, and all are numbered.
+        told.append((len(found) > 0, sum(time_ns <= now_ns for time_ns in every)))
+    assert [count for _, count in told] == sorted(count for _, count in told)
+    assert told[0] == (False, 0)
+    assert told[1] == told[2]
+    assert told[3] == (True, len(every))
+    breaches = feed.snapshot.verdicts.counts[5]
+    assert feed.snapshot.alerts[-1].number == breaches + len(every)
 
 
 def test_a_replay_from_the_start_cries_out_only_of_what_is_new(auditing: Auditing) -> None:
-    auditing._raised.clear()
     feed = StillReplay(DEBIAN_6_1, speed=float("inf"))
-    feed._auditing = auditing
+    feed.auditing = auditing
     feed.settle()
     numbers = [alert.number for alert in feed.snapshot.alerts]
     assert numbers == sorted(set(numbers))
-    assert {alert.verdict for alert in feed.snapshot.alerts} == {"breach", AUDIT}
+    assert {alert.verdict for alert in feed.snapshot.alerts} == {"breach", "audit"}
     feed.toggle()
     feed.settle()
     assert [alert.number for alert in feed.snapshot.alerts] == numbers
@@ -145,11 +157,13 @@ def test_an_audit_that_cannot_be_made_says_so(tmp_path: Path) -> None:
 def test_it_is_made_anew_only_for_something_new(auditing: Auditing) -> None:
     made = Auditing(auditing.policy, str(DEBIAN_6_1))
     made.look(1)
-    assert made._wanted.is_set()
-    made._wanted.clear()
+    assert made.wanted
+    made.once()
     made.look(1)
-    assert not made._wanted.is_set()
+    assert not made.wanted
     made.start()
     made.stop()
-    made._thread.join(60)
-    assert not made._thread.is_alive()
+    end = time.monotonic() + 60
+    while any(thread.name == "audit" for thread in threading.enumerate()):
+        assert time.monotonic() < end
+        time.sleep(0.01)

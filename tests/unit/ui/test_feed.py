@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.unit.store_records import SMALL, doomed, mixed, numbered
-from tests.unit.ui.still import Still, finish
+from tests.unit.ui.still import Still
 from tracer.analysis.decisions import summarize
 from tracer.live.feed import LiveFeed
 from tracer.live.snapshot import Request, State, Window
@@ -132,10 +132,10 @@ def test_a_part_that_cannot_be_read(tmp_path: Path) -> None:
     assert len(parts) == 5
     parts[2].write_bytes(parts[2].read_bytes()[:100])
     feed = Still(tmp_path / "r.seal")
-    finish(feed, Request("events"))
+    feed.answer(Request("events"))
     shot = feed.snapshot
     assert shot.now.events == 200
     assert any(parts[2].name in problem for problem in shot.coverage.problems)
-    finish(feed, Request("events", window=Window(first=True)))
+    feed.answer(Request("events", window=Window(first=True)))
     ids = feed.snapshot.rows.ids.tolist()
     assert ids == [*range(80), *range(120, 200)]

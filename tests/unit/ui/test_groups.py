@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.unit.store_records import SMALL, numbered
-from tests.unit.ui.still import DEBIAN_6_1, DEBIAN_7_3, Still, finish, still
+from tests.unit.ui.still import DEBIAN_6_1, DEBIAN_7_3, Still, still
 from tracer.analysis.decisions import summarize
 from tracer.filter.query import parse
 from tracer.live.snapshot import Request
@@ -26,13 +26,13 @@ def test_the_same_sums_as_the_report(path: Path) -> None:
         ("fds", tables.by_fd),
         ("processes", tables.by_process),
     ):
-        finish(feed, Request(table))
+        feed.answer(Request(table))
         rows = feed.snapshot.rows
         assert len(rows) == len(frame)
         for name in ("decisions", "breach", "blocked", "first_ns"):
             shown = [rows.value(name, place) for place in rows.order.tolist()]
             assert shown == frame[name].astype(object).where(frame[name].notna(), None).tolist()
-        finish(feed, Request(table, parse("verdict:blocked op:write,mmap")))
+        feed.answer(Request(table, parse("verdict:blocked op:write,mmap")))
         rows = feed.snapshot.rows
         other = getattr(blocked, {"objects": "by_object", "fds": "by_fd"}.get(table, "by_process"))
         other = other[other["decisions"] > 0]
@@ -44,11 +44,11 @@ def test_the_same_sums_as_the_report(path: Path) -> None:
 
 def test_sorting_keeps_equal_rows_in_their_order() -> None:
     feed = still()
-    finish(feed, Request())
+    feed.answer(Request())
     plain = feed.snapshot.rows
     place_of = {int(one): at for at, one in enumerate(plain.ids[plain.order])}
     for column, reverse in (("blocked", True), ("blocked", False), ("name", False), ("kind", True)):
-        finish(feed, Request(sort=column, reverse=reverse))
+        feed.answer(Request(sort=column, reverse=reverse))
         rows = feed.snapshot.rows
         values = [rows.value(column, place) for place in rows.order.tolist()]
         assert values == sorted(values, reverse=reverse)
@@ -63,7 +63,7 @@ def test_every_column_can_be_sorted_by() -> None:
     for table in ("objects", "fds", "processes", "hooks"):
         for column in COLUMNS[table]:
             for reverse in (False, True):
-                finish(feed, Request(table, sort=column.name, reverse=reverse))
+                feed.answer(Request(table, sort=column.name, reverse=reverse))
                 rows = feed.snapshot.rows
                 keys = column.sort_keys(rows)[rows.order]
                 assert sorted(rows.order.tolist()) == list(range(len(rows.ids)))
@@ -91,16 +91,15 @@ def test_rows_stand_still_while_counts_go_on(tmp_path: Path) -> None:
     writer.append(numbered(50))
     writer.tick(0)
     for table in ("events", "objects"):
-        feed.read(float("inf"))
         frozen = Request(table, frozen=True)
-        feed._composer.snapshot(Request(table), feed.now(), [], None)
-        before = feed._composer.snapshot(frozen, feed.now(), [], None)
+        feed.answer(Request(table))
+        before = feed.answer(frozen)
         writer.append(numbered(50, first=feed.book.rows))
         writer.tick(len(table))
-        feed.read(float("inf"))
-        after = feed._composer.snapshot(frozen, feed.now(), [], None)
+        after = feed.answer(frozen)
         assert after.now.events == before.now.events + 50
         assert after.rows.ids.tolist() == before.rows.ids.tolist()
-        live = feed._composer.snapshot(Request(table), feed.now(), [], None)
+        live = feed.answer(Request(table))
         assert live.now.events == after.now.events
+        assert len(live.rows) == live.totals[table]
     writer.close("done")

@@ -37,10 +37,8 @@ async def test_tables() -> None:
         assert "nothing lost" in one.text()
         notes = one.app.screen.query_one(CoverageNotes)
         whole = one.app.shot.coverage
-        for cover in (
-            replace(whole, lost={"ring_full": 3}),
-            replace(whole, incomplete={"ring_full": 3}),
-        ):
+        for cause in ("ring_full", "name"):
+            cover = replace(whole, losses={cause: 3})
             notes.show(replace(one.app.shot, coverage=cover))
             assert "nothing lost" not in notes.body.text
             assert "3" in notes.body.text.splitlines()[1]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.unit.store_records import SMALL, numbered
-from tests.unit.ui.still import Still, finish, still
+from tests.unit.ui.still import Still, still
 from tracer.filter.query import parse
 from tracer.live.log import WINDOW, Log, LogView
 from tracer.live.snapshot import Find, Request, Rows, Window
@@ -51,20 +51,20 @@ def test_windows_of_a_log_are_what_the_filter_says(text: str) -> None:
             assert rows.record(place) == wanted
 
 
-def test_a_filter_begins_anew_behind_what_was_forgotten() -> None:
+def test_a_filter_begins_anew_behind_what_was_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracer.live.log.KEPT", 200)
     feed = still()
     feed.start()
     whole = feed.book.log.batch(0)
     assert whole is not None
-    log = Log(feed.book.log._decisions, None)
+    log = Log(feed.book.decisions, None)
     query = parse("op:mmap")
     view = LogView(log, query)
     for start in range(0, 600, 200):
         log.add(whole.take(np.arange(start, start + 200)))
         if not start:
             view.catch_up()
-    log._batches.popleft()
-    log._batches.popleft()  # the second was never looked at
+    assert log.first == 400  # the second batch was never looked at
     view.catch_up()
     judged = log.judged(400)
     assert judged is not None
@@ -85,32 +85,33 @@ def test_searches_keep_to_the_filter() -> None:
         want = np.flatnonzero(blocked & query.mask(judged)) if query else np.flatnonzero(blocked)
         found, start = [], 0
         for number in range(1, len(want) + 2):
-            finish(feed, Request("events", query, find=Find(number, (2,), start)))
+            feed.answer(Request("events", query, find=Find(number, (2,), start)))
             row = feed.snapshot.found[1]
             if row is None:
                 break
             found.append(row)
             start = row + 1
         assert found == want.tolist()
-        finish(feed, Request("events", query, find=Find(0, (2,), int(want[-1]) - 1, False)))
-        finish(feed, Request("events", query, find=Find(999, (2,), int(want[-1]) - 1, False)))
+        feed.answer(Request("events", query, find=Find(0, (2,), int(want[-1]) - 1, False)))
+        feed.answer(Request("events", query, find=Find(999, (2,), int(want[-1]) - 1, False)))
         assert feed.snapshot.found == (999, want[-2])
 
 
-def test_older_events_are_read_back_from_the_recording(tmp_path: Path) -> None:
+def test_older_events_are_read_back_from_the_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracer.live.log.KEPT", 40)
     with RecordingWriter(tmp_path / "r.seal", {}, limits=SMALL) as writer:
         for start in range(0, 1200, 40):
             writer.append(numbered(40, first=start))
         writer.close("done")
     feed = Still(tmp_path / "r.seal")
-    finish(feed, Request("events"))
+    feed.answer(Request("events"))
     log = feed.book.log
-    while len(log._batches) > 1:  # as if there had been too many
-        log._batches.popleft()
     assert log.first > 1100
-    finish(feed, Request("events", window=Window(around=600)))
+    feed.answer(Request("events", window=Window(around=600)))
     assert feed.snapshot.rows.ids.tolist() == list(range(300, 900))
-    finish(feed, Request("events", parse("seq:10..20,1000..1010"), window=Window(first=True)))
+    feed.answer(Request("events", parse("seq:10..20,1000..1010"), window=Window(first=True)))
     assert feed.snapshot.rows.ids.tolist() == [*range(10, 21), *range(1000, 1011)]
-    finish(feed, Request("events", find=Find(1, (5,), 0)))
+    feed.answer(Request("events", find=Find(1, (5,), 0)))
     assert feed.snapshot.found == (1, None)

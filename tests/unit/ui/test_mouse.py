@@ -57,7 +57,7 @@ async def test_a_click_on_the_replay_goes_there() -> None:
     async with shown(feed) as one:
         bar = one.app.screen.query_one(ReplayBar)
         assert "k play/pause" in bar.text
-        start, room = bar._track
+        start, room = bar.track
         await one.pilot.click(bar, offset=(start + room // 2, 0))
         await one.pilot.pause()
         feed.settle()

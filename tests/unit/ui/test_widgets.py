@@ -11,8 +11,7 @@ from rich.cells import cell_len
 from tracer.escape import printable
 from tracer.live import cells
 from tracer.live.cells import MEANING, SYMBOLS, sparkline
-from tracer.live.groups import of_records
-from tracer.live.snapshot import Coverage, Facts, Hook, Now, Snapshot, State, Verdicts
+from tracer.live.snapshot import Coverage, Facts, Now, Snapshot, State, Verdicts, of_records
 from tracer.live.tables import COLUMNS, HOLDERS, MAPPERS, Column, decisions, fit
 from tracer.rules.verdicts import Verdict
 from tracer.words import Kind
@@ -87,7 +86,9 @@ def test_how_a_holder_opened_it() -> None:
     rows = of_records("holders", [{"fmode": mode} for mode in modes], range(len(modes)), None)
     [opened] = [column for column in HOLDERS if column.name == "fmode"]
     assert opened.style is not None
-    shown = [(opened.text(rows, place), opened.style(rows, place)) for place in range(len(modes))]
+    shown = [
+        (opened.text(rows.row(place)), opened.style(rows.row(place))) for place in range(len(modes))
+    ]
     assert shown == [
         ("r-", "dim"), ("-w", "strong"), ("rw", "strong"), ("??", "dim"), ("??", "dim")
     ]  # fmt: skip
@@ -100,10 +101,9 @@ def test_errors_stand_out_among_answers() -> None:
     rows = of_records("decisions", records, range(len(answers)), None)
     [column] = [column for column in decisions() if column.name == "answer"]
     assert column.style is not None
-    assert column.ask is not None
-    styles = [column.style(rows, place) for place in range(len(answers))]
+    styles = [column.style(rows.row(place)) for place in range(len(answers))]
     assert styles == ["strong", "strong", None, None, None, None]
-    asked = [column.ask(rows, place) for place in range(len(answers))]
+    asked = [column.asked(rows.row(place)) for place in range(len(answers))]
     assert asked == [("ret", -1), ("ret", -4095), *[("ret", "ok")] * 4]
 
 
@@ -113,14 +113,14 @@ def test_who_maps_it_and_how() -> None:
     records = [dict(zip(names, row, strict=True)) for row in values]
     rows = of_records("mappers", records, range(2), None)
     columns = {column.name: column for column in MAPPERS}
-    shown = [[columns[name].text(rows, place) for name in names] for place in range(2)]
+    shown = [[columns[name].text(rows.row(place)) for name in names] for place in range(2)]
     assert shown == [
         ["shared", "WRITABLE", "4K", "8K", "7f00"],
         ["private", "read", "0", "4K", "0"],
     ]
     style = columns["writable"].style
     assert style is not None
-    assert [style(rows, place) for place in range(2)] == ["unexplained", "dim"]
+    assert [style(rows.row(place)) for place in range(2)] == ["unexplained", "dim"]
 
 
 def test_every_table_shows_what_matters_at_80_columns() -> None:
@@ -203,8 +203,7 @@ def test_one_sentence_says_whether_anything_is_wrong() -> None:
 
 
 def test_a_blind_hook_and_a_failed_self_test_are_doubts() -> None:
-    blind = Hook("mmap", "", "", True, "", None, "")
-    shot = replace(_shot(allowed=1), coverage=Coverage(hooks=(blind,)))
+    shot = replace(_shot(allowed=1), coverage=Coverage(blind=("mmap",)))
     assert summary(shot) == (
         "indeterminate",
         "~ No breach in 1 decisions, but not sure: not seen: mmap",
