@@ -15,7 +15,6 @@ from tracer.cli import ls
 from tracer.cli.main import main
 from tracer.errors import UserError
 from tracer.labels import SEALS_UNKNOWN
-from tracer.output import text as forms
 from tracer.record import Kind
 
 NAME = b"[bold]\x1b[31m\nevil\tls"
@@ -43,7 +42,7 @@ def test_plain_lines(memfd: int, capsys: pytest.CaptureFixture[str]) -> None:
             stack.enter_context(one)
         assert call("--pid", str(os.getpid())) == 0
     out = capsys.readouterr().out.splitlines()
-    assert out[0].split("\t") == list(forms.HEADER)
+    assert out[0].split("\t") == list(ls.HEADER)
     [row] = [line.split("\t") for line in out if SHOWN in line]
     kind, seals, size, mappings, writable, holders, mappers, name = row
     assert (kind, seals, size, mappings, writable) == ("memfd", "------", "4096", "6", "1")
@@ -98,7 +97,7 @@ def test_an_empty_answer_never_reassures(
 def test_table_shows_names_as_they_are() -> None:
     file = MemoryFile(Kind.MEMFD, 1, 2, b"/memfd:" + NAME)
     console = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(forms.table([file]))
+    console.print(ls.table([file]))
     text = console.export_text()
     assert SHOWN in text
     assert "??????" in text
@@ -109,4 +108,4 @@ def test_table_shows_names_as_they_are() -> None:
     ("size", "text"), [(None, "?"), (0, "0"), (1023, "1023"), (1536, "1.5K"), (2 << 30, "2.0G")]
 )
 def test_human(size: int | None, text: str) -> None:
-    assert forms.human(size) == text
+    assert ls.human(size) == text

@@ -17,8 +17,8 @@ from rich.console import Console
 from tests.unit.report_sample import HOSTILE, counts, coverage, entry, report
 from tracer.escape import cells as width_of
 from tracer.escape import printable
+from tracer.output import data
 from tracer.output import report as sentences
-from tracer.output import report_data as data
 from tracer.output.charts import bars, legend, matrix, over_time
 from tracer.output.data import csv_text
 from tracer.output.html import SCRIPT, STYLE, page, security_policy
@@ -200,7 +200,7 @@ def test_a_row_of_json_is_a_line_whatever_is_in_it(kind: str) -> None:
     names = ['},{"host":', "a},{", 'x"},{"', "},{", None, "new\nline\x1b", "\\"]
     frame = pd.DataFrame({"host": pd.Series(names, dtype=kind), "n": range(len(names))})
     for columns in (["host", "n"], ["n", "host"], ["host"]):
-        text = "".join(data.table(frame[columns]))
+        text = "".join(data.json_table(frame[columns]))
         want = [None if name is None else printable(name) for name in names]
         assert [row["host"] for row in json.loads(text)] == want
         lines = text.splitlines()
@@ -224,7 +224,7 @@ def test_csv_is_no_formula() -> None:
     frame = pd.DataFrame(
         {"name": ["=cmd|x", 'a"b', None], "n": [2**63, 1, 2], "who": [[{"pid": 1}], [], []]}
     )
-    lines = list(data.csv_lines(frame))
+    lines = list(data.csv_table(frame))
     assert lines[0] == "name,n,who"
     rows = list(csv.reader(io.StringIO("\n".join(lines[1:]))))
     assert rows[0][0] == "'=cmd|x"
@@ -232,7 +232,7 @@ def test_csv_is_no_formula() -> None:
     assert rows[1] == ['a"b', "1", "[]"]
     assert rows[2] == ["", "2", "[]"]
     assert json.loads(rows[0][2]) == [{"pid": 1}]
-    assert len(list(data.csv_lines(frame, 1))) == 2
+    assert len(list(data.csv_table(frame, 1))) == 2
 
 
 class _Reader(HTMLParser):

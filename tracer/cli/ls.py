@@ -1,16 +1,22 @@
 """``sealsnoop ls``: the memory files on this host now, with their seals and who has them."""
 
 import argparse
+import json
 import sys
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tracer.cli.verb import Verb
 from tracer.errors import UserError
+from tracer.escape import escape_bytes
+from tracer.labels import SEALS_UNKNOWN, seals_text, vm_text
 from tracer.output.console import console, tell
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from tracer.capture.memory_files import MemoryFile, Scan
 
 
@@ -57,8 +63,6 @@ class Ls(Verb):
 
 
 def _wanted(file: "MemoryFile", args: argparse.Namespace) -> bool:
-    from tracer.escape import escape_bytes
-
     if args.pid is not None:
         users = {holder.pid for holder in file.holders}
         if args.pid not in users | {mapping.pid for mapping in file.mappings}:
@@ -76,11 +80,120 @@ def _scan(args: argparse.Namespace) -> "Scan":
 
 
 def _print(files: list["MemoryFile"], as_json: bool) -> None:
-    from tracer.output import text as forms
-
-    if as_json or not sys.stdout.isatty():
-        for line in forms.json_lines(files) if as_json else forms.lines(files):
+    if as_json:
+        for file in files:
+            print(json.dumps(as_dict(file)))
+    elif not sys.stdout.isatty():
+        for line in lines(files):
             print(line)
     elif files:
-        console().print(forms.table(files))
-    sys.stdout.flush()
+        console().print(table(files))
+
+
+HEADER = ("KIND", "SEALS", "SIZE", "MAPPINGS", "WRITABLE", "HOLDERS", "MAPPED BY", "NAME")
+_SHOWN_HOLDERS = 3
+
+
+def _cells(file: "MemoryFile", size: str, most: int | None) -> tuple[str, ...]:
+    """One text for each of :data:`HEADER`; ``most`` holders and mappers."""
+    holders = [f"{one.pid}/{escape_bytes(one.who.comm)}:{one.fd}" for one in file.holders]
+    # Once for each process and way of mapping it.
+    mappers = dict.fromkeys(
+        f"{one.pid}/{escape_bytes(one.who.comm)}:{vm_text(one.line.vm_flags)}"
+        for one in file.mappings
+    )
+    return (
+        file.kind.name.lower(),
+        seals_text(file.seals),
+        size,
+        str(len(file.mappings)),
+        str(file.shared_writable),
+        _listed(holders, most),
+        _listed(list(mappers), most),
+        escape_bytes(file.shown_name),
+    )
+
+
+def _listed(texts: list[str], most: int | None) -> str:
+    shown = texts[:most]
+    more = len(texts) - len(shown)
+    return " ".join([*shown, f"+{more} more"] if more else shown) or "-"
+
+
+def human(size: int | None) -> str:
+    """Bytes with a binary unit, ``2.0G``; ``?`` where unknown."""
+    if size is None:
+        return "?"
+    for unit in ("", "K", "M", "G", "T"):
+        if size < 1024 or unit == "T":
+            break
+        size /= 1024  # type: ignore[assignment]
+    return f"{size:.1f}{unit}" if unit else str(size)
+
+
+def table(files: list["MemoryFile"]) -> "Table":
+    """A rich table. Names are plain text in it: ``[bold]`` in a name stays as it is."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from tracer.output.text import LEGEND
+
+    shown = Table(box=None, pad_edge=False, caption=LEGEND, caption_justify="left")
+    for title in HEADER:
+        right = title in ("SIZE", "MAPPINGS", "WRITABLE")
+        shown.add_column(
+            Text(title),
+            justify="right" if right else "left",
+            no_wrap=title not in ("HOLDERS", "MAPPED BY", "NAME"),
+            overflow="fold",
+        )
+    for file in files:
+        size = human(file.stat.size if file.stat else None)
+        shown.add_row(*(Text(cell) for cell in _cells(file, size, _SHOWN_HOLDERS)))
+    return shown
+
+
+def lines(files: list["MemoryFile"]) -> Iterator[str]:
+    """A header and one line a file, separated by tabs (no field contains one); sizes in bytes."""
+    yield "\t".join(HEADER)
+    for file in files:
+        yield "\t".join(_cells(file, str(file.stat.size) if file.stat else "?", None))
+
+
+def as_dict(file: "MemoryFile") -> dict[str, Any]:
+    """The JSON object of a file; names as in recordings, null where it could not be read."""
+    return {
+        "kind": file.kind.name.lower(),
+        "name": escape_bytes(file.kernel_name),
+        "path": escape_bytes(file.name),
+        "dev": file.dev,
+        "ino": file.ino,
+        "gen": file.gen,
+        "seals": None if file.seals == SEALS_UNKNOWN else file.seals,
+        "size": file.stat.size if file.stat else None,
+        "owner_uid": file.stat.uid if file.stat else None,
+        "mode": file.stat.mode if file.stat else None,
+        "holders": [
+            {
+                "pid": holder.pid,
+                "comm": escape_bytes(holder.who.comm),
+                "uid": holder.who.uid,
+                "fd": holder.fd,
+                "readable": bool(holder.fmode & 1),
+                "writable": bool(holder.fmode & 2),
+            }
+            for holder in file.holders
+        ],
+        "mappings": [
+            {
+                "pid": mapping.pid,
+                "comm": escape_bytes(mapping.who.comm),
+                "uid": mapping.who.uid,
+                "address": mapping.line.start,
+                "length": mapping.line.end - mapping.line.start,
+                "offset": mapping.line.offset,
+                "perms": vm_text(mapping.line.vm_flags),
+            }
+            for mapping in file.mappings
+        ],
+    }

@@ -184,12 +184,12 @@ def _there(
 
 
 def _show(report: "reports.Report", args: argparse.Namespace) -> None:
-    from tracer.output import report_data as data
+    from tracer.output import data
 
     if args.json:
         _print(data.json_pieces(report, args.top))
     elif args.csv:
-        _print(data.csv_lines(report.tables[_tables(args)[0]], args.top), "\n")
+        _print(data.csv_table(report.tables[_tables(args)[0]], args.top), "\n")
     elif args.html is not None:
         from tracer.output.html import page
 

@@ -75,8 +75,7 @@ class Script(Verb):
     def run(self, args: argparse.Namespace) -> int:
         """Prints the events; 0 (also when the reader of the pipe left), 130 after Ctrl-C."""
         from tracer.filter import mask as events
-        from tracer.output.data import with_ops
-        from tracer.output.text import Feed, narration
+        from tracer.output.text import Feed, narration, with_ops
         from tracer.recording.reader import Recording
 
         ops, query = _ops(args.ops), asked(args, events.COLUMNS)
@@ -151,7 +150,7 @@ def _form(args: argparse.Namespace, feed: "Feed") -> tuple[Form, str | None]:
 
 
 def _print(tables: Iterable["pa.Table"], form: Form, args: argparse.Namespace) -> None:
-    from tracer.output.data import limited
+    from tracer.output.text import limited
 
     write = sys.stdout.write
     for table in limited(tables, args.limit):

@@ -1,22 +1,52 @@
-"""Takes the columns out of an Arrow table as plain Python lists, ready to be zipped into rows.
+"""Events and reports for programs, as JSON and CSV: every value as it is, nothing cut.
 
-Leaves out rows: by operation, and after a number of them.
+The JSON object of a report (``schema_version`` is raised when something changes its meaning or
+goes away)::
 
-JSON lines and CSV: the same columns, every value as it is, nothing cut.
+    format          "sealsnoop report"
+    schema_version  1
+    question        filter, since, until: as they were given, null for everything
+    recordings      list: path, host, boot_id, kernel, command, filters, start_ns, end_ns (boot
+                    clock), started (wall clock), state (ended, alive, killed), reason, hooks_live,
+                    hooks, unseen (list: family, what, reason, essential), blind_spots, self_test
+                    (ran, cases, variants, unexplained, silent, lost, bit_0x20, failed, open,
+                    holes, unconfirmed), lost (events by cause),
+                    incomplete (by cause), problems (sentences), decisions, whole (true: nothing
+                    lost, nothing missing, ended in order)
+    verdicts        decisions by verdict, all six, the worst first
+    listed          list: decisions that were not simply allowed, equal ones as one with count
+    unlisted        by verdict: decisions that listed had no room for (10,000 rows a verdict)
+    left_out        memory files that can never be sealed: only their creation was recorded
+    unannounced     decisions on files whose announcement never came: little is known of these
+    tables          object, fd, process, op, rule: lists, worst first; counts by verdict
+    over_time       list: host, boot_id, time_ns (start of a step), counts by verdict
+    seals           list: each file's creation and each change of its seals, file by file
+    late_seals      list: seals that came after the file was shared or mapped writable
+    busy            list: F_ADD_SEALS that failed EBUSY, with the holders of writable mappings
+
+Columns have the names they have in recordings; seals are integers, times are ns of the boot clock,
+text is escaped text (tracer.escape). Unknown is null. What seal 0x20 means is said by
+bit_0x20 of the recording's self_test; a reason names it EXEC or INACCESSIBLE accordingly.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tracer.escape import printable
 from tracer.labels import MAX_ERRNO, errno_name
 from tracer.recording.identity import Identities
-from tracer.recording.tables import plain, texts
+from tracer.recording.tables import plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tracer.output.report import Report
 
 # fmt: off
 DESIGN_ORDER = [
@@ -35,9 +65,13 @@ def ordered(names: list[str]) -> list[str]:
     return [name for name in DESIGN_ORDER if name in names or name in derived] + more
 
 
-def _safe(values: list[Any]) -> list[Any]:
+def _safe(value: Any) -> Any:
     """Text as our own writer would have escaped it: the recording may be somebody else's."""
-    return [printable(value) if isinstance(value, str) else value for value in values]
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {_safe(key): _safe(one) for key, one in value.items()}
+    return [_safe(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def to_list(column: Any) -> list[Any]:
@@ -47,11 +81,11 @@ def to_list(column: Any) -> list[Any]:
         return [value for chunk in array.chunks for value in to_list(pa.chunked_array([chunk]))]
     if pa.types.is_dictionary(array.type) and not array.null_count:
         words = np.empty(len(array.dictionary), object)
-        words[:] = _safe(array.dictionary.to_pylist())
+        words[:] = [_safe(word) for word in array.dictionary.to_pylist()]
         return list(words[plain(array.indices)])
     if pa.types.is_integer(array.type) and not array.null_count:
         return list(plain(array).tolist())
-    return _safe(array.to_pylist())
+    return [_safe(value) for value in array.to_pylist()]
 
 
 def column(table: pa.Table, name: str, missing: object) -> list[Any]:
@@ -69,31 +103,6 @@ def errnos(answers: list[int | None]) -> list[str | None]:
     ]
 
 
-def with_ops(tables: Iterable[pa.Table], ops: frozenset[str] | None) -> Iterator[pa.Table]:
-    """The rows of ``tables`` whose ``op`` is among ``ops``; all where that is None."""
-    if ops is None:
-        yield from tables
-        return
-    wanted = texts(sorted(ops))
-    for table in tables:
-        words = table.column("op").cast(pa.string())
-        yield table.filter(pc.is_in(words, value_set=wanted))
-
-
-def limited(tables: Iterable[pa.Table], limit: int | None) -> Iterator[pa.Table]:
-    """The first ``limit`` rows of ``tables``; asks for no table after they are reached."""
-    if limit is None:
-        yield from tables
-        return
-    if limit <= 0:
-        return
-    for table in tables:
-        yield table.slice(0, limit)
-        limit -= table.num_rows
-        if limit <= 0:
-            return
-
-
 Encode = Callable[[Any], str]
 
 _FORMULA = tuple("=+-@\t\r'\uff1d\uff0b\uff0d\uff20")
@@ -103,8 +112,8 @@ _FORMULA = tuple("=+-@\t\r'\uff1d\uff0b\uff0d\uff20")
 def _csv_text(value: str) -> str:
     """A quoted cell that no spreadsheet takes for a formula.
 
-    Text that begins with ``= + - @`` (of either width), a tab or a carriage return gets an
-    apostrophe in front; so does text that begins with an apostrophe, so that taking one leading
+    Text that starts with ``= + - @`` (of either width), a tab or a carriage return gets an
+    apostrophe in front; so does text that starts with an apostrophe, so that taking one leading
     apostrophe away always gives the text back.
     """
     guard = "'" if value.startswith(_FORMULA) else ""
@@ -162,3 +171,110 @@ def csv_lines(table: pa.Table, names: Identities) -> Iterator[str]:
     template = ",".join(["%s"] * len(ordered(table.column_names)))
     for row in zip(*_columns(table, names, csv_cell), strict=True):
         yield template % row
+
+
+FORMAT = "sealsnoop report"
+SCHEMA_VERSION = 1
+_ROWS = 1 << 15  # made into text at once
+
+
+def _texts(column: "pd.Series[Any]") -> "npt.NDArray[np.object_]":
+    """The values of a column that is not numeric, each distinct text looked at once."""
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        codes, known = column.cat.codes.to_numpy(), column.cat.categories.to_list()
+    elif isinstance(column.dtype, pd.StringDtype):  # texts that do not repeat
+        texts = column.astype(object).to_numpy(copy=True)
+        texts[column.isna().to_numpy()] = None
+        if not "".join(filter(None, texts)).isprintable():
+            texts[:] = [_safe(text) for text in texts]
+        return texts
+    else:
+        try:
+            codes, distinct = pd.factorize(column)
+            known = list(distinct)
+        except TypeError:  # lists and dicts have no hash
+            codes, known = np.arange(len(column)), column.to_list()
+    words = np.empty(len(known) + 1, object)
+    words[:-1] = [_safe(one) for one in known]  # the last stands for null, whose code is -1
+    found: npt.NDArray[np.object_] = words[codes]
+    return found
+
+
+def safe(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """``frame`` with text as our own writer would have escaped it, and no categoricals."""
+    import pandas as pd
+
+    changed = {
+        str(name): pd.Series(_texts(frame[name]), frame.index, object)
+        for name, kind in frame.dtypes.items()
+        if not pd.api.types.is_numeric_dtype(kind)
+    }
+    return frame.assign(**changed)
+
+
+def json_table(frame: "pd.DataFrame") -> Iterator[str]:
+    """A JSON list with one row a line, in pieces: as text a table takes several times its room."""
+    yield "["
+    # How a row starts; in no text, for there a quote is escaped, and no name follows its end.
+    begin = f'{{"{next(iter(frame), "")}":'
+    for start in range(0, len(frame), _ROWS):
+        part = safe(frame.iloc[start : start + _ROWS])
+        rows = part.to_json(orient="records", double_precision=9)[1:-1]
+        yield (",\n  " if start else "\n  ") + rows.replace(f"}},{begin}", f"}},\n  {begin}")
+    yield "\n ]" if len(frame) else "]"
+
+
+def json_pieces(report: "Report", top: int | None = None) -> Iterator[str]:
+    """The JSON object in pieces that belong together; ``top``: so many rows of each list."""
+
+    def rows(name: str, frame: "pd.DataFrame") -> Iterator[str]:
+        yield f'"{name}": '
+        yield from json_table(frame if top is None else frame.head(top))
+
+    recordings = [asdict(one) | {"whole": one.whole} for one in report.coverage]
+    head = {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "question": asdict(report.question),
+        "recordings": recordings,
+        "verdicts": dict(report.verdicts),
+        "unlisted": dict(report.unlisted),
+        "left_out": report.left_out,
+        "unannounced": report.unannounced,
+    }
+    yield json.dumps(head, indent=1)[:-2] + ",\n "
+    yield from rows("listed", report.listed)
+    yield ',\n "tables": {\n '
+    for place, (name, frame) in enumerate(report.tables.items()):
+        yield ",\n " if place else ""
+        yield from rows(name, frame)
+    yield '\n },\n "over_time": '
+    yield from json_table(report.over_time)
+    more = {"seals": report.seals, "late_seals": report.late, "busy": report.busy}
+    for name, frame in more.items():
+        yield ",\n "
+        yield from rows(name, frame)
+    yield "\n}\n"
+
+
+def _cell(value: Any) -> str:
+    # A list of holders is one cell: JSON in it.
+    return csv_cell(json.dumps(value) if isinstance(value, list | dict) else value)
+
+
+def csv_table(frame: "pd.DataFrame", top: int | None = None) -> Iterator[str]:
+    """A header and one line a row, RFC 4180; no cell is a formula to a spreadsheet."""
+    yield ",".join(frame.columns)
+    whole = frame if top is None else frame.head(top)
+    for start in range(0, len(whole), _ROWS):
+        part = safe(whole.iloc[start : start + _ROWS])
+        columns = [
+            ["" if null else _cell(value) for value, null in zip(values, nulls, strict=True)]
+            for values, nulls in (
+                (part[name].astype(object).tolist(), part[name].isna().tolist()) for name in part
+            )
+        ]
+        for row in zip(*columns, strict=True):
+            yield ",".join(row)

@@ -35,9 +35,8 @@ from tracer.labels import (
     mremap_text,
     prot_text,
 )
-from tracer.output import html
+from tracer.output import data, html
 from tracer.output import report as sentences
-from tracer.output import report_data as data
 from tracer.output import tables as cells
 from tracer.output.report import WORST_FIRST, Coverage, Question
 from tracer.output.tables import derived, phrase, value
@@ -420,14 +419,14 @@ def diff_json(diff: Diff, top: int | None = None) -> Iterator[str]:
     for name in ("variants", "decisions", "objects"):
         frame: pd.DataFrame = getattr(diff, name)
         yield f',\n "{name}": '
-        yield from data.table(frame if top is None else frame.head(top))
+        yield from data.json_table(frame if top is None else frame.head(top))
     yield "\n}\n"
 
 
 def diff_csv(diff: Diff, top: int | None = None) -> Iterator[str]:
     """The decisions that differ, outcomes as text."""
     texts = {side: [outcomes(one) for one in diff.decisions[side]] for side in ("a", "b")}
-    return data.csv_lines(diff.decisions.assign(**texts), top)
+    return data.csv_table(diff.decisions.assign(**texts), top)
 
 
 _VERDICTS = (

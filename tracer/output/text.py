@@ -1,24 +1,18 @@
-"""What a reader has to know before trusting a recording: problems, gaps and losses, in words.
-
-One event, one line: what ``sealsnoop script`` prints by default.
+"""Events as lines, as ``sealsnoop script`` prints them: what it reads, and what is missing there.
 
 ``  1.234567 writer/4242     mmap       memfd:frame      Ss-w-- SHARED rw- 0+4096 fd3   EPERM``
-
-Memory files of a scan as a table for people, as tab-separated lines, as JSON.
-
-Event tables of a recording in steps that fit into memory, with the names that belong to them.
 """
 
-import json
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from tracer.escape import clip, escape_bytes, pad
-from tracer.labels import MAX_ERRNO, describe, errno_name, seals_text, vm_text
+from tracer.escape import clip, pad
+from tracer.labels import MAX_ERRNO, describe, errno_name, seals_text
 from tracer.output.data import column
 from tracer.recording.identity import (
     EVENT_COLUMNS,
@@ -27,12 +21,10 @@ from tracer.recording.identity import (
     SWEEP_COLUMNS,
     Identities,
 )
+from tracer.recording.tables import texts
 from tracer.words import DOUBTS, Bit5, Flag
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from tracer.capture.memory_files import MemoryFile
     from tracer.recording.reader import Recording
 
 _MEANING = {
@@ -84,6 +76,10 @@ def narration(recording: "Recording", told: Collection[str] = ()) -> list[str]:
     return fresh + lost
 
 
+LEGEND = (
+    "seals: S seal, s shrink, g grow, w write, f future write, X exec or inaccessible; "
+    "?????? unreadable"
+)
 DEFAULT_WIDTH = 100
 MIN_WIDTH = 60
 
@@ -224,136 +220,29 @@ class Lines:
             yield line if used + len(asked) + 1 + len(tail) <= width else clip(line, width)
 
 
-HEADER = ("KIND", "SEALS", "SIZE", "MAPPINGS", "WRITABLE", "HOLDERS", "MAPPED BY", "NAME")
-LEGEND = (
-    "seals: S seal, s shrink, g grow, w write, f future write, X exec or inaccessible; "
-    "?????? unreadable"
-)
-_SHOWN_HOLDERS = 3
+def with_ops(tables: Iterable[pa.Table], ops: frozenset[str] | None) -> Iterator[pa.Table]:
+    """The rows of ``tables`` whose ``op`` is among ``ops``; all where that is None."""
+    if ops is None:
+        yield from tables
+        return
+    wanted = texts(sorted(ops))
+    for table in tables:
+        words = table.column("op").cast(pa.string())
+        yield table.filter(pc.is_in(words, value_set=wanted))
 
 
-def _holders(file: "MemoryFile", most: int | None) -> str:
-    return _listed(
-        [f"{holder.pid}/{escape_bytes(holder.who.comm)}:{holder.fd}" for holder in file.holders],
-        most,
-    )
-
-
-def _mappers(file: "MemoryFile", most: int | None) -> str:
-    """``pid/comm:rw-s`` once for each process and way of mapping it."""
-    all_of = dict.fromkeys(
-        f"{mapping.pid}/{escape_bytes(mapping.who.comm)}:{vm_text(mapping.line.vm_flags)}"
-        for mapping in file.mappings
-    )
-    return _listed(list(all_of), most)
-
-
-def _listed(texts: list[str], most: int | None) -> str:
-    shown = texts[:most]
-    more = len(texts) - len(shown)
-    return " ".join([*shown, f"+{more} more"] if more else shown) or "-"
-
-
-def human(size: int | None) -> str:
-    """Bytes with a binary unit, ``2.0G``; ``?`` where unknown."""
-    if size is None:
-        return "?"
-    for unit in ("", "K", "M", "G", "T"):
-        if size < 1024 or unit == "T":
-            break
-        size /= 1024  # type: ignore[assignment]
-    return f"{size:.1f}{unit}" if unit else str(size)
-
-
-def table(files: list["MemoryFile"]) -> "Table":
-    """A rich table. Names are plain text in it: ``[bold]`` in a name stays as it is."""
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = Table(box=None, pad_edge=False, caption=LEGEND, caption_justify="left")
-    for title in HEADER:
-        right = title in ("SIZE", "MAPPINGS", "WRITABLE")
-        shown.add_column(
-            Text(title),
-            justify="right" if right else "left",
-            no_wrap=title not in ("HOLDERS", "MAPPED BY", "NAME"),
-            overflow="fold",
-        )
-    for file in files:
-        size = human(file.stat.size if file.stat else None)
-        cells = (
-            file.kind.name.lower(),
-            seals_text(file.seals),
-            size,
-            str(len(file.mappings)),
-            str(file.shared_writable),
-            _holders(file, _SHOWN_HOLDERS),
-            _mappers(file, _SHOWN_HOLDERS),
-            escape_bytes(file.shown_name),
-        )
-        shown.add_row(*(Text(cell) for cell in cells))
-    return shown
-
-
-def lines(files: list["MemoryFile"]) -> Iterator[str]:
-    """A header and one line a file, separated by tabs (no field contains one); sizes in bytes."""
-    yield "\t".join(HEADER)
-    for file in files:
-        cells = (
-            file.kind.name.lower(),
-            seals_text(file.seals),
-            str(file.stat.size) if file.stat else "?",
-            str(len(file.mappings)),
-            str(file.shared_writable),
-            _holders(file, None),
-            _mappers(file, None),
-            escape_bytes(file.shown_name),
-        )
-        yield "\t".join(cells)
-
-
-def json_lines(files: list["MemoryFile"]) -> Iterator[str]:
-    """One JSON object a file; column names as in recordings, null where not readable."""
-    from tracer.labels import SEALS_UNKNOWN
-
-    for file in files:
-        yield json.dumps(
-            {
-                "kind": file.kind.name.lower(),
-                "name": escape_bytes(file.kernel_name),
-                "path": escape_bytes(file.name),
-                "dev": file.dev,
-                "ino": file.ino,
-                "gen": file.gen,
-                "seals": None if file.seals == SEALS_UNKNOWN else file.seals,
-                "size": file.stat.size if file.stat else None,
-                "owner_uid": file.stat.uid if file.stat else None,
-                "mode": file.stat.mode if file.stat else None,
-                "holders": [
-                    {
-                        "pid": holder.pid,
-                        "comm": escape_bytes(holder.who.comm),
-                        "uid": holder.who.uid,
-                        "fd": holder.fd,
-                        "readable": bool(holder.fmode & 1),
-                        "writable": bool(holder.fmode & 2),
-                    }
-                    for holder in file.holders
-                ],
-                "mappings": [
-                    {
-                        "pid": mapping.pid,
-                        "comm": escape_bytes(mapping.who.comm),
-                        "uid": mapping.who.uid,
-                        "address": mapping.line.start,
-                        "length": mapping.line.end - mapping.line.start,
-                        "offset": mapping.line.offset,
-                        "perms": vm_text(mapping.line.vm_flags),
-                    }
-                    for mapping in file.mappings
-                ],
-            }
-        )
+def limited(tables: Iterable[pa.Table], limit: int | None) -> Iterator[pa.Table]:
+    """The first ``limit`` rows of ``tables``; asks for no table after they are reached."""
+    if limit is None:
+        yield from tables
+        return
+    if limit <= 0:
+        return
+    for table in tables:
+        yield table.slice(0, limit)
+        limit -= table.num_rows
+        if limit <= 0:
+            return
 
 
 _STEP = 65536  # rows turned into Python objects at once
