@@ -8,6 +8,7 @@ from tests.unit.fake_kernel import KVM, RELEASES, audit_plan, btf_of, functions,
 from tracer.kernel.audit_families import AUDIT_FAMILIES
 from tracer.kernel.families import FAMILIES
 from tracer.kernel.plan import MethodChoice, Planner
+from tracer.words import HookState
 
 WANTED_FOR_AUDITS: dict[str, dict[str, str | None]] = {
     "6.1": {
@@ -62,14 +63,18 @@ def test_for_audits(release: str, tmp_path: Path) -> None:
         family.name for family in AUDIT_FAMILIES if family.module and found[family.name]
     }
     assert plan.uncovered == ()
-    assert not any(step.waiting for step in plan.steps)
+    assert not any(step.state == HookState.WAITING for step in plan.steps)
     # what there is without them is as it was
     assert plan.steps[: len(FAMILIES)] == planner(release, tmp_path).plan().steps
 
 
 def test_what_a_module_is_waited_for_with_is_what_it_has(tmp_path: Path) -> None:
     """The answer is behind the parameters: compiled for another number, it is read elsewhere."""
-    waiting = {step.family: step for step in audit_plan("7.3", tmp_path).steps if step.waiting}
+    waiting = {
+        step.family: step
+        for step in audit_plan("7.3", tmp_path).steps
+        if step.state == HookState.WAITING
+    }
     there = functions("7.3", KVM)
     names = {one.symbol: family.name for family in AUDIT_FAMILIES for one in family.alternatives}
     assert {names[symbol] for symbol in there} == set(waiting)
@@ -83,7 +88,7 @@ def test_a_module_that_comes_later_is_what_was_compiled(
     release: str, method: MethodChoice, tmp_path: Path
 ) -> None:
     before = audit_plan(release, tmp_path, method=method)
-    waiting = {step.family for step in before.steps if step.waiting}
+    waiting = {step.family for step in before.steps if step.state == HookState.WAITING}
     wanted = {"memslot", "gmem_create", "gmem_fault", "gmem_fallocate", "gmem_release"}
     if (release, method) == ("5.10", "fexit"):  # where ways have no answer by a trampoline
         wanted -= {"memslot", "gmem_create", "gmem_fault"}

@@ -13,6 +13,7 @@ from tracer.cli.verb import Verb
 from tracer.kernel.requirements.checks import SOURCES, Ability
 from tracer.kernel.requirements.host import Finding
 from tracer.output.console import tell
+from tracer.words import HookState
 
 if TYPE_CHECKING:
     from tracer.capture.program import Program
@@ -24,6 +25,7 @@ WIDTH = 100
 _OTHER_METHOD = "→ try --method auto"
 _OTHER_KERNEL = "→ no remedy on this kernel; docs/kernels.md says what others can do"
 _MODULE = "→ nothing to do: its hooks are set when it is loaded, also while recording"
+_MARKS = {HookState.LIVE: "can", HookState.WAITING: "waits", HookState.UNSUPPORTED: "absent"}
 _CAN = {True: "can", False: "can't", None: "unclear"}
 
 
@@ -248,13 +250,8 @@ def _families(plan: "Plan", method: str) -> Iterator[str]:
 
 
 def _mark(step: "Step") -> str:
-    if step.waiting:
-        return "waits"
-    if step.live:
-        return "can"
-    if step.absent:
-        return "absent"
-    return "UNSEEN" if step.essential else "can't"
+    failed = "UNSEEN" if step.essential else "can't"
+    return _MARKS.get(step.state, failed)
 
 
 def _remedy(mark: str, reason: str, method: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from tracer.kernel.btf import Btf, Prototype
 from tracer.kernel.btf_file import BtfMissing
 from tracer.kernel.families import FAMILIES, WAYS, Alternative, Family
 from tracer.kernel.symbols import Symbols
+from tracer.words import HookState
 
 Method = Literal["fexit", "kprobe"]
 MethodChoice = Literal["auto", "fexit", "kprobe"]
@@ -53,13 +54,12 @@ class Step:
     """This kernel has no such function and need not: there is nothing that stays unseen."""
 
     @property
-    def live(self) -> bool:
-        return self.method is not None and self.symbol is not None
+    def state(self) -> HookState:
+        return HookState.of(self.method, self.symbol, self.absent)
 
     @property
-    def waiting(self) -> bool:
-        """Its module is not loaded."""
-        return self.method is not None and self.symbol is None
+    def live(self) -> bool:
+        return self.state == HookState.LIVE
 
     def macros(self) -> dict[str, int]:
         """What ``bpf/programs.h`` must know to compile this step's program."""
@@ -88,7 +88,8 @@ class Plan:
     @property
     def uncovered(self) -> tuple[Step, ...]:
         """Families that this kernel should have and that are not served."""
-        return tuple(step for step in self.steps if step.method is None and step.essential)
+        failed = (step for step in self.steps if step.state == HookState.FAILED)
+        return tuple(step for step in failed if step.essential)
 
     def step(self, family: str) -> Step:
         return next(step for step in self.steps if step.family == family)
