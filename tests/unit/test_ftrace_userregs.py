@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tracer.capture.ftrace.decode import NO_SYSCALL, ROW, Rows, fill, fill_request
+from tracer.capture.ftrace.decode import ROW, fill, fill_request
+from tracer.capture.ftrace.pages import Rows
+from tracer.record import NO_SYSCALL
 from tracer.words import Flag, Op
 
 TOP = 0x4000

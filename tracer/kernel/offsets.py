@@ -126,7 +126,7 @@ _ENUMERATORS = (
 )
 """``(macro, enumerator, value where BTF has none)``"""
 
-_X86_64_THREAD_SIZE = 16384
+THREAD_SIZE = 16384
 """arch/x86/include/asm/page_64_types.h: 4 pages, without KASAN."""
 
 
@@ -151,7 +151,7 @@ def macros(btf: Btf) -> dict[str, int]:
     found = {wanted.macro: _offset(btf, wanted) for wanted in OFFSETS}
     found["HAVE_TASK_PT_REGS"] = int(btf.find_enumerator("BPF_FUNC_task_pt_regs") is not None)
     found["HAVE_CGROUPS"] = int(btf.has_member("task_struct", "cgroups"))
-    found["THREAD_SIZE"] = _X86_64_THREAD_SIZE
+    found["THREAD_SIZE"] = THREAD_SIZE
     found["HAVE_MAPLE_TREE"] = int(btf.has_member("mm_struct", "mm_mt.ma_root"))
     # Since 6.10 and 6.1.141 or so; before, only the copying of a message's files shows it sent.
     found["SENT_IS_SEEN"] = int(btf.has_function("unix_add_edges"))

@@ -1,4 +1,4 @@
-"""Entries and returns put together, thread by thread: one call each, with what happened inside.
+"""Entries and returns put together, thread by thread: one call each, and what it left behind.
 
 Calls may be nested (a write on a set-uid file changes its mode on the way), so a thread has a stack
 of them, as in bpf/calls.h. What belongs together is told by the kernel stack's pointer: at a return
@@ -6,11 +6,10 @@ it is just above what it was at the entry. A call of which the return was lost i
 its thread is seen as high up as its entry was. Returns of calls whose entry the kernel's filter
 kept back find none open and are nobody's.
 
-What a call left behind: seals and size at its return, and whether something came between.
-
-Kernels that keep a call's arguments for its return (6.9) tell it. On others it follows from what
-the call did and answered, and from the F_ADD_SEALS calls of everybody, which are all seen: seals
-change by nothing else. So a change by another thread in between is known, and flagged as a race.
+What a call left behind (seals and size at its return) is told by kernels that keep a call's
+arguments for its return (6.9). On others it follows from what the call did and answered, and from
+the F_ADD_SEALS calls of everybody, which are all seen: seals change by nothing else. So a change
+by another thread in between is known, and flagged as a race.
 """
 
 from dataclasses import dataclass
@@ -19,10 +18,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.capture.ftrace.pages import What
+from tracer.capture.ftrace.pages import Rows, What
 from tracer.words import Flag, Hook, Kind, Op
 
-Rows = NDArray[np.void]
 Places = NDArray[np.int64]
 
 NOWHERE = -1

@@ -1,19 +1,15 @@
-"""One row for whatever the ring tells, of any event: what pairing and the records are made from.
+"""From pages of the ring to rows: one for whatever it tells, and each file's name once.
 
-What was asked, in the terms of a record, from the fields of an entry (bpf/record.h: enum op).
-
-The user's registers, with which a task entered the kernel, out of its kernel stack.
-
-They stand at the stack's top (arch/x86/include/asm/processor.h: task_pt_regs), which a probe
-cannot name, but it can fetch what stands above its own stack pointer. A stack is THREAD_SIZE long
-and begins at a multiple of that; kernels built for FRED leave two words free at the top.
+What was requested is put in the terms of a record (bpf/record.h: enum op). The user's registers,
+with which a task entered the kernel, stand at the top of its kernel stack
+(arch/x86/include/asm/processor.h: task_pt_regs), which a probe cannot name, but it can fetch what
+stands above its own stack pointer. A stack is THREAD_SIZE long and begins at a multiple of that;
+kernels built for FRED leave two words free at the top.
 
 Whether a system call is a 32-bit one says thread_info.status. Where a probe cannot fetch that, the
 registers must do: a 64-bit process that calls by int 0x80 has its own rcx and r11 there, where the
 syscall instruction puts the instruction and the flags to return to. (A process that takes care to
 have just these values in them for a write hides nothing but that write's number and descriptor.)
-
-From pages of the ring to rows: each event's fields by its format, each file's name once.
 """
 
 import re
@@ -24,16 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.capture.ftrace import pages
-from tracer.capture.ftrace import pages as formats
-from tracer.capture.ftrace.pages import Format, What
-from tracer.capture.ftrace.probes import HUGETLBFS_MAGIC, KIND_OF_MAGIC, THREAD_SIZE, Probe
+from tracer.capture.ftrace.pages import Format, Rows, What, cut, strings
+from tracer.capture.ftrace.probes import KIND_OF_MAGIC, Probe
+from tracer.capture.memory_files import HUGETLBFS_MAGIC
+from tracer.kernel.offsets import THREAD_SIZE
+from tracer.record import NO_SYSCALL
 from tracer.words import Flag, Op
 
-Rows = NDArray[np.void]
-
 NAME_BYTES = 256
-NO_SYSCALL = 0xFFFF
 
 ROW = np.dtype(
     [
@@ -90,12 +84,16 @@ _PUNCH_HOLE = 2  # FALLOC_FL_PUNCH_HOLE
 _MODE, _SIZE = 1, 8  # ATTR_*
 
 
+def _copy(part: Rows, data: Rows, names: Iterable[str], pairs: Iterable[tuple[str, str]]) -> None:
+    """Sets the first of each pair by the event's field of the second name, if it has that."""
+    for mine, theirs in pairs:
+        if theirs in names:
+            part[mine] = data[theirs]
+
+
 def fill_request(part: Rows, data: Rows, names: Iterable[str]) -> None:
     """Sets offset, length, arg and the like of rows by their events' own fields."""
-    if "pos" in names:
-        part["offset"] = data["pos"]
-    if "length" in names:
-        part["length"] = data["length"]
+    _copy(part, data, names, (("offset", "pos"), ("length", "length")))
     if "fmode" in names:
         part["fmode"] = data["fmode"] & 3
     if "prot" in names:
@@ -131,7 +129,6 @@ _REGS_WORDS = 21
 _R11, _R8, _CX, _ORIG_AX, _IP, _CS, _FLAGS, _SS = 6, 9, 11, 15, 16, 17, 18, 20
 _USER_CS, _USER32_CS, _USER_SS = 0x33, 0x23, 0x2B
 _PADDING_WORDS = (0, 2)
-_NO_SYSCALL = 0xFFFF
 _NONE = 0xFFFFFFFF
 _WORD = re.compile(r"w\d+")
 _TS_COMPAT = 2  # arch/x86/include/asm/thread_info.h
@@ -155,15 +152,10 @@ _FD_IN = {
 }
 
 
-def _lookup() -> NDArray[np.uint8]:
-    table = np.zeros((max(Op) + 1, 512), np.uint8)
-    for op, registers in _FD_IN.items():
-        for number, register in registers.items():
-            table[op, number] = register
-    return table
-
-
-_FD_REGISTER = _lookup()
+_FD_REGISTER = np.zeros((max(Op) + 1, 512), np.uint8)
+for _op, _registers in _FD_IN.items():
+    for _number, _register in _registers.items():
+        _FD_REGISTER[_op, _number] = _register
 
 
 def fill(rows: Rows, data: Rows) -> None:
@@ -234,7 +226,7 @@ def _set(
     compat = called & (compat | (regs[:, _CS] & np.uint64(0xFFFF) == _USER32_CS))
     rows["flags"][places[worker]] |= np.uint32(Flag.KERNEL_TASK)
     rows["flags"][places[compat]] |= np.uint32(Flag.COMPAT)
-    plain = called & ~compat & (number < _NO_SYSCALL)
+    plain = called & ~compat & (number < NO_SYSCALL)
     places, regs, number = places[plain], regs[plain], number[plain].astype(np.int64)
     rows["nr"][places] = number
     small = number < _FD_REGISTER.shape[1]
@@ -274,7 +266,7 @@ class Decoder:
 
         ``raw`` has a page a row, each CPU's in its order; ``cpus`` is whose page it is.
         """
-        events = pages.cut(raw)
+        events = cut(raw)
         flat = raw.reshape(-1)
         number = flat[events.start].astype(np.int64) | flat[events.start + 1].astype(np.int64) << 8
         rows = np.zeros(len(number), ROW)
@@ -322,11 +314,8 @@ class Decoder:
             ret = data["ret"]
             part["ret"] = ret.astype(np.int32) if probe.narrow else ret
         if "comm" in names:
-            part["comm"] = formats.strings(flat, starts, data["comm"], 16)
-        if "cuid" in names:
-            part["number"] = data["cuid"]
-        if "sp" in names:
-            part["sp"] = data["sp"]
+            part["comm"] = strings(flat, starts, data["comm"], 16)
+        _copy(part, data, names, (("number", "cuid"), ("sp", "sp")))
         _fill_identity(part, data, names)
         fill_request(part, data, names)
         fill(part, data)
@@ -345,7 +334,7 @@ class Decoder:
         objects["mapping_flags"] = data["mflags"]
         # Without a dentry there is nothing behind the fields: they are what lay there before.
         has = data["alias"] != 0
-        text = formats.strings(flat, starts, data["name"], NAME_BYTES)
+        text = strings(flat, starts, data["name"], NAME_BYTES)
         text[~has] = np.void(bytes(NAME_BYTES))
         objects["name"] = text
         # mm/memfd.c: a memfd's dentry has no parent but itself, and its name begins so.
@@ -378,18 +367,17 @@ def _fill_tracepoint(part: Rows, data: Rows, what: What) -> None:
         part["tid"] = data["pid"]
 
 
+_IDENTITY = (
+    ("inode", "inode"), ("ino", "ino"), ("dev", "dev"), ("gen", "gen"), ("size", "isize"),
+    ("mode", "imode"), ("writable", "writable"),
+)  # fmt: skip
+
+
 def _fill_identity(part: Rows, data: Rows, names: Iterable[str]) -> None:
-    for mine, theirs in (
-        ("ino", "ino"), ("dev", "dev"), ("gen", "gen"), ("size", "isize"),
-        ("mode", "imode"), ("writable", "writable"),
-    ):  # fmt: skip
-        if theirs in names:
-            part[mine] = data[theirs]
+    _copy(part, data, names, _IDENTITY)
     if "iflags" in names:
         for bit, flag in _BOUND.items():
             part["bound"][data["iflags"] & bit != 0] |= np.uint32(flag)
-    if "inode" in names:
-        part["inode"] = data["inode"]
     if "held" in names:
         # Without a file there is nothing behind the fields that hang on it.
         part["inode"][data["held"] == 0] = 0

@@ -1,8 +1,6 @@
-"""What an event of the ring tells.
+"""What the tracing ring gives: event formats as numpy dtypes, and pages cut into events.
 
-Event formats as tracefs tells them (``events/GROUP/EVENT/format``), as numpy dtypes.
-
-Pages of the tracing ring, as ``trace_pipe_raw`` gives them, cut into events.
+Formats are those of ``events/GROUP/EVENT/format``, pages as ``trace_pipe_raw`` gives them.
 
 Layout: events/header_page and events/header_event in tracefs; kernel/trace/ring_buffer.c
 (rb_event_data_length, rb_event_time_stamp, ring_buffer_read_page). A page begins with the time of
@@ -17,6 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+Rows = NDArray[np.void]
+"""Of `tracer.capture.ftrace.decode.ROW`, or another dtype with named fields."""
 
 
 class What(IntEnum):

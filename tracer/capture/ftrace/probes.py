@@ -1,22 +1,18 @@
-"""Fetch arguments: how a probe reaches what it tells, by the offsets of this kernel's BTF.
-
-The kprobe events for a plan: what each fetches, by offsets from BTF, and which it lets pass.
+"""The kprobe events for a plan: what each fetches, by offsets from BTF, and which it lets pass.
 
 Syntax: Documentation/trace/kprobetrace.rst. Nothing that a user typed becomes part of it: numbers
 from BTF, function names of ours, and filters over numbers.
-
-Events that no hook family has: who a task became.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tracer.capture.ftrace.pages import What
+from tracer.capture.memory_files import HUGETLBFS_MAGIC, TMPFS_MAGIC
+from tracer.kernel.offsets import THREAD_SIZE
 from tracer.kernel.plan import Step
 from tracer.words import Hook, Kind, Op
 
-TMPFS_MAGIC = 0x01021994
-HUGETLBFS_MAGIC = 0x958458F6
 _ARRAY_WORDS = 64
 """MAX_ARRAY_LEN of kernel/trace/trace_probe.h."""
 _ARRAYS, _DEEP_ARRAYS = 4, 5
@@ -25,8 +21,6 @@ to 1 KiB deeper than need be (CONFIG_RANDOMIZE_KSTACK_OFFSET), and the way from 
 function took up to 0.3 KiB on 6.1, to the deep ones (setattr, read, write) up to 1 KiB."""
 _BEYOND = 3072
 """From vm_mmap_pgoff's stack pointer: more than it is below the top, and not a page more."""
-THREAD_SIZE = 16384
-"""arch/x86/include/asm/page_64_types.h, without KASAN."""
 _WORDS, _DEEP_WORDS = range(8, 96), range(40, 128)
 """Where a fault is a miss: words of the stack, which the kernel gives one by one and not beyond its
 end ($stackN). All of them together would be more arguments than an event may have. On 5.10 the
@@ -198,21 +192,11 @@ def for_step(step: Step, fetch: Fetch, unsealable: bool) -> Iterator[Probe]:
         yield _install(step, fetch)
     if step.program not in _ENTRIES and step.program not in _RETURNS:
         return
-    make = _ENTRIES.get(step.program)
-    place = step.symbol or ""
-    hook = Hook[step.hook.upper()]
-
-    def probe(
-        suffix: str, what: What, op: Op | None, arguments: list[str], condition: str
-    ) -> Probe:
-        return Probe(
-            f"{step.family}{suffix}", step.family, hook, what, op, "p", place,
-            tuple(arguments), condition,
-        )  # fmt: skip
-
-    if make is not None:
-        what, op, arguments, condition = make(step, fetch, fetch.sealable(unsealable))
-        yield probe("", what, op, arguments, condition)
+    place, hook = step.symbol or "", Hook[step.hook.upper()]
+    if step.program in _ENTRIES:
+        make = _ENTRIES[step.program]
+        what, op, fetched, condition = make(step, fetch, fetch.sealable(unsealable))
+        yield Probe(step.family, step.family, hook, what, op, "p", place, tuple(fetched), condition)
     if step.at_return:
         what = _RETURNS.get(step.program, What.RETURN)
         arguments = ["ret=$retval:s64", *([SP] if what == What.RETURN else [])]

@@ -1,8 +1,6 @@
-"""The ring of our instance as a source of records (`tracer.capture.ring.Source`).
+"""The hooks as kprobe events: the same face as `tracer.capture.program.Program`, without BPF.
 
-The hooks as kprobe events: the same face as `tracer.capture.program.Program`, without BPF.
-
-From a kernel's plan to attached kprobe events.
+The ring of our instance is a source of records (`tracer.capture.ring.Source`).
 """
 
 import contextlib
@@ -14,14 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tracer.capture.attach import Kernel
 from tracer.capture.bpf_source import Filters
-from tracer.capture.ftrace import pages as formats
 from tracer.capture.ftrace import probes
-from tracer.capture.ftrace.decode import ROW, Decoder, Kinded, Rows
-from tracer.capture.ftrace.pages import What, missed
+from tracer.capture.ftrace.decode import ROW, Decoder, Kinded
+from tracer.capture.ftrace.pages import Rows, What, missed, page_size, parse
 from tracer.capture.ftrace.probes import (
     TRACEPOINTS,
     WITNESSES,
@@ -36,6 +32,7 @@ from tracer.capture.ftrace.tasks import Tasks
 from tracer.capture.ftrace.tracefs import Instance, find_tracefs, wait_for_writers
 from tracer.capture.processes import Identity
 from tracer.capture.program import COUNTS
+from tracer.capture.ring import Records
 from tracer.errors import UserError
 from tracer.kernel.plan import Plan, Step
 from tracer.record import HEAD
@@ -81,7 +78,7 @@ class FtraceSource:
         self._more = False
         self._read_until = _EVER
 
-    def poll(self) -> NDArray[np.void]:
+    def poll(self) -> Records:
         """Records of what happened until a moment ago, some milliseconds long."""
         looking_ns = self._now_ns()
         first = self._read()
@@ -211,7 +208,7 @@ class FtraceProgram:
             header = (tracefs / "events" / "header_page").read_text()
             self._source = FtraceSource(
                 self._instance,
-                formats.page_size(header),
+                page_size(header),
                 self._kinds,
                 layout["OFF_DENTRY_ALIAS"],
                 self._maker,
@@ -279,7 +276,7 @@ class FtraceProgram:
                 self._instance.leave_uncounted(event)
 
     def _add(self, probe: Probe | None, what: What, group: str, event: str) -> None:
-        kind = Kinded(formats.parse(self._instance.format(group, event)), what, probe)
+        kind = Kinded(parse(self._instance.format(group, event)), what, probe)
         self._instance.enable(group, event, probe.condition if probe else "")
         self._kinds.append(kind)
         if probe is not None:
@@ -317,7 +314,7 @@ class FtraceProgram:
         """From now on no call is begun; those that began before are still told."""
         self._maker.window.until = boot_ns()
 
-    def counts(self) -> NDArray[np.void]:
+    def counts(self) -> Records:
         """One row of `COUNTS` a CPU; losses and totals of all stand in the first one."""
         sequence = self._maker.sequence
         rows = np.zeros(max([*self._instance.cpus, *sequence]) + 1, COUNTS)

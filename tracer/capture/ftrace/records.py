@@ -1,8 +1,7 @@
-"""Objects by key: what was seen of each, and whether it was announced.
+"""From paired rows to the records that the BPF source would have sent, filters applied.
 
-EVENT records from rows, field by field as bpf/calls.h and bpf/hooks.h fill them.
-
-From paired rows to the records that the BPF source would have sent, filters applied.
+Objects by key, with whether each was announced; EVENT records, field by field as bpf/calls.h and
+bpf/hooks.h fill them.
 """
 
 import errno
@@ -13,15 +12,14 @@ from numpy.typing import NDArray
 
 from tracer.capture.bpf_source import Filters
 from tracer.capture.ftrace.calls import NOWHERE, After, Paired, Sealings, after, is_error, pair
-from tracer.capture.ftrace.pages import What
+from tracer.capture.ftrace.pages import Rows, What
 from tracer.capture.ftrace.tasks import Tasks
+from tracer.capture.ledger import name_records
 from tracer.capture.program import CAUSES, HOOKS
-from tracer.record import EVENT, HEAD, NAME, NO_SYSCALL, OBJECT, RecordType
+from tracer.capture.ring import Records
+from tracer.record import EVENT, HEAD, NO_SYSCALL, OBJECT, RecordType
 from tracer.words import Flag, Hook, Kind, LossCause, Op
 
-Rows = NDArray[np.void]
-
-_PIECE: int = NAME["text"].itemsize
 _LONGEST_NAME = 255
 _MEMFD = b"memfd:"
 
@@ -98,22 +96,8 @@ class Objects:
         head["owner_uid"], head["owner_gid"] = one.uid, one.gid
         head["mapping_flags"] = one.mapping_flags
         head["name_len"] = len(one.name)
-        pieces = [one.name[at : at + _PIECE] for at in range(0, len(one.name), _PIECE)]
-        names = np.zeros(len(pieces), NAME)
-        for name in ("time_ns", "ino", "dev", "gen", "cpu", "hook", "kind"):
-            names[name] = event[name]
-        names["type"], names["nr"] = RecordType.NAME, NO_SYSCALL
-        for place, piece in enumerate(pieces):
-            names["part"][place], names["length"][place] = place, len(piece)
-            names["text"][place] = np.void(piece.ljust(_PIECE, b"\0"))
+        names = name_records(one.name, head[0])
         return np.frombuffer(bytearray(head.tobytes() + names.tobytes()), HEAD)
-
-
-def kinds(rows: Rows, is_memfd: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The kind of each row's object."""
-    memfd = (rows["kind"] == Kind.TMPFS) & is_memfd
-    found: NDArray[np.uint8] = np.where(memfd, Kind.MEMFD, rows["kind"]).astype(np.uint8)
-    return found
 
 
 _WITH_DETAILS = (Hook.MMAP, Hook.SETATTR, Hook.SEALS, Hook.CREATE)
@@ -126,7 +110,6 @@ def call_events(
 ) -> tuple[Rows, Rows]:
     """Events of finished calls, and rows with the objects that they are about."""
     entries, exits = rows[paired.entry], rows[paired.exit]
-    events = np.zeros(len(entries), EVENT)
     made = entries["op"] == Op.CREATE
     source = entries.copy()
     answer = exits["ret"]
@@ -134,15 +117,8 @@ def call_events(
     install = rows[paired.install[placed]]
     for name in ("key", "inode", "ino", "dev", "gen", "kind", "seals", "size", "mode"):
         source[name][placed] = install[name]
-    is_memfd = objects.find(source["key"])[0]
-    for name in ("time_ns", "ino", "dev", "gen", "op", "hook", "nr", "seals"):
-        events[name] = source[name]
-    events["type"], events["cpu"] = RecordType.EVENT, exits["cpu"]
-    events["kind"] = kinds(source, is_memfd)
-    events["flags"] = found.flags
-    _set_task(events, source, who)
-    for name in ("fd", "size", "length", "arg"):
-        events[name] = source[name]
+    events = _events(source, who, objects)
+    events["cpu"], events["nr"], events["flags"] = exits["cpu"], source["nr"], found.flags
     events["size_after"], events["seals_after"] = found.size, found.seals
     events["offset"], events["answer"] = found.offset, answer
     events["duration_ns"] = exits["time_ns"] - source["time_ns"]
@@ -165,27 +141,26 @@ def call_events(
 
 def fact_events(facts: Rows, who: Rows, objects: Objects) -> Rows:
     """Events of what has no return: map, unmap, evict."""
-    events = np.zeros(len(facts), EVENT)
-    is_memfd = objects.find(facts["key"])[0]
-    for name in ("time_ns", "ino", "dev", "gen", "op", "hook", "seals", "cpu"):
+    events = _events(facts, who, objects)
+    for name in ("cpu", "offset", "mm", "writable", "flags"):
         events[name] = facts[name]
-    events["type"], events["nr"] = RecordType.EVENT, NO_SYSCALL
-    events["kind"] = kinds(facts, is_memfd)
-    _set_task(events, facts, who)
-    for mine, theirs in (
-        ("size", "size"), ("size_after", "size"), ("seals_after", "seals"),
-        ("offset", "offset"), ("length", "length"), ("arg", "arg"), ("answer", "ret"),
-        ("mm", "mm"), ("writable", "writable"), ("fd", "fd"),
-    ):  # fmt: skip
-        events[mine] = facts[theirs]
-    events["flags"] = facts["flags"]
+    events["nr"], events["answer"] = NO_SYSCALL, facts["ret"]
+    events["size_after"], events["seals_after"] = facts["size"], facts["seals"]
     return events
 
 
-def _set_task(events: Rows, source: Rows, who: Rows) -> None:
-    events["pid"], events["uid"], events["cgroup"] = who["pid"], who["uid"], who["cgroup"]
-    events["tid"], events["comm"] = source["tid"], source["comm"]
-    events["start_ns"], events["exec_id"] = who["start_ns"], who["exec_id"]
+def _events(source: Rows, who: Rows, objects: Objects) -> Rows:
+    """EVENT records with what all of them take from their rows."""
+    events = np.zeros(len(source), EVENT)
+    events["type"] = RecordType.EVENT
+    for name in ("time_ns", "ino", "dev", "gen", "op", "hook", "seals", "tid", "comm",
+                 "fd", "size", "length", "arg"):  # fmt: skip
+        events[name] = source[name]
+    for name in ("pid", "uid", "cgroup", "start_ns", "exec_id"):
+        events[name] = who[name]
+    memfd = (source["kind"] == Kind.TMPFS) & objects.find(source["key"])[0]
+    events["kind"] = np.where(memfd, Kind.MEMFD, source["kind"])
+    return events
 
 
 def _finish_creates(events: Rows, made: Rows, placed: Rows, exits: Rows) -> None:
@@ -251,7 +226,7 @@ class Maker:
         self._seq.clear()
         self.objects.forget_all()
 
-    def make(self, ready: Rows) -> NDArray[np.void]:
+    def make(self, ready: Rows) -> Records:
         """Records (`HEAD`) of new rows, in the order of time and later than all before."""
         rows = ready if self._carried is None else np.concatenate([self._carried, ready])
         paired = pair(rows)
@@ -336,7 +311,7 @@ class Maker:
         chosen = mine & kept
         return events[chosen], source[chosen], times[chosen]
 
-    def _in_order(self, parts: list[tuple[Rows, Rows, Rows]]) -> NDArray[np.void]:
+    def _in_order(self, parts: list[tuple[Rows, Rows, Rows]]) -> Records:
         """By the time at which each was over, announcements in front; numbered by CPU."""
         events, source, times = (np.concatenate([part[n] for part in parts]) for n in range(3))
         order = np.argsort(times, kind="stable")
@@ -345,7 +320,7 @@ class Maker:
         first[np.unique(source["key"], return_index=True)[1]] = True
         gone = events["op"] == Op.EVICT
         kept = np.ones(len(events), bool)
-        blocks: list[NDArray[np.void]] = []
+        blocks: list[Records] = []
         start = 0
         for place in np.flatnonzero((first | gone) & (source["key"] != 0)).tolist():
             key = int(source["key"][place])
@@ -365,7 +340,7 @@ class Maker:
         self._number(records)
         return records
 
-    def _number(self, records: NDArray[np.void]) -> None:
+    def _number(self, records: Records) -> None:
         for cpu in np.unique(records["cpu"]).tolist():
             mine = np.flatnonzero(records["cpu"] == cpu)
             start = self._seq.get(cpu, 0)
@@ -373,7 +348,7 @@ class Maker:
             self._seq[cpu] = start + len(mine)
 
 
-def _create_flags(said: NDArray[np.void], event: np.void) -> None:
+def _create_flags(said: Records, event: np.void) -> None:
     if event["op"] == Op.CREATE:
         first = said[:1].view(OBJECT)
         first["create_flags_known"], first["create_flags"] = 1, event["arg"]

@@ -14,10 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.capture.ftrace.decode import THREAD_BIT
-from tracer.capture.ftrace.pages import What
+from tracer.capture.ftrace.pages import Rows, What
 from tracer.capture.processes import start_ns
-
-Rows = NDArray[np.void]
 
 _MANY = 65536
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -188,8 +186,6 @@ class Tasks:
         facts = np.zeros(len(different), WHO)
         for at, tid in enumerate(different.tolist()):
             task = self._look_at(tid)
-            wanted = self._wanted(task)
-            facts[at] = (
-                task.pid, task.uid, task.cgroup, wanted, task.start_ns, task.exec_id,
-            )  # fmt: skip
+            who = task.pid, task.uid, task.cgroup, self._wanted(task)
+            facts[at] = (*who, task.start_ns, task.exec_id)
         found[places] = facts[which]

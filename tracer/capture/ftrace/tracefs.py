@@ -1,18 +1,9 @@
-"""Tracefs: whose corner of it is whose, and clearing away what the dead left.
+"""Our own corner of tracefs: an instance with its own ring, and a group of kprobe events.
 
 Whoever is alive holds a lock (flock) on its instance's folder; the kernel takes it back when the
 owner dies, however that happens. So what a killed recorder left is known by a lock that can be
 had, in whatever pid namespace it ran, and nobody else's is ever touched. The folder of all
 instances is locked while one is made or cleared away.
-
-Our own corner of tracefs: an instance with its own ring, and a group of kprobe events.
-
-A moment after which nothing that was begun before is still being written into the ring.
-
-A probe writes its event with preemption off (kernel/trace/ring_buffer.c:ring_buffer_lock_reserve).
-membarrier(2) MEMBARRIER_CMD_GLOBAL waits for an RCU grace period, which no CPU passes within such
-a section (kernel/sched/membarrier.c; flavours of RCU are one since 4.20). So what has an earlier
-time than its call is to be read at its return, however long a virtual CPU was kept from running.
 """
 
 import contextlib
@@ -305,6 +296,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def wait_for_writers() -> bool:
-    """Waits (some milliseconds). False where the kernel does not offer it (nohz_full, seccomp)."""
+    """A moment after which nothing that was begun before is still being written into the ring.
+
+    Waits some milliseconds. False where the kernel does not offer it (nohz_full, seccomp).
+
+    A probe writes its event with preemption off (kernel/trace/ring_buffer.c:
+    ring_buffer_lock_reserve). membarrier(2) MEMBARRIER_CMD_GLOBAL waits for an RCU grace period,
+    which no CPU passes within such a section (kernel/sched/membarrier.c; flavours of RCU are one
+    since 4.20). So what has an earlier time than its call is to be read at its return, however
+    long a virtual CPU was kept from running.
+    """
     result: int = _libc.syscall(_SYS_MEMBARRIER, _CMD_GLOBAL, 0, 0)
     return result == 0
