@@ -167,7 +167,7 @@ for method, filters in (("auto", full), ("kprobe", plain)):
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    not VMLINUX.exists() or bcc(Host.live()).ok is not True, reason="no BTF, or no bcc"
+    not VMLINUX.exists() or bcc.look(Host.live()).ok is not True, reason="no BTF, or no bcc"
 )
 @pytest.mark.skipif(os.geteuid() != 0, reason="making BPF maps needs root")
 def test_compiles(tmp_path: Path) -> None:

@@ -7,42 +7,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from tracer.kernel.requirements.host import BCC_IMPORT, Finding, Host, Requirement
-from tracer.kernel.requirements.kernel import (
-    ARCHITECTURE,
-    BTF,
-    JIT,
-    LOCKDOWN,
-    PID_NAMESPACE,
-    PRIVILEGE,
-    RING_BUFFER,
-    SECURITYFS,
-    SYMBOLS,
-)
-from tracer.kernel.requirements.methods import (
-    KPROBE_EVENTS,
-    KPROBES,
-    TRACE_INSTANCES,
-    TRACEFS,
-    TRAMPOLINES,
-)
+from tracer.kernel.requirements import kernel, methods
+from tracer.kernel.requirements.host import Finding, Host, Requirement, bcc
 
 REQUIREMENTS: tuple[Requirement, ...] = (
-    ARCHITECTURE,
-    PRIVILEGE,
-    LOCKDOWN,
-    BTF,
-    SYMBOLS,
-    KPROBES,
-    TRAMPOLINES,
-    JIT,
-    RING_BUFFER,
-    BCC_IMPORT,
-    TRACEFS,
-    SECURITYFS,
-    PID_NAMESPACE,
+    kernel.architecture,
+    kernel.privilege,
+    kernel.lockdown,
+    kernel.btf,
+    kernel.symbols,
+    methods.kprobes,
+    methods.trampolines,
+    kernel.jit,
+    kernel.ring_buffer,
+    bcc,
+    methods.tracefs,
+    kernel.securityfs,
+    kernel.pid_namespace,
 )
-OF_FTRACE = (KPROBE_EVENTS, TRACE_INSTANCES)
+OF_FTRACE = (methods.kprobe_events, methods.trace_instances)
 """What the source ftrace alone needs."""
 
 SourceName = Literal["bpf", "ftrace"]
@@ -88,21 +71,21 @@ SOURCES = (
     ),
 )
 
-_TRIED = frozenset({KPROBES.name, TRAMPOLINES.name, RING_BUFFER.name})
+_TRIED = frozenset({methods.kprobes.name, methods.trampolines.name, kernel.ring_buffer.name})
 """That the kernel has it does not tell that it lets somebody use it: loading a program does."""
 
 
 def check(host: Host) -> list[Finding]:
     """All findings about a host, in the order of `REQUIREMENTS`."""
-    found = [requirement.look(host) for requirement in REQUIREMENTS]
-    if not any(one.name == PRIVILEGE.name and one.ok is False for one in found):
+    found = [one.look(host) for one in REQUIREMENTS]
+    if not any(one.name == kernel.privilege.name and one.ok is False for one in found):
         return found
     return [_untried(one) if one.name in _TRIED and one.ok else one for one in found]
 
 
 def check_ftrace(host: Host) -> list[Finding]:
     """What ftrace needs besides: tracefs that may be written, instances, kprobe events, a clock."""
-    events, instances = (requirement.look(host) for requirement in OF_FTRACE)
+    events, instances = (one.look(host) for one in OF_FTRACE)
     # Without a tracefs there is no more to be said of it.
     return [events] if instances.detail == events.detail else [events, instances]
 
@@ -125,16 +108,16 @@ def blocking(findings: Iterable[Finding], source: SourceName = "bpf") -> list[Fi
     """
     wanted = next(one for one in SOURCES if one.name == source)
     failed = {finding.name: finding for finding in findings if finding.ok is False}
-    names, methods = set(wanted.needs), {method.needs for method in wanted.methods}
-    if methods <= failed.keys():
-        names |= methods
+    names, either = set(wanted.needs), {method.needs for method in wanted.methods}
+    if either <= failed.keys():
+        names |= either
     if source == "ftrace":
         tracefs = {one.name for one in OF_FTRACE}
-        if LOCKDOWN.name in failed:
+        if kernel.lockdown.name in failed:
             names -= tracefs  # it is then empty, which is no news
-        elif KPROBES.name in failed and tracefs & failed.keys():
+        elif methods.kprobes.name in failed and tracefs & failed.keys():
             # A kernel without kprobes has no use for a tracefs.
-            names = names - tracefs | {KPROBES.name}
+            names = names - tracefs | {methods.kprobes.name}
     return [finding for name, finding in failed.items() if name in names]
 
 

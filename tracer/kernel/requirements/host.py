@@ -57,27 +57,44 @@ class Obstacle:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What a requirement's look found; without an obstacle it is met."""
+
+    detail: str
+    obstacle: Obstacle | None = None
+    words: Mapping[str, str] = field(default_factory=dict)
+    """For the obstacle's texts, besides `Host.words`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Requirement:
     """One thing that doctor looks at."""
 
     name: str
     purpose: str
     """What it is for, in a sentence."""
-    look: Callable[[Host], Finding]
     obstacles: tuple[Obstacle, ...]
+    see: Callable[[Host], Seen]
+
+    def look(self, host: Host) -> Finding:
+        """Whether the host meets it."""
+        seen = self.see(host)
+        if seen.obstacle is None:
+            return Finding(self.name, True, seen.detail)
+        words = {**host.words, **seen.words}
+        cause, remedy = (
+            text.format(**words) for text in (seen.obstacle.cause, seen.obstacle.remedy)
+        )
+        return Finding(
+            self.name, None if seen.obstacle.unknown else False, seen.detail, cause, remedy
+        )
 
 
-def met(name: str, detail: str) -> Finding:
-    """The requirement is met."""
-    return Finding(name, True, detail)
-
-
-def unmet(host: Host, name: str, detail: str, obstacle: Obstacle, **words: str) -> Finding:
-    """It is not, or nobody can tell."""
-    ok = None if obstacle.unknown else False
-    words = {**host.words, **words}
-    cause, remedy = obstacle.cause.format(**words), obstacle.remedy.format(**words)
-    return Finding(name, ok, detail, cause, remedy)
+def requirement(
+    purpose: str, *obstacles: Obstacle
+) -> Callable[[Callable[[Host], Seen]], Requirement]:
+    """Makes a requirement of the function below, by whose name it goes."""
+    return lambda see: Requirement(see.__name__, purpose, obstacles, see)
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,25 +338,23 @@ _NOT_INSTALLED = Obstacle(
 )
 
 
-def bcc(host: Host) -> Finding:
+@requirement(
+    "The BPF Compiler Collection's Python package, which compiles and loads the BPF programs "
+    "(kernel headers and a compiler are not needed).",
+    _NOT_INSTALLED,
+    _NOT_SEEN,
+    _NAMESAKE,
+)
+def bcc(host: Host) -> Seen:
     """The BPF Compiler Collection's Python package. It is not imported: that takes a second."""
     spec = PathFinder.find_spec("bcc", list(host.python_path))
     folders = [Path(place) for place in (spec and spec.submodule_search_locations) or ()]
     if any((place / "libbcc.py").exists() for place in folders):
-        return met("bcc", str(folders[0]))
+        return Seen(str(folders[0]))
     if spec is not None and spec.loader is not None:
-        return unmet(host, "bcc", f"{spec.origin}", _NAMESAKE)
+        return Seen(f"{spec.origin}", _NAMESAKE)
     for found in sorted(host.root.glob(_BCC_MODULE)):
         detail = f"{found.parent} is not on this Python's path"
         python = f"/usr/bin/{found.parents[2].name}"
-        return unmet(host, "bcc", detail, _NOT_SEEN, PYTHON=python)
-    return unmet(host, "bcc", "no module bcc", _NOT_INSTALLED)
-
-
-BCC_IMPORT = Requirement(
-    "bcc",
-    "The BPF Compiler Collection's Python package, which compiles and loads the BPF programs "
-    "(kernel headers and a compiler are not needed).",
-    bcc,
-    (_NOT_INSTALLED, _NOT_SEEN, _NAMESAKE),
-)
+        return Seen(detail, _NOT_SEEN, {"PYTHON": python})
+    return Seen("no module bcc", _NOT_INSTALLED)

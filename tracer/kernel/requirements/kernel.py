@@ -9,13 +9,11 @@ import re
 from tracer.kernel.btf_file import MAGIC
 from tracer.kernel.requirements.host import (
     ELSEWHERE,
-    Finding,
     Host,
     Obstacle,
-    Requirement,
+    Seen,
     Try,
-    met,
-    unmet,
+    requirement,
 )
 from tracer.kernel.symbols import NO_FILE, NO_FUNCTION, UNREADABLE, Symbols, SymbolsError
 from tracer.labels import errno_name
@@ -33,7 +31,13 @@ _NO_SECURITYFS = Obstacle(
 )
 
 
-def lockdown(host: Host) -> Finding:
+@requirement(
+    "Kernel lockdown in mode confidentiality takes both ways to attach; integrity takes neither "
+    "on mainline kernels (others may refuse more: see trampolines).",
+    _CONFIDENTIALITY,
+    _UNREADABLE,
+)
+def lockdown(host: Host) -> Seen:
     """Kernel lockdown: confidentiality forbids kprobes and BPF reads of kernel memory.
 
     Source: LOCKDOWN_KPROBES and LOCKDOWN_BPF_READ_KERNEL stand after LOCKDOWN_INTEGRITY_MAX in
@@ -42,10 +46,10 @@ def lockdown(host: Host) -> Finding:
     mode, evidence = _mode(host)
     detail = f"{mode or 'unknown'} ({evidence})"
     if mode == "confidentiality":
-        return unmet(host, "lockdown", detail, _CONFIDENTIALITY)
+        return Seen(detail, _CONFIDENTIALITY)
     if mode is None:
-        return unmet(host, "lockdown", detail, _UNREADABLE)
-    return met("lockdown", detail)
+        return Seen(detail, _UNREADABLE)
+    return Seen(detail)
 
 
 def _mode(host: Host) -> tuple[str | None, str]:
@@ -70,28 +74,14 @@ def _mode(host: Host) -> tuple[str | None, str]:
     return None, f"no /{path}"
 
 
-def securityfs(host: Host) -> Finding:
-    """securityfs, which shows the lockdown mode and the active security modules."""
+@requirement("Shows the lockdown mode and the active security modules.", _NO_SECURITYFS)
+def securityfs(host: Host) -> Seen:
     if host.exists("sys/kernel/security/lsm") or (
         host.mounted is not None and "securityfs" in host.mounted
     ):
-        return met("securityfs", host.read("sys/kernel/security/lsm") or "mounted")
-    return unmet(host, "securityfs", "not mounted", _NO_SECURITYFS)
+        return Seen(host.read("sys/kernel/security/lsm") or "mounted")
+    return Seen("not mounted", _NO_SECURITYFS)
 
-
-LOCKDOWN = Requirement(
-    "lockdown",
-    "Kernel lockdown in mode confidentiality takes both ways to attach; integrity takes neither "
-    "on mainline kernels (others may refuse more: see trampolines).",
-    lockdown,
-    (_CONFIDENTIALITY, _UNREADABLE),
-)
-SECURITYFS = Requirement(
-    "securityfs",
-    "Shows the lockdown mode and the active security modules.",
-    securityfs,
-    (_NO_SECURITYFS,),
-)
 
 # include/uapi/linux/capability.h
 _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39
@@ -119,7 +109,14 @@ _CONTAINER = Obstacle(
 _NO_PROC_SELF = Obstacle("/proc/self does not tell the pid namespace", "mount /proc", unknown=True)
 
 
-def privilege(host: Host) -> Finding:
+@requirement(
+    "Loading BPF programs that read the kernel takes CAP_SYS_ADMIN, or CAP_BPF with CAP_PERFMON, "
+    "in the initial user namespace. Reading recordings takes none.",
+    _USER,
+    _ROOT_WITHOUT,
+    _USER_NAMESPACE,
+)
+def privilege(host: Host) -> Seen:
     """CAP_SYS_ADMIN, or CAP_BPF with CAP_PERFMON (bpf_capable(), perfmon_capable())."""
     held = _capabilities(host)
     sysctls = [
@@ -131,28 +128,26 @@ def privilege(host: Host) -> Finding:
     if held is None:
         # Without /proc/self/status only the user id is left to judge by
         if host.euid == 0:
-            return met("privilege", f"{detail}, capabilities unknown")
+            return Seen(f"{detail}, capabilities unknown")
         held = 0
     admin, bpf, perfmon = (
         bool(held >> capability & 1) for capability in (_CAP_SYS_ADMIN, _CAP_BPF, _CAP_PERFMON)
     )
     if not admin and not (bpf and perfmon):
-        return unmet(host, "privilege", detail, _ROOT_WITHOUT if host.euid == 0 else _USER)
+        return Seen(detail, _ROOT_WITHOUT if host.euid == 0 else _USER)
     uid_map = (host.read("proc/self/uid_map") or "").split()
     if uid_map and uid_map[:3] != _WHOLE_UID_MAP:
-        return unmet(
-            host, "privilege", f"{detail}, uid map {' '.join(uid_map[:3])}", _USER_NAMESPACE
-        )
+        return Seen(f"{detail}, uid map {' '.join(uid_map[:3])}", _USER_NAMESPACE)
     if not admin:
         detail += (
             ", CAP_BPF and CAP_PERFMON without CAP_SYS_ADMIN (no hooks in modules such as kvm)"
         )
-    return met("privilege", detail)
+    return Seen(detail)
 
 
 def tried(host: Host, attempt: Try | None) -> int | None:
     """What the kernel answered: 0 or an errno; None where it could not be asked."""
-    return attempt() if attempt is not None and privilege(host).ok else None
+    return attempt() if attempt is not None and privilege.look(host).ok else None
 
 
 def errno_text(number: int) -> str:
@@ -165,7 +160,12 @@ def _capabilities(host: Host) -> int | None:
     return int(found[1], 16) if found else None
 
 
-def pid_namespace(host: Host) -> Finding:
+@requirement(
+    "The kernel reports process ids as the initial pid namespace counts them.",
+    _CONTAINER,
+    _NO_PROC_SELF,
+)
+def pid_namespace(host: Host) -> Seen:
     """The kernel reports process ids of the initial namespace; a container knows others."""
     status = host.read("proc/self/status") or ""
     nested = re.search(r"^NSpid:(.*)$", status, re.MULTILINE)
@@ -179,10 +179,10 @@ def pid_namespace(host: Host) -> Finding:
         or (nested is not None and len(nested[1].split()) > 1)
     )
     if inside:
-        return unmet(host, "pid_namespace", detail, _CONTAINER)
+        return Seen(detail, _CONTAINER)
     if mine is None and nested is None:
-        return unmet(host, "pid_namespace", detail, _NO_PROC_SELF)
-    return met("pid_namespace", detail)
+        return Seen(detail, _NO_PROC_SELF)
+    return Seen(detail)
 
 
 def _link(host: Host, path: str) -> str | None:
@@ -191,20 +191,6 @@ def _link(host: Host, path: str) -> str | None:
     except OSError:
         return None
 
-
-PRIVILEGE = Requirement(
-    "privilege",
-    "Loading BPF programs that read the kernel takes CAP_SYS_ADMIN, or CAP_BPF with CAP_PERFMON, "
-    "in the initial user namespace. Reading recordings takes none.",
-    privilege,
-    (_USER, _ROOT_WITHOUT, _USER_NAMESPACE),
-)
-PID_NAMESPACE = Requirement(
-    "pid_namespace",
-    "The kernel reports process ids as the initial pid namespace counts them.",
-    pid_namespace,
-    (_CONTAINER, _NO_PROC_SELF),
-)
 
 _AS_ROOT = "run the doctor as root"
 _BTF_PATH = "sys/kernel/btf/vmlinux"
@@ -256,23 +242,31 @@ _JIT_UNKNOWN = Obstacle(
 )
 
 
-def architecture(host: Host) -> Finding:
-    """The BPF programs read x86-64 registers."""
+@requirement("The BPF programs read x86-64 registers.", _OTHER_MACHINE)
+def architecture(host: Host) -> Seen:
     if host.machine == "x86_64":
-        return met("architecture", host.machine)
-    return unmet(host, "architecture", host.machine, _OTHER_MACHINE, MACHINE=host.machine)
+        return Seen(host.machine)
+    return Seen(host.machine, _OTHER_MACHINE, {"MACHINE": host.machine})
 
 
-def btf(host: Host) -> Finding:
-    """The kernel's type information, from which all offsets and argument places come."""
+@requirement(
+    "The kernel's own type information: struct offsets and argument places come from it, so that "
+    "neither kernel headers nor a version number are needed.",
+    _NO_SYS,
+    _NO_BTF,
+    _HIDDEN_BTF,
+    _UNREADABLE_BTF,
+    _NOT_BTF,
+)
+def btf(host: Host) -> Seen:
     try:
         with (host.root / _BTF_PATH).open("rb") as file:
             head = file.read(2)
     except OSError as error:
-        return unmet(host, "btf", f"/{_BTF_PATH}: {error.strerror}", _btf_obstacle(host, error))
+        return Seen(f"/{_BTF_PATH}: {error.strerror}", _btf_obstacle(host, error))
     if head != MAGIC.to_bytes(2, "little"):
-        return unmet(host, "btf", f"/{_BTF_PATH} begins with {head.hex() or 'nothing'}", _NOT_BTF)
-    return met("btf", f"/{_BTF_PATH}")
+        return Seen(f"/{_BTF_PATH} begins with {head.hex() or 'nothing'}", _NOT_BTF)
+    return Seen(f"/{_BTF_PATH}")
 
 
 def _btf_obstacle(host: Host, error: OSError) -> Obstacle:
@@ -285,71 +279,56 @@ def _btf_obstacle(host: Host, error: OSError) -> Obstacle:
     return _HIDDEN_BTF if built else _NO_BTF
 
 
-def symbols(host: Host) -> Finding:
-    """/proc/kallsyms, which tells the functions that exist."""
+@requirement(
+    "/proc/kallsyms tells which functions this kernel has; the hook plan is made from it.",
+    *_SYMBOLS.values(),
+    _CHANGED,
+)
+def symbols(host: Host) -> Seen:
     if host.symbols is not None:
-        return met("symbols", f"{len(host.symbols)} functions in /proc/kallsyms")
+        return Seen(f"{len(host.symbols)} functions in /proc/kallsyms")
     try:
         Symbols.load(host.root)
     except SymbolsError as error:
-        return Finding("symbols", False, "/proc/kallsyms", error.cause, error.remedy)
-    return unmet(host, "symbols", "/proc/kallsyms", _CHANGED)
+        return Seen("/proc/kallsyms", Obstacle(error.cause, error.remedy))
+    return Seen("/proc/kallsyms", _CHANGED)
 
 
-def ring_buffer(host: Host) -> Finding:
-    """The BPF ring buffer map, the only way events leave the kernel here."""
+@requirement(
+    "The BPF ring buffer map, by which events leave the kernel.",
+    _NO_RING,
+    _RING_REFUSED,
+    _RING_UNKNOWN,
+)
+def ring_buffer(host: Host) -> Seen:
     present = host.has_symbol("bpf_ringbuf_reserve")
     if present is False:
-        return unmet(host, "ring_buffer", "no bpf_ringbuf_reserve", _NO_RING)
+        return Seen("no bpf_ringbuf_reserve", _NO_RING)
     refusal = tried(host, host.try_ring)
     if refusal:
         code = errno_text(refusal)
-        return unmet(host, "ring_buffer", f"making one gives {code}", _RING_REFUSED, ERRNO=code)
+        return Seen(f"making one gives {code}", _RING_REFUSED, {"ERRNO": code})
     if refusal == 0:
-        return met("ring_buffer", "one was made")
+        return Seen("one was made")
     if present:
-        return met("ring_buffer", "bpf_ringbuf_reserve")
-    return unmet(host, "ring_buffer", "symbols unreadable", _RING_UNKNOWN)
+        return Seen("bpf_ringbuf_reserve")
+    return Seen("symbols unreadable", _RING_UNKNOWN)
 
 
-def jit(host: Host) -> Finding:
-    """The BPF JIT: without it programs run in an interpreter, several times slower."""
+@requirement(
+    "The BPF JIT compiler; without it each event costs several times as much.",
+    _NO_JIT,
+    _JIT_OFF,
+    _JIT_UNKNOWN,
+    _NO_PROC,
+)
+def jit(host: Host) -> Seen:
     switch = host.read("proc/sys/net/core/bpf_jit_enable")
     if switch in ("1", "2") or host.config("BPF_JIT_ALWAYS_ON"):
-        return met("jit", f"bpf_jit_enable={switch or 'fixed on'}")
+        return Seen(f"bpf_jit_enable={switch or 'fixed on'}")
     if host.has_symbol("bpf_int_jit_compile") is False:
-        return unmet(host, "jit", "no bpf_int_jit_compile", _NO_JIT)
+        return Seen("no bpf_int_jit_compile", _NO_JIT)
     if switch == "0":
-        return unmet(host, "jit", "bpf_jit_enable=0", _JIT_OFF)
+        return Seen("bpf_jit_enable=0", _JIT_OFF)
     obstacle = _JIT_UNKNOWN if host.exists("proc/sys") else _NO_PROC
-    return unmet(host, "jit", "bpf_jit_enable unreadable", obstacle)
-
-
-ARCHITECTURE = Requirement(
-    "architecture", "The BPF programs read x86-64 registers.", architecture, (_OTHER_MACHINE,)
-)
-BTF = Requirement(
-    "btf",
-    "The kernel's own type information: struct offsets and argument places come from it, so that "
-    "neither kernel headers nor a version number are needed.",
-    btf,
-    (_NO_SYS, _NO_BTF, _HIDDEN_BTF, _UNREADABLE_BTF, _NOT_BTF),
-)
-SYMBOLS = Requirement(
-    "symbols",
-    "/proc/kallsyms tells which functions this kernel has; the hook plan is made from it.",
-    symbols,
-    (*_SYMBOLS.values(), _CHANGED),
-)
-RING_BUFFER = Requirement(
-    "ring_buffer",
-    "The BPF ring buffer map, by which events leave the kernel.",
-    ring_buffer,
-    (_NO_RING, _RING_REFUSED, _RING_UNKNOWN),
-)
-JIT = Requirement(
-    "jit",
-    "The BPF JIT compiler; without it each event costs several times as much.",
-    jit,
-    (_NO_JIT, _JIT_OFF, _JIT_UNKNOWN, _NO_PROC),
-)
+    return Seen("bpf_jit_enable unreadable", obstacle)

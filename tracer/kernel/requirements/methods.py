@@ -17,12 +17,10 @@ from tracer.kernel.btf import running_btf
 from tracer.kernel.btf_file import BtfError
 from tracer.kernel.requirements.host import (
     ELSEWHERE,
-    Finding,
     Host,
     Obstacle,
-    Requirement,
-    met,
-    unmet,
+    Seen,
+    requirement,
 )
 from tracer.kernel.requirements.kernel import errno_text, tried
 
@@ -65,27 +63,40 @@ _TRAMPOLINES_UNKNOWN = Obstacle(
 )
 
 
-def kprobes(host: Host) -> Finding:
+@requirement(
+    "kprobe and kretprobe through perf_event_open(2) (CONFIG_KPROBE_EVENTS): method kprobe.",
+    _KPROBES_OFF,
+    _NO_KPROBES,
+    _NO_KPROBE_EVENTS,
+    _KPROBES_HIDDEN,
+    _KPROBES_REFUSED,
+)
+def kprobes(host: Host) -> Seen:
     """kprobe and kretprobe by perf_event_open(2): the PMU "kprobe" (CONFIG_KPROBE_EVENTS)."""
     pmu = "sys/bus/event_source/devices/kprobe"
     if host.read("sys/kernel/debug/kprobes/enabled") == "0":
-        return unmet(host, "kprobes", "/sys/kernel/debug/kprobes/enabled is 0", _KPROBES_OFF)
+        return Seen("/sys/kernel/debug/kprobes/enabled is 0", _KPROBES_OFF)
     if host.exists(pmu):
         refusal = tried(host, host.try_kprobe)
         if refusal:
             code = errno_text(refusal)
             detail = f"/{pmu}, loading a program for it gives {code}"
-            return unmet(host, "kprobes", detail, _KPROBES_REFUSED, ERRNO=code)
-        return met("kprobes", f"/{pmu}")
+            return Seen(detail, _KPROBES_REFUSED, {"ERRNO": code})
+        return Seen(f"/{pmu}")
     if host.config("KPROBES") is False or host.has_symbol("register_kprobe") is False:
-        return unmet(host, "kprobes", "no register_kprobe", _NO_KPROBES)
+        return Seen("no register_kprobe", _NO_KPROBES)
     if not host.exists("sys/bus/event_source/devices"):
-        return unmet(host, "kprobes", "no /sys/bus/event_source/devices", _KPROBES_HIDDEN)
-    return unmet(host, "kprobes", f"no /{pmu}", _NO_KPROBE_EVENTS)
+        return Seen("no /sys/bus/event_source/devices", _KPROBES_HIDDEN)
+    return Seen(f"no /{pmu}", _NO_KPROBE_EVENTS)
 
 
-def trampolines(host: Host) -> Finding:
-    """fentry and fexit: BPF trampolines on ftrace's direct calls."""
+@requirement(
+    "BPF trampolines on ftrace's direct calls: method fexit.",
+    _NO_TRAMPOLINES,
+    _TRAMPOLINES_REFUSED,
+    _TRAMPOLINES_UNKNOWN,
+)
+def trampolines(host: Host) -> Seen:
     linker = host.has_symbol("bpf_trampoline_link_prog")
     # register_ftrace_direct_multi was the name for a while; either will do
     direct = host.has_symbol("register_ftrace_direct") or host.has_symbol(
@@ -93,18 +104,18 @@ def trampolines(host: Host) -> Finding:
     )
     if linker is False or direct is False:
         missing = "bpf_trampoline_link_prog" if linker is False else "register_ftrace_direct"
-        return unmet(host, "trampolines", f"no {missing}", _NO_TRAMPOLINES)
+        return Seen(f"no {missing}", _NO_TRAMPOLINES)
     seen = "symbols present" if linker else "symbols unreadable"
     refusal = tried(host, host.try_trampoline)
     if refusal:
         code = errno_text(refusal)
         detail = f"{seen}, trying an empty fexit program gives {code}"
-        return unmet(host, "trampolines", detail, _TRAMPOLINES_REFUSED, ERRNO=code)
+        return Seen(detail, _TRAMPOLINES_REFUSED, {"ERRNO": code})
     if refusal == 0:
-        return met("trampolines", f"{seen}, a test program was accepted")
+        return Seen(f"{seen}, a test program was accepted")
     if linker:
-        return met("trampolines", f"{seen}, not tried")
-    return unmet(host, "trampolines", f"{seen}, not tried", _TRAMPOLINES_UNKNOWN)
+        return Seen(f"{seen}, not tried")
+    return Seen(f"{seen}, not tried", _TRAMPOLINES_UNKNOWN)
 
 
 def preempts(host: Host) -> bool:
@@ -120,19 +131,6 @@ def preempts(host: Host) -> bool:
     return host.config("PREEMPTION") is not False
 
 
-KPROBES = Requirement(
-    "kprobes",
-    "kprobe and kretprobe through perf_event_open(2) (CONFIG_KPROBE_EVENTS): method kprobe.",
-    kprobes,
-    (_KPROBES_OFF, _NO_KPROBES, _NO_KPROBE_EVENTS, _KPROBES_HIDDEN, _KPROBES_REFUSED),
-)
-TRAMPOLINES = Requirement(
-    "trampolines",
-    "BPF trampolines on ftrace's direct calls: method fexit.",
-    trampolines,
-    (_NO_TRAMPOLINES, _TRAMPOLINES_REFUSED, _TRAMPOLINES_UNKNOWN),
-)
-
 _AS_ROOT = "run as root; without the list a hook that cannot be set shows at attach time"
 _UNREADABLE = Obstacle(
     "the list of traceable functions may not be read (no privilege, or lockdown)", _AS_ROOT
@@ -144,29 +142,27 @@ _NOT_MOUNTED = Obstacle(
 )
 
 
-def tracefs(host: Host) -> Finding:
-    """tracefs with ftrace's function list: tells beforehand what can be hooked."""
+@requirement(
+    "ftrace's function list tells beforehand which functions can be hooked.",
+    _NOT_MOUNTED,
+    _UNREADABLE,
+    _HIDDEN,
+)
+def tracefs(host: Host) -> Seen:
     for folder in _PLACES:
         path = host.root / folder / "available_filter_functions"
         try:
             with path.open("rb"):
-                return met("tracefs", f"/{folder}/available_filter_functions")
+                return Seen(f"/{folder}/available_filter_functions")
         except FileNotFoundError:
             continue
         except OSError as error:
             detail = f"/{folder}/available_filter_functions: {error.strerror}"
-            return unmet(host, "tracefs", detail, _UNREADABLE)
+            return Seen(detail, _UNREADABLE)
     if host.mounted is not None and "tracefs" in host.mounted:
-        return unmet(host, "tracefs", "tracefs has no available_filter_functions", _HIDDEN)
-    return unmet(host, "tracefs", "not mounted", _NOT_MOUNTED)
+        return Seen("tracefs has no available_filter_functions", _HIDDEN)
+    return Seen("not mounted", _NOT_MOUNTED)
 
-
-TRACEFS = Requirement(
-    "tracefs",
-    "ftrace's function list tells beforehand which functions can be hooked.",
-    tracefs,
-    (_NOT_MOUNTED, _UNREADABLE, _HIDDEN),
-)
 
 _BPF_INSTEAD = "record with --source bpf if doctor says that it can"
 
@@ -204,55 +200,55 @@ def _refused(path: Path) -> bool:
     return False
 
 
-def kprobe_events(host: Host) -> Finding:
-    """tracefs that may be written, with kprobe events."""
+@requirement(
+    "kprobe events in tracefs (CONFIG_KPROBE_EVENTS), which must be there to be written: source "
+    "ftrace.",
+    _NO_TRACEFS,
+    _FOR_ROOT,
+    _KPROBES_OFF,
+    _NO_EVENTS,
+    _READ_ONLY,
+    _NO_WRITE,
+)
+def kprobe_events(host: Host) -> Seen:
     folder = _folder(host)
     if folder is None:
         denied = any(_refused(host.root / place) for place in _PLACES)
         obstacle = _FOR_ROOT if denied else _NO_TRACEFS
-        return unmet(host, "kprobe_events", "no tracefs to be seen", obstacle)
+        return Seen("no tracefs to be seen", obstacle)
     if host.read("sys/kernel/debug/kprobes/enabled") == "0":
-        return unmet(host, "kprobe_events", "/sys/kernel/debug/kprobes/enabled is 0", _KPROBES_OFF)
+        return Seen("/sys/kernel/debug/kprobes/enabled is 0", _KPROBES_OFF)
     path = host.root / folder / "kprobe_events"
     shown = f"/{folder}/kprobe_events"
     try:
         # For writing, without O_TRUNC, by which all probes of the host would go.
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
-        return met("kprobe_events", shown)
+        return Seen(shown)
     except FileNotFoundError:
-        return unmet(host, "kprobe_events", f"no {shown}", _NO_EVENTS)
+        return Seen(f"no {shown}", _NO_EVENTS)
     except OSError as error:
         obstacle = _READ_ONLY if host.euid == 0 else _NO_WRITE
-        return unmet(host, "kprobe_events", f"{shown}: {error.strerror}", obstacle)
+        return Seen(f"{shown}: {error.strerror}", obstacle)
 
 
-def trace_instances(host: Host) -> Finding:
-    """Instances, each with a ring of its own, and the boot clock to time it by."""
+@requirement(
+    "An instance of tracefs with a ring of its own, timed by the boot clock: source ftrace.",
+    _NO_TRACEFS,
+    _NO_INSTANCES,
+    _NO_CLOCK,
+)
+def trace_instances(host: Host) -> Seen:
     folder = _folder(host)
     if folder is None:
-        return unmet(host, "trace_instances", "no tracefs to be seen", _NO_TRACEFS)
+        return Seen("no tracefs to be seen", _NO_TRACEFS)
     shown = f"/{folder}/instances"
     if not host.exists(f"{folder}/instances"):
-        return unmet(host, "trace_instances", f"no {shown}", _NO_INSTANCES)
+        return Seen(f"no {shown}", _NO_INSTANCES)
     clocks = host.read(f"{folder}/trace_clock") or ""
     if "boot" not in clocks.replace("[", "").replace("]", "").split():
-        return unmet(host, "trace_instances", f"/{folder}/trace_clock: {clocks}", _NO_CLOCK)
-    return met("trace_instances", shown)
+        return Seen(f"/{folder}/trace_clock: {clocks}", _NO_CLOCK)
+    return Seen(shown)
 
-
-KPROBE_EVENTS = Requirement(
-    "kprobe_events",
-    "kprobe events in tracefs (CONFIG_KPROBE_EVENTS), which must be there to be written: source "
-    "ftrace.",
-    kprobe_events,
-    (_NO_TRACEFS, _FOR_ROOT, _KPROBES_OFF, _NO_EVENTS, _READ_ONLY, _NO_WRITE),
-)
-TRACE_INSTANCES = Requirement(
-    "trace_instances",
-    "An instance of tracefs with a ring of its own, timed by the boot clock: source ftrace.",
-    trace_instances,
-    (_NO_TRACEFS, _NO_INSTANCES, _NO_CLOCK),
-)
 
 _RETURN_0 = bytes.fromhex("b700000000000000 9500000000000000")
 # the one function with the same prototype on every kernel known (5.10 to 7.3)
