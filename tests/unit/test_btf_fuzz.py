@@ -66,7 +66,6 @@ def use(data: bytes, base: Btf | None = None) -> Btf | None:
         btf.function,
         btf.function_id,
         btf.has_function,
-        btf.has_type,
         btf.find_enumerator,
         lambda name: btf.offset_of(name, "f_inode"),
         lambda name: btf.offset_of(name, "a.bb.file"),

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tracer.capture.bpf_source import Filters
 from tracer.capture.ledger import own_records
@@ -57,7 +56,7 @@ class Hooks(Protocol):
 
     def disable(self) -> None: ...
 
-    def counts(self) -> NDArray[np.void]:
+    def counts(self) -> Records:
         """One row of `tracer.capture.program.COUNTS` a CPU."""
         ...
 

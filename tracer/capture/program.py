@@ -15,12 +15,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tracer.capture import bpf_source
 from tracer.capture.bpf_source import Filters
 from tracer.capture.processes import Identity
-from tracer.capture.ring import RingReader, map_ring
+from tracer.capture.ring import Records, RingReader, map_ring
 from tracer.errors import UserError
 from tracer.kernel import bpf_syscall
 from tracer.kernel.audit_families import PROC_PIDS
@@ -126,7 +125,7 @@ class Program:
         self._modules = dict(modules or {})
         self._audit = shape.audit
         self._show_mapped = self._show_process = -1
-        self._shown: NDArray[np.void] | None = None
+        self._shown: Records | None = None
         self._identifying = threading.Lock()
         self._tracepoints: list[int] = []
         self._ring_bytes = shape.ring_bytes
@@ -150,22 +149,24 @@ class Program:
         self._configure(filters)
 
     def _configure(self, filters: Filters) -> None:
-        config = self._bpf["config"]
-        leaf = config.Leaf()
-        leaf.own_tgid = os.getpid()
-        leaf.seals = filters.seals
-        leaf.name_len = len(filters.name)
-        leaf.name = filters.name
-        config[ctypes.c_int(0)] = leaf
-        for table, values in (
-            ("pids", filters.pids),
-            ("uids", filters.uids),
-            ("cgroups", filters.cgroups),
-        ):
-            for value in values:
+        with self._changed("config") as config:
+            config.own_tgid = os.getpid()
+            config.seals = filters.seals
+            config.name_len = len(filters.name)
+            config.name = filters.name
+        for table in ("pids", "uids", "cgroups"):
+            for value in getattr(filters, table):
                 self._add(table, value)
 
-    def _map_counts(self, cpus: int) -> NDArray[np.void]:
+    @contextlib.contextmanager
+    def _changed(self, table: str) -> Iterator[Any]:
+        """The one entry of an array, which is put back as it is changed."""
+        entries = self._bpf[table]
+        entry = entries[ctypes.c_int(0)]
+        yield entry
+        entries[ctypes.c_int(0)] = entry
+
+    def _map_counts(self, cpus: int) -> Records:
         size = -(-cpus * COUNTS.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE
         shared = mmap.mmap(self._bpf["counts"].map_fd, size)
         return np.frombuffer(shared, COUNTS, cpus)
@@ -275,36 +276,30 @@ class Program:
         For the self-test, before `enable`: nobody else is sent or counted then, so the counts can
         go back to zero in the end. The ring has to be emptied before that.
         """
-        config = self._bpf["config"]
-        leaf = config[ctypes.c_int(0)]
-        seals = leaf.seals
-        leaf.test_tgid, leaf.seals = pid, 0
-        config[ctypes.c_int(0)] = leaf
+        with self._changed("config") as config:
+            seals = config.seals
+            config.test_tgid, config.seals = pid, 0
         try:
             yield
         finally:
-            leaf.test_tgid, leaf.seals = 0, seals
-            config[ctypes.c_int(0)] = leaf
+            with self._changed("config") as config:
+                config.test_tgid, config.seals = 0, seals
             self._forget_counts()
 
     def enable(self) -> None:
         """From now on events are sent: every hook is in place."""
-        config = self._bpf["config"]
-        leaf = config[ctypes.c_int(0)]
-        leaf.enabled = 1
-        config[ctypes.c_int(0)] = leaf
+        with self._changed("config") as config:
+            config.enabled = 1
 
     def disable(self) -> None:
         """From now on no call is begun; those that began before are still told."""
-        config = self._bpf["config"]
-        leaf = config[ctypes.c_int(0)]
-        leaf.enabled = 0
-        config[ctypes.c_int(0)] = leaf
+        with self._changed("config") as config:
+            config.enabled = 0
 
     def ring(self) -> RingReader:
         return map_ring(self._bpf["ring"].map_fd, self._ring_bytes)
 
-    def counts(self) -> NDArray[np.void]:
+    def counts(self) -> Records:
         """One row of `COUNTS` for each possible CPU, as they stand now."""
         return self._counts.copy()
 
@@ -345,21 +340,16 @@ class Program:
         if not self._audit:
             return
         self._modules = dict(modules)
-        facts = self._bpf["kvm_facts"]
-        leaf = facts[ctypes.c_int(0)]
-        leaf.gmem_iops = gmem_iops
-        leaf.has_gmem = any(
-            btf.has_type("struct kvm_userspace_memory_region2")
-            and btf.has_member("kvm_userspace_memory_region2", "guest_memfd")
-            for btf in modules.values()
-        )
-        for btf in modules.values():
-            if btf.has_type("struct kvm_memory_slot") and btf.has_member(
-                "kvm_memory_slot", "gmem.file"
-            ):
-                leaf.slot_file = btf.offset_of("kvm_memory_slot", "gmem.file")
-                leaf.slot_page = btf.offset_of("kvm_memory_slot", "gmem.pgoff")
-        facts[ctypes.c_int(0)] = leaf
+        with self._changed("kvm_facts") as facts:
+            facts.gmem_iops = gmem_iops
+            facts.has_gmem = any(
+                btf.has_member("struct kvm_userspace_memory_region2", "guest_memfd")
+                for btf in modules.values()
+            )
+            for btf in modules.values():
+                if btf.has_member("struct kvm_memory_slot", "gmem.file"):
+                    facts.slot_file = btf.offset_of("kvm_memory_slot", "gmem.file")
+                    facts.slot_page = btf.offset_of("kvm_memory_slot", "gmem.pgoff")
 
     def show_mapped(self, fd: int, final: bool) -> None:
         """Sends whether anybody maps the file behind our descriptor now. Only for audits.

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tracer import __version__
 from tracer.capture.attach import Hooks, ModuleWatch
@@ -27,7 +26,7 @@ from tracer.capture.memory_files import Scan, show_mapped
 from tracer.capture.processes import Identity, folder
 from tracer.capture.procfs import Scanner
 from tracer.capture.program import CAUSES, HOOKS
-from tracer.capture.ring import Source
+from tracer.capture.ring import Records, Source
 from tracer.record import USER_CPU, Hook
 from tracer.recording.writer import RecordingWriter
 
@@ -274,7 +273,7 @@ class Session:
     def in_flight(self) -> int:
         return self._program.in_flight()
 
-    def _append(self, records: NDArray[np.void]) -> None:
+    def _append(self, records: Records) -> None:
         """Records of our own making are numbered too, so that a hole among them shows."""
         records["seq"] = np.arange(self._user_seq, self._user_seq + len(records))
         self._user_seq += len(records)

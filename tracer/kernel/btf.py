@@ -135,10 +135,6 @@ class Btf(Index):
         """As `from_file`, for bytes already in memory."""
         return cls(cut(data, split=base is not None), data, base)
 
-    def has_type(self, name: str) -> bool:
-        """True when the type exists; `name` as in `size_of`."""
-        return bool(self._candidates(name))
-
     def _candidates(self, name: str) -> list[int]:
         word, _, rest = name.partition(" ")
         if word in ("struct", "union", "enum") and rest:

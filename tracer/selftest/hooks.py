@@ -1,10 +1,12 @@
 """Did every live hook report every attempt exactly once, as it was?"""
 
+import functools
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tracer.kernel.families import FAMILIES
 from tracer.selftest.scratch import MEMFD_SECRET, Attempt
 from tracer.words import Flag, Kind, Op, Seal
 
@@ -14,22 +16,6 @@ if TYPE_CHECKING:
 
 Key = tuple[int, ...]
 
-_DECIDED_BY = {
-    Op.MMAP: ("mmap", "mmap"),
-    Op.MREMAP: ("mremap", "mremap"),
-    Op.TRUNCATE: ("shmem_setattr", "hugetlb_setattr"),
-    Op.CHMOD: ("shmem_setattr", "hugetlb_setattr"),
-    Op.WRITE: ("write", ""),
-    Op.READ: ("read", ""),
-    Op.ALLOCATE: ("shmem_fallocate", "hugetlb_fallocate"),
-    Op.PUNCH_HOLE: ("shmem_fallocate", "hugetlb_fallocate"),
-    Op.ADD_SEALS: ("seals", "seals"),
-    Op.CREATE: ("create", "create"),
-    Op.MAP: ("map", "map"),
-    Op.UNMAP: ("unmap", "unmap"),
-    Op.EVICT: ("shmem_evict", "hugetlb_evict"),
-}
-"""The families (`tracer.kernel.families`) that report an operation on a memfd and on hugetlb."""
 _COMPARED = {
     Op.MMAP: ("offset", "length", "arg"),
     Op.MREMAP: ("offset", "length", "arg"),
@@ -43,6 +29,8 @@ _COMPARED = {
     Op.MAP: ("offset", "length"),
     Op.UNMAP: ("offset", "length"),
 }
+_OF_SHMEM = (Op.WRITE, Op.READ)
+"""hugetlb files have no write, and their reads are hooked for audits alone."""
 _DECISION = ("seals", "seals_after", "size", "size_after")
 _FACTS = (Op.MAP, Op.UNMAP, Op.EVICT)
 _ALWAYS = (Op.CREATE, Op.ADD_SEALS, Op.EVICT)
@@ -98,11 +86,22 @@ def _failed(one: Attempt) -> bool:
     return -4095 <= one.answer < 0
 
 
+@functools.cache
+def _reporter(op: int, kind: int) -> str:
+    """The family that reports an operation on a memfd or on hugetlb, empty: none.
+
+    The first one that does so alone, and not for the other kind of file only.
+    """
+    if kind == Kind.HUGETLB and op in _OF_SHMEM:
+        return ""
+    other = "shmem_" if kind == Kind.HUGETLB else "hugetlb_"
+    reporting = (one for one in FAMILIES if one.tells_truth_alone and op in one.ops)
+    return next((one.name for one in reporting if not one.name.startswith(other)), "")
+
+
 def _family(op: int, kind: int, flags: int) -> str:
-    shmem, hugetlb = _DECIDED_BY.get(Op(op), ("", ""))
-    if op == Op.MAP and flags & Flag.OTHER_MM:
-        return "map_after"
-    return hugetlb if kind == Kind.HUGETLB else shmem
+    forked = op == Op.MAP and flags & Flag.OTHER_MM
+    return "map_after" if forked else _reporter(op, kind)
 
 
 def check(

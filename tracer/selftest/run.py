@@ -1,11 +1,9 @@
-"""The process that makes the attempts: not the recorder, whose own calls no hook reports.
+"""One self-test: the attempts, what they mean, and whether the hooks reported them.
 
-It is forked early, loads what judging needs while the recorder compiles its BPF program, and waits
-for its turn; then it tells first what it did and then what that means, a line of JSON each.
-
-One self-test: the attempts, what they mean, and whether the hooks reported them.
-
-The result of a self-test as lines of text.
+The attempts are made by a process of their own and not by the recorder, whose own calls no hook
+reports. It is forked early, loads what judging needs while the recorder compiles its BPF program,
+and waits for its turn; then it tells first what it did and then what that means, a line of JSON
+each.
 """
 
 import contextlib
