@@ -114,3 +114,57 @@ def test_families_in_modules_say_how_many_parameters() -> None:
             assert all(one.parameters for one in family.alternatives)
             for one in family.alternatives:
                 assert len(one.takes) <= one.parameters
+
+
+def test_a_way_that_notes_at_its_entry_has_no_return() -> None:
+    """Who begins something there, or asks by address, ends it at the return."""
+    text = re.search(r"#define ENTER_WAY\(X\)(.*?)\n\n", code(), re.DOTALL)
+    assert text
+    cases = re.findall(r"case WAY_(\w+):[\s\\]*(?=case|(.*?)(?:return 0;|break;))", text[1], re.S)
+    notes = {way.lower() for way, does in cases if re.search(r"\bnote_\w+\(", does)}
+    assert len(cases) == len(WAYS) - 3  # but the two that create, and none
+    opened_later = {"proc_link", "map_files"}  # by the way "open"
+    for family in AUDIT_FAMILIES:
+        if family.way:
+            assert family.at_return is (family.way not in notes | opened_later), family.name
+
+
+def test_what_each_way_needs_of_a_kernel() -> None:
+    """A family that reads a member has to be off where the kernel lacks it."""
+    found: dict[str, set[str]] = {}
+    for family in AUDIT_FAMILIES:
+        for struct, member in family.needs:
+            found.setdefault(f"{struct}.{member}", set()).add(family.name)
+    by_address = {"remote_access", "pin_remote", "pin", "pin_fast", "mprotect"}
+    uffd = {"userfaultfd", "uffd_copy", "uffd_zero", "uffd_continue"}
+    messages = {"send", "copy", "message", "message_end"}
+    taken = {"pidfd_getfd", "proc_link", "map_files"}
+    assert found == {
+        "maple_range_64.pivot": by_address,
+        "mm_struct.mm_mt.ma_root": by_address,
+        "userfaultfd_ctx.mm": uffd,
+        "vm_area_struct.vm_userfaultfd_ctx.ctx": uffd,
+        "task_struct.parent": {"ptrace_traceme"},
+        "task_struct.vfork_done": {"share_mm", "vfork_end"},
+        "task_struct.real_parent": {"vfork_end"},
+        "mm_struct.mm_users": {"vfork_end"},
+        "scm_fp_list.fp": messages,
+        "scm_cookie.fp": messages,
+        "pid.tasks": taken,
+        "task_struct.pid_links": taken,
+        "proc_inode.pid": taken - {"pidfd_getfd"},
+        "path.dentry": {"jump"},
+        "io_ring_ctx.mm_account": {"ring", "ring_file", "msg_ring"},
+        "io_kiocb.ctx": {"msg_ring"},
+        "task_struct.seccomp.filter": {"seccomp"},
+        "seccomp_filter.prev": {"seccomp"},
+    }
+
+
+def test_what_every_kernel_has_to_have_for_audits() -> None:
+    """Without one of these an audit does not see what it must: the plan says so."""
+    assert {family.name for family in AUDIT_FAMILIES if family.essential} == {
+        "memslot", "vm_end", "remote_access", "pin_remote", "pin", "pin_fast", "ptrace",
+        "ptrace_traceme", "ptrace_link", "share_mm", "vfork_end", "copy", "message",
+        "message_end", "proc_link", "jump", "open", "mprotect", "receive",
+    }  # fmt: skip

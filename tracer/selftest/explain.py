@@ -12,11 +12,10 @@ from tracer.rules.rule import PARTIAL
 from tracer.rules.variants import VARIANTS, Variants
 from tracer.rules.verdicts import Outcome, Verdict
 from tracer.selftest import attempts as chunk
-from tracer.selftest.scratch import Attempt, columns
+from tracer.selftest.scratch import FACTS, Attempt, columns
 from tracer.words import Bit5, Kind, Op, Seal, bit5_of, names
 
 _EPERM = -1
-_FACTS = (Op.MAP, Op.UNMAP, Op.EVICT)
 _BIT = "bit_0x20"
 _DOUBTFUL = (Verdict.BREACH, Verdict.UNEXPLAINED)
 _SCARCE = ("ENOMEM", "ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "EAGAIN", "EINTR", "EFBIG")
@@ -70,7 +69,7 @@ def explain(attempts: Sequence[Attempt], folio_order: int = chunk.ORDER_UNKNOWN)
 
     ``folio_order``: of a memfd, as a hook saw it (``objects.folio_order_max``).
     """
-    calls = [one for one in attempts if one.op not in _FACTS]
+    calls = [one for one in attempts if one.op not in FACTS]
     bit = bit_0x20(calls)
     known = {_BIT: bit} if bit in VARIANTS[_BIT] else {}
     size, order, choice, wrong = chunk.find(chunk.asked(calls), folio_order)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tracer.kernel.families import FAMILIES
-from tracer.selftest.scratch import MEMFD_SECRET, Attempt
+from tracer.selftest.scratch import COMPARED, FACTS, MEMFD_SECRET, Attempt
 from tracer.words import Flag, Kind, Op, Seal
 
 if TYPE_CHECKING:
@@ -16,23 +16,9 @@ if TYPE_CHECKING:
 
 Key = tuple[int, ...]
 
-_COMPARED = {
-    Op.MMAP: ("offset", "length", "arg"),
-    Op.MREMAP: ("offset", "length", "arg"),
-    Op.TRUNCATE: ("length",),
-    Op.WRITE: ("offset", "length"),
-    Op.READ: ("offset", "length"),
-    Op.ALLOCATE: ("offset", "length", "arg"),
-    Op.PUNCH_HOLE: ("offset", "length", "arg"),
-    Op.ADD_SEALS: ("arg",),
-    Op.CREATE: ("arg",),
-    Op.MAP: ("offset", "length"),
-    Op.UNMAP: ("offset", "length"),
-}
 _OF_SHMEM = (Op.WRITE, Op.READ)
 """hugetlb files have no write, and their reads are hooked for audits alone."""
 _DECISION = ("seals", "seals_after", "size", "size_after")
-_FACTS = (Op.MAP, Op.UNMAP, Op.EVICT)
 _ALWAYS = (Op.CREATE, Op.ADD_SEALS, Op.EVICT)
 """Recorded of files that cannot be sealed as well."""
 
@@ -163,7 +149,7 @@ def _key(row: dict[str, Any], flags: int) -> Key:
     op = row["op"]
     if op == Op.EVICT:
         return (op, row["kind"], row["ino"])
-    names = [*_COMPARED.get(op, ()), *(() if op in _FACTS else _DECISION)]
+    names = [*COMPARED.get(op, ()), *(() if op in FACTS else _DECISION)]
     more = row["arg"] >> 32 if op == Op.CHMOD else flags & Flag.OTHER_MM if op == Op.MAP else 0
     return (op, row["kind"], row["ino"], row["answer"], more, *(row[name] for name in names))
 

@@ -226,6 +226,22 @@ _WRITE_SEALS = Seal.WRITE | Seal.FUTURE_WRITE
 _ATTR_MODE, _ATTR_SIZE = 1, 8  # include/linux/fs.h
 _HAS_MODE = (Op.MMAP, Op.MREMAP, Op.TRUNCATE, Op.CHMOD, Op.ADD_SEALS)
 """Operations whose events carry ``mode`` and ``writable`` (bpf/calls.h:read_inode_details)."""
+FACTS = (Op.MAP, Op.UNMAP, Op.EVICT)
+"""What user space knows to have happened: no calls."""
+COMPARED = {
+    Op.MMAP: ("offset", "length", "arg"),
+    Op.MREMAP: ("offset", "length", "arg"),
+    Op.TRUNCATE: ("length",),
+    Op.WRITE: ("offset", "length"),
+    Op.READ: ("offset", "length"),
+    Op.ALLOCATE: ("offset", "length", "arg"),
+    Op.PUNCH_HOLE: ("offset", "length", "arg"),
+    Op.ADD_SEALS: ("arg",),
+    Op.CREATE: ("arg",),
+    Op.MAP: ("offset", "length"),
+    Op.UNMAP: ("offset", "length"),
+}
+"""What an event has to say as the attempt was, besides seals and sizes (`hooks.check`)."""
 _MODES = {3: os.O_RDWR, 1: os.O_RDONLY, 2: os.O_WRONLY}
 
 
