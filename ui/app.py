@@ -1,4 +1,4 @@
-"""The terminal view: shows what a feed reads, and asks it for what the user wants to see.
+"""The terminal view: shows what a feed reads, and requests of it what the user wants to see.
 
 The feed works in a thread of its own and publishes immutable snapshots; this application looks a
 few times a second whether there is a newer one, and draws.
@@ -179,7 +179,7 @@ class SealsnoopApp(App[None]):
             self.set_interval(POLL_S, self.poll, name="poll")
 
     def _catch_signals(self) -> None:
-        """The terminal must be itself again, whoever ends us."""
+        """The terminal must be itself again, whatever ends us."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
             # Not in the main thread (tests), or a system without it.
@@ -202,7 +202,7 @@ class SealsnoopApp(App[None]):
             return
         self.shot = shot
         self._ring()
-        # What lies behind a dialog stands still: each change would draw the dialog anew too.
+        # What lies behind a dialog stands still: each change would redraw the dialog too.
         self._redraw()
 
     def ask(self, **changes: Any) -> None:
@@ -313,13 +313,13 @@ class SealsnoopApp(App[None]):
         self.push_screen(dialog, done)
 
     def _attempt(self, work: Callable[[], str]) -> None:
-        """Does ``work`` and says what it says, or why it could not be done."""
+        """Does ``work`` and shows what it returns, or why it could not be done."""
         try:
-            said = work()
+            text = work()
         except UserError as error:
             self.notify(cells.text(str(error)), severity="error", markup=False)
         else:
-            self.notify(cells.text(said), markup=False)
+            self.notify(cells.text(text), markup=False)
 
     # Replay; a live view has none of these keys
 

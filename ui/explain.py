@@ -90,11 +90,12 @@ def fields(event: Mapping[str, Any], start_ns: int | None, bit5: Bit5) -> list[L
     since = (
         "" if when is None or start_ns is None else f"{(when - start_ns) / 1e9:.6f} s after start, "
     )
+    requested = cells.requested(get, bit5)
     lines = [
         Line("time", f"{since}boot clock {when} ns"),
         Line("process", f"{cells.who(get('comm'), get('pid'))}, thread {get('tid')}"),
         Line("user", f"uid {get('uid')}, cgroup {get('cgroup')}"),
-        Line("operation", f"{cells.text(get('op'))} {cells.asked(get, bit5)}".strip(), "strong"),
+        Line("operation", f"{cells.text(get('op'))} {requested}".strip(), "strong"),
         Line("answer", _answer(event), "strong"),
         Line("took", f"{cells.span(get('duration_ns'))} ({get('duration_ns')} ns)"),
         Line("file", f"{cells.text(get('kind'))} {printable(str(get('name') or '(no name)'))}"),

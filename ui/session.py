@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tracer.audit.policy import Policy
 
 _LINES = 40
-"""So much of what the recorder and its command said is shown at the end."""
+"""Lines of what the recorder and its command wrote that are shown at the end."""
 
 
 @dataclass(frozen=True)

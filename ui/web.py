@@ -1,4 +1,4 @@
-"""The view in a browser: textual-serve, on this host's loopback, for whoever has the address.
+"""The view in a browser: textual-serve, on this host's loopback, for those who have the address.
 
 Any web page can make its browser open a socket to 127.0.0.1, and any user of this host can connect
 to it. So the path of every address has a secret, and requests under another name or from another
@@ -111,7 +111,7 @@ class BrowserView(Server):
             await runner.cleanup()
 
     async def on_startup(self, app: web.Application) -> None:
-        """Says nothing: the address was told already."""
+        """Prints nothing: the address was printed before."""
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:

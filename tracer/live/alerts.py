@@ -1,7 +1,7 @@
 """Runs a command of the user's for violations: ``--on-violation``.
 
-It gets one event as JSON on its stdin. At most one runs at a time and one begins a second; what
-comes in between is counted, and the next one is told how many. Nothing that it does is fatal.
+It gets one event as JSON on its stdin. At most one runs at a time and one starts a second; what
+comes in between is counted, and the next one gets their number. Nothing that it does is fatal.
 """
 
 import contextlib
@@ -32,8 +32,8 @@ def document(alert: Alert, recording: str, suppressed: int) -> dict[str, Any]:
     event = dict(alert.event)
     if isinstance(event.get("verdict"), int):
         event["verdict"] = Verdict(event["verdict"]).word
-    told = {"verdict": alert.verdict, "text": alert.text, "recording": recording}
-    return {**event, **told, "suppressed": suppressed}
+    more = {"verdict": alert.verdict, "text": alert.text, "recording": recording}
+    return {**event, **more, "suppressed": suppressed}
 
 
 class OnViolation:
@@ -48,7 +48,7 @@ class OnViolation:
         limit_s: float = LIMIT_S,
     ) -> None:
         self.failed: Callable[[str], None] = lambda sentence: None
-        """Is told, in that thread, what went wrong."""
+        """Is given, in that thread, what went wrong."""
         self.runs = 0
         self._argv = list(argv)
         self._recording = recording
@@ -60,7 +60,7 @@ class OnViolation:
         self._thread = threading.Thread(target=self._run, name="on-violation", daemon=True)
 
     def start(self) -> None:
-        """Begins to run the command; alerts that came before are not lost."""
+        """Starts running the command; alerts that came before are not lost."""
         self._thread.start()
 
     def __call__(self, alerts: Sequence[Alert]) -> None:
@@ -106,21 +106,21 @@ class OnViolation:
         if user is not None:
             more = {"user": user.uid, "group": user.gid, "extra_groups": list(user.groups)}
             more["env"] = user.environment(os.environ)
-        with tempfile.TemporaryFile() as said:
+        with tempfile.TemporaryFile() as written:
             try:
                 process = subprocess.Popen(
                     self._argv,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
-                    stderr=said,
+                    stderr=written,
                     start_new_session=True,
                     **more,
                 )
             except OSError as error:
                 return error.strerror or str(error)
             problem = self._fed(process, json.dumps(event).encode() + b"\n")
-            said.seek(0)
-            words = said.read(500).decode("utf-8", "replace").split("\n", 1)[0].strip()
+            written.seek(0)
+            words = written.read(500).decode("utf-8", "replace").split("\n", 1)[0].strip()
         return f"{problem}: {words}" if problem and words else problem
 
     def _fed(self, process: "subprocess.Popen[bytes]", data: bytes) -> str:

@@ -14,8 +14,7 @@ from tracer.analysis.decisions import Decisions, Judged
 from tracer.analysis.sums import Steps
 from tracer.analysis.tables import Tables
 from tracer.live import cells
-from tracer.live.judging import readable, taken
-from tracer.live.log import Log, Pager
+from tracer.live.log import Log, Pager, readable
 from tracer.live.snapshot import HISTORY, Alert, Now, OnAlert, Rows, Verdicts
 from tracer.output.coverage import modules_that_came
 from tracer.output.text import CONTEXT
@@ -46,7 +45,7 @@ class Watch:
         self._on_alert = on_alert
         self._number = 0  # of the last alert
         self._breaches = 0
-        self._raised = 0  # breaches of which an earlier reading cried out
+        self._raised = 0  # breaches that were alerts in an earlier reading
 
     def resume(self, on_alert: OnAlert | None, before: "Watch") -> None:
         """Goes on from the alerts that were raised when this part was seen ``before``."""
@@ -65,7 +64,7 @@ class Watch:
             if len(places):
                 self._note(verdict, judged["row"][places])
                 if verdict is Verdict.BREACH:
-                    self._alert(judged, places)
+                    self._breached(judged, places)
 
     def _note(self, verdict: Verdict, rows: Numbers) -> None:
         known = self._index[verdict]
@@ -80,17 +79,17 @@ class Watch:
             known[:] = [np.sort(np.concatenate(known))[-_MOST:]]
         return known[0] if known else np.empty(0, np.int64)
 
-    def _alert(self, judged: Judged, places: npt.NDArray[np.intp]) -> None:
+    def _breached(self, judged: Judged, places: npt.NDArray[np.intp]) -> None:
         self._breaches += len(places)
         new = min(len(places), self._breaches - self._raised)
         if new <= 0:
             return
+        rows = Rows("", readable(judged), judged["row"], places, len(places))
         shown = places[-min(new, _ALERTS_A_BATCH) :]
-        rows = Rows("", readable(taken(judged, shown)), shown, shown, len(shown))
-        found = [rows.record(place) for place in range(len(shown))]
-        self.cry(Verdict.BREACH.word, [(sentence(one), one) for one in found], new)
+        found = [rows.record(place) for place in shown.tolist()]
+        self.alert(Verdict.BREACH.word, [(sentence(one), one) for one in found], new)
 
-    def cry(self, word: str, found: Sequence[tuple[str, dict[str, Any]]], count: int) -> None:
+    def alert(self, word: str, found: Sequence[tuple[str, dict[str, Any]]], count: int) -> None:
         """Raises alerts: a sentence and an event each; ``count``: so many there really are."""
         first = self._number + count - len(found) + 1
         self._number += count
@@ -188,7 +187,7 @@ class Book:
 
     @property
     def lost(self) -> int:
-        """Events lost, as far as the recorder told."""
+        """Events lost, as far as the recorder counted."""
         return sum(count for cause, count in self.losses.items() if cause not in CONTEXT)
 
     # What comes

@@ -186,8 +186,8 @@ def because(get: Any) -> str:
     return printable(str(reason))
 
 
-def asked(get: Any, bit5: Bit5) -> str:
-    """What an event asked for in a few words; ``get`` gives a column's value by name.
+def requested(get: Any, bit5: Bit5) -> str:
+    """What an event requested in a few words; ``get`` gives a column's value by name.
 
     ``bit5``: what the recorded kernel calls seal 0x20.
     """

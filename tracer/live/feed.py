@@ -92,7 +92,7 @@ class Worker:
         return self._snapshot
 
     def start(self) -> None:
-        """Begins to read."""
+        """Starts reading."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
             self._thread.start()
@@ -173,7 +173,7 @@ class Worker:
         self._raised.update(one.key for one in new)
         if new:
             shown = [(one.text, one.event) for one in new[-_MOST_ALERTS:]]
-            self.book.watch.cry("audit", shown, len(new))
+            self.book.watch.alert("audit", shown, len(new))
 
     def _run(self) -> None:
         try:
@@ -261,7 +261,7 @@ class Worker:
 _LOOK_S = 1.0
 """How often it is looked whether somebody did something to the recording."""
 _MANY = 1 << 14
-"""Events given at once: whoever waits for a key waits for those."""
+"""Events given at once: a key waits until they are counted."""
 
 
 class LiveFeed(Worker):

@@ -43,7 +43,7 @@ class Keeper:
     def start(self, name: str) -> str:
         """Remembers where to keep it. UserError: there is something, or nothing can be made there.
 
-        What was recorded before is kept too: a seal's history begins before anybody looks.
+        What was recorded before is kept too: a seal's history starts before anybody looks.
         """
         target = Path(name.strip()).expanduser().absolute()
         if not name.strip():

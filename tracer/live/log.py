@@ -3,8 +3,9 @@ what a filter shows of it around one event."""
 
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +14,15 @@ from tracer.analysis import decisions
 from tracer.analysis.batches import Batch, Source, Vocabulary
 from tracer.analysis.decisions import Decisions, Judged
 from tracer.filter.grammar import QueryError
+from tracer.filter.mask import Coded
 from tracer.filter.query import Query
-from tracer.live.judging import Columns, put_together, readable
+from tracer.labels import errno_name
 from tracer.live.snapshot import Rows, Window, no_rows
 from tracer.recording.chain import Link
 from tracer.recording.errors import Damaged
 from tracer.recording.part import PartFile
 from tracer.recording.reader import Recording
+from tracer.words import Hook, Kind, Op, words
 
 Numbers = npt.NDArray[np.int64]
 KEPT = 1 << 17
@@ -32,6 +35,43 @@ _OPEN = 2
 """Parts in memory, as they are on the disk: reading one means checking its digest."""
 _MATCHES = 1 << 16
 """Events of a filter that are known at a time; the oldest are forgotten and found again."""
+
+
+Columns = dict[str, Any]
+_WORDS = {
+    name: [words(enum).get(number, f"{name}_{number}") for number in range(256)]
+    for name, enum in (("op", Op), ("kind", Kind), ("hook", Hook))
+}
+
+
+def readable(judged: Judged) -> Columns:
+    """Judged columns with words for op, kind and hook, and the error's symbol."""
+    found = dict(judged)
+    for name in _WORDS.keys() & found.keys():
+        found[name] = Coded(found[name], _WORDS[name])
+    answers, codes = np.unique(found["answer"], return_inverse=True)
+    found["errno"] = Coded(codes, [errno_name(int(answer)) for answer in answers])
+    return found
+
+
+def _joined(parts: Sequence[Columns]) -> Columns:
+    """Several pieces as one; coded texts become plain ones."""
+    if len(parts) == 1:
+        return parts[0]
+    found: Columns = {}
+    for name in parts[0]:
+        columns = [part[name] for part in parts]
+        if isinstance(columns[0], Coded):
+            texts = [
+                None if code < 0 else column.words[code]
+                for column in columns
+                for code in column.codes.tolist()
+            ]
+            found[name] = np.empty(len(texts), object)
+            found[name][:] = texts
+        else:
+            found[name] = np.concatenate(columns)
+    return found
 
 
 def shown(window: Window, count: int, at: Callable[[int], int]) -> tuple[int, int]:
@@ -198,7 +238,7 @@ class Log:
             # Judge the few rows that are shown, not the whole batch.
             parts.append(readable(self._decisions.judge(batch.take(numbers[place:last] - first))))
             place = max(last, place + 1)
-        return put_together(parts) if parts else None
+        return _joined(parts) if parts else None
 
     def table(self, name: str, numbers: Numbers) -> Rows:
         """Those of these events that can be read, as a table."""

@@ -17,8 +17,7 @@ from tracer.labels import errno_name, is_shared, is_writable, vm_text
 from tracer.live import cells
 from tracer.live.book import Book
 from tracer.live.groups import Grouped, RowIds
-from tracer.live.judging import Columns, readable
-from tracer.live.log import Log, shown
+from tracer.live.log import Columns, Log, readable, shown
 from tracer.live.snapshot import Detail, Key, Rows, Window, no_rows, of_records
 from tracer.rules.verdicts import Verdict
 from tracer.words import Flag, Op, Seal
@@ -38,11 +37,11 @@ class Mapped:
         """One from before the trace: its process is known, its address space is not."""
         self._add(row, ("before", row["pid"]))
 
-    def begins(self, event: Mapping[str, Any]) -> None:
-        """A mapping begins."""
+    def add(self, event: Mapping[str, Any]) -> None:
+        """A new mapping."""
         self._add(event, event["mm"])
 
-    def ends(self, event: Mapping[str, Any]) -> None:
+    def remove(self, event: Mapping[str, Any]) -> None:
         """A mapping ends."""
         address = event["answer"]
         known = self._found.pop((event["mm"], address), None)
@@ -184,7 +183,7 @@ class ObjectBook:
     # Gathering
 
     def _before(self) -> None:
-        """Who held and mapped it when the trace began."""
+        """Who held and mapped it when the trace started."""
         dev, ino, gen = self.key
         for table in self._book.baseline:
             for row in table.to_pylist():
@@ -212,9 +211,9 @@ class ObjectBook:
             if event["op"] == "add_seals":
                 self._sealing(event)
             elif event["op"] == "map":
-                self._mapped.begins(event)
+                self._mapped.add(event)
             else:
-                self._mapped.ends(event)
+                self._mapped.remove(event)
         if (part["op"] == Op.EVICT).any():
             self._mapped.gone()
         self._held(part, rows)
@@ -246,20 +245,20 @@ class ObjectBook:
             self._matrix.setdefault(cell, [0] * len(Verdict))[verdict] += number
 
     def _sealing(self, event: Mapping[str, Any]) -> None:
-        asked, before, after = event["arg"], event["seals"], event["seals_after"]
+        added, before, after = event["arg"], event["seals"], event["seals_after"]
         answer = event["answer"]
         notes = []
         holders = self._mapped.writers()
         if answer == -16 and holders:
             notes.append(f"busy: mapped writable by {holders}")
-        if answer == 0 and asked & _NO_WRITES and not before & _NO_WRITES and holders:
+        if answer == 0 and added & _NO_WRITES and not before & _NO_WRITES and holders:
             notes.append(f"late: already mapped writable by {holders}")
         self._seals.append(
             {
                 "time_ns": event["time_ns"],
                 "pid": event["pid"],
                 "comm": event["comm"],
-                "asked": seal_words.names(asked, self._book.source.bit5),
+                "added": seal_words.names(added, self._book.source.bit5),
                 "before": before,
                 "after": after,
                 "answer": answer,
@@ -305,7 +304,7 @@ class ObjectBook:
             record = fds.record(place)
             who = record["pid"], record["fd"]
             if record["fd"] < 0:
-                continue  # it asked by address, or nobody knows through which one
+                continue  # it came by address, or nobody knows through which one
             seen.add(who)
             records.append(record | {"fmode": self._fmode.get(who, 0)})
             ids.append(int(fds.ids[place]))
@@ -313,9 +312,9 @@ class ObjectBook:
             if who not in seen:
                 names = records[0] if records else {}
                 blank = dict.fromkeys(names)
-                told = {name: row[name] for name in ("pid", "comm", "uid", "fd")}
-                told |= {"fmode": self._fmode.get(who, row["fmode"])}
-                records.append(blank | told | {"worst": -1, "decisions": 0, "last_ns": None})
+                known = {name: row[name] for name in ("pid", "comm", "uid", "fd")}
+                known |= {"fmode": self._fmode.get(who, row["fmode"])}
+                records.append(blank | known | {"worst": -1, "decisions": 0, "last_ns": None})
                 ids.append(-2 - len(ids))
         return of_records("holders", records, ids, fds.now_ns)
 

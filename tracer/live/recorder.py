@@ -100,7 +100,7 @@ class Place:
 
     @property
     def holds_recording(self) -> bool:
-        """Whether a recording has begun here."""
+        """Whether a recording has started here."""
         return (self.recording / MANIFEST).exists()
 
     def save(self) -> Path:
@@ -173,7 +173,7 @@ RECORD = (sys.executable, "-P", "-m", "tracer.cli.main", "record")
 
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.05
-_TELL_S = 3.0  # of silence, then the user is told what is waited for
+_TELL_S = 3.0  # of silence, then the user hears what is waited for
 GRACE_S = 5.0
 """How long it may take to end before it is told again."""
 _HURRY = (signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
@@ -243,18 +243,18 @@ class Recorder:
         return _identity(self.output / MANIFEST) not in (None, self._before)
 
     def wait_ready(self, waiting: Callable[[float], None]) -> None:
-        """Until there is a recording to follow. ``waiting`` is told the seconds, again and again.
+        """Until there is a recording to follow. ``waiting`` is given the seconds, again and again.
 
-        RecorderFailed: it ended before, with its exit code and what it said.
+        RecorderFailed: it ended before, with its exit code and what it wrote.
         """
-        began = time.monotonic()
+        start_s = time.monotonic()
         while not self._recording:
             code = self.code
             if code is not None and not self._recording:
-                said = self.said.strip().removeprefix("sealsnoop: ")
-                why = said or f"the recorder ended with {_how(code)} and said nothing"
+                text = self.said.strip().removeprefix("sealsnoop: ")
+                why = text or f"the recorder ended with {_how(code)} and said nothing"
                 raise RecorderFailed(why, code if code > 0 else 1)
-            waiting(time.monotonic() - began)
+            waiting(time.monotonic() - start_s)
             time.sleep(_POLL_S)
 
     def stop(self, tell: Tell, *, patient: bool = True) -> int:
@@ -276,11 +276,11 @@ class Recorder:
         return self._process.wait()
 
     def _wait(self, tell: Tell, seconds: float | None) -> None:
-        began = time.monotonic()
-        told = False
-        while self.code is None and (seconds is None or time.monotonic() - began < seconds):
-            if not told and time.monotonic() - began > _TELL_S:
-                told = True
+        start_s = time.monotonic()
+        reported = False
+        while self.code is None and (seconds is None or time.monotonic() - start_s < seconds):
+            if not reported and time.monotonic() - start_s > _TELL_S:
+                reported = True
                 what = self.command[0] if self.command else "the recorder"
                 tell(f"waiting for {what} to end; Ctrl-C does not wait")
             time.sleep(_POLL_S)

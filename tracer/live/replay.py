@@ -1,13 +1,11 @@
-"""A recording as a film: what there is to show, and how far a book has been shown it.
-
-Walks a recording as if it were being made: play, hold, step, go to a time, other speeds.
-"""
+"""Walks a recording as if it were being recorded: play, hold, step, go to a time, other speeds."""
 
 import os
 import re
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,61 +31,49 @@ _BY_TIME = ("objects", "losses")
 _FOREVER = np.iinfo(np.int64).max
 
 
-class Reel:
-    """What does not change while a film is shown: the small tables, and events of the tail."""
+class Film:
+    """Shows a book one piece after the other; to go back it starts again with another book."""
 
     def __init__(self, recording: Recording) -> None:
-        self.tables: dict[str, pa.Table] = {}
+        self._tables: dict[str, pa.Table] = {}
         for name in _SMALL:
             pieces = list(recording.tables(name))
             if pieces:
                 table = pa.concat_tables(pieces)
-                self.tables[name] = table.sort_by("time_ns") if name in _BY_TIME else table
-        shot = recording.snapshot()
-        try:
-            self.tail = [found["events"] for found in tail_tables(shot) if "events" in found]
-        finally:
-            shot.close()
+                self._tables[name] = table.sort_by("time_ns") if name in _BY_TIME else table
+        with closing(recording.snapshot()) as snapshot:
+            self._unfinished = [
+                found["events"] for found in tail_tables(snapshot) if "events" in found
+            ]
 
-    def times(self, name: str) -> npt.NDArray[np.int64]:
-        """``time_ns`` of a small table."""
-        if name not in self.tables:
-            return np.empty(0, np.int64)
-        return np.asarray(self.tables[name].column("time_ns").to_numpy(), np.int64)
-
-
-class Film:
-    """Shows a book one piece after the other; it cannot be shown backwards."""
-
-    def __init__(self, reel: Reel, book: Book) -> None:
-        self._reel = reel
+    def start(self, book: Book) -> None:
+        """Shows everything from the start, to ``book``, which has seen nothing."""
         self._book = book
         book.pager.refresh()
-        self._tail = self._of_tail()
-        self.rows = int(self._tail[-1]["row"][-1]) + 1 if self._tail else book.pager.rows
+        self._tail: list[Batch] = []
+        self.rows = book.pager.rows
         """Events there are."""
+        for table in self._unfinished:
+            batch = decisions.batch_of(table, decisions.ALL, book.source, book.comms, self.rows)
+            self._tail.append(batch)
+            self.rows += len(batch)
         for name in ("clocks", "mappings"):
-            if name in reel.tables:
-                book.take(name, reel.tables[name])
-        self._times = {name: reel.times(name) for name in _BY_TIME}
+            if name in self._tables:
+                book.take(name, self._tables[name])
         self._given = dict.fromkeys(_BY_TIME, 0)
-        first = self._batch(0)
-        start = book.start_ns
-        if start is None:
-            start = int(first["time_ns"][0]) if first is not None else 0
-        self.start_ns: int = start
-        book.start_ns = start
-        self.end_ns: int = max(start, self._last_ns())
-        self.shown_ns: int = start
+        if book.start_ns is None:
+            first = self._batch(0)
+            book.start_ns = int(first["time_ns"][0]) if first is not None else 0
+        self.start_ns: int = book.start_ns
+        self.end_ns: int = max(self.start_ns, self._last_ns())
+        self.shown_ns: int = self.start_ns
         """The latest event that was shown."""
 
-    def _of_tail(self) -> list[Batch]:
-        found: list[Batch] = []
-        row, book = self._book.pager.rows, self._book
-        for table in self._reel.tail:
-            found.append(decisions.batch_of(table, decisions.ALL, book.source, book.comms, row))
-            row += table.num_rows
-        return found
+    def _times(self, name: str) -> npt.NDArray[np.int64]:
+        """``time_ns`` of a small table."""
+        if name not in self._tables:
+            return np.empty(0, np.int64)
+        return np.asarray(self._tables[name].column("time_ns").to_numpy(), np.int64)
 
     def _batch(self, row: int) -> Batch | None:
         if row < self._book.pager.rows:
@@ -98,7 +84,7 @@ class Film:
         """The last moment of which something is known."""
         last = self._batch(self.rows - 1)
         times = [] if last is None else [int(last["time_ns"].max())]
-        clocks = [self._reel.times(name) for name in ("clocks", "objects")]
+        clocks = [self._times(name) for name in ("clocks", "objects")]
         return max([*times, *(int(clock.max()) for clock in clocks if len(clock))], default=0)
 
     @property
@@ -129,12 +115,12 @@ class Film:
         if not count:
             return False
         piece = batch.take(np.arange(at, at + count))
-        self._tell("objects", int(piece["time_ns"].max()))
+        self._give("objects", int(piece["time_ns"].max()))
         if to_violation:
             piece = piece.take(np.arange(self._before_violation(piece)))
         book.add(piece)
         self.shown_ns = max(self.shown_ns, int(piece["time_ns"].max()))
-        self._tell("losses", self.shown_ns)
+        self._give("losses", self.shown_ns)
         return True
 
     def _before_violation(self, piece: Batch) -> int:
@@ -143,20 +129,21 @@ class Film:
         found = np.flatnonzero(np.isin(verdicts, [int(one) for one in VIOLATIONS]))
         return int(found[0]) + 1 if len(found) else len(piece)
 
-    def _tell(self, name: str, until_ns: int) -> None:
+    def _give(self, name: str, until_ns: int) -> None:
         """The rows of a small table until a time."""
-        first, end = self._given[name], int(np.searchsorted(self._times[name], until_ns, "right"))
+        first = self._given[name]
+        end = int(np.searchsorted(self._times(name), until_ns, "right"))
         if end > first:
-            self._book.take(name, self._reel.tables[name].slice(first, end - first))
+            self._book.take(name, self._tables[name].slice(first, end - first))
             self._given[name] = end
 
     def _finish(self) -> None:
         """The last event was shown: all the rest is known too."""
         if not self._book.is_complete:
             for name in _BY_TIME:
-                self._tell(name, _FOREVER)
-            if "totals" in self._reel.tables:
-                self._book.take("totals", self._reel.tables["totals"])
+                self._give(name, _FOREVER)
+            if "totals" in self._tables:
+                self._book.take("totals", self._tables["totals"])
             self._book.complete()
 
 
@@ -221,13 +208,12 @@ class ReplayFeed(Worker):
         self._start = start
         if start is not None:
             place_of(start, 0)
-        self._reel: Reel | None = None
         self._film: Film | None = None
 
     # For the UI thread
 
     def toggle(self) -> None:
-        """Plays, or holds; at the end it begins anew."""
+        """Plays, or holds; at the end it starts again."""
         with self._lock:
             self._restart = self._at_end()
             self._playing = self._restart or not self._playing
@@ -271,13 +257,12 @@ class ReplayFeed(Worker):
     # In the thread
 
     def open(self, on_alert: OnAlert | None) -> None:
-
         super().open(on_alert)
-        self._reel = self._reel or Reel(self.recording)
-        first = self._film is None
-        self._film = Film(self._reel, self.book)
-        self._clock_ns = self._film.start_ns
-        if first:
+        film = self._film or Film(self.recording)
+        film.start(self.book)
+        self._clock_ns = film.start_ns
+        if self._film is None:
+            self._film = film
             self._tick_s = self._clock()
             if self._start is not None:
                 self.seek(self._start)
@@ -294,7 +279,7 @@ class ReplayFeed(Worker):
         with self._lock:
             if self._restart:
                 self._restart = False
-                self._anew()
+                self._start_again()
             goal = self._goal
             playing = self._playing = self._playing and not self._at_end()
         passed_s, self._tick_s = now_s - self._tick_s, now_s
@@ -312,14 +297,14 @@ class ReplayFeed(Worker):
         self._clock_ns += round(min(passed_s, 0.5) * self._speed * 1e9)
         return self._show(film, self._clock_ns, until_s)
 
-    def _anew(self) -> None:
+    def _start_again(self) -> None:
         """From the start: sums cannot be taken back."""
         before = self.book.watch
         self.open(None)
         # Alerts were raised the first time already.
         self.book.watch.resume(self._on_alert, before)
 
-    def _towards(self, film: "Film", goal: _Goal, until_s: float) -> bool:
+    def _towards(self, film: Film, goal: _Goal, until_s: float) -> bool:
         more = True
         while more and time.monotonic() < until_s:
             if goal.time_ns is not None:
@@ -340,7 +325,7 @@ class ReplayFeed(Worker):
             self._clock_ns = max(self._clock_ns, film.end_ns if film.over else film.shown_ns)
         return False
 
-    def _show(self, film: "Film", time_ns: int | None, until_s: float) -> bool:
+    def _show(self, film: Film, time_ns: int | None, until_s: float) -> bool:
         """Shows events up to a time (None: all); True: there are more of them."""
         while time.monotonic() < until_s:
             if not film.show(time_ns, _PIECE):
@@ -372,7 +357,7 @@ class ReplayFeed(Worker):
         )
 
     def audit_version(self) -> object:
-        return self._reel is not None  # the recording does not change
+        return True  # the recording does not change
 
     def problems(self) -> Sequence[str]:
         found = [*self.recording.problems, self.book.pager.problem]

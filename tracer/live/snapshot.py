@@ -38,7 +38,7 @@ class Rows:
     start_ns: int | None = None
     now_ns: int | None = None
     before: bool = False
-    """There are more rows before the first one, which can be asked for."""
+    """There are more rows before the first one, which can be requested."""
     after: bool = False
     """There are more rows behind the last one."""
     busy: float | None = None
@@ -128,7 +128,7 @@ class Find:
     """A search for the next event with one of ``verdicts``, from row ``start`` on."""
 
     number: int
-    """Counts searches, so that the answer can be told from an older one."""
+    """Counts searches, so that its answer is not taken for an older one's."""
     verdicts: tuple[int, ...]
     start: int
     forward: bool = True
@@ -198,7 +198,7 @@ class Now:
     lost: int = 0
     bytes: int = 0
     start_ns: int | None = None
-    """Boot clock when the recorder began."""
+    """Boot clock when the recorder started."""
     now_ns: int | None = None
     """Boot clock of the newest thing known."""
     wall_ns: int | None = None
@@ -214,7 +214,7 @@ class Now:
 
     @property
     def seconds(self) -> float:
-        """Since the recorder began; 0 where that is unknown."""
+        """Since the recorder started; 0 where that is unknown."""
         if self.start_ns is None or self.now_ns is None:
             return 0.0
         return max(0.0, (self.now_ns - self.start_ns) / 1e9)
@@ -276,7 +276,7 @@ class Detail:
 
     object: Mapping[str, Any]
     seals: Sequence[Mapping[str, Any]]
-    """Its add_seals calls, oldest first: time_ns, pid, comm, asked, before, after, answer, errno,
+    """Its add_seals calls, oldest first: time_ns, pid, comm, added, before, after, answer, errno,
     verdict, late."""
     matrix: Mapping[tuple[str, str], Sequence[int]]
     """(reason, op) → count of each verdict."""
@@ -311,7 +311,7 @@ class Snapshot:
     """Everything a screen shows."""
 
     request: Request = field(default_factory=Request)
-    """What was asked for when it was made."""
+    """What was requested when it was made."""
     facts: Facts = field(default_factory=Facts)
     now: Now = field(default_factory=Now)
     verdicts: Verdicts = field(default_factory=Verdicts)

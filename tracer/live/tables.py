@@ -18,7 +18,7 @@ from tracer.words import Flag, Kind
 _ROOMY = 150
 """Cells from which on columns stand further apart."""
 Array = npt.NDArray[Any]
-Asked = tuple[str | None, Any]
+Condition = tuple[str | None, Any]
 """Key and value of a filter."""
 
 
@@ -41,7 +41,7 @@ class Column:
     """Where room is short, the highest rank goes first; 0 stays."""
     style: Callable[[Row], str | None] | None = None
     """Name of a style for the cell: a verdict's word, ``dim``, ``strong``; None: plain."""
-    ask: str | Callable[[Row], Asked | None] = ""
+    ask: str | Callable[[Row], Condition | None] = ""
     """The filter that shows rows with the same cell: its key for the value, or key and value."""
     keys: Callable[[Rows], Array] | None = None
     """One sort key a row; None: the column ``name`` itself."""
@@ -54,7 +54,7 @@ class Column:
         """What the cell says."""
         return self.show(row(self.name)) if self.text_of is None else self.text_of(row)
 
-    def asked(self, row: Row) -> Asked | None:
+    def filter_of(self, row: Row) -> Condition | None:
         """The filter that shows rows with the same cell; None: there is none."""
         if isinstance(self.ask, str):
             return (self.ask, row(self.name)) if self.ask else None
@@ -151,7 +151,7 @@ def _mark(name: str) -> Column:
         verdict = verdict_of(row, name)
         return " " if verdict is None else SYMBOLS[verdict]
 
-    def ask(row: Row) -> Asked | None:
+    def ask(row: Row) -> Condition | None:
         verdict = verdict_of(row, name)
         return None if verdict is None else ("verdict", verdict.word)
 
@@ -193,7 +193,7 @@ def _counts() -> list[Column]:
 def _file(width: int, most: int, title: str = "name", verdict: str = "worst") -> Column:
     """The name of a row's object; it has the colour of a violation in column ``verdict``."""
 
-    def ask(row: Row) -> Asked:
+    def ask(row: Row) -> Condition:
         name = row("name")
         if name is not None:
             return "name", name
@@ -321,7 +321,8 @@ def decisions(with_file: bool = True) -> Sequence[Column]:
         Column("op", "op", 10, ask="op"),
         *named,
         _seals(),
-        Column("arg", "asked", 12, 34, text_of=lambda row: cells.asked(row, row.rows.bit5), rank=1),
+        Column("arg", "asked", 12, 34, rank=1,
+               text_of=lambda row: cells.requested(row, row.rows.bit5)),
         _fd(3, rank=6),
         Column("answer", "answer", 8, 12, text_of=_answer,
                style=lambda row: "strong" if _failed(row) else None,

@@ -117,7 +117,7 @@ _KEY = 13
 class HelpScreen(ModalScreen[None]):
     """The help; ``groups`` are headings and the keys below them.
 
-    It hides what is behind it: Textual would draw all of that anew with each change of it.
+    It hides what is behind it: Textual would redraw all of that with each change of it.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -170,22 +170,22 @@ class HelpScreen(ModalScreen[None]):
             head = f"{SYMBOLS[verdict]} {verdict.word:<13} "
             line = styled((head, colour_of(self, verdict.word)))
             lines += _wrapped(line, MEANING[verdict], width)
-        said = "seal, shrink, grow, write, future write, exec (or inaccessible); - is not set"
-        return [*lines, *_wrapped(styled((f"{LETTERS:<15} ", "bold")), said, width)]
+        text = "seal, shrink, grow, write, future write, exec (or inaccessible); - is not set"
+        return [*lines, *_wrapped(styled((f"{LETTERS:<15} ", "bold")), text, width)]
 
     def _filters(self, width: int) -> list[Text]:
         lines = [styled(("Filter", f"bold {colour_of(self, 'primary')}"))]
-        said = "all words must hold; a comma between values is 'or', ! before a word is 'not'"
-        lines += _wrapped(Text(), said, width)
+        text = "all words must hold; a comma between values is 'or', ! before a word is 'not'"
+        lines += _wrapped(Text(), text, width)
         for key in KEYS:
             lines += _wrapped(styled((f"{key.example:<24} ", "bold")), key.help, width)
         return lines
 
 
-def _wrapped(head: Text, said: str, width: int) -> list[Text]:
-    """``said`` behind ``head``, its further lines below its first."""
+def _wrapped(head: Text, text: str, width: int) -> list[Text]:
+    """``text`` behind ``head``, its further lines below its first."""
     room = max(10, width - head.cell_len)
-    words, lines = said.split(), [""]
+    words, lines = text.split(), [""]
     for word in words:
         if lines[-1] and len(lines[-1]) + 1 + len(word) > room:
             lines.append("")

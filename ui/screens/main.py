@@ -32,7 +32,7 @@ _UNFILTERED = ("hooks", "audit")
 
 
 class MainScreen(Base):
-    """What the application begins with."""
+    """What the application starts with."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("1", "tab('objects')", "Objects", show=False),
@@ -143,7 +143,7 @@ class MainScreen(Base):
         if column is None or not column.ask or place is None:
             self.notify("Choose a cell with ← and → first; this one cannot be a filter.")
             return
-        requested = column.asked(grid.rows.row(place))
+        requested = column.filter_of(grid.rows.row(place))
         if requested is None:
             self.notify("This cell cannot be a filter.")
             return
@@ -213,7 +213,7 @@ class MainScreen(Base):
         if shot.rows.table == self.table:
             self.grid.sort = self.sorts[self.table]
             self.grid.show(shot.rows, COLUMNS[self.table], log=self.table == "events")
-            self._say(shot)
+            self._note(shot)
             self._show_audit()
         self._arrive(shot)
 
@@ -233,7 +233,7 @@ class MainScreen(Base):
             return Text()
         return Text("worst first ", self.query_one(TabBar).style_of("quiet"))
 
-    def _say(self, shot: Snapshot) -> None:
+    def _note(self, shot: Snapshot) -> None:
         rows = shot.rows
         note = rows.problem
         if self.view.request.query and rows.table in _UNFILTERED:
@@ -242,7 +242,7 @@ class MainScreen(Base):
             note = f"{len(rows):,} of {rows.total:,}"
             if rows.busy is not None:
                 note += f" … {rows.busy:.0%} read"
-        self.query_one(FilterLine).say(note)
+        self.query_one(FilterLine).note(note)
         self.grid.empty = self._nothing(shot)
 
     def _nothing(self, shot: Snapshot) -> str:

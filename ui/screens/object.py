@@ -171,7 +171,7 @@ class ObjectScreen(Base):
         decisions = self.query_one("#decisions", Grid)
         decisions.show(detail.decisions)
         if not self._was_at_worst and detail.busy is None and len(detail.decisions):
-            # The reader came here for what is wrong: begin there.
+            # The reader came here for what is wrong: start there.
             self._was_at_worst = True
             self._go_to_worst(decisions)
         self._explain(decisions)

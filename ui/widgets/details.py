@@ -34,8 +34,8 @@ class AuditNotes(Notes):
         notes = self.body
         quiet = notes.style_of("quiet")
         if audited.found is None:
-            said = audited.problem or "the first audit is being made"
-            notes.put(Text(said, notes.style_of("breach") if audited.problem else quiet))
+            state = audited.problem or "the first audit is being made"
+            notes.put(Text(state, notes.style_of("breach") if audited.problem else quiet))
             return
         text = Text()
         claim = next((one for one in audited.found.claims if row and one.id == row[0]), None)
@@ -66,8 +66,8 @@ class AuditNotes(Notes):
             times = f" ({proof.count:,} times)" if proof.count > 1 else ""
             text.append(f"  ✗ {when} s  ", colour)
             text.append(f"{cells.text(proof.text)}{times}\n")
-            asked = f" [{cells.text(proof.asked)}]" if proof.asked else ""
-            where = f"{cells.text(proof.op)}{asked}, {proof.table}, CPU {proof.cpu} #{proof.seq}"
+            args = f" [{cells.text(proof.asked)}]" if proof.asked else ""
+            where = f"{cells.text(proof.op)}{args}, {proof.table}, CPU {proof.cpu} #{proof.seq}"
             text.append(f"      {where}\n", quiet)
         more = finding.more + max(0, len(finding.violations) - _MOST) if finding else 0
         if more:
@@ -195,7 +195,7 @@ class SealLine(Lines):
             text.append(f"{cells.seals(call['before'])} → ", quiet)
             changed = call["after"] != call["before"]
             text.append(cells.seals(call["after"]), "bold" if changed else quiet)
-            text.append(f"  +{call['asked']} ").append(cells.who(call["comm"], call["pid"]), quiet)
+            text.append(f"  +{call['added']} ").append(cells.who(call["comm"], call["pid"]), quiet)
             if call["errno"]:
                 text.append(f"  {call['errno']}", self.style_of("blocked"))
             for note in call["notes"]:

@@ -136,11 +136,11 @@ class FilterLine(Horizontal):
         self.filter, self._problem = query, ""
         self._settle()
 
-    def say(self, note: str) -> None:
+    def note(self, note: str) -> None:
         """What stands at the right while the filter is understood."""
         if note != self._note:
             self._note = note
-            self._tell()
+            self._show_note()
 
     def leave(self, keep: bool) -> None:
         """Ends typing; without ``keep`` there is no filter any more."""
@@ -158,13 +158,13 @@ class FilterLine(Horizontal):
         if query != self.filter:
             self.filter = query
             self.post_message(self.Changed(query))
-        self._tell()
+        self._show_note()
 
     def _settle(self) -> None:
         self.set_class(bool(self.filter), "-shown")
-        self._tell()
+        self._show_note()
 
-    def _tell(self) -> None:
+    def _show_note(self) -> None:
         line = self.query_one("#filter-note", Lines)
         before = line.text
         if self._problem:

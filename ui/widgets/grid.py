@@ -132,27 +132,27 @@ class Grid(ScrollView, can_focus=True):
         Binding("enter", "open", "Details", key_display="⏎"),
     ]
 
-    class Told(Message):
+    class GridMessage(Message):
         """Something about a grid."""
 
         def __init__(self, grid: "Grid") -> None:
             super().__init__()
             self.grid = grid
 
-    class Opened(Told):
+    class Opened(GridMessage):
         """Enter or a double click on a row."""
 
-    class Moved(Told):
+    class Moved(GridMessage):
         """The cursor is on another row."""
 
-    class Title(Told):
+    class Title(GridMessage):
         """A click on a column's title."""
 
         def __init__(self, grid: "Grid", column: Column) -> None:
             super().__init__(grid)
             self.column = column
 
-    class Edge(Told):
+    class Edge(GridMessage):
         """The cursor is near an end of rows that are not all there: ``window`` is wanted."""
 
         def __init__(self, grid: "Grid", window: Window) -> None:
@@ -168,7 +168,7 @@ class Grid(ScrollView, can_focus=True):
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
-        """``log``: new rows come at the end, and the cursor begins there."""
+        """``log``: new rows come at the end, and the cursor starts there."""
         super().__init__(id=id, classes=classes)
         self.columns = columns
         self.empty = empty

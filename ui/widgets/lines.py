@@ -28,7 +28,7 @@ class Lines(Widget):
     folds = False
     """Long lines go on in the next one; else they are cut."""
     grows = False
-    """As tall as its text: another text lays the screen out anew, which costs much."""
+    """As tall as its text: another text lays the whole screen out again, which is expensive."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -166,7 +166,7 @@ class Page(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         width, base = self.scrollable_content_region.width, self.rich_style
-        self._fit(width)  # it is drawn first, and told its size then
+        self._fit(width)  # it is drawn first, and gets its size then
         at = int(self.scroll_y) + y
         if at >= len(self._lines):
             return Strip.blank(width, base)

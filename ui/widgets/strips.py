@@ -445,8 +445,8 @@ class ReplayBar(Lines):
         speed = "max" if now.speed == float("inf") else f"{now.speed or 1:g}x"
         left = styled((f" {'▶' if playing else '‖'} {speed:<5}", "bold"))
         right = Text(f" {cells.clock(now.seconds)}s")
-        for said in _KEYS:
-            keys = styled((f"  {said} ", self.style_of("quiet")))
+        for text in _KEYS:
+            keys = styled((f"  {text} ", self.style_of("quiet")))
             if width >= left.cell_len + right.cell_len + keys.cell_len + 20:
                 right.append_text(keys)
                 break

@@ -103,7 +103,7 @@ def test_errors_stand_out_among_answers() -> None:
     assert column.style is not None
     styles = [column.style(rows.row(place)) for place in range(len(answers))]
     assert styles == ["strong", "strong", None, None, None, None]
-    asked = [column.asked(rows.row(place)) for place in range(len(answers))]
+    asked = [column.filter_of(rows.row(place)) for place in range(len(answers))]
     assert asked == [("ret", -1), ("ret", -4095), *[("ret", "ok")] * 4]
 
 
