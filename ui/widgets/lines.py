@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from rich.segment import Segment
 from rich.text import Text
 from textual import events
-from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
@@ -136,13 +135,9 @@ class Notes(VerticalScroll):
 
     can_focus = False
 
-    def compose(self) -> ComposeResult:
-        yield _Sentences()
-
-    @property
-    def body(self) -> Lines:
-        """Its text."""
-        return self.query_one(_Sentences)
+    def __init__(self) -> None:
+        self.body: Lines = _Sentences()
+        super().__init__(self.body)
 
 
 class Page(ScrollView, can_focus=True):
@@ -207,14 +202,15 @@ class _Body(Lines):
 class FactList(VerticalScroll):
     """A scrolling list of facts."""
 
-    def compose(self) -> ComposeResult:
-        yield _Body()
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        self._body = _Body()
+        super().__init__(self._body, id=id, classes=classes)
 
     def show(self, lines: Sequence[Line]) -> None:
         """Shows ``lines``."""
-        self.query_one(_Body).set(lines)
+        self._body.set(lines)
 
     @property
     def text(self) -> str:
         """What it shows."""
-        return self.query_one(_Body).text
+        return self._body.text
