@@ -1,14 +1,23 @@
-"""The kernel's error numbers, by the kernel's names.
+"""How the values of a recording read, in every output alike.
 
-Not Python's ``errno``: that has the names of the C library it was built with, so the same filter
-would mean something else, or nothing, on another host.
+=====================  ==========================================================================
+what                   function or table
+=====================  ==========================================================================
+request of an op       :func:`describe` (from ``arg``, offset, length)
+answer                 :func:`answer`, :func:`errno_name`, and :func:`cause`: why such an error
+size in bytes          :func:`size`
+time that passed       :func:`span`
+seals                  :func:`seals_text`; long: :func:`tracer.words.names`
+flags of a row         :data:`FLAGS`, :func:`marks`
+mappings               :func:`vm_text`, :func:`is_shared`, :func:`is_writable`
+losses                 :data:`LOSSES`
+verdicts               `tracer.rules.verdicts.Verdict`: ``word``, ``meaning``
+operations             :data:`tracer.words.OPS`
+=====================  ==========================================================================
 
-Flag names of the system calls that touch memory files, as include/uapi has them.
-
-The numbers are the kernel's own and not this machine's ``<sys/mman.h>``, so that a recording reads
-the same everywhere; bits without a name are shown in hex, never dropped.
-
-Readable form of what an operation asked for (``arg``, offset, length).
+Names of errors and flags are the kernel's own (include/uapi) and not those of this machine's C
+library, so that a recording and a filter mean the same everywhere. Bits without a name are shown in
+hex, never dropped.
 """
 
 from collections.abc import Mapping
@@ -16,7 +25,7 @@ from enum import IntEnum
 from functools import lru_cache
 
 from tracer import words as seals_model
-from tracer.words import UNKNOWN, Bit5, Device, Fill, Receipt, words
+from tracer.words import DOUBTS, UNKNOWN, Bit5, Device, Fill, Flag, Receipt, ops, words
 
 MAX_ERRNO = 4095
 """Answers in ``-MAX_ERRNO..-1`` are errors (include/linux/err.h)."""
@@ -222,6 +231,102 @@ def cause(op: str, answer: int) -> str:
     return _CAUSES_OF_OP.get((op, name)) or _CAUSES.get(name, "")
 
 
+_RETURN_MISSING = int(Flag.RETURN_MISSING)
+_ADDRESS_OPS = ops(gives_address=True)
+
+
+def answer(op: str, value: int | None, flags: int = 0) -> str:
+    """``EPERM``, ``= 4096``, or ``= ?`` where the return was not seen."""
+    if value is None or flags & _RETURN_MISSING:
+        return "= ?"
+    if -MAX_ERRNO <= value < 0:
+        return errno_name(value) or ""
+    return f"= {value:#x}" if op in _ADDRESS_OPS else f"= {value}"
+
+
+def size(value: float | None) -> str:
+    """Bytes with a binary unit, in at most four cells: ``4K``, ``1.5M``; ``?`` where unknown."""
+    if value is None:
+        return "?"
+    scaled = float(value)
+    for unit in ("", "K", "M", "G", "T", "P"):
+        if scaled < 1000 or unit == "P":
+            break
+        scaled /= 1024
+    shown = f"{scaled:.1f}" if unit and scaled < 9.95 else f"{scaled:.0f}"
+    return f"{shown.removesuffix('.0')}{unit}"
+
+
+def span(ns: int | None, unknown: str = "-") -> str:
+    """How long, in at most five cells: ``35µs``, ``1.2s``, ``3m12``, ``2h05``, ``4d``."""
+    if ns is None or ns < 0:
+        return unknown
+    if ns < 10**6:
+        return f"{ns // 1000}µs" if ns >= 1000 else f"{ns}ns"
+    if ns < 10**9:
+        return f"{ns / 1e6:.0f}ms"
+    seconds = ns / 1e9
+    if seconds < 9.95:
+        return f"{seconds:.1f}s"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}"
+    return f"{whole // 86400}d"
+
+
+FLAGS: Mapping[Flag, tuple[str, str]] = {
+    Flag.RACED_SEALS: ("raced", "seals changed between entry and return"),
+    Flag.RACED_SIZE: ("raced-size", "the size changed, though not by this call"),
+    Flag.ENTRY_MISSING: ("no-entry", "the return came, its entry was not seen"),
+    Flag.RETURN_MISSING: ("no-return", "its return was not seen"),
+    Flag.OTHER_MM: ("other-mm", "map, unmap: not in the task's own address space (fork)"),
+    Flag.KERNEL_TASK: ("kernel", "kernel thread or io_uring worker: no fd"),
+    Flag.COMPAT: ("compat", "32-bit system call: no fd"),
+    Flag.FINAL: ("final", "`mappings`: as it was at the stop, not at the start"),
+    Flag.APPEND_ONLY: (
+        "append-only",
+        "refused with EPERM or EACCES, and the file is append-only (chattr +a)",
+    ),
+    Flag.IMMUTABLE: (
+        "immutable",
+        "refused with EPERM or EACCES, and the file is immutable (chattr +i)",
+    ),
+    Flag.CHECK_REACHED: ("check-reached", "`check_answer` holds"),
+    Flag.FILE_MMAP_REACHED: ("file-mmap-reached", "`file_answer` holds"),
+}
+"""Of each flag: its word, and its meaning."""
+_NO_MARK = Flag.CHECK_REACHED | Flag.FILE_MMAP_REACHED  # other columns show these
+# Plain integers: `&` on an IntFlag costs a microsecond, and there are millions of rows.
+_MARKS = {
+    int(flag): f"!{word}" if flag in DOUBTS else word
+    for flag, (word, _) in FLAGS.items()
+    if flag not in _NO_MARK
+}
+
+
+def marks(flags: int) -> list[str]:
+    """``["!raced", "kernel"]``: a ``!`` where the evidence is incomplete (``words.DOUBTS``)."""
+    return [word for flag, word in _MARKS.items() if flags & flag]
+
+
+LOSSES: Mapping[str, str] = {
+    "ring_full": "no room in the ring buffer",
+    "inflight_full": "no room for calls in flight",
+    "objects_full": "object table full",
+    "no_entry": "return without entry",
+    "no_return": "entry without return",
+    "missed": "BPF program not run",
+    "seq_hole": "sequence numbers that never arrived",
+    "name": "object name not readable",
+    "pids_full": "no room to follow a child process",
+}
+"""Why events were lost, by the words of ``enum loss_cause``."""
+
+
 @lru_cache(maxsize=4096)
 def mmap_text(arg: int) -> str:
     """``SHARED rw-`` for mmap's ``prot | flags << 32``, further MAP_* bits behind the type."""
@@ -312,9 +417,9 @@ def _word(enum: type[IntEnum], value: int) -> str:
 
 
 def describe(op: str, kind: str, arg: int, offset: int, length: int, size: int, bit5: Bit5) -> str:
-    """What ``op`` asked for in a few words; ``size`` is the object's before, in bytes.
+    """What ``op`` requested in a few words; ``size`` is the object's before, in bytes.
 
-    ``bit5``: what the recorded kernel calls seal 0x20 (:func:`tracer.words.bit5_in`).
+    ``bit5``: what the recorded kernel calls seal 0x20 (``Manifest.bit5``).
 
     A memslot's ``arg`` is the guest physical address, and its ``size`` names the VM.
     """

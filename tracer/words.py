@@ -1,17 +1,17 @@
-"""What a kernel calls seal 0x20, and flag 0x8 of memfd_create, with which a file is born so sealed.
+"""The words of a recording: its enums, what each operation is, and the names of the seals.
 
-The January 2022 proposal and Linux 6.3 gave the same two bits to different things. Only the
-self-test of a recording tells which kernel wrote it.
+The enums are those of ``bpf/record.h``; their lower-case names are the words users see. An
+operation is one entry of :data:`OPS`, from which documents, help and views take what it means.
 
-The enums of ``bpf/record.h``, whose lower-case names are the words users see.
+F_SEAL_* bits are those of include/uapi/linux/fcntl.h. Bit 0x20, and flag 0x8 of memfd_create with
+which a file is born so sealed, were given to different things by the January 2022 proposal and by
+Linux 6.3: only the self-test of a recording tells which kernel wrote it (:class:`Bit5`).
 
-Apart from ``tracer.record``, which has them too, because that one needs numpy: a verb's
-``--help`` does not.
-
-Names and text form of the F_SEAL_* bits (include/uapi/linux/fcntl.h).
+Nothing here imports numpy: a verb's ``--help`` needs these words too.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import IntEnum, IntFlag, StrEnum
 from typing import NamedTuple
 
@@ -180,6 +180,197 @@ class Hook(IntEnum):
     ADVISE = 26
     RING = 27
     DEVICE = 28
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What an operation is."""
+
+    meaning: str
+    """In a few words."""
+    fields: str
+    """What its row has in columns that mean another thing for each operation; may be empty."""
+    hooks: tuple[Hook, ...]
+    """The families that report it; none: user space reads it from /proc."""
+    ways: tuple[str, ...] = ()
+    """In which ways in of audits (`tracer.audit.policy`) it is seen."""
+    judged: bool = False
+    """Whether there are rules for it (`tracer.rules`); else it is a fact, without a verdict."""
+    gives_address: bool = False
+    """Its answer is an address."""
+
+
+OPS: Mapping[Op, Operation] = {
+    Op.MMAP: Operation(
+        "a mapping of the file is requested",
+        "arg: prot \\| flags << 32",
+        (Hook.MMAP, Hook.MMAP_CHECK, Hook.FILE_MMAP),
+        ("mmap",),
+        judged=True,
+        gives_address=True,
+    ),
+    Op.MPROTECT: Operation("by address", "arg: the new prot", (Hook.MPROTECT,), judged=True),
+    Op.WRITE: Operation(
+        "all chunks of one call", "", (Hook.WRITE_CHECK, Hook.WRITE), ("write",), judged=True
+    ),
+    Op.READ: Operation("read(2) and splice", "", (Hook.READ,), ("read",), judged=True),
+    Op.TRUNCATE: Operation(
+        "the size is set",
+        "arg: ia_valid \\| ia_mode << 32",
+        (Hook.SETATTR,),
+        ("write",),
+        judged=True,
+    ),
+    Op.CHMOD: Operation(
+        "mode or owner are set",
+        "arg: ia_valid \\| ia_mode << 32",
+        (Hook.SETATTR,),
+        ("write",),
+        judged=True,
+    ),
+    Op.ALLOCATE: Operation(
+        "fallocate without a hole", "arg: its mode", (Hook.ALLOCATE,), ("write",), judged=True
+    ),
+    Op.PUNCH_HOLE: Operation(
+        "fallocate with a hole", "arg: its mode", (Hook.ALLOCATE,), ("write",), judged=True
+    ),
+    Op.ADD_SEALS: Operation(
+        "fcntl F_ADD_SEALS", "arg: the seals to add", (Hook.SEALS,), ("seals",), judged=True
+    ),
+    Op.CREATE: Operation(
+        "the file is made",
+        "arg: MFD_* or GUEST_MEMFD_FLAG_* flags; 0x8 of memfd_create goes with seal 0x20",
+        (Hook.CREATE,),
+        ("create",),
+        judged=True,
+    ),
+    Op.FAULT: Operation(
+        "by address", "arg: FAULT_FLAG_*, answer: VM_FAULT_*", (Hook.FAULT,), ("fault",)
+    ),
+    Op.MAP: Operation(
+        "a mapping begins",
+        "arg: vm_flags, answer: address",
+        (Hook.MAP,),
+        ("map",),
+        gives_address=True,
+    ),
+    Op.UNMAP: Operation(
+        "a mapping ends", "arg: vm_flags, answer: address", (Hook.UNMAP,), gives_address=True
+    ),
+    Op.EVICT: Operation("the object is gone", "", (Hook.EVICT,)),
+    Op.OPEN: Operation("`mappings` only: a file descriptor held", "", ()),
+    Op.MEMSLOT: Operation(
+        "KVM sets guest memory",
+        "arg: guest physical address; length 0: deleted; mm: the VM's; fd: the guest_memfd, -1 "
+        "none",
+        (Hook.MEMSLOT,),
+        ("memslot",),
+    ),
+    Op.REMOTE_READ: Operation(
+        "by address, in another process",
+        "arg: FOLL_* flags",
+        (Hook.REMOTE, Hook.PIN),
+        ("remote", "pin"),
+    ),
+    Op.REMOTE_WRITE: Operation(
+        "by address, in another process",
+        "arg: FOLL_* flags",
+        (Hook.REMOTE, Hook.PIN),
+        ("remote", "pin"),
+    ),
+    Op.PIN: Operation(
+        "long-term pin, by address; memfd_pin_folios: no address, mm 0",
+        "arg: FOLL_* flags",
+        (Hook.PIN,),
+        ("remote", "pin"),
+    ),
+    Op.UFFD_REGISTER: Operation(
+        "userfaultfd, by address, as the caller's memory has it at the return where the kernel's "
+        "mapping agrees (`checks` 1: it does not, and only mm is known)",
+        "arg: UFFDIO_REGISTER_MODE_* bits",
+        (Hook.UFFD,),
+        ("userfaultfd",),
+    ),
+    Op.RECEIVE: Operation(
+        "a descriptor arrives; its number is not known yet. Who gave it, or from whom it was "
+        "taken, 0 where that is not known",
+        "mm, check_answer: its pid, offset: its start_ns, arg: `receipt` below \\| its exec_id "
+        "<< 32",
+        (Hook.RECEIVE, Hook.OPEN),
+        ("receive",),
+    ),
+    Op.MAPPED: Operation("`mappings` only", "answer: 1 the inode has mappings, 0 none", ()),
+    Op.ATTACH: Operation(
+        "`mappings` only: hooks in a module",
+        "answer: 0 on, -ENOENT off, -EOPNOTSUPP: it came and this one could not be set",
+        (),
+    ),
+    Op.MREMAP: Operation(
+        "of the mapping at the old address",
+        "arg: MREMAP_* \\| vm_flags << 8 \\| old pages << 16; length: the new length; answer: the "
+        "new address",
+        (Hook.MREMAP,),
+        judged=True,
+        gives_address=True,
+    ),
+    Op.UFFD_FILL: Operation(
+        "pages put there by userfaultfd, by address",
+        "arg: 1 copy, 2 zero, 3 continue, 4 poison (of which only mm is known)",
+        (Hook.UFFD,),
+        ("userfaultfd",),
+    ),
+    Op.TRACE: Operation(
+        "ptrace: by the tracer, also where its task asked for it",
+        "mm, arg, offset, check_answer: the tracee's address space, pid, start_ns, exec_id",
+        (Hook.TRACE,),
+        ("reached",),
+    ),
+    Op.GIVE: Operation(
+        "a descriptor is sent; the receiver is not known yet",
+        "arg: `receipt` below",
+        (Hook.RECEIVE,),
+        ("receive",),
+    ),
+    Op.ADVISE: Operation(
+        "process_madvise in another process, by address, when it begins",
+        "arg: MADV_*",
+        (Hook.ADVISE,),
+        ("reached",),
+    ),
+    Op.SHARE_MM: Operation(
+        "by a process that begins in its parent's address space and is no thread; by a vfork "
+        "child when it ends and has executed nothing",
+        "mm, arg, offset, check_answer: its parent's, as for trace",
+        (Hook.SHARE_MM,),
+        ("reached",),
+    ),
+    Op.VM_END: Operation(
+        "a virtual machine is gone, and its memslots", "", (Hook.MEMSLOT,), ("memslot",)
+    ),
+    Op.RING: Operation(
+        "io_uring: a ring with registered buffers of the address space mm is used from another "
+        "one, or polled for requests by its own thread, which is told once",
+        "length: how many buffers",
+        (Hook.RING,),
+        ("reached",),
+    ),
+    Op.DEVICE: Operation(
+        "something reaches memory unseen",
+        "arg: 1 udmabuf (length: of so many memfds)",
+        (Hook.DEVICE,),
+        ("reached",),
+    ),
+}
+"""Each operation once, in the order of its numbers."""
+
+
+def ops(**having: object) -> frozenset[str]:
+    """The words of the operations with these values: ``ops(judged=True)``."""
+    return frozenset(
+        op.name.lower()
+        for op, one in OPS.items()
+        if all(getattr(one, name) == value for name, value in having.items())
+    )
 
 
 class Flag(IntFlag):

@@ -6,20 +6,26 @@ from enum import IntEnum
 import pyarrow as pa
 
 from docs.make.markdown import code, filled, table, wrapped
+from tracer.labels import FLAGS, LOSSES
 from tracer.recording import columns
 from tracer.recording import manifest as documents
 from tracer.recording.format import SCHEMA_VERSION, TABLES
-from tracer.words import Flag, Hook, Kind, LossCause, Op, Receipt, words
+from tracer.words import OPS, Flag, Hook, Kind, LossCause, Op, Receipt, words
+
+_OPS = {
+    op.name.lower(): "; ".join(part for part in (one.meaning, one.fields) if part)
+    for op, one in OPS.items()
+}
 
 
 def document() -> str:
     """The whole file."""
     all_words = [
-        _words("op", Op, columns.OPS) + "\n\n" + wrapped(columns.BY_ADDRESS),
+        _words("op", Op, _OPS) + "\n\n" + wrapped(columns.BY_ADDRESS),
         _words("receipt", Receipt, columns.RECEIPTS),
         _words("kind", Kind, {}),
         _words("hook", Hook, {}),
-        _words("cause", LossCause, columns.CAUSES),
+        _words("cause", LossCause, LOSSES),
         _flags(),
     ]
     changes = ((f"{version}", text) for version, text in documents.CHANGES.items())
@@ -66,7 +72,7 @@ def _words(title: str, enum: type[IntEnum], meanings: Mapping[str, str]) -> str:
 
 def _flags() -> str:
     named = ((flag, flag.name or "") for flag in Flag)
-    rows = ((f"{flag.value}", code(name), columns.FLAGS[name]) for flag, name in named)
+    rows = ((f"{flag.value}", code(name), FLAGS[flag][1]) for flag, name in named)
     return f"### flags\n\nBits of the column `flags`.\n\n{table(('bit', 'name', 'meaning'), rows)}"
 
 

@@ -17,6 +17,7 @@ from tracer.kernel.families import FAMILIES
 from tracer.kernel.plan import Planner, Step
 from tracer.kernel.requirements.checks import check
 from tracer.kernel.requirements.host import Host
+from tracer.labels import FLAGS, LOSSES
 from tracer.recording import chain, columns
 from tracer.recording import manifest as documents
 from tracer.recording.errors import DiskFull
@@ -24,7 +25,7 @@ from tracer.recording.format import SCHEMA_VERSION, TABLES
 from tracer.recording.manifest import end_document
 from tracer.selftest.hooks import Count
 from tracer.selftest.run import SelfTest
-from tracer.words import Flag, LossCause, Op, words
+from tracer.words import OPS, Flag, LossCause, Op, words
 
 MANIFEST = dict(documents.described(documents.Manifest))
 END = dict(documents.described(documents.End))
@@ -90,9 +91,9 @@ def test_every_column_is_described_and_no_other() -> None:
     assert described == {name: schema.names for name, schema in TABLES.items()}
     assert list(columns.TABLES) == list(TABLES)
     assert all(one.text for meanings in columns.COLUMNS.values() for one in meanings.values())
-    assert list(columns.OPS) == list(words(Op).values())
-    assert list(columns.CAUSES) == list(words(LossCause).values())
-    assert list(columns.FLAGS) == [flag.name for flag in Flag]
+    assert list(OPS) == list(Op)
+    assert list(LOSSES) == list(words(LossCause).values())
+    assert set(FLAGS) == set(Flag)
 
 
 def test_the_document_has_the_columns_of_the_schema() -> None:

@@ -28,7 +28,7 @@ from tracer.filter.grammar import (
     nearest,
     quote,
 )
-from tracer.labels import ERRNOS, MAX_ERRNO, SEALS_UNKNOWN, errno_name, errno_number
+from tracer.labels import ERRNOS, FLAGS, MAX_ERRNO, SEALS_UNKNOWN, errno_name, errno_number
 from tracer.rules import RULES
 from tracer.rules.variants import HOLES
 from tracer.rules.verdicts import Verdict
@@ -71,21 +71,7 @@ class Key:
     """Numbers that have a word of their own."""
 
 
-FLAG_WORDS: Mapping[str, Flag] = {
-    "raced": Flag.RACED_SEALS,
-    "raced-size": Flag.RACED_SIZE,
-    "no-entry": Flag.ENTRY_MISSING,
-    "no-return": Flag.RETURN_MISSING,
-    "other-mm": Flag.OTHER_MM,
-    "kernel": Flag.KERNEL_TASK,
-    "compat": Flag.COMPAT,
-    "final": Flag.FINAL,
-    "append-only": Flag.APPEND_ONLY,
-    "immutable": Flag.IMMUTABLE,
-    "check-reached": Flag.CHECK_REACHED,
-    "file-mmap-reached": Flag.FILE_MMAP_REACHED,
-}
-"""What the text form shows of a row (tracer/output/text.py), then what it has no room for."""
+FLAG_WORDS: Mapping[str, Flag] = {word: flag for flag, (word, _) in FLAGS.items()}
 
 
 def _words(enum: type[IntEnum]) -> tuple[str, ...]:

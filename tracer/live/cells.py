@@ -9,7 +9,7 @@ from typing import Any
 from tracer.escape import pad, printable
 from tracer.labels import MAX_ERRNO, cause, describe, errno_name, seals_text
 from tracer.rules.verdicts import Verdict
-from tracer.words import Bit5, Flag
+from tracer.words import Bit5, Flag, ops
 
 SYMBOLS = {
     Verdict.ALLOWED: "✓",
@@ -56,7 +56,7 @@ def sparkline(values: list[int], width: int, whole: bool = False) -> str:
     return bars.rjust(width)
 
 
-_ADDRESS_OPS = frozenset({"mmap", "map", "unmap"})
+_ADDRESS_OPS = ops(gives_address=True)
 _RETURN_MISSING = int(Flag.RETURN_MISSING)
 NONE = "·"
 """A cell without a value."""

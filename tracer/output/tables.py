@@ -16,23 +16,18 @@ import pandas as pd
 from tracer.escape import cells as width_of
 from tracer.escape import clip, pad, printable
 from tracer.labels import MAX_ERRNO, describe, errno_name, seals_text
+from tracer.labels import marks as flag_marks
 from tracer.output.report import WORST_FIRST, Coverage
 from tracer.record import Flag
-from tracer.words import UNKNOWN, Bit5, names
+from tracer.words import DOUBTS, UNKNOWN, Bit5, names, ops
 
 Row = Mapping[str, Any]
 """One row of a table: Python values, None where the table has none."""
 
 _TOKEN = re.compile(r"\\(?:x..|u.{4}|U.{8}|.)|.", re.DOTALL)
 """A character, or what stands for one in escaped text (tracer.escape)."""
-_ADDRESS_OPS = frozenset({"mmap", "map", "unmap"})
+_ADDRESS_OPS = ops(gives_address=True)
 _RETURN_MISSING = int(Flag.RETURN_MISSING)
-_MARKS = {
-    int(Flag.RACED_SEALS): "raced",
-    int(Flag.RACED_SIZE): "raced-size",
-    int(Flag.ENTRY_MISSING): "no-entry",
-    _RETURN_MISSING: "no-return",
-}
 
 
 def rows(frame: pd.DataFrame, top: int | None = None) -> list[dict[str, Any]]:
@@ -162,8 +157,7 @@ def asked(row: Row) -> str:
 
 def marks(row: Row) -> str:
     """Why a decision's evidence is incomplete: ``!raced``; mostly empty."""
-    flags = int(row.get("flags") or 0)
-    return " ".join(f"!{word}" for flag, word in _MARKS.items() if flags & flag)
+    return " ".join(flag_marks(int(row.get("flags") or 0) & DOUBTS))
 
 
 def answer_and_marks(row: Row) -> str:

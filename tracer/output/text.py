@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracer.escape import clip, pad
-from tracer.labels import MAX_ERRNO, describe, errno_name, seals_text
+from tracer.labels import LOSSES, MAX_ERRNO, describe, errno_name, marks, seals_text
+from tracer.labels import answer as answer_text
 from tracer.output.data import column
 from tracer.recording.identity import (
     EVENT_COLUMNS,
@@ -22,22 +23,11 @@ from tracer.recording.identity import (
     Identities,
 )
 from tracer.recording.tables import texts
-from tracer.words import DOUBTS, Bit5, Flag
+from tracer.words import Bit5, Flag
 
 if TYPE_CHECKING:
     from tracer.recording.reader import Recording
 
-_MEANING = {
-    "ring_full": "no room in the ring buffer",
-    "inflight_full": "no room for calls in flight",
-    "objects_full": "object table full",
-    "no_entry": "return without entry",
-    "no_return": "entry without return",
-    "missed": "BPF program not run",
-    "seq_hole": "sequence numbers that never arrived",
-    "name": "object name not readable",
-    "pids_full": "no room to follow a child process",
-}
 CONTEXT = ("objects_full", "name")
 """Causes by which no event is lost, only what stands around it."""
 
@@ -56,7 +46,7 @@ def losses(recording: "Recording") -> Counter[str]:
 def _sentence(start: str, counts: Counter[str]) -> list[str]:
     if not counts:
         return []
-    shown = (f"{count} {_MEANING.get(cause, cause)}" for cause, count in counts.most_common())
+    shown = (f"{count} {LOSSES.get(cause, cause)}" for cause, count in counts.most_common())
     return [start.format(counts.total()) + ", ".join(shown)]
 
 
@@ -83,25 +73,7 @@ LEGEND = (
 DEFAULT_WIDTH = 100
 MIN_WIDTH = 60
 
-_ADDRESS_OPS = frozenset({"mmap", "map", "unmap", "mremap"})
 _ARGS = 23  # usual cells of arguments and fd, so that most answers stand below each other
-# Plain integers: `&` on an IntFlag costs a microsecond, and there are millions of rows.
-_MARKS = {
-    int(flag): f" !{word}" if flag in DOUBTS else f" {word}"
-    for flag, word in (
-        (Flag.RACED_SEALS, "raced"),
-        (Flag.RACED_SIZE, "raced-size"),
-        (Flag.ENTRY_MISSING, "no-entry"),
-        (Flag.RETURN_MISSING, "no-return"),
-        (Flag.OTHER_MM, "other-mm"),
-        (Flag.KERNEL_TASK, "kernel"),
-        (Flag.COMPAT, "compat"),
-        (Flag.FINAL, "final"),
-        (Flag.APPEND_ONLY, "append-only"),
-        (Flag.IMMUTABLE, "immutable"),
-    )
-}
-_RETURN_MISSING = int(Flag.RETURN_MISSING)
 _CHECK_REACHED = int(Flag.CHECK_REACHED)
 _FILE_REACHED = int(Flag.FILE_MMAP_REACHED)
 _NEEDED: dict[str, object] = {
@@ -125,17 +97,9 @@ COLUMNS = [*_NEEDED, "dev", "ino", "gen"]
 """What has to be read from a recording for :meth:`Lines.of`."""
 
 
-def _answer(op: str, answer: int, flags: int) -> str:
-    if flags & _RETURN_MISSING:
-        return "= ?"
-    if -MAX_ERRNO <= answer < 0:
-        return errno_name(answer) or ""
-    return f"= {answer:#x}" if op in _ADDRESS_OPS else f"= {answer}"
-
-
 @lru_cache(maxsize=4096)
 def _marks(failed: int, flags: int, check: int, file: int) -> str:
-    shown = [word for flag, word in _MARKS.items() if flags & flag]
+    shown = [f" {word}" for word in marks(flags)]
     # An inner answer is worth the room only where the call then said something else.
     if flags & _CHECK_REACHED and min(check, 0) != failed:
         shown.append(f" !check={errno_name(check) or check}")
@@ -208,7 +172,7 @@ class Lines:
             asked = describe(op, kind, arg, offset, length, size, bit5)
             if fd >= 0:
                 asked = f"{asked} fd{fd}" if asked else f"fd{fd}"
-            tail = _answer(op, answer, flags)
+            tail = answer_text(op, answer, flags)
             if flags:
                 failed = answer if -MAX_ERRNO <= answer < 0 else 0
                 tail += _marks(failed, flags, check, file)

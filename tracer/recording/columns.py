@@ -159,68 +159,6 @@ TABLES = {
     "totals": "What each hook decided, whether or not it was recorded.",
 }
 
-FLAGS = {
-    "RACED_SEALS": "seals changed between entry and return",
-    "RACED_SIZE": "the size changed, though not by this call",
-    "ENTRY_MISSING": "the return came, its entry was not seen",
-    "RETURN_MISSING": "its return was not seen",
-    "CHECK_REACHED": "`check_answer` holds",
-    "FILE_MMAP_REACHED": "`file_answer` holds",
-    "OTHER_MM": "map, unmap: not in the task's own address space (fork)",
-    "KERNEL_TASK": "kernel thread or io_uring worker: no fd",
-    "COMPAT": "32-bit system call: no fd",
-    "FINAL": "`mappings`: as it was at the stop, not at the start",
-    "APPEND_ONLY": "refused with EPERM or EACCES, and the file is append-only (chattr +a)",
-    "IMMUTABLE": "refused with EPERM or EACCES, and the file is immutable (chattr +i)",
-}
-
-OPS = {
-    "mmap": "arg: prot \\| flags << 32",
-    "mprotect": "by address; arg: the new prot",
-    "write": "all chunks of one call",
-    "read": "",
-    "truncate": "arg: ia_valid \\| ia_mode << 32",
-    "chmod": "arg: ia_valid \\| ia_mode << 32",
-    "allocate": "arg: fallocate mode",
-    "punch_hole": "arg: fallocate mode",
-    "add_seals": "arg: the seals to add",
-    "create": "arg: MFD_* or GUEST_MEMFD_FLAG_* flags; 0x8 of memfd_create goes with seal 0x20",
-    "fault": "by address; arg: FAULT_FLAG_*, answer: VM_FAULT_*",
-    "map": "a mapping begins; arg: vm_flags, answer: address",
-    "unmap": "a mapping ends; likewise",
-    "evict": "the object is gone",
-    "open": "`mappings` only: a file descriptor held",
-    "memslot": "KVM sets guest memory; arg: guest physical address; length 0: deleted; mm: the "
-    "VM's; fd: the guest_memfd, -1 none",
-    "remote_read": "by address, in another process; arg: FOLL_* flags",
-    "remote_write": "likewise",
-    "pin": "long-term pin, by address; arg: FOLL_* flags; memfd_pin_folios: no address, mm 0",
-    "uffd_register": "userfaultfd, by address, as the caller's memory has it at the return where "
-    "the kernel's mapping agrees (`checks` 1: it does not, and only mm is known); arg: "
-    "UFFDIO_REGISTER_MODE_* bits",
-    "receive": "a descriptor arrives; its number is not known yet. Who gave it, or from whom it "
-    "was taken, 0 where that is not known: mm, check_answer: its pid, offset: its start_ns, arg: "
-    "`receipt` below \\| its exec_id << 32",
-    "mapped": "`mappings` only; answer: 1 the inode has mappings, 0 none",
-    "attach": "`mappings` only: hooks in a module; answer: 0 on, -ENOENT off, -EOPNOTSUPP: it came "
-    "and this one could not be set",
-    "mremap": "of the mapping at the old address; arg: MREMAP_* \\| vm_flags << 8 \\| old pages "
-    "<< 16; length: the new length; answer: the new address",
-    "uffd_fill": "pages put there by userfaultfd, by address; arg: 1 copy, 2 zero, 3 continue, "
-    "4 poison (of which only mm is known)",
-    "trace": "ptrace: by the tracer, also where its task asked for it; mm, arg, offset, "
-    "check_answer: the tracee's address space, pid, start_ns, exec_id",
-    "give": "a descriptor is sent; the receiver is not known yet; arg: `receipt` below",
-    "advise": "process_madvise in another process, by address, when it begins; arg: MADV_*",
-    "share_mm": "by a process that begins in its parent's address space and is no thread; by a "
-    "vfork child when it ends and has executed nothing; mm, arg, offset, check_answer: its "
-    "parent's, as for trace",
-    "vm_end": "a virtual machine is gone, and its memslots",
-    "ring": "io_uring: a ring with `length` registered buffers of the address space mm is used "
-    "from another one, or polled for requests by its own thread, which is told once",
-    "device": "something reaches memory unseen; arg: 1 udmabuf (length: of so many memfds)",
-}
-
 RECEIPTS = {
     "unknown": "0",
     "scm_rights": "1: a message on a unix socket",
@@ -229,18 +167,6 @@ RECEIPTS = {
     "map_files": "4: /proc/PID/map_files/RANGE was opened",
     "msg_ring": "5: an io_uring put it into another one's table",
     "seccomp": "6: a supervisor put it there (SECCOMP_IOCTL_NOTIF_ADDFD)",
-}
-
-CAUSES = {
-    "ring_full": "no room in the ring buffer",
-    "inflight_full": "no room for another task's calls in flight",
-    "objects_full": "table of objects full: announced without end",
-    "no_entry": "a return without its entry",
-    "no_return": "an entry without its return",
-    "missed": "the kernel skipped the BPF program (recursion, kretprobe)",
-    "seq_hole": "sequence numbers that never arrived",
-    "name": "the name of an object could not be read",
-    "pids_full": "no room to follow another child process",
 }
 
 BY_ADDRESS = (

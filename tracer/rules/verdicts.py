@@ -1,4 +1,4 @@
-"""What a decision was, once the rules and the kernel's answer are held against each other."""
+"""What a decision was, once the rules and the kernel's answer are compared."""
 
 from enum import IntEnum
 from typing import NamedTuple
@@ -8,24 +8,35 @@ class Verdict(IntEnum):
     """Higher is worse: the worst of several decisions is their maximum."""
 
     ALLOWED = 0
-    """Expected to go through, and did."""
     ERROR = 1
-    """Failed for a reason that has nothing to do with seals (ENOMEM, EBADF, EINTR ...)."""
+    """ENOMEM, EBADF, EINTR and the like."""
     BLOCKED = 2
-    """A seal, or a rule that guards sealing, should deny it, and did."""
+    """Denied by a seal, or by a rule that guards sealing."""
     INDETERMINATE = 3
-    """The evidence is incomplete: raced seals or size, no entry or return, unknown variant."""
+    """Raced seals or size, no entry or return, or a variant of the kernel that is not known."""
     UNEXPLAINED = 4
-    """Denied as a seal denies (EPERM, EBUSY, EACCES), though no rule says so."""
+    """Denied as a seal denies: EPERM, EBUSY, EACCES."""
     BREACH = 5
-    """A seal should have denied it, and it went through."""
 
     @property
     def word(self) -> str:
         """The word users see: ``blocked``."""
         return self.name.lower()
 
+    @property
+    def meaning(self) -> str:
+        """What it says, in a few words."""
+        return _MEANING[self]
 
+
+_MEANING = {
+    Verdict.ALLOWED: "went through, as it should",
+    Verdict.ERROR: "failed for a reason that has nothing to do with seals",
+    Verdict.BLOCKED: "a seal denied it, as it should",
+    Verdict.INDETERMINATE: "the evidence is incomplete",
+    Verdict.UNEXPLAINED: "denied, though no seal and no rule says so",
+    Verdict.BREACH: "a seal should have denied it, and it went through",
+}
 SEVERITY = {
     Verdict.ALLOWED: 0,
     Verdict.ERROR: 0,
