@@ -1,14 +1,17 @@
 """``sealsnoop live``: decisions while they are made, in a terminal or a browser."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from tracer.cli.options import recording_options
-from tracer.cli.verb import Verb
 from tracer.errors import UserError
-from ui.verbs import options
+from ui.verbs.options import ViewVerb, audit_words, recorder_words
+
+if TYPE_CHECKING:
+    from ui.session import View
 
 
-class Live(Verb):
+class Live(ViewVerb):
     """Show decisions while they are made: record and look, or follow.
 
     A recorder process of its own writes the recording; the view follows it. Ending
@@ -39,28 +42,21 @@ class Live(Verb):
         recording_options(
             parser, "keep the recording, a folder (default: it is gone after the view)"
         )
-        options.add_view_options(parser)
+        super().options(parser)
 
-    def run(self, args: argparse.Namespace) -> int:
-        """Shows it; 0 after q, else as ``record``'s."""
-        words = options.recorder_words(args)
-        command = list(args.command)
-        if args.recording is not None and (words or args.output or command):
-            given = "a command" if command else words[0] if words else "-o"
+    def check(self, args: argparse.Namespace) -> None:
+        words = recorder_words(args)
+        if args.recording is not None and (words or args.output or args.command):
+            given = "a command" if args.command else words[0] if words else "-o"
             raise UserError(f"{given}: nothing is recorded when a RECORDING is followed", 2)
-        port, violation = options.port(args), options.violation_command(args.on_violation)
-        policy = options.policy(args)
-        if args.web:
-            from ui.web import serve_recording
 
-            return serve_recording("live", args.recording, options.viewer_words(args), port)
-        options.refuse_without_terminal(args.recording)
-        theme = options.theme(args)
+    def show(self, args: argparse.Namespace, view: "View") -> int:
+        """Shows it; the exit code is the recorder's where it ended before the view."""
         from ui import session
 
-        view = session.View(theme, not args.no_bell, violation, policy, options.in_browser())
         if args.recording is not None:
             return session.show(args.recording, view)
-        if policy is not None:
-            words += [word for word in options.audit_words(policy) if word not in words]
-        return session.record_and_show(words, args.output, command, view)
+        words = recorder_words(args)
+        if view.policy is not None:
+            words += [word for word in audit_words(view.policy) if word not in words]
+        return session.record_and_show(words, args.output, list(args.command), view)

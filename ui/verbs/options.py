@@ -1,4 +1,4 @@
-"""Options that ``live`` and ``replay`` have in common, and what they need of a terminal."""
+"""What ``live`` and ``replay`` have in common: options, and what they need of a terminal."""
 
 import argparse
 import os
@@ -9,15 +9,78 @@ import sys
 from typing import TYPE_CHECKING
 
 from tracer.cli.options import recording_options
-from tracer.cli.verb import actions
+from tracer.cli.verb import Verb, actions
 from tracer.errors import UserError
+from tracer.escape import printable
 
 if TYPE_CHECKING:
     from tracer.audit.policy import Policy
+    from ui.session import View
 
 LEAST_WIDTH, LEAST_HEIGHT = 50, 14
 """As in ui.screens.base, which would import Textual for every ``--help``."""
+DEFAULT_PORT = 8321
 _EXIT = 2
+
+
+class ViewVerb(Verb):
+    """A verb that shows a recording in a terminal or, with ``--web``, in a browser."""
+
+    def options(self, parser: argparse.ArgumentParser) -> None:
+        group = parser.add_argument_group("the view")
+        group.add_argument(
+            "--theme",
+            metavar="NAME",
+            help="colours: sealsnoop, sealsnoop-light, or one of Textual's",
+        )
+        group.add_argument("--no-bell", action="store_true", help="do not ring on a breach")
+        group.add_argument(
+            "--on-violation",
+            metavar="CMD",
+            help="run CMD for a breach, its event as JSON on stdin; no shell, at most one a second",
+        )
+        group.add_argument(
+            "--audit",
+            dest="policy",
+            metavar="POLICY",
+            help="check the claims of a policy (see 'sealsnoop audit') meanwhile, in their own tab",
+        )
+        group.add_argument(
+            "--web", action="store_true", help="show it in a browser on this host, not here"
+        )
+        group.add_argument(
+            "--port",
+            type=int,
+            metavar="N",
+            help=f"of --web, on 127.0.0.1 (default: {DEFAULT_PORT})",
+        )
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Shows it; 0 after q."""
+        self.check(args)
+        port_, violation, policy_ = port(args), violation_command(args.on_violation), policy(args)
+        if args.web:
+            from ui.web import serve_recording
+
+            words = [*viewer_words(args), *self.own_words(args)]
+            return serve_recording(self.name, args.recording, words, port_)
+        refuse_without_terminal(args.recording)
+        theme_ = theme(args)
+        from ui.session import View
+
+        view = View(theme_, not args.no_bell, violation, policy_, in_browser())
+        return self.show(args, view)
+
+    def check(self, args: argparse.Namespace) -> None:
+        """UserError (exit code 2): a value is wrong, or options exclude each other."""
+
+    def own_words(self, args: argparse.Namespace) -> list[str]:
+        """The words that give a view behind ``--web`` the options that only this verb has."""
+        return []
+
+    def show(self, args: argparse.Namespace, view: "View") -> int:
+        """Shows it in the terminal; returns the exit code."""
+        raise NotImplementedError
 
 
 def in_browser() -> bool:
@@ -26,7 +89,7 @@ def in_browser() -> bool:
 
 
 def refuse_without_terminal(recording: str | None) -> None:
-    """UserError, exit code 2: no terminal, a dumb or too small one; with what does the job there.
+    """UserError, exit code 2: no terminal, a dumb or too small one; and what to use instead.
 
     ``recording`` is what was to be shown, None for one that would start now.
     """
@@ -64,48 +127,14 @@ def _size() -> tuple[int, int]:
 
 
 def _instead(recording: str | None) -> str:
-    if recording is None:
-        return (
-            "'sealsnoop record -o S.seal' records without one, and beside it "
-            "'sealsnoop script --follow S.seal' prints every decision, 'sealsnoop report S.seal' "
-            "the sums"
-        )
-    from tracer.escape import printable
-
-    name = printable(recording)
-    return (
+    name = "S.seal" if recording is None else printable(recording)
+    readers = (
         f"'sealsnoop script --follow {name}' prints every decision, 'sealsnoop report {name}' "
         "the sums"
     )
-
-
-DEFAULT_PORT = 8321
-
-
-def add_view_options(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--theme --no-bell --on-violation --audit --web --port``."""
-    group = parser.add_argument_group("the view")
-    group.add_argument(
-        "--theme", metavar="NAME", help="colours: sealsnoop, sealsnoop-light, or one of Textual's"
-    )
-    group.add_argument("--no-bell", action="store_true", help="do not ring on a breach")
-    group.add_argument(
-        "--on-violation",
-        metavar="CMD",
-        help="run CMD for a breach, its event as JSON on stdin; no shell, at most one a second",
-    )
-    group.add_argument(
-        "--audit",
-        dest="policy",
-        metavar="POLICY",
-        help="check the claims of a policy (see 'sealsnoop audit') meanwhile, in a tab of its own",
-    )
-    group.add_argument(
-        "--web", action="store_true", help="show it in a browser on this host, not here"
-    )
-    group.add_argument(
-        "--port", type=int, metavar="N", help=f"of --web, on 127.0.0.1 (default: {DEFAULT_PORT})"
-    )
+    if recording is None:
+        return f"'sealsnoop record -o S.seal' records without one, and beside it {readers}"
+    return readers
 
 
 def theme(args: argparse.Namespace) -> str:
@@ -145,7 +174,6 @@ def viewer_words(args: argparse.Namespace) -> list[str]:
         )
     words += ["--no-bell"] if args.no_bell else []
     if args.policy is not None:
-        policy(args)
         words.append(f"--audit={os.path.abspath(args.policy)}")
     return words
 

@@ -1,12 +1,15 @@
 """``sealsnoop replay``: a recording as it came, at any speed."""
 
 import argparse
+from typing import TYPE_CHECKING
 
-from tracer.cli.verb import Verb
-from ui.verbs import options
+from ui.verbs.options import ViewVerb, speed
+
+if TYPE_CHECKING:
+    from ui.session import View
 
 
-class Replay(Verb):
+class Replay(ViewVerb):
     """Show a recording as it came, at any speed.
 
     examples:
@@ -33,28 +36,24 @@ class Replay(Verb):
             metavar="T",
             help="start there: seconds (12.5), minutes (1:30) or a share (40%%)",
         )
-        options.add_view_options(parser)
+        super().options(parser)
 
-    def run(self, args: argparse.Namespace) -> int:
+    def check(self, args: argparse.Namespace) -> None:
+        speed(args.speed)
+
+    def own_words(self, args: argparse.Namespace) -> list[str]:
+        start = [f"--from={args.start}"] if args.start is not None else []
+        return [f"--speed={args.speed}", *start]
+
+    def show(self, args: argparse.Namespace, view: "View") -> int:
         """Shows it; 0 after q."""
-        speed, port = options.speed(args.speed), options.port(args)
-        violation = options.violation_command(args.on_violation)
-        policy = options.policy(args)
-        if args.web:
-            from ui.web import serve_recording
-
-            words = [*options.viewer_words(args), f"--speed={args.speed}"]
-            words += [f"--from={args.start}"] if args.start is not None else []
-            return serve_recording("replay", args.recording, words, port)
-        options.refuse_without_terminal(args.recording)
-        theme = options.theme(args)
         from tracer.live.alerts import OnViolation
         from tracer.live.replay import ReplayFeed
         from ui import session
 
-        hook = None if violation is None else OnViolation(violation, args.recording)
+        path, policy = args.recording, view.policy
+        hook = None if view.on_violation is None else OnViolation(view.on_violation, path)
         feed = ReplayFeed(
-            args.recording, speed=speed, start=args.start, on_alert=hook, policy=policy
+            path, speed=speed(args.speed), start=args.start, on_alert=hook, policy=policy
         )
-        view = session.View(theme, not args.no_bell, violation, policy, options.in_browser())
         return session.run(view.app(feed), hook)
