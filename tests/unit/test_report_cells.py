@@ -123,11 +123,11 @@ def test_cut_names_fit(text: str, width: int) -> None:
     assert width_of(cells.shortened(text, width)) <= width
 
 
-def test_what_was_asked_and_by_which_descriptor() -> None:
+def test_what_was_requested_and_by_which_descriptor() -> None:
     add = {"op": "add_seals", "kind": "memfd", "arg": 8}
-    assert cells.asked(add) == "WRITE"
-    assert cells.asked(add | {"fd": 0}) == "WRITE fd0"
-    assert cells.asked(add | {"fd": -1}) == "WRITE"
+    assert cells.request(add) == "WRITE"
+    assert cells.request(add | {"fd": 0}) == "WRITE fd0"
+    assert cells.request(add | {"fd": -1}) == "WRITE"
     nothing = {"op": "chmod", "kind": "memfd", "arg": 0}
-    assert cells.asked(nothing) == "-"
-    assert cells.asked(nothing | {"fd": 5}) == "fd5"
+    assert cells.request(nothing) == "-"
+    assert cells.request(nothing | {"fd": 5}) == "fd5"

@@ -378,7 +378,7 @@ def test_windows_beside_the_recording_are_told(recording: Path, capsys: Capture)
         0, True, True
     )  # fmt: skip
     code, said = failed(capsys, recording, "--until", "2020-01-01")
-    assert (code, "it began after --until" in said) == (0, True)
+    assert (code, "it started after --until" in said) == (0, True)
 
 
 def test_a_clock_that_jumped_is_told(tmp_path: Path, capsys: Capture) -> None:

@@ -243,7 +243,7 @@ def test_text() -> None:
     lines = text.splitlines()
     assert max(map(len, lines)) <= 80
     assert all(line.isprintable() for line in lines)
-    where = lines.index("Answered otherwise: 1")
+    where = lines.index("Answered differently: 1")
     assert lines[where + 1 : where + 4] == [
         "  mmap memfd ----f- SHARED rw-", "      A: 1 breach", "      B: 1 blocked EPERM"
     ]  # fmt: skip

@@ -217,7 +217,7 @@ def _source(name: str, missing: Sequence[Finding], report: Report) -> Iterator[s
     texts = {method.name: method.text for method in source.methods}
     yield _row(_CAN[not missing], f"{name} ({source.text}){_because(one.name for one in missing)}")
     for one in missing:
-        if one not in report.findings:  # else it is told above
+        if one not in report.findings:  # else it stands above
             yield from _finding(one, report)
     for can in report.abilities:
         if can.source == name:
@@ -241,7 +241,7 @@ def _families(plan: "Plan", method: str) -> Iterator[str]:
         # A symbol stays in one piece with its family when lines are broken
         names = [f"{one.family}\0{one.symbol}" if one.live else one.family for one in members]
         yield from _wrapped("", ", ".join(names))
-        # Where nothing is seen, it need not be told what in particular
+        # Where nothing is seen, there is no need to say what in particular
         if mark in ("UNSEEN", "can't") and plan.live:
             unseen = dict.fromkeys(one.unseen for one in members)
             yield from _wrapped("", f"unseen: {'; '.join(unseen)}")

@@ -39,7 +39,7 @@ _NAME_BYTES = 249
 """The longest name of a memfd: mm/memfd.c, MFD_NAME_MAX_LEN."""
 _CGROUPS = "/sys/fs/cgroup"
 _NO_UID = 0xFFFFFFFF
-"""(uid_t)-1 is nobody's."""
+"""No user has (uid_t)-1."""
 _PROBLEMS_SHOWN = 8
 _LEAST_SIZE = 1 << 20
 _STOPPED_EARLY = 3
@@ -106,7 +106,7 @@ class Record(Verb):
             program = _attached(args, kernel, hooks, wanted)
             try:
                 if stop.interrupted:
-                    raise UserError("interrupted before the recording began", 130)
+                    raise UserError("interrupted before the recording started", 130)
                 self_test = None
                 if examiner is not None:
                     self_test = _self_test(examiner, program, wanted)
@@ -384,7 +384,7 @@ def _attached(
 
 
 def _self_test(examiner: "Examiner", program: "Hooks", wanted: "Filters") -> dict[str, Any]:
-    """What is amiss is told, and stored; the recording goes on."""
+    """Reports and stores what is wrong; the recording goes on."""
     from tracer.selftest.run import run as self_test
 
     result = self_test(examiner, program, wanted)

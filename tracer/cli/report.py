@@ -165,7 +165,7 @@ def _page(pieces: Iterable[str], path: str) -> None:
 
 
 def _tables(args: argparse.Namespace) -> Sequence[str]:
-    """The tables that the form asked for has."""
+    """The tables that the requested form has."""
     if args.by:
         return (args.by,)
     if args.csv:

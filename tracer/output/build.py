@@ -1,7 +1,4 @@
-"""One recording of those that a report is about, and the part of it that was asked for.
-
-Reads recordings once and makes the report, or the comparison of two.
-"""
+"""Reads recordings once and makes the report, or the comparison of two."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -51,7 +48,7 @@ class Request:
 
 
 class Reader:
-    """One recording of several, and the part of it that is asked for."""
+    """One recording of several, and the part of it that the report is about."""
 
     def __init__(self, recording: Recording, source: Source, request: Request, tell: Tell) -> None:
         self.recording = recording
@@ -87,7 +84,7 @@ class Reader:
         if since_ns is not None and until_ns is not None and since_ns >= until_ns:
             raise UserError("--since is not before --until: nothing lies between them", 2)
         if start_ns is not None and window.until_ns is not None and window.until_ns <= start_ns:
-            tell(f"{self.recording.path}: it began after --until, nothing of it is in the report")
+            tell(f"{self.recording.path}: it started after --until, nothing of it is in the report")
         if end_ns is not None and window.since_ns is not None and window.since_ns > end_ns:
             tell(f"{self.recording.path}: it ended before --since, nothing of it is in the report")
         return window
@@ -106,7 +103,7 @@ class Reader:
 
     @property
     def since_ns(self) -> int | None:
-        """The begin of the window, boot clock; None: open."""
+        """The start of the window, boot clock; None: open."""
         return self._window.since_ns
 
     def coverage(self, decisions: int) -> Coverage:
@@ -172,8 +169,8 @@ def build(
         report = _report(request, found, tables, wanted)
         windows: dict[str, int] = {}
         for reader in readers:
-            begin = _BEFORE if reader.since_ns is None else reader.since_ns
-            windows[reader.source.boot_id] = min(begin, windows.get(reader.source.boot_id, begin))
+            start = _BEFORE if reader.since_ns is None else reader.since_ns
+            windows[reader.source.boot_id] = min(start, windows.get(reader.source.boot_id, start))
         keys = _asked_about(request, tables)
         late, busy, seals = (
             _narrowed(frame, keys, windows)
@@ -193,7 +190,7 @@ def _asked_about(request: Request, tables: Tables) -> pd.DataFrame | None:
 def _narrowed(
     frame: pd.DataFrame, keys: pd.DataFrame | None, windows: Mapping[str, int]
 ) -> pd.DataFrame:
-    """The rows about these files, since the begin of the window of their boot."""
+    """The rows about these files, since the start of the window of their boot."""
     if keys is None or frame.empty:
         return frame
     boots = frame["boot_id"].astype(object)
@@ -208,7 +205,7 @@ def _report(
 ) -> Report:
     by_name: dict[str, pd.DataFrame] = {name: getattr(tables, f"by_{name}") for name in wanted}
     if "object" in by_name and request.question != Question():
-        # Files that nothing was asked of are no answer to a question.
+        # Files without such a decision are no answer to a question.
         objects = by_name["object"]
         by_name["object"] = objects[objects["decisions"] > 0]
     return Report(

@@ -218,11 +218,11 @@ def json_table(frame: "pd.DataFrame") -> Iterator[str]:
     """A JSON list with one row a line, in pieces: as text a table takes several times its room."""
     yield "["
     # How a row starts; in no text, for there a quote is escaped, and no name follows its end.
-    begin = f'{{"{next(iter(frame), "")}":'
+    first = f'{{"{next(iter(frame), "")}":'
     for start in range(0, len(frame), _ROWS):
         part = safe(frame.iloc[start : start + _ROWS])
         rows = part.to_json(orient="records", double_precision=9)[1:-1]
-        yield (",\n  " if start else "\n  ") + rows.replace(f"}},{begin}", f"}},\n  {begin}")
+        yield (",\n  " if start else "\n  ") + rows.replace(f"}},{first}", f"}},\n  {first}")
     yield "\n ]" if len(frame) else "]"
 
 

@@ -1,16 +1,12 @@
-"""What decisions asked for, coarsely: calls of one class are comparable between two kernels.
+"""The comparison of two recordings: on a terminal, for programs, and as one HTML file.
 
-A class is an integer with the op, the file's kind and what the seal rules look at, without
-addresses, names and exact sizes. So ``mmap SHARED rw-`` at any place of any file is one class.
+What differs: the same calls on files sealed the same, answered differently. Calls are compared by
+op, kind of file, seals at entry and class of the request, files by name. Nothing is matched call by
+call: two runs need not be equal.
 
-What differs between two recordings: the same calls on files sealed the same, answered otherwise.
-
-Calls are compared by op, kind of file, seals at entry and class of the request
-(tracer.output.diff), files by name. Nothing is matched call by call: two runs need not be equal.
-
-A comparison of two recordings on a terminal, and for programs.
-
-A comparison of two recordings as one HTML file, with the means of tracer.output.html.
+A class says coarsely what was requested, so that calls are comparable between two kernels. It is an
+integer with the op, the file's kind and what the seal rules look at, without addresses, names and
+exact sizes. So ``mmap SHARED rw-`` anywhere in any file is one class.
 """
 
 import json
@@ -77,7 +73,7 @@ def _place(columns: Columns) -> I64:
 
 
 def _old_size(columns: Columns) -> U64:
-    """What the new length is held against: the file's size, of mremap the old length."""
+    """What the new length is compared with: the file's size, of mremap the old length."""
     old = (columns["arg"].astype(np.uint64) >> np.uint64(MREMAP_OLD_SHIFT)) * np.uint64(_PAGE)
     return np.where(columns["op"] == Op.MREMAP, old, columns["size"].astype(np.uint64))
 
@@ -152,9 +148,9 @@ def _said(op: int, kind: str, place: int, arg: int, bit5: Bit5) -> str:
 
 @lru_cache(maxsize=65536)
 def described(number: int, bit5: Bit5) -> tuple[str, str, str]:
-    """``("mmap", "memfd", "SHARED rw-")``: op, kind and what was asked, of a class.
+    """``("mmap", "memfd", "SHARED rw-")``: op, kind and request of a class.
 
-    ``bit5``: what the kernels that were asked call seal 0x20.
+    ``bit5``: what the kernels call seal 0x20.
     """
     op, kind = number & 0xFF, number >> _KIND & 0xF
     op_word = Op(op).name.lower() if op in set(Op) else f"op_{op}"
@@ -269,9 +265,9 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, bit5: Bit5 = UNKNOWN) -> tuple[pd.
         if how is None:
             same += 1
             continue
-        op, kind, asked = described(key[0], bit5)
+        op, kind, request = described(key[0], bit5)
         rows.append(
-            {"change": how, "op": op, "kind": kind, "seals": key[1], "request": asked,
+            {"change": how, "op": op, "kind": kind, "seals": key[1], "request": request,
              "a": one, "b": other}
         )  # fmt: skip
     rows.sort(key=_order)
@@ -313,17 +309,17 @@ def variants(a: Coverage, b: Coverage) -> pd.DataFrame:
     """:attr:`Diff.variants`."""
     known = (a.self_test.variants, b.self_test.variants)
     rows = [
-        {"question": asked, "a": known[0].get(asked), "b": known[1].get(asked)}
-        for asked in sorted(known[0].keys() | known[1].keys())
-        if known[0].get(asked) != known[1].get(asked)
+        {"question": name, "a": known[0].get(name), "b": known[1].get(name)}
+        for name in sorted(known[0].keys() | known[1].keys())
+        if known[0].get(name) != known[1].get(name)
     ]
     return pd.DataFrame(rows, columns=["question", "a", "b"])
 
 
 HEADINGS = {
-    "answer": "Answered otherwise",
-    "only A": "Asked for in A only",
-    "only B": "Asked for in B only",
+    "answer": "Answered differently",
+    "only A": "Requested in A only",
+    "only B": "Requested in B only",
     "count": "The same answers, not as often",
 }
 """By change."""
@@ -356,8 +352,8 @@ class DiffTerminal(Terminal):
         """Prints everything."""
         for letter, one in (("A", diff.a), ("B", diff.b)):
             self.coverage(one, f"{letter}: ")
-        asked = sentences.question(diff.question)
-        self.heading(f"Verdicts ({asked})" if asked else "Verdicts")
+        question = sentences.question(diff.question)
+        self.heading(f"Verdicts ({question})" if question else "Verdicts")
         self.line(f"{'':<14}{'A':>12}{'B':>12}", "dim", "  ")
         for word in WORST_FIRST:
             a, b = (side.get(word, 0) for side in diff.verdicts)
@@ -439,7 +435,7 @@ _DECISIONS = (
     value("op", "op"),
     value("kind", "kind"),
     value("seals", "seals", cells.seals),
-    phrase("request", "asked"),
+    phrase("request", "request"),
     derived("A", lambda row: outcomes(row["a"])),
     derived("B", lambda row: outcomes(row["b"])),
 )

@@ -138,7 +138,7 @@ def card(one: Coverage) -> dict[str, Any]:
             *(f"UNSEEN: {said}" for said, gap in unseen if gap),
         ],
         "untold": [
-            *(f"not told: {said}" for said, gap in unseen if not gap),
+            *(f"not recorded: {said}" for said, gap in unseen if not gap),
             *(f"never seen by this version: {spot}" for spot in one.blind_spots),
         ],
     }

@@ -56,7 +56,7 @@ class SelfTest:
     holes: tuple[str, ...] = ()
     """Known holes that it found in this kernel."""
     unconfirmed: str = ""
-    """Why nobody knows whether the hooks reported its attempts; empty where that is known."""
+    """Why it is not known whether the hooks reported its attempts; empty where it is."""
 
     @property
     def bit5(self) -> Bit5:
@@ -114,7 +114,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked for, in the words of the command line; None: everything."""
+    """What the report is limited to, in the words of the command line; None: everything."""
 
     filter: str | None = None
     since: str | None = None
@@ -134,7 +134,7 @@ class Report:
     tables: Mapping[str, pd.DataFrame]
     """Those of :data:`TABLES` that were wanted."""
     over_time: pd.DataFrame
-    """Columns host, boot_id, time_ns (begin of a step), step_ns, and one a verdict."""
+    """Columns host, boot_id, time_ns (start of a step), step_ns, and one a verdict."""
     late: pd.DataFrame
     """Seals that came after the file was shared or mapped writable."""
     busy: pd.DataFrame
@@ -250,12 +250,10 @@ def unseen(one: Coverage) -> Iterator[tuple[str, bool]]:
         yield f"{family.what or family.family}; {family.reason}", family.essential
 
 
-def question(asked: Question) -> str:
-    """What the report was narrowed down to; empty for everything."""
-    said = [f"filter {asked.filter}"] if asked.filter else []
-    said += [f"since {asked.since}"] if asked.since else []
-    said += [f"until {asked.until}"] if asked.until else []
-    return ", ".join(said)
+def question(one: Question) -> str:
+    """What the report is limited to; empty for everything."""
+    limits = {"filter": one.filter, "since": one.since, "until": one.until}
+    return ", ".join(f"{name} {value}" for name, value in limits.items() if value)
 
 
 def listed(verdict: str, count: int, different: int) -> str:

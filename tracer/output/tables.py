@@ -105,7 +105,7 @@ def file(row: Row) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """At most ``width`` cells of ``text``: its begin, ``…``, and its end, where names differ most.
+    """At most ``width`` cells of ``text``: its start, ``…``, and its end, where names differ most.
 
     No escape sequence is cut apart.
     """
@@ -143,8 +143,8 @@ def answer(op: str, value: object, flags: int = 0) -> str:
     return "ok" if said == 0 or op in _ADDRESS_OPS else str(said)
 
 
-def asked(row: Row) -> str:
-    """What a decision's call asked for, and through which descriptor."""
+def request(row: Row) -> str:
+    """What a decision's call requested, and through which descriptor."""
     arg, offset, length, size = (
         int(row.get(name) or 0) for name in ("arg", "offset", "length", "size")
     )
@@ -345,7 +345,7 @@ def _times(count: object) -> str:
 
 _FILE = replace(derived("file", file, least=26), cut=shortened)
 _WHO = derived("process", who)
-ASKED = derived("asked", asked, rank=2, least=0)
+REQUEST = derived("request", request, rank=2, least=0)
 """Whole or not at all; then the sentence below an entry has it."""
 _ALL = value("decisions", "all", right=True)
 _LAST = derived("last", _last, rank=2, least=0)
@@ -359,7 +359,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         value("op", "op"),
         _FILE,
         value("seals", "seals", seals),
-        ASKED,
+        REQUEST,
     ),
     "object": (
         _FILE,
@@ -417,8 +417,8 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "busy": (
         _FILE,
         seconds("time_ns", "s", rank=1),
-        derived("asked for", _added, least=0),
-        derived("asked by", who, rank=3),
+        derived("requested", _added, least=0),
+        derived("by", who, rank=3),
         value("writable", "writable", right=True, rank=2),
         derived("held by", _holders),
     ),
@@ -448,7 +448,7 @@ class Boot(NamedTuple):
     """What the rows of one boot have in common."""
 
     start_ns: int | None
-    """Boot-clock time that seconds count from: the begin of its first recording."""
+    """Boot-clock time that seconds count from: the start of its first recording."""
     bit5: Bit5
     """What its kernel calls seal 0x20."""
     narrowed: bool

@@ -60,7 +60,7 @@ class Terminal:
             self.console.print(Text(indent), piece, sep="", no_wrap=True, overflow="ellipsis")
 
     def heading(self, text: str) -> None:
-        """Begins a section."""
+        """Starts a section."""
         self.console.print()
         self.line(text, "bold")
 
@@ -75,8 +75,8 @@ class Terminal:
         for sentence in sentences.remarks(one):
             self.line(sentence, "", _INDENT)
         for sentence, gap in sentences.unseen(one):
-            self.line(f"{'UNSEEN' if gap else 'not told'}: {sentence}", "bold" if gap else "dim",
-                       _INDENT)  # fmt: skip
+            word, style = ("UNSEEN", "bold") if gap else ("not recorded", "dim")
+            self.line(f"{word}: {sentence}", style, _INDENT)
         if one.blind_spots:
             self.line(
                 f"blind spots of this version: {len(one.blind_spots)} ('sealsnoop doctor' and "
@@ -84,10 +84,12 @@ class Terminal:
             )  # fmt: skip
 
     def _verdicts(self, report: Report) -> None:
-        asked = sentences.question(report.question)
-        self.heading(f"Verdicts ({asked})" if asked else "Verdicts")
+        question = sentences.question(report.question)
+        self.heading(f"Verdicts ({question})" if question else "Verdicts")
         if not report.decisions:
-            self.line("no decision matches" if asked else "no decision was recorded", "", _INDENT)
+            self.line(
+                "no decision matches" if question else "no decision was recorded", "", _INDENT
+            )
             return
         for word in WORST_FIRST:
             count = report.verdicts.get(word, 0)
@@ -136,12 +138,14 @@ class Terminal:
         given = widths(columns, grid, self.console.width - len(_INDENT))
         shown = [(column, width) for column, width in zip(columns, given, strict=True) if width]
         self._cells(shown, [column.title for column, _ in shown], "dim")
-        left_out = layout.ASKED in columns and layout.ASKED not in [column for column, _ in shown]
+        left_out = layout.REQUEST in columns and layout.REQUEST not in [
+            column for column, _ in shown
+        ]
         for row in entries:
             self._cells(shown, [column.text(row) for column, _ in shown], None)
             if below is not None:
-                asked = f"{cells.asked(row)}: " if left_out else ""
-                self.line(asked + below(row), style, _INDENT * 3)
+                request = f"{cells.request(row)}: " if left_out else ""
+                self.line(request + below(row), style, _INDENT * 3)
 
     def _cells(
         self, shown: Sequence[tuple[Column, int]], texts: Sequence[str], style: str | None
