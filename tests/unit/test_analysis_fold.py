@@ -1,6 +1,7 @@
 """Tables from batches: what plain counting gives, however the events come."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,8 @@ from tests.unit.analysis_data import (
 from tracer.analysis.batches import Source
 from tracer.analysis.decisions import Decisions, Judged
 from tracer.analysis.frames import batch_of
+from tracer.analysis.judge import Judge
+from tracer.analysis.sums import Rows, Running, Words, merge, sums_of
 from tracer.analysis.tables import Tables, judge
 from tracer.words import Flag
 
@@ -81,6 +84,45 @@ def test_batches_of_any_size_and_late_announcements(
         fold.objects(objects, source)
         fold.mappings(mapped, source)
     same(fold.tables(), in_one_go(given_))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seeds,
+    st.integers(0, 90),
+    st.lists(st.integers(0, 90), max_size=6),
+    st.randoms(use_true_random=False),
+)
+def test_any_cut_and_any_order_of_batches_adds_up_to_the_whole(
+    seed: int, count: int, cuts: list[int], random: Any
+) -> None:
+    """merge is one function for folding, for several workers and for a cluster."""
+    words = Words()
+    pieces = []
+    for host, source in enumerate(HOSTS):
+        found = events(seed + host, count).assign(row=np.arange(count))
+        bounds = [0, *sorted(min(cut, count) for cut in cuts), count]
+        judge = Judge(source.variants)
+        parts = [found.iloc[start:end] for start, end in itertools.pairwise(bounds)]
+        for part in (found, *parts):
+            batch = batch_of(part, source)
+            unknown: dict[str, Any] = {"folio_order_max": np.full(len(part), 255, np.uint8)}
+            unknown["owner_uid"] = np.full(len(part), 0xFFFFFFFF, np.uint32)
+            codes = judge.codes({**batch.columns, **unknown})
+            ids = np.append(words.outcome_ids(judge.outcomes), np.int32(-1))[codes]
+            pieces.append((part is found, sums_of(Rows(words, batch), ids)))
+    whole = [made for is_whole, made in pieces if is_whole]
+    parts_ = [made for is_whole, made in pieces if not is_whole]
+    random.shuffle(parts_)
+    middle = random.randint(0, len(parts_))
+    nested = merge(merge(*parts_[:middle]), merge(*parts_[middle:]))
+    running = Running()
+    for made in parts_:
+        running.add(made)
+    want = Tables(words, merge(*whole), {})
+    same(Tables(words, merge(*parts_), {}), want)
+    same(Tables(words, nested, {}), want)
+    same(Tables(words, running.total(), {}), want)
 
 
 @settings(max_examples=15, deadline=None)

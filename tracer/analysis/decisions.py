@@ -13,6 +13,7 @@ Objects may be announced after their events: decisions on an object whose announ
 wait for it (in :meth:`Decisions.tables` they are judged as they stand, without what it would tell).
 """
 
+import ctypes
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
@@ -41,10 +42,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FEW = 1 << 18
+FEW = 3 << 16
 """Rows: smaller pieces (segments of a quiet recording) are put together up to this."""
-MANY = 1 << 18
-"""Rows: a batch has at most so many."""
+MANY = 3 << 16
+"""Rows: a batch has at most so many. More cost memory, fewer are added up more often."""
 ALL = tuple(EVENTS.names)
 NEEDED = tuple(
     name
@@ -234,6 +235,14 @@ def read(
     if growing:  # what was announced meanwhile
         into.objects(recording.frame("objects"), source, complete=True)
     into.problems(recording.problems, source)
+    give_back()
+
+
+def give_back() -> None:
+    """Gives memory that is free back to the system: batches leave much of it behind."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own
+    if trim is not None:
+        trim(0)
 
 
 def summarize(

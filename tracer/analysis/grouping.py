@@ -277,10 +277,17 @@ def added(
 
     key = {name: grown(name) if len(new) else before[name] for name in rules.key}
     made = {name: grown(name) for name in before if name not in key}
-    for names, both in ((rules.total, np.add), (rules.least, np.minimum), (rules.most, np.maximum)):
+    # Most numbers stay what they are: nothing to add, or no new extreme.
+    for name in rules.total:
+        values = more[name][old]
+        some = np.flatnonzero(values)
+        made[name][at[some]] += values[some]
+    for names, beats in ((rules.least, np.less), (rules.most, np.greater)):
         for name in names:
-            if name in made and name in more:
-                made[name][at] = both(made[name][at], more[name][old])
+            if name in made:
+                values = more[name][old]
+                some = np.flatnonzero(beats(values, made[name][at]))
+                made[name][at[some]] = values[some]
     for newest, taken in ((True, rules.last), (False, rules.first)):
         for (time, rank), names in taken.items():
             if time in made:

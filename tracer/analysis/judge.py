@@ -183,6 +183,8 @@ class Lookup:
         self._sort()
 
 
+_BLOCK = 1 << 15
+"""Rows: what is worked out of so many stays in the processor's cache."""
 _NOT_ASKED = "the self-test did not run"
 _NO_ANSWER = "this kernel fits no documented variant"
 _ODD = "the self-test met an answer that is not documented"
@@ -216,7 +218,15 @@ class Judge:
         (op and kind as numbers of tracer.words), plus folio_order_max and owner_uid of the
         row's object. KeyError: one is missing.
         """
-        return self._known.codes(keys_of(columns))
+        rows = len(columns["op"])
+        if rows <= _BLOCK:
+            return self._known.codes(keys_of(columns))
+        found = np.empty(rows, np.int32)
+        for start in range(0, rows, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            part = {name: columns[name][block] for name in COLUMNS}
+            found[block] = self._known.codes(keys_of(part))
+        return found
 
     def outcome(self, key: int) -> Outcome:
         """The outcome of all decisions with this key (:class:`tracer.analysis.features.Key`)."""

@@ -22,6 +22,7 @@ from tracer.analysis.grouping import (
 from tracer.analysis.sums import OBJECT, OBJECT_KINDS, RULES, Running, Sums, full, no_objects
 from tracer.labels import SEALS_UNKNOWN
 from tracer.record import USER_CPU
+from tracer.recording.identity import Life, swept
 from tracer.words import Kind, words
 
 if TYPE_CHECKING:
@@ -178,8 +179,7 @@ def _same(objects: pd.DataFrame) -> list[tuple[int, int]]:
     """Objects without a generation, and the object that each of them is.
 
     The sweep of /proc cannot always read an inode's generation and says 0. If nobody else speaks of
-    such an object, it is the first one of its device and inode number that has a generation and was
-    there when it was swept: not made later, and not gone before.
+    such an object, tracer.recording.identity says which one was swept.
     """
     know = columns_of(objects)
     gen, ino = know["gen"], know["ino"]
@@ -187,22 +187,28 @@ def _same(objects: pd.DataFrame) -> list[tuple[int, int]]:
     blank = np.flatnonzero((gen == 0) & ~told & (ino != 0))
     if not len(blank):
         return []
-    other = np.flatnonzero((gen != 0) & np.isin(ino, ino[blank]))
-    of_number: dict[tuple[int, ...], list[int]] = {}
     number = list(zip(*(know[n].tolist() for n in ("boot", "dev", "ino")), strict=True))
-    for place in other[np.lexsort((gen[other], know["first_ns"][other]))].tolist():
-        of_number.setdefault(number[place], []).append(place)
+    lives: dict[tuple[int, ...], dict[int, tuple[int, Life]]] = {}
+    for place in np.flatnonzero((gen != 0) & np.isin(ino, ino[blank])).tolist():
+        created_ns, evicted_ns = int(know["created_ns"][place]), int(know["evicted_ns"][place])
+        life = Life(
+            int(gen[place]),
+            int(know["first_ns"][place]),
+            None if created_ns == NEVER else created_ns,
+            None if evicted_ns == BEFORE else evicted_ns,
+        )
+        lives.setdefault(number[place], {})[life.gen] = place, life
     # A sweep takes time: what was made while it went on may be in it.
-    start_ns, created_ns, evicted_ns = (know[n] for n in ("first_ns", "created_ns", "evicted_ns"))
+    start_ns = know["first_ns"]
     end_ns = np.where(know["swept_ns"] == NEVER, start_ns, know["swept_ns"])
     pairs = []
     for place in blank.tolist():
-        for found in of_number.get(number[place], ()):
-            if BEFORE < evicted_ns[found] < start_ns[place]:
-                continue
-            if created_ns[found] == NEVER or created_ns[found] <= end_ns[place]:
-                pairs.append((place, found))
-            break  # a number is of one object at a time: all others came later
+        known = lives.get(number[place], {})
+        found = swept(
+            [life for _, life in known.values()], int(start_ns[place]), int(end_ns[place])
+        )
+        if found is not None:
+            pairs.append((place, known[found][0]))
     return pairs
 
 

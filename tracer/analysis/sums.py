@@ -9,6 +9,7 @@ Words are numbers here (:class:`Words` knows them), so that a table is cheap to 
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -206,7 +207,7 @@ class Rows:
     def __len__(self) -> int:
         return len(self.batch)
 
-    @property
+    @cached_property
     def rank(self) -> Codes:
         """Each row's place in the order of arrival among all sources."""
         rank: Codes = self.batch["row"] + (self.source << RANK_BITS)
@@ -219,15 +220,18 @@ class Rows:
             if name == "boot":
                 found[name] = np.full(len(rows), self.boot, np.uint32)
             elif name == "comm":
-                found[name] = self.words.comms_of(self.batch)[rows]
+                found[name] = self.comms[rows]
             else:
                 found[name] = self.batch[name][rows].astype(KEY_TYPES[name], copy=False)
         return found
 
     def groups(self) -> Numbered:
         batch = self.batch
-        comm = self.words.comms_of(batch)
-        return Numbered([self.objects.codes, batch["pid"], batch["fd"], batch["uid"], comm])
+        return Numbered([self.objects.codes, batch["pid"], batch["fd"], batch["uid"], self.comms])
+
+    @cached_property
+    def comms(self) -> npt.NDArray[np.int32]:
+        return self.words.comms_of(self.batch)
 
     def some(self, which: npt.NDArray[np.bool_]) -> "Rows":
         return self if which.all() else Rows(self.words, self.batch.take(which.nonzero()[0]))
@@ -336,16 +340,22 @@ def _decisions(
 
 
 def _reasons(boot: int, op: Array, outcome: Array, when: Array) -> pd.DataFrame:
-    numbers = Numbered([outcome, op])
-    first = numbers.first
+    # There are few of both: their own numbers will do.
+    codes = outcome << 8
+    codes |= op
+    count = np.bincount(codes)
+    first_ns, last_ns = np.full(len(count), NEVER), np.full(len(count), BEFORE)
+    np.minimum.at(first_ns, codes, when)
+    np.maximum.at(last_ns, codes, when)
+    some = np.flatnonzero(count)
     return pd.DataFrame(
         {
-            "boot": np.full(len(first), boot, np.uint32),
-            "op": op[first],
-            "outcome": outcome[first],
-            "count": np.bincount(numbers.codes, minlength=len(first)),
-            "first_ns": numbers.least(when),
-            "last_ns": numbers.most(when),
+            "boot": np.full(len(some), boot, np.uint32),
+            "op": (some & 0xFF).astype(np.uint8),
+            "outcome": some >> 8,
+            "count": count[some],
+            "first_ns": first_ns[some],
+            "last_ns": last_ns[some],
         }
     )
 
@@ -468,30 +478,36 @@ def _objects(rows: Rows, rank: Array) -> pd.DataFrame:
         kind, unknown = OBJECT_KINDS[name]
         found[name] = np.full(count, unknown, kind)
     found["first_ns"] = objects.least(when)
-    np.maximum.at(found["kind_seen"], codes, batch["kind"])
-    blank = ((batch["gen"] == 0) & (rank >= 0)).nonzero()[0]
-    found["in_events"][codes[blank]] = True
-    made = ((ops == Op.CREATE) & (batch["answer"] >= 0)).nonzero()[0]
+    kinds = batch["kind"]
+    if (kinds == kinds[0]).all():
+        found["kind_seen"][:] = kinds[0]
+    else:
+        np.maximum.at(found["kind_seen"], codes, kinds)
+    found["in_events"] = (found["gen"] == 0) & (rank[0] >= 0)
+    made = (ops == Op.CREATE).nonzero()[0]
+    made = made[batch["answer"][made] >= 0]
     np.minimum.at(found["created_ns"], codes[made], when[made])
     gone = (ops == Op.EVICT).nonzero()[0]
     np.maximum.at(found["evicted_ns"], codes[gone], when[gone])
-    begun = ((ops == Op.MAP) & (rank >= 0)).nonzero()[0]
+    begun = (ops == Op.MAP).nonzero()[0] if rank[0] >= 0 else np.empty(0, np.int64)
     begun = begun[writable(batch["arg"][begun])]
     np.minimum.at(found["mapped_ns"], codes[begun], when[begun])
     # Seals are only ever added (mm/memfd.c:memfd_add_seals), so of the sets seen the largest
     # number is the latest.
     missing = (batch["flags"] & np.uint32(Flag.RETURN_MISSING)) != 0
-    seals, end = batch["seals_after"], when + batch["duration_ns"]
-    known = (~missing & (seals != SEALS_UNKNOWN)).nonzero()[0]
-    np.maximum.at(found["seals"], codes[known], seals[known].astype(np.int64))
-    there = (~missing).nonzero()[0]
-    if len(there):
-        numbers = objects if len(there) == len(codes) else Numbered([codes[there]])
-        last = numbers.last(end[there], rank[there])
-        at = codes[there[last]]
-        found["size_ns"][at] = end[there[last]]
-        found["size_rank"][at] = rank[there[last]]
-        found["size"][at] = batch["size_after"][there[last]]
+    end, after, size = when + batch["duration_ns"], batch["seals_after"], batch["size_after"]
+    if missing.any():
+        there = (~missing).nonzero()[0]
+        codes, rank, end, after, size = (one[there] for one in (codes, rank, end, after, size))
+        objects = Numbered([codes])
+    seals = after.astype(np.int64)
+    seals[after == SEALS_UNKNOWN] = -1
+    np.maximum.at(found["seals"], codes, seals)
+    if len(codes):
+        last = objects.last(end, rank)
+        at = codes[last]
+        found["size_ns"][at], found["size_rank"][at] = end[last], rank[last]
+        found["size"][at] = size[last]
     return pd.DataFrame(found, copy=False)
 
 
@@ -505,7 +521,9 @@ def writable(vm_flags: Array) -> npt.NDArray[np.bool_]:
 def _mappings(rows: Rows, rank: Array) -> dict[str, pd.DataFrame]:
     """Begins and ends of mappings, and of which process and address events tell."""
     ops = rows.batch["op"]
-    places = (((ops == Op.MAP) | (ops == Op.UNMAP)) & (rank >= 0)).nonzero()[0]
+    if rank[0] < 0:
+        return {}
+    places = ((ops == Op.MAP) | (ops == Op.UNMAP)).nonzero()[0]
     if not len(places):
         return {}
     batch = rows.batch
