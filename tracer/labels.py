@@ -11,6 +11,7 @@ seals                  :func:`seals_text`; long: :func:`tracer.words.names`
 flags of a row         :data:`FLAGS`, :func:`marks`
 mappings               :func:`vm_text`, :func:`is_shared`, :func:`is_writable`
 losses                 :data:`LOSSES`
+ways of a descriptor   :data:`RECEIPTS`
 verdicts               `tracer.rules.verdicts.Verdict`: ``word``, ``meaning``
 operations             :data:`tracer.words.OPS`
 =====================  ==========================================================================
@@ -325,6 +326,18 @@ LOSSES: Mapping[str, str] = {
     "pids_full": "no room to follow a child process",
 }
 """Why events were lost, by the words of ``enum loss_cause``."""
+
+
+RECEIPTS: Mapping[str, str] = {
+    "unknown": "0",
+    "scm_rights": "1: a message on a unix socket",
+    "pidfd_getfd": "2: taken out of another process",
+    "proc_fd": "3: /proc/PID/fd/N was opened",
+    "map_files": "4: /proc/PID/map_files/RANGE was opened",
+    "msg_ring": "5: an io_uring put it into another one's table",
+    "seccomp": "6: a supervisor put it there (SECCOMP_IOCTL_NOTIF_ADDFD)",
+}
+"""How a descriptor came, by the words of `Receipt`."""
 
 
 @lru_cache(maxsize=4096)

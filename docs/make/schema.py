@@ -1,4 +1,4 @@
-"""``docs/schema.md`` from the schema's own tables, `tracer.recording.columns` and `documents`."""
+"""``docs/schema.md`` from `tracer.recording.format` and `tracer.recording.manifest`."""
 
 from collections.abc import Mapping
 from enum import IntEnum
@@ -6,10 +6,9 @@ from enum import IntEnum
 import pyarrow as pa
 
 from docs.make.markdown import code, filled, table, wrapped
-from tracer.labels import FLAGS, LOSSES
-from tracer.recording import columns
+from tracer.labels import FLAGS, LOSSES, RECEIPTS
 from tracer.recording import manifest as documents
-from tracer.recording.format import SCHEMA_VERSION, TABLES
+from tracer.recording.format import COLUMNS, MEANINGS, SCHEMA_VERSION, TABLES
 from tracer.words import OPS, Flag, Hook, Kind, LossCause, Op, Receipt, words
 
 _OPS = {
@@ -17,12 +16,18 @@ _OPS = {
     for op, one in OPS.items()
 }
 
+_BY_ADDRESS = (
+    "*By address*: `length` bytes from address `size_after` in the address space `mm` were asked "
+    "for. The object is the first memory file in that range, and `offset` where the range (or, if "
+    "it begins elsewhere, this file's mapping in it) stands in it."
+)
+
 
 def document() -> str:
     """The whole file."""
     all_words = [
-        _words("op", Op, _OPS) + "\n\n" + wrapped(columns.BY_ADDRESS),
-        _words("receipt", Receipt, columns.RECEIPTS),
+        _words("op", Op, _OPS) + "\n\n" + wrapped(_BY_ADDRESS),
+        _words("receipt", Receipt, RECEIPTS),
         _words("kind", Kind, {}),
         _words("hook", Hook, {}),
         _words("cause", LossCause, LOSSES),
@@ -42,12 +47,12 @@ def document() -> str:
 
 
 def _table(name: str, schema: pa.Schema) -> str:
-    text = f"### {name}\n\n{wrapped(columns.TABLES[name])}"
+    text = f"### {name}\n\n{wrapped(MEANINGS[name])}"
     if name == "mappings":  # it has the columns of events
         return text
-    meanings = columns.COLUMNS[name]
+    meanings = COLUMNS[name]
     rows = (
-        (code(one.name), _type(one), meanings[one.name].unit, meanings[one.name].text)
+        (code(one.name), _type(one), meanings[one.name].unit, meanings[one.name].meaning)
         for one in schema
     )
     return f"{text}\n\n{table(('column', 'type', 'unit', 'meaning'), rows)}"

@@ -1,14 +1,7 @@
-"""A filter that cannot be understood: which word it is, where it stands, and what was meant.
+"""The grammar of filters: how a text becomes words, and a value patterns, numbers or sets of seals.
 
-What a parsed filter consists of: plain data, evaluated by ``tracer/filter/mask.py``.
-
-Cuts the text of a filter into words, keys and alternatives; knows nothing of their meaning.
-
-Text values: literal text, ``*`` and ``?``, ``~`` for "contains", and how each is quoted.
-
-Numbers with units, comparisons and ranges, as closed ranges of whole numbers.
-
-Values of ``seals:`` as conditions on the bit set.
+What comes out is plain data (:class:`Term`), evaluated by ``tracer/filter/mask.py``. Every error
+names the word, where it stands, and what was probably meant.
 """
 
 import re

@@ -1,8 +1,6 @@
-"""The table of what a filter can ask for: help text, errors and completion all come from it.
+"""The table of what a filter can ask for, and how values are read and written for each key.
 
-The values of each type of key, read as conditions on columns.
-
-A table cell as a word of the filter language.
+Help text, errors and completion all come from it.
 """
 
 import re

@@ -1,8 +1,6 @@
-"""One way to read columns, whatever holds them: pandas, Arrow, or a mapping of either and numpy.
+"""Evaluates a filter over whole columns: texts on their dictionaries, numbers as arrays.
 
-Evaluates conditions over whole columns: texts on their dictionaries, numbers as arrays.
-
-The rows of raw event tables that a filter matches, by the names of their objects too.
+Columns may be pandas', Arrow's, or a mapping of either and numpy's.
 """
 
 import re

@@ -1,7 +1,4 @@
-"""The parsed filter: its columns, its rows, its text, and how to add to it.
-
-``--filter`` of the command line: the option, its help text, and the query it stands for.
-"""
+"""The parsed filter (its columns, rows and text), and ``--filter`` of the command line."""
 
 import argparse
 import re

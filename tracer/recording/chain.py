@@ -1,11 +1,9 @@
 """``chain.jsonl``: one line a finished segment, each line holding the digest of the one before.
 
 The first line holds the digest of ``manifest.json``, the last one that of ``end.json`` and of the
-tails that are left. So the digest of the last line is one of the whole recording: whoever holds it,
-or a signed statement, sees any change. Who holds neither sees accidents and hurried hands: somebody
-who can write to the recording can also write a new chain.
-
-The writing side of ``chain.jsonl``.
+tails that are left. So the digest of the last line is one of the whole recording: anybody who has
+it, or a signed statement, sees any change. Without either, only accidents are seen: somebody who
+can write to the recording can also write a new chain.
 """
 
 import hashlib

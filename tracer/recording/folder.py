@@ -1,9 +1,8 @@
 """Files of one folder, reached through the folder's descriptor: no symbolic link is followed.
 
 Every call that changes something on disk is made in this module, so that the tests can end the
-process between any two of them.
-
-Tells whether a recorder is alive: it holds ``flock`` on the file ``lock`` of its recording.
+process between any two of them. A recorder holds ``flock`` on the file ``lock`` of its recording as
+long as it lives.
 """
 
 import ctypes

@@ -1,16 +1,16 @@
-"""The tables of a recording as Arrow schemas; the column names are those of the whole program.
+"""What a recording's tables hold: each column once, with its type, unit and meaning; and limits.
 
-Integers have the width and sign they have in ``bpf/record.h``, except times and durations: those
-are signed, so that differences come out right in pandas.
+Column names are those of the whole program. Integers have the width and sign that they have in
+``bpf/record.h``, except times and durations: those are signed, so that differences come out right
+in pandas. ``docs/schema.md`` is made from this.
 
-How much is gathered before it is written, and how much a reader takes.
-
-The second follows from the first: a recorder writes no more than that, so whatever has more was
-made by somebody else, and a reader says so instead of giving it all the memory and time it asks
-for.
+The limits say how much is gathered before it is written, and so how much a reader takes: a recorder
+writes no more than that, so whatever has more was made by somebody else, and a reader says so
+instead of giving it all the memory and time it asks for.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -28,102 +28,202 @@ _U16, _U32, _U64 = pa.uint16(), pa.uint32(), pa.uint64()
 _I32, _I64 = pa.int32(), pa.int64()
 
 
-def _schema(*columns: tuple[str, pa.DataType], nullable: frozenset[str] = frozenset()) -> pa.Schema:
-    return pa.schema([pa.field(name, kind, name in nullable) for name, kind in columns])
+class Column(NamedTuple):
+    """A column of a table."""
+
+    type: pa.DataType
+    unit: str
+    """Empty: it has none."""
+    meaning: str
+    null: bool = False
+    """Whether a row may be without it."""
 
 
-_KEY = (("dev", _U32), ("ino", _U64), ("gen", _U32))
-_WHEN = (("time_ns", _I64), ("cpu", _U16), ("seq", _U64))
-_WHO = (
-    ("pid", _U32),
-    ("start_ns", _I64),
-    ("exec_id", _U32),
-    ("own_mm", _U64),
-    ("tid", _U32),
-    ("uid", _U32),
-    ("cgroup", _U64),
-    ("comm", TEXT),
-)
-
-EVENTS = _schema(
-    *_WHEN,
-    *_WHO,
-    ("op", WORD),
-    ("kind", WORD),
-    *_KEY,
-    ("fd", _I32),
-    ("seals", _U32),
-    ("seals_after", _U32),
-    ("size", _U64),
-    ("size_after", _U64),
-    ("offset", _I64),
-    ("length", _U64),
-    ("arg", _U64),
-    ("answer", _I64),
-    ("duration_ns", _I64),
-    ("flags", _U32),
-    ("hook", WORD),
-    ("nr", _U16),
-    ("mm", _U64),
-    ("vm", _U32),
-    ("user_stack", _U32),
-    ("kernel_stack", _U32),
-    ("check_answer", _I32),
-    ("file_answer", _I32),
-    ("writable", _I32),
-    ("mode", _U16),
-    ("fmode", _U16),
-    ("checks", _U32),
-)
-
-OBJECTS = _schema(
-    *_WHEN,
-    ("kind", WORD),
-    *_KEY,
-    ("name", pa.string()),  # escaped; null: no part of it arrived
-    ("name_complete", pa.bool_()),
-    ("name_len", _U32),  # bytes, before escaping
-    ("owner_uid", _U32),
-    ("owner_gid", _U32),
-    *_WHO,
-    ("create_flags", _U32),  # null: its creation was not seen
-    ("size", _U64),
-    ("seals", _U32),
-    ("mode", _U16),
-    ("folio_order_min", pa.uint8()),
-    ("folio_order_max", pa.uint8()),
-    ("mapping_flags", _U64),
-    ("flags", _U32),
-    ("nr", _U16),
-    ("seen_by", WORD),
-    ("hook", WORD),
-    nullable=frozenset({"name", "create_flags"}),
-)
-
-NAMES = _schema(*_WHEN, ("kind", WORD), *_KEY, ("part", _U16), ("text", pa.binary()))
-"""The pieces of names as they came: `objects` has them joined, this keeps every seq."""
-
-LOSSES = _schema(*_WHEN, ("cause", WORD), ("hook", WORD), ("count", _U64), ("total", _U64))
-
-CLOCKS = _schema(*_WHEN, ("hook", WORD), ("realtime_ns", _I64), ("monotonic_ns", _I64))
-
-TOTALS = _schema(
-    *_WHEN,
-    ("hook", WORD),
-    ("decided", _U64),
-    ("dropped", _U64),
-)
-
-TABLES: dict[str, pa.Schema] = {
-    "events": EVENTS,
-    "objects": OBJECTS,
-    "names": NAMES,
-    "mappings": EVENTS,
-    "losses": LOSSES,
-    "clocks": CLOCKS,
-    "totals": TOTALS,
+_WHEN = {
+    "time_ns": Column(_I64, "ns", "boot clock (CLOCK_BOOTTIME), when the operation was entered"),
+    "cpu": Column(_U16, "", "CPU of the return; 65535: written by the recorder itself"),
+    "seq": Column(
+        _U64, "", "counts the records of this CPU from 0, over all tables; a hole is a loss"
+    ),
 }
-"""Table (= folder) name → schema. ``mappings`` are the BASELINE records."""
+_WHO = {
+    "pid": Column(_U32, "", "process (thread group) id, as the initial pid namespace counts"),
+    "start_ns": Column(
+        _I64,
+        "ns",
+        "boot clock, when that process began; 0: not known. A process and the "
+        "program that it ran is (pid, start_ns, exec_id)",
+    ),
+    "exec_id": Column(
+        _U32, "", "counts the programs that the process executed, from what its parent had"
+    ),
+    "own_mm": Column(
+        _U64,
+        "",
+        "number of the task's own address space, never used again in this boot; "
+        "0: none, as it exits or in the kernel's own threads, or not known",
+    ),
+    "tid": Column(_U32, "", "thread id, likewise"),
+    "uid": Column(_U32, "", "user id of the thread, initial user namespace"),
+    "cgroup": Column(_U64, "", "id of its cgroup v2: the inode number of the cgroup's folder"),
+    "comm": Column(TEXT, "", "its command name, escaped"),
+}
+_KEY = {
+    "kind": Column(WORD, "", "kind of memory file, a word of `kind` below"),
+    "dev": Column(_U32, "", "device of the inode, as the kernel holds it: major << 20 \\| minor"),
+    "ino": Column(_U64, "", "inode number; 0: no memory file could be told"),
+    "gen": Column(_U32, "", "inode generation; (dev, ino, gen) names one object of one boot"),
+}
+_HOOK = {"hook": Column(WORD, "", "the hook family that reported it, a word of `hook` below")}
+_NR = {"nr": Column(_U16, "", "number of the system call, 65535: none or unknown")}
+
+_EVENTS = {
+    **_WHEN,
+    **_WHO,
+    "op": Column(WORD, "", "operation, a word of `op` below"),
+    **_KEY,
+    "fd": Column(_I32, "", "file descriptor as the system call had it, -1: unknown"),
+    "seals": Column(
+        _U32,
+        "F_SEAL_* bits",
+        "at entry; 0 where the object has none; what 0x20 means "
+        "is in `self_test.bit_0x20` of the manifest",
+    ),
+    "seals_after": Column(_U32, "F_SEAL_* bits", "at return"),
+    "size": Column(_U64, "bytes", "of the file, at entry"),
+    "size_after": Column(_U64, "bytes", "at return; ops by address: the address"),
+    "offset": Column(_I64, "bytes", "into the file"),
+    "length": Column(_U64, "bytes", "asked for; truncate: the new size"),
+    "arg": Column(_U64, "", "by op, see `op` below"),
+    "answer": Column(_I64, "", "what the kernel returned: 0, a count, an address, or -errno"),
+    "duration_ns": Column(
+        _I64, "ns", "from entry to return; baseline rows: how long the sweep took"
+    ),
+    "flags": Column(_U32, "bits", "see `flags` below"),
+    **_HOOK,
+    **_NR,
+    "mm": Column(
+        _U64,
+        "",
+        "number of the address space that is meant, as `own_mm`; 0: none. receive: "
+        "of the task that gave the descriptor",
+    ),
+    "vm": Column(
+        _U32, "", "number of the virtual machine, not used again in this recording; 0: none"
+    ),
+    "user_stack": Column(_U32, "", "number of a stack; 0: none was taken"),
+    "kernel_stack": Column(_U32, "", "likewise"),
+    "check_answer": Column(
+        _I32,
+        "",
+        "of the inner seal check, if CHECK_REACHED; memslot: slot number "
+        "\\| address space << 16; receive: pid of the giver",
+    ),
+    "file_answer": Column(_I32, "", "of the file's own mmap function, if FILE_MMAP_REACHED"),
+    "writable": Column(
+        _I32,
+        "",
+        "address_space.i_mmap_writable at entry (count of shared writable "
+        "mappings, negative: denied); add_seals that succeeded: at return",
+    ),
+    "mode": Column(_U16, "", "i_mode of the inode at entry"),
+    "fmode": Column(_U16, "bits", "how the file was opened: 1 read, 2 write; 0: no file"),
+    "checks": Column(
+        _U32,
+        "",
+        "how often the inner check was asked (chunks of a write); ops by "
+        "address: 1 where the range has more mappings than were looked at; "
+        "memslot: KVM_MEM_* flags",
+    ),
+}
+
+_OBJECTS = {
+    **_WHEN,
+    **_KEY,
+    "name": Column(pa.string(), "", "escaped; null: no part of it arrived", null=True),
+    "name_complete": Column(pa.bool_(), "", "whether all of its bytes arrived"),
+    "name_len": Column(_U32, "bytes", "length of the name before escaping"),
+    "owner_uid": Column(_U32, "", "i_uid of the inode, initial user namespace"),
+    "owner_gid": Column(_U32, "", "i_gid, likewise"),
+    **{
+        name: one._replace(meaning=f"of who was seen with it first: {one.meaning}")
+        for name, one in _WHO.items()
+    },
+    "create_flags": Column(
+        _U32, "MFD_* bits", "what memfd_create got; null: its creation was not seen", null=True
+    ),
+    "size": Column(_U64, "bytes", "of the file, then"),
+    "seals": Column(_U32, "F_SEAL_* bits", "then"),
+    "mode": Column(_U16, "", "i_mode of the inode"),
+    "folio_order_min": Column(pa.uint8(), "log2 of pages", "smallest folio that the file may use"),
+    "folio_order_max": Column(pa.uint8(), "log2 of pages", "largest; 0: single pages"),
+    "mapping_flags": Column(_U64, "bits", "address_space.flags as the kernel holds them"),
+    "flags": Column(_U32, "bits", "see `flags` below"),
+    **_NR,
+    "seen_by": Column(WORD, "", "the operation that showed it first, a word of `op`"),
+    **_HOOK,
+}
+
+_NAMES = {
+    **_WHEN,
+    **_KEY,
+    "part": Column(_U16, "", "number of the piece, from 0"),
+    "text": Column(pa.binary(), "", "its bytes, not escaped"),
+}
+
+_LOSSES = {
+    **_WHEN,
+    "cause": Column(WORD, "", "a word of `cause` below"),
+    **_HOOK,
+    "count": Column(_U64, "events", "lost since the row before of this cause and hook"),
+    "total": Column(_U64, "events", "lost since the start"),
+}
+
+_CLOCKS = {
+    **_WHEN,
+    **_HOOK,
+    "realtime_ns": Column(_I64, "ns", "CLOCK_REALTIME (since 1970) at `time_ns`"),
+    "monotonic_ns": Column(_I64, "ns", "CLOCK_MONOTONIC at `time_ns`"),
+}
+
+_TOTALS = {
+    **_WHEN,
+    **_HOOK,
+    "decided": Column(_U64, "calls", "that reached the hook's return and were ours, so far"),
+    "dropped": Column(_U64, "calls", "of these, turned away by a filter"),
+}
+
+COLUMNS: dict[str, dict[str, Column]] = {
+    "events": _EVENTS,
+    "objects": _OBJECTS,
+    "names": _NAMES,
+    "mappings": _EVENTS,
+    "losses": _LOSSES,
+    "clocks": _CLOCKS,
+    "totals": _TOTALS,
+}
+"""Table (= folder) → its columns, in their order. ``mappings`` are the BASELINE records."""
+TABLES: dict[str, pa.Schema] = {
+    table: pa.schema([pa.field(name, one.type, one.null) for name, one in columns.items()])
+    for table, columns in COLUMNS.items()
+}
+EVENTS, OBJECTS, NAMES = (TABLES[name] for name in ("events", "objects", "names"))
+
+MEANINGS = {
+    "events": "One row for each decision, and for each mapping that begins or ends.",
+    "objects": "One row for each memory file, when it is seen first (and again after the kernel "
+    "side had forgotten it).",
+    "names": "The pieces of the objects' names as they came; `objects.name` has them joined.",
+    "mappings": "The columns of `events`. What was there before the trace began, read from /proc "
+    "(ops `open` and `map`; with `--audit` who traces whom and who shares an address space: "
+    "`trace` and `share_mm`); with `--audit` also at the stop (flag FINAL), whether an inode has "
+    "any mapping (`mapped`), and when hooks in a module came and went (`attach`).",
+    "losses": "Events that happened and are not in the recording; a row each second while counts "
+    "move.",
+    "clocks": "Both other clocks, read at one moment with the boot clock.",
+    "totals": "What each hook decided, whether or not it was recorded.",
+}
+"""What the rows of each table are."""
 
 TAIL = pa.schema([pa.field("record", pa.binary(RECORD_SIZE), nullable=False)])
 """The tail: records as they are in the ring buffer, of all types, in the order of arrival."""
@@ -137,7 +237,7 @@ UNPACKED_BYTES = 1 << 28
 FOOTER_BYTES = 1 << 20
 """The end of a part that tells where its columns are. Arrow takes a hundred times as much."""
 ROW_GROUPS = 1 << 12
-COLUMNS = 1 << 8
+MOST_COLUMNS = 1 << 8
 PAGES = 1 << 14
 """Of a part."""
 DICTIONARY = SEGMENT_ROWS

@@ -1,18 +1,10 @@
-"""The file of a part: bytes go to the disk and into the digest.
+"""A part: one table of one segment, a Parquet file; written in pieces and digested on the way.
 
-One Parquet file of a segment: written by Arrow in pieces, digested on the way.
-
-Looks at the pages of a Parquet file before Arrow unpacks them.
-
-A page's header says how much memory it wants, and Arrow believes it: two gigabytes for a page of a
-few bytes, a dictionary of a hundred million empty texts. Here the headers are read first (Thrift's
-compact protocol) and held against what a part of a recording can have.
-
-A part that somebody wrote, as rows of one of our tables: whatever does not fit is said.
-
-Of the bytes of one file, in memory (see `tracer.recording.gate`). Arrow gets to see them only
-when their footer and pages are of a size that a part can have, and nobody gets to see what Arrow
-made of them before types, nulls, dictionaries and texts are those of the schema.
+A part that is read was perhaps written by somebody else. Arrow gets to see its bytes (they are read
+once, see `tracer.recording.gate`) only when footer and pages are of a size that a part can have: a
+page's header says how much memory it wants, and Arrow believes it, two gigabytes for a page of a
+few bytes. So these headers are read here first (Thrift's compact protocol). What Arrow made of
+them is given on only when types, nulls, dictionaries and texts are those of the schema.
 """
 
 import hashlib
@@ -35,9 +27,9 @@ from tracer.recording.chain import PartInfo, part_name
 from tracer.recording.errors import Damaged
 from tracer.recording.folder import Folder
 from tracer.recording.format import (
-    COLUMNS,
     DICTIONARY,
     FOOTER_BYTES,
+    MOST_COLUMNS,
     PAGES,
     ROW_GROUPS,
     SEGMENT_ROWS,
@@ -379,7 +371,7 @@ class PartFile:
 
     def _places(self) -> list[int]:
         """Where the columns of our schema are, each of which must be there once."""
-        if self._metadata.num_columns > COLUMNS:
+        if self._metadata.num_columns > MOST_COLUMNS:
             raise ValueError(f"it has {self._metadata.num_columns} columns")
         there = [self._metadata.schema.column(n) for n in range(self._metadata.num_columns)]
         paths = [column.path for column in there]

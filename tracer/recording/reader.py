@@ -1,12 +1,8 @@
-"""Whether a recorder still writes a recording, on this machine or on another.
-
-What a recording consists of at one moment, while somebody may be writing it.
-
-Reads a recording, finished, cut off or still growing.
+"""Reads a recording that is finished, cut off or still growing.
 
 Everything is taken from what the chain names; files beside it were never finished and are ignored.
-What the chain said once stays said as long as the recording is open, and every part is read whole
-and held against its digest there: whoever can write to the folder meanwhile changes no answer.
+What the chain said once is kept as long as the recording is open, and every part is read whole and
+compared with its digest there: changes to the folder meanwhile change no answer.
 """
 
 import os

@@ -1,27 +1,10 @@
-"""Arrow arrays from numpy and Python values, by their buffers.
+"""From raw records to the tables of a recording: one rule for parts, tails and tests.
 
-``pa.array`` would do all this, but it imports pandas to ask whether it was given a Series: a fifth
-of a second and 30 MB, in the middle of a capture.
-
-Numbers of op, kind, hook and cause as dictionary columns of words.
-
-Gives every record the place of its comm in a short list of texts, at memory speed.
-
-A task name is 16 bytes that repeat without end, so sorting or hashing each in Python or Arrow would
-cost more than everything else. Here each name goes to a slot by a multiplication, the slot is
-compared with the whole name (so a slot shared by chance is noticed, never believed), and only names
-that are not in their slot take the slow way.
-
-Object announcements with their names, which come in pieces of their own behind them.
-
-Event records (rows) to Arrow columns, in blocks that stay in the processor's cache.
-
-A record is 224 bytes, so each column touches every cache line of the records. Taking all columns
-of a few thousand records before going on to the next reads the memory once instead of thirty times.
-
-Joins names with their objects when a batch or a segment ended between the two.
-
-Raw records of all types to the tables of a recording: one rule for parts, tails and tests.
+Built for speed, as all of it stands beside a capture. Arrow arrays are made by their buffers:
+``pa.array`` imports pandas to ask whether it was given a Series, a fifth of a second and 30 MB.
+An event has 224 bytes, so each column touches every cache line of the records: all columns of a few
+thousand records are taken before the next ones, and the memory is read once instead of thirty
+times. A task's name is 16 bytes that repeat without end: :class:`Comms` gives each a code.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence

@@ -1,11 +1,11 @@
-"""Sequence numbers: each CPU counts its records from 0, so what is missing can be named.
-
-The tail: raw records that are in no finished segment yet, in blocks with a checksum each.
+"""The tail: raw records that are in no finished segment yet, in blocks with a checksum each.
 
 A block is a head of 32 bytes and the records as they are in the ring buffer, of all types, in the
 order of arrival. Its head says where in which tail it stands, so that a file that was cut anywhere,
 or of which the power took some bytes, gives exactly what stood before. A head without records is
 the end mark: there only where the tail holds everything of its segment.
+
+Each CPU counts its records from 0, so what is missing can be named: :class:`Sequences`.
 """
 
 import os

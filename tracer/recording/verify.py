@@ -1,7 +1,4 @@
-"""What a check of a recording found, for people and as JSON.
-
-Checks a recording: is everything there that was recorded, and is it what was recorded?
-"""
+"""Checks a recording: is everything there that was recorded, and is it what was recorded?"""
 
 import json
 import os

@@ -1,18 +1,11 @@
-"""A thread that does one thing after another, so that a slow disk does not stop the capture.
-
-One segment: what arrived between two cuts, as one part a table and one line of the chain.
-
-From records to segments of the chain, with a thread that waits for the disk.
-
-Capture goes on while a disk takes its time: one segment may be on its way to the device; only when
-the next one is cut before that has arrived does the writer wait.
-
-Writes a recording: records in, segments and a tail out, readable whenever the power fails.
+"""Writes a recording: records in, segments and a tail out, readable whenever the power fails.
 
 What happens to a record: ``append`` copies it into a chunk (the ring's memory belongs to the kernel
 again after that), and a full chunk is encoded; when much comes at once it is encoded where it lies.
-A cut segment is made durable and joins the chain. ``tick`` brings the tail up to date a few times a
-second, or cuts the segment at once where so much came that a tail would be work for nothing.
+A cut segment is made durable in a thread and joins the chain, so that a slow disk does not stop the
+capture: only when the next segment is cut before that has arrived does the writer wait. ``tick``
+brings the tail up to date a few times a second, or cuts the segment at once where so much came that
+a tail would be work for nothing.
 """
 
 import contextlib
