@@ -70,6 +70,24 @@ def test_describe(op: str, kind: str, arg: int, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0"), (999, "999"), (1024, "1K"), (1536, "1.5K"), (1 << 30, "1G"), (1 << 62, "4096P"),
+     (None, "?")],
+)  # fmt: skip
+def test_sizes(number: int | None, text: str) -> None:
+    assert args.size(number) == text
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [(0, "0ns"), (999, "999ns"), (4100, "4µs"), (12_500_000, "12ms"), (9_900_000_000, "9.9s"),
+     (90_000_000_000, "1m30"), (7_200_000_000_000, "2h00"), (9 * 86400 * 10**9, "9d"), (None, "-")],
+)  # fmt: skip
+def test_spans(ns: int | None, text: str) -> None:
+    assert args.span(ns) == text
+
+
+@pytest.mark.parametrize(
     ("vm_flags", "shared", "writable"),
     [
         (0xFB, True, True),

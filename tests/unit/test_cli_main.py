@@ -15,7 +15,7 @@ import pytest
 from tracer import __version__
 from tracer.cli import doctor, main, record
 from tracer.cli.main import VERBS
-from tracer.cli.record import ProgressLine, Stopper, size_text
+from tracer.cli.record import ProgressLine, Stopper
 from tracer.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -409,21 +409,6 @@ def test_default_name(command: list[str], stem: str) -> None:
     assert len(name) == len(stem) + len("-20260101-000000.seal")
 
 
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1.0 kB"),
-        (1_449_000, "1.4 MB"),
-        (2_500_000_000, "2.5 GB"),
-        (7_000_000_000_000, "7000.0 GB"),
-    ],
-)
-def test_size_text(count: int, text: str) -> None:
-    assert size_text(count) == text
-
-
 class Terminal:
     """A stderr that says it is one, and keeps what is written."""
 
@@ -449,7 +434,7 @@ def test_progress_line_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     line = ProgressLine(quiet=False)
     line.show(Progress(12.3, 1_234_567, 0, 5_000_000))
     start = "\r\x1b[K"
-    whole = "recording 12 s  1,234,567 events  0/s  lost 0  5.0 MB  (Ctrl-C ends it)"
+    whole = "recording 12 s  1,234,567 events  0/s  lost 0  4.8M  (Ctrl-C ends it)"
     assert terminal.text == start + whole[:59]
     terminal.text = ""
     monkeypatch.setenv("COLUMNS", "200")

@@ -102,10 +102,3 @@ def test_table_shows_names_as_they_are() -> None:
     assert SHOWN in text
     assert "??????" in text
     assert file.seals == SEALS_UNKNOWN
-
-
-@pytest.mark.parametrize(
-    ("size", "text"), [(None, "?"), (0, "0"), (1023, "1023"), (1536, "1.5K"), (2 << 30, "2.0G")]
-)
-def test_human(size: int | None, text: str) -> None:
-    assert ls.human(size) == text

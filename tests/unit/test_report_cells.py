@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,24 +26,6 @@ def test_rows_have_plain_values() -> None:
     ]
     assert cells.rows(frame, 0) == []
     assert cells.rows(pd.DataFrame({"a": []})) == []
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [(0, "0"), (1023, "1023"), (1024, "1K"), (1536, "1.5K"), (1 << 30, "1G"), (1 << 62, "4096P"),
-     (None, "?"), (float("nan"), "?")],
-)  # fmt: skip
-def test_sizes(number: object, text: str) -> None:
-    assert cells.size(number) == text
-
-
-@pytest.mark.parametrize(
-    ("ns", "text"),
-    [(0, "0 ns"), (999, "999 ns"), (4100, "4.1 µs"), (1_250_000, "1.25 ms"),
-     (90_000_000_000, "90 s"), (7_200_000_000_000, "7,200 s"), (None, "-")],
-)  # fmt: skip
-def test_spans(ns: object, text: str) -> None:
-    assert cells.span(ns) == text
 
 
 def test_answers() -> None:

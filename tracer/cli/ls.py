@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tracer.cli.verb import Verb
 from tracer.errors import UserError
 from tracer.escape import escape_bytes
-from tracer.labels import SEALS_UNKNOWN, seals_text, vm_text
+from tracer.labels import SEALS_UNKNOWN, seals_text, size, vm_text
 from tracer.output.console import console, tell
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ HEADER = ("KIND", "SEALS", "SIZE", "MAPPINGS", "WRITABLE", "HOLDERS", "MAPPED BY
 _SHOWN_HOLDERS = 3
 
 
-def _cells(file: "MemoryFile", size: str, most: int | None) -> tuple[str, ...]:
+def _cells(file: "MemoryFile", shown_size: str, most: int | None) -> tuple[str, ...]:
     """One text for each of :data:`HEADER`; ``most`` holders and mappers."""
     holders = [f"{one.pid}/{escape_bytes(one.who.comm)}:{one.fd}" for one in file.holders]
     # Once for each process and way of mapping it.
@@ -105,7 +105,7 @@ def _cells(file: "MemoryFile", size: str, most: int | None) -> tuple[str, ...]:
     return (
         file.kind.name.lower(),
         seals_text(file.seals),
-        size,
+        shown_size,
         str(len(file.mappings)),
         str(file.shared_writable),
         _listed(holders, most),
@@ -118,17 +118,6 @@ def _listed(texts: list[str], most: int | None) -> str:
     shown = texts[:most]
     more = len(texts) - len(shown)
     return " ".join([*shown, f"+{more} more"] if more else shown) or "-"
-
-
-def human(size: int | None) -> str:
-    """Bytes with a binary unit, ``2.0G``; ``?`` where unknown."""
-    if size is None:
-        return "?"
-    for unit in ("", "K", "M", "G", "T"):
-        if size < 1024 or unit == "T":
-            break
-        size /= 1024  # type: ignore[assignment]
-    return f"{size:.1f}{unit}" if unit else str(size)
 
 
 def table(files: list["MemoryFile"]) -> "Table":
@@ -148,8 +137,8 @@ def table(files: list["MemoryFile"]) -> "Table":
             overflow="fold",
         )
     for file in files:
-        size = human(file.stat.size if file.stat else None)
-        shown.add_row(*(Text(cell) for cell in _cells(file, size, _SHOWN_HOLDERS)))
+        shown_size = size(file.stat.size if file.stat else None)
+        shown.add_row(*(Text(cell) for cell in _cells(file, shown_size, _SHOWN_HOLDERS)))
     return shown
 
 

@@ -25,6 +25,7 @@ from tracer.kernel import privileges
 from tracer.kernel.audit_families import ALL_FAMILIES
 from tracer.kernel.families import FAMILIES
 from tracer.kernel.privileges import COMMAND, LATE_BY_ADMIN, LATE_HOOKS, READS_MAPS, SWEEPS, Cap
+from tracer.labels import size
 from tracer.output.console import did_you_mean, status, tell
 from tracer.words import BY_NAME, Op
 
@@ -179,7 +180,7 @@ class Record(Verb):
         line.clear()
         done = session.progress
         if not args.quiet:
-            on_disk = f"{size_text(done.bytes)} on disk"
+            on_disk = f"{size(done.bytes)} on disk"
             tell(f"{done.events:,} events, {done.lost:,} lost, {on_disk}: {writer.path}")
             tell(f"final digest, for verify --digest: {writer.digest}")
         if session.losses:
@@ -289,16 +290,6 @@ def filters(args: argparse.Namespace, follow_command: bool) -> Filters:
     )
 
 
-def size_text(count: int) -> str:
-    """Bytes for people: ``1.4 MB``."""
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    raise AssertionError("unreachable")
-
-
 class ProgressLine:
     """Shows how a recording goes."""
 
@@ -318,7 +309,7 @@ class ProgressLine:
         lost = f"lost {progress.lost:,}"
         text = (
             f"recording {progress.seconds:.0f} s  {progress.events:,} events  "
-            f"{self._rate:,.0f}/s  {lost}  {size_text(progress.bytes)}  (Ctrl-C ends it)"
+            f"{self._rate:,.0f}/s  {lost}  {size(progress.bytes)}  (Ctrl-C ends it)"
         )
         status(text[: shutil.get_terminal_size().columns - 1], red=lost if progress.lost else "")
 

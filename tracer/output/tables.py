@@ -1,8 +1,6 @@
-"""Values of table rows as text for people; text of traced programs made harmless.
+"""Tables for people: how values read, which columns each table has, and how wide they are.
 
-A column for people: its title, its text, what it is sorted by, and how wide it may be.
-
-Which columns people see of each table, in which order, and which go first for lack of room.
+Text of traced programs is made harmless.
 """
 
 import re
@@ -15,9 +13,10 @@ import pandas as pd
 
 from tracer.escape import cells as width_of
 from tracer.escape import clip, pad, printable
-from tracer.labels import MAX_ERRNO, describe, errno_name, seals_text
+from tracer.labels import MAX_ERRNO, describe, errno_name, seals_text, size, span
 from tracer.labels import marks as flag_marks
 from tracer.output.report import WORST_FIRST, Coverage
+from tracer.output.text import object_text
 from tracer.record import Flag
 from tracer.words import DOUBTS, UNKNOWN, Bit5, names, ops
 
@@ -64,44 +63,12 @@ def number(value: object) -> str:
     return "-" if value is None else str(value)
 
 
-def size(value: object) -> str:
-    """Bytes with a binary unit: ``4K``, ``1.5M``; ``?`` where unknown."""
-    if not isinstance(value, int | float) or value != value:
-        return "?"
-    scaled = float(value)
-    for unit in ("", "K", "M", "G", "T", "P"):
-        if abs(scaled) < 1024 or unit == "P":
-            break
-        scaled /= 1024
-    shown = f"{scaled:.1f}".removesuffix(".0") if unit else f"{int(scaled)}"
-    return f"{shown}{unit}"
-
-
-def span(ns: object) -> str:
-    """A duration with its unit: ``35 µs``, ``1.2 s``; ``-`` where unknown."""
-    if not isinstance(ns, int | float) or ns != ns:
-        return "-"
-    if abs(ns) < 1000:
-        return f"{int(ns)} ns"
-    for scale, unit in ((1e3, "µs"), (1e6, "ms"), (1e9, "s")):
-        if abs(ns) < 1000 * scale or unit == "s":
-            return f"{ns / scale:.3g} {unit}" if abs(ns) < 1000 * scale else f"{ns / scale:,.0f} s"
-    raise AssertionError("unreachable")
-
-
 def file(row: Row) -> str:
     """``memfd:name`` of the row's object, ``memfd:0:1/42`` (device, inode) where it has no name."""
-    kind, name = row.get("kind"), row.get("name")
-    if name is None:
-        if row.get("ino") is None or row.get("dev") is None:
-            return "-"
-        dev = int(row["dev"])
-        name = f"{dev >> 20}:{dev & 0xFFFFF}/{row['ino']}"
-    elif kind == "unknown" and str(name).startswith("memfd:"):
-        return printable(str(name))  # that a refused memfd_create would have made
-    elif kind in ("memfd", "hugetlb"):
-        name = str(name).removeprefix("memfd:")  # the kernel's prefix, not the maker's
-    return printable(f"{kind or '?'}:{name}")
+    dev, ino, name = row.get("dev"), row.get("ino"), row.get("name")
+    if name is None and (dev is None or ino is None):
+        return "-"
+    return printable(object_text(str(row.get("kind") or "?"), name, dev or 0, ino or 0))
 
 
 def shortened(text: str, width: int) -> str:
@@ -145,11 +112,11 @@ def answer(op: str, value: object, flags: int = 0) -> str:
 
 def request(row: Row) -> str:
     """What a decision's call requested, and through which descriptor."""
-    arg, offset, length, size = (
+    op, kind = str(row.get("op")), str(row.get("kind"))
+    arg, offset, length, old = (
         int(row.get(name) or 0) for name in ("arg", "offset", "length", "size")
     )
-    bit5 = row.get("bit5", UNKNOWN)
-    said = describe(str(row.get("op")), str(row.get("kind")), arg, offset, length, size, bit5)
+    said = describe(op, kind, arg, offset, length, old, row.get("bit5", UNKNOWN))
     fd = row.get("fd")
     shown = [said] if said else []
     return " ".join([*shown, f"fd{fd}"] if fd is not None and fd >= 0 else shown) or "-"

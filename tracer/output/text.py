@@ -56,13 +56,13 @@ def loss_sentences(counts: Counter[str]) -> list[str]:
     return _sentence("LOST {} events: ", counts - context) + _sentence("incomplete: ", context)
 
 
-def narration(recording: "Recording", told: Collection[str] = ()) -> list[str]:
+def narration(recording: "Recording", reported: Collection[str] = ()) -> list[str]:
     """Sentences for stderr, empty for a recording that is whole and lost nothing.
 
-    ``told``: what was said before; of that only a loss is said again.
+    ``reported``: the earlier ones; of these only a loss comes again.
     """
     lost = loss_sentences(losses(recording))
-    fresh = [problem for problem in recording.problems if problem not in told]
+    fresh = [problem for problem in recording.problems if problem not in reported]
     return fresh + lost
 
 
@@ -108,6 +108,16 @@ def _marks(failed: int, flags: int, check: int, file: int) -> str:
     return "".join(shown)
 
 
+def object_text(kind: str, name: str | None, dev: int, ino: int) -> str:
+    """``memfd:frame``; ``memfd:0:1/42`` (device, inode) where it has no name."""
+    shown = f"{dev >> 20}:{dev & 0xFFFFF}/{ino}" if name is None else name
+    if kind == "unknown" and shown.startswith("memfd:"):
+        kind = "memfd"  # that a refused memfd_create would have made
+    if kind in ("memfd", "hugetlb"):
+        shown = shown.removeprefix("memfd:")  # the kernel's prefix, not the maker's
+    return f"{kind}:{shown}"
+
+
 class Lines:
     """Turns event tables into lines of at most ``width`` cells.
 
@@ -139,12 +149,7 @@ class Lines:
         return pad(clip(comm or "?", self._who_width - len(tail)) + tail, self._who_width)
 
     def _object_text(self, kind: str, name: str | None, dev: int, ino: int) -> str:
-        shown = f"{dev >> 20}:{dev & 0xFFFFF}/{ino}" if name is None else name
-        if kind == "unknown" and shown.startswith("memfd:"):
-            kind = "memfd"  # that a refused memfd_create would have made
-        if kind in ("memfd", "hugetlb"):
-            shown = shown.removeprefix("memfd:")  # the kernel's prefix, not the maker's
-        return pad(f"{kind}:{shown}", self._object_width)
+        return pad(object_text(kind, name, dev, ino), self._object_width)
 
     def of(self, table: pa.Table) -> Iterator[str]:
         """The lines of a table, without newline; printable characters only."""
@@ -169,19 +174,19 @@ class Lines:
             # Cells, not characters: the padded columns have exactly the cells they should, and
             # everything that follows has one cell a character.
             used = fixed + max(10, len(seconds)) + max(10, len(op)) + len(seals_text(seals))
-            asked = describe(op, kind, arg, offset, length, size, bit5)
+            request = describe(op, kind, arg, offset, length, size, bit5)
             if fd >= 0:
-                asked = f"{asked} fd{fd}" if asked else f"fd{fd}"
+                request = f"{request} fd{fd}" if request else f"fd{fd}"
             tail = answer_text(op, answer, flags)
             if flags:
                 failed = answer if -MAX_ERRNO <= answer < 0 else 0
                 tail += _marks(failed, flags, check, file)
             room = max(8, width - used - len(tail) - 1)
-            if len(asked) > room:
-                asked = clip(asked, room)
-            asked = asked.ljust(min(_ARGS, room))
-            line = f"{head}{asked} {tail}"
-            yield line if used + len(asked) + 1 + len(tail) <= width else clip(line, width)
+            if len(request) > room:
+                request = clip(request, room)
+            request = request.ljust(min(_ARGS, room))
+            line = f"{head}{request} {tail}"
+            yield line if used + len(request) + 1 + len(tail) <= width else clip(line, width)
 
 
 def with_ops(tables: Iterable[pa.Table], ops: frozenset[str] | None) -> Iterator[pa.Table]:
@@ -196,7 +201,7 @@ def with_ops(tables: Iterable[pa.Table], ops: frozenset[str] | None) -> Iterator
 
 
 def limited(tables: Iterable[pa.Table], limit: int | None) -> Iterator[pa.Table]:
-    """The first ``limit`` rows of ``tables``; asks for no table after they are reached."""
+    """The first ``limit`` rows of ``tables``; takes no table after they are reached."""
     if limit is None:
         yield from tables
         return
