@@ -260,8 +260,7 @@ class Program:
         """A program's instructions, with ``way`` where the source has WAY_MARK (if it has)."""
         module, start = self._bpf.module, function.encode()
         code = ctypes.string_at(
-            self._lib.bpf_function_start(module, start),
-            self._lib.bpf_function_size(module, start),
+            self._lib.bpf_function_start(module, start), self._lib.bpf_function_size(module, start)
         )
         return bpf_source.with_way(code, way) if way else code
 

@@ -43,8 +43,7 @@ def _btf_name(fd: int) -> bytes:
     info = bytearray(struct.pack("=QIIQII", 0, 0, 0, ctypes.addressof(name), len(name), 0))
     buffer = (ctypes.c_char * len(info)).from_buffer(info)
     _bpf(
-        _OBJ_GET_INFO_BY_FD,
-        bytearray(struct.pack("=IIQ", fd, len(info), ctypes.addressof(buffer))),
+        _OBJ_GET_INFO_BY_FD, bytearray(struct.pack("=IIQ", fd, len(info), ctypes.addressof(buffer)))
     )
     return name.value
 

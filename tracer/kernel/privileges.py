@@ -36,7 +36,7 @@ class Cap(IntEnum):
 
 READS_MAPS: Mapping[Cap, str] = {
     Cap.BPF: "to read the maps and counts of its programs, and to run the one that looks whether a "
-    "file is mapped",
+    "file is mapped"
 }
 """By source ``bpf``, until the end."""
 SWEEPS: Mapping[Cap, str] = {
@@ -53,12 +53,10 @@ LATE_HOOKS: Mapping[Cap, str] = {
 LATE_BY_ADMIN: Mapping[Cap, str] = {
     Cap.SYS_ADMIN: "only where kprobes take it (kernel.perf_event_paranoid above 2, which Debian's "
     "kernels have from their own patch), or where there are none: to ask for the BTF of that "
-    "module by its id",
+    "module by its id"
 }
 """Where `late_takes_admin`."""
-COMMAND: Mapping[Cap, str] = {
-    Cap.KILL: "with a command: to end it, which may run as another user",
-}
+COMMAND: Mapping[Cap, str] = {Cap.KILL: "with a command: to end it, which may run as another user"}
 
 LEAST: Mapping[Cap, str] = {
     Cap.BPF: "nothing is recorded",

@@ -349,10 +349,7 @@ def try_sealing(maker: Maker, seals: int, thorough: bool) -> None:
     for more in (*_ALL, Seal.WRITE | Seal.FUTURE_WRITE | Seal.SEAL, 0, _UNKNOWN_SEAL):
         nothing_new = not more & ~seals and not seals & Seal.SEAL
         for mapping, fmode in mappings[:1] if nothing_new else mappings:
-            with (
-                maker.sized() as file,
-                file.mapped(*mapping, fmode) if mapping else nullcontext(),
-            ):
+            with maker.sized() as file, file.mapped(*mapping, fmode) if mapping else nullcontext():
                 if maker.seal(file, seals):
                     file.add_seals(more)
     with maker.sized() as file:

@@ -256,10 +256,7 @@ class Host:
     @property
     def words(self) -> dict[str, str]:
         """What remedies say in other words on other hosts."""
-        return {
-            "ELSEWHERE": self.elsewhere,
-            "INSTALL_BCC": how_to_install(BCC, self.root),
-        }
+        return {"ELSEWHERE": self.elsewhere, "INSTALL_BCC": how_to_install(BCC, self.root)}
 
     @property
     def elsewhere(self) -> str:
@@ -333,8 +330,7 @@ _NOT_SEEN = Obstacle(
     "make the environment with {PYTHON} -m venv --system-site-packages",
 )
 _NOT_INSTALLED = Obstacle(
-    "the BPF Compiler Collection's Python package is not installed",
-    "{INSTALL_BCC}",
+    "the BPF Compiler Collection's Python package is not installed", "{INSTALL_BCC}"
 )
 
 

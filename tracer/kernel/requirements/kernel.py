@@ -7,14 +7,7 @@ process that traces may do, and which process ids it knows.
 import re
 
 from tracer.kernel.btf_file import MAGIC
-from tracer.kernel.requirements.host import (
-    ELSEWHERE,
-    Host,
-    Obstacle,
-    Seen,
-    Try,
-    requirement,
-)
+from tracer.kernel.requirements.host import ELSEWHERE, Host, Obstacle, Seen, Try, requirement
 from tracer.kernel.symbols import NO_FILE, NO_FUNCTION, UNREADABLE, Symbols, SymbolsError
 from tracer.labels import errno_name
 
@@ -200,8 +193,7 @@ _OTHER_MACHINE = Obstacle(
     "record on an x86-64 host; recordings can be read on any",
 )
 _NO_SYS = Obstacle(
-    "/sys is not mounted, so the kernel's BTF cannot be read",
-    "mount -t sysfs sysfs /sys",
+    "/sys is not mounted, so the kernel's BTF cannot be read", "mount -t sysfs sysfs /sys"
 )
 _NO_BTF = Obstacle(
     "the kernel was built without BTF (CONFIG_DEBUG_INFO_BTF)",
@@ -212,8 +204,7 @@ _HIDDEN_BTF = Obstacle(
     "mount sysfs on /sys, or give the container the host's /sys",
 )
 _UNREADABLE_BTF = Obstacle(
-    f"/{_BTF_PATH} cannot be read",
-    f"let this process read it (file mode, sandbox), or {ELSEWHERE}",
+    f"/{_BTF_PATH} cannot be read", f"let this process read it (file mode, sandbox), or {ELSEWHERE}"
 )
 _NOT_BTF = Obstacle(f"/{_BTF_PATH} is not little-endian BTF", ELSEWHERE)
 _CHANGED = Obstacle("changed while it was read", "try again", unknown=True)

@@ -15,13 +15,7 @@ from pathlib import Path
 from tracer.kernel import bpf_syscall
 from tracer.kernel.btf import running_btf
 from tracer.kernel.btf_file import BtfError
-from tracer.kernel.requirements.host import (
-    ELSEWHERE,
-    Host,
-    Obstacle,
-    Seen,
-    requirement,
-)
+from tracer.kernel.requirements.host import ELSEWHERE, Host, Obstacle, Seen, requirement
 from tracer.kernel.requirements.kernel import errno_text, tried
 
 _PLACES = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
