@@ -394,3 +394,13 @@ def test_a_new_file_is_what_got_its_descriptor_inside() -> None:
     assert (made_one["ino"], made_one["kind"], made_one["fd"]) == (5, 1, 4)
     assert (made_one["time_ns"], made_one["duration_ns"]) == (30, 0)
     assert (failed["ino"], failed["kind"], failed["fd"], failed["answer"]) == (0, 0, -1, -22)
+
+
+def test_the_end_of_a_mapping_says_what_the_file_is_then() -> None:
+    """There is no return: before and after are the same."""
+    story, made = Story(), maker()
+    story.inside(What.FACT, 9, Hook.UNMAP, op=Op.UNMAP, key=KEY, ino=5, size=4096, seals=8, ret=77)
+    [event] = events(made.make(story.take()))
+    assert (event["size"], event["size_after"]) == (4096, 4096)
+    assert (event["seals"], event["seals_after"]) == (8, 8)
+    assert event["answer"] == 77

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tracer.capture.ftrace.decode import ROW, fill, fill_request
+from tracer.capture.ftrace.decode import ROW, fill, fill_identity, fill_request
 from tracer.capture.ftrace.pages import Rows
 from tracer.record import NO_SYSCALL
 from tracer.words import Flag, Op
@@ -109,3 +109,27 @@ def test_a_compat_memfd_create_says_so() -> None:
     row["nr"] = NO_SYSCALL
     fill_request(row, data, data.dtype.names or ())
     assert (row["arg"][0], row["nr"][0], row["flags"][0]) == (3, NO_SYSCALL, Flag.COMPAT)
+
+
+def identified(**fields: int) -> Any:
+    """One row, as an event fills it that fetches these fields of an inode."""
+    data = np.zeros(1, [(name, "<u8") for name in fields])
+    for name, value in fields.items():
+        data[name] = value
+    rows: Rows = np.zeros(1, ROW)
+    fill_identity(rows, data, data.dtype.names or ())
+    return rows[0]
+
+
+def test_what_refuses_whatever_the_seals_is_kept() -> None:
+    """S_APPEND 4 and S_IMMUTABLE 8 of include/linux/fs.h."""
+    assert [identified(iflags=flags)["bound"] for flags in (0, 4, 8, 12, 3)] == [
+        0, Flag.APPEND_ONLY, Flag.IMMUTABLE, Flag.APPEND_ONLY | Flag.IMMUTABLE, 0,
+    ]  # fmt: skip
+
+
+def test_a_return_without_its_file_has_no_inode() -> None:
+    """Behind a null pointer there is nothing: what was fetched there is of no file."""
+    kept, gone = identified(held=1, inode=7), identified(held=0, inode=7)
+    assert (kept["inode"], gone["inode"]) == (7, 0)
+    assert kept["later"] == gone["later"] == 1

@@ -20,7 +20,7 @@ from tracer.capture import memory_files as kinds
 from tracer.capture import processes
 from tracer.capture.baseline import baseline_records
 from tracer.capture.memory_files import MemoryFile, Mounts, Scan
-from tracer.capture.procfs import Scanner
+from tracer.capture.procfs import Scanner, problems
 from tracer.labels import SEALS_UNKNOWN
 from tracer.record import EVENT, HEAD, Kind, Op
 
@@ -447,3 +447,15 @@ def test_denied_processes_are_counted(tmp_path: Path, monkeypatch: pytest.Monkey
     scan = scanned(tmp_path, Looks())
     assert (scan.denied_fds, scan.denied_maps, scan.files) == (2, 2, [])
     assert any("mappings of 2 of 2 processes" in text for text in scan.problems)
+
+
+def test_each_silence_is_said_once(tmp_path: Path) -> None:
+    mounts = Mounts(tmp_path, {SHMEM: (1, inode.TMPFS_MAGIC)})
+    scan = Scan(0, [])
+    nothing = problems(tmp_path, scan, mounts, silent=0)
+    mounts.silent = mounts.unknown = 2
+    assert problems(tmp_path, scan, mounts, silent=3)[len(nothing) :] == [
+        "3 processes did not tell what they have mapped in time",
+        "a file system that may have guest memory did not answer",
+        "2 open files are on mounts that no process shows",
+    ]

@@ -249,3 +249,16 @@ def test_what_mremap_was_asked(maker: Maker) -> None:
         assert (tried.offset, tried.length) == (0, new * PAGE)
     mapping.unmap()
     file.close()
+
+
+def test_the_hole_of_merged_mappings_is_tried_on_a_sealed_file(short: Attempts) -> None:
+    """The second mapping, right behind the first, comes when F_SEAL_FUTURE_WRITE is set."""
+    told = [[one for one in short if one.ino == ino] for ino in short.merging]
+    tried = [
+        [Op(one.op).name for one in calls if one.op in (Op.MMAP, Op.MREMAP, Op.ADD_SEALS)]
+        for calls in told
+    ]
+    assert ["MMAP", "ADD_SEALS", "MMAP"] in tried
+    assert ["MMAP", "ADD_SEALS", "MREMAP", "MREMAP"] in tried
+    sealing = [one for calls in told for one in calls if one.op == Op.ADD_SEALS]
+    assert {one.arg for one in sealing} == {Seal.FUTURE_WRITE}

@@ -20,7 +20,7 @@ LARGE = 2 << 20
 
 def with_chunk(one: Attempt, size: int) -> Attempt:
     """The write as a kernel with this chunk answers it."""
-    if one in chunk.asked([one]):
+    if one in chunk.telling_writes([one]):
         answer = chunk.grow_answer(one.size, one.offset, one.length, size)
         return one._replace(answer=answer)
     return one

@@ -45,6 +45,13 @@ def test_every_family_is_known() -> None:
     assert {*FAMILIES, *UNTRIED} == {family.name for family in families.FAMILIES}
 
 
+def test_a_read_of_a_hugetlb_file_is_nobody_s_here() -> None:
+    """Only audits hook it; such an event may have the inode number of another file."""
+    events = np.concatenate([_EVENTS, _EVENTS[[place_of(Op.READ), place_of(Op.WRITE)]]])
+    events["kind"][-2:] = Kind.HUGETLB
+    assert wrong(checked(events)) == {}
+
+
 def test_all_is_reported() -> None:
     counts = checked(_EVENTS)
     assert list(counts) == HERE

@@ -166,8 +166,8 @@ def kvm_gmem_iops() -> int:
 
 def _verdict(kernel_log: str) -> str:
     """What the verifier or libbcc said in the end; statistics are not it."""
-    said = [line for line in kernel_log.strip().splitlines() if not line.startswith("processed ")]
-    return f": {said[-1].strip()}" if said else ""
+    lines = [line for line in kernel_log.strip().splitlines() if not line.startswith("processed ")]
+    return f": {lines[-1].strip()}" if lines else ""
 
 
 def attach(

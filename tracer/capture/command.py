@@ -98,7 +98,7 @@ def _check(program: str, environ: Mapping[str, str]) -> None:
         raise _failure(program, errno.EACCES)
 
 
-def _become(argv: Sequence[str], user: User | None, go: int, told: int) -> NoReturn:
+def _become(argv: Sequence[str], user: User | None, go: int, report: int) -> NoReturn:
     """The child's whole life. Only system calls: another thread may have held any lock."""
     stage = _STAGE_USER
     try:
@@ -120,7 +120,7 @@ def _become(argv: Sequence[str], user: User | None, go: int, told: int) -> NoRet
         os.execvpe(argv[0], list(argv), environ)
     except Exception as error:
         why = error.errno if isinstance(error, OSError) else None
-        os.write(told, struct.pack("=ii", stage, why or errno.EINVAL))
+        os.write(report, struct.pack("=ii", stage, why or errno.EINVAL))
     finally:
         os._exit(_ABANDONED)
 
@@ -128,13 +128,13 @@ def _become(argv: Sequence[str], user: User | None, go: int, told: int) -> NoRet
 class Command:
     """A command that waits, runs, and is reaped. ``pid`` stays the same from fork to exit."""
 
-    def __init__(self, argv: Sequence[str], pid: int, go: int, told: int) -> None:
+    def __init__(self, argv: Sequence[str], pid: int, go: int, report: int) -> None:
         self.argv = tuple(argv)
         self.pid = pid
         self.exit_code: int | None = None
         """128 + the signal's number for a command that a signal ended, as shells have it."""
         self._go: int | None = go
-        self._told = told
+        self._report = report
 
     @classmethod
     def prepare(cls, argv: Sequence[str], user: User | None = None) -> Self:
@@ -148,14 +148,14 @@ class Command:
         user = invoking_user() if user is None else user
         _check(argv[0], os.environ)
         go_reader, go = os.pipe2(os.O_CLOEXEC)
-        told, told_writer = os.pipe2(os.O_CLOEXEC)
+        report, report_writer = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
             os.close(go)  # or the child itself would keep the pipe open
-            _become(argv, user, go_reader, told_writer)
+            _become(argv, user, go_reader, report_writer)
         os.close(go_reader)
-        os.close(told_writer)
-        return cls(argv, pid, go, told)
+        os.close(report_writer)
+        return cls(argv, pid, go, report)
 
     def release(self) -> None:
         """Lets the command begin; returns when exec has succeeded. CommandError: it has not."""
@@ -165,8 +165,8 @@ class Command:
             os.write(self._go, b"g")
         self._close_go()
         # CLOEXEC: exec closes the child's end, which is the news that all went well.
-        report = os.read(self._told, 8)
-        os.close(self._told)
+        report = os.read(self._report, 8)
+        os.close(self._report)
         if report:
             stage, number = struct.unpack("=ii", report)
             self.wait()
@@ -198,7 +198,7 @@ class Command:
         waited = self._go is not None
         self._close_go()
         if waited:
-            os.close(self._told)
+            os.close(self._report)
         elif self.poll() is None:
             os.kill(self.pid, signal.SIGTERM)
         if self.wait(grace_s) is None:

@@ -182,7 +182,7 @@ class Mounts:
         """Mount id → magic number, and in whose table it was."""
         self._tables: set[tuple[str, str]] = set()
         self._missed: set[int] = set()
-        self._asked = False
+        self._tried = False
         self.silent = 0
         """File systems that were asked in a process of its own, and did not answer."""
         self.unknown = 0
@@ -231,8 +231,8 @@ class Mounts:
             self._read(str(tid))
         if number in self._mounts:
             return self._mounts[number][0]
-        if link in _OWN_MOUNT and not self._asked:
-            self._asked = True
+        if link in _OWN_MOUNT and not self._tried:
+            self._tried = True
             with suppress(OSError):
                 self._ask(f"{self._proc}/{tid}/fd/{fd}", number)
         if number in self._internal:
@@ -292,12 +292,12 @@ class Mounts:
                 stdin=fd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             )  # fmt: skip
             try:
-                said, _ = asking.communicate(timeout=_ASK_S)
+                answer, _ = asking.communicate(timeout=_ASK_S)
             except subprocess.TimeoutExpired:
                 asking.kill()  # and no wait for it
                 self.silent += 1
                 return
-            if said.strip() == b"%x" % GUEST_MEMFD_MAGIC:
+            if answer.strip() == b"%x" % GUEST_MEMFD_MAGIC:
                 dev = look(fd).dev
                 self._internal[number] = dev, GUEST_MEMFD_MAGIC
                 self.internal[dev] = self._devices[dev] = GUEST_MEMFD_MAGIC

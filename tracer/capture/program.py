@@ -86,17 +86,17 @@ def _plain_letters() -> Iterator[None]:
 @contextlib.contextmanager
 def _captured_stderr() -> Iterator[list[str]]:
     """libbcc and the verifier write to descriptor 2; what they say belongs into our message."""
-    said: list[str] = []
+    messages: list[str] = []
     with tempfile.TemporaryFile() as file:
         saved = os.dup(2)
         os.dup2(file.fileno(), 2)
         try:
-            yield said
+            yield messages
         finally:
             os.dup2(saved, 2)
             os.close(saved)
             file.seek(0)
-            said.append(file.read().decode(errors="replace"))
+            messages.append(file.read().decode(errors="replace"))
 
 
 class Program:
@@ -135,7 +135,7 @@ class Program:
         cpus = {"CPUS": 1 + max(utils.get_possible_cpus())}
         flags = [*bpf_source.flags(layout, plan.macros(), shape.macros(), cpus), "-g0"]
         text = bpf_source.text().encode()
-        with _captured_stderr() as said, _plain_letters():
+        with _captured_stderr() as messages, _plain_letters():
             try:
                 self._bpf: Any = Unattached(text=text, cflags=flags)
             except Exception as error:  # bcc raises nothing narrower
@@ -143,7 +143,9 @@ class Program:
             else:
                 failure = None
         if failure is not None:
-            raise UserError(f"the BPF program did not compile or its maps were refused: {said[0]}")
+            raise UserError(
+                f"the BPF program did not compile or its maps were refused: {messages[0]}"
+            )
         self._counts = self._map_counts(cpus["CPUS"])
         self._forget_counts()
         self._configure(filters)
@@ -233,9 +235,9 @@ class Program:
     def _attach_kprobe(self, fd: int, symbol: str, at_return: bool) -> tuple[int, str]:
         """The link, or -1 and what libbcc said."""
         event = f"{'r' if at_return else 'p'}_{symbol}".encode()
-        with _captured_stderr() as said:
+        with _captured_stderr() as messages:
             link = self._lib.bpf_attach_kprobe(fd, int(at_return), event, symbol.encode(), 0, 0)
-        return link, said[0]
+        return link, messages[0]
 
     def _load_trampoline(self, step: Step, at_return: bool) -> int:
         """As `_load`, for a function of the kernel or of a module. OSError, BtfError."""

@@ -104,8 +104,8 @@ def load(
         try:
             return _bpf(_PROG_LOAD, attributes)
         except OSError as error:
-            said = log.value.decode(errors="replace").strip().splitlines()
-            reasons = [line for line in said if not line.startswith("processed ")]
+            lines = log.value.decode(errors="replace").strip().splitlines()
+            reasons = [line for line in lines if not line.startswith("processed ")]
             text = f"{error.strerror}{': ' + reasons[-1] if reasons else ''}"
             raise OSError(error.errno, text) from None
 

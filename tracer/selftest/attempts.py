@@ -57,7 +57,7 @@ def grow_answer(size: int, offset: int, length: int, chunk: int) -> int:
     return at - offset if at > offset or not length else _EPERM
 
 
-def asked(calls: Sequence[Attempt]) -> list[Attempt]:
+def telling_writes(calls: Sequence[Attempt]) -> list[Attempt]:
     """The writes that tell: on memfds sealed GROW, and not sealed against any write."""
     return [
         one

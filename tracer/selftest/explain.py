@@ -72,7 +72,7 @@ def explain(attempts: Sequence[Attempt], folio_order: int = chunk.ORDER_UNKNOWN)
     calls = [one for one in attempts if one.op not in FACTS]
     bit = bit_0x20(calls)
     known = {_BIT: bit} if bit in VARIANTS[_BIT] else {}
-    size, order, choice, wrong = chunk.find(chunk.asked(calls), folio_order)
+    size, order, choice, wrong = chunk.find(chunk.telling_writes(calls), folio_order)
     if choice:
         known[chunk.QUESTION] = choice
     variants = settle(calls, known, order)

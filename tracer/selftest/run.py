@@ -46,8 +46,8 @@ def _life(go: int, out: int, thorough: bool, prefix: bytes, audit: bool) -> NoRe
     """The child's whole life."""
     lines = os.fdopen(out, "w")
 
-    def tell(told: dict[str, Any]) -> None:
-        json.dump(told, lines)
+    def tell(message: dict[str, Any]) -> None:
+        json.dump(message, lines)
         print(file=lines, flush=True)
 
     try:
@@ -75,12 +75,12 @@ def _life(go: int, out: int, thorough: bool, prefix: bytes, audit: bool) -> NoRe
 class Examiner:
     """The waiting process. ``attempts`` starts it, ``finding`` hears the rest, `close` ends it."""
 
-    def __init__(self, pid: int, go: int, told: int, thorough: bool) -> None:
+    def __init__(self, pid: int, go: int, answers: int, thorough: bool) -> None:
         self.pid = pid
         self.thorough = thorough
         self._go: int | None = go
-        self._told = told
-        self._said = b""
+        self._answers = answers
+        self._received = b""
         self._ended = False
         self.ways: list[Tried] = []
         """With ``audit``, after `attempts`: what was tried of the ways in that audits hook."""
@@ -92,15 +92,15 @@ class Examiner:
         ``audit``: it tries the ways in that only audits hook, too.
         """
         go_reader, go = os.pipe2(os.O_CLOEXEC)
-        told, told_writer = os.pipe2(os.O_CLOEXEC)
+        answers, answers_writer = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
             os.close(go)
-            os.close(told)
-            _life(go_reader, told_writer, thorough, prefix, audit)
+            os.close(answers)
+            _life(go_reader, answers_writer, thorough, prefix, audit)
         os.close(go_reader)
-        os.close(told_writer)
-        return cls(pid, go, told, thorough)
+        os.close(answers_writer)
+        return cls(pid, go, answers, thorough)
 
     def attempts(
         self, meanwhile: Callable[[], object] = lambda: None
@@ -110,9 +110,9 @@ class Examiner:
         ``meanwhile`` is called again and again until it is done. Raises SelfTestFailed.
         """
         self._write(b"g")
-        told = self._line(meanwhile)
-        self.ways = [Tried(*one) for one in told["ways"]]
-        return [Attempt(*row) for row in told["attempts"]], set(told["merging"])
+        message = self._line(meanwhile)
+        self.ways = [Tried(*one) for one in message["ways"]]
+        return [Attempt(*row) for row in message["attempts"]], set(message["merging"])
 
     def finding(self, folio_order: int | None) -> dict[str, Any]:
         """What the attempts mean (`tracer.selftest.explain.Finding`). Raises SelfTestFailed.
@@ -130,32 +130,32 @@ class Examiner:
     def _line(self, meanwhile: Callable[[], object]) -> dict[str, Any]:
         patience_s = PATIENCE_S[self.thorough]
         until_s = time.monotonic() + patience_s
-        while b"\n" not in self._said:
+        while b"\n" not in self._received:
             meanwhile()
             if time.monotonic() > until_s:
                 raise SelfTestFailed(f"it did not end in {patience_s:g} s")
-            if not select.select([self._told], [], [], _LOOK_S)[0]:
+            if not select.select([self._answers], [], [], _LOOK_S)[0]:
                 continue
-            piece = os.read(self._told, 1 << 16)
+            piece = os.read(self._answers, 1 << 16)
             if not piece:
                 break
-            self._said += piece
-        line, _, self._said = self._said.partition(b"\n")
+            self._received += piece
+        line, _, self._received = self._received.partition(b"\n")
         try:
-            told = json.loads(line)
+            message = json.loads(line)
         except ValueError:
             raise SelfTestFailed("its process died") from None
-        if "error" in told:
-            raise SelfTestFailed(told["error"])
-        assert isinstance(told, dict)
-        return told
+        if "error" in message:
+            raise SelfTestFailed(message["error"])
+        assert isinstance(message, dict)
+        return message
 
     def close(self) -> None:
         """Ends and reaps it."""
         if self._go is None:
             return
         os.close(self._go)
-        os.close(self._told)
+        os.close(self._answers)
         self._go = None
         # Done, or waiting for its turn: both end by themselves. One that hangs does not.
         os.kill(self.pid, signal.SIGKILL)
@@ -213,7 +213,7 @@ class SelfTest:
         return self.hooks is not None and not self.failed and not list(self.problems())
 
     def problems(self) -> Iterator[str]:
-        """What a user has to be told, one sentence each."""
+        """What a user has to know, one sentence each."""
         if self.failed:
             yield f"it failed: {self.failed}; verdicts that depend on the kernel are indeterminate"
         for one in self.finding.get("unexplained", ()):

@@ -143,8 +143,8 @@ def _registered(fd: int) -> Iterator[tuple[int, int]]:
     try:
         with _mapped(fd) as address:
             fcntl.ioctl(uffd, _UFFDIO_API, (ctypes.c_uint64 * 3)(_UFFD_API))
-            asked = (ctypes.c_uint64 * 4)(address, PAGE, _MODE_MISSING)
-            fcntl.ioctl(uffd, _UFFDIO_REGISTER, asked)
+            request = (ctypes.c_uint64 * 4)(address, PAGE, _MODE_MISSING)
+            fcntl.ioctl(uffd, _UFFDIO_REGISTER, request)
             yield uffd, address
     finally:
         os.close(uffd)
@@ -158,8 +158,8 @@ def _userfaultfd(fd: int) -> tuple[Op, Hook]:
 def _uffd_copy(fd: int) -> tuple[Op, Hook]:
     page = ctypes.create_string_buffer(PAGE)
     with _registered(fd) as (uffd, address):
-        asked = (ctypes.c_uint64 * 5)(address, ctypes.addressof(page), PAGE)
-        fcntl.ioctl(uffd, _UFFDIO_COPY, asked)
+        request = (ctypes.c_uint64 * 5)(address, ctypes.addressof(page), PAGE)
+        fcntl.ioctl(uffd, _UFFDIO_COPY, request)
     return Op.UFFD_FILL, Hook.UFFD
 
 
@@ -197,6 +197,6 @@ def check(
     found = {}
     for one in tried:
         if one.family in live and not (named and one.family.startswith("secretmem")):
-            told = seen[one[1:]]
-            found[one.family] = Count(1, min(told, 1), max(0, told - 1))
+            times = seen[one[1:]]
+            found[one.family] = Count(1, min(times, 1), max(0, times - 1))
     return found

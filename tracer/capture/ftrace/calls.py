@@ -56,7 +56,7 @@ _ABOVE = 16
 """At most so many bytes is a return's stack pointer above its entry's: it was 8 on all kernels."""
 
 
-class _Told(NamedTuple):
+class _Batch(NamedTuple):
     """What pairing looks at, of rows by thread."""
 
     what: NDArray[np.uint8]
@@ -69,14 +69,14 @@ class _Told(NamedTuple):
 def pair(rows: Rows) -> Paired:
     """Pairs a batch whose rows are in the order of time."""
     order = np.argsort(rows["tid"], kind="stable")
-    told = _Told(*(rows[name][order] for name in _Told._fields))
-    closed, whose, nested = _by_last_begin(told)
+    batch = _Batch(*(rows[name][order] for name in _Batch._fields))
+    closed, whose, nested = _by_last_begin(batch)
     lost = np.zeros(len(order), bool)
-    for tid in np.unique(told.tid[nested]).tolist():
-        begin, end = np.searchsorted(told.tid, (tid, tid + 1)).tolist()
-        _by_stack(told, slice(begin, end), closed, whose, lost)
+    for tid in np.unique(batch.tid[nested]).tolist():
+        begin, end = np.searchsorted(batch.tid, (tid, tid + 1)).tolist()
+        _by_stack(batch, slice(begin, end), closed, whose, lost)
 
-    what, inode = told.what, told.inode
+    what, inode = batch.what, batch.inode
     entries = np.flatnonzero(what == What.ENTRY)
     done = entries[closed[entries] != NOWHERE]
     still = np.zeros(len(order), bool)
@@ -114,13 +114,13 @@ def pair(rows: Rows) -> Paired:
     )
 
 
-def _by_last_begin(told: _Told) -> tuple[Places, Places, NDArray[np.bool_]]:
+def _by_last_begin(batch: _Batch) -> tuple[Places, Places, NDArray[np.bool_]]:
     """Each entry's return, whose each row inside is, and where it is not so simple.
 
     As if no call were nested: whatever comes belongs to the entry before it. Where another entry,
     or the thread's end, comes before the return, `_by_stack` has to look.
     """
-    what, hook, tid, inode, sp = told
+    what, hook, tid, inode, sp = batch
     at = np.arange(len(what))
     begins = (what == What.ENTRY) | (what == What.EXIT)
     owner = np.maximum.accumulate(np.where(begins, at, NOWHERE)) if len(at) else at
@@ -151,10 +151,10 @@ def _by_last_begin(told: _Told) -> tuple[Places, Places, NDArray[np.bool_]]:
 
 
 def _by_stack(
-    told: _Told, thread: slice, closed: Places, whose: Places, lost: NDArray[np.bool_]
+    batch: _Batch, thread: slice, closed: Places, whose: Places, lost: NDArray[np.bool_]
 ) -> None:
     """The same for one thread, whose calls are nested or lost their return, row by row."""
-    columns = zip(*(column[thread].tolist() for column in told), strict=True)
+    columns = zip(*(column[thread].tolist() for column in batch), strict=True)
     returned, owners, over = {}, {}, []
     open_: list[tuple[int, int, int, int]] = []  # place, hook, inode, stack pointer
 
@@ -255,9 +255,9 @@ def _sealing(entries: Rows) -> Rows:
 def added(entries: Rows) -> NDArray[np.uint32]:
     """The seals that F_ADD_SEALS calls add if they succeed."""
     # A kernel that takes more than 32 bits refuses them (mm/memfd.c:memfd_fcntl).
-    asked = np.where(entries["arg"] >> np.uint64(32) == 0, entries["arg"], 0).astype(np.uint32)
-    executable = (entries["mode"] & 0o111 != 0) & (asked & _EXEC != 0)
-    found: NDArray[np.uint32] = asked | np.where(executable, _BY_EXEC, np.uint32(0))
+    requested = np.where(entries["arg"] >> np.uint64(32) == 0, entries["arg"], 0).astype(np.uint32)
+    executable = (entries["mode"] & 0o111 != 0) & (requested & _EXEC != 0)
+    found: NDArray[np.uint32] = requested | np.where(executable, _BY_EXEC, np.uint32(0))
     return found
 
 
@@ -279,8 +279,8 @@ def after(rows: Rows, paired: Paired, sealings: Rows) -> After:
     later = exits["later"] != 0
     later &= exits["inode"] == entries["inode"]
     huge = entries["kind"] == Kind.HUGETLB
-    told = np.where(huge, exits["number"].astype(np.uint32), exits["seals"])
-    seals = np.where(later, told, seals)
+    reread = np.where(huge, exits["number"].astype(np.uint32), exits["seals"])
+    seals = np.where(later, reread, seals)
     size = np.where(later, exits["size"], size)
     writable = np.where(later & succeeded, exits["writable"], writable)
     moved = later & np.isin(entries["hook"], (Hook.WRITE, Hook.READ))

@@ -37,7 +37,7 @@ ROW = np.dtype(
         ("hook", "u1"),
         ("op", "u1"),
         ("kind", "u1"),
-        ("told", "u1"),  # a fact whose record was made already
+        ("recorded", "u1"),  # a fact whose record was made already
         ("later", "u1"),  # a return that has seals and size of its own
         ("tid", "<u4"),
         ("inode", "<u8"),  # the kernel's address of it, 0: not told
@@ -316,7 +316,7 @@ class Decoder:
         if "comm" in names:
             part["comm"] = strings(flat, starts, data["comm"], 16)
         _copy(part, data, names, (("number", "cuid"), ("sp", "sp")))
-        _fill_identity(part, data, names)
+        fill_identity(part, data, names)
         fill_request(part, data, names)
         fill(part, data)
         if "ino" in names:
@@ -373,7 +373,7 @@ _IDENTITY = (
 )  # fmt: skip
 
 
-def _fill_identity(part: Rows, data: Rows, names: Iterable[str]) -> None:
+def fill_identity(part: Rows, data: Rows, names: Iterable[str]) -> None:
     _copy(part, data, names, _IDENTITY)
     if "iflags" in names:
         for bit, flag in _BOUND.items():

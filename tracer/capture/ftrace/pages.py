@@ -170,13 +170,13 @@ def cut(pages: NDArray[np.uint8]) -> Events:
         now = time[live] + step
         now[stamp] = long[stamp].astype(np.uint64) | (now[stamp] & _TIME_STAMP_TOP)
         time[live] = now
-        told = data | large
+        events = data | large
         start = place[live] + np.where(large, 8, 4)
         length = np.where(large, more - 4, 4 * kind)
         inside = (total >= 4) & (place[live] + total <= end[live])
         # The rest of a page without events is padding without a time.
         good = inside & ~((kind == _PADDING) & (delta == 0))
-        keep = told & good & (length >= _TYPE)
+        keep = events & good & (length >= _TYPE)
         found.append((live[keep], start[keep], length[keep], now[keep]))
         place[live] += total
         live = live[good & (place[live] + 4 <= end[live])]

@@ -51,14 +51,14 @@ class Objects:
                 continue
             name = bytes(row["name"]).split(b"\0", 1)[0][:_LONGEST_NAME]
             is_memfd = bool(row["is_memfd"])
-            said = name.removeprefix(_MEMFD) if is_memfd else name
+            given = name.removeprefix(_MEMFD) if is_memfd else name
             self._known[key] = Object(
                 name,
                 int(row["uid"]),
                 int(row["gid"]),
                 int(row["mapping_flags"]),
                 is_memfd,
-                not said.startswith(self._prefix),
+                not given.startswith(self._prefix),
             )
 
     def forget_all(self) -> None:
@@ -235,8 +235,8 @@ class Maker:
         oldest = int(begun.min()) if len(begun) else int(rows["time_ns"].max(initial=0))
         sealings = self._sealings.take(rows, paired, oldest)
         found = after(rows, paired, sealings)
-        facts = rows[(rows["what"] == What.FACT) & (rows["told"] == 0)]
-        carried["told"] = 1
+        facts = rows[(rows["what"] == What.FACT) & (rows["recorded"] == 0)]
+        carried["recorded"] = 1
         self._carried = carried if len(carried) else None
         doubts = self.doubts
         self.doubts = [doubt for doubt in doubts if doubt[1] >= oldest]
@@ -330,10 +330,10 @@ class Maker:
                 if kept[place]:
                     self.decided[int(events["hook"][place])] += 1
                 continue
-            said = self.objects.announce(key, events[place], source[place])
-            if said is not None:
-                _create_flags(said, events[place])
-                blocks += [events[start:place][kept[start:place]].view(HEAD), said]
+            announcement = self.objects.announce(key, events[place], source[place])
+            if announcement is not None:
+                _create_flags(announcement, events[place])
+                blocks += [events[start:place][kept[start:place]].view(HEAD), announcement]
                 start = place
         blocks.append(events[start:][kept[start:]].view(HEAD))
         records = np.concatenate(blocks)
@@ -348,7 +348,7 @@ class Maker:
             self._seq[cpu] = start + len(mine)
 
 
-def _create_flags(said: Records, event: np.void) -> None:
+def _create_flags(announcement: Records, event: np.void) -> None:
     if event["op"] == Op.CREATE:
-        first = said[:1].view(OBJECT)
+        first = announcement[:1].view(OBJECT)
         first["create_flags_known"], first["create_flags"] = 1, event["arg"]

@@ -189,8 +189,8 @@ def _identity(root: Path) -> list[str]:
             text = (root / place).read_text(errors="replace")
         except OSError:
             continue
-        said = dict(re.findall(r"^(ID|ID_LIKE)=[\"']?([^\"'\n]*)", text, re.MULTILINE))
-        return f"{said.get('ID', '')} {said.get('ID_LIKE', '')}".split()
+        fields = dict(re.findall(r"^(ID|ID_LIKE)=[\"']?([^\"'\n]*)", text, re.MULTILINE))
+        return f"{fields.get('ID', '')} {fields.get('ID_LIKE', '')}".split()
     return []
 
 

@@ -54,8 +54,8 @@ def _mode(host: Host) -> tuple[str | None, str]:
         return (found[1] if found else None), f"/{path}"
     if host.mounted is not None and "securityfs" in host.mounted:
         return "none", "securityfs has no lockdown file"
-    asked = re.search(r"(?:^| )lockdown=(\w+)", host.read("proc/cmdline") or "")
-    modes = {asked[1]} if asked else set()
+    requested = re.search(r"(?:^| )lockdown=(\w+)", host.read("proc/cmdline") or "")
+    modes = {requested[1]} if requested else set()
     modes |= {
         mode
         for mode in ("integrity", "confidentiality")
