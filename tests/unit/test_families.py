@@ -168,3 +168,9 @@ def test_what_every_kernel_has_to_have_for_audits() -> None:
         "ptrace_traceme", "ptrace_link", "share_mm", "vfork_end", "copy", "message",
         "message_end", "proc_link", "jump", "open", "mprotect", "receive",
     }  # fmt: skip
+
+
+def test_no_member_is_read_twice() -> None:
+    """Two offsets of one member: one of them is a slip, and reads what it must not."""
+    members = [(one.struct, member) for one in offsets.OFFSETS for member in one.members]
+    assert len(set(members)) == len(members)
