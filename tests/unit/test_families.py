@@ -13,7 +13,7 @@ from tracer.kernel.blind_spots import AUDIT_BLIND_SPOTS, BLIND_SPOTS
 from tracer.kernel.btf_file import BtfMissing
 from tracer.kernel.families import WAYS
 from tracer.record import enums
-from tracer.words import Hook, Op
+from tracer.words import OPS, Hook, Op
 
 
 def code() -> str:
@@ -174,3 +174,9 @@ def test_no_member_is_read_twice() -> None:
     """Two offsets of one member: one of them is a slip, and reads what it must not."""
     members = [(one.struct, member) for one in offsets.OFFSETS for member in one.members]
     assert len(set(members)) == len(members)
+
+
+def test_families_and_operations_agree_on_who_reports_what() -> None:
+    for hook in Hook:
+        families = {op for one in ALL_FAMILIES if one.hook == hook for op in one.ops}
+        assert families == {op for op in Op if hook in OPS[op].hooks}, hook
