@@ -14,7 +14,6 @@ from tracer.live.snapshot import (
     Audited,
     Coverage,
     Detail,
-    Facts,
     Find,
     Now,
     Request,
@@ -32,9 +31,8 @@ _STILL = (State.ENDED, State.GONE, State.HELD)
 class Composer:
     """Keeps what a request needs from one snapshot to the next."""
 
-    def __init__(self, recording: Recording, facts: Facts, book: Book) -> None:
-        self._manifest = recording.manifest
-        self._facts = facts
+    def __init__(self, recording: Recording, book: Book) -> None:
+        self._recording = recording
         self._book = book
         self._ids = RowIds()
         self._sums = Grouped(book.tables, lambda: book.version, self._ids)
@@ -103,14 +101,15 @@ class Composer:
         ``quick``: somebody waits, so take the sums that there are.
         """
         self._prepare(request)
-        book = self._book
+        book, manifest = self._book, self._recording.manifest
         still = now.state in _STILL
         if not ((quick or request.frozen) and self._sums.made):
             self._sums.refresh(now, still=still)
-        cover = coverage(self._manifest, book, problems)
+        cover = coverage(manifest, book, problems)
         return Snapshot(
             request=request,
-            facts=self._facts,
+            path=self._recording.path,
+            manifest=manifest,
             now=now,
             verdicts=book.watch.verdicts(now, span_ns),
             rows=self._rows(request, now, cover, audited),
@@ -126,7 +125,7 @@ class Composer:
         if request.table == "events":
             self._log.catch_up()
             rows = self._log.rows(request.window, now.start_ns, now.now_ns, self._until)
-            return replace(rows, bit5=self._facts.bit5)
+            return replace(rows, bit5=self._recording.manifest.bit5)
         if request.table in GROUPED:
             return self._of_groups(request, now)
         if request.table == "hooks":

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tracer.escape import printable
-from tracer.live.snapshot import Coverage, Facts, of_records
+from tracer.live.snapshot import Coverage, of_records
 from tracer.recording.manifest import Count, Hook, Manifest, SelfTest
 from tracer.words import HookState
 
@@ -17,8 +17,8 @@ def _seen(count: Count | None) -> str:
     return f"{count.seen}/{count.expected}" if count else ""
 
 
-def _self_test(test: SelfTest) -> tuple[str, bool | None]:
-    """What it found in a few words, and whether that is fine; None: it did not run."""
+def self_test(test: SelfTest) -> tuple[str, bool | None]:
+    """What the self-test found in a few words, and whether that is fine; None: it did not run."""
     if not test.ran:
         return "not run", None
     silent = [
@@ -31,22 +31,6 @@ def _self_test(test: SelfTest) -> tuple[str, bool | None]:
     if test.unexplained:
         return f"{len(test.unexplained)} unexplained", False
     return f"ok ({test.cases} cases)", True
-
-
-def facts(path: str, manifest: Manifest) -> Facts:
-    """What does not change."""
-    found, fine = _self_test(manifest.tested)
-    return Facts(
-        path=path,
-        host=printable(manifest.host_name),
-        kernel=printable(manifest.kernel.release),
-        command=" ".join(map(printable, manifest.command)),
-        hooks_live=sum(hook.state() == HookState.LIVE for hook in manifest.hooks),
-        hooks=len(manifest.hooks),
-        self_test=found,
-        self_test_ok=fine,
-        bit5=manifest.bit5,
-    )
 
 
 def coverage(manifest: Manifest, book: "Book", problems: Sequence[str]) -> Coverage:

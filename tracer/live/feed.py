@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tracer.errors import UserError
-from tracer.live.coverage import facts
 from tracer.live.snapshot import INTERVAL_S, Audited, Now, OnAlert, Request, Snapshot, State
 from tracer.recording.chain import MANIFEST
 from tracer.recording.follow import EVERYTHING, Follower, Piece
@@ -71,8 +70,7 @@ class Worker:
         self._policy = policy
         self._raised: set[tuple[object, ...]] = set()  # violations that were alerts already
         self._on_alert = on_alert
-        self._facts = facts(recording.path, recording.manifest)
-        self._snapshot = Snapshot(facts=self._facts)
+        self._snapshot = Snapshot(path=recording.path, manifest=recording.manifest)
         self._request = Request()
         self._wake = threading.Event()
         self._stopping = False
@@ -132,7 +130,7 @@ class Worker:
         from tracer.live.compose import Composer
 
         self.book = Book(self.recording, on_alert)
-        self._composer = Composer(self.recording, self._facts, self.book)
+        self._composer = Composer(self.recording, self.book)
 
     def read(self, until_s: float) -> bool:
         """Reads until a moment of the monotonic clock; False: there is nothing more for now."""

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from tracer.filter.mask import Coded, Numbers
 from tracer.filter.query import Query
+from tracer.recording.manifest import Manifest
 from tracer.rules.verdicts import Verdict
-from tracer.words import UNKNOWN, Bit5
+from tracer.words import UNKNOWN, Bit5, HookState
 
 if TYPE_CHECKING:
     from tracer.audit.result import RecordingAudit
@@ -170,24 +171,6 @@ class State(Enum):
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a recording's manifest says; it does not change."""
-
-    path: str = ""
-    host: str = ""
-    kernel: str = ""
-    command: str = ""
-    hooks_live: int = 0
-    hooks: int = 0
-    self_test: str = "not run"
-    """``ok``, ``not run``, or what is wrong, in a few words."""
-    self_test_ok: bool | None = None
-    """None: it did not run."""
-    bit5: Bit5 = UNKNOWN
-    """What the kernel calls seal 0x20."""
-
-
-@dataclass(frozen=True)
 class Now:
     """Where the recording stands."""
 
@@ -312,7 +295,8 @@ class Snapshot:
 
     request: Request = field(default_factory=Request)
     """What was requested when it was made."""
-    facts: Facts = field(default_factory=Facts)
+    path: str = ""
+    manifest: Manifest = field(default_factory=Manifest)
     now: Now = field(default_factory=Now)
     verdicts: Verdicts = field(default_factory=Verdicts)
     rows: Rows = field(default_factory=lambda: no_rows("objects"))
@@ -331,7 +315,8 @@ class Snapshot:
     def hooks_live(self) -> int:
         """Hooks that report; those of a module that was loaded meanwhile too."""
         live = self.coverage.live
-        return self.facts.hooks_live if live is None else live
+        hooks = self.manifest.hooks
+        return sum(hook.state() == HookState.LIVE for hook in hooks) if live is None else live
 
 
 INTERVAL_S = 0.22

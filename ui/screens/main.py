@@ -148,7 +148,7 @@ class MainScreen(Base):
             self.notify("This cell cannot be a filter.")
             return
         try:
-            bit5 = self.view.shot.facts.bit5
+            bit5 = self.view.shot.manifest.bit5
             self._filter(self.view.request.query.plus(*requested, bit5=bit5))
         except (QueryError, ValueError) as error:
             self.notify(cells.text(str(error).splitlines()[0]), markup=False, severity="warning")
@@ -203,8 +203,8 @@ class MainScreen(Base):
         if self.table == "hooks":
             self.query_one(CoverageNotes).show(shot)
         counts = {name: _short(shot.totals.get(name)) for name in TABLES}
-        facts = shot.facts
-        counts["hooks"] = f"{shot.hooks_live}/{facts.hooks}" if facts.hooks else ""
+        hooks = len(shot.manifest.hooks)
+        counts["hooks"] = f"{shot.hooks_live}/{hooks}" if hooks else ""
         if shot.audited is not None:
             counts["audit"] = shot.audited.result or "…"
         titles = {**_TITLES, "audit": "Audit"} if shot.audited is not None else _TITLES

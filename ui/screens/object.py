@@ -58,7 +58,7 @@ class EventScreen(Base):
         self.settle_focus()
 
     def _fields(self) -> list[Line]:
-        return fields(self.event, self._start_ns, self.view.shot.facts.bit5)
+        return fields(self.event, self._start_ns, self.view.shot.manifest.bit5)
 
     def settle_focus(self) -> None:
         self.query_one("#fields").focus()

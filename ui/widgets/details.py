@@ -13,6 +13,7 @@ from rich.text import Text
 
 from tracer.live import cells
 from tracer.live.cells import SYMBOLS
+from tracer.live.coverage import self_test
 from tracer.live.snapshot import Audited, Snapshot
 from tracer.output.text import loss_sentences
 from tracer.rules.verdicts import Verdict
@@ -111,8 +112,8 @@ class CoverageNotes(Notes):
         for problem in cover.problems:
             text.append(f"  {cells.text(problem)}\n", bad)
         heading("Self-test")
-        text.append(f"  {cells.text(shot.facts.self_test)}\n",
-                    good if shot.facts.self_test_ok else bad)  # fmt: skip
+        found, fine = self_test(shot.manifest.tested)
+        text.append(f"  {found}\n", good if fine else bad)
         for question, choice in cover.variants.items():
             text.append(f"  {cells.text(question)}: ", quiet).append(f"{cells.text(choice)}\n")
         if cover.blind_spots:

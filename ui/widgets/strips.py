@@ -7,8 +7,10 @@ from rich.text import Text
 from textual import events
 from textual.message import Message
 
+from tracer.escape import printable
 from tracer.live import cells
 from tracer.live.cells import SYMBOLS, VIOLATIONS, WORST_FIRST, sparkline
+from tracer.live.coverage import self_test
 from tracer.live.snapshot import Alert, Now, Snapshot, State
 from tracer.rules.verdicts import Verdict
 from ui.bindings import key_name
@@ -30,9 +32,10 @@ def _doubts(shot: Snapshot) -> list[str]:
         doubts.append(f"{unknown:,} indeterminate")
     if blind := shot.coverage.blind:
         doubts.append(f"not seen: {', '.join(blind)}")
-    if shot.facts.self_test_ok is False:
-        doubts.append(f"self-test: {shot.facts.self_test}")
-    elif shot.facts.self_test_ok is None and shot.facts.hooks:
+    found, fine = self_test(shot.manifest.tested)
+    if fine is False:
+        doubts.append(f"self-test: {found}")
+    elif fine is None and shot.manifest.hooks:
         doubts.append("self-test not run")
     if shot.now.state in (State.GONE, State.BROKEN):
         doubts.append(shot.now.state.value)
@@ -133,17 +136,18 @@ class Header(Lines):
         return line.append(f"{_SYMBOLS[now.state]} {word}", f"bold {colour}")
 
     def _first(self, width: int) -> Text:
-        facts, now = self._shot.facts, self._shot.now
+        manifest, now = self._shot.manifest, self._shot.now
         dim = self.style_of("quiet")
-        host = Text(cells.text(facts.host) if facts.host else "", "bold")
-        kernel = Text(cells.text(facts.kernel) if facts.kernel else "", dim)
+        host = Text(printable(manifest.host_name), "bold")
+        kernel = Text(printable(manifest.kernel.release), dim)
         hooks = Text()
-        if facts.hooks:
+        if manifest.hooks:
             style = self.style_of("breach") if self._shot.coverage.blind else ""
-            hooks.append("hooks ", dim).append(f"{self._shot.hooks_live}/{facts.hooks}", style)
+            live = f"{self._shot.hooks_live}/{len(manifest.hooks)}"
+            hooks = styled(("hooks ", dim), (live, style))
         colours = {True: "allowed", None: "unexplained", False: "breach"}
-        colour = self.style_of(colours[facts.self_test_ok])
-        test = styled(("self-test ", dim), (cells.text(facts.self_test), colour))
+        found, fine = self_test(manifest.tested)
+        test = styled(("self-test ", dim), (found, self.style_of(colours[fine])))
         left = [
             (1, Text("sealsnoop", f"bold {self.style_of('primary')}")),
             (2, host),
@@ -159,12 +163,12 @@ class Header(Lines):
         return sides(fields(left, room), right, width)
 
     def _second(self, width: int) -> Text:
-        facts, now = self._shot.facts, self._shot.now
+        now, command = self._shot.now, " ".join(map(printable, self._shot.manifest.command))
         dim, bad = self.style_of("quiet"), self.style_of("breach")
         lost = styled(("lost ", dim), ("0", self.style_of("allowed")))
         if now.lost:
             lost = styled((f" LOST {now.lost:,} ", f"bold reverse {bad}"))
-        path = facts.path.rstrip("/").rpartition("/")[2]
+        path = self._shot.path.rstrip("/").rpartition("/")[2]
         message = cells.text(now.message) if now.message else ""
         stored = cells.size(now.bytes) if now.bytes else ""
         parts = [
@@ -174,7 +178,7 @@ class Header(Lines):
             (1, lost),
             (5, styled((stored, ""), (" on disk" if stored else "", dim))),
             (6, styled((cells.text(path) if path else "", dim))),
-            (7, styled((f"$ {cells.text(facts.command)}" if facts.command else "", dim))),
+            (7, styled((f"$ {command}" if command else "", dim))),
         ]
         return fields(parts, width)
 

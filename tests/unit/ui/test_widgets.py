@@ -11,8 +11,9 @@ from rich.cells import cell_len
 from tracer.escape import printable
 from tracer.live import cells
 from tracer.live.cells import MEANING, SYMBOLS, sparkline
-from tracer.live.snapshot import Coverage, Facts, Now, Snapshot, State, Verdicts, of_records
+from tracer.live.snapshot import Coverage, Now, Snapshot, State, Verdicts, of_records
 from tracer.live.tables import COLUMNS, HOLDERS, MAPPERS, Column, decisions, fit
+from tracer.recording.manifest import Hook, Manifest, SelfTest, Unexplained
 from tracer.rules.verdicts import Verdict
 from tracer.words import Kind
 from ui.app import ENDINGS
@@ -182,8 +183,8 @@ def _shot(state: State = State.LIVE, lost: int = 0, **counts: int) -> Snapshot:
     verdicts = Verdicts()
     for word, count in counts.items():
         verdicts.counts[Verdict[word.upper()]] = count
-    facts = Facts(hooks=2, hooks_live=2, self_test="ok", self_test_ok=True)
-    return Snapshot(verdicts=verdicts, now=Now(state=state, lost=lost), facts=facts)
+    manifest = Manifest(hooks=(Hook(), Hook()), self_test=SelfTest(ran=True))
+    return Snapshot(verdicts=verdicts, now=Now(state=state, lost=lost), manifest=manifest)
 
 
 def test_one_sentence_says_whether_anything_is_wrong() -> None:
@@ -208,10 +209,11 @@ def test_a_blind_hook_and_a_failed_self_test_are_doubts() -> None:
         "indeterminate",
         "~ No breach in 1 decisions, but not sure: not seen: mmap",
     )
-    untested = replace(shot, coverage=Coverage(), facts=Facts(hooks=1))
+    untested = replace(shot, coverage=Coverage(), manifest=Manifest(hooks=(Hook(),)))
     assert "self-test not run" in summary(untested).text
-    failed = replace(shot, coverage=Coverage(), facts=Facts(self_test="3 odd", self_test_ok=False))
-    assert "self-test: 3 odd" in summary(failed).text
+    odd = SelfTest(ran=True, unexplained=(Unexplained(),) * 3)
+    failed = replace(shot, coverage=Coverage(), manifest=Manifest(self_test=odd))
+    assert "self-test: 3 unexplained" in summary(failed).text
 
 
 def test_colours_of_themes() -> None:
