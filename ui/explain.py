@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from tracer import labels
 from tracer import words as seal_words
 from tracer.escape import printable
 from tracer.labels import MAX_ERRNO, SEALS_UNKNOWN
 from tracer.live import cells
-from tracer.live.cells import MEANING, SYMBOLS
+from tracer.live.cells import SYMBOLS
 from tracer.rules import RULES
 from tracer.rules.variants import HOLES
 from tracer.rules.verdicts import Verdict
@@ -28,17 +29,22 @@ class Line(NamedTuple):
     style: str = ""
 
 
+def _answered(event: Mapping[str, Any]) -> str:
+    op, flags = str(event.get("op") or ""), event.get("flags") or 0
+    return labels.answer(op, event.get("answer"), flags).removeprefix("= ")
+
+
 def why(event: Mapping[str, Any]) -> list[Line]:
     """The verdict, what it rests on, the rule's sentence, its place in the kernel, the hole."""
     number = event.get("verdict")
     if number is None or number < 0:
         return [Line("verdict", "none: this is a fact, which no rule judges, and not a decision")]
     verdict = Verdict(number)
-    got = cells.answer(event.get("op"), event.get("answer"), event.get("flags"))
+    got = _answered(event)
     expected = cells.text(event.get("expected"))
     lines = [
-        Line("verdict", f"{SYMBOLS[verdict]} {verdict.word}: {MEANING[verdict]}", verdict.word),
-        Line("expected", f"{expected}, and the kernel answered {got.removeprefix('= ')}"),
+        Line("verdict", f"{SYMBOLS[verdict]} {verdict.word}: {verdict.meaning}", verdict.word),
+        Line("expected", f"{expected}, and the kernel answered {got}"),
     ]
     reason = cells.because(event.get)
     if reason:
@@ -74,7 +80,7 @@ def _seals(value: Any, bit5: Bit5) -> str:
 
 def _answer(event: Mapping[str, Any]) -> str:
     value = event.get("answer")
-    shown = cells.answer(event.get("op"), value, event.get("flags")).removeprefix("= ")
+    shown = _answered(event)
     if value is not None and -MAX_ERRNO <= value < 0:
         return f"{shown} ({value})"
     return shown
@@ -97,7 +103,7 @@ def fields(event: Mapping[str, Any], start_ns: int | None, bit5: Bit5) -> list[L
         Line("user", f"uid {get('uid')}, cgroup {get('cgroup')}"),
         Line("operation", f"{cells.text(get('op'))} {requested}".strip(), "strong"),
         Line("answer", _answer(event), "strong"),
-        Line("took", f"{cells.span(get('duration_ns'))} ({get('duration_ns')} ns)"),
+        Line("took", f"{labels.span(get('duration_ns'), cells.NONE)} ({get('duration_ns')} ns)"),
         Line("file", f"{cells.text(get('kind'))} {printable(str(get('name') or '(no name)'))}"),
         Line("object", f"dev {get('dev')} ino {get('ino')} gen {get('gen')}"),
         Line(

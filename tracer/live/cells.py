@@ -1,15 +1,12 @@
-"""How verdicts look: a symbol and a word each, since colour must never be the only signal.
-
-Values as short texts for cells of a table; nothing from a recording reaches a cell unescaped.
-"""
+"""Values as short texts for cells of a table; nothing from a recording reaches one unescaped."""
 
 from datetime import UTC, datetime
 from typing import Any
 
-from tracer.escape import pad, printable
+from tracer.escape import printable
 from tracer.labels import MAX_ERRNO, cause, describe, errno_name, seals_text
 from tracer.rules.verdicts import Verdict
-from tracer.words import Bit5, Flag, ops
+from tracer.words import Bit5
 
 SYMBOLS = {
     Verdict.ALLOWED: "✓",
@@ -24,15 +21,6 @@ SYMBOLS = {
 WORST_FIRST = tuple(sorted(Verdict, reverse=True))
 VIOLATIONS = (Verdict.BREACH, Verdict.UNEXPLAINED)
 """What ``n`` jumps to."""
-
-MEANING = {
-    Verdict.BREACH: "a seal should have denied it, and it went through",
-    Verdict.UNEXPLAINED: "denied, though no seal and no rule says so",
-    Verdict.INDETERMINATE: "the evidence is incomplete",
-    Verdict.BLOCKED: "a seal denied it, as it should",
-    Verdict.ERROR: "failed for a reason that has nothing to do with seals",
-    Verdict.ALLOWED: "went through, as it should",
-}
 
 _BARS = " ▁▂▃▄▅▆▇█"
 
@@ -56,8 +44,6 @@ def sparkline(values: list[int], width: int, whole: bool = False) -> str:
     return bars.rjust(width)
 
 
-_ADDRESS_OPS = ops(gives_address=True)
-_RETURN_MISSING = int(Flag.RETURN_MISSING)
 NONE = "·"
 """A cell without a value."""
 
@@ -84,40 +70,6 @@ def count(value: Any, width: int = 9) -> str:
             shown = f"{scaled:.{digits}f}{unit}"
             break
     return shown
-
-
-def size(value: Any) -> str:
-    """Bytes with a binary unit: ``4K``, ``1.5M``; ``?`` where unknown."""
-    if value is None:
-        return "?"
-    scaled = float(value)
-    for unit in ("", "K", "M", "G", "T", "P"):
-        if scaled < 1000 or unit == "P":
-            break
-        scaled /= 1024
-    shown = f"{scaled:.1f}" if unit and scaled < 9.95 else f"{scaled:.0f}"
-    return f"{shown.removesuffix('.0')}{unit}"
-
-
-def span(ns: Any) -> str:
-    """How long, in at most five cells: ``35µs``, ``1.2s``, ``3m12``, ``2h05``, ``4d``."""
-    if ns is None or ns < 0:
-        return NONE
-    if ns < 10**6:
-        return f"{ns // 1000}µs" if ns >= 1000 else f"{ns}ns"
-    if ns < 10**9:
-        return f"{ns / 1e6:.0f}ms"
-    seconds = ns / 1e9
-    if seconds < 9.95:
-        return f"{seconds:.1f}s"
-    seconds = int(seconds)
-    if seconds < 60:
-        return f"{seconds}s"
-    if seconds < 3600:
-        return f"{seconds // 60}m{seconds % 60:02}"
-    if seconds < 86400:
-        return f"{seconds // 3600}h{seconds % 3600 // 60:02}"
-    return f"{seconds // 86400}d"
 
 
 def clock(seconds: float) -> str:
@@ -162,15 +114,6 @@ def who(comm: Any, pid: Any) -> str:
     return f"{text(comm)}/{pid if pid is not None else '?'}"
 
 
-def answer(op: Any, value: Any, flags: Any = 0) -> str:
-    """``EPERM``, ``= 4096``, or ``= ?`` where the return was not seen."""
-    if (flags or 0) & _RETURN_MISSING or value is None:
-        return "= ?"
-    if -MAX_ERRNO <= value < 0:
-        return errno_name(int(value)) or ""
-    return f"= {value:#x}" if op in _ADDRESS_OPS else f"= {value}"
-
-
 def short_answer(value: Any) -> str:
     """``EPERM`` or ``ok``."""
     if value is None:
@@ -200,8 +143,3 @@ def requested(get: Any, bit5: Bit5) -> str:
         get("size") or 0,
         bit5,
     )
-
-
-def clipped(value: str, width: int) -> str:
-    """``value`` in exactly ``width`` cells."""
-    return pad(value, width)

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tracer import labels
 from tracer.filter.mask import Coded, Numbers
 from tracer.labels import MAX_ERRNO
 from tracer.live import cells
 from tracer.live.cells import SYMBOLS, VIOLATIONS
 from tracer.live.snapshot import Row, Rows
 from tracer.rules.verdicts import Verdict
-from tracer.words import Flag, Kind
+from tracer.words import Kind
 
 _ROOMY = 150
 """Cells from which on columns stand further apart."""
@@ -215,7 +216,7 @@ def _seals(rank: int = 0) -> Column:
 
 
 def _bytes(name: str, title: str, width: int, rank: int = 0) -> Column:
-    return Column(name, title, width, show=cells.size, right=True, rank=rank)
+    return Column(name, title, width, show=labels.size, right=True, rank=rank)
 
 
 def _last(rank: int) -> Column:
@@ -245,7 +246,7 @@ def _since(name: str, title: str, rank: int) -> Column:
 
     def text(row: Row) -> str:
         when, now = row(name), row.rows.now_ns
-        return cells.NONE if when is None or now is None else cells.span(max(0, now - when))
+        return cells.NONE if when is None or now is None else labels.span(max(0, now - when))
 
     return Column(name, title, 5, text_of=text, keys=lambda rows: -rank_of(rows.columns[name]),
                   right=True, rank=rank)  # fmt: skip
@@ -281,14 +282,6 @@ _PID = _number("pid", 7, ask="pid")
 
 # Events
 
-_MARKS = {
-    Flag.RACED_SEALS: "raced",
-    Flag.RACED_SIZE: "raced-size",
-    Flag.ENTRY_MISSING: "no-entry",
-    Flag.RETURN_MISSING: "no-return",
-    Flag.KERNEL_TASK: "kernel",
-}
-
 
 def _time(row: Row) -> str:
     return f"{(row('time_ns') - (row.rows.start_ns or 0)) / 1e9:.6f}"
@@ -299,15 +292,14 @@ def _failed(row: Row) -> bool:
 
 
 def _answer(row: Row) -> str:
-    shown = cells.answer(row("op"), row("answer"), row("flags"))
+    shown = labels.answer(row("op"), row("answer"), row("flags") or 0)
     # Where a mapping lies says little in a log; the event's own screen has it.
     return "= ok" if shown.startswith("= 0x") else shown
 
 
 def _why(row: Row) -> str:
-    flags = row("flags") or 0
-    marks = [word for bit, word in _MARKS.items() if flags & bit]
-    return "; ".join(cells.text(part) for part in (row("hole"), cells.because(row), *marks) if part)
+    parts = (row("hole"), cells.because(row), *labels.marks(row("flags") or 0))
+    return "; ".join(cells.text(part) for part in parts if part)
 
 
 def decisions(with_file: bool = True) -> Sequence[Column]:
@@ -330,8 +322,8 @@ def decisions(with_file: bool = True) -> Sequence[Column]:
         Column("expected", "expected", 8, 9, lambda value: cells.text(value or " "), rank=7,
                ask="expected"),
         Column("reason", "why", 12, 60, text_of=_why, rank=3, ask="reason"),
-        Column("duration_ns", "took", 6, show=lambda ns: cells.span(ns or None), right=True, rank=8,
-               falling=True),
+        Column("duration_ns", "took", 6, show=lambda ns: labels.span(ns or None, cells.NONE),
+               right=True, rank=8, falling=True),
     )  # fmt: skip
 
 
@@ -345,7 +337,7 @@ OBJECTS: Sequence[Column] = (
     _kind(10),
     _file(20, 44),
     _seals(),
-    Column("size", "size", 5, show=cells.size, right=True, rank=4, ask="size", falling=True),
+    Column("size", "size", 5, show=labels.size, right=True, rank=4, ask="size", falling=True),
     _number("owner_uid", 5, "owner", rank=12),
     _count("processes", "proc", 4, rank=8),
     _count("fds", "fds", 4, rank=11),

@@ -11,7 +11,7 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Input
 
 from tracer.filter.keys import KEYS
-from tracer.live.cells import MEANING, SYMBOLS, WORST_FIRST
+from tracer.live.cells import SYMBOLS, WORST_FIRST
 from tracer.live.snapshot import Snapshot
 from tracer.words import LETTERS
 from ui.bindings import Entry
@@ -169,7 +169,7 @@ class HelpScreen(ModalScreen[None]):
         for verdict in WORST_FIRST:
             head = f"{SYMBOLS[verdict]} {verdict.word:<13} "
             line = styled((head, colour_of(self, verdict.word)))
-            lines += _wrapped(line, MEANING[verdict], width)
+            lines += _wrapped(line, verdict.meaning, width)
         text = "seal, shrink, grow, write, future write, exec (or inaccessible); - is not set"
         return [*lines, *_wrapped(styled((f"{LETTERS:<15} ", "bold")), text, width)]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from tracer.escape import pad
 from tracer.live import cells
 from tracer.live.cells import SYMBOLS
 from tracer.live.coverage import self_test
@@ -159,7 +160,7 @@ class Matrix(Lines):
         for title, width in zip(titles, widths, strict=True):
             text.append(title.rjust(width), quiet)
         for name, row in zip(names, grid, strict=True):
-            text.append(f"\n {cells.clipped(name, first)}")
+            text.append(f"\n {pad(name, first)}")
             for cell, width in zip(row, widths, strict=True):
                 text.append(" " * (width - cell.cell_len)).append_text(cell)
         self.put(text)

@@ -7,6 +7,7 @@ from rich.text import Text
 from textual import events
 from textual.message import Message
 
+from tracer import labels
 from tracer.escape import printable
 from tracer.live import cells
 from tracer.live.cells import SYMBOLS, VIOLATIONS, WORST_FIRST, sparkline
@@ -170,7 +171,7 @@ class Header(Lines):
             lost = styled((f" LOST {now.lost:,} ", f"bold reverse {bad}"))
         path = self._shot.path.rstrip("/").rpartition("/")[2]
         message = cells.text(now.message) if now.message else ""
-        stored = cells.size(now.bytes) if now.bytes else ""
+        stored = labels.size(now.bytes) if now.bytes else ""
         parts = [
             (0, styled((message, f"bold {bad}"))),
             (3, styled((f"{now.rate:,.0f}", "bold"), (" events/s", dim))),
@@ -402,7 +403,7 @@ class ObjectTitle(Lines):
         parts = [
             (0, styled(mark, (name, "bold"))),
             (1, part("seals", cells.seals(get("seals")), "bold")),
-            (2, part("size", cells.size(get("size")))),
+            (2, part("size", labels.size(get("size")))),
             (3, part("mapped", maps)),
             (4, part("kind", cells.text(get("kind")))),
             (5, part("owner", cells.text(get("owner_uid")))),
