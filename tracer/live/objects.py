@@ -91,42 +91,30 @@ class Scan:
     def __init__(self, log: Log, take: Callable[[Batch], None]) -> None:
         self._log = log
         self._take = take
-        self._next = 0
-
-    @property
-    def done(self) -> bool:
-        """It has seen everything that there is now."""
-        return self._next >= self._log.rows
-
-    @property
-    def seen(self) -> int:
+        self.seen = 0
         """How many it has seen."""
-        return self._next
 
     @property
     def share(self) -> float | None:
         """How much it has seen, None: all but what just came."""
         rows = self._log.rows
-        if rows - self._next <= 1 << 16:
-            return None
-        return self._next / rows
+        return self.seen / rows if rows - self.seen > 1 << 16 else None
 
     def step(self) -> bool:
         """Goes on by one batch; False: it has to wait for one."""
-        if self.done:
-            return False
-        span = self._log.span(self._next)
+        rows = self._log.rows
+        span = self._log.span(self.seen) if self.seen < rows else None
         if span is None:
             return False
-        batch = self._log.batch(self._next)
+        batch = self._log.batch(self.seen)
         if batch is not None:
             first = int(batch["row"][0])
             # The log in memory and the segments are cut at different places.
-            end = min(len(batch), self._log.rows - first)
-            if self._next > first or end < len(batch):
-                batch = batch.take(np.arange(self._next - first, end))
+            end = min(len(batch), rows - first)
+            if self.seen > first or end < len(batch):
+                batch = batch.take(np.arange(self.seen - first, end))
             self._take(batch)
-        self._next = min(span[1], self._log.rows)
+        self.seen = min(span[1], rows)
         return True
 
 

@@ -1,9 +1,4 @@
-"""Below the audit's rows: the chosen claim, its evidence, and what could have been missed.
-
-Below the hooks: what was lost, what stays unseen, what this kernel was found to do.
-
-Which seal decided which operation how often, and the seals over time.
-"""
+"""Texts beside the tables: coverage and loss, an audit's evidence, seals by operation and time."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
