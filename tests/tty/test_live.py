@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tty.test_view import folder, restored, shell_of, started, viewer
+from tests.tty.test_view import restored, started, viewer
 from tests.tty.tmux import PYTHON, ROOT, SEALSNOOP, Terminal, children
 from tracer.kernel.requirements.checks import blocking, check
 from tracer.kernel.requirements.host import Host
@@ -25,7 +25,7 @@ untraceable = pytest.mark.skipif(
 @pytest.fixture
 def place(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where temporary recordings go."""
-    where = folder(terminal) / "tmp"
+    where = terminal.folder / "tmp"
     where.mkdir()
     terminal.run(f"export XDG_STATE_HOME={where}")
     return where / "sealsnoop"
@@ -69,7 +69,7 @@ def events(screen: str) -> int:
 
 def recorder(terminal: Terminal) -> int:
     """The pid of the recorder that the view has started."""
-    below = children(shell_of(terminal))
+    below = children(terminal.pid)
     return next(pid for pid, words in below.items() if "tests.tty.writer" in words)
 
 
@@ -139,7 +139,7 @@ def test_leaving_ends_the_recorder(terminal: Terminal, place: Path, key: str) ->
 
 
 def test_the_named_recording_stays(terminal: Terminal, place: Path) -> None:
-    path = folder(terminal) / "x.seal"
+    path = terminal.folder / "x.seal"
     watching(terminal, f"{VIEW} -o {path}")
     terminal.keys("q")
     restored(terminal, 0)
@@ -149,7 +149,7 @@ def test_the_named_recording_stays(terminal: Terminal, place: Path) -> None:
 
 
 def test_keeping_one_on_request(terminal: Terminal, place: Path) -> None:
-    path = folder(terminal) / "kept.seal"
+    path = terminal.folder / "kept.seal"
     watching(terminal, VIEW)
     terminal.keys("r")
     terminal.wait_for("Keep as a recording")
@@ -167,25 +167,25 @@ def test_keeping_one_on_request(terminal: Terminal, place: Path) -> None:
 def test_a_signal_ends_both_in_order(
     terminal: Terminal, place: Path, number: signal.Signals
 ) -> None:
-    path = folder(terminal) / "x.seal"
+    path = terminal.folder / "x.seal"
     watching(terminal, f"{VIEW} -o {path}")
-    shell = children(shell_of(terminal))
+    shell = children(terminal.pid)
     os.kill(next(pid for pid, words in shell.items() if "tests.tty.view" in words), number)
     restored(terminal, 128 + number)
     assert end(path) == "interrupted by SIGINT"
 
 
 def test_closing_the_window_ends_both_in_order(terminal: Terminal, place: Path) -> None:
-    path = folder(terminal) / "x.seal"
+    path = terminal.folder / "x.seal"
     watching(terminal, f"{VIEW} -o {path}")
     terminal.kill()
     assert until_end(path) == "interrupted by SIGINT"
 
 
 def test_killing_the_viewer_leaves_the_recording_whole(terminal: Terminal, place: Path) -> None:
-    path = folder(terminal) / "x.seal"
+    path = terminal.folder / "x.seal"
     watching(terminal, f"{VIEW} -o {path}")
-    shell = children(shell_of(terminal))
+    shell = children(terminal.pid)
     os.kill(next(pid for pid, words in shell.items() if "tests.tty.view" in words), signal.SIGKILL)
     terminal.wait_for("ended with 137")
     assert until_end(path) == "interrupted by SIGHUP"
@@ -203,8 +203,8 @@ def test_the_recorder_goes_on_while_the_view_is_stopped(terminal: Terminal, plac
 
 
 def test_a_command_is_interrupted_and_waited_for(terminal: Terminal, place: Path) -> None:
-    path, mark = folder(terminal) / "x.seal", folder(terminal) / "mark"
-    script = folder(terminal) / "script"
+    path, mark = terminal.folder / "x.seal", terminal.folder / "mark"
+    script = terminal.folder / "script"
     script.write_text(
         f"#!/bin/sh\ntrap 'sleep 1; echo done >{mark}; exit 5' INT\n"
         "echo to stdout; while :; do sleep 0.05; done\n"
@@ -220,8 +220,8 @@ def test_a_command_is_interrupted_and_waited_for(terminal: Terminal, place: Path
 
 
 def test_ctrl_c_does_not_wait_for_a_deaf_command(terminal: Terminal, place: Path) -> None:
-    path = folder(terminal) / "x.seal"
-    script = folder(terminal) / "script"
+    path = terminal.folder / "x.seal"
+    script = terminal.folder / "script"
     script.write_text("#!/bin/sh\ntrap '' INT\nwhile :; do sleep 0.05; done\n")
     script.chmod(0o755)
     watching(terminal, f"{VIEW} -o {path} -- {script}")

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -22,20 +21,12 @@ NORMAL = {"alternate_on": "0", "cursor_flag": "1", "mouse_any_flag": "0", "keypa
 
 def started(terminal: Terminal, command: str) -> None:
     """Runs it with the terminal's state before and after in files, and its exit code shown."""
-    terminal.run(f"clear; stty -g >{folder(terminal)}/before; {command}; echo ended with $?")
-
-
-def folder(terminal: Terminal) -> Path:
-    return Path(terminal._socket).parent
-
-
-def shell_of(terminal: Terminal) -> int:
-    return int(terminal._do("display-message", "-p", "-t", "test", "#{pane_pid}"))
+    terminal.run(f"clear; stty -g >{terminal.folder}/before; {command}; echo ended with $?")
 
 
 def viewer(terminal: Terminal) -> int:
     """The pid of the viewer that runs in the terminal."""
-    below = children(shell_of(terminal))
+    below = children(terminal.pid)
     return next(pid for pid, words in sorted(below.items()) if "sealsnoop" in words)
 
 
@@ -43,9 +34,9 @@ def restored(terminal: Terminal, code: int) -> None:
     """The viewer has ended so, and the terminal is as it was."""
     terminal.wait_for(f"ended with {code}")
     assert terminal.modes() == NORMAL
-    terminal.run(f"stty -g >{folder(terminal)}/after; echo it is 'written'")
+    terminal.run(f"stty -g >{terminal.folder}/after; echo it is 'written'")
     terminal.wait_for("it is written")
-    before, after = ((folder(terminal) / name).read_text() for name in ("before", "after"))
+    before, after = ((terminal.folder / name).read_text() for name in ("before", "after"))
     assert after == before
 
 
@@ -172,8 +163,8 @@ def test_replay(terminal: Terminal) -> None:
 
 def test_on_violation(terminal: Terminal) -> None:
     """The sample has breaches: known holes of its kernel."""
-    out = folder(terminal) / "out"
-    script = folder(terminal) / "script"
+    out = terminal.folder / "out"
+    script = terminal.folder / "script"
     script.write_text(f"#!/bin/sh\ncat >>{out}\n")
     script.chmod(0o755)
     started(terminal, f"{SEALSNOOP} live {SAMPLE} --no-bell --on-violation {script}")

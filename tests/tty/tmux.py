@@ -22,6 +22,7 @@ class Terminal:
 
     def __init__(self, folder: Path, width: int = 120, height: int = 40) -> None:
         self.patience_s = PATIENCE_S
+        self.folder = folder
         self._socket = str(folder / "tmux")
         environ = {key: value for key, value in os.environ.items() if not key.startswith("TMUX")}
         environ |= {"PYTHONPATH": str(ROOT), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
@@ -43,6 +44,11 @@ class Terminal:
             [*self._tmux, *words], capture_output=True, text=True, check=True, timeout=60
         )
         return done.stdout
+
+    @property
+    def pid(self) -> int:
+        """The shell's process."""
+        return int(self._do("display-message", "-p", "-t", "test", "#{pane_pid}"))
 
     # Typing
 
