@@ -8,8 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
-from tracer.filter import grammar as patterns
-from tracer.filter import grammar as sealsets
+from tracer.filter import grammar
 from tracer.filter.grammar import (
     BYTES,
     NANOSECONDS,
@@ -168,15 +167,15 @@ _UNITS = {
 
 def bare(part: Part) -> Alternative:
     """A word without a key: name or comm contains it, whatever the case."""
-    pattern = patterns.pattern(part, bare=True)
+    pattern = grammar.pattern(part, bare=True)
     regex = pattern.regex()
     return Alternative(pattern.written(bare=True), tuple((Like(c, regex, True),) for c in BARE))
 
 
 def _text(key: Key, part: Part) -> Alternative:
-    pattern = patterns.pattern(part)
+    pattern = grammar.pattern(part)
     if key.name == "comm":
-        problem = patterns.comm_problem([text for text, wild in pattern.pieces if not wild])
+        problem = grammar.comm_problem([text for text, wild in pattern.pieces if not wild])
         if problem:
             raise part.error(problem)
     prefix = _PREFIX if key.name == "name" and not pattern.contains else ""
@@ -201,7 +200,7 @@ def _label(key: Key, part: Part) -> Alternative:
     nothing = _nothing(key, part)
     if nothing is not None:
         return nothing
-    pattern = patterns.pattern(part)
+    pattern = grammar.pattern(part)
     written = pattern.written()
     literal = pattern.literal
     if literal is not None:
@@ -209,7 +208,7 @@ def _label(key: Key, part: Part) -> Alternative:
         if known and literal.lower() not in known and not part.quoted:
             near = nearest(literal, key.words)
             raise part.error(f"there is no {key.name} {literal!r}; {hint(near, key.words)}", near)
-        written = patterns.label(literal, key.words)
+        written = label(literal, key.words)
     regex = rf"(?:.*\|)?{pattern.regex()}(?:\|.*)?"
     return Alternative(written, ((Like(key.columns[0], regex, ignore_case=True),),))
 
@@ -218,7 +217,7 @@ def _word(key: Key, part: Part) -> Alternative:
     nothing = _nothing(key, part) if key.judged else None
     if nothing is not None:
         return nothing
-    pattern = patterns.pattern(part).lower()
+    pattern = grammar.pattern(part).lower()
     literal = pattern.literal
     if literal is None:
         regex = pattern.regex()
@@ -303,10 +302,6 @@ def _object(key: Key, part: Part) -> Alternative:
     return Alternative(":".join(map(str, numbers)), (tests,))
 
 
-def _seals(key: Key, part: Part) -> Alternative:
-    return sealsets.alternative(part, key.columns[0])
-
-
 _READ: dict[Form, Callable[[Key, Part], Alternative]] = {
     Form.WORD: _word,
     Form.TEXT: _text,
@@ -314,7 +309,7 @@ _READ: dict[Form, Callable[[Key, Part], Alternative]] = {
     Form.NUMBER: _number,
     Form.BYTES: _number,
     Form.DURATION: _number,
-    Form.SEALS: _seals,
+    Form.SEALS: lambda key, part: grammar.alternative(part, key.columns[0]),
     Form.ANSWER: _answer,
     Form.FLAGS: _flag,
     Form.OBJECT: _object,
@@ -328,7 +323,7 @@ def alternatives(key: Key, parts: tuple[Part, ...]) -> tuple[Alternative, ...]:
             much = "a value is missing" if len(parts) == 1 else "nothing stands beside a comma"
             raise part.error(f"{key.name}: {much}; for example {key.example}")
     if key.form is Form.SEALS:
-        sealsets.check_signs(parts)
+        grammar.check_signs(parts)
     return tuple(_READ[key.form](key, part) for part in parts)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tracer.filter import keys
-from tracer.filter import keys as values
 from tracer.filter.grammar import RESERVED, Part, QueryError, Term, Word, hint, nearest, words
 from tracer.filter.keys import KEYS, Form
 from tracer.words import UNKNOWN, Bit5
@@ -89,9 +88,7 @@ class Query:
         is a bare word. ``bit5``: what the recorded kernel calls seal 0x20. ValueError: no such key,
         or a value that this key cannot have.
         """
-        from tracer.filter.keys import written
-
-        return self & parse(written(key, value, negated, bit5))
+        return self & parse(keys.written(key, value, negated, bit5))
 
 
 def _key_name(name: str) -> str:
@@ -131,13 +128,13 @@ def _bare(word: Word) -> Term:
     for part in word.parts:
         if not part.chars:
             raise part.error('nothing stands beside a comma; to look for a comma write ","')
-    return Term(None, tuple(values.bare(part) for part in word.parts), word.negated)
+    return Term(None, tuple(keys.bare(part) for part in word.parts), word.negated)
 
 
 def _keyed(word: Word, name: Part) -> Term:
     key = keys.find(name.plain)
     if key is not None:
-        return Term(key.name, values.alternatives(key, word.parts), word.negated)
+        return Term(key.name, keys.alternatives(key, word.parts), word.negated)
     if name.plain.startswith("-") and keys.find(name.plain[1:]):
         text = word.whole.text[word.whole.start + 1 : word.whole.end]
         raise word.whole.error(f'"not" is written !{text}', f"!{text}")

@@ -126,7 +126,7 @@ class Follower:
     def _part(self, link: Link, name: str, given: int) -> Iterator[Piece]:
         path = link.part(name)
         if path is None or link.files[path].rows <= given:
-            return  # to read a part is dear
+            return  # reading a part is expensive
         read = 0
         for table in self._recording.part(link, name):
             if given < read + table.num_rows:

@@ -11,8 +11,8 @@ a tail would be work for nothing.
 import contextlib
 import json
 import os
-import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -36,78 +36,53 @@ from tracer.recording.tables import EventColumns, all_events, build, objects_tab
 from tracer.recording.tail import TailWriter, count_by_cpu
 
 
+def _harmless() -> None:
+    # What is written lies in open folders of our own: no privilege is of use in that thread.
+    with suppress(OSError):
+        privileges.keep(())
+
+
 class Worker:
     """Runs jobs in order, one of them at a time, in a thread or (``inline``) at once.
 
-    The first error ends it: later jobs are not run, and ``wait`` and ``submit`` raise that error.
+    The first error ends it: later jobs are not run, and every other method raises that error.
     """
 
     def __init__(self, name: str, *, inline: bool) -> None:
-        self.error: BaseException | None = None
-        self._inline = inline
-        self._job: Callable[[], None] | None = None
-        self._changed = threading.Condition()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
-        if not inline:
-            self._harmless = threading.Event()
-            self._thread.start()
+        self._last: Future[None] = Future()
+        self._last.set_result(None)
+        self._pool = None if inline else ThreadPoolExecutor(1, name, _harmless)
+        if self._pool is not None:
             # Whoever looks afterwards which threads have privileges must not find this one.
-            self._harmless.wait()
+            self._pool.submit(int).result()
 
     def submit(self, job: Callable[[], None]) -> None:
         """Starts ``job``, after waiting for the one before it."""
         self.wait()
-        if self._inline:
-            self._run(job)
-            self.check()
+        if self._pool is not None:
+            self._last = self._pool.submit(job)
             return
-        with self._changed:
-            self._job = job
-            self._changed.notify_all()
+        self._last = Future()
+        try:
+            job()
+            self._last.set_result(None)
+        except BaseException as error:
+            self._last.set_exception(error)
+            raise
 
     def wait(self) -> None:
         """Waits until nothing is under way."""
-        with self._changed:
-            while self._job is not None:
-                self._changed.wait()
-        self.check()
+        self._last.result()
 
     def check(self) -> None:
         """Raises the error of an earlier job, if there was one."""
-        if self.error is not None:
-            raise self.error
+        if self._last.done():
+            self._last.result()
 
     def stop(self) -> None:
         """Ends the thread after the job that is under way; raises nothing."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
-        if not self._inline:
-            self._thread.join()
-
-    def _run(self, job: Callable[[], None]) -> None:
-        try:
-            job()
-        except BaseException as error:  # to be raised in the thread that submits
-            self.error = error
-
-    def _loop(self) -> None:
-        # What is written lies in open folders of our own: no privilege is of use here.
-        with suppress(OSError):
-            privileges.keep(())
-        self._harmless.set()
-        while True:
-            with self._changed:
-                while self._job is None:
-                    if self._stopping:
-                        return
-                    self._changed.wait()
-                job = self._job
-            self._run(job)
-            with self._changed:
-                self._job = None
-                self._changed.notify_all()
+        if self._pool is not None:
+            self._pool.shutdown()
 
 
 Records = npt.NDArray[np.void]

@@ -1,7 +1,4 @@
-"""write, read and punch_hole: what touches the content.
-
-truncate, chmod and allocate: what changes the size or the mode.
-"""
+"""Rules of write, read and punch_hole (the content), truncate, allocate (the size) and chmod."""
 
 from tracer.rules.rule import BIT5, EXEC, INACCESSIBLE, PARTIAL, SHMEM, Fact, Rule, refusal
 from tracer.words import Kind, Op, Seal

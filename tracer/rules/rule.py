@@ -1,8 +1,7 @@
-"""What a rule may ask about a decision: small facts, one bit each.
+"""The form of a rule: everything that decides is data, nothing is code.
 
-The lowest six are the record's own flags (``tracer.words.Flag``) at their own places.
-
-The form of a rule: everything that decides is data, nothing is code.
+What a rule may ask about a decision are small facts, one bit each; the lowest six are the record's
+own flags (``tracer.words.Flag``) at their own positions.
 """
 
 from dataclasses import dataclass, replace

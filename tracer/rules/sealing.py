@@ -1,6 +1,6 @@
-"""add_seals, in the order of mm/memfd.c:memfd_add_seals.
+"""Rules of add_seals, in the order of mm/memfd.c:memfd_add_seals, and of create.
 
-create: memfd_create's flags, and the seals that a file is born with.
+Those of create are about memfd_create's flags, and the seals that a file is born with.
 """
 
 from dataclasses import replace

@@ -1,13 +1,9 @@
-"""Documented differences between kernels that a verdict depends on.
+"""Documented differences between kernels that a verdict depends on, and known kernel holes.
 
 No kernel version is ever looked at: the self-test finds out which choice is this kernel's. A
 question that it did not answer is judged under every choice, and where these lead to different
-verdicts, the decision is indeterminate.
-
-Known kernel holes: shipped kernels that let through what a seal forbids.
-
-A hole never excuses anything. It gives a breach its name, so that a known one can be told from one
-that nobody has seen before.
+verdicts, the decision is indeterminate. A hole (a shipped kernel lets through what a seal forbids)
+never excuses anything: it gives a breach its name, so that a known one differs from a new one.
 """
 
 from collections.abc import Mapping
