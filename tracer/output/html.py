@@ -7,10 +7,9 @@ their digests and nothing more, so that nothing else could run.
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -70,57 +69,29 @@ def render(template: str, script: bool = True, **context: Any) -> Iterator[str]:
     )
 
 
-class Cell(NamedTuple):
-    """One cell of a table: its text, what it is sorted by, its classes."""
-
-    text: str
-    key: str
-    css: str
-
-
-class Heading(NamedTuple):
-    """The head of a column."""
-
-    title: str
-    css: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table that can be sorted."""
-
-    columns: Sequence[Heading]
-    rows: Sequence[Sequence[Cell]]
-    total: int
-    """Rows that there are."""
-
-    @property
-    def more(self) -> int:
-        """Rows that are left out."""
-        return self.total - len(self.rows)
-
-
 def table_of(
     frame: pd.DataFrame, columns: Sequence[Column], boots: Mapping[str, layout.Boot], top: int
-) -> Table:
-    """The first ``top`` rows of ``frame``."""
+) -> dict[str, Any]:
+    """The first ``top`` rows of ``frame``, for the macro ``table`` of parts.html."""
     entries = layout.with_boot(layout.rows(frame, top), boots)
-    return Table(
-        [Heading(column.title, _css(column)) for column in columns],
-        [[_cell(column, row) for column in columns] for row in entries],
-        len(frame),
-    )
+    return {
+        "columns": [(column.title, _css(column)) for column in columns],
+        "rows": [[_cell(column, row) for column in columns] for row in entries],
+        "total": len(frame),
+        "more": len(frame) - len(entries),
+    }
 
 
 def _css(column: Column) -> str:
     return "r" if column.right else "wrap" if column.least else ""
 
 
-def _cell(column: Column, row: dict[str, Any]) -> Cell:
+def _cell(column: Column, row: dict[str, Any]) -> tuple[str, str, str]:
+    """Its text, what it is sorted by, its classes."""
     text, key = column.text(row), column.key(row)
     word = column.verdict or (text if text in WORST_FIRST else None)
     css = f"{_css(column)} c-{word}".strip() if word else _css(column)
-    return Cell(text, "" if key is None else str(key), css)
+    return text, "" if key is None else str(key), css
 
 
 def card(one: Coverage) -> dict[str, Any]:
