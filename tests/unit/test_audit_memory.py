@@ -11,9 +11,7 @@ import pytest
 from tests.unit.audit_asked import FAIL, NEVER_MAPPED, OPEN, PASS, of
 from tests.unit.audit_story import COMPLETE as LOOKED
 from tests.unit.audit_story import Records, Story, manifest, policy
-from tracer.audit.events import EXACT
-from tracer.audit.evidence import load
-from tracer.audit.objects import Range
+from tracer.audit.evidence import EXACT, load
 from tracer.audit.policy import parse
 from tracer.record import EVENT, HEAD
 from tracer.recording.format import Limits
@@ -127,6 +125,25 @@ def test_mappings_put_together_are_still_violations(pairs: int, tmp_path: Path) 
     [finding] = found.findings
     assert found.result == FAIL
     assert sum(one.count for one in finding.violations) + finding.more == pairs
+    assert {one.asked.split(" at ")[0] for one in finding.violations} <= {
+        "rw-s 0+4096", f"rw-s 0+{4096 * (pairs - EXACT)}",
+    }  # fmt: skip
+
+
+def test_accesses_put_together_are_still_violations(tmp_path: Path) -> None:
+    """Each place is told as a whole number, also beside those of which none is kept."""
+    story = Story()
+    story.create(7)
+    for number in range(3 * EXACT):
+        story.event("remote_read", 7, 300, answer=5, length=5, mm=0xFF00 + 100,
+                    size_after=0x10000 + 8 * number)  # fmt: skip
+    found = of(story.write(tmp_path / "s.seal"), READ_BY)
+    [finding] = found.findings
+    assert found.result == FAIL
+    assert [one.asked for one in finding.violations] == [
+        *(f"{0x10000 + 8 * number:#x}+5" for number in range(EXACT)), "0x0+0",
+    ]  # fmt: skip
+    assert sum(one.count for one in finding.violations) == 3 * EXACT
 
 
 @pytest.mark.parametrize("who", [100, 200])
@@ -154,10 +171,11 @@ def test_ranges_of_many_hold_them_all(tmp_path: Path) -> None:
     path = story_of(3 * EXACT, lambda story: None).write(tmp_path / "s.seal")
     with Recording.open(path) as recording:
         evidence = load(recording, parse(policy(ONLY)).claims)
-    found: list[Range] = evidence.ranges[1, 7, 7]
+    file = evidence.known[1, 7, 7]
+    found = file.ranges
     assert sum(not one.blurred for one in found) == EXACT
     [many] = [one for one in found if one.blurred]
     assert many.row.times == 2 * EXACT
     assert (many.start, many.end) == (0x10000 + 0x1000 * EXACT, 0x10000 + 0x1000 * 3 * EXACT)
-    last = max(row.time_ns for row in evidence.rows[1, 7, 7] if row.op == "unmap")
+    last = max(row.time_ns for row in file.rows if row.op == "unmap")
     assert many.since_ns < last <= many.until_ns

@@ -178,8 +178,8 @@ def test_an_object_that_is_announced_for_ever(tmp_path: Path) -> None:
     with Recording.open(path) as recording:
         frame = recording.frame("objects")
     (one,) = announced(frame, True).values()
-    assert (len(one.rows), one.more, len(one.names)) == (MOST_ROWS, True, 1)
-    assert next(iter(announced(frame, False).values())).rows == []
+    assert (len(one.announcements), one.more, len(one.names)) == (MOST_ROWS, True, 1)
+    assert next(iter(announced(frame, False).values())).announcements == []
 
 
 def test_where_asks_for_what_objects_have(tmp_path: Path) -> None:

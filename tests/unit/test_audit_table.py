@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.kernel import attack_cases
 from tests.kernel.attack_cases import ATTACKS, SHOWN, TWINS
 from tests.kernel.audit_cases import BLINDED, GMEM_GUESTS, MEMFD_GUESTS, OPEN, table
-from tracer.audit.claims import CLAIMS
+from tracer.audit.policy import CLAIMS
 from tracer.audit.result import DOUBTS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "audit.md"

@@ -13,11 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tracer.audit.claims import CHECKS
 from tracer.audit.forms import line_of, places
 from tracer.audit.policy import (
-    CLAIM_KEYS,
-    CLAIM_TEXTS,
-    CLAIM_WAYS,
+    CLAIMS,
     KINDS,
     WAYS,
     Actor,
@@ -75,7 +74,7 @@ def test_a_policy_is_read_as_it_is_written() -> None:
     assert second.scope == Scope(kind=("hugetlb",))
     assert [one.id for one in policy.claims] == ["mapped-only-by", "never-mapped", "never-mapped-2"]
     assert third.text == "why"
-    assert second.text == CLAIM_TEXTS["never-mapped"]
+    assert second.text == CLAIMS["never-mapped"].text
 
 
 ERRORS: dict[str, tuple[bytes, bytes, int, str, str]] = {
@@ -267,10 +266,11 @@ def test_the_schema_takes_what_the_parser_takes() -> None:
         assert not fits(tomllib.loads((head + new + tail).decode()), form), name
 
 
-def test_every_claim_has_ways_keys_and_text() -> None:
-    assert set(CLAIM_WAYS) == set(CLAIM_KEYS) == set(CLAIM_TEXTS)
-    for claim, ways in CLAIM_WAYS.items():
-        assert set(ways) <= set(WAYS)
+def test_every_claim_has_a_check_ways_and_text() -> None:
+    assert set(CLAIMS) == set(CHECKS)
+    for claim, one in CLAIMS.items():
+        assert one.text
+        assert set(one.ways) <= set(WAYS)
         for kind in (*KINDS, "unknown"):
             assert set(needed(claim, kind)) <= set(needed(claim, "unknown"))
 

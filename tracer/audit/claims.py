@@ -1,6 +1,4 @@
-"""Rows as evidence that people can read and look up.
-
-The claims: for one object, what breaks each of them and what leaves it open.
+"""The claims: for one object, what breaks each of them and what leaves it open.
 
 Pure functions of rows: every row that could be a violation is looked at, and where a row cannot be
 told to be one or not, a doubt comes of it and never a pass.
@@ -9,64 +7,15 @@ told to be one or not, a doubt comes of it and never a pass.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tracer.audit.events import BY_ADDRESS, UNSEEN, VM_FAULT_ERROR, Row
-from tracer.audit.objects import Known, Range
-from tracer.audit.policy import INACCESSIBLE, SEALS, Actor, Claim
-from tracer.audit.result import Doubt, Proof
+from tracer.audit.evidence import UNSEEN
+from tracer.audit.objects import Known, Range, Row
+from tracer.audit.policy import INACCESSIBLE, Actor, Claim
+from tracer.audit.result import Doubt
 from tracer.audit.scope import Allowed, same, wanted_seals, who
-from tracer.escape import printable
-from tracer.labels import SEALS_UNKNOWN, VM_SHARED, VM_WRITE, describe
-from tracer.words import Bit5, Flag
+from tracer.labels import SEALS_UNKNOWN, VM_SHARED, VM_WRITE
+from tracer.words import BY_NAME as SEALS
+from tracer.words import Flag
 
-
-def proof(row: Row, text: str, bit5: Bit5) -> Proof:
-    """``row`` as evidence for ``text``, which says what its process does.
-
-    ``bit5``: what the recorded kernel calls seal 0x20.
-    """
-    comm = printable(row.comm)
-    who = f"{comm or '?'}/{row.pid} (uid {row.uid})"
-    # The recorder itself reads what an inode says of its mappings.
-    said = text if row.op == "mapped" else f"{who} {text}"
-    when = "" if row.table == "events" else (
-        ", as it was at the end" if row.final else ", as it was when the trace began"
-    )  # fmt: skip
-    return Proof(
-        text=f"{said}{when}",
-        table=row.table,
-        cpu=row.cpu,
-        seq=row.seq,
-        time_ns=row.time_ns,
-        pid=row.pid,
-        start_ns=row.start_ns,
-        exec_id=row.exec_id,
-        tid=row.tid,
-        uid=row.uid,
-        cgroup=row.cgroup,
-        comm=comm,
-        op=printable(row.op),
-        answer=row.answer,
-        flags=row.flags,
-        asked=_asked(row, bit5),
-        count=row.times,
-        last_ns=row.last_ns,
-    )
-
-
-def _asked(row: Row, bit5: Bit5) -> str:
-    if row.op in ("map", "unmap"):
-        said = describe(row.op, row.kind, row.arg, row.offset, row.length, row.size, bit5)
-        return f"{said} at {row.address:#x}"
-    if row.op in BY_ADDRESS:
-        return f"{row.size_after:#x}+{row.length}"
-    if row.op == "memslot":
-        return f"guest {row.arg:#x}+{row.length} at {row.size_after:#x}"
-    shown = describe(row.op, row.kind, row.arg, row.offset, row.length, row.size, bit5)
-    return f"{shown} fd{row.fd}".strip() if row.fd >= 0 else shown
-
-
-SEALABLE = ("memfd", "hugetlb", "tmpfs", "unknown")
-"""tmpfs files carry F_SEAL_SEAL from birth: they can have no other seal."""
 NO_SHARE = frozenset({"unmap", "evict", "mapped", "attach", "memslot", "vm_end"}) | UNSEEN
 """Rows that do not show their process to have the object: the recorder's own, or what ends it."""
 
@@ -88,9 +37,6 @@ class Case:
 
     claim: Claim
     one: Known
-    rows: Sequence[Row]
-    """Its events and baseline, in the order of time."""
-    ranges: Sequence[Range]
     reached: Sequence[Row]
     """Accesses by address that reached it though they name another file, or none."""
     memslots: Sequence[Row]
@@ -107,22 +53,27 @@ class Case:
     @property
     def creator(self) -> Row | None:
         """Its creation."""
-        return next((row for row in self.rows if row.op == "create" and row.answer >= 0), None)
+        return next((row for row in self.one.rows if row.created), None)
+
+    @property
+    def first(self) -> Row | None:
+        """Its creation, or the first row of somebody who has it."""
+        return self.creator or next((row for row in self.one.rows if row.op not in NO_SHARE), None)
 
 
 def never_mapped(case: Case) -> Said:
     """Nobody maps it."""
-    for row in case.rows:
+    for row in case.one.rows:
         if row.op == "map":
-            yield Violation(row, "maps it" if not row.copied else "forks, and its child maps it")
+            yield _maps(row)
         elif row.op == "unmap":
-            yield Violation(row, "had it mapped: a mapping of it ends")
+            yield Violation(row, _HAD)
         elif row.op == "mmap" and not row.failed and not row.unanswered:
             yield Violation(row, "maps it by mmap")
         elif row.op == "mapped" and row.answer == 1:
             yield Violation(row, "the inode itself has mappings; whose is not told here")
-        elif row.op == "fault" and not row.answer & VM_FAULT_ERROR and not row.unanswered:
-            yield Violation(row, "touches a page of it through a mapping")
+        elif row.touched and not row.unanswered:
+            yield Violation(row, _TOUCHES)
         elif row.op == "memslot" and row.fd < 0 and not row.failed:
             yield Violation(row, "gives it to KVM by an address at which it has it mapped")
     yield from _past(case)
@@ -130,54 +81,44 @@ def never_mapped(case: Case) -> Said:
 
 def mapped_only_by(case: Case) -> Said:
     """Only these map it."""
-    for row in case.rows:
+    for row in case.one.rows:
         if row.op == "map" and not case.allowed(row):
-            yield Violation(row, "maps it" if not row.copied else "forks, and its child maps it")
-        elif row.op == "fault" and not row.answer & VM_FAULT_ERROR and not case.allowed(row):
-            yield Violation(row, "touches a page of it through a mapping")
+            yield _maps(row)
+        elif row.touched and not case.allowed(row):
+            yield Violation(row, _TOUCHES)
     yield from _unbegun(case, lambda one: True)
-    yield from _machines(case)
-    yield from _unseen(case)
-    yield from _past(case)
-    yield from _sweep(case)
+    yield from _by_mapping(case)
 
 
 def never_writable_outside(case: Case) -> Said:
     """Nobody else can write through a mapping, or changes it through a descriptor."""
-    for one in case.ranges:
+    for one in case.one.ranges:
         if not one.begun or case.allowed(one.row):
             continue
         if one.can_write:
             yield Violation(one.row, "has a shared mapping of it that can be written")
         elif one.row.table == "mappings" and one.row.arg & VM_SHARED and not _none_writable(case):
-            yield Doubt(
-                "past",
-                f"Process {one.row.pid} had a shared mapping before the trace that cannot be "
-                "written now; whether mprotect can make it so is not known.",
-            )
-    for row in case.rows:
+            yield Doubt("past", f"Process {one.row.pid} had a shared mapping before the trace that "
+                        "cannot be written now; whether mprotect can make it so is not "
+                        "known.")  # fmt: skip
+    for row in case.one.rows:
         # The baseline may tell of a mapping that events told of before: then its flags are newer.
         there = row.table == "mappings" and row.op == "map"
         if there and row.arg & VM_SHARED and row.arg & VM_WRITE and not case.allowed(row):
             yield Violation(row, "has a shared mapping of it that can be written")
-    yield from _calls(case, case.rows, _CHANGES, "changes it")
+    yield from _calls(case, case.one.rows, _CHANGES, "changes it")
     yield from _unbegun(case, lambda one: one.can_write)
-    yield from _machines(case)
-    yield from _unseen(case)
-    yield from _past(case)
-    yield from _sweep(case)
+    yield from _by_mapping(case)
 
 
 def never_read_or_written(case: Case) -> Said:
     """Nobody else reads or writes it."""
-    rows = [*case.rows, *case.reached]
+    rows = [*case.one.rows, *case.reached]
     yield from _calls(case, rows, {**_CHANGES, **_READS}, "reads or writes it")
-    for one in case.ranges:
+    for one in case.one.ranges:
         if one.begun and not case.allowed(one.row):
-            yield Doubt(
-                "not-seen",
-                f"{_who(one.row)} has it mapped: what it reads or writes there is not seen.",
-            )
+            yield Doubt("not-seen", f"{_who(one.row)} has it mapped: what it reads or writes there "
+                        "is not seen.")  # fmt: skip
     yield from _unbegun(case, lambda one: True, unseen=True)
     yield from _machines(case)
     yield from _unseen(case)
@@ -188,7 +129,7 @@ def never_read_or_written(case: Case) -> Said:
 
 def never_pinned_except(case: Case) -> Said:
     """Nobody else pins it for long."""
-    yield from _calls(case, [*case.rows, *case.reached], {"pin": _got}, "pins pages of it")
+    yield from _calls(case, [*case.one.rows, *case.reached], {"pin": _got}, "pins pages of it")
     yield from _unseen(case)
     yield from _past_pins(case)
 
@@ -196,14 +137,13 @@ def never_pinned_except(case: Case) -> Said:
 def sealed_with(case: Case) -> Said:
     """It has the seals when somebody else first gets it."""
     bits, sure = wanted_seals(case.claim.seals, case.bit_0x20)
-    creator = case.creator
-    first = creator or next((row for row in case.rows if row.op not in NO_SHARE), None)
-    if creator is None:
+    first = case.first
+    if case.creator is None:
         yield Doubt("past", "Its creation is not in the recording: it may have been shared before.")
     if sure is None:
         yield Doubt("self-test", "What seal 0x20 means on this kernel is not known.")
-    for row in case.rows:
-        if first is None or not _shares(row) or not _other(row, first):
+    for row in case.one.rows:
+        if first is None or not _shares(row, first):
             continue
         seals, after = row.seals, row.seals_after
         if same(who(first), who(row)) is None and not row.copied:
@@ -227,7 +167,7 @@ def no_breach(case: Case) -> Said:
     denies_reads = case.bit_0x20 == "inaccessible" and (case.one.seals or 0) & SEALS[INACCESSIBLE]
     if denies_reads and not case.reads_seen:
         yield Doubt("not-hooked", "Not all reads of it, which its seal denies, are hooked.")
-    for row in case.rows:
+    for row in case.one.rows:
         if row.verdict == "breach":
             hole = f" (known hole {row.hole})" if row.hole else ""
             yield Violation(row, f"does what seal {row.reason} denies{hole}")
@@ -236,7 +176,7 @@ def no_breach(case: Case) -> Said:
                         f"{row.reason}.")  # fmt: skip
 
 
-CLAIMS: Mapping[str, Callable[[Case], Said]] = {
+CHECKS: Mapping[str, Callable[[Case], Said]] = {
     "never-mapped": never_mapped,
     "mapped-only-by": mapped_only_by,
     "never-writable-outside": never_writable_outside,
@@ -249,17 +189,31 @@ CLAIMS: Mapping[str, Callable[[Case], Said]] = {
 
 def shared(case: Case) -> bool:
     """Whether anybody but its first user ever had it (else sealed-with has nothing to say)."""
-    first = case.creator or next((row for row in case.rows if row.op not in NO_SHARE), None)
-    return first is not None and any(_shares(row) and _other(row, first) for row in case.rows)
+    first = case.first
+    return first is not None and any(_shares(row, first) for row in case.one.rows)
 
 
-def _shares(row: Row) -> bool:
-    """Whether the row shows its process to have the object."""
-    return row.op not in NO_SHARE and not (row.op == "receive" and row.failed)
-
-
-def _other(row: Row, first: Row) -> bool:
+def _shares(row: Row, first: Row) -> bool:
+    """Whether the row shows somebody else than the one of ``first`` to have the object."""
+    if row.op in NO_SHARE or (row.op == "receive" and row.failed):
+        return False
     return row.copied or not same(who(first), who(row))
+
+
+_HAD = "had it mapped: a mapping of it ends"
+_TOUCHES = "touches a page of it through a mapping"
+
+
+def _maps(row: Row) -> Violation:
+    return Violation(row, "maps it" if not row.copied else "forks, and its child maps it")
+
+
+def _by_mapping(case: Case) -> Said:
+    """What leaves a claim about who maps it open, or breaks it beside the mappings themselves."""
+    yield from _machines(case)
+    yield from _unseen(case)
+    yield from _past(case)
+    yield from _sweep(case)
 
 
 def _who(row: Row) -> str:
@@ -281,12 +235,10 @@ _CHANGES: Mapping[str, Callable[[Row], bool]] = {
     "punch_hole": _done,
     "allocate": lambda row: row.answer == 0 and row.size_after > row.size,
 }
+"""Which answers of which calls mean that the content was changed."""
 _READS: Mapping[str, Callable[[Row], bool]] = {
-    "read": _got,
-    "remote_read": _got,
-    "remote_write": _got,
-    "pin": _got,
-    "fault": lambda row: not row.answer & VM_FAULT_ERROR,
+    **dict.fromkeys(("read", "remote_read", "remote_write", "pin"), _got),
+    "fault": lambda row: row.touched,
     "uffd_register": _done,
     "uffd_fill": lambda row: not row.failed,
 }
@@ -300,21 +252,18 @@ def _calls(
     for row in rows:
         if row.op not in broken or row.table != "events":
             continue
-        if not row.unanswered and not broken[row.op](row):
-            continue
-        if case.allowed(row):
-            continue
-        if row.unanswered:
-            yield Doubt("incomplete", f"How {row.op} of {_who(row)} ended was not seen.")
-        else:
-            suspects.append(row)
+        if (row.unanswered or broken[row.op](row)) and not case.allowed(row):
+            if row.unanswered:
+                yield Doubt("incomplete", f"How {row.op} of {_who(row)} ended was not seen.")
+            else:
+                suspects.append(row)
     for row in suspects:
         yield Violation(row, f"{how} ({row.op})")
 
 
 def _unbegun(case: Case, counts: Callable[[Range], bool], unseen: bool = False) -> Said:
     """Mappings of which only the end was seen."""
-    for one in case.ranges:
+    for one in case.one.ranges:
         if one.begun or not counts(one):
             continue
         if one.row.flags & Flag.OTHER_MM:
@@ -322,11 +271,10 @@ def _unbegun(case: Case, counts: Callable[[Range], bool], unseen: bool = False) 
         elif case.allowed(one.row):
             continue
         elif unseen:
-            yield Doubt(
-                "not-seen", f"{_who(one.row)} had it mapped: what it did there is not seen."
-            )
+            said = f"{_who(one.row)} had it mapped: what it did there is not seen."
+            yield Doubt("not-seen", said)
         else:
-            yield Violation(one.row, "had it mapped: a mapping of it ends")
+            yield Violation(one.row, _HAD)
 
 
 def _machines(case: Case) -> Said:
@@ -377,12 +325,12 @@ def _past(case: Case) -> Said:
 
 def _unmapped_at_start(case: Case) -> bool:
     """The inode itself said at the start that nothing maps it."""
-    return any(row.op == "mapped" and row.baseline and row.answer == 0 for row in case.rows)
+    return any(row.op == "mapped" and row.baseline and row.answer == 0 for row in case.one.rows)
 
 
 def _none_writable(case: Case) -> bool:
     """The inode itself said that no mapping can write (i_mmap_writable, include/linux/fs.h)."""
-    return any(row.op == "mapped" and row.baseline and row.writable <= 0 for row in case.rows)
+    return any(row.op == "mapped" and row.baseline and row.writable <= 0 for row in case.one.rows)
 
 
 def _past_pins(case: Case) -> Said:
@@ -392,12 +340,10 @@ def _past_pins(case: Case) -> Said:
 
 def _sweep(case: Case) -> Said:
     """The inode's own word against what events and baseline tell."""
-    for row in case.rows:
-        if row.op != "mapped" or row.answer != 1:
-            continue
-        if not any(
-            one.since_ns <= row.until_ns and row.time_ns <= one.until_ns for one in case.ranges
-        ):
+    for row in case.one.rows:
+        known = (one.since_ns <= row.until_ns and row.time_ns <= one.until_ns
+                 for one in case.one.ranges)  # fmt: skip
+        if row.op == "mapped" and row.answer == 1 and not any(known):
             when = "end" if row.final else "start"
             yield Doubt("sweep", f"At the {when} the inode itself had a mapping that nothing else "
                         "tells of.")  # fmt: skip

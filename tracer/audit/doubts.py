@@ -1,6 +1,6 @@
-"""The recorded hook plan: which families were live, and whether the self-test saw them report.
+"""What a recording leaves open: hooks that were not live or not confirmed, damage, loss, filters.
 
-What touches every claim of a recording: damage, loss, holes, filters, a killed recorder.
+Each doubt is about the whole recording, or about the claims that need one of its hooks.
 """
 
 import errno
@@ -10,45 +10,55 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from tracer.audit.policy import WAYS
 from tracer.audit.result import Doubt, Need
 from tracer.escape import printable
-from tracer.output.text import loss_sentences
-from tracer.recording.manifest import Hook, Manifest
+from tracer.output.text import CONTEXT, loss_sentences
+from tracer.recording.manifest import Count, Hook, Manifest, SelfTest
 from tracer.recording.reader import Recording
 from tracer.recording.verify import VerifyReport, check
 from tracer.words import HookState
 
 _STATES = {HookState.UNSUPPORTED: "absent", HookState.FAILED: "not live"}
 """What audits call these; any other is called as it is."""
+_MODULE = {0: "came and was hooked", -errno.EOPNOTSUPP: "came and could not be hooked"}
+"""What a row of op ``attach`` says of a module, by its answer; with any other it went."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a manifest says of hooks."""
+    """The recorded hook plan: which families were live, and whether they were seen to report."""
 
     steps: Mapping[str, Hook]
-    tests: Mapping[str, tuple[int, int, int]] | None
-    """Of the self-test, by family: expected, seen, extra. None: it did not run."""
-    failed: str
-    """Why the self-test failed; empty: it did not."""
-    gaps: tuple[Doubt, ...]
+    test: SelfTest
+    gaps: Sequence[Doubt]
+    """About modules that came or went while it recorded."""
     arrived: frozenset[str]
     """Hooks in modules that were attached while it recorded."""
+
+    @property
+    def _tested(self) -> bool:
+        return self.test.ran and self.test.hooks is not None
+
+    def _count(self, family: str) -> Count:
+        return (self.test.hooks or {}).get(family, Count()) if self.test.ran else Count()
 
     def need(self, family: str, way: str) -> Need:
         """How ``family`` was served."""
         step = self.steps.get(family)
         if step is None:
             return Need(family, way, "not hooked", "", "", "", "no hook of this recorder sees it")
-        symbol, method = printable(step.symbol or ""), printable(step.method or "")
         now = step.state(self.arrived)
-        state = _STATES.get(now, now.value)
         tested = ""
-        if state == "live" and self.tests is not None:
-            expected, seen, extra = self.tests.get(family, (0, 0, 0))
-            tested = f"{seen} of {expected}" if expected or extra else "not tried"
-            tested += f" and {extra} that nobody made" if extra else ""
-        return Need(family, way, state, symbol, method, tested, printable(step.reason))
+        if now is HookState.LIVE and self._tested:
+            count = self._count(family)
+            known = count.expected or count.extra
+            tested = f"{count.seen} of {count.expected}" if known else "not tried"
+            tested += f" and {count.extra} that nobody made" if count.extra else ""
+        return Need(
+            family, way, _STATES.get(now, now.value), printable(step.symbol or ""),
+            printable(step.method or ""), tested, printable(step.reason),
+        )  # fmt: skip
 
     def untried(self) -> tuple[str, ...]:
         """Live families of which the self-test, though it ran, made no attempt.
@@ -56,8 +66,6 @@ class Plan:
         They count as live: that they report was seen by the project's own tests on booted kernels,
         not on the recorded one (`tracer.selftest.ways` says why). Reports name them.
         """
-        if self.tests is None:
-            return ()
         needs = (self.need(family, "") for family in self.steps)
         return tuple(one.family for one in needs if one.tested == "not tried")
 
@@ -67,66 +75,45 @@ class Plan:
 
     def doubts(self, needs: Mapping[str, str]) -> Iterator[Doubt]:
         """Why the families in ``needs`` (family to way) do not show everything."""
-        from tracer.audit.policy import WAYS
-
         live = False
         for family, way in needs.items():
             need = self.need(family, way)
             if not need.holds:
                 why = f" ({need.reason})" if need.reason else ""
                 yield Doubt("not-hooked", f"{WAYS[way].text}: {family} is {need.state}{why}.")
-                continue
-            live |= need.state == "live"
-            expected, seen, extra = (self.tests or {}).get(family, (0, 0, 0))
-            if need.state == "live" and (seen != expected or extra):
-                yield Doubt("self-test", f"Hook {family} reported {need.tested} attempts in the "
-                            "self-test.")  # fmt: skip
-        if live and self.failed:
-            yield Doubt("self-test", f"The self-test failed: {self.failed}.")
-        elif live and self.tests is None:
+            elif need.state == "live":
+                live = True
+                count = self._count(family)
+                if count.seen != count.expected or count.extra:
+                    yield Doubt("self-test", f"Hook {family} reported {need.tested} attempts in "
+                                "the self-test.")  # fmt: skip
+        if live and self.test.failed:
+            yield Doubt("self-test", f"The self-test failed: {printable(self.test.failed)}.")
+        elif live and not self._tested:
             yield Doubt("self-test", "The self-test did not run: that the hooks report what "
                         "happens was not confirmed.")  # fmt: skip
         hooks = {self.hook(family) for family in needs}
-        for gap in self.gaps:
-            if gap.hooks is None or gap.hooks & hooks:
-                yield gap
+        yield from (gap for gap in self.gaps if (gap.hooks or hooks) & hooks)
 
 
 def plan_of(manifest: Manifest, baseline: pd.DataFrame) -> Plan:
     """The plan in ``manifest``; ``baseline`` tells when hooks in modules came and went."""
-    steps = {step.family: step for step in manifest.hooks}
-    test = manifest.tested
-    tests = None
-    if test.ran and test.hooks is not None:
-        tests = {name: (one.expected, one.seen, one.extra) for name, one in test.hooks.items()}
-    gaps, arrived = _modules(baseline)
-    return Plan(steps, tests, printable(test.failed or ""), gaps, arrived)
-
-
-def _modules(baseline: pd.DataFrame) -> tuple[tuple[Doubt, ...], frozenset[str]]:
     rows = baseline[baseline["op"] == "attach"]
-    gaps = []
-    for hook, answer, unseen_ns in zip(
-        rows["hook"], rows["answer"], rows["duration_ns"], strict=True
-    ):
-        said = {0: "came and was hooked", -errno.EOPNOTSUPP: "came and could not be hooked"}.get(
-            answer, "went"
+    gaps = [
+        Doubt("not-hooked", f"The module of hook {printable(hook)} {_MODULE.get(answer, 'went')} "
+              f"while it was recorded; up to {unseen_ns / 1e6:.1f} ms of it are unseen.",
+              frozenset({hook}))
+        for hook, answer, unseen_ns in zip(
+            rows["hook"].astype(str), rows["answer"], rows["duration_ns"], strict=True
         )
-        gaps.append(
-            Doubt(
-                "not-hooked",
-                f"The module of hook {printable(str(hook))} {said} while it was recorded; up to "
-                f"{unseen_ns / 1e6:.1f} ms of it are unseen.",
-                frozenset({str(hook)}),
-            )
-        )
-    return tuple(gaps), frozenset(str(hook) for hook in rows[rows["answer"] == 0]["hook"])
+    ]  # fmt: skip
+    arrived = frozenset(rows[rows["answer"] == 0]["hook"].astype(str))
+    steps = {step.family: step for step in manifest.hooks}
+    return Plan(steps, manifest.tested, gaps, arrived)
 
 
 _BY_HOOK = ("missed", "inflight_full", "no_entry", "no_return")
 """Losses that say which hook lost them; anything else may have hidden anything."""
-_CONTEXT = ("objects_full", "name")
-"""No event is lost there: an object is announced without its end or its name."""
 
 
 def losses(recording: Recording) -> dict[tuple[str, str], int]:
@@ -153,8 +140,8 @@ def of_recording(recording: Recording) -> tuple[list[Doubt], dict[tuple[str, str
 
 
 def of_reading(recording: Recording, known: Sequence[Doubt]) -> list[Doubt]:
-    """``known``, and what turned out when the rows were read: behind the check somebody may have
-    exchanged them."""
+    """``known``, and what turned out when the rows were read: somebody may have exchanged them
+    after the check."""
     said = {one.text for one in known}
     late = [printable(one) for one in recording.problems]
     return [*known, *(Doubt("damage", one) for one in late if one not in said)]
@@ -196,7 +183,7 @@ def _end(recording: Recording, report: VerifyReport) -> Iterator[Doubt]:
 
 def _lost(lost: Mapping[tuple[str, str], int]) -> Iterator[Doubt]:
     for (cause, hook), total in sorted(lost.items()):
-        if cause in _CONTEXT:
+        if cause in CONTEXT:
             continue
         said = loss_sentences(Counter({printable(cause): total}))[0]
         hooks = frozenset({hook}) if cause in _BY_HOOK and hook != "none" else None

@@ -1,18 +1,17 @@
-"""Holds a policy against recordings. A result is never better than the evidence."""
+"""Compares recordings with a policy. A result is never better than the evidence."""
 
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from tracer.audit.claims import CLAIMS, NO_SHARE, SEALABLE, Case, Violation, proof, shared
-from tracer.audit.events import BY_ADDRESS, Row
-from tracer.audit.evidence import Evidence, load
-from tracer.audit.objects import Key3, Known, Range
-from tracer.audit.policy import WAYS, Claim, Policy, blind_spots, needed
+from tracer.audit.claims import CHECKS, NO_SHARE, Case, Violation, shared
+from tracer.audit.evidence import KNOWN_OPS, Evidence, load
+from tracer.audit.objects import Known, Row
+from tracer.audit.policy import ALWAYS_BLIND, BY_ADDRESS, CLAIMS, WAYS, Claim, Policy, needed
 from tracer.audit.result import (
+    WORST_FIRST,
     Audit,
-    AuditedObject,
     ClaimResult,
     Doubt,
     Finding,
@@ -21,14 +20,16 @@ from tracer.audit.result import (
     RecordingAudit,
     Result,
     worst,
-)
+)  # fmt: skip
 from tracer.audit.scope import OUT, Allowed, Answer, Look, check_where, hidden, member, rights, who
 from tracer.escape import printable
+from tracer.labels import describe
 from tracer.recording.manifest import Filters
 from tracer.recording.reader import Recording
+from tracer.words import Bit5
 
-_BY_ADDRESS = {"never-read-or-written": BY_ADDRESS, "never-pinned-except": frozenset({"pin"})}
-"""Claims that an access by address can break, and by which."""
+SEALABLE = ("memfd", "hugetlb", "tmpfs", "unknown")
+"""tmpfs files carry F_SEAL_SEAL from birth: they can have no other seal."""
 MOST_PROOFS = 100
 """Violations that a finding lists; the others are counted."""
 
@@ -68,14 +69,15 @@ def one_recording(policy: Policy, recording: Recording) -> RecordingAudit:
 
 def evaluate(claim: Claim, evidence: Evidence) -> ClaimResult:
     """One claim: every object that is in its scope, or may be."""
-    look = _look(evidence)
+    filters = evidence.manifest.filters or Filters()
+    look = Look(evidence.plan, evidence.slots, evidence.bit_0x20, filters)
     findings, kinds = [], set(claim.scope.kind)
-    for key, one in evidence.known.items():
+    for one in evidence.known.values():
         answer, why = member(claim.scope, one, look)
         if answer is OUT:
             continue
         kinds.add(one.kind)
-        findings.append(_finding(claim, evidence, key, one, answer, why))
+        findings.append(_finding(claim, evidence, one, answer, why))
     needs = {family: way for kind in sorted(kinds) or ["unknown"]
              for family, way in needed(claim.claim, kind, claim.meant).items()}  # fmt: skip
     # What was lost or not seen may have been about an object that is not here at all.
@@ -91,22 +93,11 @@ def evaluate(claim: Claim, evidence: Evidence) -> ClaimResult:
         replace(one, doubts=tuple(doubt for doubt in one.doubts if doubt.text not in told))
         for one in findings
     ]
-    order = {Result.FAIL: 0, Result.INDETERMINATE: 1, Result.PASS: 2, Result.NOT_APPLICABLE: 3}
-    findings.sort(key=lambda one: (order[one.result], one.object.ino))
+    findings.sort(key=lambda one: (WORST_FIRST.index(one.result), one.object.ino))
     return ClaimResult(
-        claim.id,
-        claim.claim,
-        claim.text,
-        result,
-        tuple(findings),
-        tuple(general),
+        claim.id, claim.claim, claim.text, result, tuple(findings), tuple(general),
         tuple(evidence.plan.need(family, way) for family, way in needs.items()),
-    )
-
-
-def _look(evidence: Evidence) -> Look:
-    filters = evidence.manifest.filters or Filters()
-    return Look(evidence.plan, evidence.slots, evidence.bit_0x20, filters)
+    )  # fmt: skip
 
 
 def _general(evidence: Evidence, needs: dict[str, str]) -> Iterator[Doubt]:
@@ -121,71 +112,69 @@ def _general(evidence: Evidence, needs: dict[str, str]) -> Iterator[Doubt]:
     yield from evidence.plan.doubts(needs)
 
 
-def _finding(
-    claim: Claim, evidence: Evidence, key: Key3, one: Known, answer: Answer, why: str
-) -> Finding:
+def _finding(claim: Claim, evidence: Evidence, one: Known, answer: Answer, why: str) -> Finding:
     audited = one.audited()
-    if claim.claim in ("sealed-with", "no-breach") and one.kind not in SEALABLE:
+    if CLAIMS[claim.claim].sealable_only and one.kind not in SEALABLE:
         return Finding(audited, Result.NOT_APPLICABLE if answer else Result.INDETERMINATE)
-    case, doubts = _case(claim, evidence, key, one)
+    case, doubts = _case(claim, evidence, one)
     violations: list[Violation] = []
-    for said in CLAIMS[claim.claim](case):
+    for said in CHECKS[claim.claim](case):
         if isinstance(said, Doubt):
             doubts.append(said)
         else:
             violations.append(said)
     doubts += case.allowed.doubts
     doubts += _general(evidence, needed(claim.claim, one.kind, claim.meant))
-    doubts += _about(evidence, key, one)
-    if violations and (unknown := _nobody(claim, case, evidence, doubts)):
+    doubts += _about(evidence, one)
+    result = Result.FAIL
+    if violations and (unknown := _nobody(claim, case, doubts)):
         doubts.append(unknown)
-        return _made(evidence, audited, Result.INDETERMINATE, violations, doubts)
-    if answer is not True:
+        result = Result.INDETERMINATE
+    elif answer is not True:
         doubts.append(Doubt("unknown-object", f"Whether it is in scope is not known: {why}."))
-        return _made(evidence, audited, Result.INDETERMINATE, violations, doubts)
-    if violations:
-        return _made(evidence, audited, Result.FAIL, violations, doubts)
-    if doubts:
-        return _made(evidence, audited, Result.INDETERMINATE, [], doubts)
-    if claim.claim == "sealed-with" and not shared(case):
-        return Finding(audited, Result.NOT_APPLICABLE)
-    return Finding(audited, Result.PASS)
+        result = Result.INDETERMINATE
+    elif not violations:
+        result = Result.INDETERMINATE if doubts else Result.PASS
+        if result == Result.PASS and claim.claim == "sealed-with" and not shared(case):
+            result = Result.NOT_APPLICABLE
+    bit5 = evidence.manifest.bit5
+    proofs: dict[tuple[str, int, int], Proof] = {}
+    for violation in violations:
+        proof = _proof(violation.row, violation.text, bit5)
+        proofs.setdefault((proof.table, proof.cpu, proof.seq), proof)
+    listed = list(proofs.values())
+    more = max(0, len(listed) - MOST_PROOFS)
+    return Finding(audited, result, tuple(listed[:MOST_PROOFS]), more, tuple(_unique(doubts)))
 
 
-def _case(claim: Claim, evidence: Evidence, key: Key3, one: Known) -> tuple[Case, list[Doubt]]:
-    rows = evidence.rows.get(key, ())
-    ranges = evidence.ranges.get(key, [])
-    breaking = _BY_ADDRESS.get(claim.claim, frozenset())
-    by_address = [row for row in evidence.by_address if row.op in breaking] if breaking else ()
-    reached, maybe = _reached(by_address, key, ranges)
-    slots = evidence.slots
-    backed = sorted(
-        ((slots.since_ns(key, slot), slot.row) for slot in slots.of(key)), key=lambda one: one[0]
-    )
+def _case(claim: Claim, evidence: Evidence, one: Known) -> tuple[Case, list[Doubt]]:
+    doubts = []
+    backed = sorted(((slot.since_ns(one), slot.row) for slot in evidence.slots.of(one)),
+                    key=lambda pair: pair[0])  # fmt: skip
     memslots = [row for _, row in backed if not row.failed and not row.unanswered]
     since = {row: since_ns for since_ns, row in backed}
-    allowed = Allowed(claim.by, claim.children, rights(rows, memslots, since, claim.handover))
-    reads = WAYS["read"].families.get(one.kind, ())
-    seen = bool(reads) and all(evidence.plan.need(family, "read").holds for family in reads)
-    case = Case(
-        claim, one, rows, ranges, reached, memslots, _unseen(evidence.unseen, ranges, rows),
-        allowed, evidence.baseline, evidence.bit_0x20, seen,
-    )  # fmt: skip
-    doubts = []
+    allowed = Allowed(claim.by, claim.children, rights(one.rows, memslots, since, claim.handover))
+    breaking = CLAIMS[claim.claim].by_address
+    by_address = [row for row in evidence.by_address if row.op in breaking] if breaking else ()
+    reached, maybe = _reached(by_address, one)
     if times := sum(row.times for row in maybe if not allowed(row)):
         doubts.append(Doubt("address", f"{times} accesses by address may have reached it: where in "
                             "which address space they were is not known."))  # fmt: skip
-    if len({who(row) for row in rows if row.op == "create" and row.answer >= 0}) > 1:
+    if len({who(row) for row in one.rows if row.created}) > 1:
         doubts.append(Doubt("identity", "It was created twice: one of them made something else."))
-    return case, doubts
+    reads = WAYS["read"].families.get(one.kind, ())
+    seen = bool(reads) and all(evidence.plan.need(family, "read").holds for family in reads)
+    unseen = _unseen(evidence.unseen, one)
+    return Case(claim, one, reached, memslots, unseen, allowed, evidence.baseline,
+                evidence.bit_0x20, seen), doubts  # fmt: skip
 
 
-def _unseen(found: Sequence[Row], ranges: Sequence[Range], rows: Sequence[Row]) -> list[Row]:
+def _unseen(found: Sequence[Row], one: Known) -> list[Row]:
     """Those that are about an address space in which the object was mapped at some time, or about
     a process that used it: who is traced stays so when it calls exec. A device is opened by who
     has the object there himself."""
-    spaces = {one.mm for one in ranges} | {row.own_mm for row in rows}
-    users = {(row.pid, row.start_ns) for row in rows if row.op not in NO_SHARE}
+    spaces = {mapped.mm for mapped in one.ranges} | {row.own_mm for row in one.rows}
+    users = {(row.pid, row.start_ns) for row in one.rows if row.op not in NO_SHARE}
     return [
         row for row in found
         if (row.own_mm if row.op == "device" else row.mm) in spaces - {0}
@@ -193,31 +182,29 @@ def _unseen(found: Sequence[Row], ranges: Sequence[Range], rows: Sequence[Row]) 
     ]  # fmt: skip
 
 
-def _reached(
-    by_address: Sequence[Row], key: Key3, ranges: Sequence[Range]
-) -> tuple[list[Row], list[Row]]:
+def _reached(by_address: Sequence[Row], file: Known) -> tuple[list[Row], list[Row]]:
     """Accesses that name another file (or none) and lie where this one was mapped; and those that
     may do so."""
-    reached, maybe = [], []
-    for row in by_address if ranges else ():
-        if row.key == key:
+    reached: list[Row] = []
+    maybe: list[Row] = []
+    for row in by_address if file.ranges else ():
+        if row.key == file.key:
             continue
         then = (row.time_ns, row.until_ns)
+        near = [one for one in file.ranges if one.mm in (0, row.mm)]
         if row.checks and not row.length:  # where in that address space is not known
-            near = (one for one in ranges if one.mm in (0, row.mm))
-            if any(one.meets(one.start, one.end, *then) for one in near):
-                maybe.append(row)
-            continue
-        end = row.size_after + row.length
-        met = [one for one in ranges if one.meets(row.size_after, end, *then)]
-        if any(one.mm and one.mm == row.mm and not one.blurred for one in met):
-            reached.append(row)
-        elif any(one.mm in (0, row.mm) for one in met):
-            maybe.append(row)
+            met = [one for one in near if one.meets(one.start, one.end, *then)]
+            sure = False
+        else:
+            end = row.size_after + row.length
+            met = [one for one in near if one.meets(row.size_after, end, *then)]
+            sure = any(one.mm and not one.blurred for one in met)
+        if met:
+            (reached if sure else maybe).append(row)
     return reached, maybe
 
 
-def _nobody(claim: Claim, case: Case, evidence: Evidence, doubts: Sequence[Doubt]) -> Doubt | None:
+def _nobody(claim: Claim, case: Case, doubts: Sequence[Doubt]) -> Doubt | None:
     """A word in ``by`` that stands for somebody who is not known: then others are not either."""
     incomplete = bool(doubts) or not case.one.born
     if claim.words & {"vmm", "given-by-vmm"} and not case.allowed.rights["vmm"] and incomplete:
@@ -230,7 +217,7 @@ def _nobody(claim: Claim, case: Case, evidence: Evidence, doubts: Sequence[Doubt
     return None
 
 
-def _about(evidence: Evidence, key: Key3, one: Known) -> Iterator[Doubt]:
+def _about(evidence: Evidence, one: Known) -> Iterator[Doubt]:
     """What leaves every claim about this object open."""
     filters = evidence.manifest.filters
     if one.only_seal and not (filters and filters.unsealable):
@@ -238,28 +225,42 @@ def _about(evidence: Evidence, key: Key3, one: Known) -> Iterator[Doubt]:
                     "recorded: record with --unsealable.")  # fmt: skip
     if one.kind == "unknown":
         yield Doubt("unknown-object", "What kind of file it is is not known.")
-    if odd := evidence.unknown_ops.get(key):
+    if odd := {row.op for row in one.rows} - KNOWN_OPS:
         yield Doubt("unknown-event", f"It has events that this version does not know "
                     f"({', '.join(map(printable, sorted(odd)))}).")  # fmt: skip
 
 
-def _made(
-    evidence: Evidence,
-    one: AuditedObject,
-    result: Result,
-    violations: Sequence[Violation],
-    doubts: Sequence[Doubt],
-) -> Finding:
-    bit5 = evidence.manifest.bit5
-    seen: dict[tuple[str, int, int], Proof] = {}
-    for violation in violations:
-        found = proof(violation.row, violation.text, bit5)
-        seen.setdefault((found.table, found.cpu, found.seq), found)
-    listed = list(seen.values())
-    return Finding(
-        one, result, tuple(listed[:MOST_PROOFS]), max(0, len(listed) - MOST_PROOFS),
-        tuple(_unique(doubts)),
-    )  # fmt: skip
+def _proof(row: Row, text: str, bit5: Bit5) -> Proof:
+    """``row`` as evidence for ``text``, which says what its process does.
+
+    ``bit5``: what the recorded kernel calls seal 0x20.
+    """
+    comm = printable(row.comm)
+    # The recorder itself reads what an inode says of its mappings.
+    said = text if row.op == "mapped" else f"{comm or '?'}/{row.pid} (uid {row.uid}) {text}"
+    if row.table != "events":
+        said += ", as it was at the end" if row.final else ", as it was when the trace began"
+    copied = ("table", "cpu", "seq", "time_ns", "pid", "start_ns", "exec_id", "tid", "uid",
+              "cgroup", "answer", "flags", "last_ns")  # fmt: skip
+    return Proof(
+        text=said,
+        comm=comm,
+        op=printable(row.op),
+        asked=_asked(row, bit5),
+        count=row.times,
+        **{name: getattr(row, name) for name in copied},
+    )
+
+
+def _asked(row: Row, bit5: Bit5) -> str:
+    if row.op in BY_ADDRESS:
+        return f"{row.size_after:#x}+{row.length}"
+    if row.op == "memslot":
+        return f"guest {row.arg:#x}+{row.length} at {row.size_after:#x}"
+    said = describe(row.op, row.kind, row.arg, row.offset, row.length, row.size, bit5)
+    if row.op in ("map", "unmap"):
+        return f"{said} at {row.address:#x}"
+    return f"{said} fd{row.fd}".strip() if row.fd >= 0 else said
 
 
 def _unique(doubts: Sequence[Doubt]) -> list[Doubt]:
@@ -274,7 +275,7 @@ def _coverage(evidence: Evidence, claims: Sequence[ClaimResult]) -> Iterator[Nee
 
 
 def _blind_spots(recorded: Sequence[str], untried: Sequence[str]) -> tuple[str, ...]:
-    found = [*(printable(one) for one in recorded if one), *blind_spots()]
+    found = [*(printable(one) for one in recorded if one), *ALWAYS_BLIND]
     if untried:
         families = ", ".join(map(printable, untried))
         found.append(f"whether these hooks report: the self-test does not try them ({families})")

@@ -1,48 +1,74 @@
-"""Reads what an audit needs out of a recording.
+"""Reads what an audit needs out of a recording, once: few columns, few rows, no evidence lost.
 
-How to record for an audit: the hooks that a policy's claims need, and nothing left out.
+What a program does a million times is one row with a count: rows that no claim could tell apart are
+put together, the first of them stays as the proof. So what an audit holds grows with the files and
+with those that use them, and not with what they do: anybody can do that as often as he likes.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from tracer.analysis.batches import variants
 from tracer.analysis.objects import ORDER_UNKNOWN, OWNER_UNKNOWN
 from tracer.analysis.tables import judge
-from tracer.audit import events as reading
-from tracer.audit import objects as known_of
+from tracer.audit import objects as files
 from tracer.audit.doubts import Plan, of_reading, of_recording, plan_of
-from tracer.audit.events import BY_ADDRESS, KNOWN_OPS, UNSEEN, Mask, Row, rows
-from tracer.audit.objects import Key3, Known, Range, of_exits, ranges
-from tracer.audit.policy import KINDS, Claim, Policy, needed
+from tracer.audit.objects import KEY, VM_FAULT_ERROR, Key3, Known, Row, Slots
+from tracer.audit.policy import BY_ADDRESS, Claim
 from tracer.audit.result import Doubt, Window
-from tracer.audit.scope import OUT, Slots, early, slots
+from tracer.audit.scope import OUT, early
 from tracer.escape import printable
-from tracer.kernel.families import FAMILIES
 from tracer.output.coverage import anchors
 from tracer.record import USER_CPU
 from tracer.recording.clock import wall_jump_s
+from tracer.recording.format import EVENTS
+from tracer.recording.identity import Identities
 from tracer.recording.manifest import End, Manifest
 from tracer.recording.reader import Recording
 from tracer.rules import DECISIONS
-from tracer.words import Op
+
+Mask = npt.NDArray[np.bool_]
+_TIME = ["time_ns", "cpu", "seq"]
+_COLUMNS = [name for name in EVENTS.names if name in Row._fields or name == "hook"]
+_JUDGED = ["verdict", "reason", "rule", "hole", "expected"]
+EXACT = 64
+"""So many mappings of a file by somebody, and so many places of accesses by address, are kept as
+they are; of more the audit knows only between which addresses and times they were."""
+
+UNSEEN = frozenset({"trace", "share_mm", "ring", "advise", "device"})
+"""Ops after which somebody can reach an address space's memory in ways that are not seen."""
+_WHOLE = frozenset({"receive", "give", "trace", "share_mm", "device"})
+"""Of these ops who gave, who is traced and the like stands in the columns :data:`_BY_WHOLE`."""
+_BY_WHOLE = ["offset", "arg", "check_answer", "vm"]
+_MANY = BY_ADDRESS | UNSEEN | _WHOLE | {
+    "read", "write", "truncate", "chmod", "allocate", "punch_hole", "fault", "mmap", "mremap",
+    "add_seals",
+}  # fmt: skip
+"""Ops of which equal rows are put together; mappings are when they have ended (`_ended`)."""
+KNOWN_OPS = _MANY | {
+    "map", "unmap", "evict", "open", "create", "memslot", "vm_end", "mapped", "attach",
+}  # fmt: skip
+
+_WHO = ["pid", "start_ns", "exec_id", "own_mm", "uid", "cgroup", "comm", "flags", "seals",
+        "seals_after"]  # fmt: skip
+_SAME = [*KEY, "op", "kind", *_WHO, "mm", "checks"]
+_MAPPING = [*KEY, "kind", *_WHO, "mm", "arg"]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A recording as claims are held against it."""
+    """A recording as claims look at it."""
 
     manifest: Manifest
     plan: Plan
     known: Mapping[Key3, Known]
-    rows: Mapping[Key3, Sequence[Row]]
-    """Of each object: events and baseline in the order of time."""
-    ranges: Mapping[Key3, list[Range]]
     by_address: Sequence[Row]
     """Accesses by address, whatever file they name."""
     unseen: Sequence[Row]
@@ -54,53 +80,46 @@ class Evidence:
     baseline: str
     """Empty if the look at the start missed nothing; else why it may have."""
     bit_0x20: str
-    unknown_ops: Mapping[Key3, set[str]] = field(default_factory=dict)
 
 
 def load(recording: Recording, claims: Sequence[Claim]) -> Evidence:
     """Reads everything that may touch ``claims``. StoreError: it cannot be read."""
     doubts, losses = of_recording(recording)
-    announced = recording.frame("objects")
+    manifest, identities = recording.manifest, Identities()
+    [listed] = recording.tables("objects")
+    identities.announce(listed)
+    announced = listed.to_pandas().astype({"kind": object, "comm": object})
+    start = _baseline(recording, identities)
     with_rows = any(claim.scope.where for claim in claims)
-    for name in ("kind", "comm"):
-        announced[name] = announced[name].astype(object)
-    start = reading.baseline(recording)
-    plan = plan_of(recording.manifest, start)
-    known = known_of.announced(announced, with_rows)
+    wanted = _Wanted(claims, files.announced(announced, with_rows))
     judging = None
     if any(one.claim == "no-breach" for one in claims):
-        chosen = variants(recording.manifest)
-        judging = partial(_judged, objects=_for_judge(announced), chosen=chosen)
-    found = reading.events(recording, _Wanted(claims, known), judging)
+        judging = partial(_judged, objects=_for_judge(announced), chosen=variants(manifest))
+    found = _events(recording, identities, wanted, judging)
     # Only now, that all rows of an inode are here, is its generation known.
-    known_of.same_generation(announced, start, found)
-    known = known_of.announced(announced, with_rows)
-    both = pd.concat([one for one in (start, found) if len(one)] or [start], ignore_index=True)
-    both = both.sort_values(["time_ns", "cpu", "seq"], kind="stable", ignore_index=True)
-    known_of.observed(known, both)
-    all_ = of_exits(list(rows(both)))
-    by_key: dict[Key3, list[Row]] = defaultdict(list)
+    files.give_generations(announced, identities)
+    files.give_generations(start, identities, twice=True)
+    known = files.announced(announced, with_rows)
+    both = _ordered([start, found])
+    files.observed(known, both)
+    bit = manifest.tested.bit_0x20
+    all_ = files.of_exits(list(files.rows(both)))
     for row in all_:
         if row.ino:
-            by_key[row.key].append(row)
-    where = {key: ranges(some) for key, some in by_key.items()}
-    unknown = {
-        key: odd for key, some in by_key.items() if (odd := {r.op for r in some} - KNOWN_OPS)
-    }
+            known[row.key].rows.append(row)
+    for one in known.values():
+        one.ranges = files.ranges(one.rows)
     return Evidence(
-        manifest=recording.manifest,
-        plan=plan,
+        manifest=manifest,
+        plan=plan_of(manifest, start),
         known=known,
-        rows=by_key,
-        ranges=where,
         by_address=[row for row in all_ if row.op in BY_ADDRESS],
         unseen=[row for row in all_ if row.op in UNSEEN],
-        slots=slots((row for row in all_ if row.op in ("memslot", "vm_end")), where),
+        slots=Slots(row for row in all_ if row.op in ("memslot", "vm_end")),
         losses=losses,
         window=_window(recording, both),
-        baseline=_baseline(recording, start),
-        bit_0x20=_bit(recording.manifest),
-        unknown_ops=unknown,
+        baseline=_looked(recording, start),
+        bit_0x20=bit if manifest.tested.ran and bit in ("exec", "inaccessible") else "",
         doubts=of_reading(recording, doubts),  # when all has been read
     )
 
@@ -122,9 +141,9 @@ class _Wanted:
         return self._out[key]
 
     def __call__(self, found: pd.DataFrame) -> Mask:
-        mine = reading.keys(found)
+        mine = pd.MultiIndex.from_frame(found[KEY])
         out = [key for key in mine.unique() if self._is_out(key)]
-        wanted = ~mine.isin(out) if out else pd.Series(True, found.index).to_numpy(bool)
+        wanted = ~mine.isin(out) if out else np.ones(len(found), bool)
         always = found["op"].isin(BY_ADDRESS | UNSEEN | {"memslot", "vm_end"}).to_numpy()
         mask: Mask = wanted | always
         return mask
@@ -146,8 +165,153 @@ def _for_judge(announced: pd.DataFrame) -> pd.DataFrame:
 def _judged(found: pd.DataFrame, objects: pd.DataFrame, chosen: Mapping[str, str]) -> pd.DataFrame:
     decisions = found["op"].isin([op.name.lower() for op in DECISIONS])
     judged = judge(found[decisions], objects, chosen)
-    columns = judged[reading.JUDGED].astype(object)
-    return found.join(columns)
+    return found.join(judged[_JUDGED].astype(object))
+
+
+def _events(
+    recording: Recording,
+    identities: Identities,
+    wanted: Callable[[pd.DataFrame], Mask],
+    judging: Callable[[pd.DataFrame], pd.DataFrame] | None,
+) -> pd.DataFrame:
+    """The events that ``wanted`` takes, equal ones together, in the order of their times.
+
+    ``judging`` adds the columns :data:`_JUDGED` to a frame with all columns of events.
+    """
+    held = [_empty()]
+    room = least = 1 << 17
+    for table in recording.tables("events"):
+        identities.observe(table)  # also of files that no claim is about
+        found = _frame(table, "events")
+        found = found[wanted(found)]
+        if found.empty:
+            continue
+        if judging is not None:
+            found = judging(found)
+        held.append(found[[*_empty(), *(name for name in _JUDGED if name in found)]])
+        room -= len(found)
+        if room < 0:
+            held = [_together(_concat(held))]
+            room = max(least, len(held[0]))
+    return _ordered([_together(_concat(held))])
+
+
+def _baseline(recording: Recording, identities: Identities) -> pd.DataFrame:
+    """Who held or mapped what before the trace (and, with Flag.FINAL, at its end)."""
+    pieces = [_empty()]
+    for table in recording.tables("mappings"):
+        identities.sweep(table)
+        pieces.append(_frame(table, "mappings")[[*_empty()]])
+    return _ordered(pieces)
+
+
+def _frame(table: pa.Table, name: str) -> pd.DataFrame:
+    """A table as a frame with plain words, and with what is known of rows put together."""
+    found: pd.DataFrame = table.to_pandas()
+    found = found.astype(dict.fromkeys(("op", "kind", "comm", "hook"), object))
+    return found.assign(table=name, times=1, last_ns=found["time_ns"], blurred=False)
+
+
+@cache
+def _empty() -> pd.DataFrame:
+    return _frame(EVENTS.empty_table().select(_COLUMNS), "events")
+
+
+def _concat(pieces: list[pd.DataFrame]) -> pd.DataFrame:
+    there = [one for one in pieces if len(one)]
+    return pd.concat(there, ignore_index=True) if there else pieces[0]
+
+
+def _ordered(pieces: list[pd.DataFrame]) -> pd.DataFrame:
+    return _concat(pieces).sort_values(_TIME, kind="stable", ignore_index=True)
+
+
+def _together(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with equal ones put together: ``times`` and ``last_ns`` say how many and until when.
+
+    Rows that come in have ``times`` and ``last_ns``, so that this can be done again and again.
+    """
+    many = rows["op"].isin(_MANY)
+    rest, rows = _ended(rows[~many]), rows[many]
+    if rows.empty:
+        return rest
+    rows = rows.sort_values(_TIME, kind="stable")
+    op, by_address = rows["op"], rows["op"].isin(BY_ADDRESS)
+    # A fault's answer is a set of bits, some of which refuse it.
+    refused = ((rows["answer"] & VM_FAULT_ERROR) != 0).astype(np.int64)
+    alike = {
+        "_answered": np.sign(rows["answer"]).where(op != "fault", refused),
+        "_grows": (op == "allocate") & (rows["size_after"] > rows["size"]),
+        **{f"_{name}": rows[name].where(op.isin(_WHOLE), 0) for name in _BY_WHOLE},
+    }
+    same = [*_SAME, *(name for name in _JUDGED if name in rows), *alike]
+    where = [*same, "_from", "_bytes"]
+    rows = rows.assign(
+        **alike,
+        _from=rows["size_after"].where(by_address, 0),
+        _bytes=rows["length"].where(by_address, 0),
+    )
+    rows = _first(rows, where)
+    # Of more places than that it is not kept which they were (see tracer.audit.evaluate).
+    places = rows.groupby(same, dropna=False, sort=False, observed=True).cumcount()
+    beyond = rows["op"].isin(BY_ADDRESS) & (places >= EXACT)
+    if beyond.any():
+        nowhere = rows[beyond].assign(size_after=0, length=0, checks=1, _from=0, _bytes=0)
+        nowhere = nowhere.astype(rows.dtypes)  # a whole column of others would become float
+        rows = pd.concat([rows[~beyond], _first(nowhere, where)])
+    return _concat([rest, rows.drop(columns=[*alike, "_from", "_bytes"])])
+
+
+def _first(rows: pd.DataFrame, same: list[str]) -> pd.DataFrame:
+    """The first of those that are equal in ``same``, with ``times`` and ``last_ns`` of all."""
+    groups = rows.groupby(same, dropna=False, sort=False, observed=True)
+    counts, last = groups["times"].transform("sum"), groups["last_ns"].transform("max")
+    return rows.assign(times=counts, last_ns=last)[~rows.duplicated(same)]
+
+
+def _ended(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with mappings that began and ended put together, but the first ``EXACT`` of each.
+
+    A mapping has ended where the next row about its address in that address space is its end.
+    """
+    plain = rows["op"].isin(["map", "unmap"]) & (rows["table"] == "events") & (rows["mm"] != 0)
+    blurred = rows["blurred"].to_numpy(bool)
+    plain = plain.to_numpy() & ~blurred
+    if plain.sum() <= 2 * EXACT:
+        return rows
+    place = [*KEY, "mm", "answer", "length"]
+    there = rows[plain].sort_values([*place, *_TIME], kind="stable")
+    begin = (there["op"] == "map").to_numpy()
+    alike = (there[place].to_numpy()[1:] == there[place].to_numpy()[:-1]).all(axis=1)
+    pairs = np.flatnonzero(begin[:-1] & ~begin[1:] & alike)
+    begins, ends = there.iloc[pairs], there.iloc[pairs + 1]
+    both = begins[_MAPPING].reset_index(drop=True)
+    both = both.join(ends[_WHO].reset_index(drop=True).add_suffix("_end"))
+    group = both.groupby(list(both), dropna=False, sort=False, observed=True).ngroup().to_numpy()
+    order = np.lexsort([begins[name].to_numpy() for name in reversed(_TIME)])
+    rank = np.empty(len(order), np.int64)
+    rank[order] = pd.Series(group[order]).groupby(group[order]).cumcount().to_numpy()
+    many = rank >= EXACT
+    if not many.any():
+        return rows
+    begins, ends = begins[many], ends[many]
+    rest = rows[~blurred].drop(index=[*begins.index, *ends.index])
+    # Until its end, for a begin.
+    begins = begins.assign(last_ns=ends["last_ns"].to_numpy())
+    merged = pd.concat([rows[blurred], begins, ends]).assign(blurred=True)
+    return pd.concat([rest, _hull(merged.sort_values(_TIME, kind="stable"))])
+
+
+def _hull(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row for all that are somebody's mappings of one kind: from the lowest address on."""
+    same = ["op", *_MAPPING]
+    rows = rows.assign(_until=rows["answer"] + rows["length"].astype(np.int64))
+    groups = rows.groupby(same, dropna=False, sort=False, observed=True)
+    low = groups["answer"].transform("min")
+    rows = rows.assign(
+        answer=low, length=(groups["_until"].transform("max") - low).astype(np.uint64)
+    )
+    return _first(rows.drop(columns="_until"), same)
 
 
 def _window(recording: Recording, both: pd.DataFrame) -> Window:
@@ -170,7 +334,7 @@ def _iso(wall_ns: int) -> str | None:
     return f"{when:%Y-%m-%dT%H:%M:%S}.{wall_ns % 10**9 // 10**6:03d}Z"
 
 
-def _baseline(recording: Recording, start: pd.DataFrame) -> str:
+def _looked(recording: Recording, start: pd.DataFrame) -> str:
     """Why the baseline may have missed something; empty where it says itself that it did not."""
     look = (recording.end or End()).baseline.start
     if look is None or (look.problems is None and not len(start)):
@@ -178,29 +342,3 @@ def _baseline(recording: Recording, start: pd.DataFrame) -> str:
     if look.problems is None:
         return "the recording does not say whether the baseline could look at every process."
     return " ".join(map(printable, look.problems))
-
-
-def _bit(manifest: Manifest) -> str:
-    test = manifest.tested
-    return test.bit_0x20 if test.ran and test.bit_0x20 in ("exec", "inaccessible") else ""
-
-
-_ALWAYS = (Op.CREATE, Op.ADD_SEALS, Op.MAP, Op.UNMAP, Op.EVICT, Op.MMAP)
-"""What tells who is who, whatever is claimed."""
-
-
-def options(policy: Policy, known: str) -> list[str]:
-    """Options of ``sealsnoop record``; ``known`` is its help, to see whether it has ``--audit``."""
-    families = {
-        family
-        for claim in policy.claims
-        for kind in claim.scope.kind or KINDS
-        for family in needed(claim.claim, kind, claim.meant)
-    }
-    ops = {op for family in FAMILIES if family.name in families for op in family.ops}
-    words = ["--unsealable"]
-    if "--audit" in known:
-        words.append("--audit")  # with it all of its families are taken
-    else:
-        words += ["--ops", ",".join(sorted(op.name.lower() for op in ops | set(_ALWAYS)))]
-    return words

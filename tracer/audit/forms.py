@@ -1,62 +1,72 @@
-"""Where each key of a TOML text stands: tomllib reads the values, but forgets the lines.
+"""The shapes that values of a policy may have, and the lines where its keys stand.
 
-tomlkit keeps the layout but no line numbers either, so it would be a dependency for nothing. The
-text is known to be valid TOML when it comes here; all that is left is to tell keys and table
-headers from strings and comments.
-
-The shapes that values of a policy may have: each reads a value and says so in JSON Schema.
-
-Parser and schema come from the same objects, so that they cannot differ.
+Each shape reads a value strictly and describes itself in JSON Schema: parser and schema come from
+the same objects, so that they cannot differ. The lines are for error messages: tomllib forgets
+them, and tomlkit keeps the layout but no line numbers either.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, NoReturn, Protocol
 
-Path = tuple[str | int, ...]
-"""``("claim", 1, "by")``: keys, and places in arrays of tables from 0."""
+from tracer.filter.grammar import hint, nearest
 
-_HEADER = re.compile(r"\s*(\[\[?)\s*(.+?)\s*\]\]?\s*(?:#.*)?")
+Path = tuple[str | int, ...]
+"""``("claim", 1, "by")``: keys, and positions in arrays of tables from 0."""
+
 _PART = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*(\.)?""")
-_OPENERS = re.compile(r'"""|\'\'\'|"|\'|#|[\[\]{}]')
+_TOKEN = re.compile(
+    r'''"""(?:[^\\]|\\.)*?"{3,5}|'{3}.*?'{3,5}'''  # strings of several lines
+    r"""|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|\#[^\n]*|[\[\]{}\n]""",
+    re.DOTALL,
+)
 
 
 def places(text: str) -> dict[Path, int]:
     """The line, from 1, of every key and table header of a valid TOML text.
 
-    Keys inside inline tables stand for themselves only if they are at the begin of a line; others
-    are found by the key that holds them (:func:`line_of`).
+    Keys inside inline tables are not among them: :func:`line_of` gives the key that holds them.
     """
     found: dict[Path, int] = {}
     table: Path = ()
     counts: dict[Path, int] = {}
-    for number, line in _statements(text):
-        header = _HEADER.fullmatch(line)
-        if header and "=" not in _outside_strings(line):
-            table = _table(_keys(header[2]), counts, header[1] == "[[")
+    for number, statement in _statements(text):
+        if statement.startswith("["):
+            table = _table(_keys(statement.lstrip("[")), counts, statement.startswith("[["))
             found.setdefault(table, number)
             continue
-        keys = _keys(line)
+        keys = _keys(statement)
         for end in range(1, len(keys) + 1):
             found.setdefault((*table, *keys[:end]), number)
     return found
 
 
-def line_of(found: dict[Path, int], path: Path) -> int:
+def line_of(found: Mapping[Path, int], path: Path) -> int:
     """The line of ``path``, or of the nearest thing that holds it; 1 where nothing does."""
-    for end in range(len(path), -1, -1):
-        if path[:end] in found:
-            return found[path[:end]]
-    return 1
+    return next((found[path[:end]] for end in range(len(path), -1, -1) if path[:end] in found), 1)
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """Each key with its value and each table header, and the line where it starts."""
+    number, start, depth = 1, 0, 0
+    for token in _TOKEN.finditer(f"{text}\n"):
+        if token[0] in ("[", "{"):
+            depth += 1
+        elif token[0] in ("]", "}"):
+            depth -= 1
+        elif token[0] == "\n" and not depth:
+            statement = text[start : token.start()]
+            yield number, statement.strip()
+            number += statement.count("\n") + 1
+            start = token.end()
 
 
 def _table(keys: tuple[str, ...], counts: dict[Path, int], array: bool) -> Path:
     path: Path = ()
-    for place, key in enumerate(keys):
+    for position, key in enumerate(keys):
         path = (*path, key)
-        if array and place == len(keys) - 1:
+        if array and position == len(keys) - 1:
             counts[path] = counts.get(path, -1) + 1
         if path in counts:
             path = (*path, counts[path])
@@ -64,7 +74,7 @@ def _table(keys: tuple[str, ...], counts: dict[Path, int], array: bool) -> Path:
 
 
 def _keys(text: str) -> tuple[str, ...]:
-    """The dotted key at the begin of a text."""
+    """The dotted key at the start of a text."""
     keys, at = [], 0
     while match := _PART.match(text, at):
         keys.append(next(part for part in match.groups()[:3] if part is not None))
@@ -72,56 +82,6 @@ def _keys(text: str) -> tuple[str, ...]:
         if not match[4]:
             break
     return tuple(keys)
-
-
-def _outside_strings(line: str) -> str:
-    return re.sub(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|#.*', "", line)
-
-
-def _statements(text: str) -> Iterator[tuple[int, str]]:
-    """The first line of each key or header, with its number."""
-    inside = ""  # the end of the multi-line string that we are in
-    depth = 0
-    for number, line in enumerate(text.splitlines(), 1):
-        starts = not inside and depth == 0
-        header = starts and line.lstrip().startswith("[")
-        inside, depth = _state(line, inside, depth)
-        if header:
-            depth = 0
-        if starts and line.strip() and not line.lstrip().startswith("#"):
-            yield number, line
-
-
-def _state(line: str, inside: str, depth: int) -> tuple[str, int]:
-    """Whether the line ends in a multi-line string, and how many brackets are open then."""
-    at = 0
-    while at < len(line):
-        if inside:
-            if line[at] == "\\" and inside == '"""':
-                at += 2
-            elif line.startswith(inside, at):
-                at += 3
-                inside = ""
-            else:
-                at += 1
-            continue
-        match = _OPENERS.search(line, at)
-        if match is None or match[0] == "#":
-            break
-        at = match.end()
-        if match[0] in ('"""', "'''"):
-            inside = match[0]
-        elif match[0] in "\"'":
-            at = _string_end(line, at, match[0])
-        else:
-            depth += 1 if match[0] in "[{" else -1
-    return inside, depth
-
-
-def _string_end(line: str, at: int, quote: str) -> int:
-    while at < len(line) and line[at] != quote:
-        at += 2 if line[at] == "\\" and quote == '"' else 1
-    return at + 1
 
 
 Fail = Callable[[Path, str], NoReturn]
@@ -141,14 +101,6 @@ class Form(Protocol):
     def schema(self) -> Schema:
         """The same as JSON Schema."""
         ...
-
-
-def near(word: str, known: Sequence[str]) -> str:
-    """``did you mean X?``, or what there is."""
-    found = get_close_matches(word.lower()[:64], [one.lower() for one in known], 1)
-    if found:
-        return f"did you mean {next(one for one in known if one.lower() == found[0])}?"
-    return f"there are {', '.join(known)}"
 
 
 def named(value: object) -> str:
@@ -181,12 +133,8 @@ class Text:
         return value
 
     def schema(self) -> Schema:
-        return {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": self.most,
-            "description": self.what,
-        }
+        return {"type": "string", "minLength": 1, "maxLength": self.most,
+                "description": self.what}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -198,9 +146,10 @@ class Word:
 
     def read(self, value: object, at: Path, fail: Fail) -> str:
         if not isinstance(value, str):
-            fail(at, f"has to be {self.what}, not {named(value)}; {near('', self.words)}")
+            fail(at, f"has to be {self.what}, not {named(value)}; {hint(None, self.words)}")
         if value not in self.words:
-            fail(at, f"there is no {self.what} {value!r}; {near(value, self.words)}")
+            meant = hint(nearest(value, self.words), self.words)
+            fail(at, f"there is no {self.what} {value!r}; {meant}")
         return value
 
     def schema(self) -> Schema:
@@ -257,7 +206,9 @@ class Several:
             fail(at, "an empty list matches nothing; leave it out, or name something")
         if len(value) > _MOST:
             fail(at, f"{len(value):,} in one list, which can have {_MOST:,}")
-        return tuple(self.form.read(one, (*at, place), fail) for place, one in enumerate(value))
+        return tuple(
+            self.form.read(one, (*at, position), fail) for position, one in enumerate(value)
+        )
 
     def schema(self) -> Schema:
         one = self.form.schema()
@@ -272,8 +223,7 @@ class Either:
     other: Form
 
     def read(self, value: object, at: Path, fail: Fail) -> Any:
-        form: Form = self.table if isinstance(value, dict) else self.other
-        return form.read(value, at, fail)
+        return (self.table if isinstance(value, dict) else self.other).read(value, at, fail)
 
     def schema(self) -> Schema:
         return {"anyOf": [self.other.schema(), self.table.schema()]}
@@ -303,7 +253,8 @@ class Table:
             fail(at, f"has to be a table ({self.what}), not {named(value)}")
         for key in value:
             if key not in self.keys:
-                fail((*at, key), f"{self.what} has no key {key!r}; {near(key, list(self.keys))}")
+                meant = hint(nearest(key, self.keys), self.keys)
+                fail((*at, key), f"{self.what} has no key {key!r}; {meant}")
         for name, key in self.keys.items():
             if key.required and name not in value:
                 fail(at, f"{self.what} needs the key {name}: {key.text}")

@@ -1,28 +1,136 @@
-"""The memory files of a recording: what announcements, baseline and events tell of each.
+"""What the evidence is made of: rows, memory files, their mappings, and KVM's memslots.
 
-Where an object was mapped and when: address ranges from begins, ends and the baseline.
+A memslot names a guest_memfd, or only an address of the VMM, behind which the file can change
+without a call to KVM (virt/kvm/kvm_main.c keeps no file): so every file that was mapped there while
+the slot lived backs it.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
-import pyarrow as pa
 
-from tracer.audit.events import KEY, Row
 from tracer.audit.result import AuditedObject
 from tracer.escape import printable
-from tracer.labels import SEALS_UNKNOWN, is_writable
+from tracer.labels import MAX_ERRNO, SEALS_UNKNOWN, is_writable
 from tracer.record import USER_CPU
-from tracer.recording.identity import (
-    EVENT_COLUMNS,
-    OBJECT_COLUMNS,
-    SWEEP_COLUMNS,
-    Identities,
-)
+from tracer.recording.identity import Identities
 from tracer.words import Flag
+
+KEY = ["dev", "ino", "gen"]
+VM_FAULT_ERROR = 0x873
+"""include/linux/mm_types.h: OOM, SIGBUS, HWPOISON, SIGSEGV and the like; else the page came."""
+
+
+class Row(NamedTuple):
+    """One event, or one line of the baseline. Columns as in tracer.recording.format.EVENTS."""
+
+    table: str
+    time_ns: int
+    cpu: int
+    seq: int
+    pid: int
+    start_ns: int
+    exec_id: int
+    own_mm: int
+    tid: int
+    uid: int
+    cgroup: int
+    comm: str
+    op: str
+    kind: str
+    dev: int
+    ino: int
+    gen: int
+    fd: int
+    seals: int
+    seals_after: int
+    size: int
+    size_after: int
+    offset: int
+    length: int
+    arg: int
+    answer: int
+    duration_ns: int
+    flags: int
+    mm: int
+    vm: int
+    writable: int
+    checks: int
+    check_answer: int
+    times: int
+    last_ns: int
+    verdict: str | None
+    reason: str | None
+    hole: str | None
+    blurred: bool | None = False
+    """It stands for many mappings that started and ended: ``address`` and ``length`` hold them all,
+    and ``last_ns`` is when the last of them ended."""
+
+    @property
+    def touched(self) -> bool:
+        """A page fault that was not refused."""
+        return self.op == "fault" and not self.answer & VM_FAULT_ERROR
+
+    @property
+    def key(self) -> tuple[int, int, int]:
+        return self.dev, self.ino, self.gen
+
+    @property
+    def copied(self) -> bool:
+        """A mapping that a fork copied: told by the parent, in the child's address space."""
+        return self.op == "map" and bool(self.flags & Flag.OTHER_MM)
+
+    @property
+    def baseline(self) -> bool:
+        """Of the look at the start."""
+        return self.table == "mappings" and not self.flags & Flag.FINAL
+
+    @property
+    def final(self) -> bool:
+        """Of the look at the end."""
+        return self.table == "mappings" and bool(self.flags & Flag.FINAL)
+
+    @property
+    def unanswered(self) -> bool:
+        """Its return was not seen: ``answer`` says nothing."""
+        return bool(self.flags & Flag.RETURN_MISSING)
+
+    @property
+    def failed(self) -> bool:
+        return -MAX_ERRNO <= self.answer < 0
+
+    @property
+    def created(self) -> bool:
+        """The file was made by this row."""
+        return self.op == "create" and self.answer >= 0
+
+    @property
+    def address(self) -> int:
+        """Of a mapping: where it starts."""
+        return self.answer & (2**64 - 1)
+
+    @property
+    def until_ns(self) -> int:
+        """When the last of these equal events returned."""
+        return max(self.last_ns, self.time_ns) + max(0, self.duration_ns)
+
+
+def rows(found: pd.DataFrame) -> Iterator[Row]:
+    """A frame as rows, in its order; columns that it does not have are None."""
+    columns = []
+    for name in Row._fields:
+        if name not in found:
+            columns.append([None] * len(found))
+        elif found[name].dtype.kind in "iu":
+            columns.append(found[name].tolist())
+        else:
+            values = zip(found[name].tolist(), found[name].isna(), strict=True)
+            columns.append([None if null else value for value, null in values])
+    yield from map(Row._make, zip(*columns, strict=True))
+
 
 Key3 = tuple[int, int, int]
 
@@ -41,17 +149,26 @@ class Known:
     """Each announced name, and whether it is complete."""
     owners: set[int | None] = field(default_factory=set)
     cgroups: set[int] = field(default_factory=set)
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    """Announcements as they are, for ``where``: the first ``MOST_ROWS``."""
+    announcements: list[Any] = field(default_factory=list)
+    """As they are, for ``where``: the first ``MOST_ROWS``."""
     more: bool = False
-    """There are others."""
-    announced: bool = False
+    """There are other announcements."""
     born: bool = False
     seals: int | None = None
     """All that it was ever seen with; seals are never taken off (mm/memfd.c:memfd_add_seals)."""
     only_seal: bool = False
     """It was seen with F_SEAL_SEAL alone: from then on recorders leave it out."""
     size: int | None = None
+    rows: list[Row] = field(default_factory=list)
+    """Its events and baseline, in the order of time."""
+    ranges: list["Range"] = field(default_factory=list)
+    """Where it was mapped."""
+
+    def saw(self, seals: int) -> None:
+        """Some row had these seals."""
+        if seals != SEALS_UNKNOWN:
+            self.seals = (self.seals or 0) | seals
+            self.only_seal |= seals == 1
 
     @property
     def kind(self) -> str:
@@ -66,46 +183,38 @@ class Known:
                              self.seals, self.size, self.born)  # fmt: skip
 
 
-def same_generation(objects: pd.DataFrame, baseline: pd.DataFrame, events: pd.DataFrame) -> None:
-    """Gives rows of a sweep of /proc that do not know the generation (0) that of their file."""
-    known = Identities()
-    known.announce(_arrow(objects, OBJECT_COLUMNS))
-    known.sweep(_arrow(baseline, SWEEP_COLUMNS))
-    if not known.needs_events:
-        return
-    known.observe(_arrow(events, EVENT_COLUMNS))
-    for table in (objects, baseline):
-        for row in table.index[(table["gen"] == 0) & (table["cpu"] == USER_CPU)]:
-            dev, ino, when = table.loc[row, ["dev", "ino", "time_ns"]].tolist()
-            final = table is baseline and bool(table.loc[[row], "flags"].item() & Flag.FINAL)
-            table.at[row, "gen"] = known.of(dev, ino, 0, when if final else None).gen
+def give_generations(swept: pd.DataFrame, known: Identities, *, twice: bool = False) -> None:
+    """Gives rows of a sweep of /proc that do not know the generation (0) that of their file.
 
-
-def _arrow(frame: pd.DataFrame, columns: Sequence[str]) -> pa.Table:
-    return pa.Table.from_pandas(frame[[*columns]], preserve_index=False)
+    :param twice: rows with Flag.FINAL are of the last sweep, and about what it came upon.
+    """
+    for row in swept.index[(swept["gen"] == 0) & (swept["cpu"] == USER_CPU)]:
+        dev, ino, when, flags = map(int, swept.loc[row, ["dev", "ino", "time_ns", "flags"]])
+        final = twice and flags & Flag.FINAL
+        swept.at[row, "gen"] = known.of(dev, ino, 0, when if final else None).gen
 
 
 def announced(objects: pd.DataFrame, with_rows: bool) -> dict[Key3, Known]:
     """What announcements (table ``objects``) tell; ``with_rows``: some claim has a ``where``."""
     found: dict[Key3, Known] = {}
-    for row in _rows(objects):
-        one = found.setdefault(_key(row), Known(_key(row)))
-        one.announced = True
-        one.kinds.add(str(row["kind"]))
-        name, complete = row["name"], bool(row["name_complete"])
-        told = (None if pd.isna(name) else str(name), complete)
-        if one.names[-1:] != [told]:
-            one.names.append(told)
+    row: Any
+    for row in objects.itertuples(index=False):
+        key = (row.dev, row.ino, row.gen)
+        one = found.setdefault(key, Known(key))
+        one.kinds.add(str(row.kind))
+        name = (None if pd.isna(row.name) else str(row.name), bool(row.name_complete))
+        if one.names[-1:] != [name]:
+            one.names.append(name)
         # The scan of /proc leaves mode 0 where it could not look at the file.
-        looked = row["cpu"] != USER_CPU or row["mode"]
-        one.owners.add(int(row["owner_uid"]) if looked else None)
-        one.cgroups.add(int(row["cgroup"]))
-        one.born |= not pd.isna(row["create_flags"])
-        one.size = int(row["size"]) if looked else one.size
-        _seals(one, row["seals"])
-        one.more |= len(one.rows) >= MOST_ROWS
+        looked = row.cpu != USER_CPU or row.mode
+        one.owners.add(row.owner_uid if looked else None)
+        one.cgroups.add(row.cgroup)
+        one.born |= not pd.isna(row.create_flags)
+        one.size = row.size if looked else one.size
+        one.saw(row.seals)
+        one.more |= len(one.announcements) >= MOST_ROWS
         if with_rows and not one.more:
-            one.rows.append(row)
+            one.announcements.append(row)
     return found
 
 
@@ -113,30 +222,16 @@ def observed(known: dict[Key3, Known], rows: pd.DataFrame) -> None:
     """Adds what events and baseline tell, and objects that were never announced."""
     rows = rows[rows["ino"] != 0]
     columns = [*KEY, "kind", "seals", "seals_after"]
-    for row in _rows(rows[columns].drop_duplicates()):
-        one = known.setdefault(_key(row), Known(_key(row)))
-        one.kinds.add(str(row["kind"]))
-        _seals(one, row["seals"])
-        _seals(one, row["seals_after"])
+    row: Any
+    for row in rows[columns].drop_duplicates().itertuples(index=False):
+        key = (row.dev, row.ino, row.gen)
+        one = known.setdefault(key, Known(key))
+        one.kinds.add(str(row.kind))
+        one.saw(row.seals)
+        one.saw(row.seals_after)
     made = rows[(rows["op"] == "create") & (rows["answer"] >= 0) & (rows["table"] == "events")]
-    for row in _rows(made[KEY].drop_duplicates()):
-        known[_key(row)].born = True
-
-
-def _seals(one: Known, seals: Any) -> None:
-    if seals != SEALS_UNKNOWN:
-        one.seals = (one.seals or 0) | int(seals)
-        one.only_seal |= int(seals) == 1
-
-
-def _key(row: dict[str, Any]) -> Key3:
-    return int(row["dev"]), int(row["ino"]), int(row["gen"])
-
-
-def _rows(found: pd.DataFrame) -> Iterable[dict[str, Any]]:
-    names = [str(name) for name in found]
-    for values in found.itertuples(index=False, name=None):
-        yield dict(zip(names, values, strict=True))
+    for row in made[KEY].drop_duplicates().itertuples(index=False):
+        known[row.dev, row.ino, row.gen].born = True
 
 
 FOREVER = (1 << 63) - 1
@@ -170,14 +265,14 @@ class Range:
     """
 
     row: Row
-    """Its begin; where that was not seen, its end."""
+    """Its start; where that was not seen, its end."""
     mm: int
     start: int
     end: int
     since_ns: int
     until_ns: int = FOREVER
     begun: bool = True
-    """Its begin was seen, or the baseline has it."""
+    """Its start was seen, or the baseline has it."""
     blurred: bool = False
     """It stands for many, none of which need have been at all of these addresses or times."""
 
@@ -210,7 +305,10 @@ def ranges(found: Iterable[Row]) -> list[Range]:
             continue
         if row.blurred:
             if row.op == "map":
-                done.append(_many(row))
+                end = row.address + row.length
+                done.append(
+                    Range(row, row.mm, row.address, end, row.time_ns, row.last_ns, blurred=True)
+                )
             continue
         mm = row.mm
         by_mm, by_pid = (mm or -row.pid, row.address), (-row.pid, row.address)
@@ -234,6 +332,60 @@ def ranges(found: Iterable[Row]) -> list[Range]:
     return done + list(live.values())
 
 
-def _many(row: Row) -> Range:
-    end = row.address + row.length
-    return Range(row, row.mm, row.address, end, row.time_ns, row.last_ns, blurred=True)
+@dataclass(slots=True)
+class Slot:
+    """A memslot from its row until the next one of the same number in the same VM."""
+
+    row: Row
+    until_ns: int = FOREVER
+
+    def meets(self, mapped: Range) -> bool:
+        """Whether something was mapped where and while it was there."""
+        row = self.row
+        end = row.size_after + row.length
+        return mapped.meets(row.size_after, end, row.time_ns, self.until_ns)
+
+    def since_ns(self, one: Known) -> int:
+        """When an object that backs it came to do so: it may be mapped there later."""
+        if self.row.key == one.key:
+            return self.row.time_ns
+        there = (mapped.since_ns for mapped in one.ranges
+                 if mapped.mm in (0, self.row.mm) and self.meets(mapped))  # fmt: skip
+        return max(self.row.time_ns, min(there, default=0))
+
+
+class Slots:
+    """The memslots of a recording: refused ones count for nothing."""
+
+    def __init__(self, found: Iterable[Row]) -> None:
+        """:param found: rows of ops ``memslot`` and ``vm_end``, in the order of time."""
+        self._all: list[Slot] = []
+        self._known: dict[Key3, list[Slot]] = {}
+        live: dict[tuple[int, int, int], Slot] = {}
+        for row in found:
+            number = (row.vm, row.mm, row.check_answer)
+            if row.op == "vm_end":
+                for ended in [one for one in live if one[0] == row.vm]:
+                    live.pop(ended).until_ns = row.time_ns
+            elif row.unanswered or not row.failed:
+                if number in live:
+                    live.pop(number).until_ns = row.time_ns
+                if row.length:
+                    live[number] = Slot(row)
+                    self._all.append(live[number])
+        # A host may have thousands: of an object only those of its own processes are looked at.
+        self._near: dict[tuple[str, object], list[int]] = defaultdict(list)
+        for place, slot in enumerate(self._all):
+            for near in (("key", slot.row.key), ("mm", slot.row.mm), ("pid", slot.row.pid)):
+                self._near[near].append(place)
+
+    def of(self, one: Known) -> list[Slot]:
+        """The slots that an object backs, or backed for a time."""
+        if one.key not in self._known:
+            found = set(self._near.get(("key", one.key), ()))
+            for mapped in one.ranges:
+                near = ("mm", mapped.mm) if mapped.mm else ("pid", mapped.row.pid)
+                found.update(place for place in self._near.get(near, ())
+                             if self._all[place].meets(mapped))  # fmt: skip
+            self._known[one.key] = [self._all[place] for place in sorted(found)]
+        return self._known[one.key]

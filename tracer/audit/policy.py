@@ -1,13 +1,10 @@
-"""Which hooks must have been live for which claim: everything the audit knows of that is here.
+"""Audit policies: what claims about memory files there are, and a policy's TOML, read strictly.
 
 A *way* is a way in which a claim can be broken. Each has the hook families that see it, by kind of
-memory file, as tracer.kernel names them. A family that no recorder has yet is named all the same:
-as long as no recording plans it, coverage says "not hooked" and no claim that needs it passes.
-
-Audit policies: which claims about which memory files, in TOML, read strictly.
-
-It stands here and not in tracer.analysis since nothing is analysed: claims, scopes and actors are
-the audit's own words, and the parser is half of what defines them.
+memory file, as tracer.kernel names them: :data:`WAYS` and :data:`CLAIMS` are the only tables that
+say which hooks must have been live for which claim. A family that no recorder has yet is named all
+the same: as long as no recording plans it, coverage says "not hooked" and no claim that needs it
+passes.
 """
 
 import hashlib
@@ -21,7 +18,6 @@ from tracer.audit.forms import (
     Count,
     Either,
     Fail,
-    Form,
     Key,
     Path,
     Schema,
@@ -32,16 +28,24 @@ from tracer.audit.forms import (
     Word,
     line_of,
     places,
-)
+)  # fmt: skip
 from tracer.errors import UserError
 from tracer.escape import printable
-from tracer.words import BY_NAME
+from tracer.filter import grammar
+from tracer.filter.query import parse as parse_filter
+from tracer.words import BY_NAME as SEALS
 
 SHMEM = ("memfd", "tmpfs")
 HUGETLB = ("hugetlb",)
 GUEST = ("guest_memfd",)
 SECRET = ("secretmem",)
 KINDS = (*SHMEM, *HUGETLB, *GUEST, *SECRET)
+
+
+BY_ADDRESS = frozenset(
+    ["remote_read", "remote_write", "pin", "uffd_register", "uffd_fill", "mprotect"]
+)
+"""Ops that name the first memory file of an address range, though there may be more in it."""
 
 
 @dataclass(frozen=True)
@@ -141,26 +145,6 @@ WAYS: Mapping[str, Way] = {
     ),
 }  # fmt: skip
 
-CLAIM_WAYS: Mapping[str, tuple[str, ...]] = {
-    "never-mapped": ("map",),
-    "mapped-only-by": ("map", "reached"),
-    "never-writable-outside": ("map", "write", "reached"),
-    "never-read-or-written": (
-        "map",
-        "read",
-        "write",
-        "fault",
-        "remote",
-        "pin",
-        "userfaultfd",
-        "reached",
-    ),
-    "sealed-with": ("create", "map", "mmap", "seals", "receive", "write"),
-    "never-pinned-except": ("map", "pin"),
-    "no-breach": ("create", "mmap", "write", "seals"),
-}
-"""The ways in which each claim can be broken, and so the hooks that a pass needs."""
-
 ACTOR_WAYS: Mapping[str, tuple[str, ...]] = {
     "vmm": ("memslot",),
     "creator": ("create",),
@@ -168,6 +152,9 @@ ACTOR_WAYS: Mapping[str, tuple[str, ...]] = {
     "given-by-creator": ("create", "receive"),
 }
 """Who is meant by a word in ``by`` is known through this way."""
+
+RECOGNISED_BY: Mapping[str, str] = {"guest_memfd": "gmem_create", "secretmem": "secretmem_create"}
+"""The family without which an object of a kind may not be known as one at all."""
 
 ALWAYS_BLIND = (
     "stores and loads through a mapping that exists: only that it exists is seen",
@@ -180,38 +167,14 @@ ALWAYS_BLIND = (
 """What no claim is about, whatever a recording covers."""
 
 
-def needed(claim: str, kind: str, actors: frozenset[str] = frozenset()) -> dict[str, str]:
-    """``{family: way}`` that must be live for a claim about an object of ``kind``.
-
-    A kind that is not known needs what any kind needs. ``actors``: words in ``by``.
-    """
-    ways = [*CLAIM_WAYS[claim], *(way for word in sorted(actors) for way in ACTOR_WAYS[word])]
-    found: dict[str, str] = {}
-    for way in ways:
-        by_kind = WAYS[way].families
-        kinds = (kind,) if kind in by_kind else tuple(by_kind)
-        for one in kinds:
-            for family in by_kind[one]:
-                found.setdefault(family, way)
-    return found
-
-
-def recognised_by(kind: str) -> tuple[str, ...]:
-    """The families without which an object of this kind may not be known as one at all."""
-    return {"guest_memfd": ("gmem_create",), "secretmem": ("secretmem_create",)}.get(kind, ())
-
-
-def blind_spots() -> tuple[str, ...]:
-    """What no family in this table sees, in words."""
-    return ALWAYS_BLIND
-
-
+RECORD_OPTIONS = ("--unsealable", "--audit")
+"""Of ``sealsnoop record``: with these it attaches every family here, and leaves no file out."""
 FORMAT = 1
 _MOST_BYTES = 256 << 10
 _MOST_CLAIMS = 256
 _MOST_GLOBS = 1000
 _MOST_FILTERS = 32
-"""In the whole policy: each is held against every memory file."""
+"""In the whole policy: each is compared with every memory file."""
 _MOST_DOTS = 200
 """On one line: of a dotted key tomllib takes room and time that grow with the square of its parts.
 Those in texts count too, since which are in texts only a parser of TOML knows.
@@ -219,7 +182,6 @@ Those in texts count too, since which are in texts only a parser of TOML knows.
 _U32, _U64, _PID = 0xFFFFFFFF, (1 << 63) - 1, 1 << 22
 INACCESSIBLE = "INACCESSIBLE"
 """The F_SEAL_INACCESSIBLE of the January 2022 proposal: the same bit as EXEC."""
-SEALS = BY_NAME
 ACTOR_WORDS = ("vmm", "creator", "given-by-vmm", "given-by-creator")
 
 
@@ -300,18 +262,14 @@ class Policy:
 
 
 def _where(text: str) -> object:
-    from tracer.filter.query import parse
-
     try:
-        return parse(text)
+        return parse_filter(text)
     except UserError as error:
         raise ValueError(str(error).removeprefix("filter: ")) from None
 
 
 def _comm(glob: str) -> None:
-    from tracer.filter import grammar as patterns
-
-    problem = patterns.comm_problem([text for text, wild in patterns.glob(glob).pieces if not wild])
+    problem = grammar.comm_problem([text for text, wild in grammar.glob(glob).pieces if not wild])
     if problem:
         raise ValueError(problem)
 
@@ -344,12 +302,6 @@ SCOPE = Table(
         "where": Key(Text("a filter", _where, 2000), "the filter language over objects"),
     },
 )
-_COMMON: dict[str, Key] = {
-    "claim": Key(Word(tuple(CLAIM_WAYS), "claim"), "what is claimed", required=True),
-    "id": Key(Text("a name for this claim"), "how results name it; the claim's word by default"),
-    "text": Key(Text("a sentence", most=10_000), "why, for readers"),
-    "scope": Key(SCOPE, "instead of the policy's scope, for this claim alone"),
-}
 _BY = Key(ACTORS, "who may; nobody else")
 _CHILDREN = Key(Truth("with children"), "copies of mappings that a fork makes are allowed too")
 _HANDOVER = Key(
@@ -359,60 +311,92 @@ _HANDOVER = Key(
 _MORE = {"children": _CHILDREN, "handover": _HANDOVER}
 _EXCEPT = {"by": Key(ACTORS, "who may nevertheless; by default nobody"), **_MORE}
 _MUST = {"by": Key(ACTORS, _BY.text, required=True), **_MORE}
-CLAIM_KEYS: Mapping[str, dict[str, Key]] = {
-    "never-mapped": {},
-    "mapped-only-by": _MUST,
-    "never-writable-outside": _MUST,
-    "never-read-or-written": _EXCEPT,
-    "sealed-with": {"seals": Key(_SEALS, "seals it must have when it is first shared", True)},
-    "never-pinned-except": {"by": _EXCEPT["by"], "handover": _HANDOVER},
-    "no-breach": {},
-}
-CLAIM_TEXTS: Mapping[str, str] = {
-    "never-mapped": "No process of the host maps it.",
-    "mapped-only-by": "Only these map it.",
-    "never-writable-outside": "Nobody else has a shared mapping of it that can be written, "
-    "or changes it through a descriptor.",
-    "never-read-or-written": "Nobody else reads or writes it: by a call, by process_vm_readv and "
-    "ptrace, through a pin, or by touching its pages.",
-    "sealed-with": "It has these seals when another process first gets it, maps it or uses it.",
-    "never-pinned-except": "Nobody else pins its pages for long.",
-    "no-breach": "No call went through that a seal should have denied.",
-}
-
-
-def claim_table(claim: str) -> Table:
-    """The keys of a claim."""
-    return Table(f"a {claim} claim", {**_COMMON, **CLAIM_KEYS[claim]})
-
-
-class _Claim:
-    """A claim's table: which keys it has depends on its word."""
-
-    def read(self, value: object, at: Path, fail: Fail) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            fail(at, "claims are written [[claim]]")
-        word = value.get("claim")
-        everything = {**_COMMON, **{k: v for keys in CLAIM_KEYS.values() for k, v in keys.items()}}
-        if "claim" not in value:
-            Table("a claim", everything).read(value, at, fail)
-        _COMMON["claim"].form.read(word, (*at, "claim"), fail)
-        return claim_table(str(word)).read(value, at, fail)
-
-    def schema(self) -> Schema:
-        tables = []
-        for word in CLAIM_WAYS:
-            one = claim_table(word).schema()
-            one["properties"]["claim"] = {"const": word, "description": CLAIM_TEXTS[word]}
-            tables.append(one)
-        return {"oneOf": tables}
 
 
 @dataclass(frozen=True)
-class _Claims:
-    """At least one claim."""
+class ClaimType:
+    """One kind of claim."""
 
-    form: Form
+    text: str
+    """What it says, unless the policy has a text."""
+    ways: tuple[str, ...]
+    """The ways in which it can be broken, and so the hooks that a pass needs."""
+    keys: Mapping[str, Key] = field(default_factory=dict)
+    """Its own keys in a policy."""
+    by_address: frozenset[str] = frozenset()
+    """Accesses by address that can break it."""
+    sealable_only: bool = False
+    """It says nothing about files that can have no seals."""
+
+
+CLAIMS: Mapping[str, ClaimType] = {
+    "never-mapped": ClaimType("No process of the host maps it.", ("map",)),
+    "mapped-only-by": ClaimType("Only these map it.", ("map", "reached"), _MUST),
+    "never-writable-outside": ClaimType(
+        "Nobody else has a shared mapping of it that can be written, or changes it through a "
+        "descriptor.",
+        ("map", "write", "reached"),
+        _MUST,
+    ),
+    "never-read-or-written": ClaimType(
+        "Nobody else reads or writes it: by a call, by process_vm_readv and ptrace, through a pin, "
+        "or by touching its pages.",
+        ("map", "read", "write", "fault", "remote", "pin", "userfaultfd", "reached"),
+        _EXCEPT,
+        by_address=BY_ADDRESS,
+    ),
+    "sealed-with": ClaimType(
+        "It has these seals when another process first gets it, maps it or uses it.",
+        ("create", "map", "mmap", "seals", "receive", "write"),
+        {"seals": Key(_SEALS, "seals it must have when it is first shared", required=True)},
+        sealable_only=True,
+    ),
+    "never-pinned-except": ClaimType(
+        "Nobody else pins its pages for long.",
+        ("map", "pin"),
+        {"by": _EXCEPT["by"], "handover": _HANDOVER},
+        by_address=frozenset({"pin"}),
+    ),
+    "no-breach": ClaimType(
+        "No call went through that a seal should have denied.",
+        ("create", "mmap", "write", "seals"),
+        sealable_only=True,
+    ),
+}
+
+
+def needed(claim: str, kind: str, actors: frozenset[str] = frozenset()) -> dict[str, str]:
+    """``{family: way}`` that must be live for a claim about an object of ``kind``.
+
+    A kind that is not known needs what any kind needs. ``actors``: words in ``by``.
+    """
+    ways = [*CLAIMS[claim].ways, *(way for word in sorted(actors) for way in ACTOR_WAYS[word])]
+    found: dict[str, str] = {}
+    for way in ways:
+        by_kind = WAYS[way].families
+        kinds = (kind,) if kind in by_kind else tuple(by_kind)
+        for one in kinds:
+            for family in by_kind[one]:
+                found.setdefault(family, way)
+    return found
+
+
+_COMMON: dict[str, Key] = {
+    "claim": Key(Word(tuple(CLAIMS), "claim"), "what is claimed", required=True),
+    "id": Key(Text("a name for this claim"), "how results name it; the claim's word by default"),
+    "text": Key(Text("a sentence", most=10_000), "why, for readers"),
+    "scope": Key(SCOPE, "instead of the policy's scope, for this claim alone"),
+}
+_CLAIM_TABLES = {
+    word: Table(f"a {word} claim", {**_COMMON, **kind.keys}) for word, kind in CLAIMS.items()
+}
+_ANY_CLAIM = Table(
+    "a claim", {name: key for one in _CLAIM_TABLES.values() for name, key in one.keys.items()}
+)
+
+
+class _Claims:
+    """At least one claim; which keys each has depends on its word."""
 
     def read(self, value: object, at: Path, fail: Fail) -> tuple[Any, ...]:
         if not isinstance(value, list):
@@ -421,10 +405,23 @@ class _Claims:
             fail(at, "there is no claim: nothing would be audited")
         if len(value) > _MOST_CLAIMS:
             fail(at, f"{len(value):,} claims, and a policy can have {_MOST_CLAIMS}: make several")
-        return tuple(self.form.read(one, (*at, place), fail) for place, one in enumerate(value))
+        return tuple(self._one(one, (*at, position), fail) for position, one in enumerate(value))
+
+    def _one(self, value: object, at: Path, fail: Fail) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            fail(at, "claims are written [[claim]]")
+        if "claim" not in value:
+            return _ANY_CLAIM.read(value, at, fail)
+        word = _COMMON["claim"].form.read(value["claim"], (*at, "claim"), fail)
+        return _CLAIM_TABLES[word].read(value, at, fail)
 
     def schema(self) -> Schema:
-        return {"type": "array", "items": self.form.schema(), "minItems": 1,
+        tables = []
+        for word, table in _CLAIM_TABLES.items():
+            one = table.schema()
+            one["properties"]["claim"] = {"const": word, "description": CLAIMS[word].text}
+            tables.append(one)
+        return {"type": "array", "items": {"oneOf": tables}, "minItems": 1,
                 "maxItems": _MOST_CLAIMS}  # fmt: skip
 
 
@@ -435,7 +432,7 @@ POLICY = Table(
         "text": Key(Text("some sentences", most=10_000), "what it is for"),
         "format": Key(Count("a format version", FORMAT), f"{FORMAT}, the version of this form"),
         "scope": Key(SCOPE, "which memory files the claims are about", required=False),
-        "claim": Key(_Claims(_Claim()), "the claims", required=True),
+        "claim": Key(_Claims(), "the claims", required=True),
     },
 )
 
@@ -482,10 +479,9 @@ def parse(data: bytes, path: str = "policy") -> Policy:
         raise PolicyError(path, line, "", problem or str(error)) from None
     except RecursionError:
         raise PolicyError(path, 1, "", "nested too deeply") from None
-    lines = places(text)
 
     def fail(at: Path, problem: str) -> NoReturn:
-        raise PolicyError(path, line_of(lines, at), _shown(at), problem)
+        raise PolicyError(path, line_of(places(text), at), _shown(at), problem)
 
     found = POLICY.read(raw, (), fail)
     if found.get("format", FORMAT) != FORMAT:
@@ -507,7 +503,7 @@ def parse(data: bytes, path: str = "policy") -> Policy:
 
 
 def _costs(claims: list[Claim]) -> Iterator[tuple[str, int, int]]:
-    """What every memory file, or every row, is held against: what, how many, how many at most."""
+    """What every memory file, or every row, is compared with: what, how many, how many at most."""
     scopes = {claim.scope for claim in claims}
     actors = [actor for claim in claims for actor in claim.by]
     actors += [scope.vmm for scope in scopes if scope.vmm]
@@ -541,7 +537,7 @@ def _claim(found: Mapping[str, Any], scope: Scope, before: list[Claim]) -> Claim
         id=found.get("id", word if not same else f"{word}-{same + 1}"),
         claim=word,
         scope=_scope(found["scope"]) if "scope" in found else scope,
-        text=found.get("text", CLAIM_TEXTS[word]),
+        text=found.get("text", CLAIMS[word].text),
         by=by,
         children=found.get("children", False),
         handover=found.get("handover", False),

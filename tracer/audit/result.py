@@ -1,13 +1,12 @@
-"""What an audit says of a claim, and what it rests on.
+"""What an audit says of a claim and what it rests on, and the same in sentences for every form."""
 
-An audit in sentences, the same for the terminal and the HTML file.
-"""
-
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from tracer.labels import seals_text
+from tracer.record import USER_CPU
 
 
 class Result(Enum):
@@ -21,15 +20,9 @@ class Result(Enum):
     @property
     def exit_code(self) -> int:
         """What ``sealsnoop audit`` ends with; 1 is left for a tool that failed."""
-        return _EXIT[self]
+        return {"pass": 0, "fail": 2, "indeterminate": 3, "not-applicable": 4}[self.value]
 
 
-_EXIT = {
-    Result.PASS: 0,
-    Result.FAIL: 2,
-    Result.INDETERMINATE: 3,
-    Result.NOT_APPLICABLE: 4,
-}
 WORST_FIRST = (Result.FAIL, Result.INDETERMINATE, Result.PASS, Result.NOT_APPLICABLE)
 
 
@@ -91,7 +84,7 @@ class Proof:
     """Boot clock."""
     pid: int
     start_ns: int
-    """When that process began, boot clock; with ``exec_id``, its programs, it is nobody else."""
+    """When that process started, boot clock; with ``exec_id``, its programs, it is nobody else."""
     exec_id: int
     tid: int
     uid: int
@@ -222,49 +215,49 @@ class Audit:
 
 def window(one: RecordingAudit) -> Iterator[str]:
     """From when to when, in both clocks."""
-    if one.window.start_ns is None or one.window.end_ns is None:
+    seen = one.window
+    if seen.start_ns is None or seen.end_ns is None:
         yield "window: not known"
         return
-    seconds = (one.window.end_ns - one.window.start_ns) / 1e9
-    wall = f"{one.window.start or '?'} to {one.window.end or '?'}"
-    boot = f"{one.window.start_ns} to {one.window.end_ns} ns after boot {one.boot_id or '?'}"
-    yield f"window: {wall}, {seconds:.3f} s; {boot}"
-    if one.window.wall_jump_s > 1:
-        jump = f"{one.window.wall_jump_s:.0f} s"
-        yield f"the wall clock was set by {jump} meanwhile; the boot clock holds"
+    boot = f"{seen.start_ns} to {seen.end_ns} ns after boot {one.boot_id or '?'}"
+    seconds = (seen.end_ns - seen.start_ns) / 1e9
+    yield f"window: {seen.start or '?'} to {seen.end or '?'}, {seconds:.3f} s; {boot}"
+    if seen.wall_jump_s > 1:
+        yield (
+            f"the wall clock was set by {seen.wall_jump_s:.0f} s meanwhile; the boot clock holds"
+        )
 
 
 def host(one: RecordingAudit) -> str:
     """``h1, kernel 7.3.4``."""
-    return ", ".join(
-        part for part in (one.host, f"kernel {one.kernel}" if one.kernel else "") if part
-    )
+    return ", ".join(part for part in (one.host, one.kernel and f"kernel {one.kernel}") if part)
 
 
 def losses(one: RecordingAudit) -> str:
     """What the recorder counted as lost."""
-    if not one.losses:
-        return "nothing lost"
-    return "LOST " + ", ".join(f"{count:,} {cause}" for cause, count in one.losses.items())
+    counts = ", ".join(f"{count:,} {cause}" for cause, count in one.losses.items())
+    return f"LOST {counts}" if counts else "nothing lost"
+
+
+def _needed(one: RecordingAudit) -> list[Need]:
+    """Each hook family that some claim needs, once."""
+    return list({need.family: need for claim in one.claims for need in claim.needs}.values())
 
 
 def coverage(one: RecordingAudit) -> str:
     """``17 of 19 hooks that the claims need are live``."""
-    needed = {need.family: need for claim in one.claims for need in claim.needs}
-    live = sum(need.state == "live" for need in needed.values())
-    absent = sum(need.state == "absent" for need in needed.values())
+    states = [need.state for need in _needed(one)]
+    absent = states.count("absent")
     more = f", {absent} have nothing to see on this kernel" if absent else ""
-    return f"{live} of {len(needed)} hooks that the claims need are live{more}"
+    return f"{states.count('live')} of {len(states)} hooks that the claims need are live{more}"
 
 
 def gaps(one: RecordingAudit) -> Iterator[str]:
     """Needed hooks that saw nothing."""
-    seen = set()
-    for claim in one.claims:
-        for need in claim.needs:
-            if not need.holds and need.family not in seen:
-                seen.add(need.family)
-                yield f"{need.family} is {need.state}" + (f": {need.reason}" if need.reason else "")
+    for need in _needed(one):
+        if not need.holds:
+            reason = f": {need.reason}" if need.reason else ""
+            yield f"UNSEEN: {need.family} is {need.state}{reason}"
 
 
 def title(claim: ClaimResult) -> str:
@@ -276,7 +269,7 @@ def title(claim: ClaimResult) -> str:
 def named(one: AuditedObject) -> str:
     """``memfd:ram 1/1040``: kind, name, device and inode."""
     name = f":{(one.name or '?').removeprefix('memfd:')}" if one.name is not None else ""
-    seals = f" {seals_text(one.seals)}" if one.seals is not None and one.seals else ""
+    seals = f" {seals_text(one.seals)}" if one.seals else ""
     return f"{one.kind}{name} (device {one.dev >> 20}:{one.dev & 0xFFFFF}, inode {one.ino}){seals}"
 
 
@@ -284,25 +277,26 @@ def counted(claim: ClaimResult) -> str:
     """``3 objects: 1 fail, 2 pass``."""
     if not claim.findings:
         return "nothing in scope"
-    counts: dict[str, int] = {}
-    for finding in claim.findings:
-        counts[finding.result.value] = counts.get(finding.result.value, 0) + 1
+    counts = Counter(finding.result.value for finding in claim.findings)
     total = len(claim.findings)
-    said = ", ".join(f"{count:,} {word}" for word, count in counts.items())
-    return f"{total:,} {'object' if total == 1 else 'objects'}: {said}"
+    parts = ", ".join(f"{count:,} {word}" for word, count in counts.items())
+    return f"{total:,} {'object' if total == 1 else 'objects'}: {parts}"
 
 
-def proof_sentence(one: Proof, start_ns: int | None) -> str:
-    """One line of evidence, with its place in the recording."""
-    when = (
-        f"{(one.time_ns - start_ns) / 1e9:+.6f} s" if start_ns is not None else f"{one.time_ns} ns"
-    )
-    times = f", {one.count:,} times" if one.count > 1 else ""
-    asked = f" [{one.asked}]" if one.asked else ""
-    cpu = "recorder" if one.cpu == 0xFFFF else f"CPU {one.cpu}"
-    return f"{when} {one.text}{asked}{times} ({one.table}, {cpu} #{one.seq})"
+def evidence(finding: Finding, start_ns: int | None, most: int | None = None) -> Iterator[str]:
+    """A line for each row of evidence, with its place in the recording; then how many are hidden.
 
-
-def more(finding: Finding) -> str:
-    """How much evidence is not listed."""
-    return f"and {finding.more:,} more like these" if finding.more else ""
+    :param start_ns: start of the recording, on the boot clock.
+    :param most: rows that are shown; None: all that the finding lists.
+    """
+    shown = finding.violations[:most]
+    for one in shown:
+        when = (
+            f"{one.time_ns} ns" if start_ns is None else f"{(one.time_ns - start_ns) / 1e9:+.6f} s"
+        )
+        times = f", {one.count:,} times" if one.count > 1 else ""
+        asked = f" [{one.asked}]" if one.asked else ""
+        cpu = "recorder" if one.cpu == USER_CPU else f"CPU {one.cpu}"
+        yield f"{when} {one.text}{asked}{times} ({one.table}, {cpu} #{one.seq})"
+    if hidden := len(finding.violations) - len(shown) + finding.more:
+        yield f"and {hidden:,} more like these"

@@ -1,38 +1,28 @@
-"""Who did something, held against who may.
+"""Which memory files a scope means, and who may do something to one: yes, no, or not known.
 
-Somebody is a process, the moment it began, and the program that it ran then: all three made in the
-kernel, so that nobody can take them from another (bpf/record.h). A process number, a command name,
-a user or a cgroup is what anybody with the same rights can have as well: who is permitted by these
-alone is assumed to be the one that the policy means, and that is said.
-
-Which memory files back guest memory: KVM's memslots, held against what was mapped where.
-
-A slot names a guest_memfd, or only an address of the VMM, behind which the file can change without
-a call to KVM (virt/kvm/kvm_main.c keeps no file): so every file that was mapped there while the
-slot lived backs it.
-
-Which memory files a scope means: yes, no, or not to be told from this recording.
+Somebody is a process, the moment it started, and the program that it ran then: all three made in
+the kernel, so that nobody can take them from another (bpf/record.h). A process number, a command
+name, a user or a cgroup is what anybody with the same rights can have as well: who is permitted by
+these alone is assumed to be the one that the policy means, and that is said.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from tracer.audit.doubts import Plan
-from tracer.audit.events import Row
-from tracer.audit.objects import FOREVER, Key3, Known, Range
-from tracer.audit.policy import INACCESSIBLE, SEALS, Actor, Scope, recognised_by
+from tracer.audit.objects import Known, Row, Slots
+from tracer.audit.policy import INACCESSIBLE, RECOGNISED_BY, Actor, Scope
 from tracer.audit.result import Doubt
 from tracer.errors import UserError
-from tracer.filter.grammar import glob as pattern
-from tracer.filter.grammar import matches
+from tracer.filter.grammar import glob, matches
 from tracer.filter.query import parse
 from tracer.record import PROC_TICK_NS
 from tracer.recording.format import OBJECTS
 from tracer.recording.manifest import Filters
+from tracer.words import BY_NAME as SEALS
 from tracer.words import Receipt
 
 
@@ -84,7 +74,7 @@ def matching(actor: Actor, row: Row) -> bool:
         (not actor.pid or row.pid in actor.pid)
         and (not actor.uid or row.uid in actor.uid)
         and (not actor.cgroup or row.cgroup in actor.cgroup)
-        and (not actor.comm or any(matches(glob, row.comm) for glob in actor.comm))
+        and (not actor.comm or any(matches(comm, row.comm) for comm in actor.comm))
     )
 
 
@@ -162,7 +152,7 @@ def rights(
     the file, or was given it by who did; else somebody who starts a virtual machine over another
     one's memory could make what he did before right by that.
     """
-    creators = {who(row): None for row in rows if row.op == "create" and row.answer >= 0}
+    creators = {who(row): None for row in rows if row.created}
     received = [row for row in rows if row.op == "receive" and row.answer >= 0]
     found = {
         "creator": [Right(one) for one in creators],
@@ -212,90 +202,13 @@ def _named(row: Row) -> str:
     return f"Process {row.pid} ({row.comm})"
 
 
-@dataclass(slots=True)
-class Slot:
-    """A memslot from its row until the next one of the same number in the same VM."""
-
-    row: Row
-    until_ns: int = FOREVER
-
-
-@dataclass
-class Slots:
-    """The memslots of a recording, and the mappings of its objects."""
-
-    slots: list[Slot]
-    ranges: Mapping[Key3, list[Range]]
-    _known: dict[Key3, list[Slot]] = field(default_factory=dict)
-    _by_key: dict[Key3, list[int]] = field(default_factory=lambda: defaultdict(list))
-    _by_mm: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
-    _by_pid: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
-
-    def __post_init__(self) -> None:
-        # A host may have thousands: of an object only those of its own processes are looked at.
-        for place, slot in enumerate(self.slots):
-            self._by_key[slot.row.key].append(place)
-            self._by_mm[slot.row.mm].append(place)
-            self._by_pid[slot.row.pid].append(place)
-
-    def of(self, key: Key3) -> list[Slot]:
-        """The slots that an object backs, or backed for a time."""
-        if key not in self._known:
-            found = set(self._by_key.get(key, ()))
-            for one in self.ranges.get(key, ()):
-                near = self._by_mm.get(one.mm, ()) if one.mm else self._by_pid.get(one.row.pid, ())
-                found.update(place for place in near if self._backed_by(self.slots[place], one))
-            self._known[key] = [self.slots[place] for place in sorted(found)]
-        return self._known[key]
-
-    def since_ns(self, key: Key3, slot: Slot) -> int:
-        """When the object came to back a slot of :meth:`of`: it may be mapped there later."""
-        if slot.row.key == key:
-            return slot.row.time_ns
-        there = (one.since_ns for one in self.ranges.get(key, ()) if self._backed_by(slot, one)
-                 and one.mm in (0, slot.row.mm))  # fmt: skip
-        return max(slot.row.time_ns, min(there, default=0))
-
-    @staticmethod
-    def _backed_by(slot: Slot, one: Range) -> bool:
-        row = slot.row
-        return one.meets(row.size_after, row.size_after + row.length, row.time_ns, slot.until_ns)
-
-    def by(self, key: Key3, vmm: Actor) -> bool:
-        """Whether a process that set one of these slots is ``vmm``."""
-        return any(matching(vmm, slot.row) for slot in self.of(key))
-
-
-def slots(found: Iterable[Row], ranges: Mapping[Key3, list[Range]]) -> Slots:
-    """Slots from rows of ops ``memslot`` and ``vm_end``, in the order of time.
-
-    Refused ones count for nothing.
-    """
-    live: dict[tuple[int, int, int], Slot] = {}
-    all_: list[Slot] = []
-    for row in found:
-        if row.op == "vm_end":
-            for number in [one for one in live if one[0] == row.vm]:
-                live.pop(number).until_ns = row.time_ns
-            continue
-        if row.failed and not row.unanswered:
-            continue
-        number = (row.vm, row.mm, row.check_answer)
-        if number in live:
-            live.pop(number).until_ns = row.time_ns
-        if row.length:
-            live[number] = Slot(row)
-            all_.append(live[number])
-    return Slots(all_, ranges)
-
-
 IN, OUT, MAYBE = True, False, None
 Answer = bool | None
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a scope is held against."""
+    """What a scope is compared with."""
 
     plan: Plan
     slots: Slots
@@ -321,33 +234,28 @@ def wanted_seals(names: tuple[str, ...], bit_0x20: str) -> tuple[int, Answer]:
 
 def early(scope: Scope, one: Known) -> Answer:
     """What announcements alone tell, before events are read: OUT is final."""
-    return OUT if any(answer is OUT for answer in _announced(scope, one)) else MAYBE
+    return OUT if any(answer is OUT for answer, _ in _announced(scope, one)) else MAYBE
 
 
 def member(scope: Scope, one: Known, look: Look) -> tuple[Answer, str]:
     """Whether ``one`` is in ``scope``; with MAYBE, why that is not known."""
-    unsure = [why for answer, why in _named_so(scope, one, look) if answer is MAYBE]
-    if any(answer is OUT for answer, _ in _named_so(scope, one, look)):
+    found = list(_announced(scope, one))
+    if scope.seals:
+        found.append(_sealed_so(scope, one, look))
+    if scope.memslot:
+        found.append(_memslot(scope, one, look))
+    if any(answer is OUT for answer, _ in found):
         return OUT, ""
+    unsure = [why for answer, why in found if answer is MAYBE]
     return (MAYBE, "; ".join(unsure)) if unsure else (IN, "")
 
 
-def _named_so(scope: Scope, one: Known, look: Look) -> Iterator[tuple[Answer, str]]:
-    words = ("kind", "name", "owner", "cgroup", "what 'where' asks for")
-    for answer, word in zip(_announced(scope, one), words, strict=True):
-        yield answer, f"its {word} is not known"
-    if scope.seals:
-        yield _sealed_so(scope, one, look)
-    if scope.memslot:
-        yield _memslot(scope, one, look)
-
-
-def _announced(scope: Scope, one: Known) -> Iterator[Answer]:
-    yield _kind(scope.kind, one)
-    yield _name(scope.name, one)
-    yield _among(scope.user, one.owners)
-    yield _among(scope.cgroup, one.cgroups)
-    yield _where(scope.where, one)
+def _announced(scope: Scope, one: Known) -> Iterator[tuple[Answer, str]]:
+    yield _kind(scope.kind, one), "its kind is not known"
+    yield _name(scope.name, one), "its name is not known"
+    yield _among(scope.user, one.owners), "its owner is not known"
+    yield _among(scope.cgroup, one.cgroups), "its cgroup is not known"
+    yield _where(scope.where, one), "its what 'where' asks for is not known"
 
 
 def _kind(kinds: tuple[str, ...], one: Known) -> Answer:
@@ -366,7 +274,7 @@ def _name(globs: tuple[str, ...], one: Known) -> Answer:
             found = MAYBE
             continue
         forms = (name, name.removeprefix("memfd:"))
-        if complete and any(matches(glob, form) for glob in globs for form in forms):
+        if complete and any(matches(wanted, form) for wanted in globs for form in forms):
             return IN
         found = found if complete else MAYBE
     return found
@@ -381,10 +289,10 @@ def _among(wanted: tuple[int, ...], there: set[Any]) -> Answer:
 def _where(text: str, one: Known) -> Answer:
     if not text:
         return IN
-    if not one.rows:
+    if not one.announcements:
         return MAYBE
     query = parse(text)
-    rows = pd.DataFrame(one.rows)
+    rows = pd.DataFrame(one.announcements)
     if query.mask(rows).any():
         return IN
     # Seals and size change later, and of some rows not all is known.
@@ -414,10 +322,10 @@ def _sealed_so(scope: Scope, one: Known, look: Look) -> tuple[Answer, str]:
 
 
 def _memslot(scope: Scope, one: Known, look: Look) -> tuple[Answer, str]:
-    if look.slots.of(one.key):
-        if scope.vmm is None or look.slots.by(one.key, scope.vmm):
-            return IN, ""
-        return OUT, ""
+    if look.slots.of(one):
+        vmm = scope.vmm
+        set_by = (slot.row for slot in look.slots.of(one))
+        return vmm is None or any(matching(vmm, row) for row in set_by), ""
     need = look.plan.need("memslot", "memslot")
     if not need.holds:
         return MAYBE, f"whether it backs guest memory is not known (memslot is {need.state})"
@@ -430,7 +338,7 @@ def hidden(scope: Scope, look: Look) -> Iterator[Doubt]:
     """Why something may be in scope that is not in the recording at all."""
     kinds = scope.kind or (scope.kind if scope.name else ("guest_memfd", "secretmem"))
     for kind in kinds:
-        for family in recognised_by(kind):
+        if family := RECOGNISED_BY.get(kind):
             need = look.plan.need(family, "create")
             if not need.holds:
                 yield Doubt("not-hooked", f"A {kind} may not have been noticed: {family} is "
@@ -444,18 +352,9 @@ def hidden(scope: Scope, look: Look) -> Iterator[Doubt]:
                     "(record with --unsealable), and some may be in scope: name the kinds in the "
                     "policy if none can.")  # fmt: skip
     prefix = look.filters.name
-    if prefix and not _within(scope.name, prefix):
-        yield Doubt("filter", "Only files with certain names were recorded.")
-
-
-def _within(globs: tuple[str, ...], prefix: str) -> bool:
-    """Whether every name that ``globs`` take begins with ``prefix`` (of the recorder's --name)."""
-    return bool(globs) and all(
-        _beginning(glob).removeprefix("memfd:").startswith(prefix) for glob in globs
+    starts = [glob(name).pieces[0] for name in scope.name]
+    within = bool(starts) and all(
+        not wild and text.removeprefix("memfd:").startswith(prefix) for text, wild in starts
     )
-
-
-def _beginning(glob: str) -> str:
-    """What every text that matches begins with."""
-    text, wild = pattern(glob).pieces[0]
-    return "" if wild else text
+    if prefix and not within:
+        yield Doubt("filter", "Only files with certain names were recorded.")

@@ -1,32 +1,30 @@
-"""Digests of files in blocks, so that a check can say which bytes are not what they were.
+"""An audit as a signed in-toto statement (v1), and what checks such a statement again.
 
-DSSE envelopes (Dead Simple Signing Envelope 1.0) with Ed25519 signatures.
-
-An audit as an in-toto statement (v1): what was audited, by what, and with which result.
-
-Checks an audit's statement again: signature, digests, the recording itself, and the result.
+A statement says what was audited, by what, and with which result. The envelope is DSSE 1.0 (Dead
+Simple Signing Envelope) with Ed25519 signatures. Files have digests in blocks, so that a check can
+say which bytes are not what they were.
 """
 
 import base64
 import binascii
-import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from tracer import __version__
-from tracer.audit import policy
-from tracer.audit.evaluate import audit
+from tracer.audit import policy as policies
+from tracer.audit.evaluate import audit as audit_of
 from tracer.audit.policy import Policy
 from tracer.audit.result import Audit
 from tracer.errors import UserError
 from tracer.escape import printable
-from tracer.output import audit as data
+from tracer.output.audit import document
 from tracer.recording import gate
 from tracer.recording.chain import CHAIN, MANIFEST
 from tracer.recording.errors import from_os
@@ -41,12 +39,34 @@ if TYPE_CHECKING:
         Ed25519PublicKey,
     )
 
+STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE = "urn:sealsnoop:audit:1"
+TYPE = "application/vnd.in-toto+json"
+_KEY_BYTES = 1 << 20
+_STATEMENT_BYTES = 1 << 26
+_REPORT_BYTES = 1 << 28
+
+
+def _read(path: str, most: int, option: str = "") -> bytes:
+    """At most ``most`` bytes of a file. UserError: it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(most)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{option}{printable(path)}: {reason}") from error
+
+
+def _dict(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+# ---- digests in blocks --------------------------------------------------------------------------
+
 _BLOCKS = 256
 _LEAST = 4096
 _OF_ALL = 1 << 16
 """Blocks of all files of a recording, as far as each has more than one."""
-REPORT_BYTES = 1 << 28
-"""Of a report that --report gives."""
 
 
 def block_size(size: int, blocks: int = _BLOCKS) -> int:
@@ -89,7 +109,7 @@ def of_recording(recording: Recording, then: Mapping[str, Any]) -> dict[str, dic
 
 def _block(then: object, size: int, blocks: int) -> int:
     """The block size that was stated, if it is one that we state."""
-    stated = then.get("block") if isinstance(then, dict) else None
+    stated = _dict(then).get("block")
     if type(stated) is int and stated >= _LEAST and stated * _BLOCKS >= size:
         return stated
     return block_size(size, blocks)
@@ -114,34 +134,19 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any], name: str) -> I
         yield f"{name}: what is stated of its size or blocks is wrong."
         return
     if then.get("bytes") != now["bytes"]:
-        yield f"{name} is {now['bytes']} bytes long and was {_number(then.get('bytes'))}."
+        was = then.get("bytes") if type(then.get("bytes")) is int else "no number"
+        yield f"{name} is {now['bytes']} bytes long and was {was}."
     wrong = []
     blocks = then.get("blocks")
     if then.get("block") == now["block"] and isinstance(blocks, list):
         both = zip(blocks, now["blocks"], strict=False)
-        wrong = [place for place, (was, is_) in enumerate(both) if was != is_]
-    for first, last in _runs(wrong):
-        end = min((last + 1) * now["block"], now["bytes"])
-        yield f"{name}: bytes {first * now['block']} to {end - 1} were changed."
+        wrong = [number for number, (was, is_) in enumerate(both) if was != is_]
+    for _, run in groupby(enumerate(wrong), lambda one: one[1] - one[0]):  # without a gap
+        numbers = [number for _, number in run]
+        end = min((numbers[-1] + 1) * now["block"], now["bytes"])
+        yield f"{name}: bytes {numbers[0] * now['block']} to {end - 1} were changed."
     if not wrong:
         yield f"{name} was changed (its digest is wrong)."
-
-
-def _number(value: object) -> str:
-    return str(value) if type(value) is int else "no number"
-
-
-def _runs(places: list[int]) -> Iterator[tuple[int, int]]:
-    start = before = None
-    for place in places:
-        if before is not None and place == before + 1:
-            before = place
-            continue
-        if start is not None and before is not None:
-            yield start, before
-        start = before = place
-    if start is not None and before is not None:
-        yield start, before
 
 
 def all_differences(then: Mapping[str, Any], now: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -153,85 +158,68 @@ def all_differences(then: Mapping[str, Any], now: Mapping[str, Mapping[str, Any]
         elif name not in then:
             yield f"{shown} was not there: it was added."
         else:
-            was = then[name]
-            yield from differences(was if isinstance(was, dict) else {}, now[name], shown)
+            yield from differences(_dict(then[name]), now[name], shown)
 
 
-TYPE = "application/vnd.in-toto+json"
+# ---- the envelope -------------------------------------------------------------------------------
 
 
 def private_key(path: str) -> "Ed25519PrivateKey":
     """The key in a PEM file without a passphrase. UserError: it is none."""
-    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    data = _read_envelope(path, "--sign")
-    try:
-        key = load_pem_private_key(data, None)
-    except TypeError:
-        raise UserError(f"--sign {printable(path)}: it has a passphrase; give a key without one, "
-                        "for example from 'openssl pkey -in KEY'") from None  # fmt: skip
-    except (ValueError, UnsupportedAlgorithm):
-        raise UserError(f"--sign {printable(path)}: no private key in PEM form; make one by "
-                        "'openssl genpkey -algorithm ed25519'") from None  # fmt: skip
+    advice = "make one by 'openssl genpkey -algorithm ed25519'"
+    key = _key(path, "--sign", "private", advice, lambda data: load_pem_private_key(data, None))
     if not isinstance(key, Ed25519PrivateKey):
-        raise UserError(f"--sign {printable(path)}: not an Ed25519 key; make one by "
-                        "'openssl genpkey -algorithm ed25519'")  # fmt: skip
+        raise UserError(f"--sign {printable(path)}: not an Ed25519 key; {advice}")
     return key
 
 
 def public_key(path: str) -> "Ed25519PublicKey":
     """The public key in a PEM file. UserError: it is none."""
-    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    data = _read_envelope(path, "--key")
-    try:
-        key = load_pem_public_key(data)
-    except (ValueError, UnsupportedAlgorithm):
-        raise UserError(f"--key {printable(path)}: no public key in PEM form; take it from the "
-                        "private one by 'openssl pkey -in KEY -pubout'") from None  # fmt: skip
+    advice = "take it from the private one by 'openssl pkey -in KEY -pubout'"
+    key = _key(path, "--key", "public", advice, load_pem_public_key)
     if not isinstance(key, Ed25519PublicKey):
         raise UserError(f"--key {printable(path)}: not an Ed25519 key")
     return key
 
 
-def _read_envelope(path: str, option: str) -> bytes:
+def _key(
+    path: str, option: str, which: str, advice: str, loaded: Callable[[bytes], object]
+) -> object:
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    shown = f"{option} {printable(path)}"
     try:
-        with open(path, "rb") as file:
-            return file.read(1 << 20)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{option} {printable(path)}: {reason}") from error
-
-
-def key_id(key: "Ed25519PublicKey") -> str:
-    """sha256 of the key's SubjectPublicKeyInfo."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    return hashlib.sha256(
-        key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    ).hexdigest()
-
-
-def authenticated(payload: bytes, kind: str = TYPE) -> bytes:
-    """What is signed: the pre-authentication encoding (DSSE protocol.md, PAE)."""
-    name = kind.encode()
-    return b"DSSEv1 %d %s %d %s" % (len(name), name, len(payload), payload)
+        return loaded(_read(path, _KEY_BYTES, f"{option} "))
+    except TypeError:
+        raise UserError(f"{shown}: it has a passphrase; give a key without one, for example from "
+                        "'openssl pkey -in KEY'") from None  # fmt: skip
+    except (ValueError, UnsupportedAlgorithm):
+        raise UserError(f"{shown}: no {which} key in PEM form; {advice}") from None
 
 
 def sign(payload: bytes, key: "Ed25519PrivateKey") -> dict[str, Any]:
     """An envelope around ``payload``."""
-    signature = key.sign(authenticated(payload))
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    signature = base64.b64encode(key.sign(_authenticated(payload))).decode()
     return {
         "payloadType": TYPE,
         "payload": base64.b64encode(payload).decode(),
-        "signatures": [
-            {"keyid": key_id(key.public_key()), "sig": base64.b64encode(signature).decode()}
-        ],
+        "signatures": [{"keyid": sha256(public).hexdigest(), "sig": signature}],
     }
+
+
+def _authenticated(payload: bytes) -> bytes:
+    """What is signed: the pre-authentication encoding (DSSE protocol.md, PAE)."""
+    kind = TYPE.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
 
 def payload_of(raw: object) -> tuple[bytes, list[bytes]]:
@@ -255,20 +243,14 @@ def signed_by(payload: bytes, signatures: list[bytes], key: "Ed25519PublicKey") 
 
     for signature in signatures:
         try:
-            key.verify(signature, authenticated(payload))
+            key.verify(signature, _authenticated(payload))
         except InvalidSignature:
             continue
         return True
     return False
 
 
-def envelope_text(envelope: dict[str, Any]) -> str:
-    """The envelope as a file has it."""
-    return json.dumps(envelope, indent=2) + "\n"
-
-
-STATEMENT = "https://in-toto.io/Statement/v1"
-PREDICATE = "urn:sealsnoop:audit:1"
+# ---- the statement ------------------------------------------------------------------------------
 
 
 def canonical(value: object) -> bytes:
@@ -276,19 +258,26 @@ def canonical(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def statement(
-    audit: Audit, policy: Policy, recordings: Sequence[Recording], reports: Mapping[str, bytes]
-) -> dict[str, Any]:
-    """The statement. ``recordings``: those that were audited, still open; ``reports``: what was
-    written of the same audit, by name. UserError."""
-    told = [
+def text(
+    audit: Audit,
+    policy: Policy,
+    recordings: Sequence[Recording],
+    reports: Mapping[str, bytes],
+    key: str | None,
+) -> str:
+    """The statement as it is written, in a signed envelope if there is a ``key``. UserError.
+
+    :param recordings: those that were audited, still open.
+    :param reports: what was written of the same audit, by name.
+    """
+    listed = [
         _recording(recording, whole=not any(doubt.code == "damage" for doubt in one.doubts))
         for recording, one in zip(recordings, audit.recordings, strict=True)
     ]
     written = {name: of_bytes(content) for name, content in reports.items()}
-    return {
+    body = {
         "_type": STATEMENT,
-        "subject": subjects(told, written),
+        "subject": subjects(listed, written),
         "predicateType": PREDICATE,
         "predicate": {
             "tool": audit.tool,
@@ -297,11 +286,13 @@ def statement(
                 "sha256": policy.sha256,
                 "source": policy.source.decode(),
             },
-            "recordings": told,
+            "recordings": listed,
             "reports": written,
-            "result": data.document(audit),
+            "result": document(audit),
         },
     }
+    made = body if key is None else sign(canonical(body), private_key(key))
+    return json.dumps(made, indent=2) + "\n"
 
 
 def subjects(
@@ -311,17 +302,13 @@ def subjects(
     files = [
         (f"{one.get('name')}/{name}", file)
         for one in recordings
-        for name, file in _items(one.get("files"))
+        for name, file in _dict(one.get("files")).items()
     ]
     return [
         {"name": name, "digest": {"sha256": file.get("sha256")}}
-        for name, file in [*files, *_items(reports)]
+        for name, file in [*files, *reports.items()]
         if isinstance(file, dict)
     ]
-
-
-def _items(value: object) -> list[tuple[str, Any]]:
-    return [*value.items()] if isinstance(value, dict) else []
 
 
 def _recording(recording: Recording, *, whole: bool) -> dict[str, Any]:
@@ -336,23 +323,13 @@ def _recording(recording: Recording, *, whole: bool) -> dict[str, Any]:
     return {
         "name": os.path.basename(os.path.normpath(recording.path)),
         "chain": recording.chain.digest,
-        "hook_plan_sha256": sha256(canonical(recording.manifest.document.get("hooks"))).hexdigest(),
+        "hook_plan_sha256": _hook_plan_digest(recording),
         "files": files,
     }
 
 
-def text(
-    audit: Audit,
-    policy: Policy,
-    recordings: Sequence[Recording],
-    reports: Mapping[str, bytes],
-    key: str | None,
-) -> str:
-    """The statement as it is written, in a signed envelope if there is a ``key``. UserError."""
-    body = statement(audit, policy, recordings, reports)
-    if key is None:
-        return json.dumps(body, indent=2) + "\n"
-    return envelope_text(sign(canonical(body), private_key(key)))
+def _hook_plan_digest(recording: Recording) -> str:
+    return sha256(canonical(recording.manifest.document.get("hooks"))).hexdigest()
 
 
 def parts(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
@@ -368,7 +345,8 @@ def parts(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Mapping[str,
     return predicate, recordings
 
 
-_MOST_BYTES = 1 << 26
+# ---- checking one again -------------------------------------------------------------------------
+
 _SHOWN = 30
 _ELSEWHERE = frozenset({"path", "tool"})
 """What is another on another machine."""
@@ -412,51 +390,43 @@ def recheck(
 ) -> Recheck:  # fmt: skip
     """Everything about the statement at ``path`` that can be checked. UserError: unreadable."""
     found = Recheck(path)
-    body = _body(_read(path), key, found)
+    body = _body(key, found)
     try:
         predicate, listed = parts(body)
     except ValueError as error:
         raise UserError(f"{printable(path)}: {error}") from None
-    result = predicate.get("result")
-    stated = result if isinstance(result, dict) else {}
-    found.result = printable(str(stated.get("result", "")))
-    about = body.get("subject")
-    if about != subjects(listed, _dict(predicate.get("reports"))):
+    found.result = printable(str(_dict(predicate.get("result")).get("result", "")))
+    if body.get("subject") != subjects(listed, _dict(predicate.get("reports"))):
         found.wrong.append("its subject is not what it tells of: other names or digests.")
-    _policy(predicate, policy_path, found)
-    _reports(predicate, reports, found)
-    _recordings(predicate, listed, recordings, stated, found)
+    policy = _dict(predicate.get("policy"))
+    source = str(policy.get("source", "")).encode("utf-8", "surrogatepass")
+    _policy(source, policy.get("sha256"), policy_path, found)
+    _reports(_dict(predicate.get("reports")), reports, found)
+    _recordings(predicate, source, listed, recordings, found)
     return found
 
 
-def _dict(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _read(path: str) -> object:
+def _body(key: str | None, found: Recheck) -> Mapping[str, Any]:
+    """What the file states; of an envelope its payload, with a word about the signature."""
+    shown = printable(found.path)
+    text = _read(found.path, _STATEMENT_BYTES + 1)
+    if len(text) > _STATEMENT_BYTES:
+        raise UserError(f"{shown}: longer than any statement")
     try:
-        with open(path, "rb") as file:
-            text = file.read(_MOST_BYTES + 1)
-        if len(text) > _MOST_BYTES:
-            raise UserError(f"{printable(path)}: longer than any statement")
-        return json.loads(text)
-    except OSError as error:
-        raise UserError(f"{printable(path)}: {error.strerror or error}") from error
+        body = raw = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{printable(path)}: not JSON: {printable(str(error))}") from None
-
-
-def _body(raw: object, key: str | None, found: Recheck) -> Mapping[str, Any]:
+        raise UserError(f"{shown}: not JSON: {printable(str(error))}") from None
+    public = public_key(key) if key is not None else None
     if isinstance(raw, dict) and "payloadType" in raw:
         try:
             payload, signatures = payload_of(raw)
             body = json.loads(payload)
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{printable(found.path)}: {printable(str(error))}") from None
-        if key is None:
+            raise UserError(f"{shown}: {printable(str(error))}") from None
+        if key is None or public is None:
             found.signed = "signed, not checked"
             found.unchecked.append("the signature (give --key PUB)")
-        elif signed_by(payload, signatures, public_key(key)):
+        elif signed_by(payload, signatures, public):
             found.signed = "signed"
             found.right.append(f"the signature is of {printable(key)}")
         else:
@@ -464,63 +434,47 @@ def _body(raw: object, key: str | None, found: Recheck) -> Mapping[str, Any]:
             found.wrong.append(
                 "the signature: the statement was changed, or somebody else signed it."
             )
+    elif public is not None:
+        found.wrong.append("there is no signature.")
     else:
-        body = raw
-        if key is not None:
-            public_key(key)
-            found.wrong.append("there is no signature.")
-        else:
-            found.unchecked.append("who made it: it is not signed")
+        found.unchecked.append("who made it: it is not signed")
     if not isinstance(body, dict):
-        raise UserError(f"{printable(found.path)}: not a statement of a sealsnoop audit")
+        raise UserError(f"{shown}: not a statement of a sealsnoop audit")
     return body
 
 
-def _policy(predicate: Mapping[str, Any], path: str | None, found: Recheck) -> None:
-    said = predicate.get("policy")
-    stated = said if isinstance(said, dict) else {}
-    source = str(stated.get("source", "")).encode("utf-8", "surrogatepass")
-    if sha256(source).hexdigest() != stated.get("sha256"):
+def _policy(source: bytes, digest: object, path: str | None, found: Recheck) -> None:
+    if sha256(source).hexdigest() != digest:
         found.wrong.append("the policy in the statement is not the one of its digest.")
     if path is None:
         return
-    given = policy.load(path)
-    if given.sha256 == stated.get("sha256"):
-        found.right.append(f"the policy is {printable(path)}")
+    given = policies.load(path)
+    shown = printable(path)
+    if given.sha256 == digest:
+        found.right.append(f"the policy is {shown}")
         return
-    found.wrong += [
-        f"the policy is another: {said}"
-        for said in _text_differences(source, given.source, printable(path))
-    ]
+    first = _alike(source, given.source)
+    behind = _alike(source[first:][::-1], given.source[first:][::-1])
+    last = max(first, len(given.source) - behind - 1)
+    found.wrong.append(f"the policy is another: {shown}: bytes {first} to {last} differ.")
 
 
-def _text_differences(then: bytes, now: bytes, name: str) -> Iterator[str]:
-    """The bytes between the first and the last that differ."""
-    first = next((i for i, (a, b) in enumerate(zip(then, now, strict=False)) if a != b),
-                 min(len(then), len(now)))  # fmt: skip
-    same = 0
-    most = min(len(then), len(now)) - first
-    while same < most and then[-1 - same] == now[-1 - same]:
-        same += 1
-    yield f"{name}: bytes {first} to {max(first, len(now) - same - 1)} differ."
+def _alike(one: bytes, other: bytes) -> int:
+    """How many bytes at the start are the same."""
+    both = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in both if a != b), min(len(one), len(other)))
 
 
-def _reports(predicate: Mapping[str, Any], paths: Sequence[str], found: Recheck) -> None:
-    said = predicate.get("reports")
-    stated = said if isinstance(said, dict) else {}
+def _reports(stated: Mapping[str, Any], paths: Sequence[str], found: Recheck) -> None:
     given = {os.path.basename(path): path for path in paths}
     for name, path in given.items():
+        shown = printable(path)
         if not isinstance(stated.get(name), dict):
-            found.wrong.append(f"{printable(path)}: the statement names no such report.")
+            found.wrong.append(f"{shown}: the statement names no such report.")
             continue
-        try:
-            with open(path, "rb") as file:
-                now = of_bytes(file.read(REPORT_BYTES))
-        except OSError as error:
-            raise UserError(f"{printable(path)}: {error.strerror or error}") from error
-        wrong = list(differences(stated[name], now, printable(path)))
+        wrong = list(differences(stated[name], of_bytes(_read(path, _REPORT_BYTES)), shown))
         found.wrong += wrong
-        found.right += [] if wrong else [f"{printable(path)} is the report of this audit"]
+        found.right += [] if wrong else [f"{shown} is the report of this audit"]
     found.unchecked += [
         f"the report {printable(str(name))} (give --report)" for name in stated if name not in given
     ]
@@ -528,11 +482,12 @@ def _reports(predicate: Mapping[str, Any], paths: Sequence[str], found: Recheck)
 
 def _recordings(
     predicate: Mapping[str, Any],
+    source: bytes,
     listed: Sequence[Mapping[str, Any]],
     paths: Sequence[str],
-    stated: Mapping[str, Any],
     found: Recheck,
 ) -> None:
+    """Each recording against what is stated of it, then the whole audit once more."""
     if not paths:
         found.unchecked.append("recording and result (give --recording)")
         return
@@ -545,11 +500,20 @@ def _recordings(
     with ExitStack() as stack:
         opened = [stack.enter_context(Recording.open(path)) for path in paths]
         for recording, one in zip(opened, listed, strict=True):
-            _recheck_recording(recording, one, found)
-        _recomputed(predicate, opened, stated, found)
+            _recording_again(recording, one, found)
+        tool = f"sealsnoop {__version__}"
+        rules = policies.parse(source, "the statement's policy")
+        again = document(audit_of(rules, opened, tool))
+    if predicate.get("tool") != tool:
+        found.unchecked.append(f"that {tool} judges as {printable(str(predicate.get('tool')))} did")
+    stated = _dict(predicate.get("result"))
+    different = list(_differences(stated, json.loads(json.dumps(again)), "result"))
+    found.wrong += different
+    if not different:
+        found.right.append(f"the result, computed again: {again['result']}")
 
 
-def _recheck_recording(recording: Recording, stated: Mapping[str, Any], found: Recheck) -> None:
+def _recording_again(recording: Recording, stated: Mapping[str, Any], found: Recheck) -> None:
     """Digests, then what the recording says of itself: chain and sequence holes.
 
     What is read later is what the chain's digest vouches for, whatever becomes of the files.
@@ -568,28 +532,8 @@ def _recheck_recording(recording: Recording, stated: Mapping[str, Any], found: R
     if report.unexplained:
         missing = f"{report.unexplained} sequence numbers are missing that nobody declared lost."
         found.wrong.append(f"{shown}: {missing}")
-    hooks = recording.manifest.document.get("hooks")
-    if sha256(canonical(hooks)).hexdigest() != stated.get("hook_plan_sha256"):
+    if _hook_plan_digest(recording) != stated.get("hook_plan_sha256"):
         found.wrong.append(f"{shown}: the hook plan is another.")
-
-
-def _recomputed(
-    predicate: Mapping[str, Any],
-    opened: Sequence[Recording],
-    stated: Mapping[str, Any],
-    found: Recheck,
-) -> None:
-    said = predicate.get("policy")
-    source = said.get("source") if isinstance(said, dict) else None
-    rules = policy.parse(str(source).encode("utf-8", "surrogatepass"), "the statement's policy")
-    tool = f"sealsnoop {__version__}"
-    again = data.document(audit(rules, opened, tool))
-    if predicate.get("tool") != tool:
-        found.unchecked.append(f"that {tool} judges as {printable(str(predicate.get('tool')))} did")
-    different = list(_differences(stated, json.loads(json.dumps(again)), "result"))
-    found.wrong += different
-    if not different:
-        found.right.append(f"the result, computed again: {again['result']}")
 
 
 def _differences(then: Any, now: Any, at: str) -> Iterator[str]:

@@ -13,7 +13,6 @@ from tracer.output.console import console, prepare, quiet_pipe, tell, write
 
 if TYPE_CHECKING:
     from tracer.audit import result as results
-    from tracer.audit.policy import Policy
 
 _INTERRUPTED = 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -103,7 +102,7 @@ def _run(args: argparse.Namespace) -> int:
         # The recorder in us gives away what it may take to write where we were told.
         if path := getattr(args, option):
             prepare(f"--{option}", path)
-    paths = args.recordings or [_record(args, policy)]
+    paths = args.recordings or [_record(args)]
     from contextlib import ExitStack
 
     from tracer import __version__
@@ -153,16 +152,16 @@ def _check(args: argparse.Namespace) -> None:
         _usage("--top: at least 1")
 
 
-def _record(args: argparse.Namespace, policy: "Policy") -> str:
-    """Records what the policy needs, of the whole host; the path of the recording."""
-    from tracer.audit.evidence import options
+def _record(args: argparse.Namespace) -> str:
+    """Records what any policy needs, of the whole host; the path of the recording."""
+    from tracer.audit.policy import RECORD_OPTIONS
     from tracer.cli.record import Record
 
     path = args.output or f"audit-{datetime.now():%Y%m%d-%H%M%S}.seal"
     # Everybody else on the host counts too, not only the command's own processes.
     verb = Record(whole_host=True)
     parser = verb.parser()
-    words = ["-o", path, *options(policy, parser.format_help())]
+    words = ["-o", path, *RECORD_OPTIONS]
     if args.duration is not None:
         words += ["--duration", str(args.duration)]
     if args.max_size is not None:

@@ -1,29 +1,22 @@
-"""An audit as JSON, and the JSON Schema of it, both from the same dataclasses.
+"""The forms of an audit: JSON with its schema, a terminal, and one HTML file.
 
-An audit on a terminal or in a pipe: what limits it first, then the claims, the worst first.
-
-An audit as one HTML file that needs nothing else and can run nothing: no script at all.
-
-Everything goes through ``html.escape``; the security policy allows the file's own style by digest.
+JSON and schema come from the same dataclasses. On a terminal, what limits the audit comes first,
+then the claims, the worst first. The HTML file has no script at all.
 """
 
-import base64
-import hashlib
 import json
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import lru_cache
-from html import escape
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from rich.console import Console
 from rich.text import Text
 
-from tracer.audit import result as results
 from tracer.audit import result as sentences
-from tracer.audit.result import Audit, ClaimResult, Finding, Need, RecordingAudit, Result
+from tracer.audit.result import Audit, ClaimResult, Finding, RecordingAudit, Result
 
 FORMAT = 1
 _ADDED = {"Audit": ("result",), "RecordingAudit": ("result",)}
@@ -61,7 +54,7 @@ def schema() -> dict[str, Any]:
     body = _of(Audit)
     body["properties"] = {
         "format": {"const": FORMAT},
-        "exit_code": {"enum": sorted({0, *(one.exit_code for one in results.Result)})},
+        "exit_code": {"enum": sorted({0, *(one.exit_code for one in sentences.Result)})},
         **body["properties"],
     }
     body["required"] = ["format", "exit_code", *body["required"]]
@@ -94,12 +87,12 @@ def _of(kind: Any) -> dict[str, Any]:
 
 @lru_cache
 def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind, vars(results))
+    return get_type_hints(kind, vars(sentences))
 
 
 def _of_class(kind: Any) -> dict[str, Any]:
     hints = {name: _of(hint) for name, hint in _hints(kind).items()}
-    added = {name: _of(results.Result) for name in _ADDED.get(kind.__name__, ())}
+    added = {name: _of(sentences.Result) for name in _ADDED.get(kind.__name__, ())}
     return {
         "type": "object",
         "description": (kind.__doc__ or "").splitlines()[0],
@@ -147,7 +140,7 @@ class Terminal:
         for doubt in one.doubts:
             self._line(f"! {doubt.text}", "yellow", 2)
         for said in sentences.gaps(one):
-            self._line(f"UNSEEN: {said}", "yellow", 2)
+            self._line(said, "yellow", 2)
         self._line("blind spots, whatever the result:", "dim", 2)
         for said in one.blind_spots:
             self._line(f"- {said}", "dim", 4)
@@ -170,116 +163,53 @@ class Terminal:
     def _finding(self, finding: Finding, one: RecordingAudit) -> None:
         style = STYLES[finding.result]
         self._line(f"{finding.result.value}: {sentences.named(finding.object)}", style, 2)
-        for proof in finding.violations[: self.top]:
-            self._line(sentences.proof_sentence(proof, one.window.start_ns), "", 4)
-        hidden = len(finding.violations) - self.top + finding.more
-        if hidden > 0:
-            self._line(f"and {hidden:,} more like these", "dim", 4)
+        for said in sentences.evidence(finding, one.window.start_ns, self.top):
+            self._line(said, "", 4)
         for doubt in finding.doubts:
             self._line(f"? {doubt.text}", "", 4)
 
 
-STYLE = """
-:root{color-scheme:light dark;--bg:#fff;--fg:#1c2128;--dim:#5c6773;--line:#d9dee4;--card:#f5f7f9;
---fail:#c62828;--indeterminate:#b26a00;--pass:#2e7d32;--none:#6b7480}
-@media(prefers-color-scheme:dark){:root{--bg:#14181d;--fg:#e3e8ee;--dim:#98a4b1;--line:#303842;
---card:#1c2229;--fail:#ff6b6b;--indeterminate:#f5b83d;--pass:#74c27a;--none:#8e99a5}}
-*{box-sizing:border-box}
-body{margin:0 auto;padding:24px;max-width:1100px;background:var(--bg);color:var(--fg);
-font:15px/1.5 system-ui,sans-serif}
-h1{font-size:24px;margin:0 0 4px}h2{font-size:18px;margin:28px 0 6px}
-h3{font-size:15px;margin:14px 0 4px}
-p{margin:4px 0}.dim{color:var(--dim)}ul{margin:6px 0;padding-left:22px}
-.mono,td{font:13px ui-monospace,"DejaVu Sans Mono",monospace;overflow-wrap:anywhere}
-.card{background:var(--card);border:1px solid var(--line);border-left:6px solid var(--line);
-border-radius:8px;padding:10px 16px;margin:10px 0;overflow-wrap:anywhere}
-.r-fail{border-left-color:var(--fail)}.r-indeterminate{border-left-color:var(--indeterminate)}
-.r-pass{border-left-color:var(--pass)}.r-not-applicable{border-left-color:var(--none)}
-.w-fail{color:var(--fail)}.w-indeterminate{color:var(--indeterminate)}.w-pass{color:var(--pass)}
-.w-not-applicable{color:var(--none)}b.word{text-transform:uppercase}
-summary{cursor:pointer;color:var(--dim)}.alarm{color:var(--indeterminate);font-weight:600}
-table{border-collapse:collapse;width:100%}th,td{padding:4px 8px;text-align:left;
-border-bottom:1px solid var(--line);vertical-align:top}th{color:var(--dim)}
-"""
-_DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-POLICY = f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; form-action 'none'"
 _MOST_ROWS = 500
-"""Objects shown of a claim; the JSON form has all."""
+"""Objects shown of a claim on a page; the JSON form has all."""
 
 
 def page(audit: Audit) -> Iterator[str]:
-    """The file in pieces."""
-    yield (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>sealsnoop audit: {escape(audit.policy)}</title><style>{STYLE}</style></head><body>"
-        f"<h1>Audit: {escape(audit.policy)} {_word(audit.result.value)}</h1>"
-    )
-    if audit.policy_text:
-        yield f'<p class="dim">{escape(audit.policy_text)}</p>'
-    digest = f"policy sha256 {audit.policy_sha256}, {audit.tool}"
-    yield f'<p class="dim mono">{escape(digest)}</p>'
-    for one in audit.recordings:
-        yield from _recording(one)
-    yield "</body></html>\n"
+    """The HTML file in pieces."""
+    from tracer.output.html import render
+
+    recordings = [
+        {
+            "path": one.path,
+            "facts": list(filter(None, [
+                sentences.host(one), *sentences.window(one), sentences.coverage(one),
+                sentences.losses(one), one.command and f"command: {one.command}",
+            ])),
+            "alarms": [*(doubt.text for doubt in one.doubts), *sentences.gaps(one)],
+            "blind_spots": one.blind_spots,
+            "hooks": [
+                (need.family, need.state, need.symbol, need.method, need.tested, need.reason)
+                for need in one.coverage
+            ],
+            "claims": [_claim(claim, one.window.start_ns) for claim in one.claims],
+        }
+        for one in audit.recordings
+    ]  # fmt: skip
+    return render("audit.html", script=False, audit=audit, recordings=recordings)
 
 
-def _word(word: str) -> str:
-    return f'<b class="word w-{escape(word)}">{escape(word)}</b>'
-
-
-def _recording(one: RecordingAudit) -> Iterator[str]:
-    yield f"<h2>{escape(one.path)}</h2>"
-    facts = [sentences.host(one), *sentences.window(one), sentences.coverage(one)]
-    facts = [*facts, sentences.losses(one), f"command: {one.command}" if one.command else ""]
-    yield f'<section class="card">{_list(fact for fact in facts if fact)}'
-    alarms = [doubt.text for doubt in one.doubts]
-    alarms += [f"UNSEEN: {said}" for said in sentences.gaps(one)]
-    yield "".join(f'<p class="alarm">{escape(said)}</p>' for said in alarms)
-    yield f"<h3>Blind spots, whatever the result</h3>{_list(one.blind_spots)}"
-    yield f"<details><summary>hooks</summary>{_coverage(one.coverage)}</details></section>"
-    for claim in one.claims:
-        yield from _claim(claim, one)
-
-
-def _list(said: Iterator[str] | tuple[str, ...]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(one)}</li>' for one in said)}</ul>"
-
-
-def _coverage(needs: tuple[Need, ...]) -> str:
-    heads = ("family", "state", "symbol", "method", "self-test", "reason")
-    rows = "".join(
-        "<tr>"
-        + "".join(
-            f"<td>{escape(cell)}</td>"
-            for cell in (one.family, one.state, one.symbol, one.method, one.tested, one.reason)
-        )
-        + "</tr>"
-        for one in needs
-    )
-    return f"<table><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>{rows}</table>"
-
-
-def _claim(claim: ClaimResult, one: RecordingAudit) -> Iterator[str]:
-    word = claim.result.value
-    yield f'<section class="card r-{word}"><h3>{_word(word)} {escape(sentences.title(claim))}</h3>'
-    yield f'<p class="dim">{escape(sentences.counted(claim))}</p>'
-    if claim.doubts:
-        yield _list(tuple(doubt.text for doubt in claim.doubts))
-    for finding in claim.findings[:_MOST_ROWS]:
-        yield _finding(finding, one.window.start_ns)
-    if len(claim.findings) > _MOST_ROWS:
-        more = len(claim.findings) - _MOST_ROWS
-        yield f'<p class="dim">and {more:,} objects more (--json has all)</p>'
-    yield "</section>"
-
-
-def _finding(finding: Finding, start_ns: int | None) -> str:
-    said = [sentences.proof_sentence(proof, start_ns) for proof in finding.violations]
-    said += [more] if (more := sentences.more(finding)) else []
-    said += [doubt.text for doubt in finding.doubts]
-    head = f"{_word(finding.result.value)} {escape(sentences.named(finding.object))}"
-    if not said:
-        return f'<p class="mono">{head}</p>'
-    return f'<details open><summary class="mono">{head}</summary>{_list(tuple(said))}</details>'
+def _claim(claim: ClaimResult, start_ns: int | None) -> dict[str, Any]:
+    return {
+        "result": claim.result.value,
+        "title": sentences.title(claim),
+        "counted": sentences.counted(claim),
+        "doubts": [doubt.text for doubt in claim.doubts],
+        "more": max(0, len(claim.findings) - _MOST_ROWS),
+        "findings": [
+            {
+                "result": one.result.value,
+                "object": sentences.named(one.object),
+                "evidence": [*sentences.evidence(one, start_ns), *(d.text for d in one.doubts)],
+            }
+            for one in claim.findings[:_MOST_ROWS]
+        ],
+    }

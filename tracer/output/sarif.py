@@ -5,11 +5,12 @@ its absence for a pass.
 """
 
 import json
+from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
 from tracer.audit import result as sentences
-from tracer.audit.policy import CLAIM_TEXTS
+from tracer.audit.policy import CLAIMS
 from tracer.audit.result import Audit, ClaimResult, Finding, Proof, RecordingAudit, Result
 
 _KINDS = {
@@ -52,7 +53,7 @@ def _run(audit: Audit, one: RecordingAudit) -> dict[str, Any]:
                         "id": claim.id,
                         "name": claim.claim,
                         "shortDescription": {"text": claim.text},
-                        "fullDescription": {"text": CLAIM_TEXTS[claim.claim]},
+                        "fullDescription": {"text": CLAIMS[claim.claim].text},
                     }
                     for claim in rules.values()
                 ],
@@ -94,9 +95,7 @@ def _finding(
     claim: ClaimResult, place: int, finding: Finding, one: RecordingAudit
 ) -> dict[str, Any]:
     said = [sentences.named(finding.object)]
-    said += [
-        sentences.proof_sentence(proof, one.window.start_ns) for proof in finding.violations[:10]
-    ]
+    said += islice(sentences.evidence(finding, one.window.start_ns), 10)
     said += [doubt.text for doubt in finding.doubts]
     found = _result(claim, place, finding.result, "\n".join(said), one)
     first = finding.violations[:1]

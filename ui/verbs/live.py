@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from tracer.cli.options import recording_options
 from tracer.errors import UserError
-from ui.verbs.options import ViewVerb, audit_words, recorder_words
+from ui.verbs.options import ViewVerb, recorder_words
 
 if TYPE_CHECKING:
     from ui.session import View
@@ -58,5 +58,7 @@ class Live(ViewVerb):
             return session.show(args.recording, view)
         words = recorder_words(args)
         if view.policy is not None:
-            words += [word for word in audit_words(view.policy) if word not in words]
+            from tracer.audit.policy import RECORD_OPTIONS
+
+            words += [word for word in RECORD_OPTIONS if word not in words]
         return session.record_and_show(words, args.output, list(args.command), view)

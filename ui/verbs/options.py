@@ -230,10 +230,3 @@ def recorder_words(args: argparse.Namespace) -> list[str]:
         # One word each: a value may start with a dash.
         words += [f"{option}={one}" for one in (value if isinstance(value, list) else [value])]
     return words
-
-
-def audit_words(policy: "Policy") -> list[str]:
-    """The words with which ``record`` records what a policy's claims need."""
-    from tracer.audit.evidence import options
-
-    return options(policy, known="--audit")
