@@ -122,7 +122,7 @@ def test_any_cut_and_any_order_of_batches_adds_up_to_the_whole(
     want = Tables(words, merge(*whole), {})
     same(Tables(words, merge(*parts_), {}), want)
     same(Tables(words, nested, {}), want)
-    same(Tables(words, running.total(), {}), want)
+    same(Tables(words, running, {}), want)
 
 
 @settings(max_examples=15, deadline=None)
@@ -444,6 +444,21 @@ def test_what_is_kept_is_asked_of_judged_columns() -> None:
     # Objects are as they are, whatever was asked for.
     now = ["dev", "ino", "gen"], ["seals", "size", "mappings", "age_ns"]
     assert rows_of(found.by_object, *now) == rows_of(whole.by_object, *now)
+
+
+def test_judged_rows_as_a_frame() -> None:
+    """What is shown is judged as what is counted is, facts too; and looking counts nothing."""
+    rows = events(7, 60)
+    found = Decisions()
+    frame = found.judge(batch_of(rows, HOSTS[0])).frame()
+    want = judge(rows, None, HOSTS[0].variants)
+    for name in ("verdict", "expected", "reason", "rule", "hole"):
+        pairs = zip(frame[name], want[name], strict=True)
+        assert all(pd.isna(one) if pd.isna(other) else one == other for one, other in pairs), name
+    assert frame["severity"].tolist() == want["severity"].tolist()
+    assert frame["op"].tolist() == rows["op"].tolist()
+    assert frame["errno"].notna().any()
+    assert found.tables().decisions == 0
 
 
 def test_rows_come_worst_first() -> None:

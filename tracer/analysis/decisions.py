@@ -5,9 +5,9 @@
     found.tables().by_object
 
 Whoever wants to know decisions is an observer: it is given each batch of those that count, judged,
-exactly once. A recording that is being written gives its pieces as they come to
-:meth:`Decisions.take`; :func:`read` does that with all that there is. Which pieces there are makes
-no difference (tracer.analysis.sums).
+exactly once. Whoever follows a recording that is being written gives its pieces as they come to
+:meth:`Decisions.objects`, :meth:`Decisions.mappings` and :meth:`Decisions.add`; :func:`read` does
+that with all that there is. Which pieces there are makes no difference (tracer.analysis.sums).
 
 Objects may be announced after their events: decisions on an object whose announcement has not come
 wait for it (in :meth:`Decisions.tables` they are judged as they stand, without what it would tell).
@@ -373,13 +373,6 @@ class Decisions:
         self.words.place(source)
         self._windows[source] = window
 
-    def take(self, name: str, table: pa.Table, source: Source = UNKNOWN) -> None:
-        """The next rows of table ``objects`` or ``mappings``; others are ignored."""
-        if name == "objects":
-            self.objects(table, source)
-        elif name == "mappings":
-            self.mappings(table, source)
-
     def objects(self, frame: "Table", source: Source = UNKNOWN, *, complete: bool = False) -> None:
         """Takes announcements: rows of the table ``objects`` of ``source``; they may come again.
 
@@ -528,16 +521,16 @@ class Decisions:
         from tracer.analysis.sums import sums_of
         from tracer.analysis.tables import Tables
 
-        total = self._total.total()
-        if self._waiting:
-            waiting = self._total.copy()
-            for rows in self._waiting:
-                known = self._known_of(rows)
-                outcome = self._wanted(rows, self._codes(rows, known), known.name, ())
-                waiting.add(sums_of(rows, outcome, seen=True))
-            total = waiting.total()
+        for name in ("groups", "objects", "maps", "told"):
+            self._total.table(name)  # everybody looks at these: they are added up once for all
+        self._known.table("objects")
+        total, told = self._total.copy(), self._known.copy()
+        for rows in self._waiting:
+            known = self._known_of(rows)
+            outcome = self._wanted(rows, self._codes(rows, known), known.name, ())
+            total.add(sums_of(rows, outcome, seen=True))
         problems = {source: tuple(found) for source, found in self._problems.items()}
-        return Tables(self.words, total, self._known.total(), self._losses, problems)
+        return Tables(self.words, total, told, self._losses, problems)
 
 
 def _batch(frame: "Table", source: Source) -> Batch:

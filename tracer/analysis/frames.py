@@ -66,10 +66,12 @@ def _text(column: Coded) -> Any:
 def words(column: Coded) -> "pd.Categorical[object]":
     """The words of each row, NA for -1; only those that are there are categories, sorted."""
     codes, texts = np.asarray(column.codes), column.words
-    used = sorted(np.unique(codes[codes >= 0]).tolist(), key=lambda code: texts[code] or "")
+    used = np.unique(codes[codes >= 0]).tolist()
+    there = sorted({text for code in used if (text := texts[code]) is not None})
+    place = {text: number for number, text in enumerate(there)}
     places = np.full(len(texts) + 1, -1)
-    places[used] = np.arange(len(used))
-    categories = pd.CategoricalDtype([texts[code] for code in used])
+    places[used] = [-1 if (text := texts[code]) is None else place[text] for code in used]
+    categories = pd.CategoricalDtype(there)
     found: pd.Categorical[object] = pd.Categorical.from_codes(places[codes], dtype=categories)
     return found
 

@@ -13,11 +13,12 @@ from tracer.analysis.grouping import (
     NEVER,
     Array,
     Codes,
+    Lookup,
+    added,
     arrays,
     columns_of,
     found_in,
     grouped,
-    stacked,
 )
 from tracer.analysis.sums import OBJECT, OBJECT_KINDS, RULES, Running, Sums, full, no_objects
 from tracer.labels import SEALS_UNKNOWN
@@ -158,12 +159,20 @@ def known(told: Running, boot: int, key: tuple[Array, Array, Array]) -> Known:
     return Known(of("announced_ns") != NEVER, of("order"), of("owner"), of("name"))
 
 
-def all_known(*sums: Sums) -> tuple[pd.DataFrame, Codes]:
-    """Everything that is known of each object, and the row under which each of them is shown."""
-    parts = [full(one["objects"]) for one in sums if "objects" in one]
-    if not parts:
-        parts = [no_objects()]
-    objects = grouped(stacked(parts), RULES["objects"]) if len(parts) > 1 else parts[0]
+def all_known(known: Sums, seen: Sums) -> tuple[pd.DataFrame, Codes]:
+    """Everything that is known of each object, and the row under which each of them is shown.
+
+    ``known``: what announcements and the baseline tell; ``seen``: what events do.
+    """
+    objects = known.get("objects")
+    objects = no_objects() if objects is None else full(objects)
+    if (more := seen.get("objects")) is not None:
+        rules = RULES["objects"]
+        if isinstance(known, Running) and len(objects):
+            lookup = known.lookup("objects", objects)
+        else:
+            lookup = Lookup(arrays(objects, rules.key))
+        objects, _ = added(objects, full(more), rules, lookup)
     same_as = np.arange(len(objects))
     pairs = list(_same(objects))
     if pairs:

@@ -8,7 +8,7 @@ are, and which of them are added first, makes no difference::
 Words are numbers here (:class:`Words` knows them), so that a table is cheap to add and to look at.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -681,8 +681,11 @@ def add(name: str, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return _fitting(found) if name == "steps" else found
 
 
-class Running:
-    """Sums that grow. Small tables wait until it is worth while to add them to a large one."""
+class Running(Mapping[str, pd.DataFrame]):
+    """Sums that grow. Small tables wait until it is worth while to add them to a large one.
+
+    A table is added up when it is looked at: its name gives it as it is now.
+    """
 
     def __init__(self) -> None:
         self._large: dict[str, pd.DataFrame] = {}
@@ -768,11 +771,20 @@ class Running:
             self._lookups[name] = Lookup(arrays(large, RULES[name].key))
         return self._lookups[name]
 
-    def total(self) -> dict[str, pd.DataFrame]:
-        """All tables as they are now."""
-        # Cases that are dropped are counted: their number comes last.
-        names = sorted({*self._large, *self._small, "unlisted"})
-        return {name: frame for name in names if (frame := self.table(name)) is not None}
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        if name == "unlisted":
+            self.table("cases")  # of which some may have to be dropped
+        found = self.table(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        self.table("cases")
+        yield from dict.fromkeys([*self._large, *self._small])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 class Steps:

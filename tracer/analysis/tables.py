@@ -706,7 +706,7 @@ def tables(decisions: pd.DataFrame, objects: pd.DataFrame | None = None) -> Tabl
         known.add(_named(rows, part))
         codes, outcomes = _outcomes(part)
         total.add(sums_of(rows, words.outcome_ids(outcomes)[codes]))
-    return Tables(words, total.total(), known.total())
+    return Tables(words, total, known)
 
 
 def _named(rows: Rows, part: pd.DataFrame) -> dict[str, pd.DataFrame]:
