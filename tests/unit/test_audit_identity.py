@@ -241,6 +241,17 @@ def test_who_is_known_from_proc_alone_is_not_sure(tmp_path: Path) -> None:
     assert not found.findings[0].violations
 
 
+def test_a_gift_hides_in_no_other(tmp_path: Path) -> None:
+    """A file that came from a stranger first is given by its creator all the same."""
+    story = Story()
+    story.create(RAM, pid=100)
+    given(story, BACKEND, THIEF)
+    given(story, BACKEND, 100)
+    story.map(RAM, BACKEND)
+    claim = BY_CREATOR.replace('"creator"', '"given-by-creator"')
+    assert of(story.write(tmp_path / "a.seal"), claim).result is PASS
+
+
 @pytest.mark.parametrize("how", [Receipt.SCM_RIGHTS, None])
 def test_what_a_vmm_did_before_it_was_one(tmp_path: Path, how: int | None) -> None:
     """It was given the file by who made it, or that is not known."""

@@ -20,6 +20,7 @@ from tests.unit.audit_asked import (
 )
 from tests.unit.audit_story import COMPLETE, FAMILIES, LIMITS, Story, manifest, step
 from tracer.audit.objects import MOST_ROWS, announced
+from tracer.audit.result import Result
 from tracer.errors import UserError
 from tracer.record import LossCause
 from tracer.recording.reader import Recording
@@ -99,6 +100,26 @@ def test_what_is_mapped_under_a_memslot_later_backs_it(tmp_path: Path) -> None:
     story.map(OTHER, address=0x14000)
     found = of(story.write(tmp_path / "a.seal"), NEVER_MAPPED, 'kind="memfd"\nmemslot = true')
     assert [one.object.ino for one in found.findings] == [RAM]
+
+
+def test_a_memslot_that_was_taken_away_backs_nothing(tmp_path: Path) -> None:
+    story = Story()
+    story.memslot(0, address=0x10000, length=0x4000)
+    story.memslot(0, address=0x10800, length=0)
+    story.create(RAM)
+    story.map(RAM)
+    found = of(story.write(tmp_path / "a.seal"), NEVER_MAPPED, 'kind="memfd"\nmemslot = true')
+    assert found.result is NONE
+
+
+@pytest.mark.parametrize(
+    ("names", "result"), [('"ram*"', NONE), ('"memfd:ram?"', NONE), ('"ram*", "*"', OPEN)]
+)
+def test_names_that_were_not_recorded(names: str, result: Result, tmp_path: Path) -> None:
+    """Each name of the scope has to start as the recorder's --name does."""
+    filters = {**manifest()["filters"], "name": "ram"}
+    path = Story().write(tmp_path / "a.seal", filters=filters)
+    assert of(path, NEVER_MAPPED, f'kind = "memfd"\nname = [{names}]').result is result
 
 
 def test_thousands_of_memslots(tmp_path: Path) -> None:
