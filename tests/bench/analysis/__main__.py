@@ -34,7 +34,7 @@ class Run:
 def command(way: str, path: Path) -> list[str]:
     """What is run for ``way``."""
     if way == "report --json":
-        return [sys.executable, "-m", "tracer.cli.main", "report", "--json", str(path)]
+        return [sys.executable, "-m", "sealsnoop", "report", "--json", str(path)]
     return [sys.executable, "-m", "tests.bench.analysis", "--only", way, "--dir", str(path)]
 
 
