@@ -5,7 +5,7 @@
  *
  * All records have one size, so that whatever lies in the ring is one array
  * (tracer/record.py reads this file and derives the numpy dtypes from
- * it; tests/unit/test_record.py compiles it and compares). Keep each field
+ * it; tests/unit/cli/test_record.py compiles it and compares). Keep each field
  * naturally aligned and each struct free of padding.
  */
 #ifndef SEALSNOOP_RECORD_H

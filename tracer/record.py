@@ -2,7 +2,7 @@
 
 The dtypes are derived from the C structs in ``bpf/record.h``, the one place that defines them. The
 header is written for this: one field a line, fixed-width types, no padding and no nesting.
-``tests/unit/test_record.py`` compiles it and compares every offset.
+``tests/unit/cli/test_record.py`` compiles it and compares every offset.
 
 A batch from the ring or a recording's tail is an array of ``HEAD`` (any type) that is selected by
 ``type`` and then viewed as ``EVENT``, ``OBJECT``, … without a copy.

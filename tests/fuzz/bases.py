@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.unit.audit_story import Story, manifest
-from tests.unit.store_records import Records
+from tests.unit.audit.audit_story import Story, manifest
+from tests.unit.recording.store_records import Records
 from tracer.record import HEAD, LossCause
 from tracer.recording.format import Limits
 from tracer.recording.writer import RecordingWriter

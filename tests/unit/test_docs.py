@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from docs.make import files, limitations, requirements, schema
-from tests.unit.fake_kernel import btf_of, functions, symbols_of
+from tests.unit.kernel.fake_kernel import btf_of, functions, symbols_of
 from tracer.capture import session as host
 from tracer.capture.bpf_source import Filters
 from tracer.cli import doctor, record

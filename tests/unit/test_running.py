@@ -1,4 +1,4 @@
-"""How the unit tests are run: what tests/conftest.py and conftest.py beside this see to."""
+"""How the unit tests are run: what tests/conftest.py and tests/leftovers.py see to."""
 
 import subprocess
 import sys
@@ -9,9 +9,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CONFTEST = """
 from tests.conftest import *
-from tests.unit import conftest
-from tests.unit.conftest import *
-conftest.LIMIT_S = 2
+from tests import leftovers
+from tests.leftovers import *
+leftovers.LIMIT_S = 2
 """
 TESTS = """
 import os, subprocess, time

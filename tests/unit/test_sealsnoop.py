@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import sealsnoop
-from tests.unit.imported import imported
+from tests.unit.cli.imported import imported
 from tracer.cli.main import find
 from tracer.recording.errors import StoreError
 

@@ -40,7 +40,8 @@ def recordings() -> dict[str, Path]:
     """Where each recording lies, by its name: those of two kernels, and small ones made up.
 
     The small ones have what the others lack: losses, gaps, hostile names, an unexplained refusal,
-    a recorder that was killed. tests/fuzz/bases.py and tests/unit/report_recordings.py wrote them.
+    a recorder that was killed. tests/fuzz/bases.py and
+    tests/unit/output/report_recordings.py wrote them.
     """
     folders = (ROOT / "samples" / "recordings", HERE / "recordings")
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.seal"))}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.audit_story import Story, self_test
+from tests.unit.audit.audit_story import Story, self_test
 from tests.unit.ui.pressed import main_grid
 from tests.unit.ui.still import Shown, Still, StillReplay, run, shown
 from tracer.live.replay import MAX

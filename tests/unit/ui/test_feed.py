@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.unit.store_records import SMALL, doomed, mixed, numbered
+from tests.unit.recording.store_records import SMALL, doomed, mixed, numbered
 from tests.unit.ui.still import Still
 from tracer.analysis.decisions import summarize
 from tracer.live.feed import LiveFeed

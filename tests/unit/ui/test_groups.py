@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.store_records import SMALL, numbered
+from tests.unit.recording.store_records import SMALL, numbered
 from tests.unit.ui.still import DEBIAN_6_1, DEBIAN_7_3, Still, still
 from tracer.analysis.decisions import summarize
 from tracer.filter.query import parse

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.unit.store_records import SMALL, numbered
+from tests.unit.recording.store_records import SMALL, numbered
 from tests.unit.ui.still import Still, still
 from tracer.filter.query import parse
 from tracer.live.log import WINDOW, Log, LogView

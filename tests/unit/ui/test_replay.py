@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.store_records import SMALL, numbered
+from tests.unit.recording.store_records import SMALL, numbered
 from tests.unit.ui.still import DEBIAN_6_1, StillReplay, still
 from tracer.errors import UserError
 from tracer.live.replay import MAX, SPEEDS, ReplayFeed, place_of
