@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -153,6 +154,15 @@ class SealsnoopApp(App[None]):
         self._acknowledged = 0
         self._rung = 0
         self._searches = 0
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's choice (a browser and tests have their own), with our terminal on a terminal."""
+        chosen = super().get_driver_class()
+        if chosen.__name__ == "LinuxDriver":
+            from ui.terminal import Terminal
+
+            return Terminal
+        return chosen
 
     def get_css_variables(self) -> dict[str, str]:
         variables = super().get_css_variables()
