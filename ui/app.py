@@ -156,7 +156,7 @@ class SealsnoopApp(App[None]):
         self._searches = 0
 
     def get_driver_class(self) -> type[Driver]:
-        """Textual's choice (a browser and tests have their own), with our terminal on a terminal."""
+        """Textual's choice; on a terminal our own, on which a closed window ends us."""
         chosen = super().get_driver_class()
         if chosen.__name__ == "LinuxDriver":
             from ui.terminal import Terminal

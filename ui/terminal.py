@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from textual.drivers.linux_driver import LinuxDriver
 
@@ -43,4 +43,5 @@ class Terminal(LinuxDriver):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._file = Output(self._file)
+        if self._file is not None:
+            self._file = cast(Any, Output(self._file))

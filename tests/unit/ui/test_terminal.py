@@ -1,7 +1,9 @@
 """A window that was closed does not keep the view from ending."""
 
+import contextlib
 import os
 import threading
+from typing import IO, cast
 
 import pytest
 from textual.drivers._writer_thread import MAX_QUEUED_WRITES, WriterThread
@@ -11,7 +13,8 @@ from ui.terminal import Output
 
 def test_a_terminal_that_is_gone_takes_everything() -> None:
     ours, theirs = os.openpty()
-    with open(theirs, "w") as file:
+    file = open(theirs, "w")
+    try:
         output = Output(file)
         assert output.isatty()
         assert output.fileno() == theirs
@@ -21,7 +24,7 @@ def test_a_terminal_that_is_gone_takes_everything() -> None:
         os.close(ours)
         with pytest.raises(OSError, match="Input/output error"):
             os.write(theirs, b"x")
-        writer = WriterThread(output)  # what Textual draws through
+        writer = WriterThread(cast(IO[str], output))  # what Textual draws through
         writer.start()
         for _ in range(3 * MAX_QUEUED_WRITES):
             writer.write("drawn")
@@ -29,3 +32,6 @@ def test_a_terminal_that_is_gone_takes_everything() -> None:
         ending.start()
         ending.join(10)
         assert not ending.is_alive()
+    finally:
+        with contextlib.suppress(OSError):  # what it still holds cannot be written
+            file.close()
