@@ -13,8 +13,9 @@ from ui.terminal import Output
 
 def test_a_terminal_that_is_gone_takes_everything() -> None:
     ours, theirs = os.openpty()
-    file = open(theirs, "w")
-    try:
+    ended = False
+    # What the file still holds at its end cannot be written.
+    with contextlib.suppress(OSError), open(theirs, "w") as file:
         output = Output(file)
         assert output.isatty()
         assert output.fileno() == theirs
@@ -31,7 +32,5 @@ def test_a_terminal_that_is_gone_takes_everything() -> None:
         ending = threading.Thread(target=writer.stop, daemon=True)
         ending.start()
         ending.join(10)
-        assert not ending.is_alive()
-    finally:
-        with contextlib.suppress(OSError):  # what it still holds cannot be written
-            file.close()
+        ended = not ending.is_alive()
+    assert ended
