@@ -6,12 +6,14 @@ descriptors). Whoever turned one of its faults against it gets what it still has
 
 import ctypes
 import os
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 
 _CAPSET, _CAPGET = 126, 125  # x86-64
+_LEAVING_S = 0.5
 _VERSION_3 = 0x20080522
 _PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 23, 24, 38
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
@@ -109,8 +111,19 @@ def keep(wanted: Iterable[Cap], bound: Iterable[Cap] | None = None) -> None:
 
 
 def more_than(wanted: Iterable[Cap]) -> list[str]:
-    """The names of our threads that have more: each has its own, which nobody else can take."""
+    """The names of our threads that have more: each has its own, which nobody else can take.
+
+    A thread that was joined may take a moment to leave /proc: one that has more is looked at again
+    for up to ``_LEAVING_S``.
+    """
     bits = sum(1 << cap for cap in set(wanted))
+    until = time.monotonic() + _LEAVING_S
+    while (found := _threads_beyond(bits)) and time.monotonic() < until:
+        time.sleep(_LEAVING_S / 20)
+    return found
+
+
+def _threads_beyond(bits: int) -> list[str]:
     found = []
     for task in sorted(Path("/proc/self/task").iterdir()):
         with suppress(OSError):
