@@ -183,10 +183,20 @@ def stacked(pieces: Sequence[pd.DataFrame]) -> pd.DataFrame:
         words = all(isinstance(part.dtype, pd.CategoricalDtype) for part in parts)
         # Verdicts are ordered, and have the same categories everywhere.
         if words and not parts[0].cat.ordered:
-            made[name] = union_categoricals(parts)
+            made[name] = union_categoricals(_alike(parts))
         else:
             made[name] = pd.concat(parts, ignore_index=True)
     return pd.DataFrame(made)
+
+
+def _alike(parts: Sequence[pd.Series]) -> list[pd.Series]:
+    """With one type of categories: pandas 3 gives those of an empty column another one."""
+    kinds = [part.cat.categories.dtype for part in parts if len(part.cat.categories)]
+    return [
+        part.astype(pd.CategoricalDtype(part.cat.categories.astype(kind)))
+        for part in parts
+        for kind in (kinds or [part.cat.categories.dtype])[:1]
+    ]
 
 
 # What the judge takes and gives

@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -136,8 +135,6 @@ CASES["verdicts", "refused"] = refused
 CASES["+".join(REAL), "compared"] = compared
 CASES["killed+story", "compared"] = compared
 CASES["killed+verdicts", "compared"] = compared
-CRASHES = {("killed+verdicts", "compared")} if pd.__version__ >= "3" else set()
-"""With pandas 3, tables of which one is empty cannot be put together; kept is what 2 gives."""
 
 
 # ---- what is kept -----------------------------------------------------------------------------
@@ -192,10 +189,7 @@ def difference(before: str, found: str) -> str:
 
 
 def _marks(case: tuple[str, str]) -> list[pytest.MarkDecorator]:
-    marks = [pytest.mark.slow] if case[0].startswith(REAL) else []
-    if case in CRASHES:
-        marks.append(pytest.mark.xfail(strict=True, raises=TypeError, reason="categories differ"))
-    return marks
+    return [pytest.mark.slow] if case[0].startswith(REAL) else []
 
 
 @pytest.mark.parametrize(
