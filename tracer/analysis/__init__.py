@@ -15,11 +15,12 @@
     ``Judged``: a mapping from column names to arrays and ``Coded``; ``frame()`` is a DataFrame.
 ``batches``    ``Batch``, ``Source`` (of a recording: host, boot, variants), ``Vocabulary``.
 ``tables``     pure functions, DataFrame to DataFrame: ``judge(events, objects, variants)``,
-    ``decisions(...)``, ``tables(decisions, objects=None) -> Tables``, ``by_object(decisions)`` ...;
-    ``Tables``: ``by_object``, ``by_fd``, ``by_process``, ``by_op``, ``by_rule``, ``listed``,
-    ``over_time(step_ns=None)``, ``seals``, ``late_seals``, ``busy``, ``losses``, ``recordings``;
+    ``decisions(...)``, ``tables(decisions, objects=None) -> Tables``, ``by_object(decisions)`` ...
+``totals``     ``Tables``: ``by_object``, ``by_fd``, ``by_process``, ``by_op``, ``by_rule``,
+    ``listed``, ``over_time(step_ns=None)``, ``seals``, ``late_seals``, ``busy``, ``losses``, ``recordings``;
     ``columns("objects" | "fds" | "processes")``: the same rows as plain columns.
-``sums``       what a batch adds up to, and ``merge(*sums)``: any cut, any order, the same result.
+``sums``       what a batch adds up to; ``running``: ``merge(*sums)``, any cut, any order, the same
+    result, and ``Running`` sums.
 ``grouping``   groups of rows with the same key, and what they add up to.
 ``objects``    memory files: announcements, and which two are one. ``mappings``: which exist, and
     their lives. ``timeline``: seals in time, and who held mappings (``holders(recordings,

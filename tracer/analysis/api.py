@@ -34,7 +34,7 @@ from tracer.recording.reader import Recording
 from tracer.words import Op
 
 if TYPE_CHECKING:
-    from tracer.analysis.tables import Tables
+    from tracer.analysis.totals import Tables
 
 
 def load(*paths: str | os.PathLike[str], keep: Keep | None = None) -> "Analysis":

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from tracer.analysis.objects import Known, Table
     from tracer.analysis.sums import Rows, Words
-    from tracer.analysis.tables import Tables
+    from tracer.analysis.totals import Tables
     from tracer.recording.reader import Recording
 
 T = TypeVar("T")
@@ -348,7 +348,8 @@ class Decisions:
         ``timeline``: each F_ADD_SEALS is kept, for ``seals``, ``late_seals`` and ``busy``; without,
         these are empty, and memory does not grow with their number.
         """
-        from tracer.analysis.sums import Running, Words
+        from tracer.analysis.running import Running
+        from tracer.analysis.sums import Words
 
         self.words: Words = Words()
         self._variants = variants
@@ -519,7 +520,7 @@ class Decisions:
     def tables(self) -> "Tables":
         """The sums as they are now; what comes later does not change them."""
         from tracer.analysis.sums import sums_of
-        from tracer.analysis.tables import Tables
+        from tracer.analysis.totals import Tables
 
         for name in ("groups", "objects", "maps", "told"):
             self._total.table(name)  # everybody looks at these: they are added up once for all

@@ -20,7 +20,8 @@ from tracer.analysis.grouping import (
     found_in,
     grouped,
 )
-from tracer.analysis.sums import OBJECT, OBJECT_KINDS, RULES, Running, Sums, full, no_objects
+from tracer.analysis.running import Running
+from tracer.analysis.sums import OBJECT, OBJECT_KINDS, RULES, Sums, full, no_objects
 from tracer.labels import SEALS_UNKNOWN
 from tracer.record import USER_CPU
 from tracer.recording.identity import Life, swept

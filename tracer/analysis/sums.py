@@ -1,14 +1,14 @@
-"""What decisions add up to: small tables of numbers, and the one way to add two of them.
+"""What decisions add up to: small tables of numbers.
 
-:func:`sums_of` makes the tables of one batch, :func:`merge` adds those of two. Which batches there
-are, and which of them are added first, makes no difference::
+:func:`sums_of` makes the tables of one batch, :func:`tracer.analysis.running.merge` adds those of
+two. Which batches there are, and which of them are added first, makes no difference::
 
     merge(sums_of(first), sums_of(second))  is  sums_of(first and second)
 
 Words are numbers here (:class:`Words` knows them), so that a table is cheap to add and to look at.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -22,15 +22,12 @@ from tracer.analysis.grouping import (
     NEVER,
     Array,
     Codes,
-    Lookup,
     Numbered,
     Rules,
-    added,
     arrays,
     columns_of,
     found_in,
     grouped,
-    merged,
     stacked,
 )
 from tracer.labels import MAX_ERRNO, SEALS_UNKNOWN, VM_MAYWRITE, VM_SHARED, VM_WRITE
@@ -55,8 +52,6 @@ LATE_NS = 60 * 10**9
 MOST_MAPPINGS = 1 << 20
 """Mappings that have ended are forgotten when there are so many."""
 
-_MOST_PARTS = 64
-_FEW = 1 << 14
 
 OBJECT = ("boot", "dev", "ino", "gen")
 """What names an object; ``boot`` is the number of its host's boot."""
@@ -143,7 +138,7 @@ OBJECT_KINDS: dict[str, tuple[npt.DTypeLike, int]] = {
 _OF_EVENTS = ("kind_seen", "in_events", "first_ns", "created_ns", "evicted_ns", "mapped_ns",
               "seals", "size_ns", "size_rank", "size")  # fmt: skip
 
-_TYPES: dict[str, npt.DTypeLike] = {
+COLUMN_TYPES: dict[str, npt.DTypeLike] = {
     **KEY_TYPES, "op": np.uint8, "last_op": np.uint8, "error": np.uint32, "arg": np.uint64,
     "tid": np.uint32, "seals": np.uint32, "seals_after": np.uint32, "size": np.uint64,
     "size_after": np.uint64, "length": np.uint64, "flags": np.uint32, "writable": np.int32,
@@ -385,10 +380,10 @@ def steps_of(when: Array, verdict: Array, boot: int = 0) -> pd.DataFrame:
             **dict(zip(VERDICTS, counts.T, strict=True)),
         }
     )
-    return _fitting(found)
+    return fitting(found)
 
 
-def _fitting(steps: pd.DataFrame) -> pd.DataFrame:
+def fitting(steps: pd.DataFrame) -> pd.DataFrame:
     """Steps as wide as it takes, on each host, to be fewer than :data:`MOST_STEPS`."""
     parts = []
     for boot in np.unique(steps["boot"].to_numpy()).tolist():
@@ -579,10 +574,10 @@ def _sealing(rows: Rows, rank: Array) -> pd.DataFrame:
     kept = np.where(created, answers >= 0, changed | (answers == EBUSY))
     some = asked[kept]
     found = {**rows.keys(GROUP, some), "rank": rank[some]}
-    return _few_busy(pd.DataFrame(found | {name: batch[name][some] for name in _SEALING}))
+    return few_busy(pd.DataFrame(found | {name: batch[name][some] for name in _SEALING}))
 
 
-def _few_busy(sealing: pd.DataFrame) -> pd.DataFrame:
+def few_busy(sealing: pd.DataFrame) -> pd.DataFrame:
     """Without the EBUSY behind the first :data:`MOST_BUSY`."""
     busy = is_busy(sealing)
     return sealing if busy.sum() <= MOST_BUSY else sealing[~busy | (busy.cumsum() <= MOST_BUSY)]
@@ -637,28 +632,6 @@ def baseline_sums(rows: Rows) -> tuple[dict[str, pd.DataFrame], dict[str, pd.Dat
     return found, {"baseline": grouped(mapped, RULES["baseline"])}
 
 
-# Adding
-
-
-def merge(*parts: Sums) -> dict[str, pd.DataFrame]:
-    """What several sums add up to; the earlier ones first, where not everything can be kept."""
-    names = dict.fromkeys(name for part in parts for name in part)
-    made = {
-        name: add(name, [part[name] for part in parts if name in part])
-        for name in names
-        if name not in ("cases", "unlisted")
-    }
-    cases = [part["cases"] for part in parts if "cases" in part]
-    unlisted = [part["unlisted"] for part in parts if "unlisted" in part]
-    if cases:
-        kept, dropped = few_cases(add("cases", cases))
-        made["cases"] = kept
-        unlisted.append(dropped)
-    if unlisted := [one for one in unlisted if len(one)]:
-        made["unlisted"] = add("unlisted", unlisted)
-    return made
-
-
 def few_cases(cases: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The first :data:`MOST_CASES` of each verdict, and how many decisions the others are."""
     verdict = cases["verdict"].to_numpy()
@@ -669,147 +642,6 @@ def few_cases(cases: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         behind[np.flatnonzero(verdict == one)[MOST_CASES:]] = True
     dropped = cases.loc[behind, ["verdict", "count"]]
     return cases[~behind].reset_index(drop=True), grouped(dropped, RULES["unlisted"])
-
-
-def add(name: str, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Tables of one name, added up."""
-    if len(parts) == 1:
-        return parts[0]
-    if name == "sealing":
-        return _few_busy(stacked(parts))
-    found = merged(parts, RULES[name])
-    return _fitting(found) if name == "steps" else found
-
-
-class Running(Mapping[str, pd.DataFrame]):
-    """Sums that grow. Small tables wait until it is worth while to add them to a large one.
-
-    A table is added up when it is looked at: its name gives it as it is now.
-    """
-
-    def __init__(self) -> None:
-        self._large: dict[str, pd.DataFrame] = {}
-        self._lookups: dict[str, Lookup] = {}
-        self._small: dict[str, list[pd.DataFrame]] = {}
-        self._most_mappings = MOST_MAPPINGS
-        self.listed: Listed | None = None
-        """Which cases there is room for, once there is none for others."""
-
-    def copy(self) -> "Running":
-        """One that can grow without changing this: tables themselves never change."""
-        other = Running()
-        other._large, other.listed = dict(self._large), self.listed
-        other._lookups = dict(self._lookups)
-        other._small = {name: list(parts) for name, parts in self._small.items()}
-        return other
-
-    def add(self, sums: Sums) -> None:
-        for name, frame in sums.items():
-            small = self._small.setdefault(name, [])
-            small.append(frame)
-            enough = max(len(self._large.get(name, ())) // 2, _FEW)
-            if len(small) > _MOST_PARTS or sum(map(len, small)) > enough:
-                self.table(name)
-
-    @staticmethod
-    def nothing(name: str) -> pd.DataFrame:
-        """A table without rows."""
-        rules = RULES[name]
-        taken = [
-            column
-            for some in (rules.last, rules.first)
-            for (when, rank), names in some.items()
-            for column in (when, rank, *names)
-        ]
-        columns = dict.fromkeys([*rules.key, *rules.total, *rules.least, *rules.most, *taken])
-        return pd.DataFrame({one: np.empty(0, _TYPES.get(one, np.int64)) for one in columns})
-
-    def forget_old_mappings(self) -> None:
-        """Forgets mappings that ended long ago, where there are very many."""
-        maps = sum(map(len, self._small.get("maps", ()))) + len(self._large.get("maps", ()))
-        if maps <= self._most_mappings:
-            return
-        found = {name: self.table(name) for name in ("maps", "told", "baseline")}
-        left = without_old({name: one for name, one in found.items() if one is not None})
-        for name, frame in left.items():
-            self._large[name] = frame
-            self._lookups.pop(name, None)
-        self._most_mappings = max(MOST_MAPPINGS, 2 * len(left["maps"]))
-
-    def table(self, name: str) -> pd.DataFrame | None:
-        """One table as it is now."""
-        small = self._small.get(name)
-        if small:
-            more = add(name, small)
-            small.clear()
-            large = self._large.get(name)
-            if large is None:
-                self._grow(name, more)
-            elif name in ("sealing", "steps"):
-                self._grow(name, add(name, [large, more]))
-            else:
-                found, new = added(large, more, RULES[name], self.lookup(name, large))
-                if new:
-                    self._grow(name, found)
-                else:
-                    self._large[name] = found
-        return self._large.get(name)
-
-    def _grow(self, name: str, frame: pd.DataFrame) -> None:
-        """Its keys are others than before."""
-        if name == "cases":
-            frame, dropped = few_cases(frame)
-            if len(dropped):
-                self._small.setdefault("unlisted", []).append(dropped)
-                self.listed = Listed(frame)
-        self._large[name] = frame
-        self._lookups.pop(name, None)
-
-    def lookup(self, name: str, large: pd.DataFrame) -> Lookup:
-        """That of a table's keys, which is remembered."""
-        if name not in self._lookups:
-            self._lookups[name] = Lookup(arrays(large, RULES[name].key))
-        return self._lookups[name]
-
-    def __getitem__(self, name: str) -> pd.DataFrame:
-        if name == "unlisted":
-            self.table("cases")  # of which some may have to be dropped
-        found = self.table(name)
-        if found is None:
-            raise KeyError(name)
-        return found
-
-    def __iter__(self) -> Iterator[str]:
-        self.table("cases")
-        yield from dict.fromkeys([*self._large, *self._small])
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
-class Steps:
-    """Decisions by verdict over time, for a picture: as the table ``steps``, of one host."""
-
-    def __init__(self) -> None:
-        self._steps = Running()
-
-    def add(self, when: Array, verdict: Array) -> None:
-        """Counts rows: their times (ns) and their verdicts."""
-        if len(when):
-            self._steps.add({"steps": steps_of(when, verdict)})
-
-    def counts(self) -> tuple[int, int, npt.NDArray[np.int64]]:
-        """The width of a step in ns, the number of the first one, and (steps, verdicts)."""
-        steps = self._steps.table("steps")
-        if steps is None:
-            return FIRST_STEP_NS, 0, np.zeros((0, len(VERDICTS)), np.int64)
-        width, times = int(steps["step_ns"].iloc[0]), steps["time_ns"].to_numpy()
-        places = times // width
-        first = int(places.min())
-        found = np.zeros((int(places.max()) - first + 1, len(VERDICTS)), np.int64)
-        for verdict, word in enumerate(VERDICTS):
-            found[places - first, verdict] = steps[word].to_numpy()
-        return width, first, found
 
 
 class Listed:

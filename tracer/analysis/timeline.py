@@ -15,11 +15,12 @@ from tracer.analysis.frames import concat, shown, stacked
 from tracer.analysis.grouping import BEFORE, NEVER, Codes, columns_of, found_in
 from tracer.analysis.mappings import KEY, lifetimes
 from tracer.analysis.objects import numbers_of
-from tracer.analysis.sums import Running, is_busy
+from tracer.analysis.running import Running
+from tracer.analysis.sums import is_busy
 from tracer.words import Flag, Op, Seal, names
 
 if TYPE_CHECKING:
-    from tracer.analysis.tables import Tables
+    from tracer.analysis.totals import Tables
     from tracer.recording.reader import Recording
 
 _NO_MORE_WRITES = int(Seal.WRITE | Seal.FUTURE_WRITE)

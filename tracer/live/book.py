@@ -11,8 +11,8 @@ import pyarrow as pa
 from tracer.analysis import decisions
 from tracer.analysis.batches import Batch, Source, Vocabulary
 from tracer.analysis.decisions import Decisions, Judged
-from tracer.analysis.sums import Steps
-from tracer.analysis.tables import Tables
+from tracer.analysis.running import Steps
+from tracer.analysis.totals import Tables
 from tracer.live import cells
 from tracer.live.log import Log, Pager, readable
 from tracer.live.snapshot import HISTORY, Alert, Now, OnAlert, Rows, Verdicts

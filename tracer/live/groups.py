@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracer.analysis.grouping import Places
-from tracer.analysis.tables import Tables
+from tracer.analysis.totals import Tables
 from tracer.filter.grammar import QueryError
 from tracer.filter.mask import Numbers
 from tracer.filter.query import Query

@@ -9,8 +9,8 @@ import pandas as pd
 
 from tracer.analysis.batches import Source
 from tracer.analysis.decisions import EVERYTHING, Decisions, Judged, Keep, Window, read
-from tracer.analysis.tables import Tables
 from tracer.analysis.timeline import holders
+from tracer.analysis.totals import Tables
 from tracer.errors import UserError
 from tracer.filter.query import Query
 from tracer.output import coverage as coverages

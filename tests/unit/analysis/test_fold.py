@@ -23,8 +23,10 @@ from tracer.analysis.batches import Source
 from tracer.analysis.decisions import Decisions, Judged
 from tracer.analysis.frames import batch_of
 from tracer.analysis.judge import Judge
-from tracer.analysis.sums import Rows, Running, Words, merge, sums_of
-from tracer.analysis.tables import Tables, judge
+from tracer.analysis.running import Running, merge
+from tracer.analysis.sums import Rows, Words, sums_of
+from tracer.analysis.tables import judge
+from tracer.analysis.totals import Tables
 from tracer.words import Flag
 
 pytestmark = pytest.mark.slow

@@ -21,7 +21,8 @@ from tracer.analysis.grouping import (
     grouped,
     merged,
 )
-from tracer.analysis.sums import FIRST_STEP_NS, MOST_STEPS, VERDICTS, Steps
+from tracer.analysis.running import Steps
+from tracer.analysis.sums import FIRST_STEP_NS, MOST_STEPS, VERDICTS
 
 U64 = 2**64 - 1
 numbers = st.sampled_from([0, 1, 2, 7, 2**32, 2**63, U64 - 1, U64])

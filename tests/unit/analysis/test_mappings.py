@@ -13,8 +13,8 @@ from tracer.analysis.decisions import Decisions
 from tracer.analysis.frames import batch_of
 from tracer.analysis.grouping import BEFORE, NEVER
 from tracer.analysis.mappings import lifetimes
-from tracer.analysis.tables import Tables
 from tracer.analysis.timeline import with_holders
+from tracer.analysis.totals import Tables
 
 pytestmark = pytest.mark.slow
 
