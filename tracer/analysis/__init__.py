@@ -17,7 +17,8 @@
 ``tables``     pure functions, DataFrame to DataFrame: ``judge(events, objects, variants)``,
     ``decisions(...)``, ``tables(decisions, objects=None) -> Tables``, ``by_object(decisions)`` ...
 ``totals``     ``Tables``: ``by_object``, ``by_fd``, ``by_process``, ``by_op``, ``by_rule``,
-    ``listed``, ``over_time(step_ns=None)``, ``seals``, ``late_seals``, ``busy``, ``losses``, ``recordings``;
+    ``listed``, ``over_time(step_ns=None)``, ``seals``, ``late_seals``, ``busy``, ``losses``,
+    ``recordings``;
     ``columns("objects" | "fds" | "processes")``: the same rows as plain columns.
 ``sums``       what a batch adds up to; ``running``: ``merge(*sums)``, any cut, any order, the same
     result, and ``Running`` sums.
