@@ -328,7 +328,10 @@ def _chunk(data: memoryview, chunk: "pq.ColumnChunkMetaData", rows: int, budget:
 _ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, OverflowError)
 """What Arrow raises for a file that is none of ours: its own and, by the same calls, Python's."""
 _WORD = re.compile(r"[a-z0-9_]{1,40}")
-_NAME_MAX = 4 * 255
+_NAME_PARTS = 2
+"""bpf/objects.h, NAME_PARTS: a memfd_create that was refused has the name that it asked for, which
+may be longer than any file's."""
+_NAME_MAX = 4 * _NAME_PARTS * NAME["text"].itemsize
 """Characters of an escaped name: each byte of it is at most four."""
 _COMM_MAX = 4 * EVENT["comm"].itemsize
 

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests.unit.recording.store_records import (
     stored,
     write,
 )
+from tracer.record import NAME
 from tracer.recording import gate
 from tracer.recording import part as pages
 from tracer.recording import part as partfile
@@ -176,6 +178,7 @@ def test_a_manifest_that_no_reader_would_take_is_not_written(tmp_path: Path) -> 
 
 # ---- parts --------------------------------------------------------------------------------------
 
+ROOT = Path(__file__).parents[3]
 PATH = "objects/000000.parquet"
 
 
@@ -210,6 +213,17 @@ def test_a_part_of_ours_is_taken() -> None:
     [table] = _read(_file(_objects()))
     assert table.schema.equals(TABLES["objects"])
     assert table.num_rows == 3
+
+
+def test_the_longest_name_that_anybody_asked_for_is_taken() -> None:
+    """Of a memfd_create that was refused: longer than a file's, each byte four characters."""
+    text = re.search(r"#define NAME_PARTS (\d+)", (ROOT / "bpf" / "objects.h").read_text())
+    assert text
+    longest = "\\xff" * (int(text[1]) * NAME["text"].itemsize)
+    [table] = _read(_file(_objects(name=_text(longest))))
+    assert table["name"].to_pylist() == [longest] * 3
+    with pytest.raises(Damaged, match="column 'name' has"):
+        _read(_file(_objects(name=_text(longest + "x"))))
 
 
 def _text(value: str, rows: int = 3) -> pa.Array:
@@ -261,7 +275,7 @@ FAULTS: dict[str, tuple[Callable[[], bytes], str]] = {
     "not escaped as we do": (lambda: _file(_objects(name=_text("\\x41"))), "column 'name' has"),
     "half an escape": (lambda: _file(_objects(name=_text("a\\"))), "column 'name' has"),
     "a long comm": (lambda: _file(_objects(comm=_word("a" * 65))), "column 'comm' has"),
-    "a long name": (lambda: _file(_objects(name=_text("a" * 1021))), "column 'name' has"),
+    "a long name": (lambda: _file(_objects(name=_text("a" * 1377))), "column 'name' has"),
     "no word": (lambda: _file(_objects(kind=_word("memfd; rm"))), "column 'kind' has"),
     "many words": (
         lambda: _file(_objects(5000, kind=pa.array([f"w{n}" for n in range(5000)]))), "5000 words"
