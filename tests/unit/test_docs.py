@@ -9,7 +9,7 @@ import pytest
 
 from docs.make import files, limitations, requirements, schema
 from tests.unit.kernel.fake_kernel import btf_of, functions, symbols_of
-from tracer.capture import session as host
+from tracer.capture import host
 from tracer.capture.bpf_source import Filters
 from tracer.cli import doctor, record
 from tracer.kernel.blind_spots import AUDIT, AUDIT_BLIND_SPOTS, BLIND_SPOTS, PLAIN

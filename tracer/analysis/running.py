@@ -17,7 +17,6 @@ from tracer.analysis.grouping import (
 from tracer.analysis.sums import (
     COLUMN_TYPES,
     FIRST_STEP_NS,
-    MOST_MAPPINGS,
     RULES,
     VERDICTS,
     Listed,
@@ -29,6 +28,8 @@ from tracer.analysis.sums import (
     without_old,
 )
 
+MOST_MAPPINGS = 1 << 20
+"""Mappings that have ended are forgotten when there are so many."""
 _MOST_PARTS = 64
 _FEW = 1 << 14
 """Rows of small tables that are always worth waiting for."""

@@ -49,8 +49,6 @@ MOST_STEPS = 50_000
 """Steps of time; of more, each becomes ten times as wide."""
 LATE_NS = 60 * 10**9
 """Events arrive in another order than they happened, but never so late."""
-MOST_MAPPINGS = 1 << 20
-"""Mappings that have ended are forgotten when there are so many."""
 
 
 OBJECT = ("boot", "dev", "ino", "gen")

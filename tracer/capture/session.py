@@ -1,24 +1,17 @@
-"""One recording from start to end: hooks, baseline, ring to store, losses, and an orderly stop.
-
-Also facts about the host that a recording needs to be understood elsewhere.
-"""
+"""One recording from start to end: hooks, baseline, ring to store, losses, and an orderly stop."""
 
 import errno
 import os
-import platform
-import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from tracer import __version__
 from tracer.capture.attach import Hooks, ModuleWatch
 from tracer.capture.baseline import baseline_records
 from tracer.capture.ledger import Ledger, clock_record
@@ -29,35 +22,6 @@ from tracer.capture.program import CAUSES, HOOKS
 from tracer.capture.ring import Records, Source
 from tracer.record import USER_CPU, Hook
 from tracer.recording.writer import RecordingWriter
-
-
-def _text(path: str) -> str | None:
-    try:
-        return Path(path).read_text().strip()
-    except OSError:
-        return None
-
-
-def facts() -> dict[str, Any]:
-    """JSON values: kernel, boot, machine and the versions of what recorded it."""
-    kernel = os.uname()
-    return {
-        "kernel": {
-            "release": kernel.release,
-            "version": kernel.version,
-            "machine": kernel.machine,
-            "command_line": _text("/proc/cmdline"),
-        },
-        "boot_id": _text("/proc/sys/kernel/random/boot_id"),
-        "host": socket.gethostname(),
-        "cpus": os.cpu_count(),
-        "clock_source": _text("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
-        "page_size": os.sysconf("SC_PAGESIZE"),
-        "memfd_noexec": _text("/proc/sys/vm/memfd_noexec"),
-        "tool": {"sealsnoop": __version__, "python": platform.python_version()},
-        "command_line": sys.argv,
-    }
-
 
 _SHORTEST_NAP_S = 0.002
 _LONGEST_NAP_S = 0.05

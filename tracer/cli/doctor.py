@@ -364,7 +364,7 @@ def _blind_spots(audit: bool) -> tuple[str, ...]:
 
 
 def _print_json(report: "Report") -> None:
-    from tracer.capture import session as host
+    from tracer.capture import host
 
     document = {
         "kernel": host.facts()["kernel"],

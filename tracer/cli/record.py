@@ -396,7 +396,7 @@ def _writer(
     filters_json: dict[str, Any],
     self_test: dict[str, Any] | None,
 ) -> "RecordingWriter":
-    from tracer.capture import session as host
+    from tracer.capture import host
     from tracer.kernel.blind_spots import AUDIT_BLIND_SPOTS, BLIND_SPOTS, FTRACE_BLIND_SPOTS
     from tracer.recording.writer import RecordingWriter
 

@@ -160,7 +160,7 @@ def test_nothing_is_left_of_what_is_gone() -> None:
 
 
 def test_mappings_that_ended_long_ago_are_forgotten(monkeypatch: Any) -> None:
-    monkeypatch.setattr("tracer.analysis.sums.MOST_MAPPINGS", 4)
+    monkeypatch.setattr("tracer.analysis.running.MOST_MAPPINGS", 4)
     fold = Decisions()
     old = baseline(0, 1).assign(op="map", dev=1, ino=5, gen=7, pid=7, answer=4096, arg=WRITE_NOW)
     fold.mappings(old, HOSTS[0])
