@@ -99,7 +99,7 @@ class Disk:
 
     def fsync(self, fd: int) -> None:
         os.fsync(fd)
-        asked = [one for one in traceback.extract_stack() if "/recording/" in one.filename][-2:]
+        asked = [one for one in traceback.extract_stack() if "/tracer/recording/" in one.filename][-2:]
         by = " > ".join(f"{Path(one.filename).name}:{one.lineno}" for one in asked)
         self.calls.append(Call(os.fstat(fd).st_ino, syncs=by))
 
