@@ -28,6 +28,7 @@ from tracer.recording.writer import RecordingWriter
 
 LIMITS = replace(SMALL, seconds=1.2, group_rows=64)
 RECORDS = 83
+_STORE = "/tracer/recording/"
 CLOCK = 50
 """Which of the records is a clock's, so that a second table begins in the middle."""
 
@@ -99,7 +100,8 @@ class Disk:
 
     def fsync(self, fd: int) -> None:
         os.fsync(fd)
-        asked = [one for one in traceback.extract_stack() if "/tracer/recording/" in one.filename][-2:]
+        ours = [one for one in traceback.extract_stack() if _STORE in one.filename]
+        asked = ours[-2:]
         by = " > ".join(f"{Path(one.filename).name}:{one.lineno}" for one in asked)
         self.calls.append(Call(os.fstat(fd).st_ino, syncs=by))
 
