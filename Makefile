@@ -14,7 +14,7 @@ live: setup ## Watch memory-file seals live: on this kernel, or on a real one in
 	@$(BIN)/python tests/vm/live
 
 check: lint ## Fast checks alone, no kernel needed: style, types, imports, unit tests
-	@$(BIN)/pytest tests/unit tests/vm tests/kernel/harness -q -m "not slow"
+	@$(BIN)/pytest tests/unit tests/vm tests/harness -q -m "not slow"
 
 test: setup ## Everything: the fast checks, the view on a terminal, then real kernels in QEMU
 	@nice $(BIN)/python -m tests.kernel.booting >/dev/null 2>&1 </dev/null &  # fetch and build

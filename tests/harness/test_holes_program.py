@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.sample_programs import built, needed
 from tests.kernel.ground_truth import Truth, load_truth
-from tests.kernel.harness.sample_programs import built, needed
 from tests.kernel.implied import implied
 
 pytestmark = needed

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-SAMPLES = Path(__file__).parents[3] / "samples"
+SAMPLES = Path(__file__).parents[2] / "samples"
 _NOEXEC = Path("/proc/sys/vm/memfd_noexec")
 
 needed = [

@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.harness.sample_programs import built, needed
+from tests.harness.test_ground_truth import events_of
 from tests.kernel.ground_truth import HOOKS, Truth, compare, expected_calls, load_truth
-from tests.kernel.harness.sample_programs import built, needed
-from tests.kernel.harness.test_ground_truth import events_of
 from tracer.record import Op, words
 
 Row = dict[str, Any]
