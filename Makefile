@@ -20,7 +20,6 @@ test: setup ## Everything: the fast checks, the view on a terminal, then real ke
 	@nice $(BIN)/python -m tests.kernel.booting >/dev/null 2>&1 </dev/null &  # fetch and build
 	@code=0; \
 	$(MAKE) --no-print-directory check || code=1; \
-	$(BIN)/python tests/elsewhere young || code=1; \
 	$(BIN)/pytest tests/tty -q || code=1; \
 	$(BIN)/pytest tests/kernel || code=1; \
 	exit $$code  # each part has run, whatever the others said
@@ -33,7 +32,8 @@ lowest: setup ## The unit tests with the lowest version of each dependency; .ven
 
 matrix: setup ## Boot every kernel that Debian serves and write docs/kernels.md
 	@$(BIN)/pytest tests/kernel/test_matrix.py tests/kernel/test_inaccessible.py \
-		tests/kernel/test_filters.py tests/kernel/test_ui.py --all-kernels --matrix-doc docs/kernels.md
+		tests/kernel/test_filters.py tests/kernel/test_ui.py tests/kernel/test_guest.py \
+		tests/kernel/test_audit.py tests/kernel/test_attacks.py tests/kernel/test_ways.py --all-kernels --matrix-doc docs/kernels.md
 	@$(BIN)/python tests/elsewhere old
 	@$(BIN)/python tests/lowest -q -m slow
 

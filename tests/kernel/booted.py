@@ -22,6 +22,10 @@ KERNELS = {"6.1": "6.1.", "newest": "7."}
 LIVES = "6.1"
 """The one of them on which the scenes of tests/kernel/guest.py's LIFE are played too."""
 
+HOSTS = "newest"
+"""The one of them that `make test` boots for guests of its own, audits and attacks; `make matrix`
+boots both."""
+
 MATRIX = ("5.10", "6.1", "6.12", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3", "newest")
 """What each of Debian's kernels is asked in short. Two names of one build are booted once."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.awkward import COMPAT
-from tests.kernel.booted import BESIDE, KERNELS, LIVES, MATRIX, USER_SPACE, Booted
+from tests.kernel.booted import BESIDE, HOSTS, KERNELS, LIVES, MATRIX, USER_SPACE, Booted
 from tests.kernel.booting import (
     Matrix,
     boot,
@@ -98,7 +98,7 @@ def locked_down(
 
 _BEHIND = {
     USER_SPACE.suite: ["tests/vm/root", USER_SPACE.suite, "--", "make", "check", "SETUP=tool"],
-    "lowest": [sys.executable, "tests/lowest"],
+    "lowest": [sys.executable, "tests/lowest", "tests/elsewhere", "young"],
 }
 """What needs no guest and runs one after the other while guests do."""
 
@@ -146,7 +146,7 @@ GUEST_SCENES = ("guests", "kvm_comes_and_goes", "audits", "attacks", "late_kvm",
 """In their order: the last one leaves the kernel locked down."""
 
 
-@pytest.fixture(scope="session", params=list(KERNELS))
+@pytest.fixture(scope="session")
 def guest_host(
     request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Booted:
@@ -173,6 +173,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         one = hasattr(metafunc.module, "ON_ONE") and not all_kernels
         names = [LIVES] if one else list(KERNELS)
         metafunc.parametrize("kernel", names, indirect=True, scope="session")
+    if "guest_host" in metafunc.fixturenames:
+        hosts = list(KERNELS) if all_kernels else [HOSTS]
+        metafunc.parametrize("guest_host", hosts, indirect=True, scope="session")
     if "matrix_kernel" in metafunc.fixturenames:
         asked = MATRIX if all_kernels else BESIDE
         metafunc.parametrize("matrix_kernel", asked, indirect=True, scope="session")
