@@ -198,6 +198,8 @@ class Operation:
     """Whether there are rules for it (`tracer.rules`); else it is a fact, without a verdict."""
     gives_address: bool = False
     """Its answer is an address."""
+    first_of_range: bool = False
+    """It names the first memory file of an address range, though there may be more in it."""
 
 
 OPS: Mapping[Op, Operation] = {
@@ -209,7 +211,9 @@ OPS: Mapping[Op, Operation] = {
         judged=True,
         gives_address=True,
     ),
-    Op.MPROTECT: Operation("by address", "arg: the new prot", (Hook.MPROTECT,), judged=True),
+    Op.MPROTECT: Operation(
+        "by address", "arg: the new prot", (Hook.MPROTECT,), judged=True, first_of_range=True
+    ),
     Op.WRITE: Operation(
         "all chunks of one call", "", (Hook.WRITE_CHECK, Hook.WRITE), ("write",), judged=True
     ),
@@ -271,18 +275,21 @@ OPS: Mapping[Op, Operation] = {
         "arg: FOLL_* flags",
         (Hook.REMOTE, Hook.PIN),
         ("remote", "pin"),
+        first_of_range=True,
     ),
     Op.REMOTE_WRITE: Operation(
         "by address, in another process",
         "arg: FOLL_* flags",
         (Hook.REMOTE, Hook.PIN),
         ("remote", "pin"),
+        first_of_range=True,
     ),
     Op.PIN: Operation(
         "long-term pin, by address; memfd_pin_folios: no address, mm 0",
         "arg: FOLL_* flags",
         (Hook.PIN,),
         ("remote", "pin"),
+        first_of_range=True,
     ),
     Op.UFFD_REGISTER: Operation(
         "userfaultfd, by address, as the caller's memory has it at the return where the kernel's "
@@ -290,6 +297,7 @@ OPS: Mapping[Op, Operation] = {
         "arg: UFFDIO_REGISTER_MODE_* bits",
         (Hook.UFFD,),
         ("userfaultfd",),
+        first_of_range=True,
     ),
     Op.RECEIVE: Operation(
         "a descriptor arrives; its number is not known yet. Who gave it, or from whom it was "
@@ -318,6 +326,7 @@ OPS: Mapping[Op, Operation] = {
         "arg: 1 copy, 2 zero, 3 continue, 4 poison (of which only mm is known)",
         (Hook.UFFD,),
         ("userfaultfd",),
+        first_of_range=True,
     ),
     Op.TRACE: Operation(
         "ptrace: by the tracer, also where its task asked for it",

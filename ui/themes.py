@@ -6,9 +6,8 @@ from textual.color import Color, ColorParseError
 from textual.theme import Theme
 from textual.widget import Widget
 
-from tracer.errors import UserError
+from tracer.errors import UserError, nearest
 from tracer.escape import printable
-from tracer.filter.grammar import nearest
 
 DEFAULT = "sealsnoop"
 OWN = (

@@ -30,6 +30,10 @@ def test_operations_are_chosen_by_what_they_are() -> None:
     assert ops(gives_address=True) == {"mmap", "map", "unmap", "mremap"}
     assert ops(hooks=()) == {"open", "mapped", "attach"}
     assert ops(hooks=(Hook.SETATTR,)) == {"truncate", "chmod"}
+    assert ops(first_of_range=True) == {
+        "remote_read", "remote_write", "pin", "uffd_register", "uffd_fill", "mprotect",
+    }  # fmt: skip
+    assert ops(ways=("reached",)) == {"trace", "share_mm", "ring", "advise", "device"}
 
 
 @pytest.mark.parametrize("op", [op for op in Op if OPS[op].fields and OPS[op].hooks])

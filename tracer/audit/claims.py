@@ -7,9 +7,8 @@ told to be one or not, a doubt comes of it and never a pass.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tracer.audit.evidence import UNSEEN
 from tracer.audit.objects import Known, Range, Row
-from tracer.audit.policy import INACCESSIBLE, Actor, Claim
+from tracer.audit.policy import INACCESSIBLE, UNSEEN, Actor, Claim
 from tracer.audit.result import Doubt
 from tracer.audit.scope import Allowed, same, wanted_seals, who
 from tracer.labels import SEALS_UNKNOWN, VM_SHARED, VM_WRITE

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from tracer.audit.claims import CHECKS, NO_SHARE, Case, Violation, shared
-from tracer.audit.evidence import KNOWN_OPS, Evidence, load
+from tracer.audit.evidence import Evidence, load
 from tracer.audit.objects import Known, Row
 from tracer.audit.policy import ALWAYS_BLIND, BY_ADDRESS, CLAIMS, WAYS, Claim, Policy, needed
 from tracer.audit.result import (
@@ -26,7 +26,7 @@ from tracer.escape import printable
 from tracer.labels import describe
 from tracer.recording.manifest import Filters
 from tracer.recording.reader import Recording
-from tracer.words import Bit5
+from tracer.words import Bit5, ops
 
 SEALABLE = ("memfd", "hugetlb", "tmpfs", "unknown")
 """tmpfs files carry F_SEAL_SEAL from birth: they can have no other seal."""
@@ -225,7 +225,7 @@ def _about(evidence: Evidence, one: Known) -> Iterator[Doubt]:
                     "recorded: record with --unsealable.")  # fmt: skip
     if one.kind == "unknown":
         yield Doubt("unknown-object", "What kind of file it is is not known.")
-    if odd := {row.op for row in one.rows} - KNOWN_OPS:
+    if odd := {row.op for row in one.rows} - ops():
         yield Doubt("unknown-event", f"It has events that this version does not know "
                     f"({', '.join(map(printable, sorted(odd)))}).")  # fmt: skip
 

@@ -21,7 +21,7 @@ from tracer.analysis.tables import judge
 from tracer.audit import objects as files
 from tracer.audit.doubts import Plan, of_reading, of_recording, plan_of
 from tracer.audit.objects import KEY, VM_FAULT_ERROR, Key3, Known, Row, Slots
-from tracer.audit.policy import BY_ADDRESS, Claim
+from tracer.audit.policy import BY_ADDRESS, UNSEEN, Claim
 from tracer.audit.result import Doubt, Window
 from tracer.audit.scope import OUT, early
 from tracer.escape import printable
@@ -33,6 +33,7 @@ from tracer.recording.identity import Identities
 from tracer.recording.manifest import End, Manifest
 from tracer.recording.reader import Recording
 from tracer.rules import DECISIONS
+from tracer.words import ops
 
 Mask = npt.NDArray[np.bool_]
 _TIME = ["time_ns", "cpu", "seq"]
@@ -42,19 +43,12 @@ EXACT = 64
 """So many mappings of a file by somebody, and so many places of accesses by address, are kept as
 they are; of more the audit knows only between which addresses and times they were."""
 
-UNSEEN = frozenset({"trace", "share_mm", "ring", "advise", "device"})
-"""Ops after which somebody can reach an address space's memory in ways that are not seen."""
 _WHOLE = frozenset({"receive", "give", "trace", "share_mm", "device"})
 """Of these ops who gave, who is traced and the like stands in the columns :data:`_BY_WHOLE`."""
 _BY_WHOLE = ["offset", "arg", "check_answer", "vm"]
-_MANY = BY_ADDRESS | UNSEEN | _WHOLE | {
-    "read", "write", "truncate", "chmod", "allocate", "punch_hole", "fault", "mmap", "mremap",
-    "add_seals",
-}  # fmt: skip
+_EACH = {"map", "unmap", "evict", "open", "create", "memslot", "vm_end", "mapped", "attach"}
+_MANY = ops() - _EACH
 """Ops of which equal rows are put together; mappings are when they have ended (`_ended`)."""
-KNOWN_OPS = _MANY | {
-    "map", "unmap", "evict", "open", "create", "memslot", "vm_end", "mapped", "attach",
-}  # fmt: skip
 
 _WHO = ["pid", "start_ns", "exec_id", "own_mm", "uid", "cgroup", "comm", "flags", "seals",
         "seals_after"]  # fmt: skip

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
-from tracer.filter.grammar import hint, nearest
+from tracer.errors import hint, nearest
 
 Path = tuple[str | int, ...]
 """``("claim", 1, "by")``: keys, and positions in arrays of tables from 0."""

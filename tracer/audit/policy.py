@@ -34,18 +34,16 @@ from tracer.escape import printable
 from tracer.filter import grammar
 from tracer.filter.query import parse as parse_filter
 from tracer.words import BY_NAME as SEALS
+from tracer.words import ops
 
 SHMEM = ("memfd", "tmpfs")
 HUGETLB = ("hugetlb",)
 GUEST = ("guest_memfd",)
 SECRET = ("secretmem",)
 KINDS = (*SHMEM, *HUGETLB, *GUEST, *SECRET)
-
-
-BY_ADDRESS = frozenset(
-    ["remote_read", "remote_write", "pin", "uffd_register", "uffd_fill", "mprotect"]
-)
-"""Ops that name the first memory file of an address range, though there may be more in it."""
+BY_ADDRESS = ops(first_of_range=True)
+UNSEEN = ops(ways=("reached",))
+"""Ops after which somebody can reach an address space's memory in ways that are not seen."""
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 from tracer.capture.bpf_source import Filters
 from tracer.cli.options import recording_options
 from tracer.cli.verb import Verb, byte_count, import_without_threads, word_list
-from tracer.errors import UserError
+from tracer.errors import UserError, nearest
 from tracer.kernel import privileges
 from tracer.kernel.audit_families import ALL_FAMILIES
 from tracer.kernel.families import FAMILIES
 from tracer.kernel.privileges import COMMAND, LATE_BY_ADMIN, LATE_HOOKS, READS_MAPS, SWEEPS, Cap
 from tracer.labels import size
-from tracer.output.console import did_you_mean, status, tell
+from tracer.output.console import status, tell
 from tracer.words import BY_NAME, Op
 
 if TYPE_CHECKING:
@@ -223,7 +223,8 @@ def _uid(user: str) -> int:
     try:
         return pwd.getpwnam(user).pw_uid
     except (KeyError, ValueError):  # ValueError: a NUL in it
-        hint = did_you_mean(user, [one.pw_name for one in pwd.getpwall()]) or "give its number"
+        near = nearest(user, [one.pw_name for one in pwd.getpwall()])
+        hint = f"did you mean {near}?" if near else "give its number"
         raise UserError(f"--uid: this host has no user {user!r}; {hint}", 2) from None
 
 

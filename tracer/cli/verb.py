@@ -9,8 +9,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, NoReturn
 
-from tracer.errors import UserError
-from tracer.output.console import did_you_mean
+from tracer.errors import UserError, hint, nearest
 
 _CHOICE = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)(?:i?B)?", re.ASCII)
@@ -26,11 +25,12 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """UserError with exit code :attr:`wrong_usage`."""
         choice = _CHOICE.search(message)
-        hint = did_you_mean(choice[1], re.findall(r"\w+", choice[2])) if choice else ""
+        near = nearest(choice[1], re.findall(r"\w+", choice[2])) if choice else None
+        advice = f"did you mean {near}?" if near else ""
         if message == "argument --filter: expected one argument":
-            hint = "not is written !WORD, in single quotes"
-        hint = hint or f"see '{self.prog} --help'"
-        raise UserError(f"{message}; {hint}", self.wrong_usage)
+            advice = "not is written !WORD, in single quotes"
+        advice = advice or f"see '{self.prog} --help'"
+        raise UserError(f"{message}; {advice}", self.wrong_usage)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse does, but ``--since -10s`` gives ``--since`` a value, as ``=`` would."""
@@ -128,9 +128,9 @@ def word_list(
         raise UserError(f"{option}: {text!r} names nothing", code)
     for word in words:
         if word not in known:
-            hint = did_you_mean(word, known) or f"known: {', '.join(known)}"
+            meant = hint(nearest(word, known), known, len(known))
             missing = f"{kind} {word!r}" if kind else repr(word)
-            raise UserError(f"{option}: there is no {missing}; {hint}", code)
+            raise UserError(f"{option}: there is no {missing}; {meant}", code)
     return words
 
 

@@ -5,15 +5,14 @@ names the word, where it stands, and what was probably meant.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fractions import Fraction
 from functools import lru_cache
 from math import ceil, floor
 from typing import NamedTuple
 
-from tracer.errors import UserError
+from tracer.errors import UserError, hint, nearest
 from tracer.escape import cells, escape_bytes, printable, unescape
 from tracer.labels import SEALS_UNKNOWN
 from tracer.words import BY_NAME, EXEC, INACCESSIBLE, LETTERS, UNKNOWN
@@ -53,22 +52,6 @@ def _pointed(text: str, start: int, end: int) -> str:
     bad = printable(text[start:end])
     behind = printable(text[end:right]) + ("…" if right < len(text) else "")
     return f"  {before}{bad}{behind}\n  {' ' * cells(before)}{'^' * max(1, cells(bad))}"
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that ``word`` was probably meant to be, whatever its case."""
-    by_fold = {one.casefold(): one for one in known}
-    found = get_close_matches(word.casefold()[:64], list(by_fold), 1)
-    return by_fold[found[0]] if found else None
-
-
-def hint(near: str | None, known: Iterable[str], most: int = 20) -> str:
-    """``did you mean X?``, or the known words where none comes close."""
-    if near is not None:
-        return f"did you mean {near}?"
-    words = list(known)
-    more = ", …" if len(words) > most else ""
-    return f"there are {', '.join(words[:most])}{more}"
 
 
 Range = tuple[int | None, int | None]

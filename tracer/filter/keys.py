@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
+from tracer.errors import hint, nearest
 from tracer.filter import grammar
 from tracer.filter.grammar import (
     BYTES,
@@ -20,9 +21,7 @@ from tracer.filter.grammar import (
     Numbers,
     Part,
     Range,
-    hint,
     label,
-    nearest,
     quote,
 )
 from tracer.labels import ERRNOS, FLAGS, MAX_ERRNO, SEALS_UNKNOWN, errno_name, errno_number

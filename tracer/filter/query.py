@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tracer.errors import hint, nearest
 from tracer.filter import keys
-from tracer.filter.grammar import RESERVED, Part, QueryError, Term, Word, hint, nearest, words
+from tracer.filter.grammar import RESERVED, Part, QueryError, Term, Word, words
 from tracer.filter.keys import KEYS, Form
 from tracer.words import UNKNOWN, Bit5
 

@@ -91,15 +91,6 @@ def tell_error(message: str) -> None:
     print("\n".join([f"sealsnoop: {first}", *more]), file=sys.stderr)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``did you mean WORD?`` with the known word nearest to ``word``; empty if none is near."""
-    from difflib import get_close_matches
-
-    by_fold = {one.casefold(): one for one in known}
-    near = get_close_matches(word.casefold()[:64], list(by_fold), 1)  # it takes long for long words
-    return f"did you mean {by_fold[near[0]]}?" if near else ""
-
-
 def status(text: str = "", red: str = "") -> None:
     """Draws over the line of standard error on which the cursor is; ``red``: a part of ``text``.
 

@@ -104,7 +104,7 @@ def test_seals(words: str, seals: int) -> None:
         ("future-write", "--seals: there is no seal 'future-write'; did you mean future_write?"),
         (
             "0x8",
-            "--seals: there is no seal '0x8'; known: seal, shrink, grow, write, future_write, "
+            "--seals: there is no seal '0x8'; there are seal, shrink, grow, write, future_write, "
             "exec, inaccessible",
         ),
         (",", "--seals: ',' names nothing"),
