@@ -8,16 +8,16 @@ with those that use them, and not with what they do: anybody can do that as ofte
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from tracer.analysis.batches import variants
-from tracer.analysis.objects import ORDER_UNKNOWN, OWNER_UNKNOWN
-from tracer.analysis.tables import judge
+from tracer.analysis.batches import Batch, Source
+from tracer.analysis.decisions import NEEDED, Decisions, batches
+from tracer.analysis.frames import enum, shown
 from tracer.audit import objects as files
 from tracer.audit.doubts import Plan, of_reading, of_recording, plan_of
 from tracer.audit.objects import KEY, VM_FAULT_ERROR, Key3, Known, Row, Slots
@@ -26,14 +26,12 @@ from tracer.audit.result import Doubt, Window
 from tracer.audit.scope import OUT, early
 from tracer.escape import printable
 from tracer.output.coverage import anchors
-from tracer.record import USER_CPU
 from tracer.recording.clock import wall_jump_s
 from tracer.recording.format import EVENTS
-from tracer.recording.identity import Identities
+from tracer.recording.identity import EVENT_COLUMNS, Identities
 from tracer.recording.manifest import End, Manifest
 from tracer.recording.reader import Recording
-from tracer.rules import DECISIONS
-from tracer.words import ops
+from tracer.words import Op, ops
 
 Mask = npt.NDArray[np.bool_]
 _TIME = ["time_ns", "cpu", "seq"]
@@ -46,6 +44,8 @@ they are; of more the audit knows only between which addresses and times they we
 _WHOLE = frozenset({"receive", "give", "trace", "share_mm", "device"})
 """Of these ops who gave, who is traced and the like stands in the columns :data:`_BY_WHOLE`."""
 _BY_WHOLE = ["offset", "arg", "check_answer", "vm"]
+_ALWAYS = [Op[word.upper()] for word in BY_ADDRESS | UNSEEN | {"memslot", "vm_end"}]
+"""Ops that may touch a claim about a file that they do not name."""
 _EACH = {"map", "unmap", "evict", "open", "create", "memslot", "vm_end", "mapped", "attach"}
 _MANY = ops() - _EACH
 """Ops of which equal rows are put together; mappings are when they have ended (`_ended`)."""
@@ -86,10 +86,8 @@ def load(recording: Recording, claims: Sequence[Claim]) -> Evidence:
     start = _baseline(recording, identities)
     with_rows = any(claim.scope.where for claim in claims)
     wanted = _Wanted(claims, files.announced(announced, with_rows))
-    judging = None
-    if any(one.claim == "no-breach" for one in claims):
-        judging = partial(_judged, objects=_for_judge(announced), chosen=variants(manifest))
-    found = _events(recording, identities, wanted, judging)
+    judged = any(one.claim == "no-breach" for one in claims)
+    found = _events(recording, listed, identities, wanted, judged=judged)
     # Only now, that all rows of an inode are here, is its generation known.
     files.give_generations(announced, identities)
     files.give_generations(start, identities, twice=True)
@@ -134,55 +132,43 @@ class _Wanted:
             )
         return self._out[key]
 
-    def __call__(self, found: pd.DataFrame) -> Mask:
-        mine = pd.MultiIndex.from_frame(found[KEY])
+    def __call__(self, batch: Batch) -> Mask:
+        mine = pd.MultiIndex.from_arrays([batch[name] for name in KEY], names=KEY)
         out = [key for key in mine.unique() if self._is_out(key)]
-        wanted = ~mine.isin(out) if out else np.ones(len(found), bool)
-        always = found["op"].isin(BY_ADDRESS | UNSEEN | {"memslot", "vm_end"}).to_numpy()
-        mask: Mask = wanted | always
+        wanted = ~mine.isin(out) if out else np.ones(len(batch), bool)
+        mask: Mask = wanted | np.isin(batch["op"], _ALWAYS)
         return mask
-
-
-def _for_judge(announced: pd.DataFrame) -> pd.DataFrame:
-    """What the judge needs to know of objects: the kernel's word before that of the /proc scan.
-
-    The scan knows no folio order, and no owner where it could not look (mode 0).
-    """
-    scanned = announced["cpu"] == USER_CPU
-    known = announced.assign(
-        folio_order_max=announced["folio_order_max"].where(~scanned, ORDER_UNKNOWN),
-        owner_uid=announced["owner_uid"].where(~scanned | (announced["mode"] != 0), OWNER_UNKNOWN),
-    )
-    return pd.concat([known[scanned], known[~scanned]])  # the last one counts
-
-
-def _judged(found: pd.DataFrame, objects: pd.DataFrame, chosen: Mapping[str, str]) -> pd.DataFrame:
-    decisions = found["op"].isin([op.name.lower() for op in DECISIONS])
-    judged = judge(found[decisions], objects, chosen)
-    return found.join(judged[_JUDGED].astype(object))
 
 
 def _events(
     recording: Recording,
+    listed: pa.Table,
     identities: Identities,
-    wanted: Callable[[pd.DataFrame], Mask],
-    judging: Callable[[pd.DataFrame], pd.DataFrame] | None,
+    wanted: Callable[[Batch], Mask],
+    *,
+    judged: bool,
 ) -> pd.DataFrame:
     """The events that ``wanted`` takes, equal ones together, in the order of their times.
 
-    ``judging`` adds the columns :data:`_JUDGED` to a frame with all columns of events.
+    ``listed``: the table of objects; ``judged``: with the columns :data:`_JUDGED`.
     """
+    source, decisions = Source.of(recording), Decisions()
+    decisions.objects(listed, source, complete=True)
     held = [_empty()]
     room = least = 1 << 17
-    for table in recording.tables("events"):
-        identities.observe(table)  # also of files that no claim is about
-        found = _frame(table, "events")
-        found = found[wanted(found)]
-        if found.empty:
+    needed = [*_COLUMNS, *EVENT_COLUMNS, *(NEEDED if judged else ())]
+    for batch in batches(recording, needed, source=source):
+        if identities.needs_events:
+            identities.observe(_words(batch))  # also of files that no claim is about
+        batch = batch.take(wanted(batch))
+        if not len(batch):
             continue
-        if judging is not None:
-            found = judging(found)
-        held.append(found[[*_empty(), *(name for name in _JUDGED if name in found)]])
+        found = _frame(batch.frame(_COLUMNS), "events")[[*_empty()]]
+        if judged:
+            outcome = decisions.judge(batch)
+            columns = shown({name: outcome[name] for name in _JUDGED})
+            found = found.join(columns.astype(object))
+        held.append(found)
         room -= len(found)
         if room < 0:
             held = [_together(_concat(held))]
@@ -190,25 +176,31 @@ def _events(
     return _ordered([_together(_concat(held))])
 
 
+def _words(batch: Batch) -> pa.Table:
+    """A batch as :class:`Identities` takes it."""
+    op = enum("op", batch["op"])
+    columns = {name: batch[name] for name in EVENT_COLUMNS}
+    return pa.table({**columns, "op": pa.DictionaryArray.from_arrays(op.codes, op.words)})
+
+
 def _baseline(recording: Recording, identities: Identities) -> pd.DataFrame:
     """Who held or mapped what before the trace (and, with Flag.FINAL, at its end)."""
     pieces = [_empty()]
     for table in recording.tables("mappings"):
         identities.sweep(table)
-        pieces.append(_frame(table, "mappings")[[*_empty()]])
+        pieces.append(_frame(table.to_pandas(), "mappings")[[*_empty()]])
     return _ordered(pieces)
 
 
-def _frame(table: pa.Table, name: str) -> pd.DataFrame:
+def _frame(found: pd.DataFrame, name: str) -> pd.DataFrame:
     """A table as a frame with plain words, and with what is known of rows put together."""
-    found: pd.DataFrame = table.to_pandas()
     found = found.astype(dict.fromkeys(("op", "kind", "comm", "hook"), object))
     return found.assign(table=name, times=1, last_ns=found["time_ns"], blurred=False)
 
 
 @cache
 def _empty() -> pd.DataFrame:
-    return _frame(EVENTS.empty_table().select(_COLUMNS), "events")
+    return _frame(EVENTS.empty_table().select(_COLUMNS).to_pandas(), "events")
 
 
 def _concat(pieces: list[pd.DataFrame]) -> pd.DataFrame:
