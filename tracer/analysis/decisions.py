@@ -42,10 +42,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FEW = 3 << 16
-"""Rows: smaller pieces (segments of a quiet recording) are put together up to this."""
 MANY = 3 << 16
-"""Rows: a batch has at most so many. More cost memory, fewer are added up more often."""
+"""Rows of a batch; smaller pieces (segments of a quiet recording) are put together up to this.
+
+More cost memory, fewer are added up more often.
+"""
 ALL = tuple(EVENTS.names)
 NEEDED = tuple(
     name
@@ -81,18 +82,20 @@ def batches(
     *,
     source: Source | None = None,
     where: Callable[[Batch], Array] | None = None,
+    rows: int = MANY,
 ) -> Iterator[Batch]:
     """The events of ``recording`` as they are now, in the order of arrival, in batches.
 
     ``columns``: those that are needed (default: all); ``row`` comes always.
     ``ops``: only events of these; ``where``: only those for which it gives True (one bool a row).
+    ``rows``: so many are read at once, and a batch has less than twice as many.
     A row keeps its number, whatever is left out. Raises StoreError; what cannot be read is
     skipped and told in ``recording.problems``.
     """
     names = ALL if columns is None else [name for name in ALL if name in set(columns)]
     wanted = [*dict.fromkeys([*names, *(["op"] if ops is not None else [])])]
     source = source or Source.of(recording)
-    found = ahead(_pieces(recording.tables("events", wanted), wanted, source))
+    found = ahead(_pieces(recording.tables("events", wanted), wanted, source, rows))
     for batch in found:
         if ops is not None:
             batch = batch.take(np.isin(batch["op"], list(ops)))
@@ -136,17 +139,19 @@ def _system_memory() -> Iterator[None]:
         pa.set_memory_pool(usual)
 
 
-def _pieces(tables: Iterator[pa.Table], names: Sequence[str], source: Source) -> Iterator[Batch]:
+def _pieces(
+    tables: Iterator[pa.Table], names: Sequence[str], source: Source, rows: int
+) -> Iterator[Batch]:
     comms = Vocabulary()
     row = 0
     held: list[Batch] = []
     with _system_memory():
         for table in tables:
-            for start in range(0, table.num_rows, MANY):
-                piece = table.slice(start, MANY)
+            for start in range(0, table.num_rows, rows):
+                piece = table.slice(start, rows)
                 held.append(batch_of(piece, names, source, comms, row))
                 row += piece.num_rows
-                if sum(map(len, held)) >= FEW:
+                if sum(map(len, held)) >= rows:
                     yield joined(held)
                     held = []
         if held:

@@ -45,15 +45,13 @@ def test_batches_are_the_events(tmp_path: Path) -> None:
         assert column.tolist() == want[name].to_pylist(), name
 
 
-def test_small_segments_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_segments_are_put_together(tmp_path: Path) -> None:
     path = write(tmp_path / "r.seal", numbered(200))
     with Recording.open(path) as recording:
         (whole,) = decisions.batches(recording)
         assert len(whole) == 200
-        monkeypatch.setattr(decisions, "FEW", 1)
-        monkeypatch.setattr(decisions, "MANY", 3)
-        parts = list(decisions.batches(recording, ["offset"]))
-        assert max(map(len, parts)) <= 3
+        parts = list(decisions.batches(recording, ["offset"], rows=3))
+        assert max(map(len, parts)) < 6
         assert [n for part in parts for n in part["offset"].tolist()] == [7 * n for n in range(200)]
 
 
