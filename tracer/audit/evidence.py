@@ -50,6 +50,9 @@ _EACH = {"map", "unmap", "evict", "open", "create", "memslot", "vm_end", "mapped
 _MANY = ops() - _EACH
 """Ops of which equal rows are put together; mappings are when they have ended (`_ended`)."""
 
+_PIECE = 1 << 16
+"""Rows that are read at once: a frame of them takes several times the room of a batch."""
+
 _WHO = ["pid", "start_ns", "exec_id", "own_mm", "uid", "cgroup", "comm", "flags", "seals",
         "seals_after"]  # fmt: skip
 _SAME = [*KEY, "op", "kind", *_WHO, "mm", "checks"]
@@ -157,7 +160,7 @@ def _events(
     held = [_empty()]
     room = least = 1 << 17
     needed = [*_COLUMNS, *EVENT_COLUMNS, *(NEEDED if judged else ())]
-    for batch in batches(recording, needed, source=source):
+    for batch in batches(recording, needed, source=source, rows=_PIECE):
         if identities.needs_events:
             identities.observe(_words(batch))  # also of files that no claim is about
         batch = batch.take(wanted(batch))
