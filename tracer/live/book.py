@@ -15,7 +15,7 @@ from tracer.analysis.running import Steps
 from tracer.analysis.totals import Tables
 from tracer.live import cells
 from tracer.live.log import Log, Pager, readable
-from tracer.live.snapshot import HISTORY, Alert, Now, OnAlert, Rows, Verdicts
+from tracer.live.snapshot import HISTORY, Alert, Now, OnAlert, Verdicts, of_columns
 from tracer.output.coverage import modules_that_came
 from tracer.output.text import CONTEXT
 from tracer.recording.follow import MISSING
@@ -84,9 +84,9 @@ class Watch:
         new = min(len(places), self._breaches - self._raised)
         if new <= 0:
             return
-        rows = Rows("", readable(judged), judged["row"], places, len(places))
         shown = places[-min(new, _ALERTS_A_BATCH) :]
-        found = [rows.record(place) for place in shown.tolist()]
+        rows = of_columns("", readable(judged, shown))
+        found = [rows.record(place) for place in range(len(rows))]
         self.alert(Verdict.BREACH.word, [(sentence(one), one) for one in found], new)
 
     def alert(self, word: str, found: Sequence[tuple[str, dict[str, Any]]], count: int) -> None:

@@ -103,7 +103,9 @@ class Composer:
         self._prepare(request)
         book, manifest = self._book, self._recording.manifest
         still = now.state in _STILL
-        if not ((quick or request.frozen) and self._sums.made):
+        seen = request.table in GROUPED or request.object is not None
+        wanted = (seen or still or self._sums.uncounted) and not (quick or request.frozen)
+        if wanted or not self._sums.made:
             self._sums.refresh(now, still=still)
         cover = coverage(manifest, book, problems)
         return Snapshot(

@@ -13,10 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from tracer.errors import UserError
 from tracer.live.snapshot import INTERVAL_S, Audited, Now, OnAlert, Request, Snapshot, State
 from tracer.recording.chain import MANIFEST
-from tracer.recording.follow import EVERYTHING, Follower, Piece
+from tracer.recording.follow import EVERYTHING, MISSING, Follower, Piece
 from tracer.recording.reader import ALIVE, KILLED, Recording, boot_id
 
 if TYPE_CHECKING:
@@ -258,8 +260,15 @@ class Worker:
 
 _LOOK_S = 1.0
 """How often it is looked whether somebody did something to the recording."""
-_MANY = 1 << 14
-"""Events given at once: a key waits until they are counted."""
+MANY = 1 << 15
+"""Events that are counted at once. A key waits for them; but counting a few costs nearly as much
+as counting many."""
+
+
+def _pieces(held: list[pa.Table]) -> Iterator[Piece]:
+    events = pa.concat_tables(held) if held else pa.table({})
+    for start in range(0, events.num_rows, MANY):
+        yield "events", events.slice(start, MANY)
 
 
 class LiveFeed(Worker):
@@ -288,7 +297,8 @@ class LiveFeed(Worker):
         self._follower.close()
 
     def pause_s(self) -> float:
-        return _LOOK_S if self._follower.over else 0.1
+        # Read just before each snapshot: no sooner, as nobody would see it.
+        return _LOOK_S if self._follower.over else INTERVAL_S
 
     def span_ns(self) -> int | None:
         return 10**9 if self._caught_up and not self._follower.over else None
@@ -313,10 +323,21 @@ class LiveFeed(Worker):
         return False
 
     def _step(self) -> Iterator[Piece]:
-        """What is new, in pieces that take some milliseconds to count."""
+        """What is new; events in pieces that take some milliseconds to count."""
+        held: list[pa.Table] = []
         for name, table in self._follower.step():
-            for start in range(0, table.num_rows, _MANY):
-                yield name, table.slice(start, _MANY)
+            if name == "events":
+                held.append(table)
+                if sum(part.num_rows for part in held) < MANY:
+                    continue
+            elif name != MISSING:  # which keeps its place among the events
+                yield name, table
+                continue
+            yield from _pieces(held)
+            held.clear()
+            if name == MISSING:
+                yield name, table
+        yield from _pieces(held)
 
     def _step_done(self) -> None:
         self.book.pager.refresh()

@@ -135,6 +135,11 @@ class Grouped:
         """There are tables to show."""
         return self._tables is not None
 
+    @property
+    def uncounted(self) -> bool:
+        """It is time to count the rows of tables that are not shown."""
+        return time.monotonic() >= self._count_due_s
+
     def refresh(self, now: Now, *, still: bool) -> None:
         """Takes the sums of now, if they changed and it is time; ``still``: it is time."""
         if self.made and self._made == self._version():
@@ -201,11 +206,10 @@ class Grouped:
 
     def totals(self, *, still: bool) -> dict[str, int]:
         """How many rows each table has; those that are not shown are counted more seldom."""
-        now_s = time.monotonic()
-        if still or now_s >= self._count_due_s:
+        if still or self.uncounted:
             start_s = time.thread_time()
             for table in GROUPED - self._built.keys():
                 self._totals[table] = len(np.asarray(self._of(table)["decisions"]))
             spent_s = time.thread_time() - start_s
-            self._count_due_s = now_s + max(_COUNT_S, _COUNT_SHARE * spent_s)
+            self._count_due_s = time.monotonic() + max(_COUNT_S, _COUNT_SHARE * spent_s)
         return self._totals | {table: len(rows) for table, rows in self._built.items()}

@@ -3,7 +3,7 @@ what a filter shows of it around one event."""
 
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from tracer.filter.grammar import QueryError
 from tracer.filter.mask import Coded
 from tracer.filter.query import Query
 from tracer.labels import errno_name
-from tracer.live.snapshot import Rows, Window, no_rows
+from tracer.live.snapshot import Rows, Window, no_rows, of_columns
 from tracer.recording.chain import Link
 from tracer.recording.errors import Damaged
 from tracer.recording.part import PartFile
@@ -44,9 +44,16 @@ _WORDS = {
 }
 
 
-def readable(judged: Judged) -> Columns:
-    """Judged columns with words for op, kind and hook, and the error's symbol."""
+def readable(judged: Mapping[str, Any], places: npt.NDArray[np.intp] | None = None) -> Columns:
+    """Judged columns with words for op, kind and hook, and the error's symbol.
+
+    ``places``: of these rows only.
+    """
     found = dict(judged)
+    if places is not None:
+        for name, column in found.items():
+            coded = isinstance(column, Coded)
+            found[name] = Coded(column.codes[places], column.words) if coded else column[places]
     for name in _WORDS.keys() & found.keys():
         found[name] = Coded(found[name], _WORDS[name])
     answers, codes = np.unique(found["answer"], return_inverse=True)
@@ -243,10 +250,7 @@ class Log:
     def table(self, name: str, numbers: Numbers) -> Rows:
         """Those of these events that can be read, as a table."""
         columns = self.take(numbers)
-        if columns is None:
-            return no_rows(name)
-        ids = np.asarray(columns["row"], np.int64)
-        return Rows(name, columns, ids, np.arange(len(ids)), len(ids))
+        return no_rows(name) if columns is None else of_columns(name, columns)
 
 
 class LogView:

@@ -18,7 +18,7 @@ from tracer.live import cells
 from tracer.live.book import Book
 from tracer.live.groups import Grouped, RowIds
 from tracer.live.log import Columns, Log, readable, shown
-from tracer.live.snapshot import Detail, Key, Rows, Window, no_rows, of_records
+from tracer.live.snapshot import Detail, Key, Rows, Window, no_rows, of_columns, of_records
 from tracer.rules.verdicts import Verdict
 from tracer.words import Flag, Op, Seal
 
@@ -192,7 +192,7 @@ class ObjectBook:
         part = batch.take(places)
         self._numbers.append(np.asarray(part["row"]))
         columns = readable(self._book.decisions.judge(part))
-        rows = Rows("", columns, part["row"], np.arange(len(part)), len(part))
+        rows = of_columns("", columns)
         self._count(columns, rows)
         for place in np.flatnonzero(np.isin(part["op"], (Op.MAP, Op.UNMAP, Op.ADD_SEALS))).tolist():
             event = rows.record(place)

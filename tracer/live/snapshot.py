@@ -96,6 +96,12 @@ def no_rows(table: str) -> Rows:
     return Rows(table, {}, np.empty(0, np.int64), np.empty(0, np.intp), 0)
 
 
+def of_columns(table: str, columns: Mapping[str, Column]) -> Rows:
+    """A table of events, all of which are shown."""
+    ids = np.asarray(columns["row"], np.int64)
+    return Rows(table, columns, ids, np.arange(len(ids)), len(ids))
+
+
 def of_records(
     table: str, records: Sequence[Mapping[str, Any]], ids: Sequence[int], now_ns: int | None
 ) -> Rows:

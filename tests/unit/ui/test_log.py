@@ -101,6 +101,7 @@ def test_older_events_are_read_back_from_the_recording(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tracer.live.log.KEPT", 40)
+    monkeypatch.setattr("tracer.live.feed.MANY", 40)
     with RecordingWriter(tmp_path / "r.seal", {}, limits=SMALL) as writer:
         for start in range(0, 1200, 40):
             writer.append(numbered(40, first=start))
