@@ -404,7 +404,7 @@ class Decisions:
 
         if not len(frame):
             return
-        batch = _scanned(_batch(frame, source))
+        batch = scanned(frame, source)
         if len(batch):
             known, mapped = baseline_sums(Rows(self.words, batch))
             self._known.add(known)
@@ -549,8 +549,12 @@ def _batch(frame: "Table", source: Source) -> Batch:
     return Batch(source, {**found, "row": np.arange(len(frame))}, comms)
 
 
-def _scanned(batch: Batch) -> Batch:
-    """What the sweep of /proc at the start found; without permission (no mode) it knows no size."""
+def scanned(frame: "Table", source: Source) -> Batch:
+    """What the sweep of /proc at the start found, of rows of the table ``mappings``.
+
+    Without permission (no mode) it knows no size.
+    """
+    batch = _batch(frame, source)
     final = (batch["flags"] & np.uint32(Flag.FINAL)) != 0
     batch = batch.take((np.isin(batch["op"], (Op.OPEN, Op.MAP)) & ~final).nonzero()[0])
     blind = np.where(batch["mode"] == 0, np.uint32(Flag.RETURN_MISSING), np.uint32(0))

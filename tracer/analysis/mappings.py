@@ -47,15 +47,16 @@ def live(
 
 KEY = ["boot_id", "dev", "ino", "gen"]
 _MAPPING = [*KEY, "mm", "answer"]
-LIFE = [*KEY, "pid", "comm", "forked", "address", "length", "arg", "writable", "begin_ns",
-           "end_ns"]  # fmt: skip
+LIFE = [*KEY, "pid", "comm", "forked", "address", "offset", "length", "arg", "writable",
+        "begin_ns", "end_ns"]  # fmt: skip
 
 
 def lifetimes(events: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
     """One row a mapping.
 
-    ``events`` (op ``map`` and ``unmap``; others are ignored) and ``baseline`` (table ``mappings``)
-    have the columns of a recording plus ``boot_id``. ``begin_ns``: :data:`BEFORE` where it began
+    ``events`` (op ``map`` and ``unmap``; others are ignored) and ``baseline`` (table ``mappings``,
+    each row with the generation of the object that it is about) have the columns of a recording
+    plus ``boot_id``. ``begin_ns``: :data:`BEFORE` where it began
     before the trace or its begin was lost; ``end_ns``: :data:`NEVER` while it lasts. ``pid`` and
     ``comm``: whose it is; ``forked``: only its parent's process id is known (a fork is told by the
     parent, and the child has done nothing since). ``writable``: shared, and written through or

@@ -17,7 +17,7 @@ from tracer.analysis.mappings import KEY, lifetimes
 from tracer.analysis.objects import numbers_of
 from tracer.analysis.running import Running
 from tracer.analysis.sums import is_busy
-from tracer.words import Flag, Op, Seal, names
+from tracer.words import Op, Seal, names
 
 if TYPE_CHECKING:
     from tracer.analysis.totals import Tables
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 _NO_MORE_WRITES = int(Seal.WRITE | Seal.FUTURE_WRITE)
 _SHOWN = 5  # holders by name
-_COLUMNS = ["time_ns", "pid", "comm", "op", "dev", "ino", "gen", "arg", "answer", "length",
-            "flags", "mm", "own_mm"]  # fmt: skip
+MAPPED = ["time_ns", "pid", "comm", "op", "dev", "ino", "gen", "arg", "answer", "offset", "length",
+          "flags", "mm", "own_mm"]  # fmt: skip
+"""What the life of a mapping takes of events and of the baseline."""
 
 
 class _Sealing:
@@ -147,28 +148,22 @@ def holders(recordings: "Sequence[Recording]", tables: "Tables") -> pd.DataFrame
     for recording in recordings if len(found) else ():
         source = Source.of(recording)
         wanted = found[found["boot_id"].astype(str) == source.boot_id].drop_duplicates(KEY[1:])
-        parts = batches(
-            recording, _COLUMNS, (Op.MAP, Op.UNMAP), source=source, where=_among(wanted)
-        )
-        events.append(concat(parts, _COLUMNS))
-        baselines.append(_baseline(recording, source, wanted))
+        parts = batches(recording, MAPPED, (Op.MAP, Op.UNMAP), source=source, where=_among(wanted))
+        events.append(concat(parts, MAPPED))
+        baselines.append(_baseline(recording, source, tables))
     if not events:
         return found.assign(held=0, holders="")
     lives = lifetimes(stacked(events), stacked(baselines))
     return with_holders(found, lives)
 
 
-def _baseline(recording: "Recording", source: Source, wanted: pd.DataFrame) -> pd.DataFrame:
-    """What the sweep of /proc at the start found.
+def _baseline(recording: "Recording", source: Source, tables: "Tables") -> pd.DataFrame:
+    """What the sweep of /proc at the start found, each row with its object's generation."""
+    from tracer.analysis.decisions import scanned
 
-    Without a generation an object is the one with this device and inode number.
-    """
-    known = wanted[["dev", "ino", "gen"]].rename(columns={"gen": "found"})
-    rows = recording.frame("mappings")
-    rows = rows[(rows["flags"].fillna(0).astype("int64") & int(Flag.FINAL)) == 0]
-    rows = rows.merge(known, on=["dev", "ino"])
-    rows = rows[(rows["gen"] == rows["found"]) | (rows["gen"] == 0)]
-    return rows.assign(gen=rows["found"], boot_id=source.boot_id).drop(columns="found")
+    rows = concat([scanned(recording.frame("mappings"), source)], MAPPED)
+    number = numbers_of(tables.objects, rows.assign(boot=tables.boots.index(source.boot_id)))
+    return rows.assign(gen=tables.objects["gen"].to_numpy()[tables.same_as[number]])
 
 
 def _among(wanted: pd.DataFrame) -> Callable[[Batch], Array]:
@@ -191,20 +186,22 @@ def with_holders(busy: pd.DataFrame, lives: pd.DataFrame) -> pd.DataFrame:
     pinned, or a mapping went away meanwhile.
     """
     lives = lives[lives["writable"].astype(bool)]
-    asked = busy[[*KEY, "time_ns"]].assign(row=range(len(busy)))
-    asked["boot_id"] = asked["boot_id"].astype(object)
-    then = asked.merge(lives.assign(boot_id=lives["boot_id"].astype(object)), on=KEY)
-    then = then[(then["begin_ns"] <= then["time_ns"]) & (then["end_ns"] > then["time_ns"])]
-    whose = then["comm"].astype(str) + "/" + then["pid"].astype(str)
-    whose = whose.where(~then["forked"].astype(bool), whose + " fork")
-    counts = then.assign(whose=whose).groupby(["row", "whose"], sort=True).size()
-    found: dict[int, list[str]] = {}
-    for row, one in counts.sort_values(ascending=False, kind="stable").index:
-        found.setdefault(row, []).append(one)
-    return busy.assign(
-        held=np.bincount(then["row"], minlength=len(busy)),
-        holders=[_listed(found.get(row, [])) for row in range(len(busy))],
+    lives = lives.assign(boot_id=lives["boot_id"].astype(object))
+    whose = lives["comm"].astype(str) + "/" + lives["pid"].astype(str)
+    codes, names = pd.factorize(
+        whose.where(~lives["forked"].astype(bool), whose + " fork"), sort=True
     )
+    begin_ns, end_ns = lives["begin_ns"].to_numpy(), lives["end_ns"].to_numpy()
+    of_object = lives.groupby(KEY).indices
+    held, holders = [], []
+    for *key, when in busy[[*KEY, "time_ns"]].itertuples(index=False):
+        rows = of_object.get(tuple(key), np.empty(0, np.intp))
+        rows = rows[(begin_ns[rows] <= when) & (end_ns[rows] > when)]
+        counts = np.bincount(codes[rows], minlength=len(names))
+        most = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+        held.append(len(rows))
+        holders.append(_listed([str(name) for name in names[most]]))
+    return busy.assign(held=np.array(held, np.int64), holders=holders)
 
 
 def _listed(holders: list[str]) -> str:
