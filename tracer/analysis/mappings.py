@@ -46,6 +46,9 @@ def live(
 # Their lives
 
 KEY = ["boot_id", "dev", "ino", "gen"]
+MAPPED = ["time_ns", "pid", "comm", "op", "dev", "ino", "gen", "arg", "answer", "offset", "length",
+          "flags", "mm", "own_mm"]  # fmt: skip
+"""What the life of a mapping takes of the columns of events and of the baseline."""
 _MAPPING = [*KEY, "mm", "answer"]
 LIFE = [*KEY, "pid", "comm", "forked", "address", "offset", "length", "arg", "writable",
         "begin_ns", "end_ns"]  # fmt: skip

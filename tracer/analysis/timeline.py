@@ -13,7 +13,7 @@ import pandas as pd
 from tracer.analysis.batches import Array, Batch, Source
 from tracer.analysis.frames import concat, shown, stacked
 from tracer.analysis.grouping import BEFORE, NEVER, Codes, columns_of, found_in
-from tracer.analysis.mappings import KEY, lifetimes
+from tracer.analysis.mappings import KEY, MAPPED, lifetimes
 from tracer.analysis.objects import numbers_of
 from tracer.analysis.running import Running
 from tracer.analysis.sums import is_busy
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 _NO_MORE_WRITES = int(Seal.WRITE | Seal.FUTURE_WRITE)
 _SHOWN = 5  # holders by name
-MAPPED = ["time_ns", "pid", "comm", "op", "dev", "ino", "gen", "arg", "answer", "offset", "length",
-          "flags", "mm", "own_mm"]  # fmt: skip
-"""What the life of a mapping takes of events and of the baseline."""
 
 
 class _Sealing:

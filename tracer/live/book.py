@@ -171,7 +171,8 @@ class Book:
         """Boot clock and real time, ns, each time that the recorder read both."""
         self.start_ns: int | None = None
         self.last_ns: int | None = None
-        self.baseline: list[pa.Table] = []
+        self.baseline: list[Batch] = []
+        """What the sweep at the start found."""
         self.came: frozenset[str] = frozenset()
         """Hooks of modules that were loaded while it was recorded."""
         self.announced: list[pa.Table] = []
@@ -203,7 +204,7 @@ class Book:
             self.announced.append(table)
             self.decisions.objects(table, self.source, complete=self.is_complete)
         elif name == "mappings":
-            self.baseline.append(table)
+            self.baseline.append(decisions.scanned(table, self.source))
             self.came |= modules_that_came([table])
             self.decisions.mappings(table, self.source)
         elif name == "losses":

@@ -151,7 +151,8 @@ class Composer:
     def _details(self, request: Request) -> Detail | None:
         if self._object is not None and not (request.frozen and self._detail is not None):
             objects, fds = self._sums.rows("objects"), self._sums.rows("fds")
-            self._detail = self._object.detail(objects, fds, request.object_window)
+            tables, window = self._sums.tables, request.object_window
+            self._detail = self._object.detail(tables, objects, fds, window)
         return self._detail
 
     def _search(self, find: Find | None) -> tuple[int, int | None]:

@@ -136,6 +136,12 @@ class Grouped:
         return self._tables is not None
 
     @property
+    def tables(self) -> Tables:
+        """The sums; there are some (:attr:`made`)."""
+        assert self._tables is not None
+        return self._tables
+
+    @property
     def uncounted(self) -> bool:
         """It is time to count the rows of tables that are not shown."""
         return time.monotonic() >= self._count_due_s
@@ -165,8 +171,7 @@ class Grouped:
     def _of(self, table: str) -> Mapping[str, Column]:
         """The columns of a table, its worst rows first."""
         if table not in self._columns:
-            assert self._tables is not None
-            self._columns[table] = self._tables.columns(table)
+            self._columns[table] = self.tables.columns(table)
         return self._columns[table]
 
     def rows(self, table: str) -> Rows:

@@ -1,88 +1,77 @@
 """Goes over all events again, a batch at a time: for a filter, or for all about one object."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from errno import EBUSY
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 
 from tracer import words as seal_words
-from tracer.analysis.batches import Batch
+from tracer.analysis.batches import Batch, joined
 from tracer.analysis.decisions import Decisions, Judged
+from tracer.analysis.frames import concat, stacked
+from tracer.analysis.grouping import BEFORE, NEVER, Numbered
+from tracer.analysis.mappings import KEY, MAPPED, lifetimes
+from tracer.analysis.timeline import with_holders
+from tracer.analysis.totals import Tables
 from tracer.filter.grammar import QueryError
 from tracer.filter.query import Query
-from tracer.labels import errno_name, is_shared, is_writable, vm_text
-from tracer.live import cells
+from tracer.labels import errno_name, is_shared, vm_text
 from tracer.live.book import Book
 from tracer.live.groups import Grouped, RowIds
 from tracer.live.log import Columns, Log, readable, shown
 from tracer.live.snapshot import Detail, Key, Rows, Window, no_rows, of_columns, of_records
 from tracer.rules.verdicts import Verdict
-from tracer.words import Flag, Op, Seal
+from tracer.words import Op, Seal
 
-_MOST = 1 << 16
-"""Mappings that are known at a time."""
-_SHOWN = 5
+MOST = 1 << 15
+"""Starts and ends of mappings of one object that are known at a time."""
 
 
 class Mapped:
-    """The mappings that exist, by address space and address."""
+    """The mappings of one object, from their events (tracer.analysis.mappings)."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[Any, int], dict[str, Any]] = {}
+        self._events: list[Batch] = []
+        self._lives: tuple[pd.DataFrame, pd.DataFrame] | None = None
 
-    def before(self, row: Mapping[str, Any]) -> None:
-        """One from before the trace: its process is known, its address space is not."""
-        self._add(row, ("before", row["pid"]))
+    def add(self, part: Batch) -> bool:
+        """The next events of the object; True: they are so many that it has to :meth:`forget`."""
+        rows = np.flatnonzero(np.isin(part["op"], (Op.MAP, Op.UNMAP)))
+        if len(rows):
+            self._events.append(part.take(rows))
+            self._lives = None
+        return sum(map(len, self._events)) > 2 * MOST
 
-    def add(self, event: Mapping[str, Any]) -> None:
-        """A new mapping."""
-        self._add(event, event["mm"])
+    def forget(self) -> None:
+        """Forgets mappings that ended, then the oldest."""
+        whole = joined(self._events)
+        last = Numbered([whole["mm"], whole["answer"]]).last(whole["time_ns"], whole["row"])
+        self._events = [whole.take(np.sort(last)[-MOST:])]
 
-    def remove(self, event: Mapping[str, Any]) -> None:
-        """A mapping ends."""
-        address = event["answer"]
-        known = self._found.pop((event["mm"], address), None)
-        if known is None and not event["flags"] & Flag.OTHER_MM:
-            self._found.pop((("before", event["pid"]), address), None)
+    def lives(self, baseline: pd.DataFrame) -> pd.DataFrame:
+        """One row a mapping; ``baseline``: those that the sweep at the start found."""
+        if self._lives is None or self._lives[0] is not baseline:
+            events = concat(self._events, MAPPED)
+            found = lifetimes(events.assign(boot_id=""), baseline.assign(boot_id=""))
+            self._lives = baseline, found
+        return self._lives[1]
 
-    def gone(self) -> None:
-        """The object is no more: so is every mapping of it, though its end was not seen."""
-        self._found.clear()
 
-    def _add(self, event: Mapping[str, Any], space: Any) -> None:
-        flags = event["arg"]
-        if len(self._found) >= _MOST:
-            self._found.pop(next(iter(self._found)))
-        self._found[space, event["answer"]] = {
-            "pid": event["pid"],
-            "comm": event["comm"],
-            "shared": is_shared(flags),
-            "writable": is_writable(flags),
-            "perms": vm_text(flags),
-            "offset": event["offset"],
-            "length": event["length"],
-            "address": event["answer"],
-            "first_ns": event["time_ns"],
-        }
-
-    def writers(self) -> str:
-        """Who could write through a shared mapping now: ``a/1, b/2 and 3 more``."""
-        mine = (one for one in self._found.values() if one["writable"])
-        found = sorted({cells.who(one["comm"], one["pid"]) for one in mine})
-        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        return ", ".join(found[:_SHOWN]) + more
-
-    def rows(self, now_ns: int | None) -> Rows:
-        """As a table: those that can write first."""
-        found = sorted(
-            self._found.values(),
-            key=lambda one: (not one["writable"], not one["shared"], one["pid"], one["address"]),
-        )
-        ids = [hash((one["pid"], one["address"])) & 0x7FFFFFFFFFFF for one in found]
-        return of_records("mappers", found, ids, now_ns)
+def _mappers(lives: pd.DataFrame) -> Rows:
+    """Mappings as a table: those that can write first."""
+    found = lives.assign(
+        shared=[is_shared(flags) for flags in lives["arg"]],
+        perms=[vm_text(flags) for flags in lives["arg"]],
+        first_ns=lives["begin_ns"].astype(object).where(lives["begin_ns"] != BEFORE, None),
+    ).sort_values(["writable", "shared", "pid", "address"], ascending=[False, False, True, True])
+    ids = [hash(who) & 0x7FFFFFFFFFFF for who in zip(found["pid"], found["address"], strict=True)]
+    records: list[Any] = found.to_dict("records")
+    return of_records("mappers", records, ids, None)
 
 
 class Scan:
@@ -151,6 +140,9 @@ _NO_WRITES = int(Seal.WRITE | Seal.FUTURE_WRITE)
 _MOST_EVENTS = 1 << 16
 """Events of one object that are known at a time."""
 _SEALINGS = 200
+_SWEPT = [*MAPPED, "uid", "fd", "fmode"]
+Held = dict[tuple[int, int], Mapping[str, Any]]
+"""By process id and descriptor: when it was first seen."""
 
 
 class ObjectBook:
@@ -163,29 +155,48 @@ class ObjectBook:
         self._seals: list[dict[str, Any]] = []
         self._matrix: dict[tuple[str, str], list[int]] = {}
         self._mapped = Mapped()
+        self._explained: pd.DataFrame | None = None
+        self._evicted_ns: int | None = None
         self._fmode: dict[tuple[int, int], int] = {}
-        self._opened: dict[tuple[int, int], dict[str, Any]] = {}  # held before, or used so since
-        self._before()
+        self._used: Held = {}
+        self._opened: Held = {}
+        self._mappers = no_rows("mappers")
+        self._version: object = None  # of what the sweep at the start found
+        self._sweep({key[2]})
         self.scan = Scan(book.log, self._take)
 
     # Gathering
 
-    def _before(self) -> None:
-        """Who held and mapped it when the trace started."""
-        dev, ino, gen = self.key
-        for table in self._book.baseline:
-            for row in table.to_pylist():
-                if (row["dev"], row["ino"]) != (dev, ino) or row["gen"] not in (0, gen):
-                    continue
-                if row["op"] == "map":
-                    self._mapped.before(row)
-                elif row["op"] == "open":
-                    self._fmode[row["pid"], row["fd"]] = row["fmode"]
-                    self._opened[row["pid"], row["fd"]] = row
+    def _sweep(self, gens: Collection[int]) -> None:
+        """Takes what the sweep at the start found of the object, with one of these generations."""
+        found = [concat([], _SWEPT)]
+        for batch in self._book.baseline:
+            mine = self._is_mine(batch) & np.isin(batch["gen"], list(gens))
+            found.append(concat([batch.take(np.flatnonzero(mine))], _SWEPT))
+        self._swept = stacked(found).assign(gen=self.key[2])
+        opened: list[Any] = self._swept[self._swept["op"] == "open"].to_dict("records")
+        self._opened = {(row["pid"], row["fd"]): row for row in opened}
+
+    def _is_mine(self, columns: Any) -> npt.NDArray[np.bool_]:
+        """Which rows have its device and inode number."""
+        dev, ino, _ = self.key
+        mine: npt.NDArray[np.bool_] = (columns["ino"] == ino) & (columns["dev"] == dev)
+        return mine
+
+    def _baseline(self, tables: Tables) -> None:
+        """Which rows of the sweep without a generation are meant, ``tables`` say."""
+        known = tables.objects
+        dev, ino, gen = (known[name].to_numpy() for name in KEY[1:])
+        same = np.flatnonzero(self._is_mine({"dev": dev, "ino": ino}))
+        mine = gen[tables.same_as[same]] == self.key[2]
+        gens = {self.key[2], *gen[same[mine]].tolist()}
+        version = len(self._book.baseline), gens
+        if self._version != version:
+            self._version = version
+            self._sweep(gens)
 
     def _take(self, batch: Batch) -> None:
-        dev, ino, gen = self.key
-        mine = (batch["ino"] == ino) & (batch["dev"] == dev) & (batch["gen"] == gen)
+        mine = self._is_mine(batch) & (batch["gen"] == self.key[2])
         places = np.flatnonzero(mine)
         if not len(places):
             return
@@ -194,28 +205,29 @@ class ObjectBook:
         columns = readable(self._book.decisions.judge(part))
         rows = of_columns("", columns)
         self._count(columns, rows)
-        for place in np.flatnonzero(np.isin(part["op"], (Op.MAP, Op.UNMAP, Op.ADD_SEALS))).tolist():
-            event = rows.record(place)
-            if event["op"] == "add_seals":
-                self._sealing(event)
-            elif event["op"] == "map":
-                self._mapped.add(event)
-            else:
-                self._mapped.remove(event)
-        if (part["op"] == Op.EVICT).any():
-            self._mapped.gone()
-        self._held(part, rows)
+        for place in np.flatnonzero(part["op"] == Op.ADD_SEALS)[-_SEALINGS:].tolist():
+            self._sealing(rows.record(place))
+        del self._seals[:-_SEALINGS]
+        if self._mapped.add(part):
+            self._explain()
+            for call in self._seals:
+                call["writers"] = ""  # what is said of it stays
+            self._mapped.forget()
+        for time_ns in part["time_ns"][part["op"] == Op.EVICT].tolist():
+            self._evicted_ns = max(time_ns, self._evicted_ns or time_ns)
+            self._explained = None
+        self._use(part, rows)
         known = part["fmode"] > 0
         who = zip(part["pid"][known].tolist(), part["fd"][known].tolist(), strict=True)
         self._fmode.update(zip(who, part["fmode"][known].tolist(), strict=True))
 
-    def _held(self, part: Batch, rows: Rows) -> None:
+    def _use(self, part: Batch, rows: Rows) -> None:
         """Who came through a descriptor; without one (by address, in a kernel thread), nobody."""
         numbered = np.flatnonzero(part["fd"] >= 0)
         who = part["pid"][numbered].astype(np.int64) << 32 | part["fd"][numbered]
         for place in numbered[np.unique(who, return_index=True)[1]].tolist():
             event = rows.record(place)
-            self._opened.setdefault((event["pid"], event["fd"]), event)
+            self._used.setdefault((event["pid"], event["fd"]), event)
 
     def _count(self, columns: Columns, rows: Rows) -> None:
         verdicts, ops = columns["verdict"], columns["op"]
@@ -233,14 +245,8 @@ class ObjectBook:
             self._matrix.setdefault(cell, [0] * len(Verdict))[verdict] += number
 
     def _sealing(self, event: Mapping[str, Any]) -> None:
-        added, before, after = event["arg"], event["seals"], event["seals_after"]
-        answer = event["answer"]
-        notes = []
-        holders = self._mapped.writers()
-        if answer == -16 and holders:
-            notes.append(f"busy: mapped writable by {holders}")
-        if answer == 0 and added & _NO_WRITES and not before & _NO_WRITES and holders:
-            notes.append(f"late: already mapped writable by {holders}")
+        added, before, answer = event["arg"], event["seals"], event["answer"]
+        late = answer == 0 and added & _NO_WRITES and not before & _NO_WRITES
         self._seals.append(
             {
                 "time_ns": event["time_ns"],
@@ -248,25 +254,46 @@ class ObjectBook:
                 "comm": event["comm"],
                 "added": seal_words.names(added, self._book.source.bit5),
                 "before": before,
-                "after": after,
+                "after": event["seals_after"],
                 "answer": answer,
                 "errno": errno_name(answer),
                 "verdict": event["verdict"],
-                "notes": notes,
+                "writers": "busy:" if answer == -EBUSY else "late: already" if late else "",
+                "notes": None,  # not known yet
             }
         )
-        del self._seals[:-_SEALINGS]
+
+    def _explain(self) -> None:
+        """Who maps it; and of calls that failed, or came too late, who could write then."""
+        lives = self._mapped.lives(self._swept)
+        if lives is self._explained and all(call["notes"] is not None for call in self._seals):
+            return
+        self._explained = lives
+        there = lives["end_ns"] == NEVER
+        if self._evicted_ns is not None:  # mappings go with their object, seen or not
+            there &= lives["begin_ns"] > self._evicted_ns
+        self._mappers = _mappers(lives[there])
+        calls = [call for call in self._seals if call["writers"]]
+        key = dict(zip(KEY, ("", *self.key), strict=True))
+        then = pd.DataFrame([key | {"time_ns": call["time_ns"]} for call in calls])
+        found = with_holders(then, lives)["holders"] if calls else ()
+        for call in self._seals:
+            call["notes"] = call["notes"] or []
+        for call, holders in zip(calls, found, strict=True):
+            call["notes"] = [f"{call['writers']} mapped writable by {holders}"] if holders else []
 
     # What is known
 
-    def detail(self, objects: Rows, fds: Rows, window: Window) -> Detail:
+    def detail(self, tables: Tables, objects: Rows, fds: Rows, window: Window) -> Detail:
         """As the screen shows it; ``objects`` and ``fds`` are the whole tables."""
+        self._baseline(tables)
+        self._explain()
         return Detail(
             object=self._object(objects),
-            seals=list(self._seals),
+            seals=list(map(dict, self._seals)),
             matrix={key: tuple(counts) for key, counts in self._matrix.items()},
             holders=self._holders(fds),
-            mappers=self._mapped.rows(objects.now_ns),
+            mappers=replace(self._mappers, now_ns=objects.now_ns),
             decisions=self._decisions(window, objects),
             busy=self.scan.share,
         )
@@ -274,8 +301,9 @@ class ObjectBook:
     def _mine(self, rows: Rows) -> npt.NDArray[np.intp]:
         if "ino" not in rows.columns:
             return np.empty(0, np.intp)
-        dev, ino, gen = (np.asarray(rows.columns[name]) for name in ("dev", "ino", "gen"))
-        return np.flatnonzero((ino == self.key[1]) & (dev == self.key[0]) & (gen == self.key[2]))
+        return np.flatnonzero(
+            self._is_mine(rows.columns) & (np.asarray(rows.columns["gen"]) == self.key[2])
+        )
 
     def _object(self, objects: Rows) -> Mapping[str, Any]:
         found = self._mine(objects)
@@ -287,23 +315,22 @@ class ObjectBook:
 
     def _holders(self, fds: Rows) -> Rows:
         records, ids = [], []
-        seen = set()
+        held: Held = {**self._opened, **self._used, **self._opened}
+        fmode = {who: row["fmode"] for who, row in self._opened.items()} | self._fmode
         for place in self._mine(fds).tolist():
             record = fds.record(place)
-            who = record["pid"], record["fd"]
-            if record["fd"] < 0:
-                continue  # it came by address, or nobody knows through which one
-            seen.add(who)
-            records.append(record | {"fmode": self._fmode.get(who, 0)})
-            ids.append(int(fds.ids[place]))
-        for who, row in self._opened.items():
-            if who not in seen:
-                names = records[0] if records else {}
-                blank = dict.fromkeys(names)
+            if record["fd"] >= 0:  # else it came by address, or nobody knows through which one
+                records.append(record)
+                ids.append(int(fds.ids[place]))
+        decided = {(record["pid"], record["fd"]) for record in records}
+        blank = dict.fromkeys(records[0] if records else ())
+        for who, row in held.items():
+            if who not in decided:
                 known = {name: row[name] for name in ("pid", "comm", "uid", "fd")}
-                known |= {"fmode": self._fmode.get(who, row["fmode"])}
-                records.append(blank | known | {"worst": -1, "decisions": 0, "last_ns": None})
+                records.append({**blank, **known, "worst": -1, "decisions": 0, "last_ns": None})
                 ids.append(-2 - len(ids))
+        for record in records:
+            record["fmode"] = fmode.get((record["pid"], record["fd"]), 0)
         return of_records("holders", records, ids, fds.now_ns)
 
     def _decisions(self, window: Window, objects: Rows) -> Rows:
