@@ -1,14 +1,12 @@
-"""The shapes that values of a policy may have, and the lines where its keys stand.
+"""The forms that values of a policy may have, and the lines where its keys stand.
 
-Each shape reads a value strictly and describes itself in JSON Schema: parser and schema come from
-the same objects, so that they cannot differ. The lines are for error messages: tomllib forgets
-them, and tomlkit keeps the layout but no line numbers either.
+A form reads a value strictly, and has the same as JSON Schema. The lines are for error messages:
+tomllib forgets them, and tomlkit keeps the layout but no line numbers either.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, NoReturn
 
 from tracer.errors import hint, nearest
 
@@ -91,16 +89,21 @@ _MOST = 1000
 """In one list."""
 
 
-class Form(Protocol):
-    """One shape."""
+class Form(NamedTuple):
+    """What a value may be."""
 
-    def read(self, value: object, at: Path, fail: Fail) -> Any:
-        """The value, checked; ``fail`` is called for what it cannot be."""
-        ...
+    read: Callable[[object, Path, Fail], Any]
+    """Gives the value, checked; calls ``fail`` for what it cannot be."""
+    schema: Schema
 
-    def schema(self) -> Schema:
-        """The same as JSON Schema."""
-        ...
+
+class Key(NamedTuple):
+    """One key of a table."""
+
+    form: Form
+    text: str
+    """What it means, for the reference and the schema."""
+    required: bool = False
 
 
 def named(value: object) -> str:
@@ -110,169 +113,127 @@ def named(value: object) -> str:
     return words.get(type(value), f"a {type(value).__name__}")
 
 
-@dataclass(frozen=True)
-class Text:
-    """A text that is not empty; ``check`` raises ValueError for a wrong one."""
+def text(what: str, check: Callable[[str], object] | None = None, most: int = 1000) -> Form:
+    """A text that is not empty; ``check`` raises ValueError for a wrong one.
 
-    what: str
-    check: Callable[[str], object] | None = None
-    most: int = 1000
-    """Characters; the longest name of a memfd takes 996 when it is escaped."""
+    ``most``: characters. The longest name of a memfd takes 996 when it is escaped.
+    """
 
-    def read(self, value: object, at: Path, fail: Fail) -> str:
+    def read(value: object, at: Path, fail: Fail) -> str:
         if not isinstance(value, str) or not value:
-            shown = "an empty text" if value == "" else named(value)
-            fail(at, f"has to be {self.what}, not {shown}")
-        if len(value) > self.most:
-            fail(at, f"{len(value):,} characters, and {self.what} can have {self.most:,}")
-        if self.check is not None:
-            try:
-                self.check(value)
-            except ValueError as error:
-                fail(at, str(error))
+            fail(at, f"has to be {what}, not {'an empty text' if value == '' else named(value)}")
+        if len(value) > most:
+            fail(at, f"{len(value):,} characters, and {what} can have {most:,}")
+        try:
+            if check is not None:
+                check(value)
+        except ValueError as error:
+            fail(at, str(error))
         return value
 
-    def schema(self) -> Schema:
-        return {"type": "string", "minLength": 1, "maxLength": self.most,
-                "description": self.what}  # fmt: skip
+    limits = {"minLength": 1, "maxLength": most}
+    return Form(read, {"type": "string", **limits, "description": what})
 
 
-@dataclass(frozen=True)
-class Word:
-    """One of some words."""
+def word(words: Iterable[str], what: str, make: Callable[[str], Any] = str) -> Form:
+    """One of some words; ``make`` makes the value of it."""
+    known = tuple(words)
 
-    words: tuple[str, ...]
-    what: str
-
-    def read(self, value: object, at: Path, fail: Fail) -> str:
+    def read(value: object, at: Path, fail: Fail) -> Any:
         if not isinstance(value, str):
-            fail(at, f"has to be {self.what}, not {named(value)}; {hint(None, self.words)}")
-        if value not in self.words:
-            meant = hint(nearest(value, self.words), self.words)
-            fail(at, f"there is no {self.what} {value!r}; {meant}")
-        return value
+            fail(at, f"has to be {what}, not {named(value)}; {hint(None, known)}")
+        if value not in known:
+            fail(at, f"there is no {what} {value!r}; {hint(nearest(value, known), known)}")
+        return make(value)
 
-    def schema(self) -> Schema:
-        return {"enum": list(self.words), "description": self.what}
+    return Form(read, {"enum": list(known), "description": what})
 
 
-@dataclass(frozen=True)
-class Count:
+def count(what: str, most: int) -> Form:
     """A whole number from 0 to ``most``."""
 
-    what: str
-    most: int
-
-    def read(self, value: object, at: Path, fail: Fail) -> int:
+    def read(value: object, at: Path, fail: Fail) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
-            fail(at, f"has to be {self.what}, not {named(value)}")
-        if not 0 <= value <= self.most:
-            fail(at, f"{value} is no {self.what}: it has to be from 0 to {self.most}")
+            fail(at, f"has to be {what}, not {named(value)}")
+        if not 0 <= value <= most:
+            fail(at, f"{value} is no {what}: it has to be from 0 to {most}")
         return value
 
-    def schema(self) -> Schema:
-        return {"type": "integer", "minimum": 0, "maximum": self.most, "description": self.what}
+    return Form(read, {"type": "integer", "minimum": 0, "maximum": most, "description": what})
 
 
-@dataclass(frozen=True)
-class Truth:
-    """``true`` or ``false``; ``only``: one of them alone."""
+def truth(what: str, only: bool | None = None, meaning: object = None) -> Form:
+    """``true`` or ``false``; ``only``: one of them alone, which stands for ``meaning``."""
 
-    what: str
-    only: bool | None = None
-
-    def read(self, value: object, at: Path, fail: Fail) -> bool:
+    def read(value: object, at: Path, fail: Fail) -> Any:
         if not isinstance(value, bool):
-            fail(at, f"has to be true or false ({self.what}), not {named(value)}")
-        if self.only is not None and value is not self.only:
-            fail(at, f"can only be {str(self.only).lower()}; leave it out otherwise")
-        return value
+            fail(at, f"has to be true or false ({what}), not {named(value)}")
+        if only is None:
+            return value
+        if value is not only:
+            fail(at, f"can only be {str(only).lower()}; leave it out otherwise")
+        return meaning
 
-    def schema(self) -> Schema:
-        kind: Schema = {"type": "boolean"} if self.only is None else {"const": self.only}
-        return {**kind, "description": self.what}
+    kind: Schema = {"type": "boolean"} if only is None else {"const": only}
+    return Form(read, {**kind, "description": what})
 
 
-@dataclass(frozen=True)
-class Several:
-    """A list of a form that is not empty; one value alone counts as a list of one."""
+def several(form: Form) -> Form:
+    """A list of a form that is not empty, read as a tuple; one value alone is a list of one."""
 
-    form: Form
-
-    def read(self, value: object, at: Path, fail: Fail) -> tuple[Any, ...]:
+    def read(value: object, at: Path, fail: Fail) -> tuple[Any, ...]:
         if not isinstance(value, list):
-            return (self.form.read(value, at, fail),)
+            return (form.read(value, at, fail),)
         if not value:
             fail(at, "an empty list matches nothing; leave it out, or name something")
         if len(value) > _MOST:
             fail(at, f"{len(value):,} in one list, which can have {_MOST:,}")
-        return tuple(
-            self.form.read(one, (*at, position), fail) for position, one in enumerate(value)
-        )
+        return tuple(form.read(one, (*at, place), fail) for place, one in enumerate(value))
 
-    def schema(self) -> Schema:
-        one = self.form.schema()
-        return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": _MOST}]}
+    items = {"type": "array", "items": form.schema, "minItems": 1, "maxItems": _MOST}
+    return Form(read, {"anyOf": [form.schema, items]})
 
 
-@dataclass(frozen=True)
-class Either:
+def either(table: Form, other: Form) -> Form:
     """A table or something else, told apart by the type."""
 
-    table: "Table"
-    other: Form
+    def read(value: object, at: Path, fail: Fail) -> Any:
+        return (table if isinstance(value, dict) else other).read(value, at, fail)
 
-    def read(self, value: object, at: Path, fail: Fail) -> Any:
-        return (self.table if isinstance(value, dict) else self.other).read(value, at, fail)
-
-    def schema(self) -> Schema:
-        return {"anyOf": [self.other.schema(), self.table.schema()]}
+    return Form(read, {"anyOf": [other.schema, table.schema]})
 
 
-@dataclass(frozen=True)
-class Key:
-    """One key of a table."""
+def table(
+    what: str, keys: Mapping[str, Key], make: Callable[..., Any] = dict, *, empty: bool = True
+) -> Form:
+    """A table with known keys and no others; ``make`` makes the value of them.
 
-    form: Form
-    text: str
-    """What it means, for the reference and the schema."""
-    required: bool = False
+    ``empty``: whether it may have none.
+    """
 
-
-@dataclass(frozen=True)
-class Table:
-    """A table with known keys and no others."""
-
-    what: str
-    keys: Mapping[str, Key]
-    empty: bool = True
-    """Whether it may have none."""
-
-    def read(self, value: object, at: Path, fail: Fail) -> dict[str, Any]:
+    def read(value: object, at: Path, fail: Fail) -> Any:
         if not isinstance(value, dict):
-            fail(at, f"has to be a table ({self.what}), not {named(value)}")
+            fail(at, f"has to be a table ({what}), not {named(value)}")
         for key in value:
-            if key not in self.keys:
-                meant = hint(nearest(key, self.keys), self.keys)
-                fail((*at, key), f"{self.what} has no key {key!r}; {meant}")
-        for name, key in self.keys.items():
+            if key not in keys:
+                meant = hint(nearest(key, keys), keys)
+                fail((*at, key), f"{what} has no key {key!r}; {meant}")
+        for name, key in keys.items():
             if key.required and name not in value:
-                fail(at, f"{self.what} needs the key {name}: {key.text}")
-        if not value and not self.empty:
-            fail(at, f"{self.what} is empty; it needs one of {', '.join(self.keys)}")
-        return {name: self.keys[name].form.read(one, (*at, name), fail)
-                for name, one in value.items()}  # fmt: skip
+                fail(at, f"{what} needs the key {name}: {key.text}")
+        if not value and not empty:
+            fail(at, f"{what} is empty; it needs one of {', '.join(keys)}")
+        return make(
+            **{name: keys[name].form.read(one, (*at, name), fail) for name, one in value.items()}
+        )
 
-    def schema(self) -> Schema:
-        found: Schema = {
-            "type": "object",
-            "description": self.what,
-            "properties": {
-                name: {**key.form.schema(), "description": key.text}
-                for name, key in self.keys.items()
-            },
-            "additionalProperties": False,
-        }
-        if required := [name for name, key in self.keys.items() if key.required]:
-            found["required"] = required
-        return found if self.empty else {**found, "minProperties": 1}
+    schema: Schema = {
+        "type": "object",
+        "description": what,
+        "properties": {name: key.form.schema | {"description": key.text}
+                       for name, key in keys.items()},
+        "additionalProperties": False,
+    }  # fmt: skip
+    if required := [name for name, key in keys.items() if key.required]:
+        schema["required"] = required
+    return Form(read, schema if empty else {**schema, "minProperties": 1})

@@ -10,25 +10,12 @@ passes.
 import hashlib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from tracer.audit.forms import (
-    Count,
-    Either,
-    Fail,
-    Key,
-    Path,
-    Schema,
-    Several,
-    Table,
-    Text,
-    Truth,
-    Word,
-    line_of,
-    places,
-)  # fmt: skip
+from tracer.audit import forms
+from tracer.audit.forms import Fail, Form, Key, Path, Schema, line_of, places
 from tracer.errors import UserError
 from tracer.escape import printable
 from tracer.filter import grammar
@@ -216,8 +203,8 @@ class Scope:
     kind: tuple[str, ...] = ()
     name: tuple[str, ...] = ()
     seals: tuple[str, ...] = ()
-    memslot: bool = False
-    vmm: Actor | None = None
+    memslot: Actor | None = None
+    """It backs a memslot of a VM whose VMM this is; one without conditions is any."""
     user: tuple[int, ...] = ()
     cgroup: tuple[int, ...] = ()
     where: str = ""
@@ -272,43 +259,53 @@ def _comm(glob: str) -> None:
         raise ValueError(problem)
 
 
-_PIDS = Several(Count("a process id", _PID))
-_UIDS = Several(Count("a user number", _U32 - 1))
-_CGROUPS = Several(Count("a cgroup id (the inode number of its folder)", _U64))
+_PIDS = forms.several(forms.count("a process id", _PID))
+_UIDS = forms.several(forms.count("a user number", _U32 - 1))
+_CGROUPS = forms.several(forms.count("a cgroup id (the inode number of its folder)", _U64))
 _WHO: dict[str, Key] = {
-    "comm": Key(Several(Text("a command name of at most 15 bytes, * and ? match", _comm)),
+    "comm": Key(forms.several(forms.text("a command name of at most 15 bytes, * and ? match", _comm)),
                 "command name, which a process may change at will: a weak sign of who it is"),
     "pid": Key(_PIDS, "process id, as the host's initial pid namespace has it"),
     "uid": Key(_UIDS, "user number"),
     "cgroup": Key(_CGROUPS, "cgroup id"),
 }  # fmt: skip
-ACTOR = Table("an actor", _WHO, empty=False)
-ACTORS = Several(Either(ACTOR, Word(ACTOR_WORDS, "actor")))
-_SEALS = Several(Word(tuple(SEALS), "seal"))
-SCOPE = Table(
+ACTORS = forms.several(
+    forms.either(
+        forms.table("an actor", _WHO, Actor, empty=False), forms.word(ACTOR_WORDS, "actor", Actor)
+    )
+)
+_SEALS = forms.several(forms.word(SEALS, "seal"))
+_VMM = forms.either(
+    forms.table("the VMM", _WHO, Actor, empty=False),
+    forms.truth("it backs guest memory", True, Actor()),
+)
+SCOPE = forms.table(
     "scope",
     {
-        "kind": Key(Several(Word(KINDS, "kind")), "kind of memory file"),
-        "name": Key(Several(Text("a name, * and ? match")), "name, with or without 'memfd:'"),
+        "kind": Key(forms.several(forms.word(KINDS, "kind")), "kind of memory file"),
+        "name": Key(
+            forms.several(forms.text("a name, * and ? match")), "name, with or without 'memfd:'"
+        ),
         "seals": Key(_SEALS, "it had all of these seals at some time in the window"),
         "memslot": Key(
-            Either(Table("the VMM", _WHO, empty=False), Truth("it backs guest memory", True)),
-            "it backs a KVM memslot, of any VM (true) or of one whose VMM this is",
+            _VMM, "it backs a KVM memslot, of any VM (true) or of one whose VMM this is"
         ),
         "user": Key(_UIDS, "user number of its owner"),
         "cgroup": Key(_CGROUPS, "cgroup of the process that was seen with it first"),
-        "where": Key(Text("a filter", _where, 2000), "the filter language over objects"),
+        "where": Key(forms.text("a filter", _where, 2000), "the filter language over objects"),
     },
+    Scope,
 )
-_BY = Key(ACTORS, "who may; nobody else")
-_CHILDREN = Key(Truth("with children"), "copies of mappings that a fork makes are allowed too")
+_CHILDREN = Key(
+    forms.truth("with children"), "copies of mappings that a fork makes are allowed too"
+)
 _HANDOVER = Key(
-    Truth("a guest that is handed over"),
+    forms.truth("a guest that is handed over"),
     "the guest may be handed over to another VMM (local migration) that the VMM gave the file",
 )
 _MORE = {"children": _CHILDREN, "handover": _HANDOVER}
 _EXCEPT = {"by": Key(ACTORS, "who may nevertheless; by default nobody"), **_MORE}
-_MUST = {"by": Key(ACTORS, _BY.text, required=True), **_MORE}
+_MUST = {"by": Key(ACTORS, "who may; nobody else", required=True), **_MORE}
 
 
 @dataclass(frozen=True)
@@ -380,57 +377,58 @@ def needed(claim: str, kind: str, actors: frozenset[str] = frozenset()) -> dict[
 
 
 _COMMON: dict[str, Key] = {
-    "claim": Key(Word(tuple(CLAIMS), "claim"), "what is claimed", required=True),
-    "id": Key(Text("a name for this claim"), "how results name it; the claim's word by default"),
-    "text": Key(Text("a sentence", most=10_000), "why, for readers"),
+    "claim": Key(forms.word(CLAIMS, "claim"), "what is claimed", required=True),
+    "id": Key(
+        forms.text("a name for this claim"), "how results name it; the claim's word by default"
+    ),
+    "text": Key(forms.text("a sentence", most=10_000), "why, for readers"),
     "scope": Key(SCOPE, "instead of the policy's scope, for this claim alone"),
 }
 _CLAIM_TABLES = {
-    word: Table(f"a {word} claim", {**_COMMON, **kind.keys}) for word, kind in CLAIMS.items()
+    one: forms.table(f"a {one} claim", {**_COMMON, **kind.keys}) for one, kind in CLAIMS.items()
 }
-_ANY_CLAIM = Table(
-    "a claim", {name: key for one in _CLAIM_TABLES.values() for name, key in one.keys.items()}
-)
+_OWN = {name: key for kind in CLAIMS.values() for name, key in kind.keys.items()}
+_ANY_CLAIM = forms.table("a claim", {**_COMMON, **_OWN})
 
 
-class _Claims:
+def _claim_tables() -> Form:
     """At least one claim; which keys each has depends on its word."""
 
-    def read(self, value: object, at: Path, fail: Fail) -> tuple[Any, ...]:
+    def read(value: object, at: Path, fail: Fail) -> list[dict[str, Any]]:
         if not isinstance(value, list):
             fail(at, "claims are written [[claim]], with two brackets")
         if not value:
             fail(at, "there is no claim: nothing would be audited")
         if len(value) > _MOST_CLAIMS:
             fail(at, f"{len(value):,} claims, and a policy can have {_MOST_CLAIMS}: make several")
-        return tuple(self._one(one, (*at, position), fail) for position, one in enumerate(value))
+        return [one_of(one, (*at, place), fail) for place, one in enumerate(value)]
 
-    def _one(self, value: object, at: Path, fail: Fail) -> dict[str, Any]:
+    def one_of(value: object, at: Path, fail: Fail) -> Any:
         if not isinstance(value, dict):
             fail(at, "claims are written [[claim]]")
         if "claim" not in value:
             return _ANY_CLAIM.read(value, at, fail)
-        word = _COMMON["claim"].form.read(value["claim"], (*at, "claim"), fail)
-        return _CLAIM_TABLES[word].read(value, at, fail)
+        which = _COMMON["claim"].form.read(value["claim"], (*at, "claim"), fail)
+        return _CLAIM_TABLES[which].read(value, at, fail)
 
-    def schema(self) -> Schema:
-        tables = []
-        for word, table in _CLAIM_TABLES.items():
-            one = table.schema()
-            one["properties"]["claim"] = {"const": word, "description": CLAIMS[word].text}
-            tables.append(one)
-        return {"type": "array", "items": {"oneOf": tables}, "minItems": 1,
-                "maxItems": _MOST_CLAIMS}  # fmt: skip
+    schemas = []
+    for which, one in _CLAIM_TABLES.items():
+        only = {"claim": {"const": which, "description": CLAIMS[which].text}}
+        schemas.append({**one.schema, "properties": one.schema["properties"] | only})
+    items = {"type": "array", "items": {"oneOf": schemas}, "minItems": 1}
+    return Form(read, {**items, "maxItems": _MOST_CLAIMS})
 
 
-POLICY = Table(
+POLICY = forms.table(
     "a policy",
     {
-        "name": Key(Text("a name"), "how reports name the policy", required=True),
-        "text": Key(Text("some sentences", most=10_000), "what it is for"),
-        "format": Key(Count("a format version", FORMAT), f"{FORMAT}, the version of this form"),
-        "scope": Key(SCOPE, "which memory files the claims are about", required=False),
-        "claim": Key(_Claims(), "the claims", required=True),
+        "name": Key(forms.text("a name"), "how reports name the policy", required=True),
+        "text": Key(forms.text("some sentences", most=10_000), "what it is for"),
+        "format": Key(
+            forms.count("a format version", FORMAT), f"{FORMAT}, the version of this form"
+        ),
+        "scope": Key(SCOPE, "which memory files the claims are about"),
+        "claim": Key(_claim_tables(), "the claims", required=True),
     },
 )
 
@@ -440,7 +438,7 @@ def schema() -> Schema:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "sealsnoop audit policy",
-        **POLICY.schema(),
+        **POLICY.schema,
     }
 
 
@@ -484,7 +482,7 @@ def parse(data: bytes, path: str = "policy") -> Policy:
     found = POLICY.read(raw, (), fail)
     if found.get("format", FORMAT) != FORMAT:
         fail(("format",), f"this sealsnoop reads format {FORMAT}")
-    scope = _scope(found.get("scope", {}))
+    scope = found.get("scope", Scope())
     claims: list[Claim] = []
     for place, one in enumerate(found["claim"]):
         claim = _claim(one, scope, claims)
@@ -500,11 +498,18 @@ def parse(data: bytes, path: str = "policy") -> Policy:
     return Policy(found["name"], found.get("text", ""), tuple(claims), path, digest, data)
 
 
+def _claim(found: Mapping[str, Any], scope: Scope, before: Sequence[Claim]) -> Claim:
+    which = found["claim"]
+    same = sum(one.claim == which for one in before)
+    default = f"{which}-{same + 1}" if same else which
+    return Claim(**{"id": default, "scope": scope, "text": CLAIMS[which].text, **found})
+
+
 def _costs(claims: list[Claim]) -> Iterator[tuple[str, int, int]]:
     """What every memory file, or every row, is compared with: what, how many, how many at most."""
     scopes = {claim.scope for claim in claims}
     actors = [actor for claim in claims for actor in claim.by]
-    actors += [scope.vmm for scope in scopes if scope.vmm]
+    actors += [scope.memslot for scope in scopes if scope.memslot]
     globs = sum(len(scope.name) for scope in scopes) + sum(len(actor.comm) for actor in actors)
     yield "names and commands", globs, _MOST_GLOBS
     yield "filters", sum(bool(scope.where) for scope in scopes), _MOST_FILTERS
@@ -516,28 +521,3 @@ def _shown(at: Path) -> str:
     for part in at:
         shown += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if shown else part
     return shown
-
-
-def _scope(found: Mapping[str, Any]) -> Scope:
-    values = dict(found)
-    memslot = values.pop("memslot", None)
-    vmm = Actor(**memslot) if isinstance(memslot, dict) else None
-    return Scope(**values, memslot=memslot is not None, vmm=vmm)
-
-
-def _claim(found: Mapping[str, Any], scope: Scope, before: list[Claim]) -> Claim:
-    word = found["claim"]
-    same = sum(one.claim == word for one in before)
-    by = tuple(
-        Actor(word=one) if isinstance(one, str) else Actor(**one) for one in found.get("by", ())
-    )
-    return Claim(
-        id=found.get("id", word if not same else f"{word}-{same + 1}"),
-        claim=word,
-        scope=_scope(found["scope"]) if "scope" in found else scope,
-        text=found.get("text", CLAIMS[word].text),
-        by=by,
-        children=found.get("children", False),
-        handover=found.get("handover", False),
-        seals=tuple(found.get("seals", ())),
-    )

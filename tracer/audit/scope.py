@@ -243,7 +243,7 @@ def member(scope: Scope, one: Known, look: Look) -> tuple[Answer, str]:
     if scope.seals:
         found.append(_sealed_so(scope, one, look))
     if scope.memslot:
-        found.append(_memslot(scope, one, look))
+        found.append(_memslot(scope.memslot, one, look))
     if any(answer is OUT for answer, _ in found):
         return OUT, ""
     unsure = [why for answer, why in found if answer is MAYBE]
@@ -321,11 +321,9 @@ def _sealed_so(scope: Scope, one: Known, look: Look) -> tuple[Answer, str]:
     return sure, "what seal 0x20 means on this kernel is not known (no self-test)"
 
 
-def _memslot(scope: Scope, one: Known, look: Look) -> tuple[Answer, str]:
+def _memslot(vmm: Actor, one: Known, look: Look) -> tuple[Answer, str]:
     if look.slots.of(one):
-        vmm = scope.vmm
-        set_by = (slot.row for slot in look.slots.of(one))
-        return vmm is None or any(matching(vmm, row) for row in set_by), ""
+        return any(matching(vmm, slot.row) for slot in look.slots.of(one)), ""
     need = look.plan.need("memslot", "memslot")
     if not need.holds:
         return MAYBE, f"whether it backs guest memory is not known (memslot is {need.state})"
