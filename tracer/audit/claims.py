@@ -7,8 +7,9 @@ told to be one or not, a doubt comes of it and never a pass.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tracer.audit.objects import Known, Range, Row
-from tracer.audit.policy import INACCESSIBLE, UNSEEN, Actor, Claim
+from tracer.audit.evidence import Evidence
+from tracer.audit.objects import MemoryFile, Range, Row
+from tracer.audit.policy import INACCESSIBLE, UNSEEN, WAYS, Actor, Claim
 from tracer.audit.result import Doubt
 from tracer.audit.scope import Allowed, same, wanted_seals, who
 from tracer.labels import SEALS_UNKNOWN, VM_SHARED, VM_WRITE
@@ -27,7 +28,7 @@ class Violation:
     text: str
 
 
-Said = Iterator[Violation | Doubt]
+Objections = Iterator[Violation | Doubt]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Case:
     """One object under one claim."""
 
     claim: Claim
-    one: Known
+    file: MemoryFile
+    evidence: Evidence
     reached: Sequence[Row]
     """Accesses by address that reached it though they name another file, or none."""
     memslots: Sequence[Row]
@@ -43,26 +45,21 @@ class Case:
     unseen: Sequence[Row]
     """After which somebody can reach an address space unseen in which it was mapped."""
     allowed: Allowed
-    baseline: str
-    """Empty if who held and mapped what at the start is known for sure; else why not."""
-    bit_0x20: str
-    reads_seen: bool = False
-    """Every way of reading it by a call was hooked (no way breaks `no-breach` but by that seal)."""
 
     @property
     def creator(self) -> Row | None:
         """Its creation."""
-        return next((row for row in self.one.rows if row.created), None)
+        return next((row for row in self.file.rows if row.created), None)
 
     @property
     def first(self) -> Row | None:
         """Its creation, or the first row of somebody who has it."""
-        return self.creator or next((row for row in self.one.rows if row.op not in NO_SHARE), None)
+        return self.creator or next((row for row in self.file.rows if row.op not in NO_SHARE), None)
 
 
-def never_mapped(case: Case) -> Said:
+def never_mapped(case: Case) -> Objections:
     """Nobody maps it."""
-    for row in case.one.rows:
+    for row in case.file.rows:
         if row.op == "map":
             yield _maps(row)
         elif row.op == "unmap":
@@ -78,9 +75,9 @@ def never_mapped(case: Case) -> Said:
     yield from _past(case)
 
 
-def mapped_only_by(case: Case) -> Said:
+def mapped_only_by(case: Case) -> Objections:
     """Only these map it."""
-    for row in case.one.rows:
+    for row in case.file.rows:
         if row.op == "map" and not case.allowed(row):
             yield _maps(row)
         elif row.touched and not case.allowed(row):
@@ -89,9 +86,9 @@ def mapped_only_by(case: Case) -> Said:
     yield from _by_mapping(case)
 
 
-def never_writable_outside(case: Case) -> Said:
+def never_writable_outside(case: Case) -> Objections:
     """Nobody else can write through a mapping, or changes it through a descriptor."""
-    for one in case.one.ranges:
+    for one in case.file.ranges:
         if not one.begun or case.allowed(one.row):
             continue
         if one.can_write:
@@ -100,21 +97,21 @@ def never_writable_outside(case: Case) -> Said:
             yield Doubt("past", f"Process {one.row.pid} had a shared mapping before the trace that "
                         "cannot be written now; whether mprotect can make it so is not "
                         "known.")  # fmt: skip
-    for row in case.one.rows:
+    for row in case.file.rows:
         # The baseline may tell of a mapping that events told of before: then its flags are newer.
         there = row.table == "mappings" and row.op == "map"
         if there and row.arg & VM_SHARED and row.arg & VM_WRITE and not case.allowed(row):
             yield Violation(row, "has a shared mapping of it that can be written")
-    yield from _calls(case, case.one.rows, _CHANGES, "changes it")
+    yield from _calls(case, case.file.rows, _CHANGES, "changes it")
     yield from _unbegun(case, lambda one: one.can_write)
     yield from _by_mapping(case)
 
 
-def never_read_or_written(case: Case) -> Said:
+def never_read_or_written(case: Case) -> Objections:
     """Nobody else reads or writes it."""
-    rows = [*case.one.rows, *case.reached]
+    rows = [*case.file.rows, *case.reached]
     yield from _calls(case, rows, {**_CHANGES, **_READS}, "reads or writes it")
-    for one in case.one.ranges:
+    for one in case.file.ranges:
         if one.begun and not case.allowed(one.row):
             yield Doubt("not-seen", f"{_who(one.row)} has it mapped: what it reads or writes there "
                         "is not seen.")  # fmt: skip
@@ -126,22 +123,22 @@ def never_read_or_written(case: Case) -> Said:
     yield from _sweep(case)
 
 
-def never_pinned_except(case: Case) -> Said:
+def never_pinned_except(case: Case) -> Objections:
     """Nobody else pins it for long."""
-    yield from _calls(case, [*case.one.rows, *case.reached], {"pin": _got}, "pins pages of it")
+    yield from _calls(case, [*case.file.rows, *case.reached], {"pin": _got}, "pins pages of it")
     yield from _unseen(case)
     yield from _past_pins(case)
 
 
-def sealed_with(case: Case) -> Said:
+def sealed_with(case: Case) -> Objections:
     """It has the seals when somebody else first gets it."""
-    bits, sure = wanted_seals(case.claim.seals, case.bit_0x20)
+    bits, sure = wanted_seals(case.claim.seals, case.evidence.bit_0x20)
     first = case.first
     if case.creator is None:
         yield Doubt("past", "Its creation is not in the recording: it may have been shared before.")
     if sure is None:
         yield Doubt("self-test", "What seal 0x20 means on this kernel is not known.")
-    for row in case.one.rows:
+    for row in case.file.rows:
         if first is None or not _shares(row, first):
             continue
         seals, after = row.seals, row.seals_after
@@ -161,12 +158,15 @@ def sealed_with(case: Case) -> Said:
             yield Violation(row, f"{how}, not yet sealed with {named}")
 
 
-def no_breach(case: Case) -> Said:
+def no_breach(case: Case) -> Objections:
     """Nothing went through that a seal denies."""
-    denies_reads = case.bit_0x20 == "inaccessible" and (case.one.seals or 0) & SEALS[INACCESSIBLE]
-    if denies_reads and not case.reads_seen:
+    evidence, seals = case.evidence, case.file.seals or 0
+    reads = WAYS["read"].families.get(case.file.kind, ())
+    seen = reads and all(evidence.plan.need(family, "read").holds for family in reads)
+    # No other way breaks this claim by reading.
+    if evidence.bit_0x20 == "inaccessible" and seals & SEALS[INACCESSIBLE] and not seen:
         yield Doubt("not-hooked", "Not all reads of it, which its seal denies, are hooked.")
-    for row in case.one.rows:
+    for row in case.file.rows:
         if row.verdict == "breach":
             hole = f" (known hole {row.hole})" if row.hole else ""
             yield Violation(row, f"does what seal {row.reason} denies{hole}")
@@ -175,7 +175,7 @@ def no_breach(case: Case) -> Said:
                         f"{row.reason}.")  # fmt: skip
 
 
-CHECKS: Mapping[str, Callable[[Case], Said]] = {
+CHECKS: Mapping[str, Callable[[Case], Objections]] = {
     "never-mapped": never_mapped,
     "mapped-only-by": mapped_only_by,
     "never-writable-outside": never_writable_outside,
@@ -189,7 +189,7 @@ CHECKS: Mapping[str, Callable[[Case], Said]] = {
 def shared(case: Case) -> bool:
     """Whether anybody but its first user ever had it (else sealed-with has nothing to say)."""
     first = case.first
-    return first is not None and any(_shares(row, first) for row in case.one.rows)
+    return first is not None and any(_shares(row, first) for row in case.file.rows)
 
 
 def _shares(row: Row, first: Row) -> bool:
@@ -207,7 +207,7 @@ def _maps(row: Row) -> Violation:
     return Violation(row, "maps it" if not row.copied else "forks, and its child maps it")
 
 
-def _by_mapping(case: Case) -> Said:
+def _by_mapping(case: Case) -> Objections:
     """What leaves a claim about who maps it open, or breaks it beside the mappings themselves."""
     yield from _machines(case)
     yield from _unseen(case)
@@ -245,7 +245,7 @@ _READS: Mapping[str, Callable[[Row], bool]] = {
 
 def _calls(
     case: Case, rows: Sequence[Row], broken: Mapping[str, Callable[[Row], bool]], how: str
-) -> Said:
+) -> Objections:
     """Calls by others that did what ``broken`` says of their answers."""
     suspects = []
     for row in rows:
@@ -260,9 +260,9 @@ def _calls(
         yield Violation(row, f"{how} ({row.op})")
 
 
-def _unbegun(case: Case, counts: Callable[[Range], bool], unseen: bool = False) -> Said:
+def _unbegun(case: Case, counts: Callable[[Range], bool], unseen: bool = False) -> Objections:
     """Mappings of which only the end was seen."""
-    for one in case.one.ranges:
+    for one in case.file.ranges:
         if one.begun or not counts(one):
             continue
         if one.row.flags & Flag.OTHER_MM:
@@ -276,7 +276,7 @@ def _unbegun(case: Case, counts: Callable[[Range], bool], unseen: bool = False) 
             yield Violation(one.row, _HAD)
 
 
-def _machines(case: Case) -> Said:
+def _machines(case: Case) -> Objections:
     """Virtual machines of others that have it as their memory too.
 
     To be given the file is no permission for that: a backend has no guest.
@@ -298,7 +298,7 @@ _UNSEEN = {
 }
 
 
-def _unseen(case: Case) -> Said:
+def _unseen(case: Case) -> Objections:
     """Where somebody may do something that nobody sees, there is no doubt where nobody may at all.
 
     Those who may are then taken for those who did.
@@ -313,35 +313,35 @@ def _unseen(case: Case) -> Said:
         yield Doubt("reach", f"{said}.")
 
 
-def _past(case: Case) -> Said:
+def _past(case: Case) -> Objections:
     """Mappings from before the trace."""
-    if case.one.born or _unmapped_at_start(case):
+    if case.file.born or _unmapped_at_start(case):
         return
-    if case.baseline:
+    if case.evidence.baseline:
         yield Doubt("past", f"It is older than the trace, and who had it mapped then is not known "
-                    f"for sure: {case.baseline}")  # fmt: skip
+                    f"for sure: {case.evidence.baseline}")  # fmt: skip
 
 
 def _unmapped_at_start(case: Case) -> bool:
     """The inode itself said at the start that nothing maps it."""
-    return any(row.op == "mapped" and row.baseline and row.answer == 0 for row in case.one.rows)
+    return any(row.op == "mapped" and row.baseline and row.answer == 0 for row in case.file.rows)
 
 
 def _none_writable(case: Case) -> bool:
     """The inode itself said that no mapping can write (i_mmap_writable, include/linux/fs.h)."""
-    return any(row.op == "mapped" and row.baseline and row.writable <= 0 for row in case.one.rows)
+    return any(row.op == "mapped" and row.baseline and row.writable <= 0 for row in case.file.rows)
 
 
-def _past_pins(case: Case) -> Said:
-    if not case.one.born:
+def _past_pins(case: Case) -> Objections:
+    if not case.file.born:
         yield Doubt("past", "It is older than the trace: a pin from before may still hold pages.")
 
 
-def _sweep(case: Case) -> Said:
+def _sweep(case: Case) -> Objections:
     """The inode's own word against what events and baseline tell."""
-    for row in case.one.rows:
+    for row in case.file.rows:
         known = (one.since_ns <= row.until_ns and row.time_ns <= one.until_ns
-                 for one in case.one.ranges)  # fmt: skip
+                 for one in case.file.ranges)  # fmt: skip
         if row.op == "mapped" and row.answer == 1 and not any(known):
             when = "end" if row.final else "start"
             yield Doubt("sweep", f"At the {when} the inode itself had a mapping that nothing else "

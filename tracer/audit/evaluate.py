@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tracer.audit.claims import CHECKS, NO_SHARE, Case, Violation, shared
 from tracer.audit.evidence import Evidence, load
-from tracer.audit.objects import Known, Row
+from tracer.audit.objects import MemoryFile, Row
 from tracer.audit.policy import ALWAYS_BLIND, BY_ADDRESS, CLAIMS, WAYS, Claim, Policy, needed
 from tracer.audit.result import (
     WORST_FIRST,
@@ -21,10 +21,9 @@ from tracer.audit.result import (
     Result,
     worst,
 )  # fmt: skip
-from tracer.audit.scope import OUT, Allowed, Answer, Look, check_where, hidden, member, rights, who
+from tracer.audit.scope import OUT, Allowed, Answer, check_where, hidden, member, rights, who
 from tracer.escape import printable
 from tracer.labels import describe
-from tracer.recording.manifest import Filters
 from tracer.recording.reader import Recording
 from tracer.words import Bit5, ops
 
@@ -69,19 +68,17 @@ def one_recording(policy: Policy, recording: Recording) -> RecordingAudit:
 
 def evaluate(claim: Claim, evidence: Evidence) -> ClaimResult:
     """One claim: every object that is in its scope, or may be."""
-    filters = evidence.manifest.filters or Filters()
-    look = Look(evidence.plan, evidence.slots, evidence.bit_0x20, filters)
     findings, kinds = [], set(claim.scope.kind)
-    for one in evidence.known.values():
-        answer, why = member(claim.scope, one, look)
+    for file in evidence.known.values():
+        answer, why = member(claim.scope, file, evidence)
         if answer is OUT:
             continue
-        kinds.add(one.kind)
-        findings.append(_finding(claim, evidence, one, answer, why))
+        kinds.add(file.kind)
+        findings.append(_finding(claim, evidence, file, answer, why))
     needs = {family: way for kind in sorted(kinds) or ["unknown"]
              for family, way in needed(claim.claim, kind, claim.meant).items()}  # fmt: skip
     # What was lost or not seen may have been about an object that is not here at all.
-    general = _unique([*hidden(claim.scope, look), *_general(evidence, needs)])
+    general = _unique([*hidden(claim.scope, evidence), *_general(evidence, needs)])
     if evidence.baseline:
         general.append(Doubt("past", f"Objects older than the trace may be missing: "
                              f"{evidence.baseline}"))  # fmt: skip
@@ -112,20 +109,22 @@ def _general(evidence: Evidence, needs: dict[str, str]) -> Iterator[Doubt]:
     yield from evidence.plan.doubts(needs)
 
 
-def _finding(claim: Claim, evidence: Evidence, one: Known, answer: Answer, why: str) -> Finding:
-    audited = one.audited()
-    if CLAIMS[claim.claim].sealable_only and one.kind not in SEALABLE:
+def _finding(
+    claim: Claim, evidence: Evidence, file: MemoryFile, answer: Answer, why: str
+) -> Finding:
+    audited = file.audited()
+    if CLAIMS[claim.claim].sealable_only and file.kind not in SEALABLE:
         return Finding(audited, Result.NOT_APPLICABLE if answer else Result.INDETERMINATE)
-    case, doubts = _case(claim, evidence, one)
+    case, doubts = _case(claim, evidence, file)
     violations: list[Violation] = []
-    for said in CHECKS[claim.claim](case):
-        if isinstance(said, Doubt):
-            doubts.append(said)
+    for objection in CHECKS[claim.claim](case):
+        if isinstance(objection, Doubt):
+            doubts.append(objection)
         else:
-            violations.append(said)
+            violations.append(objection)
     doubts += case.allowed.doubts
-    doubts += _general(evidence, needed(claim.claim, one.kind, claim.meant))
-    doubts += _about(evidence, one)
+    doubts += _general(evidence, needed(claim.claim, file.kind, claim.meant))
+    doubts += _about(evidence, file)
     result = Result.FAIL
     if violations and (unknown := _nobody(claim, case, doubts)):
         doubts.append(unknown)
@@ -147,34 +146,31 @@ def _finding(claim: Claim, evidence: Evidence, one: Known, answer: Answer, why: 
     return Finding(audited, result, tuple(listed[:MOST_PROOFS]), more, tuple(_unique(doubts)))
 
 
-def _case(claim: Claim, evidence: Evidence, one: Known) -> tuple[Case, list[Doubt]]:
+def _case(claim: Claim, evidence: Evidence, file: MemoryFile) -> tuple[Case, list[Doubt]]:
     doubts = []
-    backed = sorted(((slot.since_ns(one), slot.row) for slot in evidence.slots.of(one)),
+    backed = sorted(((slot.since_ns(file), slot.row) for slot in evidence.slots.of(file)),
                     key=lambda pair: pair[0])  # fmt: skip
     memslots = [row for _, row in backed if not row.failed and not row.unanswered]
     since = {row: since_ns for since_ns, row in backed}
-    allowed = Allowed(claim.by, claim.children, rights(one.rows, memslots, since, claim.handover))
+    allowed = Allowed(claim.by, claim.children, rights(file.rows, memslots, since, claim.handover))
     breaking = CLAIMS[claim.claim].by_address
     by_address = [row for row in evidence.by_address if row.op in breaking] if breaking else ()
-    reached, maybe = _reached(by_address, one)
+    reached, maybe = _reached(by_address, file)
     if times := sum(row.times for row in maybe if not allowed(row)):
         doubts.append(Doubt("address", f"{times} accesses by address may have reached it: where in "
                             "which address space they were is not known."))  # fmt: skip
-    if len({who(row) for row in one.rows if row.created}) > 1:
+    if len({who(row) for row in file.rows if row.created}) > 1:
         doubts.append(Doubt("identity", "It was created twice: one of them made something else."))
-    reads = WAYS["read"].families.get(one.kind, ())
-    seen = bool(reads) and all(evidence.plan.need(family, "read").holds for family in reads)
-    unseen = _unseen(evidence.unseen, one)
-    return Case(claim, one, reached, memslots, unseen, allowed, evidence.baseline,
-                evidence.bit_0x20, seen), doubts  # fmt: skip
+    unseen = _unseen(evidence.unseen, file)
+    return Case(claim, file, evidence, reached, memslots, unseen, allowed), doubts
 
 
-def _unseen(found: Sequence[Row], one: Known) -> list[Row]:
+def _unseen(found: Sequence[Row], file: MemoryFile) -> list[Row]:
     """Those that are about an address space in which the object was mapped at some time, or about
     a process that used it: who is traced stays so when it calls exec. A device is opened by who
     has the object there himself."""
-    spaces = {mapped.mm for mapped in one.ranges} | {row.own_mm for row in one.rows}
-    users = {(row.pid, row.start_ns) for row in one.rows if row.op not in NO_SHARE}
+    spaces = {mapped.mm for mapped in file.ranges} | {row.own_mm for row in file.rows}
+    users = {(row.pid, row.start_ns) for row in file.rows if row.op not in NO_SHARE}
     return [
         row for row in found
         if (row.own_mm if row.op == "device" else row.mm) in spaces - {0}
@@ -182,7 +178,7 @@ def _unseen(found: Sequence[Row], one: Known) -> list[Row]:
     ]  # fmt: skip
 
 
-def _reached(by_address: Sequence[Row], file: Known) -> tuple[list[Row], list[Row]]:
+def _reached(by_address: Sequence[Row], file: MemoryFile) -> tuple[list[Row], list[Row]]:
     """Accesses that name another file (or none) and lie where this one was mapped; and those that
     may do so."""
     reached: list[Row] = []
@@ -206,7 +202,7 @@ def _reached(by_address: Sequence[Row], file: Known) -> tuple[list[Row], list[Ro
 
 def _nobody(claim: Claim, case: Case, doubts: Sequence[Doubt]) -> Doubt | None:
     """A word in ``by`` that stands for somebody who is not known: then others are not either."""
-    incomplete = bool(doubts) or not case.one.born
+    incomplete = bool(doubts) or not case.file.born
     if claim.words & {"vmm", "given-by-vmm"} and not case.allowed.rights["vmm"] and incomplete:
         return Doubt("identity", "Who gave it to a virtual machine is not known, so that the "
                      "evidence may be about the VMM itself.")  # fmt: skip
@@ -217,15 +213,14 @@ def _nobody(claim: Claim, case: Case, doubts: Sequence[Doubt]) -> Doubt | None:
     return None
 
 
-def _about(evidence: Evidence, one: Known) -> Iterator[Doubt]:
+def _about(evidence: Evidence, file: MemoryFile) -> Iterator[Doubt]:
     """What leaves every claim about this object open."""
-    filters = evidence.manifest.filters
-    if one.only_seal and not (filters and filters.unsealable):
+    if file.only_seal and not evidence.filters.unsealable:
         yield Doubt("filter", "It cannot be sealed, and what happens to such files was not "
                     "recorded: record with --unsealable.")  # fmt: skip
-    if one.kind == "unknown":
+    if file.kind == "unknown":
         yield Doubt("unknown-object", "What kind of file it is is not known.")
-    if odd := {row.op for row in one.rows} - ops():
+    if odd := {row.op for row in file.rows} - ops():
         yield Doubt("unknown-event", f"It has events that this version does not know "
                     f"({', '.join(map(printable, sorted(odd)))}).")  # fmt: skip
 

@@ -5,8 +5,8 @@ put together, the first of them stays as the proof. So what an audit holds grows
 with those that use them, and not with what they do: anybody can do that as often as he likes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 
@@ -20,7 +20,7 @@ from tracer.analysis.decisions import NEEDED, Decisions, batches
 from tracer.analysis.frames import enum, shown
 from tracer.audit import objects as files
 from tracer.audit.doubts import Plan, of_reading, of_recording, plan_of
-from tracer.audit.objects import KEY, VM_FAULT_ERROR, Key3, Known, Row, Slots
+from tracer.audit.objects import KEY, VM_FAULT_ERROR, Key3, MemoryFile, Row, Slots
 from tracer.audit.policy import BY_ADDRESS, UNSEEN, Claim
 from tracer.audit.result import Doubt, Window
 from tracer.audit.scope import OUT, early
@@ -29,7 +29,7 @@ from tracer.output.coverage import anchors
 from tracer.recording.clock import wall_jump_s
 from tracer.recording.format import EVENTS
 from tracer.recording.identity import EVENT_COLUMNS, Identities
-from tracer.recording.manifest import End, Manifest
+from tracer.recording.manifest import End, Filters, Manifest
 from tracer.recording.reader import Recording
 from tracer.words import Op, ops
 
@@ -65,7 +65,7 @@ class Evidence:
 
     manifest: Manifest
     plan: Plan
-    known: Mapping[Key3, Known]
+    known: Mapping[Key3, MemoryFile]
     by_address: Sequence[Row]
     """Accesses by address, whatever file they name."""
     unseen: Sequence[Row]
@@ -77,6 +77,12 @@ class Evidence:
     baseline: str
     """Empty if the look at the start missed nothing; else why it may have."""
     bit_0x20: str
+    """What seal 0x20 means: ``exec``, ``inaccessible``, or empty: not known."""
+
+    @property
+    def filters(self) -> Filters:
+        """What the recorder left out."""
+        return self.manifest.filters or Filters()
 
 
 def load(recording: Recording, claims: Sequence[Claim]) -> Evidence:
@@ -88,9 +94,14 @@ def load(recording: Recording, claims: Sequence[Claim]) -> Evidence:
     announced = listed.to_pandas().astype({"kind": object, "comm": object})
     start = _baseline(recording, identities)
     with_rows = any(claim.scope.where for claim in claims)
-    wanted = _Wanted(claims, files.announced(announced, with_rows))
+    scopes = {claim.scope for claim in claims}
+    left_out = {
+        key
+        for key, file in files.announced(announced, with_rows).items()
+        if all(early(scope, file) is OUT for scope in scopes)
+    }
     judged = any(one.claim == "no-breach" for one in claims)
-    found = _events(recording, listed, identities, wanted, judged=judged)
+    found = _events(recording, listed, identities, left_out, judged=judged)
     # Only now, that all rows of an inode are here, is its generation known.
     files.give_generations(announced, identities)
     files.give_generations(start, identities, twice=True)
@@ -102,8 +113,8 @@ def load(recording: Recording, claims: Sequence[Claim]) -> Evidence:
     for row in all_:
         if row.ino:
             known[row.key].rows.append(row)
-    for one in known.values():
-        one.ranges = files.ranges(one.rows)
+    for file in known.values():
+        file.ranges = files.ranges(file.rows)
     return Evidence(
         manifest=manifest,
         plan=plan_of(manifest, start),
@@ -119,41 +130,27 @@ def load(recording: Recording, claims: Sequence[Claim]) -> Evidence:
     )
 
 
-@dataclass
-class _Wanted:
-    """Which events may touch a claim: those of objects that may be in scope, and some always."""
-
-    claims: Sequence[Claim]
-    known: Mapping[Key3, Known]
-    _out: dict[Key3, bool] = field(default_factory=dict)
-
-    def _is_out(self, key: Key3) -> bool:
-        if key not in self._out:
-            one = self.known.get(key)
-            self._out[key] = one is not None and all(
-                early(claim.scope, one) is OUT for claim in self.claims
-            )
-        return self._out[key]
-
-    def __call__(self, batch: Batch) -> Mask:
-        mine = pd.MultiIndex.from_arrays([batch[name] for name in KEY], names=KEY)
-        out = [key for key in mine.unique() if self._is_out(key)]
-        wanted = ~mine.isin(out) if out else np.ones(len(batch), bool)
-        mask: Mask = wanted | np.isin(batch["op"], _ALWAYS)
-        return mask
+def _wanted(batch: Batch, left_out: Container[Key3]) -> Mask:
+    """The rows that may touch a claim: those of files that may be in a scope, and some always."""
+    mine = pd.MultiIndex.from_arrays([batch[name] for name in KEY], names=KEY)
+    out = [key for key in mine.unique() if key in left_out]
+    wanted = ~mine.isin(out) if out else np.ones(len(batch), bool)
+    mask: Mask = wanted | np.isin(batch["op"], _ALWAYS)
+    return mask
 
 
 def _events(
     recording: Recording,
     listed: pa.Table,
     identities: Identities,
-    wanted: Callable[[Batch], Mask],
+    left_out: Container[Key3],
     *,
     judged: bool,
 ) -> pd.DataFrame:
-    """The events that ``wanted`` takes, equal ones together, in the order of their times.
+    """The events that may touch a claim, equal ones together, in the order of their times.
 
-    ``listed``: the table of objects; ``judged``: with the columns :data:`_JUDGED`.
+    ``listed``: the table of objects; ``left_out``: files that are in no scope; ``judged``: with the
+    columns :data:`_JUDGED`.
     """
     source, decisions = Source.of(recording), Decisions()
     decisions.objects(listed, source, complete=True)
@@ -163,7 +160,7 @@ def _events(
     for batch in batches(recording, needed, source=source, rows=_PIECE):
         if identities.needs_events:
             identities.observe(_words(batch))  # also of files that no claim is about
-        batch = batch.take(wanted(batch))
+        batch = batch.take(_wanted(batch, left_out))
         if not len(batch):
             continue
         found = _frame(batch.frame(_COLUMNS), "events")[[*_empty()]]

@@ -120,16 +120,9 @@ class Row(NamedTuple):
 
 def rows(found: pd.DataFrame) -> Iterator[Row]:
     """A frame as rows, in its order; columns that it does not have are None."""
-    columns = []
-    for name in Row._fields:
-        if name not in found:
-            columns.append([None] * len(found))
-        elif found[name].dtype.kind in "iu":
-            columns.append(found[name].tolist())
-        else:
-            values = zip(found[name].tolist(), found[name].isna(), strict=True)
-            columns.append([None if null else value for value, null in values])
-    yield from map(Row._make, zip(*columns, strict=True))
+    found = found.reindex(columns=Row._fields).astype(object)
+    found = found.where(found.notna(), None)
+    yield from map(Row._make, found.itertuples(index=False, name=None))
 
 
 Key3 = tuple[int, int, int]
@@ -140,7 +133,7 @@ MOST_ROWS = 64
 
 
 @dataclass
-class Known:
+class MemoryFile:
     """One memory file (or, if the kernel used an inode number again, all that had this key)."""
 
     key: Key3
@@ -194,41 +187,41 @@ def give_generations(swept: pd.DataFrame, known: Identities, *, twice: bool = Fa
         swept.at[row, "gen"] = known.of(dev, ino, 0, when if final else None).gen
 
 
-def announced(objects: pd.DataFrame, with_rows: bool) -> dict[Key3, Known]:
+def announced(objects: pd.DataFrame, with_rows: bool) -> dict[Key3, MemoryFile]:
     """What announcements (table ``objects``) tell; ``with_rows``: some claim has a ``where``."""
-    found: dict[Key3, Known] = {}
+    found: dict[Key3, MemoryFile] = {}
     row: Any
     for row in objects.itertuples(index=False):
         key = (row.dev, row.ino, row.gen)
-        one = found.setdefault(key, Known(key))
-        one.kinds.add(str(row.kind))
+        file = found.setdefault(key, MemoryFile(key))
+        file.kinds.add(str(row.kind))
         name = (None if pd.isna(row.name) else str(row.name), bool(row.name_complete))
-        if one.names[-1:] != [name]:
-            one.names.append(name)
+        if file.names[-1:] != [name]:
+            file.names.append(name)
         # The scan of /proc leaves mode 0 where it could not look at the file.
         looked = row.cpu != USER_CPU or row.mode
-        one.owners.add(row.owner_uid if looked else None)
-        one.cgroups.add(row.cgroup)
-        one.born |= not pd.isna(row.create_flags)
-        one.size = row.size if looked else one.size
-        one.saw(row.seals)
-        one.more |= len(one.announcements) >= MOST_ROWS
-        if with_rows and not one.more:
-            one.announcements.append(row)
+        file.owners.add(row.owner_uid if looked else None)
+        file.cgroups.add(row.cgroup)
+        file.born |= not pd.isna(row.create_flags)
+        file.size = row.size if looked else file.size
+        file.saw(row.seals)
+        file.more |= len(file.announcements) >= MOST_ROWS
+        if with_rows and not file.more:
+            file.announcements.append(row)
     return found
 
 
-def observed(known: dict[Key3, Known], rows: pd.DataFrame) -> None:
+def observed(known: dict[Key3, MemoryFile], rows: pd.DataFrame) -> None:
     """Adds what events and baseline tell, and objects that were never announced."""
     rows = rows[rows["ino"] != 0]
     columns = [*KEY, "kind", "seals", "seals_after"]
     row: Any
     for row in rows[columns].drop_duplicates().itertuples(index=False):
         key = (row.dev, row.ino, row.gen)
-        one = known.setdefault(key, Known(key))
-        one.kinds.add(str(row.kind))
-        one.saw(row.seals)
-        one.saw(row.seals_after)
+        file = known.setdefault(key, MemoryFile(key))
+        file.kinds.add(str(row.kind))
+        file.saw(row.seals)
+        file.saw(row.seals_after)
     made = rows[(rows["op"] == "create") & (rows["answer"] >= 0) & (rows["table"] == "events")]
     for row in made[KEY].drop_duplicates().itertuples(index=False):
         known[row.dev, row.ino, row.gen].born = True
@@ -345,11 +338,11 @@ class Slot:
         end = row.size_after + row.length
         return mapped.meets(row.size_after, end, row.time_ns, self.until_ns)
 
-    def since_ns(self, one: Known) -> int:
-        """When an object that backs it came to do so: it may be mapped there later."""
-        if self.row.key == one.key:
+    def since_ns(self, file: MemoryFile) -> int:
+        """When a file that backs it came to do so: it may be mapped there later."""
+        if self.row.key == file.key:
             return self.row.time_ns
-        there = (mapped.since_ns for mapped in one.ranges
+        there = (mapped.since_ns for mapped in file.ranges
                  if mapped.mm in (0, self.row.mm) and self.meets(mapped))  # fmt: skip
         return max(self.row.time_ns, min(there, default=0))
 
@@ -379,13 +372,13 @@ class Slots:
             for near in (("key", slot.row.key), ("mm", slot.row.mm), ("pid", slot.row.pid)):
                 self._near[near].append(place)
 
-    def of(self, one: Known) -> list[Slot]:
+    def of(self, file: MemoryFile) -> list[Slot]:
         """The slots that an object backs, or backed for a time."""
-        if one.key not in self._known:
-            found = set(self._near.get(("key", one.key), ()))
-            for mapped in one.ranges:
+        if file.key not in self._known:
+            found = set(self._near.get(("key", file.key), ()))
+            for mapped in file.ranges:
                 near = ("mm", mapped.mm) if mapped.mm else ("pid", mapped.row.pid)
                 found.update(place for place in self._near.get(near, ())
                              if self._all[place].meets(mapped))  # fmt: skip
-            self._known[one.key] = [self._all[place] for place in sorted(found)]
-        return self._known[one.key]
+            self._known[file.key] = [self._all[place] for place in sorted(found)]
+        return self._known[file.key]

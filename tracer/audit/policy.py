@@ -262,13 +262,15 @@ def _comm(glob: str) -> None:
 _PIDS = forms.several(forms.count("a process id", _PID))
 _UIDS = forms.several(forms.count("a user number", _U32 - 1))
 _CGROUPS = forms.several(forms.count("a cgroup id (the inode number of its folder)", _U64))
+_COMMS = forms.several(forms.text("a command name of at most 15 bytes, * and ? match", _comm))
 _WHO: dict[str, Key] = {
-    "comm": Key(forms.several(forms.text("a command name of at most 15 bytes, * and ? match", _comm)),
-                "command name, which a process may change at will: a weak sign of who it is"),
+    "comm": Key(
+        _COMMS, "command name, which a process may change at will: a weak sign of who it is"
+    ),
     "pid": Key(_PIDS, "process id, as the host's initial pid namespace has it"),
     "uid": Key(_UIDS, "user number"),
     "cgroup": Key(_CGROUPS, "cgroup id"),
-}  # fmt: skip
+}
 ACTORS = forms.several(
     forms.either(
         forms.table("an actor", _WHO, Actor, empty=False), forms.word(ACTOR_WORDS, "actor", Actor)

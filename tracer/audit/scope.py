@@ -8,12 +8,11 @@ these alone is assumed to be the one that the policy means, and that is said.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from tracer.audit.doubts import Plan
-from tracer.audit.objects import Known, Row, Slots
+from tracer.audit.objects import MemoryFile, Row
 from tracer.audit.policy import INACCESSIBLE, RECOGNISED_BY, Actor, Scope
 from tracer.audit.result import Doubt
 from tracer.errors import UserError
@@ -21,9 +20,11 @@ from tracer.filter.grammar import glob, matches
 from tracer.filter.query import parse
 from tracer.record import PROC_TICK_NS
 from tracer.recording.format import OBJECTS
-from tracer.recording.manifest import Filters
 from tracer.words import BY_NAME as SEALS
 from tracer.words import Receipt
+
+if TYPE_CHECKING:
+    from tracer.audit.evidence import Evidence
 
 
 class Who(NamedTuple):
@@ -206,17 +207,6 @@ IN, OUT, MAYBE = True, False, None
 Answer = bool | None
 
 
-@dataclass(frozen=True)
-class Look:
-    """What a scope is compared with."""
-
-    plan: Plan
-    slots: Slots
-    bit_0x20: str
-    """What seal 0x20 means: ``exec``, ``inaccessible``, or empty: not known."""
-    filters: Filters
-
-
 def wanted_seals(names: tuple[str, ...], bit_0x20: str) -> tuple[int, Answer]:
     """The bits of seals by name, and whether this kernel means them by these bits."""
     bits = 0
@@ -232,44 +222,44 @@ def wanted_seals(names: tuple[str, ...], bit_0x20: str) -> tuple[int, Answer]:
     return bits, sure
 
 
-def early(scope: Scope, one: Known) -> Answer:
+def early(scope: Scope, file: MemoryFile) -> Answer:
     """What announcements alone tell, before events are read: OUT is final."""
-    return OUT if any(answer is OUT for answer, _ in _announced(scope, one)) else MAYBE
+    return OUT if any(answer is OUT for answer, _ in _announced(scope, file)) else MAYBE
 
 
-def member(scope: Scope, one: Known, look: Look) -> tuple[Answer, str]:
+def member(scope: Scope, file: MemoryFile, evidence: "Evidence") -> tuple[Answer, str]:
     """Whether ``one`` is in ``scope``; with MAYBE, why that is not known."""
-    found = list(_announced(scope, one))
+    found = list(_announced(scope, file))
     if scope.seals:
-        found.append(_sealed_so(scope, one, look))
+        found.append(_sealed_so(scope, file, evidence))
     if scope.memslot:
-        found.append(_memslot(scope.memslot, one, look))
+        found.append(_memslot(scope.memslot, file, evidence))
     if any(answer is OUT for answer, _ in found):
         return OUT, ""
     unsure = [why for answer, why in found if answer is MAYBE]
     return (MAYBE, "; ".join(unsure)) if unsure else (IN, "")
 
 
-def _announced(scope: Scope, one: Known) -> Iterator[tuple[Answer, str]]:
-    yield _kind(scope.kind, one), "its kind is not known"
-    yield _name(scope.name, one), "its name is not known"
-    yield _among(scope.user, one.owners), "its owner is not known"
-    yield _among(scope.cgroup, one.cgroups), "its cgroup is not known"
-    yield _where(scope.where, one), "its what 'where' asks for is not known"
+def _announced(scope: Scope, file: MemoryFile) -> Iterator[tuple[Answer, str]]:
+    yield _kind(scope.kind, file), "its kind is not known"
+    yield _name(scope.name, file), "its name is not known"
+    yield _among(scope.user, file.owners), "its owner is not known"
+    yield _among(scope.cgroup, file.cgroups), "its cgroup is not known"
+    yield _where(scope.where, file), "its what 'where' asks for is not known"
 
 
-def _kind(kinds: tuple[str, ...], one: Known) -> Answer:
-    if not kinds or one.kinds & set(kinds):
+def _kind(kinds: tuple[str, ...], file: MemoryFile) -> Answer:
+    if not kinds or file.kinds & set(kinds):
         return IN
-    known = one.kinds and all(kind != "unknown" and not kind[-1].isdigit() for kind in one.kinds)
+    known = file.kinds and all(kind != "unknown" and not kind[-1].isdigit() for kind in file.kinds)
     return OUT if known else MAYBE
 
 
-def _name(globs: tuple[str, ...], one: Known) -> Answer:
+def _name(globs: tuple[str, ...], file: MemoryFile) -> Answer:
     if not globs:
         return IN
-    found: Answer = OUT if one.names else MAYBE
-    for name, complete in one.names:
+    found: Answer = OUT if file.names else MAYBE
+    for name, complete in file.names:
         if name is None:
             found = MAYBE
             continue
@@ -286,17 +276,17 @@ def _among(wanted: tuple[int, ...], there: set[Any]) -> Answer:
     return MAYBE if not there or None in there else OUT
 
 
-def _where(text: str, one: Known) -> Answer:
+def _where(text: str, file: MemoryFile) -> Answer:
     if not text:
         return IN
-    if not one.announcements:
+    if not file.announcements:
         return MAYBE
     query = parse(text)
-    rows = pd.DataFrame(one.announcements)
+    rows = pd.DataFrame(file.announcements)
     if query.mask(rows).any():
         return IN
     # Seals and size change later, and of some rows not all is known.
-    unsure = one.more or not rows["name_complete"].all() or query.columns() & {"seals", "size"}
+    unsure = file.more or not rows["name_complete"].all() or query.columns() & {"seals", "size"}
     return MAYBE if unsure else OUT
 
 
@@ -312,44 +302,44 @@ def check_where(scope: Scope) -> None:
             )
 
 
-def _sealed_so(scope: Scope, one: Known, look: Look) -> tuple[Answer, str]:
-    bits, sure = wanted_seals(scope.seals, look.bit_0x20)
-    if one.seals is None:
+def _sealed_so(scope: Scope, file: MemoryFile, evidence: "Evidence") -> tuple[Answer, str]:
+    bits, sure = wanted_seals(scope.seals, evidence.bit_0x20)
+    if file.seals is None:
         return MAYBE, "its seals are not known"
-    if sure is OUT or one.seals & bits != bits:
+    if sure is OUT or file.seals & bits != bits:
         return OUT, ""
     return sure, "what seal 0x20 means on this kernel is not known (no self-test)"
 
 
-def _memslot(vmm: Actor, one: Known, look: Look) -> tuple[Answer, str]:
-    if look.slots.of(one):
-        return any(matching(vmm, slot.row) for slot in look.slots.of(one)), ""
-    need = look.plan.need("memslot", "memslot")
+def _memslot(vmm: Actor, file: MemoryFile, evidence: "Evidence") -> tuple[Answer, str]:
+    if evidence.slots.of(file):
+        return any(matching(vmm, slot.row) for slot in evidence.slots.of(file)), ""
+    need = evidence.plan.need("memslot", "memslot")
     if not need.holds:
         return MAYBE, f"whether it backs guest memory is not known (memslot is {need.state})"
-    if not one.born:
+    if not file.born:
         return MAYBE, "it is older than the trace, and so may be the memslot that it backs"
     return OUT, ""
 
 
-def hidden(scope: Scope, look: Look) -> Iterator[Doubt]:
+def hidden(scope: Scope, evidence: "Evidence") -> Iterator[Doubt]:
     """Why something may be in scope that is not in the recording at all."""
     kinds = scope.kind or (scope.kind if scope.name else ("guest_memfd", "secretmem"))
     for kind in kinds:
         if family := RECOGNISED_BY.get(kind):
-            need = look.plan.need(family, "create")
+            need = evidence.plan.need(family, "create")
             if not need.holds:
                 yield Doubt("not-hooked", f"A {kind} may not have been noticed: {family} is "
                             f"{need.state}.")  # fmt: skip
     # Whatever the claim: what is in scope is known through this hook (of memslots: Claim.meant).
     if scope.seals:
-        yield from look.plan.doubts({"seals": "seals"})
+        yield from evidence.plan.doubts({"seals": "seals"})
     # A memfd that cannot be sealed is known from its creation or the baseline, a tmpfs file is not.
-    if not look.filters.unsealable and {"tmpfs", "hugetlb"} & set(scope.kind or ("tmpfs",)):
+    if not evidence.filters.unsealable and {"tmpfs", "hugetlb"} & set(scope.kind or ("tmpfs",)):
         yield Doubt("filter", "Files of tmpfs and hugetlbfs that cannot be sealed were left out "
                     "(record with --unsealable), and some may be in scope: name the kinds in the "
                     "policy if none can.")  # fmt: skip
-    prefix = look.filters.name
+    prefix = evidence.filters.name
     starts = [glob(name).pieces[0] for name in scope.name]
     within = bool(starts) and all(
         not wild and text.removeprefix("memfd:").startswith(prefix) for text, wild in starts
