@@ -177,39 +177,4 @@ def page(audit: Audit) -> Iterator[str]:
     """The HTML file in pieces."""
     from tracer.output.html import render
 
-    recordings = [
-        {
-            "path": one.path,
-            "facts": list(filter(None, [
-                sentences.host(one), *sentences.window(one), sentences.coverage(one),
-                sentences.losses(one), one.command and f"command: {one.command}",
-            ])),
-            "alarms": [*(doubt.text for doubt in one.doubts), *sentences.gaps(one)],
-            "blind_spots": one.blind_spots,
-            "hooks": [
-                (need.family, need.state, need.symbol, need.method, need.tested, need.reason)
-                for need in one.coverage
-            ],
-            "claims": [_claim(claim, one.window.start_ns) for claim in one.claims],
-        }
-        for one in audit.recordings
-    ]  # fmt: skip
-    return render("audit.html", script=False, audit=audit, recordings=recordings)
-
-
-def _claim(claim: ClaimResult, start_ns: int | None) -> dict[str, Any]:
-    return {
-        "result": claim.result.value,
-        "title": sentences.title(claim),
-        "counted": sentences.counted(claim),
-        "doubts": [doubt.text for doubt in claim.doubts],
-        "more": max(0, len(claim.findings) - _MOST_ROWS),
-        "findings": [
-            {
-                "result": one.result.value,
-                "object": sentences.named(one.object),
-                "evidence": [*sentences.evidence(one, start_ns), *(d.text for d in one.doubts)],
-            }
-            for one in claim.findings[:_MOST_ROWS]
-        ],
-    }
+    return render("audit.html", script=False, audit=audit, sentences=sentences, most=_MOST_ROWS)

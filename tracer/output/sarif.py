@@ -5,13 +5,14 @@ its absence for a pass.
 """
 
 import json
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
 from tracer.audit import result as sentences
 from tracer.audit.policy import CLAIMS
-from tracer.audit.result import Audit, ClaimResult, Finding, Proof, RecordingAudit, Result
+from tracer.audit.result import Audit, ClaimResult, Proof, RecordingAudit, Result
 
 _KINDS = {
     Result.FAIL: ("fail", "error"),
@@ -76,48 +77,41 @@ def _run(audit: Audit, one: RecordingAudit) -> dict[str, Any]:
         },
         "results": [
             result
-            for place, claim in enumerate(rules.values())
-            for result in _results(claim, place, one)
+            for index, claim in enumerate(rules.values())
+            for result in _results(claim, index, one)
         ],
     }
 
 
-def _results(claim: ClaimResult, place: int, one: RecordingAudit) -> list[dict[str, Any]]:
-    found = [_finding(claim, place, finding, one) for finding in claim.findings]
+def _results(claim: ClaimResult, index: int, one: RecordingAudit) -> Iterator[dict[str, Any]]:
+    """A result for each finding, and one for what touches the claim as a whole."""
+    for finding in claim.findings:
+        file, name = finding.object, sentences.named(finding.object)
+        lines = [name, *islice(sentences.evidence(finding, one.window.start_ns), 10)]
+        lines += [doubt.text for doubt in finding.doubts]
+        first = next(iter(finding.violations), None)
+        id_ = f"{claim.id}:{one.boot_id}:{file.dev}:{file.ino}:{file.gen}"
+        yield {
+            **_result(claim, index, finding.result, "\n".join(lines), _location(one, first, name)),
+            "partialFingerprints": {"claimObject/v1": id_},
+        }
     if claim.doubts or not claim.findings:
-        said = " ".join(doubt.text for doubt in claim.doubts) or "Nothing is in scope."
+        text = " ".join(doubt.text for doubt in claim.doubts) or "Nothing is in scope."
         result = Result.INDETERMINATE if claim.doubts else Result.NOT_APPLICABLE
-        found.append(_result(claim, place, result, said, one))
-    return found
-
-
-def _finding(
-    claim: ClaimResult, place: int, finding: Finding, one: RecordingAudit
-) -> dict[str, Any]:
-    said = [sentences.named(finding.object)]
-    said += islice(sentences.evidence(finding, one.window.start_ns), 10)
-    said += [doubt.text for doubt in finding.doubts]
-    found = _result(claim, place, finding.result, "\n".join(said), one)
-    first = finding.violations[:1]
-    obj = finding.object
-    found["locations"] = [_location(one, first[0] if first else None, sentences.named(obj))]
-    found["partialFingerprints"] = {
-        "claimObject/v1": f"{claim.id}:{one.boot_id}:{obj.dev}:{obj.ino}:{obj.gen}"
-    }
-    return found
+        yield _result(claim, index, result, text, _location(one, None, one.path))
 
 
 def _result(
-    claim: ClaimResult, place: int, result: Result, said: str, one: RecordingAudit
+    claim: ClaimResult, index: int, result: Result, text: str, location: dict[str, Any]
 ) -> dict[str, Any]:
     kind, level = _KINDS[result]
     return {
         "ruleId": claim.id,
-        "ruleIndex": place,
+        "ruleIndex": index,
         "kind": kind,
         "level": level,
-        "message": {"text": said},
-        "locations": [_location(one, None, one.path)],
+        "message": {"text": text},
+        "locations": [location],
     }
 
 
