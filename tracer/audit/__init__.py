@@ -1,1 +1,1 @@
-"""Audits: claims about memory files, held against what a recording shows and cannot show."""
+"""Audits: claims about memory files, compared with what a recording shows and cannot show."""

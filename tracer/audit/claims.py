@@ -1,7 +1,7 @@
-"""The claims: for one object, what breaks each of them and what leaves it open.
+"""The claims: what of one memory file's rows breaks each of them, and what leaves it open.
 
-Pure functions of rows: every row that could be a violation is looked at, and where a row cannot be
-told to be one or not, a doubt comes of it and never a pass.
+Each claim is a function that looks at every row that could be a violation. A row that may or may
+not be one gives a doubt, never a pass.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,4 +1,8 @@
-"""Compares recordings with a policy. A result is never better than the evidence."""
+"""Compares recordings with a policy, claim by claim and file by file.
+
+A result is never better than the evidence: whatever may have hidden a violation is a doubt, and
+with a doubt no claim passes.
+"""
 
 import os
 from collections import Counter
@@ -34,7 +38,15 @@ MOST_PROOFS = 100
 
 
 def audit(policy: Policy, recordings: Sequence[Recording], tool: str) -> Audit:
-    """``policy`` against each of ``recordings``. StoreError, UserError."""
+    """Compares each recording with the policy.
+
+    :param recordings: open ones, of any hosts and boots; one that is still being written never
+        passes.
+    :param tool: name and version of the program that audits; the result repeats it.
+    :return: a result for each recording, in their order.
+    :raises UserError: a scope's ``where`` needs what objects do not have.
+    :raises StoreError: a recording cannot be read. What is damaged in one that can is a doubt.
+    """
     for claim in policy.claims:
         check_where(claim.scope)
     found = tuple(one_recording(policy, recording) for recording in recordings)
@@ -42,7 +54,10 @@ def audit(policy: Policy, recordings: Sequence[Recording], tool: str) -> Audit:
 
 
 def one_recording(policy: Policy, recording: Recording) -> RecordingAudit:
-    """All claims against one recording."""
+    """Compares one recording with all claims of the policy, as :func:`audit` does.
+
+    :raises StoreError: it cannot be read.
+    """
     evidence = load(recording, policy.claims)
     claims = tuple(evaluate(claim, evidence) for claim in policy.claims)
     manifest = evidence.manifest

@@ -1,8 +1,9 @@
-"""Reads what an audit needs out of a recording, once: few columns, few rows, no evidence lost.
+"""Reads what an audit needs of a recording, once.
 
-What a program does a million times is one row with a count: rows that no claim could tell apart are
-put together, the first of them stays as the proof. So what an audit holds grows with the files and
-with those that use them, and not with what they do: anybody can do that as often as he likes.
+What a program does a million times becomes one row with a count: rows that no claim can tell apart
+are put together, and the first of them stays as the proof. So what an audit holds grows with the
+number of files and of those that use them. It does not grow with how often they do something, which
+anybody can do as often as he likes.
 """
 
 from collections.abc import Container, Mapping, Sequence
@@ -86,7 +87,10 @@ class Evidence:
 
 
 def load(recording: Recording, claims: Sequence[Claim]) -> Evidence:
-    """Reads everything that may touch ``claims``. StoreError: it cannot be read."""
+    """Reads everything that may touch ``claims``.
+
+    :raises StoreError: the recording cannot be read.
+    """
     doubts, losses = of_recording(recording)
     manifest, identities = recording.manifest, Identities()
     [listed] = recording.tables("objects")

@@ -1,8 +1,8 @@
 """What the evidence is made of: rows, memory files, their mappings, and KVM's memslots.
 
-A memslot names a guest_memfd, or only an address of the VMM, behind which the file can change
-without a call to KVM (virt/kvm/kvm_main.c keeps no file): so every file that was mapped there while
-the slot lived backs it.
+A memslot names a guest_memfd, or only an address of the VMM. What is mapped at that address can
+change without a call to KVM (virt/kvm/kvm_main.c keeps no file), so every file that was mapped
+there while the slot existed counts as its memory.
 """
 
 from collections import defaultdict

@@ -1,10 +1,9 @@
-"""Audit policies: what claims about memory files there are, and a policy's TOML, read strictly.
+"""Audit policies: which claims about memory files there are, and how a policy's TOML is read.
 
-A *way* is a way in which a claim can be broken. Each has the hook families that see it, by kind of
-memory file, as tracer.kernel names them: :data:`WAYS` and :data:`CLAIMS` are the only tables that
-say which hooks must have been live for which claim. A family that no recorder has yet is named all
-the same: as long as no recording plans it, coverage says "not hooked" and no claim that needs it
-passes.
+A *way* is a way in which a claim can be broken. :data:`WAYS` names the hook families that see each,
+by kind of memory file, and :data:`CLAIMS` the ways of each claim: no other table says which hooks
+must have been live for which claim. A family that no recorder has is named too. As long as no
+recording plans it, coverage says "not hooked", and no claim that needs it passes.
 """
 
 import hashlib
@@ -436,7 +435,7 @@ POLICY = forms.table(
 
 
 def schema() -> Schema:
-    """The policy format as JSON Schema (2020-12)."""
+    """The format of policies as JSON Schema (2020-12), made of what :func:`parse` reads by."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "sealsnoop audit policy",
@@ -445,7 +444,11 @@ def schema() -> Schema:
 
 
 def load(path: str | os.PathLike[str]) -> Policy:
-    """Reads a policy file. PolicyError for what is wrong in it, UserError where it is not there."""
+    """Reads a policy file.
+
+    :raises UserError: the file cannot be read.
+    :raises PolicyError: see :func:`parse`.
+    """
     name = os.fspath(path)
     try:
         with open(path, "rb") as file:
@@ -457,7 +460,12 @@ def load(path: str | os.PathLike[str]) -> Policy:
 
 
 def parse(data: bytes, path: str = "policy") -> Policy:
-    """A policy from a file's bytes; ``path`` is named in errors. PolicyError."""
+    """Reads a policy from the bytes of its file, TOML in UTF-8.
+
+    :param path: what errors name, with the line.
+    :raises PolicyError: it is no TOML, has an unknown key or a wrong value, or would take too long
+        to compare with every memory file.
+    """
     if len(data) > _MOST_BYTES:
         raise PolicyError(path, 1, "", f"larger than {_MOST_BYTES >> 10} kB: not a policy")
     try:

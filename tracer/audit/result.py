@@ -1,4 +1,7 @@
-"""What an audit says of a claim and what it rests on, and the same in sentences for every form."""
+"""Results of audits: claims, findings, evidence and doubts, and the sentences that tell of them.
+
+The JSON form has the fields of the dataclasses here; text, HTML and SARIF share the sentences.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,9 +1,9 @@
 """Which memory files a scope means, and who may do something to one: yes, no, or not known.
 
-Somebody is a process, the moment it started, and the program that it ran then: all three made in
-the kernel, so that nobody can take them from another (bpf/record.h). A process number, a command
-name, a user or a cgroup is what anybody with the same rights can have as well: who is permitted by
-these alone is assumed to be the one that the policy means, and that is said.
+Who somebody is: a process, the moment it started, and the program it runs. The kernel makes all
+three, so nobody can take them from another (bpf/record.h). A process number, a command name, a user
+or a cgroup proves less: any process with the same rights can have it. Who is allowed by these alone
+is assumed to be the one that the policy means, and a doubt says so.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

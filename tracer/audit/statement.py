@@ -1,8 +1,8 @@
-"""An audit as a signed in-toto statement (v1), and what checks such a statement again.
+"""Signed statements about audits: how they are made, and how they are checked again.
 
-A statement says what was audited, by what, and with which result. The envelope is DSSE 1.0 (Dead
-Simple Signing Envelope) with Ed25519 signatures. Files have digests in blocks, so that a check can
-say which bytes are not what they were.
+An in-toto statement (v1) says what was audited, by which program, and with which result. Its
+envelope is DSSE 1.0 (Dead Simple Signing Envelope) with Ed25519 signatures. Each file has digests
+in blocks, so that a check can say which bytes changed.
 """
 
 import base64
@@ -165,7 +165,10 @@ def all_differences(then: Mapping[str, Any], now: Mapping[str, Mapping[str, Any]
 
 
 def private_key(path: str) -> "Ed25519PrivateKey":
-    """The key in a PEM file without a passphrase. UserError: it is none."""
+    """Reads the Ed25519 key in a PEM file without a passphrase.
+
+    :raises UserError: the file cannot be read, or is no such key.
+    """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -265,10 +268,12 @@ def text(
     reports: Mapping[str, bytes],
     key: str | None,
 ) -> str:
-    """The statement as it is written, in a signed envelope if there is a ``key``. UserError.
+    """The statement about an audit as JSON text, in a signed envelope if there is a key.
 
-    :param recordings: those that were audited, still open.
-    :param reports: what was written of the same audit, by name.
+    :param recordings: those that were audited, still open, in the order of the audit's.
+    :param reports: what was written of the same audit, by the name of its file.
+    :param key: path of a private key in PEM form; None: the statement is not signed.
+    :raises UserError: the key or a recording cannot be read, or a recording was changed meanwhile.
     """
     listed = [
         _recording(recording, whole=not any(doubt.code == "damage" for doubt in one.doubts))
@@ -388,7 +393,17 @@ def recheck(
     path: str, key: str | None, recordings: Sequence[str], policy_path: str | None,
     reports: Sequence[str] = (),
 ) -> Recheck:  # fmt: skip
-    """Everything about the statement at ``path`` that can be checked. UserError: unreadable."""
+    """Checks a statement: all that can be checked with what is given.
+
+    :param path: the statement.
+    :param key: path of the signer's public key in PEM form.
+    :param recordings: paths of the recordings, in the order of the statement; their audits are
+        computed again.
+    :param policy_path: the policy that should have been used.
+    :param reports: paths of reports that should have been written.
+    :return: what holds, what does not, and what was not checked.
+    :raises UserError: something cannot be read, or the file is no statement.
+    """
     found = Recheck(path)
     body = _body(key, found)
     try:

@@ -1,7 +1,7 @@
-"""The forms of an audit: JSON with its schema, a terminal, and one HTML file.
+"""An audit as JSON with its schema, on a terminal, and as one HTML file.
 
-JSON and schema come from the same dataclasses. On a terminal, what limits the audit comes first,
-then the claims, the worst first. The HTML file has no script at all.
+JSON and schema are made of the dataclasses in `tracer.audit.result`. On a terminal, what limits the
+audit stands first, then the claims, with the worst findings first. The HTML file has no script.
 """
 
 import json
