@@ -270,8 +270,8 @@ def _unbegun(case: Case, counts: Callable[[Range], bool], unseen: bool = False) 
         elif case.allowed(one.row):
             continue
         elif unseen:
-            said = f"{_who(one.row)} had it mapped: what it did there is not seen."
-            yield Doubt("not-seen", said)
+            text = f"{_who(one.row)} had it mapped: what it did there is not seen."
+            yield Doubt("not-seen", text)
         else:
             yield Violation(one.row, _HAD)
 
@@ -309,8 +309,8 @@ def _unseen(case: Case) -> Objections:
         # With the others, it is whose memory it is who lets somebody in.
         if row.op in ("trace", "advise") and case.allowed(row):
             continue
-        said = _UNSEEN[row.op].format(who=_who(row).capitalize(), arg=row.arg)
-        yield Doubt("reach", f"{said}.")
+        text = _UNSEEN[row.op].format(who=_who(row).capitalize(), arg=row.arg)
+        yield Doubt("reach", f"{text}.")
 
 
 def _past(case: Case) -> Objections:

@@ -142,18 +142,18 @@ def of_recording(recording: Recording) -> tuple[list[Doubt], dict[tuple[str, str
 def of_reading(recording: Recording, known: Sequence[Doubt]) -> list[Doubt]:
     """``known``, and what turned out when the rows were read: somebody may have exchanged them
     after the check."""
-    said = {one.text for one in known}
-    late = [printable(one) for one in recording.problems]
-    return [*known, *(Doubt("damage", one) for one in late if one not in said)]
+    texts = {doubt.text for doubt in known}
+    late = map(printable, recording.problems)
+    return [*known, *(Doubt("damage", text) for text in late if text not in texts)]
 
 
 def _integrity(report: VerifyReport) -> Iterator[Doubt]:
-    for said in report.damage:
-        yield Doubt("damage", printable(said))
+    for text in report.damage:
+        yield Doubt("damage", printable(text))
     if report.alive:
         yield Doubt("cut-off", "The recording is still being written: what comes is not known.")
-    for said in report.incomplete:
-        yield Doubt("cut-off", printable(said))
+    for text in report.incomplete:
+        yield Doubt("cut-off", printable(text))
     if report.missing:
         how = "all declared as losses" if not report.unexplained else (
             f"{report.unexplained:,} of them declared by nobody")  # fmt: skip
@@ -185,24 +185,24 @@ def _lost(lost: Mapping[tuple[str, str], int]) -> Iterator[Doubt]:
     for (cause, hook), total in sorted(lost.items()):
         if cause in CONTEXT:
             continue
-        said = loss_sentences(Counter({printable(cause): total}))[0]
+        text = loss_sentences(Counter({printable(cause): total}))[0]
         hooks = frozenset({hook}) if cause in _BY_HOOK and hook != "none" else None
         where = f" at hook {printable(hook)}" if hook != "none" else ""
-        yield Doubt("loss", f"{said}{where}.", hooks)
+        yield Doubt("loss", f"{text}{where}.", hooks)
 
 
 def _filters(manifest: Manifest) -> Iterator[Doubt]:
-    said = manifest.filters
-    if said is None:
+    filters = manifest.filters
+    if filters is None:
         yield Doubt("filter", "The manifest does not tell which filters were on.")
         return
-    tasks = [word for word in ("pids", "uids", "cgroups") if getattr(said, word)]
-    if said.follow_command and manifest.command:
+    tasks = [word for word in ("pids", "uids", "cgroups") if getattr(filters, word)]
+    if filters.follow_command and manifest.command:
         tasks.append("the command and its children")
     if tasks:
         yield Doubt("filter", f"Only some processes were recorded ({', '.join(tasks)}): what any "
                     "other did is not seen.")  # fmt: skip
-    if said.denied:
+    if filters.denied:
         yield Doubt("filter", "Only calls that failed were recorded.")
-    if said.seals:
+    if filters.seals:
         yield Doubt("filter", "Only files with certain seals were recorded.")

@@ -19,7 +19,6 @@ from tracer.audit.result import (
     ClaimResult,
     Doubt,
     Finding,
-    Need,
     Proof,
     RecordingAudit,
     Result,
@@ -60,7 +59,8 @@ def one_recording(policy: Policy, recording: Recording) -> RecordingAudit:
     """
     evidence = load(recording, policy.claims)
     claims = tuple(evaluate(claim, evidence) for claim in policy.claims)
-    manifest = evidence.manifest
+    manifest, plan = evidence.manifest, evidence.plan
+    ways = {need.family: need.way for claim in claims for need in claim.needs}
     lost: Counter[str] = Counter()
     for (cause, hook), total in evidence.losses.items():
         lost[
@@ -74,10 +74,11 @@ def one_recording(policy: Policy, recording: Recording) -> RecordingAudit:
         command=" ".join(map(printable, manifest.command)),
         window=evidence.window,
         claims=claims,
-        coverage=tuple(_coverage(evidence, claims)),
+        # Every planned family, then those that are needed and were not even planned.
+        coverage=tuple(plan.need(one, ways.get(one, "")) for one in {**plan.steps, **ways}),
         losses=dict(lost.most_common()),
         doubts=tuple(evidence.doubts),
-        blind_spots=_blind_spots(manifest.blind_spots, evidence.plan.untried()),
+        blind_spots=_blind_spots(manifest.blind_spots, plan.untried()),
     )
 
 
@@ -100,9 +101,9 @@ def evaluate(claim: Claim, evidence: Evidence) -> ClaimResult:
     result = worst(finding.result for finding in findings)
     if general and result != Result.FAIL:
         result = Result.INDETERMINATE
-    told = {doubt.text for doubt in general}
+    texts = {doubt.text for doubt in general}
     findings = [
-        replace(one, doubts=tuple(doubt for doubt in one.doubts if doubt.text not in told))
+        replace(one, doubts=tuple(doubt for doubt in one.doubts if doubt.text not in texts))
         for one in findings
     ]
     findings.sort(key=lambda one: (WORST_FIRST.index(one.result), one.object.ino))
@@ -247,41 +248,36 @@ def _proof(row: Row, text: str, bit5: Bit5) -> Proof:
     """
     comm = printable(row.comm)
     # The recorder itself reads what an inode says of its mappings.
-    said = text if row.op == "mapped" else f"{comm or '?'}/{row.pid} (uid {row.uid}) {text}"
+    if row.op != "mapped":
+        text = f"{comm or '?'}/{row.pid} (uid {row.uid}) {text}"
     if row.table != "events":
-        said += ", as it was at the end" if row.final else ", as it was when the trace began"
+        text += ", as it was at the end" if row.final else ", as it was when the trace began"
     copied = ("table", "cpu", "seq", "time_ns", "pid", "start_ns", "exec_id", "tid", "uid",
               "cgroup", "answer", "flags", "last_ns")  # fmt: skip
     return Proof(
-        text=said,
+        text=text,
         comm=comm,
         op=printable(row.op),
-        asked=_asked(row, bit5),
+        asked=_request(row, bit5),
         count=row.times,
         **{name: getattr(row, name) for name in copied},
     )
 
 
-def _asked(row: Row, bit5: Bit5) -> str:
+def _request(row: Row, bit5: Bit5) -> str:
+    """What the call asked for."""
     if row.op in BY_ADDRESS:
         return f"{row.size_after:#x}+{row.length}"
     if row.op == "memslot":
         return f"guest {row.arg:#x}+{row.length} at {row.size_after:#x}"
-    said = describe(row.op, row.kind, row.arg, row.offset, row.length, row.size, bit5)
+    text = describe(row.op, row.kind, row.arg, row.offset, row.length, row.size, bit5)
     if row.op in ("map", "unmap"):
-        return f"{said} at {row.address:#x}"
-    return f"{said} fd{row.fd}".strip() if row.fd >= 0 else said
+        return f"{text} at {row.address:#x}"
+    return f"{text} fd{row.fd}".strip() if row.fd >= 0 else text
 
 
 def _unique(doubts: Sequence[Doubt]) -> list[Doubt]:
     return list({doubt.text: doubt for doubt in doubts}.values())
-
-
-def _coverage(evidence: Evidence, claims: Sequence[ClaimResult]) -> Iterator[Need]:
-    """Every planned family, then those that are needed and were not even planned."""
-    ways = {need.family: need.way for claim in claims for need in claim.needs}
-    for family in [*evidence.plan.steps, *(one for one in ways if one not in evidence.plan.steps)]:
-        yield evidence.plan.need(family, ways.get(family, ""))
 
 
 def _blind_spots(recorded: Sequence[str], untried: Sequence[str]) -> tuple[str, ...]:

@@ -166,8 +166,8 @@ class MemoryFile:
     @property
     def kind(self) -> str:
         """The kind, ``unknown`` where none or several were told."""
-        told = self.kinds - {"unknown"}
-        return next(iter(told)) if len(told) == 1 else "unknown"
+        known = self.kinds - {"unknown"}
+        return next(iter(known)) if len(known) == 1 else "unknown"
 
     def audited(self) -> AuditedObject:
         """As a finding names it."""
@@ -368,9 +368,9 @@ class Slots:
                     self._all.append(live[number])
         # A host may have thousands: of an object only those of its own processes are looked at.
         self._near: dict[tuple[str, object], list[int]] = defaultdict(list)
-        for place, slot in enumerate(self._all):
+        for index, slot in enumerate(self._all):
             for near in (("key", slot.row.key), ("mm", slot.row.mm), ("pid", slot.row.pid)):
-                self._near[near].append(place)
+                self._near[near].append(index)
 
     def of(self, file: MemoryFile) -> list[Slot]:
         """The slots that an object backs, or backed for a time."""
@@ -378,7 +378,7 @@ class Slots:
             found = set(self._near.get(("key", file.key), ()))
             for mapped in file.ranges:
                 near = ("mm", mapped.mm) if mapped.mm else ("pid", mapped.row.pid)
-                found.update(place for place in self._near.get(near, ())
-                             if self._all[place].meets(mapped))  # fmt: skip
-            self._known[file.key] = [self._all[place] for place in sorted(found)]
+                found.update(index for index in self._near.get(near, ())
+                             if self._all[index].meets(mapped))  # fmt: skip
+            self._known[file.key] = [self._all[index] for index in sorted(found)]
         return self._known[file.key]

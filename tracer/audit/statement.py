@@ -319,8 +319,8 @@ def subjects(
 def _recording(recording: Recording, *, whole: bool) -> dict[str, Any]:
     """``whole``: nothing was wrong with it, so that what lies there must be what was audited."""
     files = of_recording(recording, {})
-    for name, said in recording.files.items() if whole else ():
-        if files.get(name, {}).get("sha256") != said.sha256:
+    for name, part in recording.files.items() if whole else ():
+        if files.get(name, {}).get("sha256") != part.sha256:
             raise UserError(
                 f"{printable(recording.path)}: {name} was changed while it was audited; "
                 "audit a copy that nobody else can write to"
@@ -382,11 +382,11 @@ class Recheck:
         """The same for people."""
         state = "DOES NOT HOLD" if self.wrong else "holds"
         lines = [f"{printable(self.path)}: {state}", f"  result stated: {self.result or 'none'}"]
-        lines += [f"  wrong: {said}" for said in self.wrong[:_SHOWN]]
+        lines += [f"  wrong: {text}" for text in self.wrong[:_SHOWN]]
         if len(self.wrong) > _SHOWN:
             lines.append(f"  and {len(self.wrong) - _SHOWN} more (--json)")
-        lines += [f"  right: {said}" for said in self.right]
-        return lines + [f"  not checked: {said}" for said in self.unchecked]
+        lines += [f"  right: {text}" for text in self.right]
+        return lines + [f"  not checked: {text}" for text in self.unchecked]
 
 
 def recheck(
@@ -537,9 +537,9 @@ def _recording_again(recording: Recording, stated: Mapping[str, Any], found: Rec
     then = _dict(stated.get("files"))
     now = of_recording(recording, then)
     wrong = list(all_differences(then, now))
-    found.wrong += [f"{shown}: {said}" for said in wrong]
+    found.wrong += [f"{shown}: {text}" for text in wrong]
     report = check(recording)
-    found.wrong += [f"{shown}: {printable(said)}" for said in report.damage]
+    found.wrong += [f"{shown}: {printable(text)}" for text in report.damage]
     if recording.chain.digest != stated.get("chain"):
         found.wrong.append(f"{shown}: the digest of its chain is another.")
     elif not wrong:
@@ -558,12 +558,12 @@ def _differences(then: Any, now: Any, at: str) -> Iterator[str]:
             if key not in _ELSEWHERE:
                 yield from _differences(then.get(key), now.get(key), f"{at}.{printable(key)}")
     elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
-        for place, (a, b) in enumerate(zip(then, now, strict=True)):
-            yield from _differences(a, b, f"{at}[{place}]")
+        for index, (a, b) in enumerate(zip(then, now, strict=True)):
+            yield from _differences(a, b, f"{at}[{index}]")
     elif then != now:
         yield f"{at}: the statement says {_short(then)}, computed again it is {_short(now)}."
 
 
 def _short(value: Any) -> str:
-    said = printable(json.dumps(value))
-    return said if len(said) <= 80 else f"{said[:77]}..."
+    text = printable(json.dumps(value))
+    return text if len(text) <= 80 else f"{text[:77]}..."
