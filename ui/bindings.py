@@ -1,27 +1,9 @@
-"""All keys in words, taken from the bindings themselves, so that none can be forgotten."""
+"""The keys of screens and widgets in words, from their bindings, so that none is forgotten."""
 
-from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from textual.binding import Binding, BindingType
-
-_NAMES = {
-    "slash": "/",
-    "question_mark": "?",
-    "full_stop": ".",
-    "greater_than_sign": ">",
-    "less_than_sign": "<",
-    "plus": "+",
-    "minus": "-",
-    "escape": "esc",
-    "pageup": "pgup",
-    "pagedown": "pgdn",
-    "up": "↑",
-    "down": "↓",
-    "left": "←",
-    "right": "→",
-    "equals_sign": "=",
-}
+from textual.binding import Binding
+from textual.keys import format_key
 
 
 class Entry(NamedTuple):
@@ -32,19 +14,15 @@ class Entry(NamedTuple):
     action: str
 
 
-def key_name(key: str) -> str:
-    """A key as people write it: ``ctrl+s``, ``/``, ``esc``."""
-    return " ".join(_NAMES.get(one, one) for one in key.split(","))
-
-
-def entries(bindings: Sequence[BindingType]) -> Iterator[Entry]:
-    """What a list of bindings says."""
-    for binding in bindings:
-        if isinstance(binding, Binding) and binding.description:
-            shown = binding.key_display if binding.key_display and "," not in binding.key else ""
-            yield Entry(shown or key_name(binding.key), binding.description, binding.action)
+def key_name(keys: str) -> str:
+    """Keys as people write them: ``ctrl+s``, ``/``, ``esc backspace``."""
+    return " ".join(key if key == "backspace" else format_key(key) for key in keys.split(","))
 
 
 def of(node: type) -> list[Entry]:
     """The keys that a screen, a widget or the application itself brings."""
-    return list(entries(vars(node).get("BINDINGS", ())))
+    return [
+        Entry(key_name(binding.key), binding.description, binding.action)
+        for binding in vars(node).get("BINDINGS", ())
+        if isinstance(binding, Binding) and binding.description
+    ]

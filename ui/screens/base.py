@@ -83,7 +83,7 @@ class AskScreen(ModalScreen[str | None]):
     """Returns what was typed, None where the user left."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Leave it", key_display="esc"),
+        Binding("escape", "leave", "Leave it"),
     ]
 
     def __init__(self, title: str, note: str, value: str = "", placeholder: str = "") -> None:
@@ -121,7 +121,7 @@ class HelpScreen(ModalScreen[None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,question_mark,q", "dismiss", "Close", key_display="esc"),
+        Binding("escape,question_mark,q", "dismiss", "Close"),
     ]
 
     def __init__(self, groups: list[tuple[str, list[Entry]]]) -> None:

@@ -26,7 +26,7 @@ class EventScreen(Base):
     """Everything about one event."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,backspace", "back", "Back", key_display="esc"),
+        Binding("escape,backspace", "back", "Back"),
         Binding("o", "object", "Its object"),
         Binding("y", "copy", "Copy"),
     ]
@@ -89,7 +89,7 @@ class ObjectScreen(Base):
     """All about one memory file."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,backspace", "back", "Back", key_display="esc"),
+        Binding("escape,backspace", "back", "Back"),
         Binding("1", "pane('decisions')", "Decisions", show=False),
         Binding("2", "pane('seals')", "Seals over time", show=False),
         Binding("3", "pane('matrix')", "Seal x operation", show=False),
@@ -98,9 +98,9 @@ class ObjectScreen(Base):
         Binding("tab", "turn(1)", "Next pane", show=False),
         Binding("shift+tab", "turn(-1)", "Pane before", show=False),
         Binding("n", "jump('violation', 1)", "Next breach"),
-        Binding("N", "jump('violation', -1)", "Breach before", show=False, key_display="N"),
+        Binding("N", "jump('violation', -1)", "Breach before", show=False),
         Binding("b", "jump('blocked', 1)", "Next blocked"),
-        Binding("B", "jump('blocked', -1)", "Blocked before", show=False, key_display="B"),
+        Binding("B", "jump('blocked', -1)", "Blocked before", show=False),
         Binding("y", "copy", "Copy row", show=False),
     ]
 

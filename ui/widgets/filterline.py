@@ -64,9 +64,9 @@ class Entry(Input):
     """Where the filter is typed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave(False)", "Drop the filter", key_display="esc"),
-        Binding("enter", "leave(True)", "Keep the filter", key_display="⏎", priority=True),
-        Binding("tab", "complete", "Complete the word", key_display="tab", priority=True),
+        Binding("escape", "leave(False)", "Drop the filter"),
+        Binding("enter", "leave(True)", "Keep the filter", priority=True),
+        Binding("tab", "complete", "Complete the word", priority=True),
         Binding("up,down", "leave(True)", "Back to the rows", show=False),
     ]
 

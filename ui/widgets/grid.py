@@ -26,74 +26,6 @@ from tracer.rules.verdicts import Verdict
 TOP, BOTTOM, ROW = "top", "bottom", "row"
 
 
-class Cursor:
-    """Stays on its row; at the very top, or at the very bottom of a log, it stays there."""
-
-    def __init__(self, log: bool) -> None:
-        self.log = log
-        """New rows come at the end, and the end is where one wants to be."""
-        self.rows: Rows = no_rows("")
-        self.at = 0
-        """Which of the shown rows it is on."""
-        self.stick = BOTTOM if log else TOP
-        self._id: int | None = None
-
-    @property
-    def place(self) -> int | None:
-        """The place of its row in the columns."""
-        return int(self.rows.order[self.at]) if self.at < len(self.rows) else None
-
-    @property
-    def id(self) -> int | None:
-        """What stays with its row."""
-        return None if self.place is None else int(self.rows.ids[self.place])
-
-    def show(self, rows: Rows) -> None:
-        """Other rows of the same table, or another table."""
-        if rows.table != self.rows.table:
-            self.stick, self._id = (BOTTOM if self.log else TOP), None
-        self.rows = rows
-        last = max(0, len(rows) - 1)
-        if self.stick == ROW and self._id is not None:
-            found = rows.find(self._id)
-            self.at = found if found >= 0 else min(self.at, last)
-        else:
-            self.at = last if self.stick == BOTTOM else 0
-        self._id = self.id
-
-    def go(self, at: int, stick: str = ROW) -> None:
-        """To one of the shown rows."""
-        self.at = max(0, min(at, len(self.rows) - 1))
-        self.stick = stick
-        self._id = self.id
-
-    def move(self, rows: int) -> None:
-        """So many rows down; at an end where there is nothing more it sticks."""
-        at = self.at + rows
-        if rows < 0 and at <= 0 and not self.rows.before:
-            self.go(0, TOP)
-        elif self.log and at >= len(self.rows) - 1 and not self.rows.after:
-            self.go(at, BOTTOM)
-        else:
-            self.go(at)
-
-    def edge(self, first: bool) -> None:
-        """To the first or the last row."""
-        stick = TOP if first else BOTTOM if self.log else ROW
-        self.go(0 if first else len(self.rows) - 1, stick)
-
-    def near(self) -> str | None:
-        """The end that is near and behind which there are more rows: ``top`` or ``bottom``."""
-        if self.stick != ROW:
-            return None
-        margin = min(50, len(self.rows) // 4)
-        if self.rows.before and self.at <= margin:
-            return TOP
-        if self.rows.after and self.at >= len(self.rows) - 1 - margin:
-            return BOTTOM
-        return None
-
-
 def fitted(text: str, width: int, right: bool) -> str:
     """``text`` in exactly ``width`` cells of the terminal; cut texts end with ``…``."""
     if text.isascii():
@@ -116,7 +48,7 @@ class Grid(ScrollView, can_focus=True):
     """Rows of a snapshot below a header that stays.
 
     The cursor stays on its row while rows come, go and change places; at the very top (or, in a
-    log, at the very bottom) it stays there.
+    log, at the very bottom, where new rows come) it stays there.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"grid--{name}" for name in _STYLES}
@@ -129,7 +61,7 @@ class Grid(ScrollView, can_focus=True):
         Binding("end", "edge('bottom')", "Last row (of a log: the newest)", show=False),
         Binding("left", "column(-1)", "Column to the left", show=False),
         Binding("right", "column(1)", "Column to the right", show=False),
-        Binding("enter", "open", "Details", key_display="⏎"),
+        Binding("enter", "open", "Details"),
     ]
 
     class GridMessage(Message):
@@ -173,35 +105,30 @@ class Grid(ScrollView, can_focus=True):
         self.columns = columns
         self.empty = empty
         """What to say where there are no rows."""
+        self.rows: Rows = no_rows("")
+        self.cursor = 0
+        """Which of the shown rows it is on."""
         self.marked: dict[int, dict[str, Any]] = {}
         """Rows by id, as they were when they were marked: a log may have moved on."""
         self.sort: tuple[str | None, bool] = (None, False)
-        self._cursor = Cursor(log)
         self.placed: Sequence[Placed] = ()
         """The columns that have room."""
+        self._log = log
+        self._stick = BOTTOM if log else TOP
+        self._row_id: int | None = None  # of the cursor's row
         self._column: str | None = None
         self._wide = -1
         self._present: frozenset[int] = frozenset()
 
     @property
-    def rows(self) -> Rows:
-        """What it shows."""
-        return self._cursor.rows
-
-    @property
     def place(self) -> int | None:
         """The place of the cursor's row in the snapshot's columns."""
-        return self._cursor.place
-
-    @property
-    def cursor(self) -> int:
-        """Which of the shown rows has the cursor, from 0."""
-        return self._cursor.at
+        return int(self.rows.order[self.cursor]) if self.cursor < len(self.rows) else None
 
     @property
     def cursor_id(self) -> int | None:
-        """The id of the cursor's row."""
-        return self._cursor.id
+        """What stays with the cursor's row."""
+        return None if self.place is None else int(self.rows.ids[self.place])
 
     @property
     def column(self) -> Column | None:
@@ -215,8 +142,7 @@ class Grid(ScrollView, can_focus=True):
     @property
     def line(self) -> str:
         """The cursor's row as text, all its columns, separated by tabs."""
-        at = self._cursor.at
-        return "\t".join(self.texts(at)) if at < len(self.rows) else ""
+        return "\t".join(self.texts(self.cursor)) if self.cursor < len(self.rows) else ""
 
     def texts(self, at: int) -> list[str]:
         """The cells of one of the shown rows, whether they have room or not."""
@@ -238,15 +164,27 @@ class Grid(ScrollView, can_focus=True):
             self._lay_out()
         if rows is self.rows:
             return
-        if log is not None:
-            self._cursor.log = log
-        offset = self._cursor.at - int(self.scroll_y)
-        self._cursor.show(rows)
+        self._log = self._log if log is None else log
+        offset = self.cursor - int(self.scroll_y)
+        self._follow(rows)
         self.virtual_size = Size(self.scrollable_content_region.width, len(rows) + 1)
-        if self._cursor.stick == ROW:
-            self._scroll(self._cursor.at - offset)
+        if self._stick == ROW:
+            self._scroll(self.cursor - offset)
         self.into_sight()
         self.refresh()
+
+    def _follow(self, rows: Rows) -> None:
+        """Other rows of the same table, in which the cursor stays on its row, or another table."""
+        if rows.table != self.rows.table:
+            self._stick, self._row_id = (BOTTOM if self._log else TOP), None
+        self.rows = rows
+        last = max(0, len(rows) - 1)
+        if self._stick == ROW and self._row_id is not None:
+            found = rows.find(self._row_id)
+            self.cursor = found if found >= 0 else min(self.cursor, last)
+        else:
+            self.cursor = last if self._stick == BOTTOM else 0
+        self._row_id = self.cursor_id
 
     @property
     def page(self) -> int:
@@ -258,7 +196,7 @@ class Grid(ScrollView, can_focus=True):
 
     def into_sight(self) -> None:
         """Scrolls to the cursor."""
-        top, at = int(self.scroll_y), self._cursor.at
+        top, at = int(self.scroll_y), self.cursor
         if at < top:
             self._scroll(at)
         elif at >= top + self.page:
@@ -312,7 +250,7 @@ class Grid(ScrollView, can_focus=True):
 
     def _row(self, at: int, width: int) -> Strip:
         row = self.rows.row(int(self.rows.order[at]))
-        marked, under = int(self.rows.ids[row.place]) in self.marked, at == self._cursor.at
+        marked, under = int(self.rows.ids[row.place]) in self.marked, at == self.cursor
         base = self._style("row")
         for state in (["marked"] if marked else []) + (["cursor"] if under else []):
             base += self._style(state)
@@ -368,8 +306,7 @@ class Grid(ScrollView, can_focus=True):
         """Puts the cursor on a row; False: it is not shown."""
         found = self.rows.find(row_id)
         if found >= 0:
-            self._cursor.go(found)
-            self._moved()
+            self._go(found)
         return found >= 0
 
     def jump(self, step: int, wanted: Callable[[int], bool]) -> bool:
@@ -384,27 +321,39 @@ class Grid(ScrollView, can_focus=True):
                 return self.select(int(self.rows.ids[place]))
         return False
 
-    def _moved(self) -> None:
+    def _go(self, at: int, stick: str = ROW) -> None:
+        """To one of the shown rows; near an end behind which there are more, they are wanted."""
+        rows = self.rows
+        self.cursor, self._stick = max(0, min(at, len(rows) - 1)), stick
+        self._row_id = self.cursor_id
         self.into_sight()
         self.refresh()
         self.post_message(self.Moved(self))
-        if self._cursor.near() is not None:
-            self.post_message(self.Edge(self, Window(around=self.cursor_id)))
+        margin = min(50, len(rows) // 4)
+        above, below = self.cursor <= margin, self.cursor >= len(rows) - 1 - margin
+        if stick == ROW and ((above and rows.before) or (below and rows.after)):
+            self.post_message(self.Edge(self, Window(around=self._row_id)))
 
     # Keys
 
     def action_move(self, rows: int) -> None:
-        self._cursor.move(rows)
-        self._moved()
+        """At an end where there is nothing more the cursor sticks."""
+        at = self.cursor + rows
+        if rows < 0 and at <= 0 and not self.rows.before:
+            self._go(0, TOP)
+        elif self._log and at >= len(self.rows) - 1 and not self.rows.after:
+            self._go(at, BOTTOM)
+        else:
+            self._go(at)
 
     def action_page(self, pages: int) -> None:
         self.action_move(pages * max(1, self.page - 1))
 
     def action_edge(self, where: str) -> None:
-        self._cursor.edge(where == TOP)
-        self._moved()
-        if self._cursor.log:
-            self.post_message(self.Edge(self, Window(first=where == TOP)))
+        first = where == TOP
+        self._go(0 if first else len(self.rows) - 1, where if first or self._log else ROW)
+        if self._log:
+            self.post_message(self.Edge(self, Window(first=first)))
 
     def action_column(self, step: int) -> None:
         """To the next column; left of the first one there is no cell cursor."""
@@ -434,8 +383,7 @@ class Grid(ScrollView, can_focus=True):
         row = int(self.scroll_y) + event.y - 1
         if 0 <= row < len(self.rows):
             self._column = self._column if column is None else column.name
-            self._cursor.go(row)
-            self._moved()
+            self._go(row)
             if event.chain >= 2:
                 self.action_open()
 

@@ -268,7 +268,7 @@ class KeyLine(Buttons):
                 continue
             seen.add(binding.action)
             start = line.cell_len
-            line.append(f" {binding.key_display or key_name(binding.key)} ", key_style)
+            line.append(f" {key_name(binding.key)} ", key_style)
             line.append(f"{binding.description} ")
             self.buttons.append((start, line.cell_len, binding.key))
         return line
