@@ -1,5 +1,8 @@
 """What every full screen has, the dialog that asks for one line of text, and the help."""
 
+from collections.abc import Iterator
+from itertools import chain, zip_longest
+from textwrap import wrap
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from rich.text import Text
@@ -50,7 +53,7 @@ class Base(Screen[None]):
     def show(self, shot: Snapshot) -> None:
         """Draws what ``shot`` holds."""
         for header in self.query(Header):
-            header.show(shot, self.view.paused)
+            header.show((shot, self.view.paused))
         for banner in self.query(Banner):
             banner.show(self.view.open_alerts)
         for bar in self.query(ReplayBar):
@@ -140,8 +143,7 @@ class HelpScreen(ModalScreen[None]):
     def _lines(self, whole: int) -> list[Text]:
         columns = 2 if whole >= 100 else 1
         width = max(20, whole // columns - 2)
-        blocks = [self._keys(title, keys, width) for title, keys in self._groups]
-        blocks += [self._signs(width), self._filters(width)]
+        blocks = [*(self._keys(*group, width) for group in self._groups), *self._words(width)]
         if columns == 1:
             return [line for block in blocks for line in (*block, Text())][:-1]
         sides: list[list[Text]] = [[], []]
@@ -149,46 +151,42 @@ class HelpScreen(ModalScreen[None]):
             side = min(sides, key=len)
             side += [*block, Text()]
         rows = []
-        for place in range(max(map(len, sides))):
-            left, right = (side[place] if place < len(side) else Text() for side in sides)
+        for left, right in zip_longest(*sides, fillvalue=Text()):
             line = left.copy()
             line.truncate(width, overflow="ellipsis", pad=True)
             rows.append(line.append("  ").append_text(right))
         return rows
 
+    def _heading(self, title: str) -> Text:
+        return styled((title, f"bold {colour_of(self, 'primary')}"))
+
     def _keys(self, title: str, keys: list[Entry], width: int) -> list[Text]:
-        lines = [styled((title, f"bold {colour_of(self, 'primary')}"))]
+        lines = [self._heading(title)]
         for key in keys:
             line = styled((f"{key.key:>{_KEY}}  ", "bold"), (key.text, ""))
             line.truncate(width, overflow="ellipsis")
             lines.append(line)
         return lines
 
-    def _signs(self, width: int) -> list[Text]:
-        lines = [styled(("Verdicts and seals", f"bold {colour_of(self, 'primary')}"))]
-        for verdict in WORST_FIRST:
-            head = f"{SYMBOLS[verdict]} {verdict.word:<13} "
-            line = styled((head, colour_of(self, verdict.word)))
-            lines += _wrapped(line, verdict.meaning, width)
-        text = "seal, shrink, grow, write, future write, exec (or inaccessible); - is not set"
-        return [*lines, *_wrapped(styled((f"{LETTERS:<15} ", "bold")), text, width)]
-
-    def _filters(self, width: int) -> list[Text]:
-        lines = [styled(("Filter", f"bold {colour_of(self, 'primary')}"))]
-        text = "all words must hold; a comma between values is 'or', ! before a word is 'not'"
-        lines += _wrapped(Text(), text, width)
-        for key in KEYS:
-            lines += _wrapped(styled((f"{key.example:<24} ", "bold")), key.help, width)
-        return lines
+    def _words(self, width: int) -> Iterator[list[Text]]:
+        """What is no key: signs, and the filter's words."""
+        signs = [
+            (f"{SYMBOLS[one]} {one.word:<13} ", colour_of(self, one.word), one.meaning)
+            for one in WORST_FIRST
+        ]
+        seals = "seal, shrink, grow, write, future write, exec (or inaccessible); - is not set"
+        words = "all words must hold; a comma between values is 'or', ! before a word is 'not'"
+        keys = [(f"{key.example:<24} ", "bold", key.help) for key in KEYS]
+        for title, entries in (
+            ("Verdicts and seals", [*signs, (f"{LETTERS:<15} ", "bold", seals)]),
+            ("Filter", [("", "", words), *keys]),
+        ):
+            lines = [_wrapped(styled((head, style)), text, width) for head, style, text in entries]
+            yield [self._heading(title), *chain(*lines)]
 
 
 def _wrapped(head: Text, text: str, width: int) -> list[Text]:
     """``text`` behind ``head``, its further lines below its first."""
     room = max(10, width - head.cell_len)
-    words, lines = text.split(), [""]
-    for word in words:
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > room:
-            lines.append("")
-        lines[-1] += f"{' ' if lines[-1] else ''}{word}"
-    first, *rest = lines
+    first, *rest = wrap(text, room, break_long_words=False, break_on_hyphens=False)
     return [head.copy().append(first), *(Text(" " * head.cell_len + line) for line in rest)]

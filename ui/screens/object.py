@@ -113,7 +113,7 @@ class ObjectScreen(Base):
     def compose(self) -> ComposeResult:
         yield Header()
         yield Banner()
-        yield ObjectTitle()
+        yield ObjectTitle(id="title")
         yield TabBar(_PANES, id="panes")
         with Vertical(id="panels"):
             with VerticalScroll(id="seals", classes="panel"):

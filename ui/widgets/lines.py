@@ -1,6 +1,7 @@
 """Widgets of plain text: lines, lines with buttons, notes, a long page, labels with values."""
 
 from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 from rich.segment import Segment
 from rich.text import Text
@@ -69,6 +70,20 @@ class Lines(Widget):
     def style_of(self, name: str) -> str:
         """The colour of a meaning, see :func:`ui.themes.colour_of`."""
         return colour_of(self, name)
+
+
+Shown = TypeVar("Shown")
+
+
+class Drawn(Lines, Generic[Shown]):
+    """Lines that :meth:`draw` makes of what they were given last."""
+
+    shown: Shown | None = None
+
+    def show(self, shown: Shown) -> None:
+        """Draws ``shown`` from now on."""
+        self.shown = shown
+        self.redraw()
 
 
 class Buttons(Lines):
@@ -169,24 +184,16 @@ class Page(ScrollView, can_focus=True):
         return Strip(list(Segment.apply_style(found, base))).adjust_cell_length(width, base)
 
 
-class _Body(Lines):
+class _Body(Drawn[Sequence[Line]]):
     DEFAULT_CSS = "_Body { height: auto; width: 1fr; }"
     grows = True
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._lines: Sequence[Line] = ()
-
-    def set(self, lines: Sequence[Line]) -> None:
-        if list(lines) != list(self._lines):
-            self._lines = lines
-            self.redraw()
-
     def draw(self, width: int) -> Text:
         width = max(20, width)
-        labels = max([len(line.label) for line in self._lines], default=0)
+        lines = self.shown or ()
+        labels = max([len(line.label) for line in lines], default=0)
         rows: list[Text] = []
-        for line in self._lines:
+        for line in lines:
             colour = self.style_of(line.style) if line.style not in ("", "strong") else ""
             style = f"bold {colour}".strip() if line.style in ("strong", "breach") else colour
             value = Text(line.value, style)
@@ -207,10 +214,9 @@ class FactList(VerticalScroll):
         super().__init__(self._body, id=id, classes=classes)
 
     def show(self, lines: Sequence[Line]) -> None:
-        """Shows ``lines``."""
-        self._body.set(lines)
+        if list(lines) != list(self._body.shown or ()):
+            self._body.show(lines)
 
     @property
     def text(self) -> str:
-        """What it shows."""
         return self._body.text

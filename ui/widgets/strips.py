@@ -12,10 +12,10 @@ from tracer.escape import printable
 from tracer.live import cells
 from tracer.live.cells import SYMBOLS, VIOLATIONS, WORST_FIRST, sparkline
 from tracer.live.coverage import self_test
-from tracer.live.snapshot import Alert, Now, Snapshot, State
+from tracer.live.snapshot import Alert, Now, Snapshot, State, Verdicts
 from tracer.rules.verdicts import Verdict
 from ui.bindings import key_name
-from ui.widgets.lines import Buttons, Lines, fields, sides, styled
+from ui.widgets.lines import Buttons, Drawn, fields, sides, styled
 
 
 class Summary(NamedTuple):
@@ -104,24 +104,17 @@ _COLOURS = {
 }
 
 
-class Header(Lines):
-    """Two lines on top: which host, what is seen, how much comes in, what was lost."""
+class Header(Drawn[tuple[Snapshot, bool]]):
+    """Two lines on top: which host, what is seen, how much comes in, what was lost.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._shot = Snapshot()
-        self._paused = False
-
-    def show(self, shot: Snapshot, paused: bool) -> None:
-        """Draws what ``shot`` says; ``paused``: rows stand still."""
-        self._shot, self._paused = shot, paused
-        self.redraw()
+    It is given a snapshot, and whether rows stand still.
+    """
 
     def draw(self, width: int) -> Text:
-        return Text("\n").join([self._first(width), self._second(width)])
+        shot, paused = self.shown or (Snapshot(), False)
+        return Text("\n").join([self._first(shot, paused, width), self._second(shot, width)])
 
-    def _state(self) -> Text:
-        now = self._shot.now
+    def _state(self, now: Now, paused: bool) -> Text:
         colour = self.style_of(_COLOURS.get(now.state, "foreground"))
         word = now.state.value.upper()
         if now.progress is not None and now.progress < 1:
@@ -132,19 +125,19 @@ class Header(Lines):
         if now.share is not None:
             word += f" {now.share:.0%}"
         line = Text()
-        if self._paused:
+        if paused:
             line.append(" ‖ PAUSED ", f"bold reverse {self.style_of('unexplained')}").append(" ")
         return line.append(f"{_SYMBOLS[now.state]} {word}", f"bold {colour}")
 
-    def _first(self, width: int) -> Text:
-        manifest, now = self._shot.manifest, self._shot.now
+    def _first(self, shot: Snapshot, paused: bool, width: int) -> Text:
+        manifest, now = shot.manifest, shot.now
         dim = self.style_of("quiet")
         host = Text(printable(manifest.host_name), "bold")
         kernel = Text(printable(manifest.kernel.release), dim)
         hooks = Text()
         if manifest.hooks:
-            style = self.style_of("breach") if self._shot.coverage.blind else ""
-            live = f"{self._shot.hooks_live}/{len(manifest.hooks)}"
+            style = self.style_of("breach") if shot.coverage.blind else ""
+            live = f"{shot.hooks_live}/{len(manifest.hooks)}"
             hooks = styled(("hooks ", dim), (live, style))
         colours = {True: "allowed", None: "unexplained", False: "breach"}
         found, fine = self_test(manifest.tested)
@@ -156,20 +149,20 @@ class Header(Lines):
             (3, hooks),
             (4, test),
         ]
-        right = self._state()
+        right = self._state(now, paused)
         right.append(f"  {cells.clock(now.seconds).partition('.')[0]}s", dim)
         if now.wall_ns is not None and width >= 100:
             right.append(f"  {cells.wall(now.wall_ns)}", dim)
         room = max(8, width - right.cell_len - 2)
         return sides(fields(left, room), right, width)
 
-    def _second(self, width: int) -> Text:
-        now, command = self._shot.now, " ".join(map(printable, self._shot.manifest.command))
+    def _second(self, shot: Snapshot, width: int) -> Text:
+        now, command = shot.now, " ".join(map(printable, shot.manifest.command))
         dim, bad = self.style_of("quiet"), self.style_of("breach")
         lost = styled(("lost ", dim), ("0", self.style_of("allowed")))
         if now.lost:
             lost = styled((f" LOST {now.lost:,} ", f"bold reverse {bad}"))
-        path = self._shot.path.rstrip("/").rpartition("/")[2]
+        path = shot.path.rstrip("/").rpartition("/")[2]
         message = cells.text(now.message) if now.message else ""
         stored = labels.size(now.bytes) if now.bytes else ""
         parts = [
@@ -277,27 +270,21 @@ class KeyLine(Buttons):
         self.app.simulate_key(name)
 
 
-class Banner(Lines):
+class Banner(Drawn[Sequence[Alert]]):
     """The newest alert that nobody acknowledged: it stays until somebody does."""
 
     class Clicked(Message):
         """A click on it: show the event."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._alerts: Sequence[Alert] = ()
-
-    def show(self, alerts: Sequence[Alert]) -> None:
+    def show(self, shown: Sequence[Alert]) -> None:
         """Shows the alerts that are still open, oldest first."""
-        self._alerts = alerts
-        self.set_class(bool(alerts), "-shown")
-        self.redraw()
+        self.set_class(bool(shown), "-shown")
+        super().show(shown)
 
     def draw(self, width: int) -> Text | None:
-        if not self._alerts:
+        if not self.shown:
             return None
-        newest = self._alerts[-1]
-        count = len(self._alerts)
+        newest, count = self.shown[-1], len(self.shown)
         more = f" (and {count - 1:,} more)" if count > 1 else ""
         left = Text(f" ✗ {newest.verdict.upper()}{more}: {cells.text(newest.text)}")
         right = Text("v show  a acknowledge ")
@@ -313,31 +300,24 @@ class Banner(Lines):
 _SHORT = {Verdict.INDETERMINATE: "indet.", Verdict.UNEXPLAINED: "unexpl."}
 
 
-class VerdictStrip(Lines):
+class VerdictStrip(Drawn[Snapshot]):
     """Is anything wrong? One sentence, and for each verdict its count and its history."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._shot = Snapshot()
-
-    def show(self, shot: Snapshot) -> None:
-        """Draws what ``shot`` says."""
-        self._shot = shot
-        self.redraw()
-
     def draw(self, width: int) -> Text:
-        lines = [self._sentence(width)]
+        shot = self.shown or Snapshot()
+        lines = [self._sentence(shot, width)]
         tile = max(6, width // len(WORST_FIRST))
         for row in range(3):
             line = Text()
             for place, verdict in enumerate(WORST_FIRST):
                 last = place == len(WORST_FIRST) - 1
-                line.append_text(self._tile(verdict, width - tile * place if last else tile, row))
+                room = width - tile * place if last else tile
+                line.append_text(self._tile(shot.verdicts, verdict, room, row))
             lines.append(line)
         return Text("\n").join(lines)
 
-    def _sentence(self, width: int) -> Text:
-        style, text = summary(self._shot)
+    def _sentence(self, shot: Snapshot, width: int) -> Text:
+        style, text = summary(shot)
         line = Text(f" {cells.text(text)}")
         line.truncate(width, overflow="ellipsis", pad=True)
         colour = self.style_of("quiet" if style == "dim" else style)
@@ -347,8 +327,8 @@ class VerdictStrip(Lines):
             line.stylize(colour if style == "dim" else f"bold {colour}")
         return line
 
-    def _tile(self, verdict: Verdict, width: int, row: int) -> Text:
-        count = self._shot.verdicts.of(verdict)
+    def _tile(self, verdicts: Verdicts, verdict: Verdict, width: int, row: int) -> Text:
+        count = verdicts.of(verdict)
         colour = self.style_of(verdict.word)
         quiet = self.style_of("quiet")
         inner = width - 2
@@ -359,7 +339,6 @@ class VerdictStrip(Lines):
             text = Text(cells.count(count, inner - 1) if count else "0",
                         f"bold {colour}" if count else quiet)  # fmt: skip
         else:
-            verdicts = self._shot.verdicts
             history = verdicts.history[verdict].tolist()
             text = Text(sparkline(history, inner, verdicts.whole), colour)
         text.truncate(inner, overflow="ellipsis", pad=True)
@@ -371,22 +350,16 @@ class VerdictStrip(Lines):
         return edge.append(" ")
 
 
-class ObjectTitle(Lines):
-    """Its worst verdict, its name, its seals and what else has room."""
+class ObjectTitle(Drawn[Mapping[str, Any]]):
+    """An object's worst verdict, its name, its seals and what else has room.
 
-    def __init__(self) -> None:
-        super().__init__(id="title")
-        self._record: Mapping[str, Any] | None = None
-
-    def show(self, record: Mapping[str, Any]) -> None:
-        """Draws an object; ``record`` has the columns of the table of objects."""
-        self._record = record
-        self.redraw()
+    It is given the columns that the table of objects has.
+    """
 
     def draw(self, width: int) -> Text | None:
-        if self._record is None:
+        if self.shown is None:
             return None
-        get = self._record.get
+        get = self.shown.get
         verdict = Verdict(max(0, get("worst") or 0))
         quiet = self.style_of("quiet")
         name = cells.name_of(get("kind"), get("name"), get("dev"), get("ino"))
@@ -420,7 +393,7 @@ _KEYS = (
 )
 
 
-class ReplayBar(Lines):
+class ReplayBar(Drawn[Now]):
     """Where a replay stands, and its keys; hidden where nothing is replayed."""
 
     class Sought(Message):
@@ -430,21 +403,17 @@ class ReplayBar(Lines):
             super().__init__()
             self.share = share
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._now = Now()
-        self.track = (0, 1)
-        """First cell and width of the line that can be clicked."""
+    track = (0, 1)
+    """First cell and width of the line that can be clicked."""
 
-    def show(self, now: Now) -> None:
+    def show(self, shown: Now) -> None:
         """Draws the place."""
-        self._now = now
-        self.set_class(now.share is not None, "-shown")
-        self.redraw()
+        self.set_class(shown.share is not None, "-shown")
+        super().show(shown)
 
     def draw(self, width: int) -> Text | None:
-        now = self._now
-        if now.share is None:
+        now = self.shown
+        if now is None or now.share is None:
             return None
         playing = now.state is State.PLAYING
         speed = "max" if now.speed == float("inf") else f"{now.speed or 1:g}x"
