@@ -281,7 +281,6 @@ class SealsnoopApp(App[None]):
             self.notify(f"Screenshot: {where}", markup=False)
 
     def copy_row(self, text: str) -> None:
-        """Puts text on the clipboard of the terminal."""
         self.copy_to_clipboard(text)
         self.notify("Copied.")
 

@@ -25,16 +25,13 @@ class Output(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Gives the terminal what was written."""
         with contextlib.suppress(OSError):
             self._file.flush()
 
     def isatty(self) -> bool:
-        """As the file itself says."""
         return self._file.isatty()
 
     def fileno(self) -> int:
-        """The file's descriptor."""
         return self._file.fileno()
 
 

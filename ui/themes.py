@@ -6,7 +6,7 @@ from textual.color import Color, ColorParseError
 from textual.theme import Theme
 from textual.widget import Widget
 
-from tracer.errors import UserError, nearest
+from tracer.errors import UserError, hint, nearest
 from tracer.escape import printable
 
 DEFAULT = "sealsnoop"
@@ -96,6 +96,5 @@ def check(name: str, known: Collection[str]) -> str:
     """``name`` if there is such a theme. UserError: there is none."""
     if name in known:
         return name
-    near = nearest(name, known)
-    hint = f"did you mean {near}?" if near else f"there are: {', '.join(sorted(known))}"
-    raise UserError(f"--theme: no theme {printable(name)!r}; {hint}", 2)
+    others = hint(nearest(name, known), sorted(known), most=len(known))
+    raise UserError(f"--theme: no theme {printable(name)!r}; {others}", 2)

@@ -12,7 +12,6 @@ from tracer.analysis import decisions
 from tracer.analysis.batches import Batch, Source, Vocabulary
 from tracer.analysis.decisions import Decisions, Judged
 from tracer.analysis.running import Steps
-from tracer.analysis.totals import Tables
 from tracer.live import cells
 from tracer.live.log import Log, Pager, readable
 from tracer.live.snapshot import HISTORY, Alert, Now, OnAlert, Verdicts, of_columns
@@ -183,7 +182,6 @@ class Book:
 
     @property
     def rows(self) -> int:
-        """Events so far."""
         return self.log.rows
 
     @property
@@ -194,7 +192,6 @@ class Book:
     # What comes
 
     def take(self, name: str, table: pa.Table) -> None:
-        """The next rows of table ``name``."""
         self.version += 1
         if name == "events":
             self._events(table)
@@ -250,12 +247,6 @@ class Book:
             self.start_ns = int(times[0])
         self._saw(int(times.max()))
         self.decisions.add(batch)
-
-    # What is known
-
-    def tables(self) -> Tables:
-        """The sums of now."""
-        return self.decisions.tables()
 
     def wall(self, time_ns: int | None) -> int | None:
         """Real time at a moment of the boot clock, by the nearest earlier anchor."""

@@ -20,7 +20,8 @@ SYMBOLS = {
 
 WORST_FIRST = tuple(sorted(Verdict, reverse=True))
 VIOLATIONS = (Verdict.BREACH, Verdict.UNEXPLAINED)
-"""What ``n`` jumps to."""
+JUMPS = {"violation": VIOLATIONS, "blocked": (Verdict.BLOCKED,)}
+"""What the keys ``n`` and ``b`` jump to."""
 
 _BARS = " ▁▂▃▄▅▆▇█"
 

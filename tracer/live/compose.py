@@ -35,7 +35,7 @@ class Composer:
         self._recording = recording
         self._book = book
         self._ids = RowIds()
-        self._sums = Grouped(book.tables, lambda: book.version, self._ids)
+        self._sums = Grouped(book.decisions.tables, lambda: book.version, self._ids)
         self._until: int | None = None  # rows of a frozen log
         self._log = LogView(book.log, Query())
         self._filtered: Filtered | None = None

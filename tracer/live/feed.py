@@ -1,6 +1,7 @@
-"""A thread that reads a recording, and publishes a snapshot four to five times a second or when
-requested; :class:`LiveFeed` follows one, growing or finished.
+"""The reader's thread: it reads a recording and publishes snapshots for the screen.
 
+There is a new snapshot four to five times a second, and at once where one was requested.
+:class:`LiveFeed` follows a recording, growing or finished; tracer.live.replay has the other reader.
 Whatever needs pandas is imported in the thread, so that the first screen is there before it.
 """
 
@@ -88,11 +89,9 @@ class Worker:
 
     @property
     def snapshot(self) -> Snapshot:
-        """The newest one."""
         return self._snapshot
 
     def start(self) -> None:
-        """Starts reading."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
             self._thread.start()
@@ -139,7 +138,6 @@ class Worker:
         raise NotImplementedError
 
     def now(self) -> Now:
-        """Where the recording stands."""
         raise NotImplementedError
 
     def problems(self) -> Sequence[str]:
@@ -147,7 +145,6 @@ class Worker:
         return []
 
     def pause_s(self) -> float:
-        """How long to wait for something new."""
         return 0.1
 
     def span_ns(self) -> int | None:

@@ -1,5 +1,7 @@
-"""The tables of objects, file descriptors and processes, as the screen takes them: rebuilt at most
-as often as the processor has time for, their rows with ids that stay."""
+"""The tables of objects, file descriptors and processes as the screen takes them.
+
+They are rebuilt at most as often as the processor has time for, and a row keeps its id.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -137,7 +139,6 @@ class Grouped:
 
     @property
     def tables(self) -> Tables:
-        """The sums; there are some (:attr:`made`)."""
         assert self._tables is not None
         return self._tables
 

@@ -1,5 +1,7 @@
-"""The log of events: the newest in memory, older ones read back from the recording's segments, and
-what a filter shows of it around one event."""
+"""The log of events: the newest are in memory, older ones are read back from the recording.
+
+:class:`LogView` is what a filter shows of it around one event.
+"""
 
 from bisect import bisect_right
 from collections import OrderedDict, deque

@@ -1,4 +1,4 @@
-"""Goes over all events again, a batch at a time: for a filter, or for all about one object."""
+"""Second looks at all events, a batch at a time: for a filter, or for one object."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace

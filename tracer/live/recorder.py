@@ -1,14 +1,12 @@
-"""The recorder of a live view: ``sealsnoop record`` as a process of its own.
+"""The recorder of a live view: a ``sealsnoop record`` process, and the folder that it writes to.
 
-It is in its own process group, so that neither Ctrl-C nor Ctrl-Z on the terminal reaches it behind
-our back. Its output, and that of the command that it traces, goes to files: the terminal is the
-view's. Should the view be killed, the kernel sends it SIGHUP, maybe once for each of the view's
+The process is in its own process group, so that neither Ctrl-C nor Ctrl-Z on the terminal reaches
+it behind our back. Its output, and that of the command that it traces, goes to files: the terminal
+is the view's. If the view is killed, the kernel sends it SIGHUP, maybe once for each of the view's
 threads (kernel/exit.c, forget_original_parent: the next thread becomes the parent, and dies too):
 without a command it then ends its recording cleanly; with one it goes on until that ends.
 
-SIGTERM and SIGHUP end us in order while no view is open (the view has handlers of its own).
-
-A recording that nobody named lies in the state folder of who records:
+A recording without a name lies in the state folder of the user who records:
 ``$XDG_STATE_HOME/sealsnoop``, else ``/var/lib/sealsnoop`` for root and ``~/.local/state/sealsnoop``
 for others. Not in /tmp or /var/tmp, where anybody can make a name first, nor in /run, which is
 memory: a recording may become large.
@@ -35,6 +33,7 @@ from tracer.recording.chain import MANIFEST
 from tracer.recording.folder import Folder
 
 _NUMBERS = (signal.SIGTERM, signal.SIGHUP)
+"""They end us in order while no view is open; a view has handlers of its own."""
 
 
 def ignore() -> None:

@@ -70,7 +70,6 @@ class Film:
         """The latest event that was shown."""
 
     def _times(self, name: str) -> npt.NDArray[np.int64]:
-        """``time_ns`` of a small table."""
         if name not in self._tables:
             return np.empty(0, np.int64)
         return np.asarray(self._tables[name].column("time_ns").to_numpy(), np.int64)
@@ -89,7 +88,6 @@ class Film:
 
     @property
     def over(self) -> bool:
-        """Every event was shown."""
         return self._book.rows >= self.rows
 
     def show(self, until_ns: int | None, most: int, *, to_violation: bool = False) -> bool:

@@ -1,7 +1,6 @@
-"""What the screen requests of the reader thread, and the snapshot that it gets: all rows, counts
-and facts of one moment.
+"""What passes between screen and reader: a request, and a snapshot of all rows, counts and facts.
 
-Nothing here is changed once it is published, so the UI thread draws it without a lock.
+Nothing here changes once it is published, so the screen's thread draws it without a lock.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +66,6 @@ class Rows:
         return found.item() if isinstance(found, np.generic) else found
 
     def record(self, place: int) -> dict[str, Any]:
-        """Every column of one row."""
         return {name: self.value(name, place) for name in self.columns}
 
     def row(self, place: int) -> "Row":
@@ -92,7 +90,6 @@ class Row:
 
 
 def no_rows(table: str) -> Rows:
-    """An empty table."""
     return Rows(table, {}, np.empty(0, np.int64), np.empty(0, np.intp), 0)
 
 

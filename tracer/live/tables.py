@@ -130,7 +130,6 @@ def fit(columns: Sequence[Column], room: int) -> list[Placed]:
 
 
 def verdict_of(row: Row, name: str) -> Verdict | None:
-    """The verdict in column ``name``, None where there is none."""
     value = row(name)
     return Verdict(value) if value is not None and 0 <= value < len(Verdict) else None
 
@@ -252,14 +251,6 @@ def _since(name: str, title: str, rank: int) -> Column:
                   right=True, rank=rank)  # fmt: skip
 
 
-def _ago(rank: int) -> Column:
-    return _since("last_ns", "ago", rank)
-
-
-def _age(rank: int) -> Column:
-    return _since("first_ns", "age", rank)
-
-
 def _number(name: str, width: int, title: str = "", rank: int = 0, ask: str = "") -> Column:
     """Digits only: ids are no quantities."""
     return Column(name, title or name, width, right=True, rank=rank, ask=ask)
@@ -313,7 +304,7 @@ def decisions(with_file: bool = True) -> Sequence[Column]:
         Column("op", "op", 10, ask="op"),
         *named,
         _seals(),
-        Column("arg", "asked", 12, 34, rank=1,
+        Column("arg", "requested", 12, 34, rank=1,
                text_of=lambda row: cells.requested(row, row.rows.bit5)),
         _fd(3, rank=6),
         Column("answer", "answer", 8, 12, text_of=_answer,
@@ -344,8 +335,8 @@ OBJECTS: Sequence[Column] = (
     _count("mappings", "maps", 4, rank=5),
     *_counts(),
     _last(3),
-    _ago(6),
-    _age(13),
+    _since("last_ns", "ago", 6),
+    _since("first_ns", "age", 13),
 )
 FDS: Sequence[Column] = (
     _mark("worst"),
@@ -357,8 +348,8 @@ FDS: Sequence[Column] = (
     _seals(rank=4),
     *_counts(),
     _last(3),
-    _ago(5),
-    _age(12),
+    _since("last_ns", "ago", 5),
+    _since("first_ns", "age", 12),
 )
 PROCESSES: Sequence[Column] = (
     _mark("worst"),
@@ -369,8 +360,8 @@ PROCESSES: Sequence[Column] = (
     _count("fds", "fds", 4, rank=7),
     *_counts(),
     _last(2),
-    _ago(4),
-    _age(12),
+    _since("last_ns", "ago", 4),
+    _since("first_ns", "age", 12),
 )
 
 # Who holds and who maps one object
@@ -386,7 +377,7 @@ HOLDERS: Sequence[Column] = (
            style=lambda row: "strong" if (row("fmode") or 0) & 2 else "dim"),
     _count("decisions", "decided", 7, rank=1),
     _count("blocked", "blocked", 7, rank=4, verdict=Verdict.BLOCKED),
-    _ago(2),
+    _since("last_ns", "ago", 2),
 )  # fmt: skip
 MAPPERS: Sequence[Column] = (
     _COMMAND,
@@ -398,7 +389,7 @@ MAPPERS: Sequence[Column] = (
     _bytes("offset", "offset", 8, rank=3),
     _bytes("length", "length", 6),
     Column("address", "address", 14, show=lambda value: f"{value or 0:x}", right=True, rank=5),
-    _age(2),
+    _since("first_ns", "age", 2),
 )  # fmt: skip
 
 # Hooks and the audit

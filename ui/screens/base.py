@@ -1,4 +1,4 @@
-"""What every full screen has, the dialog that asks for one line of text, and the help."""
+"""The frame of every full screen, and the two dialogs: one line of text, and the help."""
 
 from collections.abc import Iterator
 from itertools import chain, zip_longest
@@ -19,8 +19,9 @@ from tracer.live.snapshot import Snapshot
 from tracer.words import LETTERS
 from ui.bindings import Entry
 from ui.themes import colour_of
+from ui.widgets.grid import Grid
 from ui.widgets.lines import Lines, Page, styled
-from ui.widgets.strips import Banner, Header, ReplayBar
+from ui.widgets.strips import Banner, Header, KeyLine, ReplayBar
 
 if TYPE_CHECKING:
     from ui.app import SealsnoopApp
@@ -41,9 +42,20 @@ class TooSmall(Lines):
 
 
 class Base(Screen[None]):
-    """A screen that shows each new snapshot: strips on top, the alert, a replay's line."""
+    """A screen that shows each new snapshot: a header, its own ``body``, a replay's line, keys."""
 
     AUTO_FOCUS = ""
+
+    def compose(self) -> ComposeResult:
+        yield Header()
+        yield from self.body()
+        yield ReplayBar()
+        yield KeyLine()
+        yield TooSmall()
+
+    def body(self) -> ComposeResult:
+        """What is between; the banner of alerts is part of it."""
+        raise NotImplementedError
 
     @property
     def view(self) -> "SealsnoopApp":
@@ -51,7 +63,6 @@ class Base(Screen[None]):
         return cast("SealsnoopApp", self.app)
 
     def show(self, shot: Snapshot) -> None:
-        """Draws what ``shot`` holds."""
         for header in self.query(Header):
             header.show((shot, self.view.paused))
         for banner in self.query(Banner):
@@ -76,6 +87,14 @@ class Base(Screen[None]):
 
     def on_banner_clicked(self) -> None:
         self.view.action_show_alert()
+
+    def action_back(self) -> None:
+        self.dismiss()
+
+    def action_copy(self) -> None:
+        grid = self.focused
+        if isinstance(grid, Grid) and grid.place is not None:
+            self.view.copy_row(grid.line)
 
 
 class _Note(Lines):

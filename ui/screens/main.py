@@ -10,16 +10,16 @@ from textual.binding import Binding, BindingType
 from tracer.filter.grammar import QueryError
 from tracer.filter.query import Query
 from tracer.live import cells
-from tracer.live.cells import VIOLATIONS
+from tracer.live.cells import JUMPS
 from tracer.live.snapshot import TABLES, Snapshot, Window
 from tracer.live.tables import COLUMNS
 from tracer.rules.verdicts import Verdict
-from ui.screens.base import Base, TooSmall
+from ui.screens.base import Base
 from ui.screens.object import EventScreen, ObjectScreen
 from ui.widgets.details import AuditNotes, CoverageNotes
 from ui.widgets.filterline import FilterLine
 from ui.widgets.grid import Grid
-from ui.widgets.strips import Banner, Header, KeyLine, ReplayBar, TabBar, VerdictStrip
+from ui.widgets.strips import Banner, TabBar, VerdictStrip
 
 _TITLES = {
     "objects": "Objects",
@@ -64,8 +64,7 @@ class MainScreen(Base):
         self._searched = 0  # number of the search whose answer is awaited
         self._awaited: int | None = None  # the event that the cursor goes to when it is shown
 
-    def compose(self) -> ComposeResult:
-        yield Header()
+    def body(self) -> ComposeResult:
         yield VerdictStrip()
         yield Banner()
         yield TabBar(_TITLES, id="tables")
@@ -73,9 +72,6 @@ class MainScreen(Base):
         yield Grid(COLUMNS["objects"], id="grid")
         yield CoverageNotes()
         yield AuditNotes()
-        yield ReplayBar()
-        yield KeyLine()
-        yield TooSmall()
 
     def on_mount(self) -> None:
         self.settle_focus()
@@ -87,12 +83,10 @@ class MainScreen(Base):
 
     @property
     def grid(self) -> Grid:
-        """The table."""
         return self.query_one("#grid", Grid)
 
     @property
     def table(self) -> str:
-        """The tab's name."""
         return self.view.request.table
 
     def action_sort(self, step: int) -> None:
@@ -162,7 +156,7 @@ class MainScreen(Base):
     # To the next breach or blocked decision: in a table, or far back in the log
 
     def action_jump(self, what: str, step: int) -> None:
-        verdicts = VIOLATIONS if what == "violation" else (Verdict.BLOCKED,)
+        verdicts = JUMPS[what]
         if self.table == "hooks":
             self.action_tab("objects")
             return
@@ -297,10 +291,6 @@ class MainScreen(Base):
 
     def action_mark(self) -> None:
         self.grid.mark()
-
-    def action_copy(self) -> None:
-        if self.grid.place is not None:
-            self.view.copy_row(self.grid.line)
 
     def action_export(self) -> None:
         self.view.export(self.grid.rows, self.grid.marked)

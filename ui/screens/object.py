@@ -1,5 +1,4 @@
-"""The screens of one event (why its verdict, every field) and of one object: its seals over time,
-what they decided, who holds and maps it, its decisions."""
+"""The screens behind a row: all about one event, and all about one object."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -10,20 +9,20 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 
 from tracer.live import cells
-from tracer.live.cells import VIOLATIONS
+from tracer.live.cells import JUMPS
 from tracer.live.snapshot import Key, Snapshot, Window
 from tracer.live.tables import HOLDERS, MAPPERS, OF_OBJECT
 from tracer.rules.verdicts import Verdict
 from ui.explain import Line, fields, why
-from ui.screens.base import Base, TooSmall
+from ui.screens.base import Base
 from ui.widgets.details import Matrix, SealLine
 from ui.widgets.grid import Grid
 from ui.widgets.lines import FactList, Lines
-from ui.widgets.strips import Banner, Header, KeyLine, ObjectTitle, ReplayBar, TabBar
+from ui.widgets.strips import Banner, ObjectTitle, TabBar
 
 
 class EventScreen(Base):
-    """Everything about one event."""
+    """One event: why it got its verdict, and every field."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,backspace", "back", "Back"),
@@ -36,15 +35,11 @@ class EventScreen(Base):
         self.event = event
         self._start_ns = start_ns
 
-    def compose(self) -> ComposeResult:
-        yield Header()
+    def body(self) -> ComposeResult:
         yield Banner()
         yield Lines(id="title")
         yield FactList(id="why")
         yield FactList(id="fields")
-        yield ReplayBar()
-        yield KeyLine()
-        yield TooSmall()
 
     def on_mount(self) -> None:
         get = self.event.get
@@ -62,9 +57,6 @@ class EventScreen(Base):
 
     def settle_focus(self) -> None:
         self.query_one("#fields").focus()
-
-    def action_back(self) -> None:
-        self.dismiss()
 
     def action_object(self) -> None:
         dev, ino, gen = (int(self.event.get(part) or 0) for part in ("dev", "ino", "gen"))
@@ -86,7 +78,7 @@ _OF_GONE = {**_PANES, "holders": "Was held by"}
 
 
 class ObjectScreen(Base):
-    """All about one memory file."""
+    """One memory file: its decisions, seals over time, what they stopped, who holds and maps it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,backspace", "back", "Back"),
@@ -110,8 +102,7 @@ class ObjectScreen(Base):
         self._pane = "decisions"
         self._was_at_worst = False
 
-    def compose(self) -> ComposeResult:
-        yield Header()
+    def body(self) -> ComposeResult:
         yield Banner()
         yield ObjectTitle(id="title")
         yield TabBar(_PANES, id="panes")
@@ -124,9 +115,6 @@ class ObjectScreen(Base):
             yield Grid(MAPPERS, id="mappers", classes="panel", empty="Nobody maps it now.")
             yield Grid(OF_OBJECT, id="decisions", classes="panel", log=True)
             yield FactList(id="why", classes="panel")
-        yield ReplayBar()
-        yield KeyLine()
-        yield TooSmall()
 
     def on_mount(self) -> None:
         titles = {**_PANES, "why": "Why"}
@@ -223,18 +211,9 @@ class ObjectScreen(Base):
 
     # Keys
 
-    def action_back(self) -> None:
-        self.dismiss()
-
     def action_jump(self, what: str, step: int) -> None:
-        verdicts = VIOLATIONS if what == "violation" else (Verdict.BLOCKED,)
-        grid = self.query_one("#decisions", Grid)
+        verdicts, grid = JUMPS[what], self.query_one("#decisions", Grid)
         if grid.jump(step, lambda at: grid.rows.value("verdict", at) in verdicts):
             self.action_pane("decisions")
         else:
             self.notify(f"No {' and no '.join(verdict.word for verdict in verdicts)} here.")
-
-    def action_copy(self) -> None:
-        grid = self.focused
-        if isinstance(grid, Grid) and grid.place is not None:
-            self.view.copy_row(grid.line)

@@ -91,7 +91,6 @@ class CoverageNotes(Notes):
     """Sentences about coverage and loss; only on the tab of hooks."""
 
     def show(self, shot: Snapshot) -> None:
-        """Draws what ``shot`` says."""
         notes = self.body
         cover = shot.coverage
         bad, good, quiet = (notes.style_of(name) for name in ("breach", "allowed", "quiet"))

@@ -61,8 +61,6 @@ class Known(Suggester):
 
 
 class Entry(Input):
-    """Where the filter is typed."""
-
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave(False)", "Drop the filter"),
         Binding("enter", "leave(True)", "Keep the filter", priority=True),
@@ -120,7 +118,6 @@ class FilterLine(Horizontal):
 
     @property
     def entry(self) -> Input:
-        """Where the text is typed."""
         return self.query_one(Entry)
 
     def edit(self) -> None:

@@ -65,8 +65,6 @@ class Grid(ScrollView, can_focus=True):
     ]
 
     class GridMessage(Message):
-        """Something about a grid."""
-
         def __init__(self, grid: "Grid") -> None:
             super().__init__()
             self.grid = grid
@@ -188,14 +186,12 @@ class Grid(ScrollView, can_focus=True):
 
     @property
     def page(self) -> int:
-        """Rows in sight."""
         return max(1, self.scrollable_content_region.height - 1)
 
     def _scroll(self, top: int) -> None:
         self.scroll_to(y=max(0, top), animate=False, immediate=True)
 
     def into_sight(self) -> None:
-        """Scrolls to the cursor."""
         top, at = int(self.scroll_y), self.cursor
         if at < top:
             self._scroll(at)
@@ -298,7 +294,6 @@ class Grid(ScrollView, can_focus=True):
         self.action_move(1)
 
     def unmark(self) -> None:
-        """Takes all marks away."""
         self.marked.clear()
         self.refresh()
 

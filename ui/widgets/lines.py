@@ -95,7 +95,6 @@ class Buttons(Lines):
         """First cell, first cell behind and name of each."""
 
     def press(self, name: str) -> None:
-        """One was clicked."""
         raise NotImplementedError
 
     def on_click(self, event: events.Click) -> None:

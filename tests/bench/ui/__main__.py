@@ -27,7 +27,7 @@ _PEER = ("-m", "tests.bench.ui.peer")
 _KEYS = (
     (b"p", b"PAUSED", b"p"),
     (b"?", b"Everywhere", b"\x1b"),
-    (b"4", b"asked", b"1"),
+    (b"4", b"requested", b"1"),
 )
 """A key, what it draws, and the key that takes it back."""
 _SETTLE_S = 0.5
