@@ -52,6 +52,7 @@ ON_EACH: Scenes = (
 REPEATED: Scenes = (
     scenes_decisions.filters,
     scenes_ui.live_view,
+    scenes_ui.traced,
 )
 """What is the same on all of them by our own code: `make test` plays it on one, `make matrix` on
 more."""

@@ -81,7 +81,9 @@ class Tool:
         *,
         env: Mapping[str, str] | None = None,
         user: int | None = None,
+        stdin: bool = False,
     ) -> None:
+        """``stdin``: a pipe, which the caller closes."""
         self.results, self.name = results, name
         self._began = time.monotonic()
         with (
@@ -90,7 +92,7 @@ class Tool:
         ):
             self.process = subprocess.Popen(
                 ["sealsnoop", *map(str, arguments)],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
                 env={**os.environ, **(env or {})},

@@ -372,6 +372,10 @@ class Decisions:
         self._complete: set[Source] = set()
         self._windows: dict[Source, Window] = {}
 
+    def observe(self, observer: Observer) -> None:
+        """One more observer: of what comes from now on."""
+        self._observers = (*self._observers, observer)
+
     # What comes
 
     def window(self, source: Source, window: Window) -> None:

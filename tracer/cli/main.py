@@ -15,6 +15,7 @@ from tracer.output.console import drop_output, outlets, tell_error
 
 VERBS = {
     "record": "tracer.cli.record:Record",
+    "trace": "tracer.cli.trace:Trace",
     "report": "tracer.cli.report:Report",
     "audit": "tracer.cli.audit:Audit",
     "script": "tracer.cli.script:Script",
@@ -28,6 +29,7 @@ VERBS = {
 EPILOG = """\
 examples:
   sealsnoop doctor                        can this host be traced, and if not, why
+  sudo sealsnoop trace -- CMD             what seals refuse CMD, a line each, and why
   sudo sealsnoop live -- CMD              watch what CMD and its children do
   sudo sealsnoop record -o s.seal -- CMD  record what CMD and its children do
   sealsnoop report s.seal                 was every answer right? breaches first

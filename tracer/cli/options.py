@@ -1,16 +1,26 @@
-"""Options of a recording, which ``record`` and ``live`` have.
+"""Options that several verbs have: of a recording (``record``, ``trace``, ``live``), and of what is
+to be done about violations (``trace``, ``live``, ``replay``).
 
-Apart from ``record``: a view must not import what records.
+Apart from ``record``: who only follows must not import what records.
 """
 
 import argparse
+import shlex
+import shutil
+from typing import TYPE_CHECKING
+
+from tracer.cli.verb import actions
+from tracer.errors import UserError
+
+if TYPE_CHECKING:
+    from tracer.audit.policy import Policy
 
 
 def recording_options(
     parser: argparse.ArgumentParser,
     output: str = "the recording, a folder (default: NAME-DATE-TIME.seal here)",
 ) -> None:
-    """Adds the options that ``record`` and ``live`` have; ``output``: the help of ``-o``."""
+    """Adds the options that whoever records has; ``output``: the help of ``-o``."""
     parser.add_argument("-o", "--output", metavar="S", help=output)
     parser.add_argument("--force", action="store_true", help="replace an existing recording")
     parser.add_argument(
@@ -102,3 +112,49 @@ def recording_options(
         help="also files that can never be sealed: tmpfs files, and memfds without "
         "MFD_ALLOW_SEALING (of these, creation is recorded in any case)",
     )
+
+
+def recorder_words(args: argparse.Namespace) -> list[str]:
+    """The words that give ``record`` the values of its options in ``args``, all but ``-o``."""
+    parser = argparse.ArgumentParser(add_help=False)
+    recording_options(parser)
+    words: list[str] = []
+    for action in actions(parser):
+        value = getattr(args, action.dest)
+        if action.dest == "output" or value == action.default:
+            continue
+        option = action.option_strings[-1]
+        if action.nargs == 0:
+            words.append(option)
+            continue
+        # One word each: a value may start with a dash.
+        words += [f"{option}={one}" for one in (value if isinstance(value, list) else [value])]
+    return words
+
+
+def violation_command(text: str | None) -> list[str] | None:
+    """The words of ``--on-violation``. UserError (exit code 2): none, or no such program."""
+    if text is None:
+        return None
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UserError(f"--on-violation: {str(error).lower()}: {text!r}", 2) from None
+    if not words:
+        raise UserError("--on-violation: no command given", 2)
+    if shutil.which(words[0]) is None:
+        raise UserError(f"--on-violation: {words[0]!r} is not a program that can be run", 2)
+    return words
+
+
+def policy(args: argparse.Namespace) -> "Policy | None":
+    """The policy of ``--audit``. PolicyError, UserError: it cannot be read."""
+    if args.policy is None:
+        return None
+    from tracer.audit import policy as policies
+    from tracer.audit.scope import check_where
+
+    found = policies.load(args.policy)
+    for claim in found.claims:
+        check_where(claim.scope)
+    return found

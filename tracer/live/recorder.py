@@ -195,9 +195,18 @@ class Recorder:
         command: Sequence[str],
         logs: Path,
         program: Sequence[str] = RECORD,
+        *,
+        visible: bool = False,
     ) -> None:
-        """Starts it with ``record``'s own ``options``; ``logs`` is a folder for its output."""
+        """Starts it with ``record``'s own ``options``; ``logs`` is a folder for its output.
+
+        ``visible``: instead, all that it and its command print is seen at once, on our standard
+        error. A command then reads our standard input, and is in our process group as under any
+        shell: what the terminal's keys send reaches it, the recorder and us.
+        """
         self.output = output
+        self._ours = visible and bool(command)
+        self._interrupted = 0
         self.command = list(command)
         self._stdout, self._stderr = logs / "stdout", logs / "stderr"
         self._before = _identity(output / MANIFEST)
@@ -214,10 +223,10 @@ class Recorder:
         with self._stdout.open("xb") as out, self._stderr.open("xb") as err:
             self._process = subprocess.Popen(
                 argv,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                process_group=0,
+                stdin=None if self._ours else subprocess.DEVNULL,
+                stdout=sys.stderr.fileno() if visible else out,
+                stderr=None if visible else err,
+                process_group=None if self._ours else 0,
                 preexec_fn=die_with_us,
             )
         self.pid = self._process.pid
@@ -256,6 +265,23 @@ class Recorder:
             waiting(time.monotonic() - start_s)
             time.sleep(_POLL_S)
 
+    def let_end(self) -> None:
+        """Waits some seconds for it to end by itself, as it does when its recording has ended."""
+        self._wait(lambda sentence: None, GRACE_S)
+
+    def interrupt(self) -> None:
+        """Passes a Ctrl-C on, if it was for us alone; after a few of them it is killed."""
+        if not self._ours:
+            self._signal(_HURRY[min(self._interrupted, len(_HURRY) - 1)])
+        self._interrupted += 1
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            if self._ours:
+                self._process.send_signal(number)
+            else:
+                os.killpg(self.pid, number)
+
     def stop(self, tell: Tell, *, patient: bool = True) -> int:
         """Ends it and waits; its exit code. A Ctrl-C while we wait makes it hurry.
 
@@ -265,8 +291,7 @@ class Recorder:
         for number in _HURRY:
             if self.code is not None:
                 break
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, number)
+            self._signal(number)
             forever = patient and bool(self.command) and number == signal.SIGINT
             try:
                 self._wait(tell, None if forever else 4 * GRACE_S if patient else GRACE_S)
@@ -287,8 +312,7 @@ class Recorder:
     def kill(self) -> None:
         """Ends it at once, whatever it does. Its recording is readable up to the last batch."""
         if self.code is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
+            self._signal(signal.SIGKILL)
             self._process.wait()
 
 

@@ -3,9 +3,9 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from tracer.cli.options import recording_options
+from tracer.cli.options import recorder_words, recording_options
 from tracer.errors import UserError
-from ui.verbs.options import ViewVerb, recorder_words
+from ui.verbs.options import ViewVerb
 
 if TYPE_CHECKING:
     from ui.session import View

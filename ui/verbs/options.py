@@ -3,18 +3,15 @@
 import argparse
 import os
 import re
-import shlex
-import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from tracer.cli.options import recording_options
-from tracer.cli.verb import Verb, actions
+from tracer.cli.options import policy, violation_command
+from tracer.cli.verb import Verb
 from tracer.errors import UserError
 from tracer.escape import printable
 
 if TYPE_CHECKING:
-    from tracer.audit.policy import Policy
     from ui.session import View
 
 LEAST_WIDTH, LEAST_HEIGHT = 50, 14
@@ -147,21 +144,6 @@ def theme(args: argparse.Namespace) -> str:
     return themes.check(themes.DEFAULT if args.theme is None else args.theme, known)
 
 
-def violation_command(text: str | None) -> list[str] | None:
-    """The words of ``--on-violation``. UserError (exit code 2): none, or no such program."""
-    if text is None:
-        return None
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise UserError(f"--on-violation: {str(error).lower()}: {text!r}", 2) from None
-    if not words:
-        raise UserError("--on-violation: no command given", 2)
-    if shutil.which(words[0]) is None:
-        raise UserError(f"--on-violation: {words[0]!r} is not a program that can be run", 2)
-    return words
-
-
 def viewer_words(args: argparse.Namespace) -> list[str]:
     """The words on a command line that give a view behind ``--web`` the same options.
 
@@ -176,19 +158,6 @@ def viewer_words(args: argparse.Namespace) -> list[str]:
     if args.policy is not None:
         words.append(f"--audit={os.path.abspath(args.policy)}")
     return words
-
-
-def policy(args: argparse.Namespace) -> "Policy | None":
-    """The policy of ``--audit``. PolicyError, UserError: it cannot be read."""
-    if args.policy is None:
-        return None
-    from tracer.audit import policy as policies
-    from tracer.audit.scope import check_where
-
-    found = policies.load(args.policy)
-    for claim in found.claims:
-        check_where(claim.scope)
-    return found
 
 
 def port(args: argparse.Namespace) -> int:
@@ -212,21 +181,3 @@ def speed(text: str) -> float:
         if 0.1 <= value <= 100:
             return value
     raise UserError(f"--speed: {text!r} is not 0.1 to 100, or max", 2)
-
-
-def recorder_words(args: argparse.Namespace) -> list[str]:
-    """The words that give ``record`` the values of its options in ``args``, all but ``-o``."""
-    parser = argparse.ArgumentParser(add_help=False)
-    recording_options(parser)
-    words: list[str] = []
-    for action in actions(parser):
-        value = getattr(args, action.dest)
-        if action.dest == "output" or value == action.default:
-            continue
-        option = action.option_strings[-1]
-        if action.nargs == 0:
-            words.append(option)
-            continue
-        # One word each: a value may start with a dash.
-        words += [f"{option}={one}" for one in (value if isinstance(value, list) else [value])]
-    return words

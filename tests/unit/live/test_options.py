@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from sealsnoop import main, verbs
 from tracer.audit.policy import RECORD_OPTIONS
+from tracer.cli.options import policy as policy_of
+from tracer.cli.options import recorder_words
 from tracer.cli.record import Record
 from tracer.errors import UserError
 from ui.verbs import VERBS as VIEWS
 from ui.verbs import options
 from ui.verbs.live import Live
-from ui.verbs.options import recorder_words
 
 ROOT = Path(__file__).resolve().parents[3]
 SAMPLE = ROOT / "samples" / "recordings" / "debian-6.1.seal"
@@ -140,7 +141,7 @@ def test_a_policy_decides_what_is_recorded_and_who_sees_it() -> None:
     path = str(ROOT / "samples" / "policies" / "sealed-buffer.toml")
     args = parsed("--audit", path)
     assert recorder_words(args) == []
-    policy = options.policy(args)
+    policy = policy_of(args)
     assert policy is not None
     assert recorded([*RECORD_OPTIONS])["audit"] is True
     assert recorded([*RECORD_OPTIONS])["unsealable"] is True

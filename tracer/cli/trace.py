@@ -1,0 +1,223 @@
+"""``sealsnoop trace``: decisions as lines while they are made, as strace prints system calls."""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tracer.cli.options import policy, recorder_words, recording_options, violation_command
+from tracer.cli.verb import Verb
+from tracer.errors import UserError
+from tracer.filter.query import Query, add_option, asked, filter_help
+from tracer.output.console import status, tell
+
+if TYPE_CHECKING:
+    from tracer.audit.policy import Policy
+    from tracer.live.recorder import Recorder
+
+
+class Trace(Verb):
+    """Print decisions as they are made, a line each: strace for seals.
+
+    Without a RECORDING it records meanwhile: the command and its children, or the
+    whole host until Ctrl-C. Printed is what was not simply allowed: refusals with the
+    seal behind them and who set it, breaches, what nobody can explain, and errors.
+
+    The decisions alone are on stdout; what the command prints is on stderr.
+
+    examples:
+      sudo sealsnoop trace -- ./program        what its seals refuse
+      sudo sealsnoop trace --all -- ./program  every decision
+      sudo sealsnoop trace --name ring         memfds called ring..., until Ctrl-C
+      sudo sealsnoop trace --name ring --on-violation 'logger -t seals --'
+      sealsnoop trace s.seal                   a recording, also a growing one
+      sealsnoop trace s.seal --json | jq .why
+
+    columns of a line:
+      20:16:33.451 p/147 mmap SHARED rw- 0+4096 memfd:ring -> EPERM  F_SEAL_WRITE, set
+      3ms before by q/140
+      time of day, command/pid, operation and what was requested, kind:name of the file,
+      the kernel's answer, and why. "!raced" and the like mark incomplete evidence.
+
+    exit code: the command's own (128 + N when signal N ended it), else 0; 1 when
+    nothing could be recorded or read, 2 for a wrong option. With --audit that of the
+    audit (see 'sealsnoop audit --help'); the command's is said on stderr then.
+    """
+
+    usage = (
+        "sealsnoop trace [--all] [--json] [-o S] [options] [filters] [-- CMD ...]\n"
+        "       sealsnoop trace RECORDING [--all] [--json] [--filter EXPR]"
+    )
+    takes_command = True
+
+    def options(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "recording", metavar="RECORDING", nargs="?", help="follow this one; record nothing"
+        )
+        parser.add_argument("--all", action="store_true", help="what was allowed, too")
+        parser.add_argument("--json", action="store_true", help="one JSON object per line")
+        add_option(parser)
+        parser.add_argument(
+            "--on-violation",
+            metavar="CMD",
+            help="run CMD for a breach, its event as JSON on stdin; no shell, at most one a second",
+        )
+        parser.add_argument(
+            "--audit",
+            dest="policy",
+            metavar="POLICY",
+            help="check the claims of a policy at the end (see 'sealsnoop audit')",
+        )
+        recording_options(parser, "keep the recording, a folder (default: it is gone at the end)")
+
+    def more_help(self) -> str:
+        return filter_help(judged=True)
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Prints the decisions; the exit code is as in the help."""
+        words = recorder_words(args)
+        if args.recording is not None and (words or args.output or args.command):
+            given = "a command" if args.command else words[0] if words else "-o"
+            raise UserError(f"{given}: nothing is recorded when a RECORDING is followed", 2)
+        on_violation, policy_ = violation_command(args.on_violation), policy(args)
+        from tracer.live.trace import COLUMNS
+
+        query = asked(args, COLUMNS)
+        traced = _Traced(args, query, on_violation, policy_)
+        if args.recording is not None:
+            return traced.follow(args.recording)
+        if policy_ is not None:
+            from tracer.audit.policy import RECORD_OPTIONS
+
+            words += [word for word in RECORD_OPTIONS if word not in words]
+        return traced.record(words)
+
+
+class _Traced:
+    """One run of the verb."""
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        query: Query,
+        on_violation: list[str] | None,
+        policy: "Policy | None",
+    ) -> None:
+        self._args, self._query, self._policy = args, query, policy
+        self._on_violation = on_violation
+        self._interrupts = 0
+
+    def follow(self, path: str) -> int:
+        """A recording, until it ends or Ctrl-C."""
+        with self._interruptible():
+            self._print(path, lambda: not self._interrupts)
+        return self._audited(path, 130 if self._interrupts else 0)
+
+    def record(self, words: list[str]) -> int:
+        """Records and prints until the recorder has ended."""
+        from tracer.live import recorder as signals
+        from tracer.live.recorder import Place, Recorder, RecorderFailed
+
+        signals.arm()
+        args = self._args
+        place = Place(recording=args.output is None)
+        path = place.recording if args.output is None else Path(args.output)
+        try:
+            with self._interruptible():
+                quiet = ["--quiet", *words] if "--quiet" not in words else words
+                recorder = Recorder(quiet, path, args.command, place.folder, visible=True)
+                try:
+                    with _steps() as show:
+                        recorder.wait_ready(show)
+                    self._print(os.fspath(path), lambda: self._goes_on(recorder))
+                    recorder.let_end()
+                except RecorderFailed as error:
+                    return error.exit_code  # it has said why
+                finally:
+                    with signals.ignored():
+                        code = recorder.stop(tell)
+            code = self._audited(os.fspath(path), code)
+            if args.output is not None:
+                tell(f"the recording is {path}")
+            return code
+        finally:
+            with signals.ignored():
+                place.remove()
+
+    def _goes_on(self, recorder: "Recorder") -> bool:
+        """Passes each Ctrl-C on. The recording is read to its end, which the recorder writes."""
+        while self._interrupts:
+            self._interrupts -= 1
+            recorder.interrupt()
+        return True
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        def interrupted(number: int, frame: object) -> None:
+            self._interrupts += 1
+
+        before = signal.signal(signal.SIGINT, interrupted)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _print(self, path: str, going_on: Any) -> None:
+        from tracer.live.alerts import OnViolation
+        from tracer.live.trace import Trace as Follower
+
+        hook = None if self._on_violation is None else OnViolation(self._on_violation, path)
+        if hook is not None:
+            hook.failed = tell
+            hook.start()
+        try:
+            follower: Follower = Follower(
+                path,
+                sys.stdout.write,
+                tell if self._args.json else lambda text: sys.stdout.write(f"-- {text}\n"),
+                query=self._query,
+                all_=self._args.all,
+                as_json=self._args.json,
+                on_alert=hook,
+            )
+            with contextlib.closing(follower):
+                follower.run(sys.stdout.flush, going_on)
+        finally:
+            if hook is not None:
+                hook.close()
+
+    def _audited(self, path: str, code: int) -> int:
+        """The audit's exit code, if there is one; its claims are said first."""
+        if self._policy is None:
+            return code
+        from tracer import __version__
+        from tracer.audit.evaluate import audit
+        from tracer.recording.reader import Recording
+
+        with Recording.open(path) as recording:
+            found = audit(self._policy, [recording], f"sealsnoop {__version__}")
+        for one in found.recordings:
+            for claim in one.claims:
+                tell(f"audit: {claim.result.value}: {claim.claim}")
+        tell(f"audit: {found.result.value}; the command's exit code was {code}")
+        return found.result.exit_code
+
+
+@contextlib.contextmanager
+def _steps() -> Iterator[Any]:
+    """One line on the terminal while the recorder gets ready."""
+    on = sys.stderr.isatty()
+
+    def show(seconds: float) -> None:
+        if on and seconds > 0.2:
+            status(f"starting the recorder: BPF programs, then the self-test ({seconds:.0f} s)")
+
+    try:
+        yield show
+    finally:
+        if on:
+            status()

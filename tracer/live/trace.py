@@ -1,0 +1,304 @@
+"""Decisions as lines while they are made, as strace prints system calls::
+
+    20:16:33.451 p/147 mmap SHARED rw- 0+4096 memfd:ring -> EPERM  F_SEAL_WRITE, set 3 ms before …
+
+The reader is the view's own (tracer.live.feed), without its thread and its screens: an observer of
+the book's decisions turns those that are wanted into lines. What was lost, and what was not seen,
+stands between the lines, at the place where it was found out.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tracer.analysis.decisions import ALL
+from tracer.escape import printable
+from tracer.filter.query import Query
+from tracer.labels import LOSSES, MAX_ERRNO, answer, cause, describe, marks, span
+from tracer.live.feed import LiveFeed
+from tracer.live.log import readable
+from tracer.live.snapshot import OnAlert, State
+from tracer.output.text import CONTEXT, object_text
+from tracer.rules.verdicts import Verdict
+from tracer.words import BY_NAME, Bit5, HookState, Op
+
+if TYPE_CHECKING:
+    from tracer.analysis.decisions import Judged
+    from tracer.audit.policy import Policy
+    from tracer.recording.manifest import Manifest
+
+Key = tuple[int, int, int]
+Wall = Callable[[int], int | None]
+Write = Callable[[str], object]
+COLUMNS = (*ALL, "errno", "name", "verdict", "severity", "expected", "reason", "rule", "hole")
+"""What a filter may ask about."""
+_OVER = (State.ENDED, State.GONE, State.BROKEN)
+_PAUSE_S = 0.05
+_MANY = 4096
+"""Rows turned into Python objects at once."""
+_ALLOWED = int(Verdict.ALLOWED)
+_OBJECTS = 1 << 16
+"""Files whose seals' setters are known at a time; the oldest are forgotten."""
+
+
+class Setters:
+    """Who set which seal of a file, as far as the trace saw it."""
+
+    def __init__(self) -> None:
+        self._known: dict[Key, dict[int, tuple[int, str]]] = {}
+
+    def saw(self, key: Key, seals: int, time_ns: int, who: str) -> None:
+        """Somebody has set ``seals`` of a file; one that it had before keeps its setter."""
+        setters = self._known.setdefault(key, {})
+        for place in range(seals.bit_length()):
+            if seals >> place & 1:
+                setters.setdefault(1 << place, (time_ns, who))
+        if len(self._known) > _OBJECTS:
+            del self._known[next(iter(self._known))]
+
+    def gone(self, key: Key) -> None:
+        """The file is no more; its number may come again."""
+        self._known.pop(key, None)
+
+    def text(self, key: Key, seals: int, time_ns: int) -> str:
+        """``set 3 ms before by q/140``, of those of ``seals`` whose setter was seen; else empty."""
+        setters = self._known.get(key, {})
+        seen = [found for seal, found in setters.items() if seal & seals and found[0] <= time_ns]
+        if not seen:
+            return ""
+        since_ns, who = max(seen)
+        return f"set {span(time_ns - since_ns)} before by {who}"
+
+
+@lru_cache(maxsize=1024)
+def named_seals(reason: str) -> int:
+    """The seals that a reason names (``FUTURE_WRITE|WRITE``); 0: it is a phrase."""
+    found = 0
+    for name in reason.split("|"):
+        if name not in BY_NAME:
+            return 0
+        found |= int(BY_NAME[name])
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _seal_words(reason: str) -> str:
+    return "|".join(f"F_SEAL_{name}" for name in reason.split("|"))
+
+
+def why(row: Mapping[str, Any], setters: Setters) -> str:
+    """What a decision's verdict rests on, in words; empty for one that was simply allowed."""
+    if row["verdict"] == _ALLOWED:
+        return ""
+    verdict, reason = Verdict(row["verdict"]), str(row["reason"] or "")
+    seals = named_seals(reason)
+    if seals:
+        key = row["dev"], row["ino"], row["gen"]
+        setter = setters.text(key, seals, row["time_ns"])
+        reason = _seal_words(reason) + (f", {setter}" if setter else "")
+    if verdict is Verdict.ERROR:
+        return cause(row["op"], row["answer"])
+    if verdict is Verdict.BLOCKED:
+        return reason
+    hole = f" (a known hole: {row['hole']})" if row["hole"] else ""
+    expected = f"should be {row['expected']}" if verdict is Verdict.BREACH else verdict.meaning
+    more = f": {reason}" if reason else ""
+    return f"{verdict.word.upper()}, {expected}{more}{hole}"
+
+
+def clock_text(wall_ns: int | None) -> str:
+    """The time of day here, to a millisecond; ``?`` where the recording does not tell it."""
+    if wall_ns is None:
+        return "?"
+    return f"{_second(wall_ns // 10**9)}.{wall_ns // 10**6 % 1000:03}"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds).strftime("%H:%M:%S")
+
+
+def iso_time(wall_ns: int | None) -> str | None:
+    """ISO 8601 with the zone of this host, to a microsecond."""
+    if wall_ns is None:
+        return None
+    seconds, rest = divmod(wall_ns, 10**9)
+    there = datetime.fromtimestamp(seconds).astimezone().replace(microsecond=rest // 1000)
+    return there.isoformat(timespec="microseconds")
+
+
+def line(row: Mapping[str, Any], wall_ns: int | None, setters: Setters, bit5: Bit5) -> str:
+    """One decision as a line, whole: nothing is cut."""
+    op, kind, flags = str(row["op"]), str(row["kind"]), row["flags"]
+    request = describe(op, kind, row["arg"], row["offset"], row["length"], row["size"], bit5)
+    name = object_text(kind, row["name"], row["dev"], row["ino"])
+    told = answer(op, row["answer"], flags).removeprefix("= ")
+    if not row["ino"] and not row["name"]:
+        name = ""  # it made no file
+    words = [
+        clock_text(wall_ns),
+        f"{row['comm'] or '?'}/{row['pid']}",
+        op,
+        request,
+        name,
+        "->",
+        told,
+    ]
+    if flags:
+        words += marks(flags)
+    reason = why(row, setters)
+    return printable(" ".join(filter(None, words)) + (f"  {reason}" if reason else ""))
+
+
+_TELLING = [Op.ADD_SEALS, Op.CREATE, Op.EVICT]
+"""Operations that say who set a seal, or that a file is gone."""
+_SETTING = frozenset(op.name.lower() for op in _TELLING)
+_OF_LINE = (
+    "time_ns", "comm", "pid", "op", "kind", "name", "dev", "ino", "gen", "arg", "offset", "length",
+    "size", "seals", "answer", "flags", "verdict", "expected", "reason", "hole",
+)  # fmt: skip
+
+
+class Printer:
+    """An observer of decisions: writes those that are wanted, each as a line."""
+
+    def __init__(
+        self, write: Write, wall: Wall, *, query: Query, all_: bool, as_json: bool, bit5: Bit5
+    ) -> None:
+        """``all_``: what was simply allowed, too. ``wall``: boot clock to real time, ns."""
+        self._write, self._wall, self._query = write, wall, query
+        self._all, self._json, self._bit5 = all_, as_json, bit5
+        self.setters = Setters()
+        self.count = 0
+        """Lines written."""
+
+    def __call__(self, judged: "Judged") -> None:
+        """The next decisions, in their order."""
+        wanted = self._wanted(judged)
+        told = np.isin(judged["op"], _TELLING)
+        places = np.flatnonzero(wanted | told)
+        columns = readable(judged) if len(places) else {}
+        if not self._json:
+            columns = {name: columns[name] for name in _OF_LINE if name in columns}
+        for start in range(0, len(places), _MANY):
+            some = places[start : start + _MANY]
+            lines: list[str] = []
+            for row, shown in zip(_rows(columns, some), wanted[some].tolist(), strict=True):
+                if shown:
+                    lines.append(self._text(row))
+                if row["op"] in _SETTING:
+                    self._learn(row)
+            self.count += len(lines)
+            self._write("".join(lines))
+
+    def _wanted(self, judged: "Judged") -> Any:
+        wanted = np.ones(judged.rows, bool)
+        if not self._all:
+            wanted &= judged["verdict"] != Verdict.ALLOWED
+        if self._query and wanted.any():
+            wanted &= self._query.mask(readable(judged))
+        return wanted
+
+    def _text(self, row: dict[str, Any]) -> str:
+        wall_ns = self._wall(row["time_ns"])
+        if not self._json:
+            return line(row, wall_ns, self.setters, self._bit5) + "\n"
+        more = {"verdict": Verdict(row["verdict"]).word, "why": why(row, self.setters)}
+        return json.dumps({"time": iso_time(wall_ns), **row, **more}) + "\n"
+
+    def _learn(self, row: dict[str, Any]) -> None:
+        """From a call that made a file, sealed one, or let one go."""
+        key = row["dev"], row["ino"], row["gen"]
+        if row["op"] == "evict":
+            self.setters.gone(key)
+        elif not -MAX_ERRNO <= row["answer"] < 0:
+            seals = row["arg"] if row["op"] == "add_seals" else row["seals"]
+            self.setters.saw(key, seals, row["time_ns"], f"{row['comm'] or '?'}/{row['pid']}")
+
+
+def _rows(columns: Mapping[str, Any], places: Any) -> Iterator[dict[str, Any]]:
+    """Some rows of judged columns, as Python values."""
+    lists: dict[str, list[Any]] = {}
+    for name, column in columns.items():
+        codes = getattr(column, "codes", None)
+        if codes is None:
+            lists[name] = column[places].tolist()
+        else:
+            lists[name] = [None if c < 0 else column.words[c] for c in codes[places].tolist()]
+    for values in zip(*lists.values(), strict=True):
+        yield dict(zip(lists, values, strict=True))
+
+
+def unseen(manifest: "Manifest") -> Iterator[str]:
+    """What this recording cannot show, and why: hooks that could not attach."""
+    for hook in manifest.hooks:
+        if hook.essential and hook.requested and hook.state() is HookState.FAILED:
+            yield printable(f"unseen: {hook.unseen} ({hook.reason})")
+
+
+class Trace:
+    """Follows one recording and writes its decisions."""
+
+    def __init__(
+        self,
+        path: str,
+        write: Write,
+        note: Write,
+        *,
+        query: Query,
+        all_: bool = False,
+        as_json: bool = False,
+        on_alert: OnAlert | None = None,
+        policy: "Policy | None" = None,
+    ) -> None:
+        """Opens it; StoreError. ``note`` is given what stands between the lines, in sentences."""
+        self._feed = LiveFeed(path, on_alert=on_alert, policy=policy)
+        self._note = note
+        manifest = self._feed.recording.manifest
+        self.printer = Printer(
+            write, self._wall, query=query, all_=all_, as_json=as_json, bit5=manifest.bit5
+        )
+        self._feed.open(on_alert)
+        self._feed.book.decisions.observe(self.printer)
+        self._reported: dict[str, int] = {}
+        self._sentences: set[str] = set()
+        for sentence in unseen(manifest):
+            note(sentence)
+
+    def _wall(self, time_ns: int) -> int | None:
+        return self._feed.book.wall(time_ns)
+
+    def step(self) -> bool:
+        """Writes what is new; False: nothing more will come."""
+        while self._feed.read(float("inf")):
+            pass
+        self._losses()
+        return self._feed.now().state not in _OVER
+
+    def run(self, flush: Callable[[], object], going_on: Callable[[], bool]) -> None:
+        """Until the recording ends, or ``going_on`` says that it is enough."""
+        while self.step() and going_on():
+            flush()
+            time.sleep(_PAUSE_S)
+        flush()
+
+    def close(self) -> None:
+        """Reads no more."""
+        self._feed.stop()
+
+    def _losses(self) -> None:
+        for word, count in self._feed.book.losses.items():
+            new = count - self._reported.get(word, 0)
+            if new > 0:
+                self._reported[word] = count
+                lost = "incomplete" if word in CONTEXT else "LOST"
+                self._note(f"{lost}: {new} x {LOSSES.get(word, word)}")
+        for sentence in self._feed.problems():
+            if sentence not in self._sentences:
+                self._sentences.add(sentence)
+                self._note(sentence)
