@@ -302,10 +302,13 @@ class LiveFeed(Worker):
 
     def read(self, until_s: float) -> bool:
         now_s = time.monotonic()
+        again = False
         if now_s >= self._look_s:
             self._look_s = now_s + _LOOK_S
             self._trouble = trouble(self.recording, self._follower)
-        while not self._follower.over or self._pieces is not None:
+            again = not self._follower.sure  # a recorder elsewhere may only have been slow
+        while not self._follower.over or self._pieces is not None or again:
+            again = False
             if self._pieces is None:
                 self._pieces = self._step()
             piece = next(self._pieces, None)

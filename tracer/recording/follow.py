@@ -60,6 +60,8 @@ class Follower:
         """Its recorder stopped it."""
         self.over = False
         """Nobody writes it any more, and everything was given."""
+        self.sure = False
+        """That is certain; else a recorder elsewhere is silent, and may be heard again."""
 
     def step(self) -> Iterator[Piece]:
         """What is new, by table: ``objects`` with their names, or :data:`MISSING`. StoreError.
@@ -76,6 +78,7 @@ class Follower:
             yield from self._parts()
             yield from self._tails()
             self.over = last
+            self.sure = last and (self.ended or self._recorder.local)
         except OSError as error:
             raise from_os(error, f"following {self._recording.path}") from error
 

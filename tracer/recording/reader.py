@@ -43,7 +43,7 @@ from tracer.recording.tail import Records, TailReader
 if TYPE_CHECKING:
     import pandas as pd
 
-_SILENCE_S = 5.0
+_SILENCE_S = 10.0
 """A recorder whose lock cannot be seen (another machine) is dead after so long without a sign."""
 _CLOCKS_S = 5.0
 """So much may this machine's clock and that of the file server, which dates the signs, differ."""
@@ -63,7 +63,8 @@ class Recorder:
         otherwise the date of the last sign decides.
         """
         self._folder = folder
-        self._local = boot is None or boot == boot_id()
+        self.local = boot is None or boot == boot_id()
+        """It runs, or ran, on this machine, so that its lock is seen."""
         self._watches = watches
         self._beat: int | None = None
         self._heard_s = time.monotonic()
@@ -72,7 +73,7 @@ class Recorder:
         """By its lock where that can be seen, by its beats where not."""
         if lock.held(self._folder):
             return True
-        if self._local:
+        if self.local:
             return False
         last = lock.beat(self._folder)
         if last != self._beat:
