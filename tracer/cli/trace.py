@@ -132,6 +132,7 @@ class _Traced:
                 recorder = Recorder(quiet, path, args.command, place.folder, visible=True)
                 try:
                     with _steps() as show:
+                        _prepare()  # which takes a second, while the recorder starts
                         recorder.wait_ready(show)
                     self._print(os.fspath(path), lambda: self._goes_on(recorder))
                     recorder.let_end()
@@ -205,6 +206,13 @@ class _Traced:
                 tell(f"audit: {claim.result.value}: {claim.claim}")
         tell(f"audit: {found.result.value}; the command's exit code was {code}")
         return found.result.exit_code
+
+
+def _prepare() -> None:
+    """Imports all that printing takes."""
+    import tracer.live.book
+    import tracer.live.compose
+    import tracer.live.trace  # noqa: F401
 
 
 @contextlib.contextmanager
