@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 
 from tracer.audit.claims import CHECKS, NO_SHARE, Case, Violation, shared
 from tracer.audit.evidence import Evidence, load
@@ -32,6 +33,7 @@ from tracer.words import Bit5, ops
 
 SEALABLE = ("memfd", "hugetlb", "tmpfs", "unknown")
 """tmpfs files carry F_SEAL_SEAL from birth: they can have no other seal."""
+_KNOWN_OPS = ops()
 MOST_PROOFS = 100
 """Violations that a finding lists; the others are counted."""
 
@@ -85,12 +87,18 @@ def one_recording(policy: Policy, recording: Recording) -> RecordingAudit:
 def evaluate(claim: Claim, evidence: Evidence) -> ClaimResult:
     """One claim: every object that is in its scope, or may be."""
     findings, kinds = [], set(claim.scope.kind)
+
+    @cache
+    def of_kind(kind: str) -> Sequence[Doubt]:
+        return tuple(_general(evidence, needed(claim.claim, kind, claim.meant)))
+
     for file in evidence.known.values():
         answer, why = member(claim.scope, file, evidence)
         if answer is OUT:
             continue
         kinds.add(file.kind)
-        findings.append(_finding(claim, evidence, file, answer, why))
+        doubts = [*of_kind(file.kind), *_about(evidence, file)]
+        findings.append(_finding(claim, evidence, file, answer, why, doubts))
     needs = {family: way for kind in sorted(kinds) or ["unknown"]
              for family, way in needed(claim.claim, kind, claim.meant).items()}  # fmt: skip
     # What was lost or not seen may have been about an object that is not here at all.
@@ -126,8 +134,18 @@ def _general(evidence: Evidence, needs: dict[str, str]) -> Iterator[Doubt]:
 
 
 def _finding(
-    claim: Claim, evidence: Evidence, file: MemoryFile, answer: Answer, why: str
+    claim: Claim,
+    evidence: Evidence,
+    file: MemoryFile,
+    answer: Answer,
+    why: str,
+    general: Sequence[Doubt],
 ) -> Finding:
+    """One claim about one file.
+
+    ``answer``: whether it is in scope; ``why``: why that is not known. ``general``: doubts that do
+    not come of its own rows.
+    """
     audited = file.audited()
     if CLAIMS[claim.claim].sealable_only and file.kind not in SEALABLE:
         return Finding(audited, Result.NOT_APPLICABLE if answer else Result.INDETERMINATE)
@@ -139,8 +157,7 @@ def _finding(
         else:
             violations.append(objection)
     doubts += case.allowed.doubts
-    doubts += _general(evidence, needed(claim.claim, file.kind, claim.meant))
-    doubts += _about(evidence, file)
+    doubts += general
     result = Result.FAIL
     if violations and (unknown := _nobody(claim, case, doubts)):
         doubts.append(unknown)
@@ -236,7 +253,7 @@ def _about(evidence: Evidence, file: MemoryFile) -> Iterator[Doubt]:
                     "recorded: record with --unsealable.")  # fmt: skip
     if file.kind == "unknown":
         yield Doubt("unknown-object", "What kind of file it is is not known.")
-    if odd := {row.op for row in file.rows} - ops():
+    if odd := {row.op for row in file.rows} - _KNOWN_OPS:
         yield Doubt("unknown-event", f"It has events that this version does not know "
                     f"({', '.join(map(printable, sorted(odd)))}).")  # fmt: skip
 

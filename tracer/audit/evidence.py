@@ -167,7 +167,7 @@ def _events(
         batch = batch.take(_wanted(batch, left_out))
         if not len(batch):
             continue
-        found = _frame(batch.frame(_COLUMNS), "events")[[*_empty()]]
+        found = _frame(batch.frame(_COLUMNS), "events")
         if judged:
             outcome = decisions.judge(batch)
             columns = shown({name: outcome[name] for name in _JUDGED})
@@ -192,19 +192,19 @@ def _baseline(recording: Recording, identities: Identities) -> pd.DataFrame:
     pieces = [_empty()]
     for table in recording.tables("mappings"):
         identities.sweep(table)
-        pieces.append(_frame(table.to_pandas(), "mappings")[[*_empty()]])
+        pieces.append(_frame(table.to_pandas(), "mappings"))
     return _ordered(pieces)
 
 
 def _frame(found: pd.DataFrame, name: str) -> pd.DataFrame:
-    """A table as a frame with plain words, and with what is known of rows put together."""
-    found = found.astype(dict.fromkeys(("op", "kind", "comm", "hook"), object))
+    """The columns that are held, with plain words, and with what is known of rows put together."""
+    found = found[_COLUMNS].astype(dict.fromkeys(("op", "kind", "comm", "hook"), object))
     return found.assign(table=name, times=1, last_ns=found["time_ns"], blurred=False)
 
 
 @cache
 def _empty() -> pd.DataFrame:
-    return _frame(EVENTS.empty_table().select(_COLUMNS).to_pandas(), "events")
+    return _frame(EVENTS.empty_table().to_pandas(), "events")
 
 
 def _concat(pieces: list[pd.DataFrame]) -> pd.DataFrame:
