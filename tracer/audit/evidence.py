@@ -48,10 +48,11 @@ _BY_WHOLE = ["offset", "arg", "check_answer", "vm"]
 _ALWAYS = [Op[word.upper()] for word in BY_ADDRESS | UNSEEN | {"memslot", "vm_end"}]
 """Ops that may touch a claim about a file that they do not name."""
 _EACH = {"map", "unmap", "evict", "open", "create", "memslot", "vm_end", "mapped", "attach"}
+"""Ops of which each row is kept."""
 _MANY = ops() - _EACH
 """Ops of which equal rows are put together; mappings are when they have ended (`_ended`)."""
 
-_PIECE = 1 << 16
+_PIECE = 1 << 15
 """Rows that are read at once: a frame of them takes several times the room of a batch."""
 
 _WHO = ["pid", "start_ns", "exec_id", "own_mm", "uid", "cgroup", "comm", "flags", "seals",
