@@ -121,13 +121,13 @@ def _columns(args: argparse.Namespace, query: "Query") -> list[str] | None:
     return list(dict.fromkeys([*COLUMNS, *columns(query)]))
 
 
-def _width(asked: int | None) -> int:
+def _width(requested: int | None) -> int:
     from tracer.output.text import DEFAULT_WIDTH, MIN_WIDTH
 
-    if asked is not None:
-        if asked < MIN_WIDTH:
+    if requested is not None:
+        if requested < MIN_WIDTH:
             raise UserError(f"--width: at least {MIN_WIDTH}")
-        return asked
+        return requested
     try:
         return min(DEFAULT_WIDTH, os.get_terminal_size(sys.stdout.fileno()).columns)
     except (OSError, ValueError):
