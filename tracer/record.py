@@ -33,8 +33,6 @@ _NUMPY = {
 }
 _STRUCT = re.compile(r"^struct (\w+) \{\n(.*?)^\};", re.S | re.M)
 _FIELD = re.compile(r"^\t(u8|u16|u32|u64|s32|s64|char) (\w+)(?:\[(\d+)\])?;", re.M)
-_ENUM = re.compile(r"^enum (\w+) \{\n(.*?)^\};", re.S | re.M)
-_ENUMERATOR = re.compile(r"^\t([A-Z_0-9]+) = (\d+),", re.M)
 
 Field = tuple[str, np.dtype]
 
@@ -53,14 +51,6 @@ def structs(header: str) -> dict[str, list[Field]]:
     return {
         name: [(field, _numpy_type(c_type, count)) for c_type, field, count in _FIELD.findall(body)]
         for name, body in _STRUCT.findall(header)
-    }
-
-
-def enums(header: str) -> dict[str, dict[str, int]]:
-    """``{enum name: {enumerator: value}}`` in the order of the header."""
-    return {
-        name: {key: int(value) for key, value in _ENUMERATOR.findall(body)}
-        for name, body in _ENUM.findall(header)
     }
 
 

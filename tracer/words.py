@@ -1,7 +1,8 @@
 """The words of a recording: its enums, what each operation is, and the names of the seals.
 
-The enums are those of ``bpf/record.h``; their lower-case names are the words users see. An
-operation is one entry of :data:`OPS`, from which documents, help and views take what it means.
+The enums are the BPF side's too (`tracer.capture.bpf_source.enumerators`); their lower-case names
+are the words users see. An operation is one entry of :data:`OPS`, from which documents, help and
+views take what it means.
 
 F_SEAL_* bits are those of include/uapi/linux/fcntl.h. Bit 0x20, and flag 0x8 of memfd_create with
 which a file is born so sealed, were given to different things by the January 2022 proposal and by
@@ -70,6 +71,7 @@ class RecordType(IntEnum):
     OBJECT = 2
     NAME = 3
     BASELINE = 4
+    """Held open or mapped before the trace began."""
     LOSS = 5
     CLOCK = 6
     TOTALS = 7
@@ -113,7 +115,8 @@ class Op(IntEnum):
 
 
 class Fill(IntEnum):
-    """``arg`` of UFFD_FILL: which of userfaultfd's ioctls."""
+    """``arg`` of UFFD_FILL: which of userfaultfd's ioctls. UFFDIO_MOVE moves anonymous memory
+    alone."""
 
     COPY = 1
     ZERO = 2

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tracer.words import Device, Fill, Flag, Hook, Kind, LossCause, Op, Receipt, RecordType
+
 BPF_DIR = Path(__file__).resolve().parents[2] / "bpf"
 HEADERS = BPF_DIR / "include"
 """What bcc reads instead of kernel headers (its BCC_KERNEL_SOURCE)."""
@@ -42,8 +44,31 @@ class Shape:
         return found
 
 
+HOOKS, CAUSES = 32, 16
+"""Room in the BPF side's counts, as powers of two (``HOOK_MAX``, ``LOSS_MAX``)."""
+_PREFIXES = {
+    "TYPE": RecordType,
+    "OP": Op,
+    "HOOK": Hook,
+    "KIND": Kind,
+    "FLAG": Flag,
+    "LOSS": LossCause,
+    "FILL": Fill,
+    "RECEIPT": Receipt,
+    "DEVICE": Device,
+}
+
+
+def enumerators() -> dict[str, int]:
+    """The numbers of `tracer.words` by their names in C: ``OP_MMAP``."""
+    found = {
+        f"{prefix}_{one.name}": one.value for prefix, enum in _PREFIXES.items() for one in enum
+    }
+    return found | {"HOOK_MAX": HOOKS, "LOSS_MAX": CAUSES}
+
+
 def text() -> str:
-    """The one source, with its own includes put in place.
+    """The one source, with the numbers of `tracer.words` and its own includes put in place.
 
     bcc rewrites map operations in its main file alone, so they cannot stay includes.
     """
@@ -52,7 +77,9 @@ def text() -> str:
         name = found.group(1)
         return f'#line 1 "{name}"\n{(BPF_DIR / name).read_text("utf-8")}'
 
-    return _OWN_INCLUDE.sub(put_in_place, (BPF_DIR / "sealsnoop.c").read_text("utf-8"))
+    numbers = "".join(f"\t{name} = {number},\n" for name, number in enumerators().items())
+    main = _OWN_INCLUDE.sub(put_in_place, (BPF_DIR / "sealsnoop.c").read_text("utf-8"))
+    return f"enum {{\n{numbers}}};\n{main}"
 
 
 _C_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")

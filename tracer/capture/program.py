@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tracer.capture import bpf_source
-from tracer.capture.bpf_source import Filters
+from tracer.capture.bpf_source import CAUSES, HOOKS, Filters
 from tracer.capture.processes import Identity
 from tracer.capture.ring import Records, RingReader, map_ring
 from tracer.errors import UserError
@@ -26,16 +26,7 @@ from tracer.kernel.audit_families import PROC_PIDS
 from tracer.kernel.btf import Btf
 from tracer.kernel.btf_file import BtfError
 from tracer.kernel.plan import Plan, Step
-from tracer.record import HEADER, enums
 from tracer.words import Flag
-
-_LIMITS = {
-    name: value
-    for group in enums(HEADER.read_text()).values()
-    for name, value in group.items()
-    if name.endswith("_MAX")
-}
-HOOKS, CAUSES = _LIMITS["HOOK_MAX"], _LIMITS["LOSS_MAX"]
 
 COUNTS = np.dtype(
     [

@@ -14,11 +14,11 @@ import numpy as np
 
 from tracer.capture.attach import Hooks, ModuleWatch
 from tracer.capture.baseline import baseline_records
+from tracer.capture.bpf_source import CAUSES, HOOKS
 from tracer.capture.ledger import Ledger, clock_record
 from tracer.capture.memory_files import Scan, show_mapped
 from tracer.capture.processes import Identity, folder
 from tracer.capture.procfs import Scanner
-from tracer.capture.program import CAUSES, HOOKS
 from tracer.capture.ring import Records, Source
 from tracer.record import USER_CPU, Hook
 from tracer.recording.writer import RecordingWriter

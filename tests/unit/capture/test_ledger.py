@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tracer.capture.bpf_source import CAUSES, HOOKS
 from tracer.capture.ledger import Ledger, clock_record
-from tracer.capture.program import CAUSES, COUNTS, HOOKS, Program
+from tracer.capture.program import COUNTS, Program
 from tracer.record import (
     CLOCK,
     HEAD,

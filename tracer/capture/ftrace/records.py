@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.capture.bpf_source import Filters
+from tracer.capture.bpf_source import CAUSES, HOOKS, Filters
 from tracer.capture.ftrace.calls import NOWHERE, After, Paired, Sealings, after, is_error, pair
 from tracer.capture.ftrace.pages import Rows, What
 from tracer.capture.ftrace.tasks import Tasks
 from tracer.capture.ledger import name_records
-from tracer.capture.program import CAUSES, HOOKS
 from tracer.capture.ring import Records
 from tracer.record import EVENT, HEAD, NO_SYSCALL, OBJECT, RecordType
 from tracer.words import Flag, Hook, Kind, LossCause, Op
