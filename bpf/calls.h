@@ -194,7 +194,7 @@ INLINE void read_inode_details(struct call *c)
 #define F_SEAL_WRITE 0x8
 #define F_SEAL_FUTURE_WRITE 0x10
 
-INLINE u32 raced_flags(struct call *c, u8 op, s64 answer, u32 seals_after, u64 size_after)
+INLINE u32 raced_flags(struct call *c, u8 op, u8 hook, s64 answer, u32 seals_after, u64 size_after)
 {
 	u32 expected = c->seals, flags = 0;
 
@@ -206,7 +206,7 @@ INLINE u32 raced_flags(struct call *c, u8 op, s64 answer, u32 seals_after, u64 s
 	if (seals_after != expected)
 		flags |= FLAG_RACED_SEALS;
 	/* memfd_add_seals forbids writable mappings before it sets the seal. */
-	if (op == OP_MMAP && answer == -1 && !(seals_after & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) &&
+	if (hook == HOOK_MMAP && answer == -1 && !(seals_after & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) &&
 	    (c->writable < 0 || (s32)read_u32(c->inode + OFF_INODE_DATA + OFF_MAPPING_WRITABLE) < 0))
 		flags |= FLAG_RACED_SEALS;
 	if (size_after != c->size && (is_error(answer) || op == OP_READ || op == OP_CHMOD ||
@@ -243,8 +243,6 @@ INLINE void note_no_entry(u64 inode, u8 hook)
 INLINE u8 operation(struct call *c, u8 hook)
 {
 	switch (hook) {
-	case HOOK_MMAP:
-		return OP_MMAP;
 	case HOOK_WRITE:
 		return OP_WRITE;
 	case HOOK_READ:
@@ -345,7 +343,7 @@ INLINE void tell_call(u64 pid_tgid, struct slot *s, s64 answer, u8 hook, int dir
 	r->event.fmode = c->fmode;
 	r->event.checks = c->checks;
 	set_spare(r);
-	r->head.flags |= raced_flags(c, op, answer, seals_after, r->event.size_after);
+	r->head.flags |= raced_flags(c, op, hook, answer, seals_after, r->event.size_after);
 	if (unlikely(answer == -EACCES || answer == -EPERM))
 		r->head.flags |= inode_flags(inode, direct);
 	submit(r);
@@ -397,7 +395,7 @@ INLINE void note_file_mmap(s64 answer)
 	u64 pid_tgid;
 	struct slot *s = my_slot(&pid_tgid);
 
-	if (!s || s->call.op != OP_MMAP)
+	if (!s || !s->call.op || s->call.hook != HOOK_MMAP)
 		return;
 	s->call.file_answer = answer;
 	s->call.flags |= FLAG_FILE_MMAP_REACHED;

@@ -21,12 +21,14 @@ library, so that a recording and a filter mean the same everywhere. Bits without
 hex, never dropped.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from functools import lru_cache
+from string import Formatter
+from typing import NamedTuple
 
 from tracer import words as seals_model
-from tracer.words import DOUBTS, UNKNOWN, Bit5, Device, Fill, Flag, Receipt, ops, words
+from tracer.words import DOUBTS, OPS, UNKNOWN, Bit5, Device, Fill, Flag, Receipt, ops, words
 
 MAX_ERRNO = 4095
 """Answers in ``-MAX_ERRNO..-1`` are errors (include/linux/err.h)."""
@@ -121,8 +123,6 @@ FALLOC_FL = {
 }
 MFD = {1: "CLOEXEC", 2: "ALLOW_SEALING", 4: "HUGETLB", 8: UNKNOWN.flag, 0x10: "EXEC"}
 """0x8 has the name that the kernel in question gives it (tracer.words)."""
-FOLL = {1: "WRITE"}
-"""Of FOLL_* the one bit that is the same on all kernels (include/linux/mm.h, mm_types.h)."""
 MREMAP = {1: "MAYMOVE", 2: "FIXED", 4: "DONTUNMAP"}
 UFFD_MODE = {1: "MISSING", 2: "WP", 4: "MINOR"}
 MADV = {
@@ -139,7 +139,9 @@ MADV = {
     103: "GUARD_REMOVE",
 }
 """Numbers, not bits: what process_madvise has taken on any kernel (mm/madvise.c)."""
-FAULT = {1: "WRITE", 2: "MKWRITE", 0x10: "KILLABLE", 0x40: "USER", 0x80: "REMOTE"}
+ACCESS = {1: "WRITE"}
+"""Of FAULT_FLAG_* and of FOLL_* the one bit that is the same on all kernels (include/linux/mm.h,
+mm_types.h)."""
 GUEST_MEMFD = {1: "MMAP", 2: "INIT_SHARED"}
 SECRETMEM = {0o2000000: "CLOEXEC"}
 ATTR = {
@@ -415,18 +417,52 @@ def create_text(kind: str, arg: int, bit5: Bit5) -> str:
     return mfd_flags(arg, bit5)
 
 
-@lru_cache(maxsize=4096)
-def _falloc(arg: int) -> str:
-    return flag_names(arg, FALLOC_FL)
-
-
-@lru_cache(maxsize=4096)
-def _seal_names(arg: int, bit5: Bit5) -> str:
-    return seals_model.names(arg, bit5)
-
-
 def _word(enum: type[IntEnum], value: int) -> str:
     return words(enum).get(value, str(value))
+
+
+class _Request(NamedTuple):
+    """What a row requests, in the columns that say so."""
+
+    kind: str
+    arg: int
+    offset: int
+    length: int
+    size: int
+    bit5: Bit5
+
+
+_PARTS: Mapping[str, Callable[[_Request], str | int]] = {
+    "arg": lambda row: row.arg,
+    "offset": lambda row: row.offset,
+    "length": lambda row: row.length,
+    "size": lambda row: row.size,
+    "range": lambda row: f"{row.offset}+{row.length}",
+    "pages": lambda row: (row.arg >> MREMAP_OLD_SHIFT) * 4096,
+    "mmap": lambda row: mmap_text(row.arg),
+    "vm": lambda row: vm_text(row.arg),
+    "mapping": lambda row: mremap_text(row.arg & 0xFFFF),
+    "prot": lambda row: prot_text(row.arg),
+    "attributes": lambda row: attr_text(row.arg),
+    "mode": lambda row: flag_names(row.arg, FALLOC_FL),
+    "seals": lambda row: seals_model.names(row.arg, row.bit5),
+    "creation": lambda row: create_text(row.kind, row.arg, row.bit5),
+    "access": lambda row: flag_names(row.arg & 1, ACCESS, none="READ"),
+    "modes": lambda row: flag_names(row.arg, UFFD_MODE),
+    "fill": lambda row: _word(Fill, row.arg).upper(),
+    "advice": lambda row: MADV.get(row.arg, str(row.arg)),
+    "receipt": lambda row: _word(Receipt, row.arg & 0xFFFFFFFF) if row.arg else "",
+    "device": lambda row: _word(Device, row.arg),
+    "slot": lambda row: f"+{row.length:#x} at {row.offset}" if row.length else " deleted",
+}
+"""What a request (`tracer.words.Operation.request`) may name in braces."""
+_REQUESTS = {
+    op.name.lower(): [
+        (before, _PARTS[part] if part else None, form or "")
+        for before, part, form, _ in Formatter().parse(entry.request)
+    ]
+    for op, entry in OPS.items()
+}
 
 
 def describe(op: str, kind: str, arg: int, offset: int, length: int, size: int, bit5: Bit5) -> str:
@@ -436,47 +472,10 @@ def describe(op: str, kind: str, arg: int, offset: int, length: int, size: int, 
 
     A memslot's ``arg`` is the guest physical address, and its ``size`` names the VM.
     """
-    match op:
-        case "write" | "read" | "remote_read" | "remote_write":
-            return f"{offset}+{length}"
-        case "fault":
-            return f"{flag_names(arg & 1, FAULT, none='READ')} {offset}+{length}"
-        case "memslot":
-            return f"gpa {arg:#x}+{length:#x} at {offset}" if length else f"gpa {arg:#x} deleted"
-        case "pin":
-            return f"{flag_names(arg & 1, FOLL, none='READ')} {offset}+{length}"
-        case "uffd_register":
-            return f"{flag_names(arg, UFFD_MODE)} {offset}+{length}"
-        case "uffd_fill":
-            return f"{_word(Fill, arg).upper()} {offset}+{length}"
-        case "advise":
-            return f"{MADV.get(arg, str(arg))} {offset}+{length}"
-        case "trace" | "share_mm":
-            return f"pid {arg}"
-        case "ring":
-            return f"{length} buffers"
-        case "receive" | "give":
-            return _word(Receipt, arg & 0xFFFFFFFF) if arg else ""
-        case "device":
-            return f"{_word(Device, arg)} of {length}"
-        case "mmap":
-            return f"{mmap_text(arg)} {offset}+{length}"
-        case "map" | "unmap":
-            return f"{vm_text(arg)} {offset}+{length}"
-        case "mremap":
-            old = (arg >> MREMAP_OLD_SHIFT) * 4096
-            return f"{mremap_text(arg & 0xFFFF)} {offset}+{old}→{length}"
-        case "truncate":
-            return f"{size}→{length} {attr_text(arg)}".rstrip()
-        case "mprotect":
-            return f"{prot_text(arg)} {offset}+{length}"
-        case "allocate" | "punch_hole":
-            return f"{_falloc(arg)} {offset}+{length}"
-        case "add_seals":
-            return _seal_names(arg, bit5)
-        case "create":
-            return create_text(kind, arg, bit5)
-        case "chmod":
-            return attr_text(arg)
-        case _:
-            return ""
+    row = _Request(kind, arg, offset, length, size, bit5)
+    text = ""
+    for before, part, form in _REQUESTS.get(op, ()):
+        text += before
+        if part:
+            text += format(part(row), form)
+    return text.rstrip()

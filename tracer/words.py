@@ -203,6 +203,10 @@ class Operation:
     """Its answer is an address."""
     first_of_range: bool = False
     """It names the first memory file of an address range, though there may be more in it."""
+    request: str = ""
+    """How its row's request reads, from the parts in braces that `tracer.labels.describe` knows."""
+    of_mapping: bool = False
+    """Its ``arg`` has the VM_* flags of the mapping that is meant, and pages, as mremap's has."""
 
 
 OPS: Mapping[Op, Operation] = {
@@ -213,20 +217,39 @@ OPS: Mapping[Op, Operation] = {
         ("mmap",),
         judged=True,
         gives_address=True,
+        request="{mmap} {range}",
     ),
     Op.MPROTECT: Operation(
-        "by address", "arg: the new prot", (Hook.MPROTECT,), judged=True, first_of_range=True
+        "by address",
+        "arg: the new prot",
+        (Hook.MPROTECT,),
+        judged=True,
+        first_of_range=True,
+        request="{prot} {range}",
     ),
     Op.WRITE: Operation(
-        "all chunks of one call", "", (Hook.WRITE_CHECK, Hook.WRITE), ("write",), judged=True
+        "all chunks of one call",
+        "",
+        (Hook.WRITE_CHECK, Hook.WRITE),
+        ("write",),
+        judged=True,
+        request="{range}",
     ),
-    Op.READ: Operation("read(2) and splice", "", (Hook.READ,), ("read",), judged=True),
+    Op.READ: Operation(
+        "read(2) and splice",
+        "",
+        (Hook.READ,),
+        ("read",),
+        judged=True,
+        request="{range}",
+    ),
     Op.TRUNCATE: Operation(
         "the size is set",
         "arg: ia_valid \\| ia_mode << 32",
         (Hook.SETATTR,),
         ("write",),
         judged=True,
+        request="{size}→{length} {attributes}",
     ),
     Op.CHMOD: Operation(
         "mode or owner are set",
@@ -234,15 +257,31 @@ OPS: Mapping[Op, Operation] = {
         (Hook.SETATTR,),
         ("write",),
         judged=True,
+        request="{attributes}",
     ),
     Op.ALLOCATE: Operation(
-        "fallocate without a hole", "arg: its mode", (Hook.ALLOCATE,), ("write",), judged=True
+        "fallocate without a hole",
+        "arg: its mode",
+        (Hook.ALLOCATE,),
+        ("write",),
+        judged=True,
+        request="{mode} {range}",
     ),
     Op.PUNCH_HOLE: Operation(
-        "fallocate with a hole", "arg: its mode", (Hook.ALLOCATE,), ("write",), judged=True
+        "fallocate with a hole",
+        "arg: its mode",
+        (Hook.ALLOCATE,),
+        ("write",),
+        judged=True,
+        request="{mode} {range}",
     ),
     Op.ADD_SEALS: Operation(
-        "fcntl F_ADD_SEALS", "arg: the seals to add", (Hook.SEALS,), ("seals",), judged=True
+        "fcntl F_ADD_SEALS",
+        "arg: the seals to add",
+        (Hook.SEALS,),
+        ("seals",),
+        judged=True,
+        request="{seals}",
     ),
     Op.CREATE: Operation(
         "the file is made",
@@ -250,9 +289,14 @@ OPS: Mapping[Op, Operation] = {
         (Hook.CREATE,),
         ("create",),
         judged=True,
+        request="{creation}",
     ),
     Op.FAULT: Operation(
-        "by address", "arg: FAULT_FLAG_*, answer: VM_FAULT_*", (Hook.FAULT,), ("fault",)
+        "by address",
+        "arg: FAULT_FLAG_*, answer: VM_FAULT_*",
+        (Hook.FAULT,),
+        ("fault",),
+        request="{access} {range}",
     ),
     Op.MAP: Operation(
         "a mapping begins",
@@ -260,9 +304,14 @@ OPS: Mapping[Op, Operation] = {
         (Hook.MAP,),
         ("map",),
         gives_address=True,
+        request="{vm} {range}",
     ),
     Op.UNMAP: Operation(
-        "a mapping ends", "arg: vm_flags, answer: address", (Hook.UNMAP,), gives_address=True
+        "a mapping ends",
+        "arg: vm_flags, answer: address",
+        (Hook.UNMAP,),
+        gives_address=True,
+        request="{vm} {range}",
     ),
     Op.EVICT: Operation("the object is gone", "", (Hook.EVICT,)),
     Op.OPEN: Operation("`mappings` only: a file descriptor held", "", ()),
@@ -272,6 +321,7 @@ OPS: Mapping[Op, Operation] = {
         "none",
         (Hook.MEMSLOT,),
         ("memslot",),
+        request="gpa {arg:#x}{slot}",
     ),
     Op.REMOTE_READ: Operation(
         "by address, in another process",
@@ -279,6 +329,7 @@ OPS: Mapping[Op, Operation] = {
         (Hook.REMOTE, Hook.PIN),
         ("remote", "pin"),
         first_of_range=True,
+        request="{range}",
     ),
     Op.REMOTE_WRITE: Operation(
         "by address, in another process",
@@ -286,6 +337,7 @@ OPS: Mapping[Op, Operation] = {
         (Hook.REMOTE, Hook.PIN),
         ("remote", "pin"),
         first_of_range=True,
+        request="{range}",
     ),
     Op.PIN: Operation(
         "long-term pin, by address; memfd_pin_folios: no address, mm 0",
@@ -293,6 +345,7 @@ OPS: Mapping[Op, Operation] = {
         (Hook.PIN,),
         ("remote", "pin"),
         first_of_range=True,
+        request="{access} {range}",
     ),
     Op.UFFD_REGISTER: Operation(
         "userfaultfd, by address, as the caller's memory has it at the return where the kernel's "
@@ -301,6 +354,7 @@ OPS: Mapping[Op, Operation] = {
         (Hook.UFFD,),
         ("userfaultfd",),
         first_of_range=True,
+        request="{modes} {range}",
     ),
     Op.RECEIVE: Operation(
         "a descriptor arrives; its number is not known yet. Who gave it, or from whom it was "
@@ -309,6 +363,7 @@ OPS: Mapping[Op, Operation] = {
         "<< 32",
         (Hook.RECEIVE, Hook.OPEN),
         ("receive",),
+        request="{receipt}",
     ),
     Op.MAPPED: Operation("`mappings` only", "answer: 1 the inode has mappings, 0 none", ()),
     Op.ATTACH: Operation(
@@ -323,6 +378,8 @@ OPS: Mapping[Op, Operation] = {
         (Hook.MREMAP,),
         judged=True,
         gives_address=True,
+        request="{mapping} {offset}+{pages}→{length}",
+        of_mapping=True,
     ),
     Op.UFFD_FILL: Operation(
         "pages put there by userfaultfd, by address",
@@ -330,24 +387,28 @@ OPS: Mapping[Op, Operation] = {
         (Hook.UFFD,),
         ("userfaultfd",),
         first_of_range=True,
+        request="{fill} {range}",
     ),
     Op.TRACE: Operation(
         "ptrace: by the tracer, also where its task asked for it",
         "mm, arg, offset, check_answer: the tracee's address space, pid, start_ns, exec_id",
         (Hook.TRACE,),
         ("reached",),
+        request="pid {arg}",
     ),
     Op.GIVE: Operation(
         "a descriptor is sent; the receiver is not known yet",
         "arg: `receipt` below",
         (Hook.RECEIVE,),
         ("receive",),
+        request="{receipt}",
     ),
     Op.ADVISE: Operation(
         "process_madvise in another process, by address, when it begins",
         "arg: MADV_*",
         (Hook.ADVISE,),
         ("reached",),
+        request="{advice} {range}",
     ),
     Op.SHARE_MM: Operation(
         "by a process that begins in its parent's address space and is no thread; by a vfork "
@@ -355,6 +416,7 @@ OPS: Mapping[Op, Operation] = {
         "mm, arg, offset, check_answer: its parent's, as for trace",
         (Hook.SHARE_MM,),
         ("reached",),
+        request="pid {arg}",
     ),
     Op.VM_END: Operation(
         "a virtual machine is gone, and its memslots", "", (Hook.MEMSLOT,), ("memslot",)
@@ -365,12 +427,14 @@ OPS: Mapping[Op, Operation] = {
         "length: how many buffers",
         (Hook.RING,),
         ("reached",),
+        request="{length} buffers",
     ),
     Op.DEVICE: Operation(
         "something reaches memory unseen",
         "arg: 1 udmabuf (length: of so many memfds)",
         (Hook.DEVICE,),
         ("reached",),
+        request="{device} of {length}",
     ),
 }
 """Each operation once, in the order of its numbers."""

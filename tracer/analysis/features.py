@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tracer.labels import ERRNOS, MAX_ERRNO, MREMAP_OLD_SHIFT
 from tracer.rules import DECISIONS, is_decision
 from tracer.rules.rule import ASKED_SHIFT, SIZE_FACTS, Fact
-from tracer.words import Flag, Kind, Op, Seal
+from tracer.words import OPS, Flag, Hook, Kind, Op, Seal
 
 U64 = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]
@@ -33,6 +33,8 @@ NO_DECISION, UNKNOWN_OP = 0, 15
 CODES = {op: code for code, op in enumerate(DECISIONS, 1)}
 """Codes of operations that are decisions, in a key."""
 _OPS = {code: int(op) for op, code in CODES.items()}
+_MAPS = tuple(op for op, entry in OPS.items() if Hook.MMAP in entry.hooks)
+"""Operations that end in do_mmap and in its seal check."""
 OK, OTHER = "ok", "other"
 ANSWERS = (OK, "EPERM", "EBUSY", "EACCES", "EINVAL", "EOPNOTSUPP", OTHER)
 """Answers that verdicts tell apart; ``ok`` is 0, a count or an address."""
@@ -144,7 +146,7 @@ class Key(NamedTuple):
             own = self.asked | (_EXEC_BRINGS if self._by_exec() else 0)
             after = after & ~own | self.seals
         yield "seals changed meanwhile", after
-        if self.op == Op.MMAP:
+        if self.op in _MAPS:
             # While F_SEAL_WRITE is being added, writable mappings are forbidden before the seal
             # shows, and it may never come (mm/memfd.c:memfd_add_seals).
             yield "seals changed meanwhile", after | Seal.WRITE
@@ -241,7 +243,7 @@ _EXECUTE = 0o111
 _KEEP_AND_PUNCH = 0x03  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
 _MFD_HUGETLB, _MFD_KNOWN, _MFD_HUGE_MASK = 0x4, 0x1F, 0x3F << 26
 _MAP_SHARED = (1, 3)  # MAP_SHARED, MAP_SHARED_VALIDATE
-_VM_WRITE, _VM_SHARED = 2, 8  # include/linux/mm.h
+_VM_WRITE, _VM_EXEC, _VM_SHARED = 2, 4, 8  # include/linux/mm.h
 _NOBODY = 0xFFFFFFFF
 
 
@@ -278,15 +280,22 @@ def _past_end(rows: Rows, size: str) -> U64:
     return bit(end > rows.unsigned(size), Fact.PAST_END)
 
 
-def _mremap(rows: Rows) -> U64:
-    arg = rows.unsigned("arg")
-    vm_flags = arg >> np.uint64(8)
-    old = (arg >> np.uint64(MREMAP_OLD_SHIFT)) * np.uint64(PAGE)
+def _of_mapping(rows: Rows) -> U64:
+    return _vm_facts(rows) | on(rows, rows.of_kind(Kind.HUGETLB), _hugetlb_mmap)
+
+
+def _vm_facts(rows: Rows) -> U64:
+    vm_flags = rows.unsigned("arg") >> np.uint64(8)
     return (
         bit(vm_flags & np.uint64(_VM_SHARED), Fact.SHARED)
         | bit(vm_flags & np.uint64(_VM_WRITE), Fact.PROT_WRITE)
-        | bit(rows.unsigned("length") > old, Fact.PAST_END)
+        | bit(vm_flags & np.uint64(_VM_EXEC), Fact.PROT_EXEC)
     )
+
+
+def _mremap(rows: Rows) -> U64:
+    old = (rows.unsigned("arg") >> np.uint64(MREMAP_OLD_SHIFT)) * np.uint64(PAGE)
+    return _vm_facts(rows) | bit(rows.unsigned("length") > old, Fact.PAST_END)
 
 
 def _mprotect(rows: Rows) -> U64:
@@ -419,6 +428,7 @@ def _create(rows: Rows) -> U64:
 
 
 DETAILS: dict[Op, Callable[[Rows], U64]] = {
+    **{op: _of_mapping for op, entry in OPS.items() if entry.of_mapping},
     Op.MMAP: _mmap,
     Op.MPROTECT: _mprotect,
     Op.MREMAP: _mremap,
@@ -434,7 +444,7 @@ DETAILS: dict[Op, Callable[[Rows], U64]] = {
 """By operation: all facts of its rows, with the size at entry."""
 
 SIZE_DETAILS: dict[Op, Callable[[Rows, str], U64]] = {
-    Op.MMAP: _mmap_size,
+    **dict.fromkeys(_MAPS, _mmap_size),
     Op.WRITE: _write_size,
     Op.READ: _read_size,
     Op.TRUNCATE: _truncate_size,
@@ -541,7 +551,7 @@ def _add_protected(keys: U64, op: npt.NDArray[Any], flags: npt.NDArray[Any]) -> 
     """Of refused calls alone, and of few of these."""
     marked = np.flatnonzero(flags & np.uint32(_PROTECTED))
     immutable = flags[marked] & np.uint32(_PROTECTED) == Flag.IMMUTABLE
-    keys[marked[~((op[marked] == Op.MMAP) & immutable)]] |= np.uint64(Fact.PROTECTED)
+    keys[marked[~(np.isin(op[marked], _MAPS) & immutable)]] |= np.uint64(Fact.PROTECTED)
 
 
 def _at_return(keys: U64, rows: Rows, detail: Callable[[Rows, str], U64]) -> None:

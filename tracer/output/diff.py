@@ -38,7 +38,7 @@ from tracer.output.report import WORST_FIRST, Coverage, Question
 from tracer.output.tables import derived, phrase, value
 from tracer.output.terminal import STYLES, Terminal
 from tracer.rules.verdicts import words
-from tracer.words import UNKNOWN, Bit5, Kind, Op, names
+from tracer.words import OPS, UNKNOWN, Bit5, Kind, Op, names
 
 COLUMNS = ("op", "kind", "arg", "offset", "length", "size", "mode", "fmode")
 
@@ -52,6 +52,7 @@ _SHRINK, _GROW, _SAME = 1, 2, 3
 _KEEPS, _CHANGES = 1, 2
 _MREMAP_ASKED = 0xFFFF
 """Of mremap's ``arg``: its flags and the mapping's own, without the old length."""
+_OF_MAPPING = [op for op, entry in OPS.items() if entry.of_mapping]
 _PAGE = 4096
 _MODE_GIVEN, _X = 1, 0o111
 _MFD_HUGETLB = 0x4  # include/uapi/linux/memfd.h
@@ -104,11 +105,10 @@ def classes(columns: Columns) -> I64:
     mmap = (op == Op.MMAP) | (op == Op.MPROTECT)
     with_arg = (op == Op.ALLOCATE) | (op == Op.ADD_SEALS) | (op == Op.CREATE)
     shown = np.where(mmap, kind_of_map << 4 | low & 7, np.where(with_arg, low, 0))
-    mremap = op == Op.MREMAP
-    shown = np.where(mremap, low & _MREMAP_ASKED, shown)
+    shown = np.where(np.isin(op, _OF_MAPPING), low & _MREMAP_ASKED, shown)
     placed = (op == Op.WRITE) | (op == Op.ALLOCATE) | (mmap & (kind == Kind.HUGETLB))
     place = np.where(placed, _place(columns), 0)
-    place = np.where((op == Op.TRUNCATE) | mremap, _size(columns), place)
+    place = np.where((op == Op.TRUNCATE) | (op == Op.MREMAP), _size(columns), place)
     place = np.where(op == Op.CHMOD, _x_bits(columns), place)
     fmode = columns["fmode"].astype(np.int64)
     read_only = (fmode & (_READ | _WRITE)) == _READ
@@ -143,7 +143,7 @@ def _said(op: int, kind: str, place: int, arg: int, bit5: Bit5) -> str:
             return names(arg, bit5)
         case Op.CREATE:
             return create_text(kind, arg, bit5)
-    return "any"
+    return mremap_text(arg) if op in _OF_MAPPING else "any"
 
 
 @lru_cache(maxsize=65536)

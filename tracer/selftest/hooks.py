@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tracer.kernel.families import FAMILIES
-from tracer.selftest.scratch import COMPARED, FACTS, MEMFD_SECRET, Attempt
+from tracer.selftest.scratch import FACTS, MEMFD_SECRET, Attempt, compared
 from tracer.words import Flag, Kind, Op, Seal
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _key(row: dict[str, Any], flags: int) -> Key:
     op = row["op"]
     if op == Op.EVICT:
         return (op, row["kind"], row["ino"])
-    names = [*COMPARED.get(op, ()), *(() if op in FACTS else _DECISION)]
+    names = [*compared(op), *(() if op in FACTS else _DECISION)]
     more = row["arg"] >> 32 if op == Op.CHMOD else flags & Flag.OTHER_MM if op == Op.MAP else 0
     return (op, row["kind"], row["ino"], row["answer"], more, *(row[name] for name in names))
 

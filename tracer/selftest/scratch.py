@@ -42,27 +42,27 @@ _BUFFER = ctypes.create_string_buffer(b"self-test", BUFFER_SIZE)
 _BUFFER_AT = ctypes.addressof(_BUFFER)
 
 
-def _call(number: int, *args: int) -> int:
+def system_call(number: int, *args: int) -> int:
     result: int = _SYSCALL(number, *args, *(0,) * (6 - len(args)))
     return result if result != -1 else -ctypes.get_errno()
 
 
 # What takes numbers alone.
-mmap = partial(_call, 9)
-mprotect = partial(_call, 10)
-munmap = partial(_call, 11)
-mremap = partial(_call, 25)
-fcntl = partial(_call, 72)
-ftruncate = partial(_call, 77)
-fchmod = partial(_call, 91)
-fallocate = partial(_call, 285)
-userfaultfd = partial(_call, 323)
-memfd_secret = partial(_call, MEMFD_SECRET)
+mmap = partial(system_call, 9)
+mprotect = partial(system_call, 10)
+munmap = partial(system_call, 11)
+mremap = partial(system_call, 25)
+fcntl = partial(system_call, 72)
+ftruncate = partial(system_call, 77)
+fchmod = partial(system_call, 91)
+fallocate = partial(system_call, 285)
+userfaultfd = partial(system_call, 323)
+memfd_secret = partial(system_call, MEMFD_SECRET)
 
 
 def memfd_create(name: bytes, flags: int) -> int:
     text = ctypes.create_string_buffer(name)
-    return _call(319, ctypes.addressof(text), flags)
+    return system_call(319, ctypes.addressof(text), flags)
 
 
 def add_seals(fd: int, seals: int) -> int:
@@ -76,19 +76,19 @@ def get_seals(fd: int) -> int:
 def pwrite(fd: int, offset: int, length: int) -> int:
     """At most `BUFFER_SIZE` bytes of no meaning."""
     assert length <= BUFFER_SIZE
-    return _call(18, fd, _BUFFER_AT, length, offset)
+    return system_call(18, fd, _BUFFER_AT, length, offset)
 
 
 def pread(fd: int, offset: int, length: int) -> int:
     """At most `BUFFER_SIZE` bytes, which nobody looks at."""
     assert length <= BUFFER_SIZE
-    return _call(17, fd, _BUFFER_AT, length, offset)
+    return system_call(17, fd, _BUFFER_AT, length, offset)
 
 
 def vmsplice(pipe: int, address: int, length: int) -> int:
     """Puts the pages themselves into a pipe, which holds a reference to each."""
     vector = (ctypes.c_ulong * 2)(address, length)
-    return _call(278, pipe, ctypes.addressof(vector), 1, 0)
+    return system_call(278, pipe, ctypes.addressof(vector), 1, 0)
 
 
 def process_vm_readv(pid: int, address: int, length: int) -> int:
@@ -96,7 +96,7 @@ def process_vm_readv(pid: int, address: int, length: int) -> int:
     assert length <= BUFFER_SIZE
     local = (ctypes.c_ulong * 2)(_BUFFER_AT, length)
     remote = (ctypes.c_ulong * 2)(address, length)
-    return _call(310, pid, ctypes.addressof(local), 1, ctypes.addressof(remote), 1, 0)
+    return system_call(310, pid, ctypes.addressof(local), 1, ctypes.addressof(remote), 1, 0)
 
 
 def reopen(fd: int, how: int) -> int:
@@ -224,24 +224,27 @@ class Mapping:
 
 _WRITE_SEALS = Seal.WRITE | Seal.FUTURE_WRITE
 _ATTR_MODE, _ATTR_SIZE = 1, 8  # include/linux/fs.h
-_HAS_MODE = (Op.MMAP, Op.MREMAP, Op.TRUNCATE, Op.CHMOD, Op.ADD_SEALS)
-"""Operations whose events carry ``mode`` and ``writable`` (bpf/calls.h:read_inode_details)."""
+_WITHOUT_MODE = (Op.WRITE, Op.READ, Op.ALLOCATE, Op.PUNCH_HOLE, Op.MPROTECT)
+"""Operations whose events lack ``mode`` and ``writable`` (bpf/calls.h:read_inode_details)."""
 FACTS = (Op.MAP, Op.UNMAP, Op.EVICT)
 """What user space knows to have happened: no calls."""
-COMPARED = {
-    Op.MMAP: ("offset", "length", "arg"),
-    Op.MREMAP: ("offset", "length", "arg"),
+_COMPARED = {
     Op.TRUNCATE: ("length",),
     Op.WRITE: ("offset", "length"),
     Op.READ: ("offset", "length"),
-    Op.ALLOCATE: ("offset", "length", "arg"),
-    Op.PUNCH_HOLE: ("offset", "length", "arg"),
+    Op.CHMOD: (),
     Op.ADD_SEALS: ("arg",),
     Op.CREATE: ("arg",),
     Op.MAP: ("offset", "length"),
     Op.UNMAP: ("offset", "length"),
 }
-"""What an event has to say as the attempt was, besides seals and sizes (`hooks.check`)."""
+
+
+def compared(op: Op) -> tuple[str, ...]:
+    """What an event has to say as the attempt was, besides seals and sizes (`hooks.check`)."""
+    return _COMPARED.get(op, ("offset", "length", "arg"))
+
+
 _MODES = {3: os.O_RDWR, 1: os.O_RDONLY, 2: os.O_WRONLY}
 
 
@@ -321,7 +324,7 @@ class Scratch:
         answer = call()
         duration_ns = time.perf_counter_ns() - start_ns
         self._look()
-        detailed = op in _HAS_MODE
+        detailed = op not in _WITHOUT_MODE
         writable = -1 if seals & Seal.WRITE and not counted else counted
         self._attempts.append(
             Attempt(op, self.kind, self.ino, seals, self.seals, size, self.size, offset, length,
