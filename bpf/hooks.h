@@ -186,15 +186,39 @@ INLINE void begin_seals(u64 file, int direct, u64 cmd, u64 arg, u64 sp)
 #define VM_KEPT 0x8f		/* READ WRITE EXEC SHARED, and MAYSHARE: MAP_SHARED as asked */
 
 /*
+ * Begins a call that is about the mapping at an address, if a memory file that
+ * can be sealed lies there. arg is what the kernel keeps of that mapping, as it is at entry.
+ */
+INLINE struct call *begin_of_mapping(u64 task, u64 at, u8 op, u8 hook, u64 sp, u64 *vma)
+{
+	u64 file;
+	struct target t;
+	struct call *c;
+
+	*vma = vma_at(load_u64(task + OFF_TASK_MM, TASK_DIRECT), at);
+	file = *vma ? read_u64(*vma + OFF_VMA_FILE) : 0;
+	if (!file)
+		return NULL;
+	t = target_of_file(file, 0, KIND_UNKNOWN);
+	if (!t.kind || !is_sealable(t.seals))
+		return NULL;
+	c = begin_my_call(&t, op, hook, sp);
+	if (!c)
+		return NULL;
+	c->arg = (read_u64(*vma + OFF_VMA_FLAGS) & VM_KEPT) << 8;
+	read_inode_details(c);
+	return c;
+}
+
+/*
  * mremap(old address, old length, new length, flags), also the 32-bit one: a
  * mapping that grows reaches pages of the file that it did not reach before,
  * and nothing asks the file's seals (mm/mremap.c).
  */
 INLINE void begin_mremap(u64 sp)
 {
-	u64 task = current_task(), me = bpf_get_current_pid_tgid(), vma, file, at, old, length, flags;
+	u64 task = current_task(), me = bpf_get_current_pid_tgid(), vma, at, old, length, flags;
 	struct user_regs regs = {};
-	struct target t;
 	struct call *c;
 
 	if (!task_wanted(my_config(), me))
@@ -211,21 +235,44 @@ INLINE void begin_mremap(u64 sp)
 		length = regs.dx;
 		flags = regs.r10;
 	}
-	vma = vma_at(load_u64(task + OFF_TASK_MM, TASK_DIRECT), at);
-	file = vma ? read_u64(vma + OFF_VMA_FILE) : 0;
-	if (!file)
-		return;
-	t = target_of_file(file, 0, KIND_UNKNOWN);
-	if (!t.kind || !is_sealable(t.seals))
-		return;
-	c = begin_my_call(&t, OP_MREMAP, HOOK_MREMAP, sp);
+	c = begin_of_mapping(task, at, OP_MREMAP, HOOK_MREMAP, sp, &vma);
 	if (!c)
 		return;
 	c->offset = (read_u64(vma + OFF_VMA_PGOFF) << 12) + at - read_u64(vma + OFF_VMA_START);
 	c->length = length;
-	c->arg = (flags & 0xff) | (read_u64(vma + OFF_VMA_FLAGS) & VM_KEPT) << 8 |
-		 ((old + 4095) >> 12) << 16;
-	read_inode_details(c);
+	c->arg |= (flags & 0xff) | ((old + 4095) >> 12) << 16;
+}
+
+/*
+ * remap_file_pages(start, size, prot, first page, flags), also the 32-bit one:
+ * what is mapped at start shows another part of its file. Since 4.0 the kernel
+ * calls do_mmap for it (mm/mmap.c, c8d78c1823f4), so that mmap's seal checks
+ * are asked, and its hook is mmap's.
+ */
+INLINE void begin_remap_file_pages(u64 sp)
+{
+	u64 task = current_task(), me = bpf_get_current_pid_tgid(), vma, at, size, page;
+	struct user_regs regs = {};
+	struct call *c;
+
+	if (!task_wanted(my_config(), me))
+		return;
+	user_regs(task, &regs);
+	if (is_compat(task)) {
+		at = (u32)regs.bx;
+		size = (u32)regs.cx;
+		page = (u32)regs.si;
+	} else {
+		at = regs.di;
+		size = regs.si;
+		page = regs.r10;
+	}
+	c = begin_of_mapping(task, at & ~4095ULL, OP_REMAP_FILE_PAGES, HOOK_MMAP, sp, &vma);
+	if (!c)
+		return;
+	c->offset = page << 12;
+	c->length = size;
+	c->arg |= at >> 12 << 16;
 }
 
 /* A record of something that just happened, with no answer of its own. */

@@ -155,6 +155,15 @@ PROGRAM_K(kprobe, mremap, begin_mremap(SP_K))
 PROGRAM_K(kretprobe, mremap, finish_my_call(ANSWER_K, HOOK_MREMAP, 0, 0, 0, SP_K))
 #endif
 
+#if WITH_FENTRY_REMAP_FILE_PAGES
+PROGRAM_F(fentry, remap_file_pages, begin_remap_file_pages(SP_F))
+PROGRAM_F(fexit, remap_file_pages, finish_my_call(ANSWER_F(NARGS_REMAP_FILE_PAGES), HOOK_MMAP, 0, 0, 0, SP_F))
+#endif
+#if WITH_KPROBE_REMAP_FILE_PAGES
+PROGRAM_K(kprobe, remap_file_pages, begin_remap_file_pages(SP_K))
+PROGRAM_K(kretprobe, remap_file_pages, finish_my_call(ANSWER_K, HOOK_MMAP, 0, 0, 0, SP_K))
+#endif
+
 #if WITH_FENTRY_MAP
 PROGRAM_F(fentry, map, note_mapping(F0, 1, OP_MAP, HOOK_MAP))
 #endif

@@ -112,6 +112,7 @@ class Op(IntEnum):
     VM_END = 31
     RING = 32
     DEVICE = 33
+    REMAP_FILE_PAGES = 34
 
 
 class Fill(IntEnum):
@@ -435,6 +436,15 @@ OPS: Mapping[Op, Operation] = {
         (Hook.DEVICE,),
         ("reached",),
         request="{device} of {length}",
+    ),
+    Op.REMAP_FILE_PAGES: Operation(
+        "another part of the file is mapped at the start address, with the rights of the mapping "
+        "there",
+        "arg: vm_flags << 8 \\| page of the start << 16; offset: the new part; answer: 0",
+        (Hook.MMAP,),
+        judged=True,
+        request="{mapping} {range} at {pages:#x}",
+        of_mapping=True,
     ),
 }
 """Each operation once, in the order of its numbers."""

@@ -257,6 +257,7 @@ static const char early_argument[] = "the system call refuses its argument";
 static const char early_nothing[] = "nothing to transfer: the file is not asked";
 static const char early_bad_fd[] = "no such file descriptor";
 static const char early_vma[] = "madvise refuses the mapping before the file is asked";
+static const char early_nothing_mapped[] = "no memory file is mapped there";
 static const char early_no_method[] = "the file has no such method";
 
 /* How often the next variant is done: a prime that depends on operation and seal set. */
@@ -447,6 +448,14 @@ static void map_ended(const struct object *o, size_t index)
 	w->mappings[index].ended = w->step++;
 }
 
+static void unmap(const struct object *o, size_t index)
+{
+	const struct mapping *m = &w->mappings[index];
+
+	munmap((void *)(uintptr_t)m->address, (size_t)m->length);
+	map_ended(o, index);
+}
+
 static long map(const struct object *o, int fd, uint64_t address, long long length, int prot,
 		int flags, long long offset, const char *refused)
 {
@@ -481,8 +490,8 @@ static char *arena(long pages)
 	return start;
 }
 
-/* VM_* of include/linux/mm.h, as an event of mremap has them. */
-enum { VM_PRIVATE_RW = 0x03, VM_SHARED_RW = 0x8b, VM_SHARED_BY_RO = 0x81 };
+/* VM_* of include/linux/mm.h, as an event of mremap or remap_file_pages has them. */
+enum { VM_PRIVATE_RW = 0x03, VM_SHARED_RW = 0x8b, VM_SHARED_R = 0x89, VM_SHARED_BY_RO = 0x81 };
 
 /* The system call itself: glibc's mremap takes its last argument as it likes. */
 static long remap(const struct object *o, char *from, long long old_length, long long length,
@@ -591,6 +600,80 @@ static void do_mremap(const struct object *o, bool huge)
 		remap_once(o, o->fd, rw, MAP_PRIVATE, VM_PRIVATE_RW, 2 * PAGE, 0, 0);
 	VARIANT("mremap", "zero_length")
 		remap_once(o, o->fd, rw, MAP_PRIVATE, VM_PRIVATE_RW, 0, MREMAP_MAYMOVE, 0);
+	close(ro);
+}
+
+/*
+ * Two pages of the file, from its page 5 on, where the kernel by itself puts nothing: a refusal by
+ * the file can leave a gap there, and no other thread may get it.
+ */
+static size_t window(const struct object *o, int fd, int prot, int flags, int place)
+{
+	const char *variant = w->variant;
+	uint64_t start = (1ULL << 44) + ((uint64_t)w->index << 24) + (uint64_t)place * 4 * PAGE;
+	long address;
+
+	w->setup = true;
+	w->variant = "setup";
+	address = map(o, fd, start, 2 * PAGE, prot, flags | MAP_FIXED, 5 * PAGE, NULL);
+	w->setup = false;
+	w->variant = variant;
+	if (address == -1)
+		die("mmap for remap_file_pages");
+	return map_began(o, "mmap", (uint64_t)address, 2 * PAGE, 5 * PAGE, flags & MAP_SHARED,
+			 prot & PROT_WRITE);
+}
+
+/* Shows the file from its page 9 on there. */
+static void remap_window(const struct object *o, size_t index, long long size, int vm_flags)
+{
+	uint64_t address = w->mappings[index].address;
+
+	begin(NULL, "remap_file_pages", "remap_file_pages", o, -1, 9 * PAGE, size,
+	      (uint64_t)vm_flags << 8 | address / PAGE << 16);
+	if (finish(o, syscall(SYS_remap_file_pages, address, size, 0, 9, 0)) == 0) {
+		map_ended(o, index);
+		index = map_began(o, "remap_file_pages", address, 2 * PAGE, 9 * PAGE, true,
+				  vm_flags & PROT_WRITE);
+	}
+	unmap(o, index);
+}
+
+static void do_remap_file_pages(struct object *o, bool huge)
+{
+	/* Mapped before the seal that refuses it later. */
+	const bool early = w->set->seals & FUTURE_WRITE && !(w->set->seals & WRITE);
+	const int rw = PROT_READ | PROT_WRITE;
+	size_t windows[7];		/* a variant is done 7 times at most */
+	int ro, next = 0;
+
+	if (huge)
+		return;
+	for (int i = 0; early && i < 7; i++)
+		windows[i] = window(o, o->fd, rw, MAP_SHARED, 1 + i);
+	if (!seal(o))
+		return;
+	ro = reopen(o, O_RDONLY);
+	VARIANT("remap_file_pages", "private")
+		remap_window(o, window(o, o->fd, rw, MAP_PRIVATE, 0), 2 * PAGE, VM_PRIVATE_RW);
+	VARIANT("remap_file_pages", "shared_r_ro")
+		remap_window(o, window(o, ro, PROT_READ, MAP_SHARED, 0), 2 * PAGE, VM_SHARED_BY_RO);
+	VARIANT("remap_file_pages", "zero_length")
+		remap_window(o, window(o, ro, PROT_READ, MAP_SHARED, 0), 0, VM_SHARED_BY_RO);
+	if (!(w->set->seals & WRITE)) {
+		VARIANT("remap_file_pages", "shared_r_rw")
+			remap_window(o, window(o, o->fd, PROT_READ, MAP_SHARED, 0), 2 * PAGE,
+				     VM_SHARED_R);
+		VARIANT("remap_file_pages", "shared_w_rw")
+			remap_window(o, early ? windows[next++] :
+				     window(o, o->fd, rw, MAP_SHARED, 0), 2 * PAGE, VM_SHARED_RW);
+	}
+	VARIANT("remap_file_pages", "nothing_mapped")
+		REFUSED(early_nothing_mapped, "remap_file_pages", "remap_file_pages", o, -1,
+			9 * PAGE, PAGE, 0,
+			syscall(SYS_remap_file_pages, PAGE, PAGE, 0, 9, 0));
+	while (early && next < 7)
+		unmap(o, windows[next++]);
 	close(ro);
 }
 
@@ -1046,14 +1129,6 @@ static size_t map_at(const struct object *o, const char *cause, char *address, l
 	return map_began(o, cause, (uint64_t)got, pages * PAGE, first_page * PAGE, true, true);
 }
 
-static void unmap(const struct object *o, size_t index)
-{
-	const struct mapping *m = &w->mappings[index];
-
-	munmap((void *)(uintptr_t)m->address, (size_t)m->length);
-	map_ended(o, index);
-}
-
 /* The kernel makes one mapping of the four and, later, two of that one. */
 static void merge_neighbours(const struct object *o)
 {
@@ -1148,6 +1223,7 @@ static const struct {
 	{ "allocate", do_allocate, NULL },
 	{ "punch_hole", NULL, do_punch_hole },
 	{ "add_seals", NULL, do_add_seals },
+	{ "remap_file_pages", NULL, do_remap_file_pages },
 };
 enum { OPERATIONS = sizeof(operations) / sizeof(operations[0]) };
 

@@ -84,6 +84,11 @@ ORACLE: list[tuple[str, str, dict[str, str | None]]] = [
     ("mmap", "private_w_rw", dict.fromkeys(ALL)),
     ("mmap", "private_w_ro", dict.fromkeys(ALL)),
     ("mmap", "zero_length", dict.fromkeys(ALL, "EINVAL")),
+    ("remap_file_pages", "shared_w_rw", {"none": None, "grow": None, "future_write": "EPERM"}),
+    ("remap_file_pages", "shared_r_rw", {"none": None, "seal": None, "future_write": None}),
+    ("remap_file_pages", "shared_r_ro", dict.fromkeys(ALL, "EINVAL")),
+    ("remap_file_pages", "private", dict.fromkeys(ALL, "EINVAL")),
+    ("remap_file_pages", "zero_length", dict.fromkeys(ALL, "EINVAL")),
     ("chmod", "x_bits", {"none": None, "write": None, "exec": "EPERM"}),
     ("chmod", "other_bits", {"none": None, "exec": None}),
     ("add_seals", "unknown_bits", dict.fromkeys(ALL, "EINVAL")),
@@ -160,12 +165,16 @@ def test_quick_is_small_and_has_every_op(workload: Path, tmp_path: Path) -> None
     quick = run(workload, tmp_path / "o", "--quick")
     assert len(quick.calls) < 1000
     assert {row["op"] for row in quick.calls} == set(HOOKS)
-    assert {row["cause"] for row in quick.mappings} == {"mmap", "merge", "mremap", "fork"}
+    assert {row["cause"] for row in quick.mappings} == {
+        "mmap", "merge", "mremap", "remap_file_pages", "fork",
+    }  # fmt: skip
 
 
 def steady(row: Row) -> Row:
     """What two runs have in common: not who ran, where memory was, which inode came next."""
     row = {k: v for k, v in row.items() if k not in ("pid", "tid", "ino", "gen", "address")}
+    if row.get("op") == "remap_file_pages":
+        row["arg"] &= 0xFFFF
     if row.get("op") in ("mmap", "mremap") and row["answer"] > 0:
         row["answer"] = row["returned"] = "address"
     return row
@@ -203,6 +212,7 @@ def test_early_refusals_are_the_known_ones(truth: Truth) -> None:
     assert early == {
         ("mmap", "mmap", "EINVAL"),
         ("mmap", "mmap", "EBADF"),
+        ("remap_file_pages", "remap_file_pages", "EINVAL"),
         ("write", "write", "EBADF"),
         ("write", "pwrite64", "EINVAL"),
         ("write", "pwrite64", "EFAULT"),

@@ -12,7 +12,7 @@ UNTRIED = {
     "ptrace", "ptrace_traceme", "ptrace_link", "share_mm", "vfork_end", "advise",
     "udmabuf", "ring", "ring_file", "msg_ring", "pidfd_getfd", "proc_link",
     "map_files", "jump", "seccomp", "copy", "message", "message_end",
-    "create_compat", "mremap_compat", "secretmem_create_compat",
+    "create_compat", "mremap_compat", "remap_file_pages_compat", "secretmem_create_compat",
 }  # fmt: skip
 """tracer.selftest.ways says why; the self-test makes no 32-bit system call."""
 

@@ -94,8 +94,9 @@ class Run(Told):
     @property
     def hooked(self) -> set[str]:
         """Operations whose hook was set; what was not is in the manifest with its reason."""
-        live = {hook["hook"] for hook in self.manifest["hooks"] if hook["method"]}
-        return {op for op, hook in HOOKS.items() if hook in live}
+        live = [hook for hook in self.manifest["hooks"] if hook["method"]]
+        return {op for op, name in HOOKS.items() for one in live
+                if one["hook"] == name and op in one["ops"]}  # fmt: skip
 
     def totals(self, column: str) -> dict[str, int]:
         """The last word of each hook that said something."""

@@ -25,6 +25,7 @@ def comparable(run: Run, truth: Truth) -> pd.DataFrame:
     rows["name"] = rows["name"].str.replace(r"workload-\d+", "workload-PID", regex=True)
     rows = rows.sort_values("worker", kind="stable", ignore_index=True)
     rows.loc[rows["op"].isin(["mmap", "mremap", "create"]) & (rows["answer"] > 0), "answer"] = 1
+    rows.loc[rows["op"] == "remap_file_pages", "arg"] &= 0xFFFF
     rows["fd"] = rows["fd"].clip(upper=0)
     for column in ("op", "kind", "hook", "comm"):
         rows[column] = rows[column].astype(str)

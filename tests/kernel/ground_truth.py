@@ -31,6 +31,7 @@ HOOKS = {
     "punch_hole": "allocate",
     "add_seals": "seals",
     "create": "create",
+    "remap_file_pages": "mmap",
 }
 """Ops that the workload knows, and the hook family that must report each."""
 
@@ -46,6 +47,7 @@ _OWN = {
     "allocate": ("fd", "offset", "length", "arg"),
     "punch_hole": ("fd", "offset", "length", "arg"),
     "add_seals": ("fd", "arg"),
+    "remap_file_pages": ("fd", "offset", "length", "arg"),
     "create": ("arg",),  # no fd goes in; the one that comes out is the answer
 }
 """Which fields mean something for an op, and so have to agree."""

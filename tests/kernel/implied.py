@@ -62,6 +62,9 @@ def _forbidding(call: Row) -> int:
         return WRITE | FUTURE_WRITE
     if op == "mmap":
         return _forbidding_mapping(call, end)
+    if op == "remap_file_pages":
+        vm_flags = call["arg"] >> 8 & 0xFF
+        return WRITE | FUTURE_WRITE if vm_flags & _VM_SHARED and vm_flags & _VM_WRITE else 0
     if op == "mremap":
         return _forbidding_growth(call)
     if op == "chmod":

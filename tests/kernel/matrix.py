@@ -25,10 +25,10 @@ Hooks and calls: first by `--method fexit`, then by `--method kprobe`, then by `
 memfd_test: how the kernel's own selftest ended on memfds, then on hugetlb memfds (134: it aborted
 itself, at the hole hugetlb-exec where that is open). Where calls are short, the plan says so: on
 5.10 a write begins at a function of seven parameters, too many for its trampolines, so fexit leaves
-writes out, and ftrace never records mremap. Rows with two values are of runs without ftrace. The
-kernel called `inaccessible` is 6.1 with F_SEAL_INACCESSIBLE as it was proposed in January 2022; its
-calls are those of a program of its own ([inaccessible.c](../tests/kernel/programs/inaccessible.c)),
-and 6.1's selftest is not about it."""
+writes out, and ftrace never records mremap and remap_file_pages. Rows with two values are of runs
+without ftrace. The kernel called `inaccessible` is 6.1 with F_SEAL_INACCESSIBLE as it was proposed
+in January 2022; its calls are those of a program of its own
+([inaccessible.c](../tests/kernel/programs/inaccessible.c)), and 6.1's selftest is not about it."""
 
 WITHOUT = """\
 Hook families of `record` and `record --audit`, by what `doctor --audit` says; those of KVM wait for

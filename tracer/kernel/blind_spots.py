@@ -12,11 +12,11 @@ class BlindSpot:
     why: str
 
 
-_BY_ADDRESS = BlindSpot(
-    "SysV shmat and remap_file_pages (they do not pass vm_mmap_pgoff)",
-    "Both call do_mmap (ipc/shm.c, mm/mmap.c), below the function where mmap decisions are "
-    "recorded. SysV segments cannot be sealed; remap_file_pages works on a mapping that exists. "
-    "The mapping that comes of it is recorded (`map`), the decision is not.",
+_SHMAT = BlindSpot(
+    "SysV shmat (it does not pass vm_mmap_pgoff)",
+    "It calls do_mmap (ipc/shm.c), below the function where mmap decisions are recorded. SysV "
+    "segments cannot be sealed. The mapping that comes of it is recorded (`map`), the decision is "
+    "not.",
 )
 _EARLY = BlindSpot(
     "calls that are refused before a memory file's own function is entered (EBADF, EINVAL)",
@@ -57,7 +57,7 @@ PLAIN = (
         "They reach a file's pages through an address space, past the file's own functions. "
         "`--audit` records them.",
     ),
-    _BY_ADDRESS,
+    _SHMAT,
     BlindSpot(
         "splice out of a memfd on kernels with a splice function of its own (since 6.5)",
         "shmem_file_splice_read hands out pages without the read function where reads are "
@@ -120,8 +120,7 @@ AUDIT = (
         "descriptors inherited by fork (the final sweep sees who still has them)",
         "A child has them without any call of its own; its first use is recorded.",
     ),
-    BlindSpot("SysV shmat and remap_file_pages (the mappings themselves are seen)",
-              _BY_ADDRESS.why),
+    BlindSpot("SysV shmat (the mappings themselves are seen)", _SHMAT.why),
     _EARLY,
     BlindSpot(
         "what udmabuf answers, and before 6.11 which memfds it was given",
@@ -154,7 +153,7 @@ FTRACE_BLIND_SPOTS = (
     "by ftrace: what a call left behind (seals, size) is read again at its return on kernels that "
     "keep its arguments (since 6.9); on others it follows from the call and its answer, and from "
     "all F_ADD_SEALS calls seen meanwhile",
-    "by ftrace: mremap (the mappings that it makes and ends are seen)",
+    "by ftrace: mremap and remap_file_pages (the mappings that they make and end are seen)",
     "by ftrace: on kernels that count a fault in a fetch as a missed probe (until 5.13) another "
     "probe in the same calls tells whether mmap's own are missed",
     "by ftrace: the descriptor and number of a system call that lies deep in the kernel's stack; "

@@ -193,6 +193,18 @@ FAMILIES = (
         "mremap", essential=False,
     ),
     Family(
+        "remap_file_pages", Hook.MMAP, (Op.REMAP_FILE_PAGES,),
+        "remap_file_pages calls (the mappings that they make and end are still seen)",
+        # Emulated by do_mmap since 4.0 (c8d78c1823f4).
+        (Alternative("__x64_sys_remap_file_pages", "mm/mmap.c by SYSCALL_DEFINE5"),),
+    ),
+    Family(
+        "remap_file_pages_compat", Hook.MMAP, (Op.REMAP_FILE_PAGES,),
+        "remap_file_pages by 32-bit system calls",
+        (Alternative("__ia32_sys_remap_file_pages", "mm/mmap.c by SYSCALL_DEFINE5"),),
+        "remap_file_pages", essential=False,
+    ),
+    Family(
         "map", Hook.MAP, (Op.MAP,), "where mappings begin",
         (
             Alternative("mapping_rmap_tree_insert", "mm/interval_tree.c, since 7.3"),

@@ -1,9 +1,12 @@
-"""mmap and mprotect, in the order of do_mmap's checks."""
+"""mmap and what else calls do_mmap, in the order of its checks; mremap and mprotect."""
 
 from tracer.rules.rule import BIT5, INACCESSIBLE, SHMEM, Fact, Rule, refusal
 from tracer.words import Kind, Op, Seal
 
 _MMAP = (Op.MMAP,)
+_DO_MMAP = (Op.MMAP, Op.REMAP_FILE_PAGES)
+"""remap_file_pages calls it with the rights of the mapping that is there (mm/mmap.c, since 4.0,
+c8d78c1823f4); a private one is refused before (EINVAL)."""
 _MPROTECT = (Op.MPROTECT,)
 _MREMAP = (Op.MREMAP,)
 
@@ -30,7 +33,7 @@ MMAP_RULES = (
     ),
     refusal(
         "mmap-append-only",
-        _MMAP,
+        _DO_MMAP,
         "EACCES",
         "append-only file",
         "mm/mmap.c:do_mmap, IS_APPEND of a file open for writing; chattr +a on tmpfs since 6.6",
@@ -46,7 +49,7 @@ MMAP_RULES = (
     ),
     refusal(
         "mmap-noexec",
-        _MMAP,
+        _DO_MMAP,
         "EPERM",
         "mounted noexec",
         "mm/mmap.c:do_mmap, path_noexec; memfds are on a mount of the kernel's own, without it",
@@ -57,7 +60,7 @@ MMAP_RULES = (
     ),
     Rule(
         name="mmap-write",
-        ops=_MMAP,
+        ops=_DO_MMAP,
         errno="EPERM",
         seals=Seal.WRITE | Seal.FUTURE_WRITE,
         needs=Fact.SHARED | Fact.PROT_WRITE,
@@ -67,7 +70,7 @@ MMAP_RULES = (
     ),
     Rule(
         name="mmap-read",
-        ops=_MMAP,
+        ops=_DO_MMAP,
         errno="EPERM",
         seals=int(Seal.WRITE),
         needs=Fact.SHARED | Fact.FD_WRITE,
@@ -79,7 +82,7 @@ MMAP_RULES = (
     ),
     Rule(
         name="mmap-hugetlb-grow",
-        ops=_MMAP,
+        ops=_DO_MMAP,
         errno="EPERM",
         kinds=(Kind.HUGETLB,),
         seals=int(Seal.GROW),
@@ -91,7 +94,7 @@ MMAP_RULES = (
     ),
     Rule(
         name="mmap-inaccessible",
-        ops=_MMAP,
+        ops=_DO_MMAP,
         errno="EPERM",
         kinds=SHMEM,
         seals=BIT5,

@@ -11,9 +11,11 @@ mm/filemap.c:generic_perform_write takes a write apart into chunks, and each ask
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
+from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
+from tracer.labels import MREMAP_OLD_SHIFT, VM_MAYSHARE, VM_SHARED
 from tracer.selftest.scratch import (
     FALLOC_KEEP_SIZE,
     MAP_ANONYMOUS,
@@ -30,9 +32,11 @@ from tracer.selftest.scratch import (
     Attempt,
     Attempts,
     Maker,
+    Mapping,
     Scratch,
     mmap,
     munmap,
+    system_call,
     vmsplice,
 )
 from tracer.words import Kind, Op, Seal
@@ -42,6 +46,7 @@ PAGE_SIZE, LARGEST = 4096, 2 << 20
 ORDER_UNKNOWN = 255
 QUESTION = "grow_write_chunk"
 _EPERM = -1
+_REMAP_FILE_PAGES = 216
 _OTHERS = Seal.WRITE | Seal.FUTURE_WRITE | Seal.EXEC
 """Seals that forbid any write; 0x20 may be such a one."""
 
@@ -196,6 +201,31 @@ def _grow_mapping(file: Scratch) -> None:
             mapping.resize(PAGE)
 
 
+def try_remapping(maker: Maker) -> None:
+    """remap_file_pages on a mapping from before F_SEAL_FUTURE_WRITE, and again under that seal."""
+    with maker.sized() as file:
+        if file.unit != PAGE:  # huge pages would have to be free
+            return
+        file.merging.add(file.ino)
+        with file.mapped(READ_WRITE) as mapping:
+            if mapping:
+                _show_page(mapping, 1)
+                file.add_seals(Seal.FUTURE_WRITE)
+                _show_page(mapping, 0)  # refused, which until 6.11 leaves nothing mapped there
+
+
+def _show_page(mapping: Mapping, page: int) -> None:
+    vm_flags = mapping.prot | VM_SHARED | VM_MAYSHARE
+    mapping.file.attempt(
+        Op.REMAP_FILE_PAGES,
+        partial(system_call, _REMAP_FILE_PAGES, mapping.address, mapping.length, 0, page, 0),
+        page * PAGE,
+        mapping.length,
+        vm_flags << 8 | mapping.address // PAGE << MREMAP_OLD_SHIFT,
+        mapping.fmode,
+    )
+
+
 def _exec_brings_write(file: Scratch) -> None:
     """F_SEAL_EXEC on an executable file brings F_SEAL_WRITE, which a writable mapping forbids.
 
@@ -257,6 +287,7 @@ def attempt_all(attempts: Attempts, thorough: bool) -> None:
             # Both kinds are sealed by the same code (mm/memfd.c:memfd_add_seals).
             if seals in (0, Seal.SEAL) or (thorough and not huge):
                 try_sealing(maker, seals, thorough)
+        try_remapping(maker)
         try_holes(maker)
     try_creating(attempts)
     maker = Maker(attempts, huge=False)

@@ -85,6 +85,8 @@ EVERYWHERE = {
     "create_compat": "__ia32_sys_memfd_create fexit",
     "mremap": "__x64_sys_mremap fexit",
     "mremap_compat": "__ia32_sys_mremap fexit",
+    "remap_file_pages": "__x64_sys_remap_file_pages fexit",
+    "remap_file_pages_compat": "__ia32_sys_remap_file_pages fexit",
     "shmem_evict": "shmem_evict_inode fexit",
     "hugetlb_evict": "hugetlbfs_evict_inode fexit",
 }

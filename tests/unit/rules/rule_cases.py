@@ -93,6 +93,12 @@ def mremap(
     return event(Op.MREMAP, answer, **given | fields)
 
 
+def remap_file_pages(answer: int | str = 0, vm_flags: int = 0x8B, **fields: int) -> Row:
+    """A shared writable mapping unless said otherwise; two pages of a file that has as many."""
+    given: dict[str, Any] = {"arg": vm_flags << 8 | 0x7F00 << 16, "length": 2 * PAGE}
+    return event(Op.REMAP_FILE_PAGES, answer, **given | fields)
+
+
 def truncate(length: int, answer: int | str = 0, **fields: Any) -> Row:
     return event(Op.TRUNCATE, answer, length=length, arg=RESIZED, fmode=0, **fields)
 

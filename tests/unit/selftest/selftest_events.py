@@ -11,9 +11,10 @@ from tracer.selftest.scratch import Attempt
 FAMILIES = (
     "mmap", "mmap_check", "shmem_mmap", "hugetlb_mmap", "shmem_setattr", "hugetlb_setattr",
     "write_check", "write", "shmem_fallocate", "hugetlb_fallocate", "read", "seals", "created",
-    "create", "mremap", "map", "map_after", "unmap", "shmem_evict", "hugetlb_evict",
+    "create", "mremap", "remap_file_pages", "map", "map_after", "unmap", "shmem_evict",
+    "hugetlb_evict",
 )  # fmt: skip
-UNTRIED = ("create_compat", "mremap_compat")
+UNTRIED = ("create_compat", "mremap_compat", "remap_file_pages_compat")
 """A 64-bit program makes no 32-bit system call without code of its own."""
 _SAME = ("op", "kind", "ino", "seals", "seals_after", "size", "size_after", "offset", "length",
          "arg", "answer", "duration_ns", "writable", "mode", "fmode", "uid")  # fmt: skip

@@ -144,7 +144,7 @@ def test_inner_hooks(op: Op, flag: Flag, family: str) -> None:
 
 
 def test_merged_mappings_are_left_out() -> None:
-    moved = {one.ino for one in _ATTEMPTS if one.op == Op.MREMAP}
+    moved = {one.ino for one in _ATTEMPTS if one.op in (Op.MREMAP, Op.REMAP_FILE_PAGES)}
     [merged] = _ATTEMPTS.merging - moved
     assert moved < _ATTEMPTS.merging
     theirs = (_EVENTS["ino"] == merged) & np.isin(_EVENTS["op"], (Op.MAP, Op.UNMAP))

@@ -50,7 +50,7 @@ def test_it_tells_what_it_did_and_what_that_means(examiner: Examiner) -> None:
     assert len(attempts) > 300
     assert all(isinstance(one, Attempt) for one in attempts)
     assert {one.ino for one in attempts if one.op == Op.MMAP} > merging
-    assert len(merging) == 2
+    assert len(merging) == 3
     found = examiner.finding(None)
     calls = [one for one in attempts if one.op not in (Op.MAP, Op.UNMAP, Op.EVICT)]
     assert found["cases"] == len(calls)

@@ -18,6 +18,7 @@ from tests.unit.rules.rule_cases import (
     event,
     mmap,
     mremap,
+    remap_file_pages,
 )
 from tests.unit.rules.rule_words import (
     ALLOWED,
@@ -183,6 +184,30 @@ CASES = [
     Judged("mremap, EINVAL, FUTURE_WRITE", mremap(1, 2, "EINVAL", seals=FUTURE),
            error(EARLIER, "EPERM")),
     Judged("mremap, EACCES", mremap(1, 2, "EACCES"), UNEXPLAINED),
+    # ---- remap_file_pages
+    Judged("remap_file_pages w, FUTURE_WRITE", remap_file_pages("EPERM", seals=FUTURE),
+           blocked("FUTURE_WRITE")),
+    Judged("remap_file_pages w, WRITE", remap_file_pages("EPERM", seals=WRITE), blocked("WRITE")),
+    Judged("remap_file_pages w, granted", remap_file_pages(seals=FUTURE), breach("FUTURE_WRITE")),
+    Judged("remap_file_pages w, merged", remap_file_pages(seals=FUTURE, writable=1),
+           breach("FUTURE_WRITE", hole="future-write-merge")),
+    Judged("remap_file_pages r", remap_file_pages(vm_flags=0x89, seals=FUTURE), ALLOWED),
+    Judged("remap_file_pages w, other seals",
+           remap_file_pages(seals=SEAL | SHRINK | GROW | EXEC), ALLOWED),
+    Judged("remap_file_pages, private", remap_file_pages("EINVAL", vm_flags=3, seals=FUTURE),
+           error()),
+    Judged("remap_file_pages, of nothing", remap_file_pages("EINVAL", length=0), error()),
+    Judged("remap_file_pages past the end, hugetlb", remap_file_pages(
+        seals=GROW, kind=HUGETLB, offset=2 << 20, length=2 << 20, size_after=4 << 20, size=2 << 20),
+        breach("GROW", hole="hugetlb-grow")),
+    Judged("remap_file_pages, append-only", remap_file_pages("EACCES", flags=Flag.APPEND_ONLY),
+           Told("error", "EACCES", "append-only file")),
+    Judged("remap_file_pages x, noexec mount",
+           remap_file_pages("EPERM", vm_flags=0x8D, kind=Kind.TMPFS), error("mounted noexec")),
+    Judged("remap_file_pages r, WRITE, old", remap_file_pages("EPERM", vm_flags=0x89, seals=WRITE),
+           blocked("WRITE"), DENIED),
+    Judged("remap_file_pages, inaccessible", remap_file_pages("EPERM", seals=EXEC),
+           blocked("INACCESSIBLE"), PROPOSAL),
     # ---- mprotect
     Judged("mprotect w, WRITE", event(Op.MPROTECT, "EACCES", arg=RW, seals=WRITE),
            blocked("WRITE", "EACCES")),
