@@ -4,7 +4,7 @@ What a rule may ask about a decision are small facts, one bit each; the lowest s
 own flags (``tracer.words.Flag``) at their own positions.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from enum import IntFlag
 
 from tracer import words as bit5
@@ -123,7 +123,7 @@ OK = "ok"
 PARTIAL = "partial"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Rule:
     """One check of the kernel, or one promise. It holds where all its conditions hold."""
 
@@ -137,6 +137,7 @@ class Rule:
     """For users: one plain sentence."""
     source: str
     """Where the check stands in the kernel tree, since when."""
+    _: KW_ONLY
     kinds: tuple[Kind, ...] = SEALABLE
     seals: int = 0
     """Seals it stands for: at least one of them is set. 0: it is no seal's rule."""
