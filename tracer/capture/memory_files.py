@@ -7,9 +7,6 @@ descriptor (/proc/PID/fd, /proc/PID/fdinfo), mappings (/proc/PID/maps), and moun
 (/proc/PID/mountinfo). A mount id belongs to one mount as long as something holds that; so a file
 is held by O_PATH, which opens nothing, then its mount is looked at, and only then the file. In
 between its user may have put another one under the same number.
-
-/proc tells who maps a file, as far as it shows every process; the inode's own tree of mappings
-(``i_mmap``), read in the kernel, tells that nobody does.
 """
 
 import ctypes
@@ -19,12 +16,12 @@ import re
 import stat
 import struct
 import subprocess
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from tracer.capture.processes import Bond, MapsLine, Who
 from tracer.labels import SEALS_UNKNOWN, is_writable
@@ -430,43 +427,3 @@ class Scan:
     """By which its files can be reached again."""
     bonds: list[Bond] = field(default_factory=list)
     """Of processes, where the kernel tells which they are."""
-
-
-_DRAIN_EVERY = 1000
-
-
-class Shows(Protocol):
-    """What of `tracer.capture.program.Program` is needed."""
-
-    def show_mapped(self, fd: int, final: bool) -> None: ...
-
-    def show_known_mapped(self, final: bool, shown: Collection[tuple[int, int]]) -> None: ...
-
-
-def show_mapped(
-    program: Shows, scan: Scan | None, final: bool, drain: Callable[[], object]
-) -> None:
-    """One BASELINE record (op ``mapped``) for each file of ``scan`` and each object known in BPF.
-
-    ``drain`` empties the ring in between. OSError where the kernel does not run BPF programs at
-    will.
-    """
-    shown: set[tuple[int, int]] = set()
-    mounts = (scan.mounts if scan else None) or Mounts(Path("/proc"))
-    for number, file in enumerate(scan.files if scan else ()):
-        if _show(program, mounts, file, final):
-            shown.add((file.dev, file.ino))
-        if number % _DRAIN_EVERY == 0:
-            drain()
-    program.show_known_mapped(final, shown)
-
-
-def _show(program: Shows, mounts: Mounts, file: MemoryFile, final: bool) -> bool:
-    """Whether the file could still be reached."""
-    for path in file.paths():
-        # Gone meanwhile: then another of its users may still have it.
-        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-            with mounts.held(path, file.dev, file.ino) as fd:
-                program.show_mapped(fd, final)
-            return True
-    return False

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +17,7 @@ from tracer.capture.attach import Hooks, ModuleWatch
 from tracer.capture.baseline import baseline_records
 from tracer.capture.bpf_source import CAUSES, HOOKS
 from tracer.capture.ledger import Ledger, clock_record
-from tracer.capture.memory_files import Scan, show_mapped
+from tracer.capture.memory_files import Mounts, Scan
 from tracer.capture.processes import Identity, folder
 from tracer.capture.procfs import Scanner
 from tracer.capture.ring import Records, Source
@@ -29,6 +30,8 @@ _LAST_RECORDS_S = 1.0
 _BATCHES = 16
 """Polls in a row before the tail and the clock are looked at again."""
 _PROGRESS_S = 0.25
+_DRAIN_EVERY = 1000
+"""Files that are looked at in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +126,30 @@ class Session:
                 self._tell(f"{'final sweep' if final else 'baseline'}: {problem}")
         if self._audit:
             try:
-                show_mapped(self._program, found, final, self._drain)
+                self._show_mapped(found, final)
             except OSError as error:
                 self._tell(f"whether files are mapped cannot be read: {error.strerror or error}")
+
+    def _show_mapped(self, scan: Scan | None, final: bool) -> None:
+        """One BASELINE record (op ``mapped``) for each file of ``scan`` and each object in BPF.
+
+        /proc tells who maps a file, as far as it shows every process; the inode's own tree of
+        mappings (``i_mmap``), read in the kernel, tells that nobody does. OSError where the kernel
+        does not run BPF programs at will.
+        """
+        shown: set[tuple[int, int]] = set()
+        mounts = (scan.mounts if scan else None) or Mounts(Path("/proc"))
+        for number, file in enumerate(scan.files if scan else ()):
+            for path in file.paths():
+                # Gone meanwhile: then another of its users may still have it.
+                with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+                    with mounts.held(path, file.dev, file.ino) as fd:
+                        self._program.show_mapped(fd, final)
+                    shown.add((file.dev, file.ino))
+                    break
+            if number % _DRAIN_EVERY == 0:
+                self._drain()
+        self._program.show_known_mapped(final, shown)
 
     def _identify(self) -> Callable[[int], Identity | None] | None:
         """How to ask which program a process runs, for audits, where the kernel tells it."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from tracer.labels import MREMAP_OLD_SHIFT
+from tracer.labels import MREMAP_OLD_SHIFT, VM_MAYSHARE, VM_SHARED
 from tracer.words import Flag, Kind, Op, Seal
 
 if TYPE_CHECKING:
@@ -158,23 +158,18 @@ def columns(
     """
     import numpy as np
 
+    from tracer.record import EVENT, OBJECT
+
     rows = np.array(attempts, np.int64).reshape(len(attempts), len(Attempt._fields))
     known = {name: rows[:, place] for place, name in enumerate(Attempt._fields)}
     known["owner_uid"] = known["uid"]  # the files are our own
     known["folio_order_max"] = np.full(len(attempts), folio_order_max)
     nothing = np.zeros(len(attempts), np.int64)
-    return {name: known.get(name, nothing).astype(_DTYPES[name]) for name in names}
-
-
-_DTYPES = {
-    "op": "u1", "kind": "u1", "uid": "u4", "seals": "u4", "seals_after": "u4", "size": "u8",
-    "size_after": "u8", "offset": "i8", "length": "u8", "arg": "u8", "answer": "i8",
-    "duration_ns": "u8", "flags": "u4", "writable": "i4", "mode": "u2", "fmode": "u2",
-    "check_answer": "i4", "file_answer": "i4", "folio_order_max": "u1", "owner_uid": "u4",
-}  # fmt: skip
-"""As in a recording (bpf/record.h)."""
-
-_VM_SHARED, _VM_MAYSHARE = 0x8, 0x80  # include/linux/mm.h
+    dtypes = {"folio_order_max": np.dtype("u1"), "owner_uid": OBJECT["owner_uid"]}
+    return {
+        name: known.get(name, nothing).astype(dtypes[name] if name in dtypes else EVENT[name])
+        for name in names
+    }
 
 
 @dataclass
@@ -204,7 +199,7 @@ class Mapping:
         """
         assert self.file.ino in self.file.merging
         assert self.counted  # what else it may be is not told by the arguments here
-        vm_flags = self.prot | _VM_SHARED | _VM_MAYSHARE
+        vm_flags = self.prot | VM_SHARED | VM_MAYSHARE
         arg = MREMAP_MAYMOVE | vm_flags << 8 | self.length // PAGE << MREMAP_OLD_SHIFT
         call = partial(mremap, self.address, self.length, length, MREMAP_MAYMOVE)
         answer = self.file.attempt(Op.MREMAP, call, self.offset, length, arg, self.fmode)

@@ -38,7 +38,7 @@ def ask(asked: Tasks, *who: tuple[int, int], rows: Any = None) -> list[tuple[Any
     tids = np.array([tid for tid, _ in who], np.uint32)
     times = np.array([time for _, time in who], np.uint64)
     found = asked.who(tids, times, changes() if rows is None else rows)
-    return [tuple(row[:4]) for row in found.tolist()]
+    return [tuple(row) for row in found[["pid", "uid", "cgroup", "wanted"]].tolist()]
 
 
 def test_who_was_there_before(tmp_path: Path) -> None:

@@ -24,41 +24,24 @@ from tracer.capture.ftrace.pages import Format, Rows, What, cut, strings
 from tracer.capture.ftrace.probes import KIND_OF_MAGIC, Probe
 from tracer.capture.memory_files import HUGETLBFS_MAGIC
 from tracer.kernel.offsets import THREAD_SIZE
-from tracer.record import NO_SYSCALL
+from tracer.record import EVENT, NO_SYSCALL
 from tracer.words import Flag, Op
 
 NAME_BYTES = 256
 
+_AS_IN_EVENTS = (
+    "time_ns", "cpu", "hook", "op", "kind", "tid", "ino", "dev", "gen", "seals", "size", "mode",
+    "fmode", "writable", "offset", "length", "arg", "fd", "nr", "flags", "mm", "comm",
+)  # fmt: skip
 ROW = np.dtype(
-    [
-        ("time_ns", "<u8"),
-        ("cpu", "<u2"),
+    [(name, EVENT[name]) for name in _AS_IN_EVENTS]
+    + [
         ("what", "u1"),
-        ("hook", "u1"),
-        ("op", "u1"),
-        ("kind", "u1"),
         ("recorded", "u1"),  # a fact whose record was made already
         ("later", "u1"),  # a return that has seals and size of its own
-        ("tid", "<u4"),
         ("inode", "<u8"),  # the kernel's address of it, 0: not told
-        ("ino", "<u8"),
-        ("dev", "<u4"),
-        ("gen", "<u4"),
-        ("seals", "<u4"),
-        ("size", "<u8"),
-        ("mode", "<u2"),
-        ("fmode", "<u2"),
-        ("writable", "<i4"),
-        ("offset", "<i8"),
-        ("length", "<u8"),
-        ("arg", "<u8"),
         ("ret", "<i8"),
-        ("fd", "<i4"),
-        ("nr", "<u2"),
-        ("flags", "<u4"),
         ("bound", "<u4"),  # the flags that explain a refusal: APPEND_ONLY, IMMUTABLE
-        ("mm", "<u8"),
-        ("comm", "V16"),
         ("number", "<u8"),  # NEWTASK, EXIT, CREDS, CGROUP: its one fact
         ("sp", "<u8"),  # ENTRY, RETURN: the kernel stack's pointer
         ("key", "<u8"),  # of the object: its inode, device and generation mixed

@@ -116,7 +116,7 @@ def strings(raw: NDArray[np.uint8], starts: NDArray[np.int64], where: Any, width
 
 
 HEADER = 16
-_MISSED, _MISSED_STORED = 1 << 31, 1 << 30
+_MISSED = 1 << 31
 _LENGTH = (1 << 20) - 1  # include/linux/ring_buffer.h: the rest of the word is marks
 _MOST_WORDS = 28
 _TYPE = 2  # an event's data begin with the number of its type (struct trace_entry)
@@ -135,14 +135,6 @@ class Events(NamedTuple):
     """Where the event's data begin, in bytes from the first page's begin."""
     length: Ints
     time_ns: NDArray[np.uint64]
-
-
-class Missed(NamedTuple):
-    """What the marks of some pages say: how often events went missing before one, and how many."""
-
-    gaps: int
-    events: int
-    """As far as the pages tell."""
 
 
 def cut(pages: NDArray[np.uint8]) -> Events:
@@ -189,14 +181,7 @@ def cut(pages: NDArray[np.uint8]) -> Events:
     return Events(page[order], start[order], length[order], time[order])
 
 
-def missed(pages: NDArray[np.uint8]) -> Missed:
-    """Gaps before these pages; how many events went is stored behind a page's data, if it fits."""
-    if not pages.size:
-        return Missed(0, 0)
-    commit = pages[:, 8:HEADER].copy().view("<u8").ravel()
-    gaps = np.flatnonzero(commit & np.uint64(_MISSED))
-    count = 0
-    for page in gaps[(commit[gaps] & np.uint64(_MISSED_STORED)) != 0]:
-        behind = HEADER + (int(commit[page]) & _LENGTH)
-        count += int.from_bytes(pages[page, behind : behind + 8].tobytes(), "little")
-    return Missed(len(gaps), count)
+def has_gaps(pages: NDArray[np.uint8]) -> bool:
+    """Whether a mark says that events before one of these pages went missing."""
+    commit = pages[:, 8:HEADER].copy().view("<u8") if pages.size else np.zeros(0, "<u8")
+    return bool((commit & np.uint64(_MISSED)).any())

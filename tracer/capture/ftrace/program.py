@@ -17,7 +17,7 @@ from tracer.capture.attach import Kernel
 from tracer.capture.bpf_source import Filters
 from tracer.capture.ftrace import probes
 from tracer.capture.ftrace.decode import ROW, Decoder, Kinded
-from tracer.capture.ftrace.pages import Rows, What, missed, page_size, parse
+from tracer.capture.ftrace.pages import Rows, What, has_gaps, page_size, parse
 from tracer.capture.ftrace.probes import (
     TRACEPOINTS,
     WITNESSES,
@@ -128,7 +128,7 @@ class FtraceSource:
         if not pages:
             return np.zeros(0, ROW)
         raw = np.frombuffer(bytearray(b"".join(pages)), np.uint8).reshape(-1, self._page_bytes)
-        if missed(raw).gaps:
+        if has_gaps(raw):
             self._full.update(cpus)
         rows, seen = self._decoder.rows(raw, np.array(cpus, np.uint16))
         self._maker.objects.learn(seen)

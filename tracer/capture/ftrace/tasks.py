@@ -16,20 +16,15 @@ from numpy.typing import NDArray
 from tracer.capture.ftrace.decode import THREAD_BIT
 from tracer.capture.ftrace.pages import Rows, What
 from tracer.capture.processes import start_ns
+from tracer.record import EVENT
 
 _MANY = 65536
 _CGROUPS = Path("/sys/fs/cgroup")
 _TASK_EVENTS = (What.NEWTASK, What.CREDS, What.CGROUP, What.EXEC)
 
 WHO = np.dtype(
-    [
-        ("pid", "<u4"),
-        ("uid", "<u4"),
-        ("cgroup", "<u8"),
-        ("wanted", "?"),
-        ("start_ns", "<u8"),
-        ("exec_id", "<u4"),
-    ]
+    [(name, EVENT[name]) for name in ("pid", "uid", "cgroup", "start_ns", "exec_id")]
+    + [("wanted", "?")]
 )
 
 
@@ -186,6 +181,6 @@ class Tasks:
         facts = np.zeros(len(different), WHO)
         for at, tid in enumerate(different.tolist()):
             task = self._look_at(tid)
-            who = task.pid, task.uid, task.cgroup, self._wanted(task)
-            facts[at] = (*who, task.start_ns, task.exec_id)
+            who = task.pid, task.uid, task.cgroup, task.start_ns, task.exec_id
+            facts[at] = (*who, self._wanted(task))
         found[places] = facts[which]

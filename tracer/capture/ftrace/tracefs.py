@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tracer.errors import UserError
+from tracer.kernel.requirements.methods import TRACEFS
 
-PLACES = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
 _OURS = re.compile(r"sealsnoop-(\d+-\d+)$")
 _GROUP = re.compile(r"sealsnoop_(\d+_\d+)$")
 _EVENT = re.compile(r"^[pr]\d*:([^/\s]+)/(\S+) ")
@@ -25,7 +25,7 @@ _EVENT = re.compile(r"^[pr]\d*:([^/\s]+)/(\S+) ")
 
 def find_tracefs(root: Path = Path("/")) -> Path | None:
     """Where tracefs is mounted, as far as it can be seen."""
-    for place in PLACES:
+    for place in TRACEFS:
         with contextlib.suppress(OSError):
             if (root / place / "instances").is_dir():
                 return root / place

@@ -18,8 +18,8 @@ from tracer.kernel.btf_file import BtfError
 from tracer.kernel.requirements.host import ELSEWHERE, Host, Obstacle, Seen, requirement
 from tracer.kernel.requirements.kernel import errno_text, tried
 
-_PLACES = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
-"""Where tracefs is mounted."""
+TRACEFS = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
+"""Where tracefs is mounted, below the root."""
 
 _KPROBES_OFF = Obstacle(
     "kprobes are switched off on this host", "echo 1 > /sys/kernel/debug/kprobes/enabled"
@@ -143,7 +143,7 @@ _NOT_MOUNTED = Obstacle(
     _HIDDEN,
 )
 def tracefs(host: Host) -> Seen:
-    for folder in _PLACES:
+    for folder in TRACEFS:
         path = host.root / folder / "available_filter_functions"
         try:
             with path.open("rb"):
@@ -177,7 +177,7 @@ _NO_CLOCK = Obstacle(
 
 
 def _folder(host: Host) -> str | None:
-    for place in _PLACES:
+    for place in TRACEFS:
         with contextlib.suppress(OSError):
             if (host.root / place / "README").exists():
                 return place
@@ -207,7 +207,7 @@ def _refused(path: Path) -> bool:
 def kprobe_events(host: Host) -> Seen:
     folder = _folder(host)
     if folder is None:
-        denied = any(_refused(host.root / place) for place in _PLACES)
+        denied = any(_refused(host.root / place) for place in TRACEFS)
         obstacle = _FOR_ROOT if denied else _NO_TRACEFS
         return Seen("no tracefs to be seen", obstacle)
     if host.read("sys/kernel/debug/kprobes/enabled") == "0":
