@@ -192,8 +192,9 @@ def attach(
         if not plan.live:
             reasons = "\n".join(f"  {step.family}: {step.reason}" for step in plan.uncovered)
             raise UserError(f"no hook could be attached:\n{reasons}")
-        shape = filters.shape(ring_bytes, audit)
-        program = Program(plan, kernel.layout, shape, filters, kernel.btf, kernel.modules)
+        program = Program(
+            plan, kernel.layout, filters, kernel.btf, ring_bytes, audit, kernel.modules
+        )
         try:
             program.learn_kvm(kernel.modules, kernel.gmem_iops)
             program.attach()

@@ -19,31 +19,6 @@ HEADERS = BPF_DIR / "include"
 _OWN_INCLUDE = re.compile(r'^#include "([a-z_]+\.h)"$', re.M)
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What of the program is compiled in, and how large its maps are."""
-
-    filter_pid: bool = False
-    filter_uid: bool = False
-    filter_cgroup: bool = False
-    filter_name: bool = False
-    filter_seals: bool = False
-    filter_denied: bool = False
-    filter_unsealable: bool = True
-    audit: bool = False
-    ring_bytes: int = 32 << 20
-    max_tasks: int = 16384
-    max_outer: int = 4096
-    """Calls at once that wait for one inside of them."""
-    max_objects: int = 65536
-
-    def macros(self, page_size: int = 4096) -> dict[str, int]:
-        """Each field by its name in capitals; the ring in pages."""
-        found = {name.upper(): int(value) for name, value in asdict(self).items()}
-        found["RING_PAGES"] = found.pop("RING_BYTES") // page_size
-        return found
-
-
 HOOKS, CAUSES = 32, 16
 """Room in the BPF side's counts, as powers of two (``HOOK_MAX``, ``LOSS_MAX``)."""
 _PREFIXES = {
@@ -144,18 +119,22 @@ class Filters:
     follow_command: bool = False
     """The pid filter is on, though its first pid is not known yet."""
 
-    def shape(self, ring_bytes: int, audit: bool = False) -> Shape:
-        return Shape(
-            audit=audit,
-            filter_pid=bool(self.pids) or self.follow_command,
-            filter_uid=bool(self.uids),
-            filter_cgroup=bool(self.cgroups),
-            filter_name=bool(self.name),
-            filter_seals=bool(self.seals),
-            filter_denied=self.denied,
-            filter_unsealable=not self.unsealable,
-            ring_bytes=ring_bytes,
-        )
+    def macros(self, ring_bytes: int, audit: bool = False, page_size: int = 4096) -> dict[str, int]:
+        """What of the program is compiled in, and how large its maps are."""
+        return {
+            "FILTER_PID": bool(self.pids) or self.follow_command,
+            "FILTER_UID": bool(self.uids),
+            "FILTER_CGROUP": bool(self.cgroups),
+            "FILTER_NAME": bool(self.name),
+            "FILTER_SEALS": bool(self.seals),
+            "FILTER_DENIED": self.denied,
+            "FILTER_UNSEALABLE": not self.unsealable,
+            "AUDIT": audit,
+            "RING_PAGES": ring_bytes // page_size,
+            "MAX_TASKS": 16384,
+            "MAX_OUTER": 4096,  # calls at once that wait for one inside of them
+            "MAX_OBJECTS": 65536,
+        }
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"name": self.name.decode("utf-8", "backslashreplace")}

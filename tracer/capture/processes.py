@@ -176,14 +176,13 @@ def maps(root: Path, pid: int) -> list[MapsLine]:
         return []
 
 
-def _cgroup(root: Path, pid: int) -> int:
-    """Id of the process's cgroup (v2), which is the inode number of its folder."""
-    for line in (root / str(pid) / "cgroup").read_bytes().splitlines():
-        number, _, rest = line.partition(b":")
-        if number == b"0":
-            path = rest.partition(b":")[2]
-            return os.stat(b"/sys/fs/cgroup" + path).st_ino
-    return 0
+def _cgroup(lines: bytes) -> int:
+    """Id of a cgroup (v2) by a cgroup file, which is the inode number of its folder; 0: unknown."""
+    found = re.search(rb"^0::(.*)$", lines, re.MULTILINE)
+    try:
+        return os.stat(b"/sys/fs/cgroup" + found[1]).st_ino if found else 0
+    except OSError:
+        return 0
 
 
 def start_ns(stat: bytes) -> int:
@@ -198,22 +197,17 @@ def start_ns(stat: bytes) -> int:
 
 def who(root: Path, pid: int) -> Who:
     """Comm, uid, cgroup and start of ``pid``; what cannot be read any more is ``?`` and 0."""
-    own = root / str(pid)
-    try:
-        comm = (own / "comm").read_bytes().removesuffix(b"\n")[:15]
-    except OSError:
-        comm = b"?"
-    try:
-        found = re.search(rb"^Uid:\s+(\d+)", (own / "status").read_bytes(), re.MULTILINE)
-        uid = int(found[1]) if found else 0
-    except OSError:
-        uid = 0
-    try:
-        cgroup = _cgroup(root, pid)
-    except OSError:
-        cgroup = 0
-    try:
-        began = start_ns((own / "stat").read_bytes())
-    except (OSError, ValueError):
-        began = 0
-    return Who(comm, uid, cgroup, began)
+
+    def read(name: str, otherwise: bytes = b"") -> bytes:
+        try:
+            return (root / str(pid) / name).read_bytes()
+        except OSError:
+            return otherwise
+
+    uid = re.search(rb"^Uid:\s+(\d+)", read("status"), re.MULTILINE)
+    return Who(
+        read("comm", b"?").removesuffix(b"\n")[:15],
+        int(uid[1]) if uid else 0,
+        _cgroup(read("cgroup")),
+        start_ns(read("stat")),
+    )

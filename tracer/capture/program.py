@@ -97,9 +97,10 @@ class Program:
         self,
         plan: Plan,
         layout: dict[str, int],
-        shape: bpf_source.Shape,
         filters: Filters,
         btf: Btf,
+        ring_bytes: int,
+        audit: bool = False,
         modules: Mapping[str, Btf] | None = None,
     ) -> None:
         os.environ["BCC_KERNEL_SOURCE"] = str(bpf_source.HEADERS)
@@ -114,17 +115,18 @@ class Program:
         self._lib: Any = libbcc.lib
         self._btf = btf
         self._modules = dict(modules or {})
-        self._audit = shape.audit
+        self._audit = audit
         self._show_mapped = self._show_process = -1
         self._shown: Records | None = None
         self._identifying = threading.Lock()
         self._tracepoints: list[int] = []
-        self._ring_bytes = shape.ring_bytes
+        self._ring_bytes = ring_bytes
         self.plan = plan
         self.attached: list[Attached] = []
         # bcc asks for debug information, which nobody reads and which takes a fifth of the time.
         cpus = {"CPUS": 1 + max(utils.get_possible_cpus())}
-        flags = [*bpf_source.flags(layout, plan.macros(), shape.macros(), cpus), "-g0"]
+        chosen = filters.macros(ring_bytes, audit)
+        flags = [*bpf_source.flags(layout, plan.macros(), chosen, cpus), "-g0"]
         text = bpf_source.text().encode()
         with _captured_stderr() as messages, _plain_letters():
             try:

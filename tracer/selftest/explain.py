@@ -26,7 +26,7 @@ _TORN = Outcome(
 _ERRNO = {rule.name: rule.errno for rule in RULES}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Unexplained:
     """Answers that no documented variant gives; the first of ``times`` alike is described."""
 
@@ -38,7 +38,7 @@ class Unexplained:
     asked: str
     expected: str
     answer: str
-    times: int
+    times: int = 0
 
 
 @dataclass(frozen=True)
@@ -158,29 +158,24 @@ def settle(calls: Sequence[Attempt], known: Variants, order: int) -> dict[str, s
 
 
 def _unexplained(pairs: Sequence[tuple[Attempt, Outcome]], bit5: Bit5) -> list[Unexplained]:
-    first: dict[tuple[int, int, str, str, str], tuple[Attempt, Outcome]] = {}
-    times: Counter[tuple[int, int, str, str, str]] = Counter()
+    found: dict[tuple[int, int, str, str, str], Unexplained] = {}
     for one, outcome in pairs:
-        if _wrong(one, outcome):
-            answer = errno_name(one.answer) or ("ok" if one.op == Op.MMAP else str(one.answer))
-            key = (one.op, one.kind, outcome.rule, outcome.expected, answer)
-            first.setdefault(key, (one, outcome))
-            times[key] += 1
-    return [
-        _described(*pair, answer=key[4], times=times[key], bit5=bit5) for key, pair in first.items()
-    ]
-
-
-def _described(one: Attempt, outcome: Outcome, answer: str, times: int, bit5: Bit5) -> Unexplained:
-    op, kind = one.words
-    return Unexplained(
-        op=op,
-        kind=kind,
-        rule=outcome.rule,
-        verdict=outcome.verdict.word,
-        seals=names(one.seals, bit5),
-        asked=describe(op, kind, one.arg, one.offset, one.length, one.size, bit5),
-        expected=outcome.expected,
-        answer=answer,
-        times=times,
-    )
+        if not _wrong(one, outcome):
+            continue
+        op, kind = one.words
+        answer = errno_name(one.answer) or ("ok" if one.op == Op.MMAP else str(one.answer))
+        first = found.setdefault(
+            (one.op, one.kind, outcome.rule, outcome.expected, answer),
+            Unexplained(
+                op=op,
+                kind=kind,
+                rule=outcome.rule,
+                verdict=outcome.verdict.word,
+                seals=names(one.seals, bit5),
+                asked=describe(op, kind, one.arg, one.offset, one.length, one.size, bit5),
+                expected=outcome.expected,
+                answer=answer,
+            ),
+        )
+        first.times += 1
+    return list(found.values())

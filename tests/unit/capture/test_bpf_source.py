@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tracer.capture.bpf_source import BPF_DIR, HEADERS, Filters, Shape, flags, text, with_way
+from tracer.capture.bpf_source import BPF_DIR, HEADERS, Filters, flags, text, with_way
 from tracer.kernel.requirements.host import Host, bcc
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -74,8 +74,8 @@ def test_flags_refuse_names(name: str) -> None:
         flags({name: 1})
 
 
-def test_shape() -> None:
-    assert Shape().macros() == {
+def test_macros() -> None:
+    assert Filters().macros(32 << 20) == {
         "FILTER_PID": 0,
         "FILTER_UID": 0,
         "FILTER_CGROUP": 0,
@@ -106,7 +106,7 @@ def test_shape() -> None:
     ],
 )
 def test_filters_shape_the_program(filters: Filters, on: set[str]) -> None:
-    macros = filters.shape(1 << 20).macros()
+    macros = filters.macros(1 << 20)
     switches = {name for name in macros if name.startswith("FILTER_")}
     assert {name for name in switches if macros[name] == 1} == on
     assert {name for name in switches if macros[name] == 0} == switches - on
@@ -115,7 +115,7 @@ def test_filters_shape_the_program(filters: Filters, on: set[str]) -> None:
 
 def test_what_a_user_typed_is_never_in_the_source() -> None:
     typed = Filters((4711,), (1234,), (5678,), b'evil"; name', 0x1F)
-    told = " ".join(flags(typed.shape(1 << 20).macros())) + text()
+    told = " ".join(flags(typed.macros(1 << 20))) + text()
     for word in ("4711", "1234", "5678", "evil"):
         assert word not in told
     assert typed.to_json()["name"] == 'evil"; name'
@@ -129,7 +129,6 @@ def test_bcc_reads_our_headers_alone() -> None:
 COMPILE = """
 import sys
 from dataclasses import replace
-from tracer.capture.bpf_source import Shape
 from tracer.capture.bpf_source import Filters
 from tracer.capture.program import Program
 from tracer.kernel import offsets
@@ -144,7 +143,7 @@ full = Filters((1,), (0,), (1,), b"x", 8, True, True, True)
 for method, filters in (("auto", full), ("kprobe", plain)):
     plan = planner.plan(method)
     assert len(plan.live) > 10, plan
-    program = Program(plan, layout, filters.shape(1 << 16), filters, btf)
+    program = Program(plan, layout, filters, btf, 1 << 16)
     wanted = set()
     for step in plan.live:
         entry, leave = ("fentry", "fexit") if step.method == "fexit" else ("kprobe", "kretprobe")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.kernel.fake_kernel import RELEASES, btf_of, functions, planner
-from tracer.capture.bpf_source import BPF_DIR, Shape
+from tracer.capture.bpf_source import BPF_DIR, Filters
 from tracer.kernel import offsets
 from tracer.kernel.audit_families import ALL_FAMILIES, AUDIT_FAMILIES
 from tracer.kernel.blind_spots import AUDIT_BLIND_SPOTS, BLIND_SPOTS
@@ -72,7 +72,7 @@ def test_offsets_are_those_of_the_source() -> None:
 def test_shape_macros_are_those_of_the_source() -> None:
     names = r"\b(?:FILTER_[A-Z]+|AUDIT|RING_PAGES|MAX_TASKS|MAX_OUTER|MAX_OBJECTS)\b"
     used = set(re.findall(names, code()))
-    assert Shape().macros().keys() == used
+    assert Filters().macros(1 << 20).keys() == used
 
 
 def test_missing_member_is_named() -> None:

@@ -148,22 +148,12 @@ VENV = Need(
 )
 BCC = Need(
     "the BPF Compiler Collection's Python package",
-    {
-        "debian": "python3-bpfcc",
-        "fedora": "python3-bcc",
-        "arch": "python-bcc",
-        "suse": "python3-bcc",
-    },
+    dict.fromkeys(FAMILIES, "python3-bcc") | {"debian": "python3-bpfcc", "arch": "python-bcc"},
     module="bcc; bcc.BPF",
 )
 COMPILER = Need(
     "a C compiler, for the sample workload",
-    {
-        "debian": "gcc libc6-dev",
-        "fedora": "gcc glibc-devel",
-        "arch": "gcc",
-        "suse": "gcc glibc-devel",
-    },
+    dict.fromkeys(FAMILIES, "gcc glibc-devel") | {"debian": "gcc libc6-dev", "arch": "gcc"},
     program="cc",
 )
 MAKE = Need("make", dict.fromkeys(FAMILIES, "make"), program="make")
