@@ -18,7 +18,6 @@ _RULES = {rule.name: rule for rule in RULES}
 _HOLES = {hole.name: hole for hole in HOLES}
 _UNSET_FLAGS = Flag.CHECK_REACHED | Flag.FILE_MMAP_REACHED
 _FMODE = {0: "no file", 1: "read only", 2: "write only", 3: "read and write"}
-_ADDRESSES = ("arg",)
 
 
 class Line(NamedTuple):
@@ -78,14 +77,6 @@ def _seals(value: Any, bit5: Bit5) -> str:
     return f"{cells.seals(value)}  {known if value else 'none'}"
 
 
-def _answer(event: Mapping[str, Any]) -> str:
-    value = event.get("answer")
-    shown = _answered(event)
-    if value is not None and -MAX_ERRNO <= value < 0:
-        return f"{shown} ({value})"
-    return shown
-
-
 def fields(event: Mapping[str, Any], start_ns: int | None, bit5: Bit5) -> list[Line]:
     """Every column of an event, the known ones in words and the rest as they are.
 
@@ -96,42 +87,39 @@ def fields(event: Mapping[str, Any], start_ns: int | None, bit5: Bit5) -> list[L
     since = (
         "" if when is None or start_ns is None else f"{(when - start_ns) / 1e9:.6f} s after start, "
     )
-    requested = cells.requested(get, bit5)
+    answer, answered, flag_bits = get("answer"), _answered(event), get("flags") or 0
+    if answer is not None and -MAX_ERRNO <= answer < 0:
+        answered += f" ({answer})"
+    fmode = _FMODE.get(get("fmode") or 0, get("fmode"))
     lines = [
         Line("time", f"{since}boot clock {when} ns"),
         Line("process", f"{cells.who(get('comm'), get('pid'))}, thread {get('tid')}"),
         Line("user", f"uid {get('uid')}, cgroup {get('cgroup')}"),
-        Line("operation", f"{cells.text(get('op'))} {requested}".strip(), "strong"),
-        Line("answer", _answer(event), "strong"),
+        Line(
+            "operation", f"{cells.text(get('op'))} {cells.requested(get, bit5)}".strip(), "strong"
+        ),
+        Line("answer", answered, "strong"),
         Line("took", f"{labels.span(get('duration_ns'), cells.NONE)} ({get('duration_ns')} ns)"),
         Line("file", f"{cells.text(get('kind'))} {printable(str(get('name') or '(no name)'))}"),
         Line("object", f"dev {get('dev')} ino {get('ino')} gen {get('gen')}"),
-        Line(
-            "descriptor",
-            f"fd {get('fd')}, opened for {_FMODE.get(get('fmode') or 0, get('fmode'))}",
-        ),
+        Line("descriptor", f"fd {get('fd')}, opened for {fmode}"),
         Line("seals", _seals(get("seals"), bit5)),
         Line("seals after", _seals(get("seals_after"), bit5)),
         Line("size", f"{get('size')} bytes, after {get('size_after')}"),
         Line("range", f"offset {get('offset')}, length {get('length')}"),
         Line("mode", f"{(get('mode') or 0) & 0o7777:04o}"),
         Line("writable", f"{get('writable')} shared mappings that can write, at entry"),
-        Line("evidence", flags((get("flags") or 0) & DOUBTS) or "complete"),
-        Line("besides", flags((get("flags") or 0) & ~(DOUBTS | _UNSET_FLAGS)) or "-"),
+        Line("evidence", flags(flag_bits & DOUBTS) or "complete"),
+        Line("besides", flags(flag_bits & ~(DOUBTS | _UNSET_FLAGS)) or "-"),
     ]
-    if (get("flags") or 0) & Flag.CHECK_REACHED:
+    if flag_bits & Flag.CHECK_REACHED:
         lines.append(
             Line("seal check", f"asked {get('checks')} times, last answer {get('check_answer')}")
         )
-    if (get("flags") or 0) & Flag.FILE_MMAP_REACHED:
+    if flag_bits & Flag.FILE_MMAP_REACHED:
         lines.append(Line("file's mmap", f"answered {get('file_answer')}"))
-    lines += [Line("", ""), *_raw(event)]
-    return lines
-
-
-def _raw(event: Mapping[str, Any]) -> list[Line]:
-    lines = []
+    lines.append(Line("", ""))
     for name, value in event.items():
-        shown = f"{value:#x}" if name in _ADDRESSES and isinstance(value, int) else str(value)
+        shown = f"{value:#x}" if name == "arg" and isinstance(value, int) else str(value)
         lines.append(Line(printable(name), printable(shown) if value is not None else "-", "quiet"))
     return lines

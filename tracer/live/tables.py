@@ -134,14 +134,10 @@ def verdict_of(row: Row, name: str) -> Verdict | None:
     return Verdict(value) if value is not None and 0 <= value < len(Verdict) else None
 
 
-def _coloured(name: str) -> Callable[[Row], str | None]:
-    """The colour of the verdict in column ``name``."""
-
-    def style(row: Row) -> str | None:
-        verdict = verdict_of(row, name)
-        return None if verdict is None else verdict.word
-
-    return style
+def word_of(row: Row, name: str) -> str | None:
+    """Its word, which is the name of its colour, too."""
+    verdict = verdict_of(row, name)
+    return None if verdict is None else verdict.word
 
 
 def _mark(name: str) -> Column:
@@ -152,11 +148,11 @@ def _mark(name: str) -> Column:
         return " " if verdict is None else SYMBOLS[verdict]
 
     def ask(row: Row) -> Condition | None:
-        verdict = verdict_of(row, name)
-        return None if verdict is None else ("verdict", verdict.word)
+        word = word_of(row, name)
+        return None if word is None else ("verdict", word)
 
-    return Column(name, "", 2, text_of=symbol, style=_coloured(name), ask=ask, right=True,
-                  falling=True)  # fmt: skip
+    return Column(name, "", 2, text_of=symbol, style=lambda row: word_of(row, name), ask=ask,
+                  right=True, falling=True)  # fmt: skip
 
 
 def _count(name: str, title: str, width: int, *, rank: int = 0, most: int = 0,
@@ -420,7 +416,7 @@ def _audit_time(row: Row) -> str:
 AUDIT: Sequence[Column] = (
     _mark("worst"),
     Column("state", "result", 14, show=lambda value: cells.text(value).upper(),
-           style=_coloured("worst")),
+           style=lambda row: word_of(row, "worst")),
     Column("claim", "claim", 12, 20),
     _file(16, 28, "object"),
     _seals(rank=3),

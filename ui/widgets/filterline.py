@@ -163,10 +163,8 @@ class FilterLine(Horizontal):
 
     def _show_note(self) -> None:
         line = self.query_one("#filter-note", Lines)
-        before = line.text
-        if self._problem:
-            line.put(Text(cells.text(self._problem), line.style_of("unexplained")))
-        else:
-            line.put(Text(cells.text(self._note) if self._note else "", line.style_of("quiet")))
+        before, text = line.text, self._problem or self._note
+        colour = line.style_of("unexplained" if self._problem else "quiet")
+        line.put(Text(cells.text(text) if text else "", colour))
         if line.text != before:
             line.styles.width = max(20, cell_len(line.text) + 2)
