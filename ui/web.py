@@ -47,31 +47,22 @@ body.-closed .closed-dialog {{ display: block }}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Refusal(UserError):
-    """--web cannot be; exit code 2."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, 2)
-
-
 def serve_recording(verb: str, recording: str | None, words: Sequence[str], port: int) -> int:
     """Serves ``sealsnoop VERB RECORDING WORDS`` until Ctrl-C; the exit code.
 
-    Refusal: no RECORDING (the browser would hold a recorder that runs as root). StoreError: it is
-    none. UserError: the port is taken.
+    UserError: no RECORDING (the browser would hold a recorder that runs as root), or the port is
+    taken. StoreError: it is none.
     """
     if recording is None:
         who = "refused as root" if os.geteuid() == 0 else "needs a RECORDING"
-        raise Refusal(
+        raise UserError(
             f"--web: {who}; record with 'sudo sealsnoop record -o S.seal', and show that with "
-            "'sealsnoop live S.seal --web'"
+            "'sealsnoop live S.seal --web'",
+            2,
         )
     Recording.open(recording).close()
     path = os.path.abspath(recording)  # so that it does not look like an option
-    return _serve([sys.executable, "-P", "-m", "sealsnoop", verb, path, *words], port)
-
-
-def _serve(command: Sequence[str], port: int) -> int:
+    command = [sys.executable, "-P", "-m", "sealsnoop", verb, path, *words]
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
