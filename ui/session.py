@@ -131,9 +131,9 @@ class _Waiting:
 def _report(recorder: Recorder) -> None:
     """What the recorder and its command wrote, which could not be shown before."""
     with contextlib.suppress(OSError):
-        sys.stdout.buffer.write(recorder.printed)
+        sys.stdout.buffer.write(recorder.stdout)
         sys.stdout.flush()
-        lines = recorder.said.splitlines()
+        lines = recorder.stderr.splitlines()
         if len(lines) > _LINES:
             print(f"[{len(lines) - _LINES} lines before]", file=sys.stderr)
         for line in lines[-_LINES:]:

@@ -57,7 +57,7 @@ def arm() -> None:
 
 @contextlib.contextmanager
 def ignored() -> Iterator[None]:
-    """They do nothing meanwhile: what has to be put in order is put in order."""
+    """They do nothing meanwhile, so that the clean-up is not interrupted."""
     leaving: SystemExit | None = None
     try:
         ignore()
@@ -93,7 +93,7 @@ class Place:
         self.recording = self.folder / _RECORDING
 
     def left(self) -> list[Path]:
-        """Recordings of views that ended without a word: nobody writes them any more."""
+        """Recordings that other views left behind: nobody writes them any more."""
         found = sorted(self.base.glob(f"{_PREFIX}*/{_RECORDING}"))
         return [path for path in found if path != self.recording and not _written(path)]
 
@@ -172,12 +172,12 @@ RECORD = (sys.executable, "-P", "-m", "tracer.cli.main", "record")
 
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.05
-_TELL_S = 3.0  # of silence, then the user hears what is waited for
+_TELL_S = 3.0  # then the user is told what takes so long
 GRACE_S = 5.0
-"""How long it may take to end before it is told again."""
+"""How long it may take to end before the next signal."""
 _HURRY = (signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-"""Sent one after another while it does not end. With a command the second SIGINT is the one that
-does not wait for it any more (tracer.cli.record)."""
+"""Sent one after another while it does not end. The second SIGINT makes it stop waiting for its
+command (tracer.cli.record)."""
 Tell = Callable[[str], None]
 
 
@@ -237,13 +237,13 @@ class Recorder:
         return self._process.poll()
 
     @property
-    def said(self) -> str:
-        """What it and its command wrote to stderr."""
+    def stderr(self) -> str:
+        """The end of what it and its command wrote there."""
         return _end_of(self._stderr).decode("utf-8", "replace")
 
     @property
-    def printed(self) -> bytes:
-        """The end of what its command wrote to stdout."""
+    def stdout(self) -> bytes:
+        """The end of what its command wrote there."""
         return _end_of(self._stdout)
 
     @property
@@ -259,7 +259,7 @@ class Recorder:
         while not self._recording:
             code = self.code
             if code is not None and not self._recording:
-                text = self.said.strip().removeprefix("sealsnoop: ")
+                text = self.stderr.strip().removeprefix("sealsnoop: ")
                 why = text or f"the recorder ended with {_how(code)} and said nothing"
                 raise RecorderFailed(why, code if code > 0 else 1)
             waiting(time.monotonic() - start_s)

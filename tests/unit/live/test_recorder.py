@@ -61,7 +61,7 @@ def test_it_records_and_ends_in_order(tmp_path: Path) -> None:
     assert recorder.stop(told.append) == 0
     assert recorder.stop(told.append) == 0, "twice does no harm"
     assert end_reason(tmp_path) == "interrupted by SIGINT"
-    assert "events, 0 lost" in recorder.said
+    assert "events, 0 lost" in recorder.stderr
 
 
 def test_one_that_cannot_record(tmp_path: Path) -> None:
@@ -99,8 +99,8 @@ def test_its_output_and_the_commands_are_kept_from_the_terminal(
     )
     recorder.wait_ready(nothing)
     until(lambda: recorder.code is not None)
-    assert recorder.printed == b"out\n/dev/null\n"
-    assert recorder.said.startswith("err\n")
+    assert recorder.stdout == b"out\n/dev/null\n"
+    assert recorder.stderr.startswith("err\n")
     assert end_reason(tmp_path) == "command exited with 0"
     assert capfd.readouterr() == ("", "")
 
@@ -113,7 +113,7 @@ def test_ending_it_interrupts_the_command_and_waits_for_it(tmp_path: Path) -> No
     )
     recorder = started(tmp_path, command=["sh", "-c", script])
     recorder.wait_ready(nothing)
-    until(lambda: recorder.printed == b"up\n")
+    until(lambda: recorder.stdout == b"up\n")
     recorder.stop(nothing)
     assert mark.read_text() == "done\n"
     assert end_reason(tmp_path) == "command exited with 5"
@@ -126,11 +126,11 @@ def test_a_command_that_does_not_listen_is_ended_where_nobody_waits(
     script = "trap '' INT; echo $$; while :; do sleep 0.05; done"
     recorder = started(tmp_path, command=["sh", "-c", script])
     recorder.wait_ready(nothing)
-    until(lambda: recorder.printed.endswith(b"\n"))
+    until(lambda: recorder.stdout.endswith(b"\n"))
     recorder.stop(nothing, patient=False)
     assert end_reason(tmp_path) == "interrupted by SIGINT"
     with pytest.raises(ProcessLookupError):
-        os.kill(int(recorder.printed), 0)
+        os.kill(int(recorder.stdout), 0)
 
 
 VIEWER = """
@@ -141,7 +141,7 @@ folder = Path(sys.argv[1])
 program = sys.executable, "-m", "tests.tty.writer"
 recorder = Recorder([], folder / "live.seal", sys.argv[2:], folder, program)
 recorder.wait_ready(lambda seconds: None)
-while sys.argv[2:] and not recorder.printed:
+while sys.argv[2:] and not recorder.stdout:
     time.sleep(0.01)
 for number in range(20):  # the kernel tells of each thread's death
     threading.Thread(target=threading.Event().wait).start()
