@@ -20,9 +20,9 @@
     ``listed``, ``over_time(step_ns=None)``, ``seals``, ``late_seals``, ``busy``, ``losses``,
     ``recordings``;
     ``columns("objects" | "fds" | "processes")``: the same rows as plain columns.
-``sums``       what a batch adds up to; ``running``: ``merge(*sums)``, any cut, any order, the same
-    result, and ``Running`` sums.
-``grouping``   groups of rows with the same key, and what they add up to.
+``sums``       ``Sums``: small tables that grow batch by batch; ``merge(words, *sums)``: any cut,
+    any order, the same result.
+``grouping``   ``Table``: rows with the same key, added up in place; ``Places`` of keys.
 ``objects``    memory files: announcements, and which two are one. ``mappings``: which exist, and
     their lives. ``timeline``: seals in time, and who held mappings (``holders(recordings,
     tables)``).

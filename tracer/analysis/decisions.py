@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracer.analysis.batches import Array, Batch, Source, Vocabulary, columns_of, joined
+from tracer.analysis.batches import Array, Batch, Source, Vocabulary, columns_of
 from tracer.analysis.features import COLUMNS
 from tracer.analysis.judge import Judge
 from tracer.filter.mask import Coded
@@ -35,14 +35,14 @@ from tracer.words import Flag, Op
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tracer.analysis.objects import Known, Table
+    from tracer.analysis.objects import Table
     from tracer.analysis.sums import Rows, Words
     from tracer.analysis.totals import Tables
     from tracer.recording.reader import Recording
 
 T = TypeVar("T")
 
-MANY = 3 << 16
+MANY = 6 << 16
 """Rows of a batch; smaller pieces (segments of a quiet recording) are put together up to this.
 
 More cost memory, fewer are added up more often.
@@ -88,7 +88,7 @@ def batches(
 
     ``columns``: those that are needed (default: all); ``row`` comes always.
     ``ops``: only events of these; ``where``: only those for which it gives True (one bool a row).
-    ``rows``: so many are read at once, and a batch has less than twice as many.
+    ``rows``: a batch of what is read has at most so many.
     A row keeps its number, whatever is left out. Raises StoreError; what cannot be read is
     skipped and told in ``recording.problems``.
     """
@@ -143,19 +143,24 @@ def _pieces(
     tables: Iterator[pa.Table], names: Sequence[str], source: Source, rows: int
 ) -> Iterator[Batch]:
     comms = Vocabulary()
-    row = 0
-    held: list[Batch] = []
+    row, filled = 0, 0
+    whole: dict[str, Array] = {}
     with _system_memory():
         for table in tables:
             for start in range(0, table.num_rows, rows):
-                piece = table.slice(start, rows)
-                held.append(batch_of(piece, names, source, comms, row))
-                row += piece.num_rows
-                if sum(map(len, held)) >= rows:
-                    yield joined(held)
-                    held = []
-        if held:
-            yield joined(held)
+                columns = batch_of(table.slice(start, rows), names, source, comms, row).columns
+                count = len(columns["row"])
+                row += count
+                if filled + count > rows:
+                    yield Batch(source, {name: one[:filled] for name, one in whole.items()}, comms)
+                    whole, filled = {}, 0
+                # Each piece is copied at once, so that a batch is in memory once.
+                whole = whole or {name: np.empty(rows, one.dtype) for name, one in columns.items()}
+                for name, column in columns.items():
+                    whole[name][filled : filled + count] = column
+                filled += count
+        if filled:
+            yield Batch(source, {name: one[:filled] for name, one in whole.items()}, comms)
 
 
 def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
@@ -171,12 +176,14 @@ def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
     def make() -> None:
         nonlocal ended, error
         try:
-            for item in items:
+            while True:
                 with state:
                     state.wait_for(lambda: len(ready) < depth or ended)
-                    if ended:
-                        break
+                if ended or (item := next(items, None)) is None:
+                    break
+                with state:
                     ready.append(item)
+                    del item
                     state.notify_all()
         except BaseException as caught:  # it is raised where the items are used
             error = caught
@@ -353,18 +360,15 @@ class Decisions:
         ``timeline``: each F_ADD_SEALS is kept, for ``seals``, ``late_seals`` and ``busy``; without,
         these are empty, and memory does not grow with their number.
         """
-        from tracer.analysis.running import Running
-        from tracer.analysis.sums import Words
+        from tracer.analysis.sums import Sums, Words
 
         self.words: Words = Words()
+        self._sums = Sums(self.words)
         self._variants = variants
         self._keep = keep
         self._observers = tuple(observers)
         self._timeline = timeline
-        self._total = Running()
-        self._known = Running()
-        """What announcements and the baseline tell."""
-        self._told = 0
+        self._told = 0  # announcements
         self._judges: dict[frozenset[tuple[str, str]], Judge] = {}
         self._waiting: list[Rows] = []
         self._problems: dict[Source, dict[str, None]] = {}
@@ -391,28 +395,24 @@ class Decisions:
         from tracer.analysis.objects import announced
 
         _, boot = self.words.place(source)
-        self._known.add(announced(frame, boot, self.words.names, self._told))
+        announced(self._sums, frame, boot, self._told)
         self._told += len(frame)
         if complete:
             self._complete.add(source)
         waiting, self._waiting = self._waiting, []
         for rows in waiting:
-            self._count(rows, seen=True)
+            self._count(rows)
 
     def mappings(self, frame: "Table", source: Source = UNKNOWN) -> None:
         """Takes the baseline: rows of the table ``mappings`` of ``source``; they may come again.
 
         What an audit asked at the end, or about something else, is no part of it.
         """
-        from tracer.analysis.sums import Rows, baseline_sums
-
         if not len(frame):
             return
         batch = scanned(frame, source)
         if len(batch):
-            known, mapped = baseline_sums(Rows(self.words, batch))
-            self._known.add(known)
-            self._total.add(mapped)
+            self._sums.baseline(self._sums.rows(batch))
 
     def losses(self, frame: "pd.DataFrame", source: Source = UNKNOWN) -> None:
         """Takes the whole table ``losses`` of ``source`` as it is now."""
@@ -425,87 +425,62 @@ class Decisions:
 
     def add(self, batch: Batch) -> None:
         """Takes events: each row once, those of one source in their order."""
-        from tracer.analysis.sums import Rows
-
         until_ns = self._windows.get(batch.source, EVERYTHING).until_ns
         if until_ns is not None:
             batch = batch.take(batch["time_ns"] < until_ns)
         if not len(batch):
             return
-        self._count(Rows(self.words, batch))
+        rows = self._sums.rows(batch)
+        self._sums.observe(rows, timeline=self._timeline)
+        self._count(rows)
         while sum(map(len, self._waiting)) > WAITING:
             rows = self._waiting.pop(0)
-            self._sum_up(rows, self._codes(rows, self._known_of(rows)), seen=True)
+            outcome = self._codes(rows.batch, rows.objects)
+            self._sums.count(rows, self._wanted(rows, outcome, self._observers))
 
     # Judging
 
     def judge(self, batch: Batch) -> Judged:
         """Events judged by what is known now, and not counted."""
-        from tracer.analysis.sums import Rows
+        objects = self._sums.objects_of(batch)
+        return self._judged(batch, self._codes(batch, objects), objects)
 
-        rows = Rows(self.words, batch)
-        known = self._known_of(rows)
-        return Judged(self.words, batch, self._codes(rows, known), known.name[rows.objects.codes])
-
-    def _known_of(self, rows: "Rows") -> "Known":
-        """Of the distinct objects of some rows."""
-        from tracer.analysis.objects import known
-
-        first = rows.objects.first
-        dev, ino, gen = (rows.batch[name][first] for name in ("dev", "ino", "gen"))
-        return known(self._known, rows.boot, (dev, ino, gen))
-
-    def _codes(self, rows: "Rows", known: "Known") -> Array:
+    def _codes(self, batch: Batch, objects: Array) -> Array:
         """The outcome of each row, as a number of :attr:`words`; -1: no decision."""
-        batch, objects = rows.batch, rows.objects.codes
         variants = batch.source.variants if self._variants is None else self._variants
         key = frozenset(variants.items())
         if key not in self._judges:
             self._judges[key] = Judge(variants)
         judge = self._judges[key]
         of_objects: dict[str, Array] = {
-            "folio_order_max": known.order[objects],
-            "owner_uid": known.owner[objects],
+            "folio_order_max": self._sums["objects"].at(objects, "order"),
+            "owner_uid": self._sums["objects"].at(objects, "owner"),
         }
         codes = judge.codes({**batch.columns, **of_objects})
         # One more at the end: that is what -1 finds.
         return np.append(self.words.outcome_ids(judge.outcomes), np.int32(-1))[codes]
 
-    def _count(self, rows: "Rows", *, seen: bool = False) -> None:
-        """Judges and sums up; decisions on objects that are not announced yet wait."""
-        known = self._known_of(rows)
-        outcome = self._codes(rows, known)
+    def _count(self, rows: "Rows") -> None:
+        """Judges and counts; decisions on objects that are not announced yet wait."""
+        outcome = self._codes(rows.batch, rows.objects)
         if rows.batch.source not in self._complete:
             # A call that made no file is about no object.
-            told = known.announced[rows.objects.codes] | (rows.batch["ino"] == 0)
-            late = ~told & (outcome >= 0)
+            announced = self._sums.announced(rows.objects) | (rows.batch["ino"] == 0)
+            late = ~announced & (outcome >= 0)
             if late.any():
                 self._waiting.append(rows.some(late))
                 outcome = np.where(late, np.int32(-1), outcome)
-        self._sum_up(rows, outcome, seen=seen, name=known.name)
+        self._sums.count(rows, self._wanted(rows, outcome, self._observers))
 
-    def _sum_up(
-        self, rows: "Rows", outcome: Array, *, seen: bool, name: Array | None = None
-    ) -> None:
-        from tracer.analysis.sums import sums_of
-
-        outcome = self._wanted(rows, outcome, name, self._observers)
-        sums = sums_of(rows, outcome, seen=seen, timeline=self._timeline, listed=self._total.listed)
-        self._total.add(sums)
-        self._total.forget_old_mappings()
-
-    def _wanted(
-        self, rows: "Rows", outcome: Array, name: Array | None, observers: Sequence[Observer]
-    ) -> Array:
+    def _wanted(self, rows: "Rows", outcome: Array, observers: Sequence[Observer]) -> Array:
         """The outcomes without those that do not count; observers get the others."""
         since_ns = self._windows.get(rows.batch.source, EVERYTHING).since_ns
         if since_ns is not None:
             outcome = np.where(rows.batch["time_ns"] >= since_ns, outcome, np.int32(-1))
         if self._keep is None and not observers:
             return outcome
-        name = self._known_of(rows).name if name is None else name
         places = (outcome >= 0).nonzero()[0]
-        judged = self._judged(rows, outcome, name, places)
+        judged = self._judged(rows.batch, outcome, rows.objects, places)
         if self._keep is not None and len(places):
             kept = self._keep(judged)
             if not kept.all():
@@ -513,34 +488,31 @@ class Decisions:
                 chosen = np.full(len(outcome), -1, np.int32)
                 chosen[places] = outcome[places]
                 outcome = chosen
-                judged = self._judged(rows, outcome, name, places)
+                judged = self._judged(rows.batch, outcome, rows.objects, places)
         for observer in observers if len(places) else ():
             observer(judged)
         return outcome
 
-    def _judged(self, rows: "Rows", outcome: Array, name: Array, places: Array) -> Judged:
-        names = name[rows.objects.codes]
-        if len(places) == len(rows):
-            return Judged(self.words, rows.batch, outcome, names)
-        return Judged(self.words, rows.batch.take(places), outcome[places], names[places])
+    def _judged(
+        self, batch: Batch, outcome: Array, objects: Array, places: Array | None = None
+    ) -> Judged:
+        """Judged rows, of a batch or of some ``places`` in it."""
+        if places is not None and len(places) < len(batch):
+            batch, outcome, objects = batch.take(places), outcome[places], objects[places]
+        return Judged(self.words, batch, outcome, self._sums["objects"].at(objects, "name"))
 
     # What it adds up to
 
     def tables(self) -> "Tables":
         """The sums as they are now; what comes later does not change them."""
-        from tracer.analysis.sums import sums_of
         from tracer.analysis.totals import Tables
 
-        for name in ("groups", "objects", "maps", "told"):
-            self._total.table(name)  # everybody looks at these: they are added up once for all
-        self._known.table("objects")
-        total, told = self._total.copy(), self._known.copy()
+        sums = self._sums.copy()
         for rows in self._waiting:
-            known = self._known_of(rows)
-            outcome = self._wanted(rows, self._codes(rows, known), known.name, ())
-            total.add(sums_of(rows, outcome, seen=True))
+            outcome = self._wanted(rows, self._codes(rows.batch, rows.objects), ())
+            sums.count(rows, outcome)
         problems = {source: tuple(found) for source, found in self._problems.items()}
-        return Tables(self.words, total, told, self._losses, problems)
+        return Tables(sums, self._losses, problems)
 
 
 def _batch(frame: "Table", source: Source) -> Batch:

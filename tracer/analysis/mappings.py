@@ -5,42 +5,34 @@ already came) has no address space but a process id; as soon as events tell anyt
 process and address they count instead of it, so nothing is counted twice.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 
 from tracer.analysis.grouping import BEFORE, NEVER, Array, Codes
-from tracer.analysis.objects import numbers_of
-from tracer.analysis.sums import over, writable
+from tracer.analysis.sums import Sums, writable
 from tracer.words import Flag
 
 # Which exist now
 
 
-def live(
-    total: Mapping[str, pd.DataFrame], objects: pd.DataFrame, same_as: Codes
-) -> tuple[Codes, Codes]:
+def live(sums: Sums, evicted_ns: Array, same_as: Codes) -> tuple[Codes, Codes]:
     """For each object: its mappings, and those of them that are writable.
 
-    ``objects`` and ``same_as``: as tracer.analysis.objects.all_known gives them.
+    ``evicted_ns``: when each object ended; ``same_as``: as tracer.analysis.objects.all_known.
     """
-    count = len(objects)
-    evicted_ns = objects["evicted_ns"].to_numpy()
-    held: list[Array] = [np.empty(0, np.int64)]
-    flags: list[Array] = [np.empty(0, np.uint64)]
-    for name in ("maps", "baseline"):
-        if name not in total:
-            continue
-        maps = total[name]
-        there = maps["live"].to_numpy() if name == "maps" else ~over(total)
-        of = same_as[numbers_of(objects, maps)]
-        stay = there & (maps["when"].to_numpy() > evicted_ns[of])
+    held: list[Array] = []
+    flags: list[Array] = []
+    for maps, there in (
+        (sums["maps"], sums["maps"]["live"]),
+        (sums["baseline"], ~sums.over()),
+    ):
+        of = same_as[maps["object"]]
+        stay = there & (maps["when"] > evicted_ns[of])
         held.append(of[stay])
-        flags.append(maps["arg"].to_numpy()[stay])
+        flags.append(maps["arg"][stay])
     found = np.concatenate(held)
     writes = found[writable(np.concatenate(flags))]
-    return np.bincount(found, minlength=count), np.bincount(writes, minlength=count)
+    return np.bincount(found, minlength=len(same_as)), np.bincount(writes, minlength=len(same_as))
 
 
 # Their lives

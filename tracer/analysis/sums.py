@@ -1,39 +1,30 @@
-"""What decisions add up to: small tables of numbers.
+"""What decisions add up to: small tables of numbers (:data:`RULES`) that grow batch by batch.
 
-:func:`sums_of` makes the tables of one batch, :func:`tracer.analysis.running.merge` adds those of
-two. Which batches there are, and which of them are added first, makes no difference::
+Which batches there are, and which of them come first, makes no difference; sums of parts are added
+up by :func:`merge`::
 
-    merge(sums_of(first), sums_of(second))  is  sums_of(first and second)
+    merge(words, first, second)  is  the sums of first and second
 
-Words are numbers here (:class:`Words` knows them), so that a table is cheap to add and to look at.
+Words are numbers here (:class:`Words` knows them), and so are objects and groups: a column
+``object`` or ``group`` is the place of a row in the table ``objects`` or ``groups``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from tracer.analysis.batches import Batch, Source, Vocabulary
-from tracer.analysis.grouping import (
-    BEFORE,
-    NEVER,
-    Array,
-    Codes,
-    Numbered,
-    Rules,
-    arrays,
-    columns_of,
-    found_in,
-    grouped,
-    stacked,
-)
+from tracer.analysis.grouping import BEFORE, NEVER, Array, Codes, Columns, Places, Rules, Table
 from tracer.labels import MAX_ERRNO, SEALS_UNKNOWN, VM_MAYWRITE, VM_SHARED, VM_WRITE
 from tracer.rules.verdicts import Outcome, Verdict
 from tracer.rules.verdicts import words as verdict_words
 from tracer.words import Flag, Op
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VERDICTS = verdict_words()
 RANK_BITS = 40
@@ -42,6 +33,8 @@ MOST_CASES = 10_000
 """Cases of one verdict that are kept; decisions of others are only counted."""
 MOST_BUSY = 10_000
 """EBUSY that are kept: somebody may try for ever."""
+MOST_MAPPINGS = 1 << 20
+"""Mappings that have ended are forgotten when there are so many."""
 EBUSY = -16
 FIRST_STEP_NS = 1_000_000
 _GROWTH = 10
@@ -50,102 +43,63 @@ MOST_STEPS = 50_000
 LATE_NS = 60 * 10**9
 """Events arrive in another order than they happened, but never so late."""
 
-
 OBJECT = ("boot", "dev", "ino", "gen")
 """What names an object; ``boot`` is the number of its host's boot."""
-GROUP = (*OBJECT, "pid", "fd", "uid", "comm")
-"""All that one (pid, fd, uid, comm) did with one object: the finest sums."""
 SHOWN = (
     "tid", "seals", "seals_after", "size", "size_after", "offset", "length", "answer",
     "duration_ns", "flags", "writable",
 )  # fmt: skip
 """Columns that equal decisions may differ in: those of the first one are kept."""
+_COUNTED = ("count", "first_ns", "last_ns", "verdict")
 _SEALING = ("time_ns", "op", "seals", "seals_after", "arg", "answer", "writable")
-KEY_TYPES: dict[str, type[np.generic]] = {
-    "boot": np.uint32, "dev": np.uint32, "ino": np.uint64, "gen": np.uint32, "pid": np.uint32,
-    "fd": np.int32, "uid": np.uint32, "comm": np.int32,
-}  # fmt: skip
 
 RULES: dict[str, Rules] = {
+    "objects": Rules(
+        OBJECT,
+        # When anything was heard of it, the end of the first sweep of /proc that saw it, when it
+        # was made, and when it was first mapped shared and able to write.
+        least=("first_ns", "swept_ns", "created_ns", "mapped_ns"),
+        # Its kind in announcements and in events, whether events name it without a generation.
+        # Seals are only ever added (mm/memfd.c:memfd_add_seals), so of the sets seen the largest
+        # number is the latest; negative: not known.
+        most=("kind_told", "kind_seen", "in_events", "evicted_ns", "sealed"),
+        last={
+            ("size_ns", "size_rank"): ("size",),  # size_ns: the return of the call that saw it
+            ("named_ns", "named_rank"): ("name",),
+        },
+        first={
+            ("announced_ns", "announced_rank"): ("order",),  # by the kernel side
+            ("owned_ns", "owned_rank"): ("owner",),
+        },
+    ),
+    # All that one (pid, fd, uid, comm) did with one object: the finest sums.
     "groups": Rules(
-        GROUP,
+        ("object", "pid", "fd", "uid", "comm"),
         total=VERDICTS,
         least=("used_ns", "first_ns"),  # used_ns: when it first had to do with its object
         most=("held",),  # whether it had to do with it before the trace
         last={("last_ns", "last_rank"): ("last_op", "last_answer")},
     ),
-    "objects": Rules(
-        OBJECT,
-        least=("first_ns", "swept_ns", "created_ns", "mapped_ns"),
-        most=("kind_told", "kind_seen", "in_events", "evicted_ns", "seals"),
-        last={
-            ("size_ns", "size_rank"): ("size",),
-            ("named_ns", "named_rank"): ("name",),
-        },
-        first={
-            ("announced_ns", "announced_rank"): ("order",),
-            ("owned_ns", "owned_rank"): ("owner",),
-        },
-    ),
     "hosts": Rules(("boot",), most=("now_ns",)),
     "sources": Rules(("source",), total=VERDICTS),
     "reasons": Rules(("boot", "op", "outcome"), ("count",), ("first_ns",), ("last_ns",)),
-    "steps": Rules(("boot", "time_ns"), total=VERDICTS, most=("step_ns",)),
     "cases": Rules(
-        (*GROUP, "outcome", "op", "error", "arg"),
+        ("group", "outcome", "op", "error", "arg"),
         total=("count",),
         least=("first_ns",),
         most=("last_ns", "verdict"),
-        first={("rank", "rank"): SHOWN},
+        first={("rank",): SHOWN},
     ),
     "unlisted": Rules(("verdict",), total=("count",)),
-    "sealing": Rules(("rank",), most=(*GROUP, *_SEALING)),
+    "sealing": Rules(("rank",), most=("group", *_SEALING)),
     # Mappings are known by object, address space and address.
-    "maps": Rules((*OBJECT, "mm", "address"), last={("when", "rank"): ("live", "arg")}),
+    "maps": Rules(("object", "mm", "address"), last={("when", "rank"): ("live", "arg")}),
     "told": Rules(("boot", "pid", "address")),
     "baseline": Rules(
-        (*OBJECT, "pid", "address"), most=("over",), last={("when", "rank"): ("arg",)}
+        ("object", "pid", "address"), most=("over",), last={("when", "rank"): ("arg",)}
     ),
 }
-"""How rows of each table add up. Tables without rows are left out of :data:`Sums`."""
-
-OBJECT_KINDS: dict[str, tuple[npt.DTypeLike, int]] = {
-    "announced_ns": (np.int64, NEVER),  # by the kernel side, first
-    "announced_rank": (np.int64, 0),
-    "order": (np.uint8, 255),  # folio_order_max; 255: never announced
-    "owner": (np.uint32, 0xFFFFFFFF),  # not known
-    "owned_ns": (np.int64, NEVER),
-    "owned_rank": (np.int64, 0),
-    "in_events": (np.bool_, 0),  # where the generation is 0
-    "kind_told": (np.uint8, 0),  # by announcements
-    "kind_seen": (np.uint8, 0),  # in events
-    "name": (np.int32, -1),
-    "named_ns": (np.int64, BEFORE),
-    "named_rank": (np.int64, -1),
-    "first_ns": (np.int64, NEVER),  # of anything about it
-    "swept_ns": (np.int64, NEVER),  # the end of the first sweep of /proc that saw it
-    "created_ns": (np.int64, NEVER),
-    "evicted_ns": (np.int64, BEFORE),
-    "mapped_ns": (np.int64, NEVER),  # shared and able to write, first
-    "seals": (np.int64, -1),  # -1: not known
-    "size": (np.uint64, 0),
-    "size_ns": (np.int64, BEFORE),  # the return of the call that saw this size
-    "size_rank": (np.int64, -1),
-}
-"""What is known of an object: type and the value for "not known"."""
-_OF_EVENTS = ("kind_seen", "in_events", "first_ns", "created_ns", "evicted_ns", "mapped_ns",
-              "seals", "size_ns", "size_rank", "size")  # fmt: skip
-
-COLUMN_TYPES: dict[str, npt.DTypeLike] = {
-    **KEY_TYPES, "op": np.uint8, "last_op": np.uint8, "error": np.uint32, "arg": np.uint64,
-    "tid": np.uint32, "seals": np.uint32, "seals_after": np.uint32, "size": np.uint64,
-    "size_after": np.uint64, "length": np.uint64, "flags": np.uint32, "writable": np.int32,
-    "held": np.bool_,
-}  # fmt: skip
-"""Of columns that are not int64."""
-
-Sums = Mapping[str, pd.DataFrame]
-"""The tables of :data:`RULES` by name."""
+"""How rows of each table add up. ``objects`` and ``groups`` come before what refers to them."""
 
 
 class Words:
@@ -190,12 +144,11 @@ class Words:
 
 
 class Rows:
-    """A batch with the numbers that its rows are grouped by."""
+    """A batch, and the places of its rows in the sums that it is added to."""
 
-    def __init__(self, words: Words, batch: Batch) -> None:
-        self.words, self.batch = words, batch
-        self.source, self.boot = words.place(batch.source)
-        self.objects = Numbered([batch["dev"], batch["ino"], batch["gen"]])
+    def __init__(self, batch: Batch, source: int, boot: int, objects: Codes, groups: Codes) -> None:
+        self.batch, self.source, self.boot = batch, source, boot
+        self.objects, self.groups = objects, groups
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -206,302 +159,309 @@ class Rows:
         rank: Codes = self.batch["row"] + (self.source << RANK_BITS)
         return rank
 
-    def keys(self, names: Sequence[str], rows: Array) -> dict[str, Array]:
-        """The columns ``names`` of :data:`GROUP` of some rows."""
-        found: dict[str, Array] = {}
-        for name in names:
-            if name == "boot":
-                found[name] = np.full(len(rows), self.boot, np.uint32)
-            elif name == "comm":
-                found[name] = self.comms[rows]
+    def some(self, places: Array) -> "Rows":
+        batch, objects, groups = self.batch.take(places), self.objects[places], self.groups[places]
+        return Rows(batch, self.source, self.boot, objects, groups)
+
+
+class Sums:
+    """The tables of :data:`RULES`, and decisions over time."""
+
+    def __init__(self, words: Words) -> None:
+        self.words = words
+        self.tables = {name: Table(rules) for name, rules in RULES.items()}
+        self.steps: dict[int, Steps] = {}
+        """Of each boot."""
+        self._most_mappings = MOST_MAPPINGS
+
+    def __getitem__(self, name: str) -> Table:
+        return self.tables[name]
+
+    def frame(self, name: str) -> "pd.DataFrame":
+        """A table as it is now."""
+        return self.tables[name].frame()
+
+    def copy(self) -> "Sums":
+        """Sums that can grow without changing these."""
+        other = Sums(self.words)
+        other.tables = {name: table.copy() for name, table in self.tables.items()}
+        other.steps = {boot: steps.copy() for boot, steps in self.steps.items()}
+        other._most_mappings = self._most_mappings
+        return other
+
+    def add(self, other: "Sums") -> None:
+        """Adds sums with the same words; these come first, where not everything can be kept."""
+        places: dict[str, Codes] = {}
+        for name, table in other.tables.items():
+            columns = table.columns()
+            for to in ("object", "group"):
+                if to in columns:
+                    columns[to] = places[f"{to}s"][columns[to]]
+            if name == "cases":
+                self._cases(columns)
+            elif name == "sealing":
+                self._sealing(columns)
             else:
-                found[name] = self.batch[name][rows].astype(KEY_TYPES[name], copy=False)
-        return found
+                places[name] = self.tables[name].add(columns)
+        for boot, steps in other.steps.items():
+            self.steps.setdefault(boot, Steps()).merge(steps)
 
-    def groups(self) -> Numbered:
-        batch = self.batch
-        return Numbered([self.objects.codes, batch["pid"], batch["fd"], batch["uid"], self.comms])
+    # A batch
 
-    @cached_property
-    def comms(self) -> npt.NDArray[np.int32]:
-        return self.words.comms_of(self.batch)
+    def rows(self, batch: Batch) -> Rows:
+        """A batch whose objects and groups have places here."""
+        source, boot = self.words.place(batch.source)
+        objects = self["objects"].places({**batch.columns, "boot": _full(boot, batch)})
+        comms = self.words.comms_of(batch)
+        groups = self["groups"].places({**batch.columns, "object": objects, "comm": comms})
+        return Rows(batch, source, boot, objects, groups)
 
-    def some(self, which: npt.NDArray[np.bool_]) -> "Rows":
-        return self if which.all() else Rows(self.words, self.batch.take(which.nonzero()[0]))
+    def objects_of(self, batch: Batch) -> Codes:
+        """The places of a batch's objects; -1: nothing is known of it."""
+        _, boot = self.words.place(batch.source)
+        return self["objects"].keys.find([_full(boot, batch), *(batch[n] for n in OBJECT[1:])])
+
+    def announced(self, objects: Codes) -> npt.NDArray[np.bool_]:
+        """Whether the kernel side announced the objects at these places."""
+        announced: npt.NDArray[np.bool_] = self["objects"].at(objects, "announced_ns") != NEVER
+        return announced
+
+    def observe(self, rows: Rows, *, timeline: bool = True) -> None:
+        """Takes what events tell of objects and mappings, whether they are decisions or not.
+
+        ``timeline``: and how objects were sealed.
+        """
+        batch, objects, groups = rows.batch, rows.objects, self["groups"]
+        self._facts(rows, rows.rank)
+        ops, when = batch["op"], batch["time_ns"]
+        blank = (batch["gen"] == 0).nonzero()[0]
+        self["objects"].put(objects[blank], {"in_events": np.ones(len(blank), np.bool_)})
+        begun = (ops == Op.MAP).nonzero()[0]
+        begun = begun[writable(batch["arg"][begun])]
+        self["objects"].put(objects[begun], {"mapped_ns": when[begun]})
+        used = _used(batch)
+        groups.put(rows.groups[used], {"used_ns": when[used]})
+        self._mappings(rows)
+        if timeline:
+            self._seals(rows)
+
+    def _facts(self, rows: Rows, rank: Array) -> None:
+        """What is known of objects."""
+        batch, at, table = rows.batch, rows.objects, self["objects"]
+        ops, when, end = batch["op"], batch["time_ns"], batch["time_ns"] + batch["duration_ns"]
+        self["hosts"].add({"boot": _boots(rows.boot, 1), "now_ns": np.array([end.max()])})
+        table.put(at, {"first_ns": when, "kind_seen": batch["kind"]})
+        made = ((ops == Op.CREATE) & (batch["answer"] >= 0)).nonzero()[0]
+        table.put(at[made], {"created_ns": when[made]})
+        gone = (ops == Op.EVICT).nonzero()[0]
+        table.put(at[gone], {"evicted_ns": when[gone]})
+        after, size = batch["seals_after"], batch["size_after"]
+        missing = (batch["flags"] & np.uint32(Flag.RETURN_MISSING)) != 0
+        if missing.any():
+            there = (~missing).nonzero()[0]
+            at, after, size, end, rank = (one[there] for one in (at, after, size, end, rank))
+        sealed = after.astype(np.int64)
+        sealed[after == SEALS_UNKNOWN] = -1
+        table.put(at, {"sealed": sealed, "size_ns": end, "size_rank": rank, "size": size})
+
+    def _mappings(self, rows: Rows) -> None:
+        """Begins and ends of mappings, and of which process and address events tell."""
+        ops = rows.batch["op"]
+        places = ((ops == Op.MAP) | (ops == Op.UNMAP)).nonzero()[0]
+        if not len(places):
+            return
+        rows = rows.some(places)
+        batch, begins = rows.batch, ops[places] == Op.MAP
+        columns = {
+            **batch.columns,
+            "object": rows.objects,
+            "boot": _full(rows.boot, batch),
+            "address": batch["answer"].view(np.uint64),
+            "when": batch["time_ns"],
+            "rank": rows.rank,
+            "live": begins,
+        }
+        self["maps"].add(columns)
+        # A fork is told by the parent, about an address space that is not its own.
+        forked = ((batch["flags"] & np.uint32(Flag.OTHER_MM)) != 0) & begins
+        told = RULES["told"].key
+        self["told"].places({name: columns[name][~forked] for name in told})
+        if len(self["maps"]) > self._most_mappings:
+            self._forget_old_mappings()
+
+    def _forget_old_mappings(self) -> None:
+        """Forgets mappings that ended long ago."""
+        self["baseline"].put(np.arange(len(self["baseline"])), {"over": self.over()})
+        maps = self["maps"]
+        self.tables["maps"] = maps.some(
+            maps["live"] | (maps["when"] > maps["when"].max() - LATE_NS)
+        )
+        self.tables["told"] = Table(RULES["told"])
+        self._most_mappings = max(MOST_MAPPINGS, 2 * len(self["maps"]))
+
+    def over(self) -> npt.NDArray[np.bool_]:
+        """Mappings of the baseline that count no more: events told of their process and address."""
+        old = self["baseline"]
+        boots = self["objects"]["boot"][old["object"]]
+        over: npt.NDArray[np.bool_] = old["over"]
+        return over | (self["told"].keys.find([boots, old["pid"], old["address"]]) >= 0)
+
+    def _seals(self, rows: Rows) -> None:
+        """Of each object its creation and at most one row for each seal that it got, and EBUSY."""
+        batch, op = rows.batch, rows.batch["op"]
+        requested = ((op == Op.ADD_SEALS) | (op == Op.CREATE)).nonzero()[0]
+        answers, created = batch["answer"][requested], op[requested] == Op.CREATE
+        changed = (answers == 0) & (batch["seals_after"][requested] != batch["seals"][requested])
+        some = requested[np.where(created, answers >= 0, changed | (answers == EBUSY))]
+        if len(some):
+            columns = {name: batch[name][some] for name in _SEALING}
+            self._sealing({**columns, "group": rows.groups[some], "rank": rows.rank[some]})
+
+    def _sealing(self, columns: Columns) -> None:
+        """Without the EBUSY behind the first :data:`MOST_BUSY`."""
+        busy = is_busy(columns)
+        if busy.any():
+            room = MOST_BUSY - int(is_busy(self["sealing"].columns()).sum())
+            columns = _some(columns, ~busy | (busy.cumsum() <= room))
+        self["sealing"].add(columns)
+
+    def count(self, rows: Rows, outcome: Array) -> None:
+        """Counts decisions. ``outcome``: of each row, as a number of the words; -1: none."""
+        decided = (outcome >= 0).nonzero()[0]
+        if not len(decided):
+            return
+        if len(decided) < len(rows):
+            rows, outcome = rows.some(decided), outcome[decided]
+        batch, when, outcome = rows.batch, rows.batch["time_ns"], outcome.astype(np.int64)
+        verdict = self.words.verdicts[outcome]
+        groups = self["groups"]
+        latest = {"first_ns": when, "last_ns": when, "last_rank": rows.rank}
+        answers = {"last_op": batch["op"], "last_answer": batch["answer"]}
+        groups.put(rows.groups, {**latest, **answers})
+        counts = np.bincount(verdict, minlength=len(VERDICTS))
+        for number in np.flatnonzero(counts).tolist():
+            groups.put(rows.groups[verdict == number], {VERDICTS[number]: np.ones(1, np.int64)})
+        columns = dict(zip(VERDICTS, counts[:, None], strict=True))
+        self["sources"].add({"source": np.array([rows.source]), **columns})
+        self._reasons(rows.boot, batch["op"], outcome, when)
+        self.steps.setdefault(rows.boot, Steps()).add(when, verdict)
+        some = (verdict != Verdict.ALLOWED).nonzero()[0]
+        if len(some):
+            rows, when = rows.some(some), when[some]
+            answer = rows.batch["answer"]
+            error = np.where((answer < 0) & (answer >= -MAX_ERRNO), -answer, 0)
+            self._cases(
+                {
+                    **rows.batch.columns,
+                    "group": rows.groups,
+                    "outcome": outcome[some],
+                    "error": error.astype(np.uint32),
+                    "count": np.ones(len(some), np.int64),
+                    "first_ns": when,
+                    "last_ns": when,
+                    "verdict": verdict[some],
+                    "rank": rows.rank,
+                }
+            )
+
+    def _reasons(self, boot: int, op: Array, outcome: Array, when: Array) -> None:
+        # There are few of both: they are counted by their own numbers.
+        codes = outcome << 8
+        codes |= op
+        count = np.bincount(codes)
+        first_ns, last_ns = np.full(len(count), when.max()), np.full(len(count), BEFORE)
+        np.minimum.at(first_ns, codes, when)
+        np.maximum.at(last_ns, codes, when)
+        some = np.flatnonzero(count)
+        columns = {"op": (some & 0xFF).astype(np.uint8), "outcome": some >> 8}
+        columns |= {"count": count[some], "first_ns": first_ns[some], "last_ns": last_ns[some]}
+        self["reasons"].add({"boot": _boots(boot, len(some)), **columns})
+
+    def _cases(self, columns: Columns) -> None:
+        """Equal decisions as one, of each verdict the first :data:`MOST_CASES`."""
+        cases, verdict = self["cases"], columns["verdict"]
+        places = cases.keys.find([columns[name] for name in cases.rules.key])
+        room = MOST_CASES - np.bincount(cases["verdict"], minlength=len(VERDICTS))
+        new = ((places < 0) & (room[verdict] > 0)).nonzero()[0]
+        if len(new):
+            keys, key = Places(), [columns[name][new] for name in cases.rules.key]
+            numbers = keys.of(key)
+            kinds = np.empty(len(keys), np.int64)
+            kinds[numbers] = verdict[new]
+            new = new[~_behind(kinds, room)[numbers]]
+            places[new] = cases.places(_some(columns, new))
+        listed = (places >= 0).nonzero()[0]
+        if len(listed) < len(places):
+            dropped = places < 0
+            counts = {"verdict": verdict[dropped], "count": columns["count"][dropped]}
+            self["unlisted"].add(counts)
+        at, counts = places[listed], {name: columns[name][listed] for name in _COUNTED}
+        cases.put(at, counts)
+        first = listed[columns["rank"][listed] < cases.at(at, "rank")]
+        cases.put(places[first], {name: columns[name][first] for name in ("rank", *SHOWN)})
+
+    # The sweep of /proc
+
+    def baseline(self, rows: Rows) -> None:
+        """Takes what the sweep at the start found: facts, holders and mappings."""
+        batch, at, table = rows.batch, rows.objects, self["objects"]
+        self._facts(rows, np.full(len(rows), -1))
+        table.put(at, {"swept_ns": batch["time_ns"] + batch["duration_ns"]})
+        self["groups"].put(rows.groups, {"held": np.ones(len(rows), np.bool_)})
+        maps = (batch["op"] == Op.MAP).nonzero()[0]
+        written = maps[writable(batch["arg"][maps])]
+        table.put(at[written], {"mapped_ns": np.full(len(written), BEFORE)})
+        self["baseline"].add(
+            {
+                "object": at[maps],
+                "pid": batch["pid"][maps],
+                "address": batch["answer"][maps].view(np.uint64),
+                "when": batch["time_ns"][maps],
+                "rank": batch["row"][maps],
+                "arg": batch["arg"][maps],
+            }
+        )
 
 
-def sums_of(
-    rows: Rows,
-    outcome: Array,
-    *,
-    seen: bool = False,
-    timeline: bool = True,
-    listed: "Listed | None" = None,
-) -> dict[str, pd.DataFrame]:
-    """The sums of one batch.
+def merge(words: Words, *parts: Sums) -> Sums:
+    """What several sums add up to; the earlier ones first, where not everything can be kept."""
+    found = Sums(words)
+    for part in parts:
+        found.add(part)
+    return found
 
-    ``outcome``: of each row, as a number of ``rows.words``; -1: it does not count. ``seen``: what
-    the events tell of their objects was taken already. ``timeline``: with how objects were sealed.
-    ``listed``: that of the sums to which these will be added.
-    """
-    if not len(rows):
-        return {}
-    groups = rows.groups()
-    made = {"groups": _groups(rows, groups, outcome, seen=seen)}
-    if not seen:
-        made |= observed(rows, rows.rank, timeline=timeline)
-    decided = (outcome >= 0).nonzero()[0]
-    if len(decided):
-        made |= _decisions(rows, decided, outcome, groups, listed)
-    return {name: frame for name, frame in made.items() if len(frame)}
+
+def _boots(boot: int, count: int) -> npt.NDArray[np.uint32]:
+    return np.full(count, boot, np.uint32)
+
+
+def _full(boot: int, batch: Batch) -> npt.NDArray[np.uint32]:
+    return _boots(boot, len(batch))
+
+
+def _some(columns: Columns, rows: Array) -> dict[str, Array]:
+    return {name: column[rows] for name, column in columns.items()}
+
+
+def _behind(verdict: Array, room: Array) -> npt.NDArray[np.bool_]:
+    """Which rows are behind the first ones of their verdict that there is room for."""
+    behind = np.zeros(len(verdict), np.bool_)
+    for number, places in enumerate(room.tolist()):
+        behind[np.flatnonzero(verdict == number)[max(places, 0) :]] = True
+    return behind
 
 
 _IS_END = np.isin(np.arange(256), (Op.UNMAP, Op.EVICT))
 
 
-def _used(batch: Batch) -> npt.NDArray[np.bool_] | None:
-    """Which rows show that a process had to do with the object; None: all."""
+def _used(batch: Batch) -> Any:
+    """Which rows show that a process had to do with the object."""
     ended = _IS_END[batch["op"]]
     if not ended.any():
-        return None
+        return slice(None)
     # The end of an object, or of an address space, is told by whoever let go of it last.
     other = (batch["flags"] & np.uint32(Flag.OTHER_MM)) != 0
-    used: npt.NDArray[np.bool_] = ~ended | ((batch["op"] == Op.UNMAP) & ~other)
-    return used
-
-
-def _groups(rows: Rows, groups: Numbered, outcome: Array, *, seen: bool) -> pd.DataFrame:
-    batch, when, count = rows.batch, rows.batch["time_ns"], groups.count
-    found: dict[str, Any] = rows.keys(GROUP, groups.first)
-    used_ns = np.full(count, NEVER)
-    if not seen:
-        used = _used(batch)
-        if used is None:
-            used_ns = groups.least(when)
-        else:
-            np.minimum.at(used_ns, groups.codes[used], when[used])
-    codes: Codes = groups.codes
-    decided: Any = slice(None)
-    if (outcome < 0).any():
-        decided = (outcome >= 0).nonzero()[0]
-        codes = codes[decided]
-    when, verdict = when[decided], rows.words.verdicts[outcome[decided]]
-    counts = np.bincount(codes * len(VERDICTS) + verdict, minlength=count * len(VERDICTS))
-    counts = np.ascontiguousarray(counts.reshape(count, -1).T)
-    first_ns = np.full(count, NEVER)
-    np.minimum.at(first_ns, codes, when)
-    found |= dict(zip(VERDICTS, counts, strict=True))
-    last_ns, last_rank = np.full(count, BEFORE), np.full(count, -1)
-    last_op, last_answer = np.zeros(count, np.uint8), np.zeros(count, np.int64)
-    if len(codes):
-        numbers, rank = groups if len(codes) == len(rows) else Numbered([codes]), rows.rank[decided]
-        last = numbers.last(when, rank)
-        at = codes[last]
-        last_ns[at], last_rank[at] = when[last], rank[last]
-        last_op[at] = batch["op"][decided][last]
-        last_answer[at] = batch["answer"][decided][last]
-    return pd.DataFrame(
-        {
-            **found,
-            "used_ns": used_ns,
-            "first_ns": first_ns,
-            "held": np.zeros(count, np.bool_),
-            "last_ns": last_ns,
-            "last_rank": last_rank,
-            "last_op": last_op,
-            "last_answer": last_answer,
-        },
-        copy=False,
-    )
-
-
-def _decisions(
-    rows: Rows, decided: Array, outcome: Array, groups: Numbered, listed: "Listed | None"
-) -> dict[str, pd.DataFrame]:
-    """Reasons, steps, cases and counts by source: of decisions alone."""
-    outcome, when = outcome[decided].astype(np.int64), rows.batch["time_ns"][decided]
-    verdict = rows.words.verdicts[outcome]
-    op = rows.batch["op"][decided]
-    counts = np.bincount(verdict, minlength=len(VERDICTS))
-    source = {"source": [rows.source], **dict(zip(VERDICTS, counts[:, None], strict=True))}
-    return {
-        "sources": pd.DataFrame(source),
-        "reasons": _reasons(rows.boot, op, outcome, when),
-        "steps": steps_of(when, verdict, rows.boot),
-        **_cases(rows, decided, outcome, verdict, groups, listed),
-    }
-
-
-def _reasons(boot: int, op: Array, outcome: Array, when: Array) -> pd.DataFrame:
-    # There are few of both: their own numbers will do.
-    codes = outcome << 8
-    codes |= op
-    count = np.bincount(codes)
-    first_ns, last_ns = np.full(len(count), NEVER), np.full(len(count), BEFORE)
-    np.minimum.at(first_ns, codes, when)
-    np.maximum.at(last_ns, codes, when)
-    some = np.flatnonzero(count)
-    return pd.DataFrame(
-        {
-            "boot": np.full(len(some), boot, np.uint32),
-            "op": (some & 0xFF).astype(np.uint8),
-            "outcome": some >> 8,
-            "count": count[some],
-            "first_ns": first_ns[some],
-            "last_ns": last_ns[some],
-        }
-    )
-
-
-def steps_of(when: Array, verdict: Array, boot: int = 0) -> pd.DataFrame:
-    """Decisions by verdict in steps of time; their width depends on the whole time alone."""
-    if not len(when):
-        return pd.DataFrame()
-    steps = when // FIRST_STEP_NS
-    low, kinds = int(steps.min()), len(VERDICTS)
-    if int(steps.max()) - low < 1 << 20:
-        steps -= low
-        counts = np.bincount(
-            steps * kinds + verdict, minlength=(int(steps.max()) + 1) * kinds
-        ).reshape(-1, kinds)
-        used = np.flatnonzero(counts.any(axis=1))
-        counts, times = counts[used], (used + low) * FIRST_STEP_NS
-    else:
-        numbers = Numbered([steps])
-        counts = np.bincount(numbers.codes * kinds + verdict, minlength=numbers.count * kinds)
-        counts, times = counts.reshape(-1, kinds), steps[numbers.first] * FIRST_STEP_NS
-    found = pd.DataFrame(
-        {
-            "boot": np.full(len(times), boot, np.uint32),
-            "time_ns": times,
-            "step_ns": np.full(len(times), FIRST_STEP_NS),
-            **dict(zip(VERDICTS, counts.T, strict=True)),
-        }
-    )
-    return fitting(found)
-
-
-def fitting(steps: pd.DataFrame) -> pd.DataFrame:
-    """Steps as wide as it takes, on each host, to be fewer than :data:`MOST_STEPS`."""
-    parts = []
-    for boot in np.unique(steps["boot"].to_numpy()).tolist():
-        mine = steps[steps["boot"].to_numpy() == boot] if len(steps) else steps
-        times = mine["time_ns"].to_numpy()
-        low, high = int(times.min()), int(times.max())
-        step = int(mine["step_ns"].to_numpy().max())
-        while high // step - low // step >= MOST_STEPS:
-            step *= _GROWTH
-        if (mine["step_ns"].to_numpy() != step).any():
-            mine = mine.assign(time_ns=times // step * step, step_ns=step)
-            mine = grouped(mine, RULES["steps"])
-        parts.append(mine)
-    return stacked(parts)
-
-
-def _error(answers: Array) -> Array:
-    """The error number of each answer, 0 where it is none."""
-    return np.where((answers < 0) & (answers >= -MAX_ERRNO), -answers, 0).astype(np.uint32)
-
-
-def _cases(
-    rows: Rows,
-    decided: Array,
-    outcome: Array,
-    verdict: Array,
-    groups: Numbered,
-    listed: "Listed | None",
-) -> dict[str, pd.DataFrame]:
-    """Decisions that were not allowed, equal ones as one, with the first of them as it was."""
-    which = (verdict != Verdict.ALLOWED).nonzero()[0]
-    batch, made = rows.batch, {}
-    if listed is not None and len(which):
-        some = {n: batch[n][decided[which]] for n in ("ino", "gen", "pid", "op", "arg")}
-        may_be = listed.may_be(some, verdict[which])
-        dropped = np.bincount(verdict[which[~may_be]])
-        others = np.flatnonzero(dropped)
-        made["unlisted"] = pd.DataFrame({"verdict": others, "count": dropped[others]})
-        which = which[may_be]
-    places, outcome, verdict = decided[which], outcome[which], verdict[which]
-    if not len(places):
-        return made
-    op, arg, error = batch["op"][places], batch["arg"][places], _error(batch["answer"][places])
-    numbers = Numbered([groups.codes[places], outcome, op, error, arg])
-    first, when = numbers.first, batch["time_ns"][places]
-    at = places[first]
-    made["cases"] = pd.DataFrame(
-        {
-            **rows.keys(GROUP, at),
-            "outcome": outcome[first],
-            "op": op[first],
-            "error": error[first],
-            "arg": arg[first],
-            "count": np.bincount(numbers.codes, minlength=len(first)),
-            "first_ns": numbers.least(when),
-            "last_ns": numbers.most(when),
-            "verdict": verdict[first],
-            "rank": rows.rank[at],
-            **{name: batch[name][at] for name in SHOWN},
-        },
-        copy=False,
-    )
-    return made
-
-
-# What events tell of their objects, decisions or not
-
-
-def observed(rows: Rows, rank: Array, *, timeline: bool = False) -> dict[str, pd.DataFrame]:
-    """Facts about objects, mappings that begin and end, and how objects were sealed."""
-    now_ns = int((rows.batch["time_ns"] + rows.batch["duration_ns"]).max())
-    made = {
-        "hosts": pd.DataFrame({"boot": np.array([rows.boot], np.uint32), "now_ns": [now_ns]}),
-        "objects": _objects(rows, rank),
-        **_mappings(rows, rank),
-    }
-    if timeline:
-        made["sealing"] = _sealing(rows, rank)
-    return made
-
-
-def _objects(rows: Rows, rank: Array) -> pd.DataFrame:
-    batch, objects, when = rows.batch, rows.objects, rows.batch["time_ns"]
-    codes, ops, count = objects.codes, batch["op"], objects.count
-    found: dict[str, Any] = rows.keys(OBJECT, objects.first)
-    for name in _OF_EVENTS:
-        kind, unknown = OBJECT_KINDS[name]
-        found[name] = np.full(count, unknown, kind)
-    found["first_ns"] = objects.least(when)
-    kinds = batch["kind"]
-    if (kinds == kinds[0]).all():
-        found["kind_seen"][:] = kinds[0]
-    else:
-        np.maximum.at(found["kind_seen"], codes, kinds)
-    found["in_events"] = (found["gen"] == 0) & (rank[0] >= 0)
-    made = (ops == Op.CREATE).nonzero()[0]
-    made = made[batch["answer"][made] >= 0]
-    np.minimum.at(found["created_ns"], codes[made], when[made])
-    gone = (ops == Op.EVICT).nonzero()[0]
-    np.maximum.at(found["evicted_ns"], codes[gone], when[gone])
-    begun = (ops == Op.MAP).nonzero()[0] if rank[0] >= 0 else np.empty(0, np.int64)
-    begun = begun[writable(batch["arg"][begun])]
-    np.minimum.at(found["mapped_ns"], codes[begun], when[begun])
-    # Seals are only ever added (mm/memfd.c:memfd_add_seals), so of the sets seen the largest
-    # number is the latest.
-    missing = (batch["flags"] & np.uint32(Flag.RETURN_MISSING)) != 0
-    end, after, size = when + batch["duration_ns"], batch["seals_after"], batch["size_after"]
-    if missing.any():
-        there = (~missing).nonzero()[0]
-        codes, rank, end, after, size = (one[there] for one in (codes, rank, end, after, size))
-        objects = Numbered([codes])
-    seals = after.astype(np.int64)
-    seals[after == SEALS_UNKNOWN] = -1
-    np.maximum.at(found["seals"], codes, seals)
-    if len(codes):
-        last = objects.last(end, rank)
-        at = codes[last]
-        found["size_ns"][at], found["size_rank"][at] = end[last], rank[last]
-        found["size"][at] = size[last]
-    return pd.DataFrame(found, copy=False)
+    return ~ended | ((batch["op"] == Op.UNMAP) & ~other)
 
 
 def writable(vm_flags: Array) -> npt.NDArray[np.bool_]:
@@ -511,162 +471,62 @@ def writable(vm_flags: Array) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _mappings(rows: Rows, rank: Array) -> dict[str, pd.DataFrame]:
-    """Begins and ends of mappings, and of which process and address events tell."""
-    ops = rows.batch["op"]
-    if rank[0] < 0:
-        return {}
-    places = ((ops == Op.MAP) | (ops == Op.UNMAP)).nonzero()[0]
-    if not len(places):
-        return {}
-    batch = rows.batch
-    address = batch["answer"][places].view(np.uint64)
-    begins = ops[places] == Op.MAP
-    maps = pd.DataFrame(
-        {
-            **rows.keys(OBJECT, places),
-            "mm": batch["mm"][places],
-            "address": address,
-            "when": batch["time_ns"][places],
-            "rank": rank[places],
-            "live": begins,
-            "arg": batch["arg"][places],
-        }
-    )
-    # A fork is told by the parent, about an address space that is not its own.
-    forked = ((batch["flags"][places] & np.uint32(Flag.OTHER_MM)) != 0) & begins
-    own = (~forked).nonzero()[0]
-    told = pd.DataFrame({**rows.keys(("boot", "pid"), places[own]), "address": address[own]})
-    return {"maps": grouped(maps, RULES["maps"]), "told": grouped(told, RULES["told"])}
-
-
-def over(total: Sums) -> Array:
-    """Which mappings of the baseline count no more: events told of their process and address."""
-    old = total["baseline"]
-    known: Array = old["over"].to_numpy()
-    if not len(total.get("told", ())):
-        return known
-    key = RULES["told"].key
-    since: Array = found_in(arrays(total["told"], key), arrays(old, key)) >= 0
-    return known | since
-
-
-def without_old(total: Sums) -> dict[str, pd.DataFrame]:
-    """Tables of mappings without those that ended long ago."""
-    maps = total["maps"]
-    when = maps["when"].to_numpy()
-    stay = maps["live"].to_numpy() | (when > when.max() - LATE_NS)
-    found = {"maps": maps[stay], "told": total["told"].head(0)}
-    if "baseline" in total:
-        found["baseline"] = total["baseline"].assign(over=over(total))
+def is_busy(sealing: Columns) -> npt.NDArray[np.bool_]:
+    """Which rows are F_ADD_SEALS that failed EBUSY."""
+    found: npt.NDArray[np.bool_] = (sealing["answer"] == EBUSY) & (sealing["op"] == Op.ADD_SEALS)
     return found
 
 
-def _sealing(rows: Rows, rank: Array) -> pd.DataFrame:
-    """Of each object its creation and at most one row for each seal that it got, and EBUSY."""
-    batch = rows.batch
-    op = batch["op"]
-    asked = ((op == Op.ADD_SEALS) | (op == Op.CREATE)).nonzero()[0]
-    answers, created = batch["answer"][asked], op[asked] == Op.CREATE
-    changed = (answers == 0) & (batch["seals_after"][asked] != batch["seals"][asked])
-    kept = np.where(created, answers >= 0, changed | (answers == EBUSY))
-    some = asked[kept]
-    found = {**rows.keys(GROUP, some), "rank": rank[some]}
-    return few_busy(pd.DataFrame(found | {name: batch[name][some] for name in _SEALING}))
+class Steps:
+    """Decisions by verdict in steps of time, whose width depends on the whole time alone."""
 
+    def __init__(self) -> None:
+        self._width, self._base = FIRST_STEP_NS, 0
+        self._counts = np.zeros((0, len(VERDICTS)), np.int64)
+        self._span: tuple[int, int] | None = None
 
-def few_busy(sealing: pd.DataFrame) -> pd.DataFrame:
-    """Without the EBUSY behind the first :data:`MOST_BUSY`."""
-    busy = is_busy(sealing)
-    return sealing if busy.sum() <= MOST_BUSY else sealing[~busy | (busy.cumsum() <= MOST_BUSY)]
+    def copy(self) -> "Steps":
+        other = Steps()
+        other._width, other._base, other._span = self._width, self._base, self._span
+        other._counts = self._counts.copy()
+        return other
 
+    def add(self, when: Array, verdict: Array) -> None:
+        """Counts rows: their times (ns) and their verdicts."""
+        if len(when):
+            self._widen(int(when.min()), int(when.max()))
+            places = (when // self._width - self._base) * len(VERDICTS) + verdict
+            np.add.at(self._counts.reshape(-1), places, 1)
 
-def is_busy(sealing: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Which rows are F_ADD_SEALS that failed EBUSY."""
-    found = (sealing["answer"] == EBUSY) & (sealing["op"] == int(Op.ADD_SEALS))
-    return np.asarray(found.to_numpy(), np.bool_)
+    def merge(self, other: "Steps") -> None:
+        """Adds those of another part."""
+        if other._span is not None:
+            self._widen(*other._span, other._width)
+            self._put(other._width, *other.counts()[1:])
 
+    def _widen(self, low: int, high: int, width: int = FIRST_STEP_NS) -> None:
+        """Makes room for a span of time."""
+        before = self._span or (low, high)
+        low, high = self._span = min(low, before[0]), max(high, before[1])
+        width = max(width, self._width)
+        while high // width - low // width >= MOST_STEPS:
+            width *= _GROWTH
+        first, count = low // width, high // width - low // width + 1
+        is_room = first >= self._base and first + count <= self._base + len(self._counts)
+        if width != self._width or not is_room:
+            old = self._width, self._base, self._counts
+            self._width, self._base = width, first
+            # Time goes on: not each batch needs a new array.
+            self._counts = np.zeros((count * 3 // 2, len(VERDICTS)), np.int64)
+            self._put(*old)
 
-def no_objects() -> pd.DataFrame:
-    """The table ``objects`` without rows."""
-    return full(pd.DataFrame({name: np.empty(0, KEY_TYPES[name]) for name in OBJECT}))
+    def _put(self, width: int, first: int, counts: npt.NDArray[np.int64]) -> None:
+        some = np.flatnonzero(counts.any(axis=1))
+        np.add.at(self._counts, (some + first) * width // self._width - self._base, counts[some])
 
-
-def full(objects: pd.DataFrame) -> pd.DataFrame:
-    """With all columns: what nobody told is not known."""
-    rows = len(objects)
-    missing = {
-        name: np.full(rows, unknown, kind)
-        for name, (kind, unknown) in OBJECT_KINDS.items()
-        if name not in objects
-    }
-    found = {name: objects[name].to_numpy() for name in objects} | missing
-    return pd.DataFrame({name: found[name] for name in (*OBJECT, *OBJECT_KINDS)}, copy=False)
-
-
-def baseline_sums(rows: Rows) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
-    """What the sweep of /proc at the start found: facts and holders, and mappings."""
-    batch, objects = rows.batch, rows.objects
-    none = np.full(len(rows), -1)
-    found = observed(rows, none)
-    swept_ns = objects.least(batch["time_ns"] + batch["duration_ns"])
-    maps = (batch["op"] == Op.MAP).nonzero()[0]
-    written = objects.codes[maps[writable(batch["arg"][maps])]]
-    mapped_ns = np.full(objects.count, NEVER)
-    mapped_ns[written] = BEFORE
-    found["objects"] = full(found["objects"].assign(swept_ns=swept_ns, mapped_ns=mapped_ns))
-    groups = _groups(rows, rows.groups(), none, seen=True)
-    found["groups"] = groups.assign(held=True)
-    mapped = pd.DataFrame(
-        {
-            **rows.keys((*OBJECT, "pid"), maps),
-            "address": batch["answer"][maps].view(np.uint64),
-            "over": np.zeros(len(maps), np.bool_),  # events have told of this process and address
-            "when": batch["time_ns"][maps],
-            "rank": batch["row"][maps],
-            "arg": batch["arg"][maps],
-        }
-    )
-    return found, {"baseline": grouped(mapped, RULES["baseline"])}
-
-
-def few_cases(cases: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The first :data:`MOST_CASES` of each verdict, and how many decisions the others are."""
-    verdict = cases["verdict"].to_numpy()
-    if np.bincount(verdict, minlength=1).max() <= MOST_CASES:
-        return cases, pd.DataFrame()
-    behind = np.zeros(len(cases), np.bool_)
-    for one in np.flatnonzero(np.bincount(verdict) > MOST_CASES).tolist():
-        behind[np.flatnonzero(verdict == one)[MOST_CASES:]] = True
-    dropped = cases.loc[behind, ["verdict", "count"]]
-    return cases[~behind].reset_index(drop=True), grouped(dropped, RULES["unlisted"])
-
-
-class Listed:
-    """A quick look at which rows may be of a case that is listed: most are not, and only counted.
-
-    What it lets through is looked at closely all the same.
-    """
-
-    def __init__(self, cases: pd.DataFrame) -> None:
-        verdict = cases["verdict"].to_numpy()
-        self.full = np.bincount(verdict, minlength=len(VERDICTS)) >= MOST_CASES
-        """By verdict."""
-        self._marks = np.zeros(1 << _MARK_BITS, np.bool_)
-        self._marks[_marks(columns_of(cases))] = True
-
-    def may_be(self, columns: Mapping[str, Array], verdict: Array) -> npt.NDArray[np.bool_]:
-        found: npt.NDArray[np.bool_] = ~self.full[verdict] | self._marks[_marks(columns)]
-        return found
-
-
-_MARK_BITS = 20
-
-
-def _marks(columns: Mapping[str, Array]) -> npt.NDArray[np.int64]:
-    mixed = columns["ino"].astype(np.uint64) ^ columns["arg"].astype(np.uint64)
-    for name in ("pid", "gen", "op"):
-        mixed *= np.uint64(0x9E3779B97F4A7C15)
-        mixed ^= columns[name].astype(np.uint64)
-    mixed *= np.uint64(0x9E3779B97F4A7C15)
-    return (mixed >> np.uint64(64 - _MARK_BITS)).view(np.int64)
+    def counts(self) -> tuple[int, int, npt.NDArray[np.int64]]:
+        """The width of a step in ns, the number of the first one, and (steps, verdicts)."""
+        if self._span is None:
+            return self._width, 0, self._counts
+        low, high = (time // self._width for time in self._span)
+        return self._width, low, self._counts[low - self._base : high - self._base + 1]

@@ -20,16 +20,9 @@ from tracer.analysis.frames import (
     judged_columns,
     with_outcomes,
 )
-from tracer.analysis.grouping import (
-    grouped,
-)
 from tracer.analysis.judge import Judge
-from tracer.analysis.objects import (
-    announced,
-    name_codes,
-)
-from tracer.analysis.running import Running
-from tracer.analysis.sums import RULES, Rows, Words, full, sums_of
+from tracer.analysis.objects import announced, name_codes
+from tracer.analysis.sums import Rows, Sums, Words
 from tracer.analysis.totals import Tables
 from tracer.rules.verdicts import Outcome, Verdict
 from tracer.words import Op, words
@@ -87,39 +80,32 @@ def tables(decisions: pd.DataFrame, objects: pd.DataFrame | None = None) -> Tabl
     (and ``host``) where they are of several hosts. ``objects``: announcements, for owners and for
     objects without decisions; with ``boot_id`` too, then.
     """
-    words, total, known = Words(), Running(), Running()
+    sums = Sums(Words())
     decisions = decisions[decisions["verdict"].notna()]
     for source, part, told in _by_host(decisions, objects):
-        _, boot = words.place(source)
+        _, boot = sums.words.place(source)
         if told is not None:
-            known.add(announced(told, boot, words.names, 0))
+            announced(sums, told, boot, 0)
         if not len(part):
             continue
-        rows = Rows(words, batch_of(part, source))
-        known.add(_named(rows, part))
+        rows = sums.rows(batch_of(part, source))
+        sums.observe(rows)
+        _name(sums, rows, part)
         codes, outcomes = _outcomes(part)
-        total.add(sums_of(rows, words.outcome_ids(outcomes)[codes]))
-    return Tables(words, total, known)
+        sums.count(rows, sums.words.outcome_ids(outcomes)[codes])
+    return Tables(sums)
 
 
-def _named(rows: Rows, part: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def _name(sums: Sums, rows: Rows, part: pd.DataFrame) -> None:
     """Names of objects that decisions tell (null: not known)."""
     if "name" not in part:
-        return {}
+        return
     texts = part["name"].astype(object)
-    codes = name_codes(texts.where(texts.notna(), None).to_numpy(object), rows.words.names)
+    codes = name_codes(texts.where(texts.notna(), None).to_numpy(object), sums.words.names)
     known = (codes >= 0).nonzero()[0]
-    found = pd.DataFrame(
-        {
-            **rows.keys(("boot", "dev", "ino", "gen"), known),
-            "name": codes[known],
-            "named_ns": rows.batch["time_ns"][known],
-            "named_rank": rows.rank[known],
-        }
-    )
-    if not len(found):
-        return {}
-    return {"objects": full(grouped(found, RULES["objects"]))}
+    when, rank = rows.batch["time_ns"][known], rows.rank[known]
+    columns = {"name": codes[known], "named_ns": when, "named_rank": rank}
+    sums["objects"].put(rows.objects[known], columns)
 
 
 def _by_host(

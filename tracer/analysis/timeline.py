@@ -12,10 +12,8 @@ import pandas as pd
 
 from tracer.analysis.batches import Array, Batch, Source
 from tracer.analysis.frames import concat, shown, stacked
-from tracer.analysis.grouping import BEFORE, NEVER, Codes, columns_of, found_in
+from tracer.analysis.grouping import BEFORE, NEVER, Codes, Places
 from tracer.analysis.mappings import KEY, MAPPED, lifetimes
-from tracer.analysis.objects import numbers_of
-from tracer.analysis.running import Running
 from tracer.analysis.sums import is_busy
 from tracer.words import Op, Seal, names
 
@@ -31,13 +29,13 @@ class _Sealing:
     """Rows of the table ``sealing`` in the order of time, with the objects that they are about."""
 
     def __init__(self, tables: "Tables", *, busy: bool = False) -> None:
-        sealing = tables.total.get("sealing")
-        sealing = Running.nothing("sealing") if sealing is None else sealing
-        sealing = sealing[is_busy(sealing) == busy]
-        order = np.lexsort((sealing["rank"], sealing["time_ns"]))
-        rows = {name: column[order] for name, column in columns_of(sealing).items()}
+        sealing, groups = tables.sums["sealing"].columns(), tables.sums["groups"]
+        some = (is_busy(sealing) == busy).nonzero()[0]
+        some = some[np.lexsort((sealing["rank"][some], sealing["time_ns"][some]))]
+        rows = {name: column[some] for name, column in sealing.items()}
+        rows |= {name: groups[name][rows["group"]] for name in ("object", "pid", "comm")}
         self.rows = rows
-        self.objects = tables.same_as[numbers_of(tables.objects, sealing)[order]]
+        self.objects = tables.same_as[rows["object"]]
         self.before = np.where(rows["op"] == Op.CREATE, 0, rows["seals"]).astype(np.int64)
         self.added = rows["seals_after"].astype(np.int64) & ~self.before
         self._tables = tables
@@ -46,11 +44,10 @@ class _Sealing:
         """Who did what when."""
         tables, rows = self._tables, {name: column[some] for name, column in self.rows.items()}
         found: dict[str, Any] = {
-            **tables.host_columns(rows["boot"]),
-            **tables.object_columns(self.objects[some]),
+            **tables.file_columns(self.objects[some]),
             "time_ns": rows["time_ns"],
             "pid": rows["pid"],
-            "comm": tables.who(rows)["comm"],
+            "comm": tables.comms(rows["comm"]),
         }
         return shown(found)
 
@@ -76,7 +73,7 @@ def late_seals(tables: "Tables") -> pd.DataFrame:
     some = np.flatnonzero(added)
     when, objects = rows["time_ns"][some], found.objects[some]
     writable = np.maximum(rows["writable"][some], 0)
-    before = tables.objects["mapped_ns"].to_numpy()[objects] < when
+    before = tables.objects["mapped_ns"][objects] < when
     others = _others(tables, objects, rows["pid"][some], when)
     late = (writable > 0) | (others > 0)
     some, writable, others = some[late], writable[late], others[late]
@@ -95,18 +92,12 @@ def late_seals(tables: "Tables") -> pd.DataFrame:
 
 def _others(tables: "Tables", objects: Codes, pids: Array, when: Array) -> Codes:
     """Processes that had to do with an object before ``when``, beside the one that asked."""
-    uses = []
-    for part in (tables.total, tables.known):
-        if "groups" in part and len(objects):
-            groups = part["groups"]
-            of = tables.same_as[numbers_of(tables.objects, groups)]
-            used_ns = np.where(groups["held"], BEFORE, groups["used_ns"])
-            some = np.isin(of, objects) & (used_ns != NEVER)
-            user = groups["pid"].to_numpy()
-            uses.append(pd.DataFrame({"object": of, "user": user, "first": used_ns})[some])
-    if not uses:
-        return np.zeros(len(when), np.int64)
-    used = pd.concat(uses).groupby(["object", "user"], as_index=False)["first"].min()
+    groups = tables.sums["groups"]
+    of = tables.same_as[groups["object"]]
+    used_ns = np.where(groups["held"], BEFORE, groups["used_ns"])
+    some = np.isin(of, objects) & (used_ns != NEVER)
+    uses = pd.DataFrame({"object": of, "user": groups["pid"], "first": used_ns})[some]
+    used = uses.groupby(["object", "user"], as_index=False)["first"].min()
     asked = pd.DataFrame({"object": objects, "pid": pids, "when": when, "row": range(len(when))})
     both = asked.merge(used, on="object")
     both = both[(both["user"] != both["pid"]) & (both["first"] < both["when"])]
@@ -159,16 +150,17 @@ def _baseline(recording: "Recording", source: Source, tables: "Tables") -> pd.Da
     from tracer.analysis.decisions import scanned
 
     rows = concat([scanned(recording.frame("mappings"), source)], MAPPED)
-    number = numbers_of(tables.objects, rows.assign(boot=tables.boots.index(source.boot_id)))
-    return rows.assign(gen=tables.objects["gen"].to_numpy()[tables.same_as[number]])
+    boot = np.full(len(rows), tables.boots.index(source.boot_id))
+    place = tables.sums["objects"].keys.find([boot, *(rows[name].to_numpy() for name in KEY[1:])])
+    return rows.assign(gen=tables.objects["gen"][tables.same_as[place]])
 
 
 def _among(wanted: pd.DataFrame) -> Callable[[Batch], Array]:
-    known = [wanted[name].to_numpy() for name in ("dev", "ino", "gen")]
+    known = Places()
+    known.of([wanted[name].to_numpy() for name in KEY[1:]])
 
     def found(batch: Batch) -> Array:
-        key = [batch[name] for name in ("dev", "ino", "gen")]
-        return (found_in(known, key) >= 0).nonzero()[0]
+        return (known.find([batch[name] for name in KEY[1:]]) >= 0).nonzero()[0]
 
     return found
 

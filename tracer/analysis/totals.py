@@ -1,4 +1,4 @@
-"""The tables that judged decisions add up to, of many batches (tracer.analysis.running).
+"""The tables that judged decisions add up to, of many batches (tracer.analysis.sums).
 
 Every table has, for each row, how many decisions got which verdict (``allowed``, ``error``,
 ``blocked``, ``indeterminate``, ``unexplained``, ``breach``), their number ``decisions``, the
@@ -8,7 +8,6 @@ first. What is not known is NA. Text is escaped text (tracer.escape).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -28,20 +27,17 @@ from tracer.analysis.frames import (
 from tracer.analysis.grouping import (
     BEFORE,
     NEVER,
+    OWNER_UNKNOWN,
     Array,
     Codes,
-    Numbered,
+    Columns,
     Rules,
-    columns_of,
+    Table,
+    distinct,
     grouped,
 )
-from tracer.analysis.objects import (
-    OWNER_UNKNOWN,
-    all_known,
-    numbers_of,
-)
-from tracer.analysis.running import Running
-from tracer.analysis.sums import VERDICTS, Sums, Words
+from tracer.analysis.objects import all_known
+from tracer.analysis.sums import OBJECT, VERDICTS, Sums
 from tracer.filter.mask import Coded, Numbers
 from tracer.labels import cause
 from tracer.rules.verdicts import Verdict
@@ -49,7 +45,7 @@ from tracer.words import Seal
 
 STEPS = 200
 """Steps of time at most, where no width was requested."""
-_OF_LAST = ("last_op", "last_answer", "uid", "comm")
+_NAMING = ("boot", "kind_told", "kind_seen", "name", "dev", "ino", "gen")
 _LISTED = [
     "host", "boot_id", "verdict", "count", "first_ns", "last_ns", "pid", "tid", "uid", "comm", "op",
     "kind", "dev", "ino", "gen", "name", "fd", "seals", "seals_after", "size", "size_after",
@@ -58,33 +54,35 @@ _LISTED = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
+def _counting(key: tuple[str, ...]) -> Rules:
+    """How groups of a coarser table add up."""
+    return Rules(
+        key,
+        total=VERDICTS,
+        least=("first_ns",),
+        last={("last_ns", "last_rank"): ("last_op", "last_answer", "uid", "comm")},
+    )
+
+
+def _some(columns: Columns, rows: Array) -> dict[str, Array]:
+    return {name: column[rows] for name, column in columns.items()}
+
+
 class _Counted:
     """Sums of decisions, one row for each key of a table."""
 
-    counts: npt.NDArray[np.int64]
-    """(rows, verdicts)"""
-    columns: Mapping[str, Array]
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+        self.counts = np.stack([columns[word] for word in VERDICTS], axis=1)
+        """(rows, verdicts)"""
 
     @classmethod
-    def by(cls, groups: pd.DataFrame, numbers: Numbered) -> "_Counted":
-        """``groups``: rows of the table ``groups``; ``numbers``: the rows of the wanted table."""
-        rules = Rules(
-            (),
-            total=VERDICTS,
-            least=("first_ns",),
-            last={("last_ns", "last_rank"): _OF_LAST},
-        )
-        found = grouped(groups, rules, numbers)
-        columns = columns_of(found)
-        counts = np.empty((numbers.count, len(VERDICTS)), np.int64)
-        for place, word in enumerate(VERDICTS):
-            counts[:, place] = columns[word]
-        return cls(counts, columns)
+    def by(cls, key: tuple[str, ...], groups: Columns) -> "_Counted":
+        """Groups with the same key as one."""
+        return cls(grouped(groups, _counting(key)))
 
     def some(self, rows: Array) -> "_Counted":
-        columns = {name: column[rows] for name, column in self.columns.items()}
-        return type(self)(self.counts[rows], columns)
+        return _Counted(_some(self.columns, rows))
 
     @property
     def decisions(self) -> Array:
@@ -129,48 +127,37 @@ class Tables:
 
     def __init__(
         self,
-        words: Words,
-        total: Sums,
-        known: Sums,
+        sums: Sums,
         losses: Mapping[Source, pd.DataFrame] | None = None,
         problems: Mapping[Source, Sequence[str]] | None = None,
     ) -> None:
-        """``known``: sums of announcements and the baseline; the others are those of events."""
-        self.words = words
-        self.sources = tuple(words.sources)
-        self.boots = tuple(words.boots)
-        self.total, self.known = total, known
+        """``sums``: as they are now; they do not change any more."""
+        self.sums, self.words = sums, sums.words
+        self.sources = tuple(self.words.sources)
+        self.boots = tuple(self.words.boots)
         self._problems = {source: tuple(found) for source, found in (problems or {}).items()}
         self._losses = dict(losses or {})
-        self.objects, self.same_as = all_known(known, total)
+        self.objects, self.same_as = all_known(sums)
         """All that is known of each object, and the row under which each of them is shown."""
-        now = np.full(len(self.boots), BEFORE)
-        for part in (known, total):
-            if "hosts" in part:
-                np.maximum.at(now, part["hosts"]["boot"].to_numpy(), part["hosts"]["now_ns"])
-        self._now = now
 
     # Decisions and sums
 
     @cached_property
-    def groups(self) -> pd.DataFrame:
-        """The finest sums of decisions, each with the row of its ``object``."""
-        groups = self.total.get("groups")
-        if groups is None:
-            return Running.nothing("groups").assign(object=np.empty(0, np.int64))
-        some = np.zeros(len(groups), np.bool_)
+    def groups(self) -> dict[str, Array]:
+        """The finest sums of decisions; ``asked`` is the object that was asked for."""
+        groups = self.sums["groups"].columns()
+        some = np.zeros(len(groups["object"]), np.bool_)
         for word in VERDICTS:
-            some |= groups[word].to_numpy() > 0
-        groups = groups if some.all() else groups[some]
-        return groups.assign(object=self.same_as[numbers_of(self.objects, groups)])
+            some |= groups[word] > 0
+        if not some.all():
+            groups = _some(groups, some)
+        return {**groups, "asked": groups["object"], "object": self.same_as[groups["object"]]}
 
     @cached_property
     def _by_source(self) -> npt.NDArray[np.int64]:
         """Decisions of each source by verdict."""
-        counts = np.zeros((len(self.sources), len(VERDICTS)), np.int64)
-        found = self.total.get("sources")
-        if found is not None:
-            counts[found["source"].to_numpy()] = found[list(VERDICTS)].to_numpy()
+        counts, found = np.zeros((len(self.sources), len(VERDICTS)), np.int64), self.sums["sources"]
+        counts[found["source"]] = np.stack([found[word] for word in VERDICTS], axis=1)
         return counts
 
     @property
@@ -212,14 +199,12 @@ class Tables:
             "boot_id": Coded(boots, self.boots),
         }
 
-    def object_columns(self, objects: Array) -> Frame:
-        """The object of each row; ``objects``: rows of :attr:`objects`."""
-        know = {
-            name: self.objects[name].to_numpy()[objects]
-            for name in ("kind_told", "kind_seen", "name", "dev", "ino", "gen")
-        }
+    def file_columns(self, objects: Array) -> Frame:
+        """The host and the object of each row; ``objects``: rows of :attr:`objects`."""
+        know = _some({name: self.objects[name] for name in _NAMING}, objects)
         told, seen = know["kind_told"], know["kind_seen"]
         return {
+            **self.host_columns(know["boot"]),
             "kind": enum("kind", np.where(told > 0, told, seen)),
             "name": Coded(know["name"], self.words.names.texts),
             "dev": know["dev"],
@@ -227,9 +212,8 @@ class Tables:
             "gen": know["gen"],
         }
 
-    def who(self, rows: Mapping[str, Array]) -> Frame:
-        """comm and uid."""
-        return {"comm": Coded(rows["comm"], self.words.comms.texts), "uid": rows["uid"]}
+    def comms(self, codes: Array) -> Coded:
+        return Coded(codes, self.words.comms.texts)
 
     # The tables
 
@@ -272,141 +256,112 @@ class Tables:
         return {"objects": self._objects, "fds": self._fds, "processes": self._processes}[table]()
 
     def _objects(self) -> Frame:
-        know = columns_of(self.objects)
-        count = len(self.objects)
+        know = self.objects
         # Calls that made no file (ino 0) are about none.
-        rows = np.flatnonzero((self.same_as == np.arange(count)) & (know["ino"] != 0))
-        found, place = self._of_objects
-        found = found.some(place[rows])
-        order = found.order(*(know[name][rows] for name in ("boot", "dev", "ino", "gen")))
+        rows = np.flatnonzero((self.same_as == np.arange(len(self.same_as))) & (know["ino"] != 0))
+        counted = Table(_counting(("object",)))
+        counted.add(self.groups)
+        place = np.full(len(self.same_as), -1)
+        place[counted["object"]] = np.arange(len(counted))
+        names = counted.rules.nothing()
+        found = _Counted({name: counted.at(place[rows], name) for name in names})
+        order = found.order(*(know[name][rows] for name in OBJECT))
         rows, found = rows[order], found.some(order)
-        know = {name: column[rows] for name, column in know.items()}
-        boots = know["boot"].astype(np.int64)
+        know = _some(know, rows)
         gone = know["evicted_ns"] != BEFORE
-        mapped, writable = self._mappings
-
-        def maybe(values: Array, valid: Array) -> Numbers:
-            return Numbers(values, valid)
-
-        end = np.where(gone, know["evicted_ns"], self._now[boots])
+        hosts = self.sums["hosts"]
+        now = np.full(len(self.boots), BEFORE)
+        now[hosts["boot"]] = hosts["now_ns"]
+        mapped, writable = mappings.live(self.sums, self.objects["evicted_ns"], self.same_as)
         return {
-            **self.host_columns(boots),
-            **self.object_columns(rows),
-            "seals": maybe(know["seals"].astype(np.uint32), know["seals"] >= 0),
-            "size": maybe(know["size"], know["size_ns"] != BEFORE),
-            "owner_uid": maybe(know["owner"], know["owner"] != OWNER_UNKNOWN),
+            **self.file_columns(rows),
+            "seals": Numbers(know["sealed"].astype(np.uint32), know["sealed"] >= 0),
+            "size": Numbers(know["size"], know["size_ns"] != BEFORE),
+            "owner_uid": Numbers(know["owner"], know["owner"] != OWNER_UNKNOWN),
             "processes": self._distinct("pid")[rows],
             "fds": self._distinct("pid", "fd")[rows],
             "mappings": mapped[rows],
             "writable": writable[rows],
             **found.frame(),
-            "created_ns": maybe(know["created_ns"], know["created_ns"] != NEVER),
-            "evicted_ns": maybe(know["evicted_ns"], gone),
-            "age_ns": end - know["first_ns"],
+            "created_ns": Numbers(know["created_ns"], know["created_ns"] != NEVER),
+            "evicted_ns": Numbers(know["evicted_ns"], gone),
+            "age_ns": np.where(gone, know["evicted_ns"], now[know["boot"]]) - know["first_ns"],
         }
-
-    @cached_property
-    def _of_objects(self) -> tuple[_Counted, Codes]:
-        """Sums by object, and the row of each object in them; the last row is for those without."""
-        groups = self.groups
-        numbers = Numbered([groups["object"].to_numpy()])
-        found = _Counted.by(groups, numbers)
-        place = np.full(len(self.objects), numbers.count)
-        place[groups["object"].to_numpy()[numbers.first]] = np.arange(numbers.count)
-        columns = {
-            name: np.append(column, np.array([_NONE.get(name, 0)], column.dtype))
-            for name, column in found.columns.items()
-        }
-        counts = np.vstack([found.counts, np.zeros((1, len(VERDICTS)), np.int64)])
-        return _Counted(counts, columns), place
-
-    @cached_property
-    def _mappings(self) -> tuple[Codes, Codes]:
-        return mappings.live(self.total, self.objects, self.same_as)
 
     def _distinct(self, *names: str) -> Codes:
         """By object: how many different processes, or descriptors with a number, asked for it."""
         groups = self.groups
         if "fd" in names:
-            groups = groups[groups["fd"].to_numpy() != -1]
-        objects = groups["object"].to_numpy()
-        numbers = Numbered([objects, *(groups[name].to_numpy() for name in names)])
-        return np.bincount(objects[numbers.first], minlength=len(self.objects))
+            groups = _some(groups, groups["fd"] != -1)
+        objects, *_ = distinct(groups["object"], *(groups[name] for name in names))
+        return np.bincount(objects, minlength=len(self.same_as))
 
     def _fds(self) -> Frame:
-        groups, know = self.groups, self.objects
-        groups = groups[know["ino"].to_numpy()[groups["object"].to_numpy()] != 0]
-        key = {name: groups[name].to_numpy() for name in ("object", "pid", "fd")}
-        numbers = Numbered([*key.values()])
-        objects, pid, fd = (column[numbers.first] for column in key.values())
-        found = _Counted.by(groups, numbers)
-        boot, dev, ino, gen = (know[n].to_numpy()[objects] for n in ("boot", "dev", "ino", "gen"))
+        know = self.objects
+        groups = _some(self.groups, know["ino"][self.groups["object"]] != 0)
+        found = _Counted.by(("object", "pid", "fd"), groups)
+        boot, dev, ino, gen = (know[name][found.columns["object"]] for name in OBJECT)
         # By the number without its sign, as keys of two halves had it.
-        rows = found.order(boot, pid, fd.view(np.uint32), dev, ino, gen)
-        found = found.some(rows)
+        pid, fd = found.columns["pid"], found.columns["fd"].view(np.uint32)
+        found = found.some(found.order(boot, pid, fd, dev, ino, gen))
+        columns, files = found.columns, self.file_columns(found.columns["object"])
         return {
-            **self.host_columns(boot[rows]),
-            "pid": pid[rows],
-            **self.who(found.columns),
-            "fd": fd[rows],
-            **self.object_columns(objects[rows]),
+            "host": files.pop("host"),
+            "boot_id": files.pop("boot_id"),
+            "pid": columns["pid"],
+            "comm": self.comms(columns["comm"]),
+            "uid": columns["uid"],
+            "fd": columns["fd"],
+            **files,
             **found.frame(),
         }
 
     def _processes(self) -> Frame:
-        groups = self.groups
-        boots, pids = groups["boot"].to_numpy(), groups["pid"].to_numpy()
-        numbers = Numbered([boots, pids])
-        boot, pid = boots[numbers.first], pids[numbers.first]
-        found = _Counted.by(groups, numbers)
-        rows = found.order(boot, pid)
+        files = self.objects["ino"][self.groups["object"]] != 0
+        groups = {**self.groups, "boot": self.objects["boot"][self.groups["object"]]}
+        counted = Table(_counting(("boot", "pid")))
+        processes = counted.add(groups)
+        found = _Counted(counted.columns())
+        rows = found.order(found.columns["boot"], found.columns["pid"])
         found = found.some(rows)
-        files = self.objects["ino"].to_numpy()[groups["object"].to_numpy()] != 0
-        numbered = files & (groups["fd"].to_numpy() != -1)
 
-        def how_many(name: str, among: Array | None = None) -> Codes:
-            some = slice(None) if among is None else among.nonzero()[0]
-            codes = numbers.codes[some]
-            first = Numbered([codes, groups[name].to_numpy()[some]]).first
-            return np.bincount(codes[first], minlength=numbers.count)[rows]
+        def how_many(name: str, among: Any = slice(None)) -> Codes:
+            processes_of, *_ = distinct(processes[among], groups[name][among])
+            return np.bincount(processes_of, minlength=len(rows))[rows]
 
         return {
-            **self.host_columns(boot[rows]),
-            "pid": pid[rows],
-            **self.who(found.columns),
+            **self.host_columns(found.columns["boot"]),
+            "pid": found.columns["pid"],
+            "comm": self.comms(found.columns["comm"]),
+            "uid": found.columns["uid"],
             "comms": how_many("comm"),
             "uids": how_many("uid"),
             "objects": how_many("object", files),
-            "fds": how_many("fd", numbered),
+            "fds": how_many("fd", files & (groups["fd"] != -1)),
             **found.frame(),
         }
 
     @cached_property
-    def _reasons(self) -> pd.DataFrame:
-        found = self.total.get("reasons")
-        found = Running.nothing("reasons") if found is None else found
-        return found.assign(verdict=self.words.verdicts[found["outcome"].to_numpy(np.int64)])
+    def _reasons(self) -> dict[str, Array]:
+        found = self.sums["reasons"].columns()
+        return {**found, "verdict": self.words.verdicts[found["outcome"]]}
 
     @cached_property
     def by_op(self) -> pd.DataFrame:
         """One row an operation: op x verdict."""
         reasons = self._reasons
-        key = [reasons[name].to_numpy() for name in ("boot", "op")]
-        numbers = Numbered(key)
-        counts = np.zeros((numbers.count, len(VERDICTS)), np.int64)
-        np.add.at(counts, (numbers.codes, reasons["verdict"].to_numpy()), reasons["count"])
-        columns = {
-            "first_ns": numbers.least(reasons["first_ns"].to_numpy()),
-            "last_ns": numbers.most(reasons["last_ns"].to_numpy()),
+        rules = Rules(("boot", "op"), VERDICTS, ("first_ns",), ("last_ns",))
+        counts = {
+            word: np.where(reasons["verdict"] == verdict, reasons["count"], 0)
+            for verdict, word in enumerate(VERDICTS)
         }
-        boot, op = (column[numbers.first] for column in key)
-        found = _Counted(counts, columns)
-        rows = found.order(boot, op)
+        found = _Counted(grouped({**reasons, **counts}, rules))
+        found = found.some(found.order(found.columns["boot"], found.columns["op"]))
         return shown(
             {
-                **self.host_columns(boot[rows]),
-                "op": enum("op", op[rows]),
-                **found.some(rows).frame(last=False),
+                **self.host_columns(found.columns["boot"]),
+                "op": enum("op", found.columns["op"]),
+                **found.frame(last=False),
             }
         )
 
@@ -416,8 +371,7 @@ class Tables:
         known = self.words.outcomes
         told = np.array([repr(tuple(outcome)) for outcome in known], object)
         place = np.argsort(np.argsort(told, kind="stable"), kind="stable")
-        reasons = columns_of(self._reasons)
-        outcome = reasons["outcome"].astype(np.int64)
+        reasons, outcome = self._reasons, self._reasons["outcome"]
         rows = np.lexsort(
             [
                 place[outcome] if len(outcome) else outcome,
@@ -449,19 +403,16 @@ class Tables:
         At most :data:`tracer.analysis.sums.MOST_CASES` rows a verdict; :attr:`unlisted` has the
         others.
         """
-        cases = self.total.get("cases")
-        cases = Running.nothing("cases") if cases is None else cases
-        found = columns_of(cases)
-        order = np.lexsort((found["rank"], -found["count"], -found["verdict"].astype(np.int64)))
-        found = {name: column[order] for name, column in found.items()}
-        objects = self.same_as[numbers_of(self.objects, cases)[order]]
+        found = self.sums["cases"].columns()
+        groups = _some(self.sums["groups"].columns(), found["group"])
+        found |= {name: groups[name] for name in ("object", "pid", "fd", "uid", "comm")}
+        found = _some(found, np.lexsort((found["rank"], -found["count"], -found["verdict"])))
         frame = shown(
             {
                 **found,
-                **self.host_columns(found["boot"]),
-                **self.object_columns(objects),
-                **self.who(found),
-                **outcome_columns(found["outcome"].astype(np.int64), self.words.outcomes),
+                **self.file_columns(self.same_as[found["object"]]),
+                "comm": self.comms(found["comm"]),
+                **outcome_columns(found["outcome"], self.words.outcomes),
                 "verdict": found["verdict"].astype(np.int8),
                 "op": enum("op", found["op"]),
                 "errno": errno_codes(found["answer"]),
@@ -472,9 +423,7 @@ class Tables:
     @property
     def unlisted(self) -> dict[str, int]:
         """Decisions by verdict that :attr:`listed` has no room for; ``{}``: none."""
-        found = self.total.get("unlisted")
-        if found is None:
-            return {}
+        found = self.sums["unlisted"]
         pairs = sorted(zip(found["verdict"].tolist(), found["count"].tolist(), strict=True))
         return {Verdict(verdict).word: count for verdict, count in pairs}
 
@@ -485,12 +434,11 @@ class Tables:
         Their owner, folio order and perhaps name are not known, so that verdicts which depend on
         these are ``indeterminate``.
         """
-        know = self.objects
-        never = (know["announced_ns"].to_numpy() == NEVER) & (know["ino"].to_numpy() != 0)
-        groups = self.groups
-        # The object that asked, not the one under which it is shown.
-        mine = groups[never[numbers_of(know, groups)]]
-        return int(mine[list(VERDICTS)].to_numpy().sum())
+        know, groups = self.objects, self.groups
+        never = (know["announced_ns"] == NEVER) & (know["ino"] != 0)
+        # The object that was asked for, not the one under which it is shown.
+        mine = never[groups["asked"]]
+        return int(sum(groups[word][mine].sum() for word in VERDICTS))
 
     @property
     def left_out(self) -> int:
@@ -498,9 +446,9 @@ class Tables:
         boots = [one.boot_id for one in self.sources if one.leaves_out]
         hosts = [place for place, boot in enumerate(self.boots) if boot in boots]
         know = self.objects
-        sealed = (know["seals"].to_numpy() == int(Seal.SEAL)) & (know["ino"].to_numpy() != 0)
-        alone = self.same_as == np.arange(len(know))
-        return int((sealed & alone & np.isin(know["boot"].to_numpy(), hosts)).sum())
+        sealed = (know["sealed"] == int(Seal.SEAL)) & (know["ino"] != 0)
+        alone = self.same_as == np.arange(len(self.same_as))
+        return int((sealed & alone & np.isin(know["boot"], hosts)).sum())
 
     def over_time(self, step_ns: int | None = None) -> pd.DataFrame:
         """Decisions by verdict in steps of ``step_ns``; ``time_ns`` is the start of a step.
@@ -510,18 +458,15 @@ class Tables:
         was counted by (1 ms, in a long recording ten, hundred ... times as much). None: the
         smallest 1, 2 or 5 x 10^n that gives at most 200 steps.
         """
-        steps = self.total.get("steps")
         pieces = []
-        for boot in sorted(set(steps["boot"].tolist())) if steps is not None else ():
-            assert steps is not None
-            mine = steps[steps["boot"] == boot]
-            width = int(mine["step_ns"].iloc[0])
-            times = mine["time_ns"].to_numpy()
-            step = step_ns or _width(int(times.min()), int(times.max()), width)
-            width *= max(1, -(-step // width))
-            first, last = int(times.min()) // width, int(times.max()) // width
+        for boot in sorted(self.sums.steps):
+            width, first, counted = self.sums.steps[boot].counts()
+            last = first + len(counted) - 1
+            step = step_ns or _width(first * width, last * width, width)
+            times, factor = first + np.arange(len(counted)), max(1, -(-step // width))
+            first, last, width = first // factor, last // factor, width * factor
             counts = np.zeros((last - first + 1, len(VERDICTS)), np.int64)
-            np.add.at(counts, times // width - first, mine[list(VERDICTS)].to_numpy())
+            np.add.at(counts, times // factor - first, counted)
             every = (first + np.arange(len(counts))) * width
             frame = {
                 **self.host_columns(np.full(len(every), boot)),
@@ -597,9 +542,6 @@ class Tables:
             return pd.DataFrame(columns=columns)
         rows: pd.DataFrame = pd.concat(pieces, ignore_index=True)
         return rows.reindex(columns=columns)
-
-
-_NONE = {"first_ns": NEVER, "last_ns": BEFORE}
 
 
 def _width(low: int, high: int, unit: int) -> int:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from tracer.analysis import decisions
 from tracer.analysis.batches import Batch, Source, Vocabulary
 from tracer.analysis.decisions import Decisions, Judged
-from tracer.analysis.running import Steps
+from tracer.analysis.sums import Steps
 from tracer.live import cells
 from tracer.live.log import Log, Pager, readable
 from tracer.live.snapshot import HISTORY, Alert, Now, OnAlert, Verdicts, of_columns

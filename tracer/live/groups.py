@@ -76,7 +76,7 @@ class RowIds:
     """Ids of rows, the same whenever and from whichever sums a row is made."""
 
     def __init__(self) -> None:
-        self._ids = {name: Places(3) for name in GROUPED}
+        self._ids = {name: Places() for name in GROUPED}
 
     def of(self, table: str, columns: Mapping[str, Column]) -> npt.NDArray[np.int64]:
         """The id of each row of ``table``."""

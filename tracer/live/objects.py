@@ -14,7 +14,7 @@ from tracer import words as seal_words
 from tracer.analysis.batches import Batch, joined
 from tracer.analysis.decisions import Decisions, Judged
 from tracer.analysis.frames import concat, stacked
-from tracer.analysis.grouping import BEFORE, NEVER, Numbered
+from tracer.analysis.grouping import BEFORE, NEVER, Rules, grouped
 from tracer.analysis.mappings import KEY, MAPPED, lifetimes
 from tracer.analysis.timeline import with_holders
 from tracer.analysis.totals import Tables
@@ -50,8 +50,9 @@ class Mapped:
     def forget(self) -> None:
         """Forgets mappings that ended, then the oldest."""
         whole = joined(self._events)
-        last = Numbered([whole["mm"], whole["answer"]]).last(whole["time_ns"], whole["row"])
-        self._events = [whole.take(np.sort(last)[-MOST:])]
+        rules = Rules(("mm", "answer"), last={("time_ns", "row"): ("place",)})
+        last = grouped({**whole.columns, "place": np.arange(len(whole))}, rules)
+        self._events = [whole.take(np.sort(last["place"])[-MOST:])]
 
     def lives(self, baseline: pd.DataFrame) -> pd.DataFrame:
         """One row a mapping; ``baseline``: those that the sweep at the start found."""
@@ -186,8 +187,7 @@ class ObjectBook:
     def _baseline(self, tables: Tables) -> None:
         """Which rows of the sweep without a generation are meant, ``tables`` say."""
         known = tables.objects
-        dev, ino, gen = (known[name].to_numpy() for name in KEY[1:])
-        same = np.flatnonzero(self._is_mine({"dev": dev, "ino": ino}))
+        gen, same = known["gen"], np.flatnonzero(self._is_mine(known))
         mine = gen[tables.same_as[same]] == self.key[2]
         gens = {self.key[2], *gen[same[mine]].tolist()}
         version = len(self._book.baseline), gens

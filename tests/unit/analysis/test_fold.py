@@ -23,8 +23,7 @@ from tracer.analysis.batches import Source
 from tracer.analysis.decisions import Decisions, Judged
 from tracer.analysis.frames import batch_of
 from tracer.analysis.judge import Judge
-from tracer.analysis.running import Running, merge
-from tracer.analysis.sums import Rows, Words, sums_of
+from tracer.analysis.sums import Sums, Words, merge
 from tracer.analysis.tables import judge
 from tracer.analysis.totals import Tables
 from tracer.words import Flag
@@ -100,7 +99,7 @@ def test_any_cut_and_any_order_of_batches_adds_up_to_the_whole(
 ) -> None:
     """merge is one function for folding, for several workers and for a cluster."""
     words = Words()
-    pieces = []
+    pieces, ready = [], []
     for host, source in enumerate(HOSTS):
         found = events(seed + host, count).assign(row=np.arange(count))
         bounds = [0, *sorted(min(cut, count) for cut in cuts), count]
@@ -112,19 +111,29 @@ def test_any_cut_and_any_order_of_batches_adds_up_to_the_whole(
             unknown["owner_uid"] = np.full(len(part), 0xFFFFFFFF, np.uint32)
             codes = judge.codes({**batch.columns, **unknown})
             ids = np.append(words.outcome_ids(judge.outcomes), np.int32(-1))[codes]
-            pieces.append((part is found, sums_of(Rows(words, batch), ids)))
+            sums = Sums(words)
+            if len(part):
+                rows = sums.rows(batch)
+                sums.observe(rows)
+                sums.count(rows, ids)
+                ready.append((part is found, batch, ids))
+            pieces.append((part is found, sums))
     whole = [made for is_whole, made in pieces if is_whole]
     parts_ = [made for is_whole, made in pieces if not is_whole]
     random.shuffle(parts_)
     middle = random.randint(0, len(parts_))
-    nested = merge(merge(*parts_[:middle]), merge(*parts_[middle:]))
-    running = Running()
-    for made in parts_:
-        running.add(made)
-    want = Tables(words, merge(*whole), {})
-    same(Tables(words, merge(*parts_), {}), want)
-    same(Tables(words, nested, {}), want)
-    same(Tables(words, running, {}), want)
+    nested = merge(words, merge(words, *parts_[:middle]), merge(words, *parts_[middle:]))
+    running = Sums(words)
+    random.shuffle(ready)
+    for is_whole, batch, ids in ready:
+        if not is_whole:
+            rows = running.rows(batch)
+            running.observe(rows)
+            running.count(rows, ids)
+    want = Tables(merge(words, *whole))
+    same(Tables(merge(words, *parts_)), want)
+    same(Tables(nested), want)
+    same(Tables(running), want)
 
 
 @settings(max_examples=15, deadline=None)

@@ -10,19 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from tracer.analysis.grouping import (
-    Lookup,
-    Numbered,
-    Places,
-    Rules,
-    added,
-    arrays,
-    found_in,
-    grouped,
-    merged,
-)
-from tracer.analysis.running import Steps
-from tracer.analysis.sums import FIRST_STEP_NS, MOST_STEPS, VERDICTS
+from tracer.analysis import grouping
+from tracer.analysis.grouping import Places, Rules, Table, distinct, grouped
+from tracer.analysis.sums import FIRST_STEP_NS, MOST_STEPS, VERDICTS, Steps
 
 U64 = 2**64 - 1
 numbers = st.sampled_from([0, 1, 2, 7, 2**32, 2**63, U64 - 1, U64])
@@ -35,50 +25,59 @@ def columns(found: list[tuple[int, ...]], width: int) -> list[np.ndarray]:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 5), keys)
-def test_groups_are_those_of_a_dict(width: int, found: list[tuple[int, ...]]) -> None:
-    known: dict[tuple[int, ...], int] = {}
-    want = [known.setdefault(key[:width], len(known)) for key in found]
-    got = Numbered(columns(found, width))
-    assert got.codes.tolist() == want
-    assert got.count == len(known)
-    assert [found[row][:width] for row in got.first.tolist()] == list(known)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(1, 5), keys, keys)
-def test_keys_are_found_where_they_are(
-    width: int, known: list[tuple[int, ...]], wanted: list[tuple[int, ...]]
+def test_distinct_keys_in_the_order_in_which_they_come(
+    width: int, found: list[tuple[int, ...]]
 ) -> None:
-    distinct = list(dict.fromkeys(key[:width] for key in known))
-    want = [distinct.index(key[:width]) if key[:width] in distinct else -1 for key in wanted]
-    lookup = Lookup(columns(distinct, width))
-    assert lookup.find(columns(wanted, width)).tolist() == want
-    assert found_in(columns(distinct, width), columns(wanted, width)).tolist() == want
+    want = list(dict.fromkeys(key[:width] for key in found))
+    got = distinct(*columns(found, width))
+    assert list(zip(*(column.tolist() for column in got), strict=True)) == want
 
 
+@pytest.mark.parametrize("collide", [False, True])
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 5), st.lists(keys, max_size=4))
-def test_places_stay(width: int, batches: list[list[tuple[int, ...]]]) -> None:
-    places = Places(width)
-    known: dict[tuple[int, ...], int] = {}
-    for batch in batches:
-        want = [known.setdefault(key[:width], len(known)) for key in batch]
-        assert places.of(columns(batch, width)).tolist() == want
-        assert len(places) == len(known)
+@given(width=st.integers(1, 5), batches=st.lists(keys, max_size=4), wanted=keys)
+def test_keys_keep_their_places(
+    collide: bool, width: int, batches: list[list[tuple[int, ...]]], wanted: list[tuple[int, ...]]
+) -> None:
+    """Even those that mix to the same number."""
+    with pytest.MonkeyPatch.context() as patch:
+        if collide:  # at first all keys mix to the same
+            zeros = iter([[np.uint64(0)] * 8] * 2)
+            usual = grouping._factors
+            patch.setattr(grouping, "_factors", lambda: next(zeros, None) or usual())
+        places = Places()
+        known: dict[tuple[int, ...], int] = {}
+        for batch in batches:
+            want = [known.setdefault(key[:width], len(known)) for key in batch]
+            assert places.of(columns(batch, width)).tolist() == want
+            assert len(places) == len(known)
+        found = places.find(columns(wanted, width))
+        assert found.tolist() == [known.get(key[:width], -1) for key in wanted]
+
+
+def test_few_new_keys_beside_many_old_ones() -> None:
+    places = Places()
+    for start, count in ((0, 1000), (1000, 10), (1010, 50), (1060, 1000)):
+        new = np.arange(start, start + count)
+        assert places.of([new]).tolist() == new.tolist()
+        assert places.find([np.arange(3000)]).tolist() == [
+            *range(start + count), *[-1] * (3000 - start - count)
+        ]  # fmt: skip
 
 
 def test_numbers_with_sign() -> None:
     low, high = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+    places = Places()
     key = [np.array([low, -1, 0, high, -1]), np.array([5, 5, 5, 5, 5], np.int32)]
-    assert Numbered(key).codes.tolist() == [0, 1, 2, 3, 1]
-    assert Lookup([column[:4] for column in key]).find(key).tolist() == [0, 1, 2, 3, 1]
+    assert places.of(key).tolist() == [0, 1, 2, 3, 1]
+    assert places.find(key).tolist() == [0, 1, 2, 3, 1]
 
 
 RULES = Rules(
     ("a", "b"),
     total=("n",),
     least=("low",),
-    most=("high", "any"),
+    most=("high", "held"),
     last={("when", "rank"): ("value",)},
     first={("start", "place"): ("maker",)},
 )
@@ -93,21 +92,29 @@ def frame(found: list[tuple[int, ...]]) -> pd.DataFrame:
     }
     count = np.arange(len(found))
     return pd.DataFrame(
-        made | {"low": made["n"], "high": made["n"], "any": made["n"] > 1, "rank": count,
+        made | {"low": made["n"], "high": made["n"], "held": made["n"] > 1, "rank": count,
                 "value": count * 7, "start": made["when"], "place": count, "maker": count * 3}
     )  # fmt: skip
+
+
+def arrays(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    return {str(name): rows[name].to_numpy() for name in rows}
+
+
+def by_key(table: Table) -> pd.DataFrame:
+    return table.frame().sort_values(["a", "b"], ignore_index=True)
 
 
 @settings(max_examples=60, deadline=None)
 @given(rows)
 def test_groups_add_up_to_what_pandas_says(found: list[tuple[int, ...]]) -> None:
     whole = frame(found)
-    got = grouped(whole, RULES).sort_values(["a", "b"], ignore_index=True)
+    got = pd.DataFrame(grouped(arrays(whole), RULES)).sort_values(["a", "b"], ignore_index=True)
     by = whole.groupby(["a", "b"], sort=True)
     assert got["n"].tolist() == by["n"].sum().tolist()
     assert got["low"].tolist() == by["low"].min().tolist()
     assert got["high"].tolist() == by["high"].max().tolist()
-    assert got["any"].tolist() == by["any"].any().tolist()
+    assert got["held"].tolist() == by["held"].any().tolist()
     last = whole.sort_values(["when", "rank"]).groupby(["a", "b"]).last()
     assert got[["when", "rank", "value"]].to_numpy().tolist() == (
         last[["when", "rank", "value"]].to_numpy().tolist()
@@ -123,18 +130,22 @@ def test_groups_add_up_to_what_pandas_says(found: list[tuple[int, ...]]) -> None
 def test_any_cut_and_any_order_adds_up_to_the_whole(
     found: list[tuple[int, ...]], cuts: list[int], random: Any
 ) -> None:
+    """Rows as they come, or added up before; and what was copied stays as it was."""
     whole = frame(found)
     bounds = [0, *sorted(cuts), len(whole)]
-    parts = [grouped(whole.iloc[a:b], RULES) for a, b in itertools.pairwise(bounds)]
-    want = grouped(whole, RULES).sort_values(["a", "b"], ignore_index=True)
+    parts = [arrays(whole.iloc[a:b]) for a, b in itertools.pairwise(bounds)]
+    want = Table(RULES)
+    want.add(arrays(whole))
     random.shuffle(parts)
-    assert_frame_equal(merged(parts, RULES).sort_values(["a", "b"], ignore_index=True), want)
-    total = parts[0]
-    for part in parts[1:]:
-        before = len(total)
-        total, new = added(total, part, RULES, Lookup(arrays(total, RULES.key)))
-        assert new == (len(total) > before)
-    assert_frame_equal(total.sort_values(["a", "b"], ignore_index=True), want)
+    table, copies = Table(RULES), []
+    for part in parts:
+        table.add(random.choice([part, grouped(part, RULES)]))
+        copies.append((table.copy(), table.frame().copy()))
+    assert_frame_equal(by_key(table), by_key(want))
+    for copy, before in copies:
+        assert_frame_equal(copy.frame(), before)
+        copy.add(arrays(whole))  # nor does what is added to a copy change the others
+    assert_frame_equal(by_key(table), by_key(want))
 
 
 @pytest.mark.slow

@@ -160,7 +160,7 @@ def test_nothing_is_left_of_what_is_gone() -> None:
 
 
 def test_mappings_that_ended_long_ago_are_forgotten(monkeypatch: Any) -> None:
-    monkeypatch.setattr("tracer.analysis.running.MOST_MAPPINGS", 4)
+    monkeypatch.setattr("tracer.analysis.sums.MOST_MAPPINGS", 4)
     fold = Decisions()
     old = baseline(0, 1).assign(op="map", dev=1, ino=5, gen=7, pid=7, answer=4096, arg=WRITE_NOW)
     fold.mappings(old, HOSTS[0])
@@ -172,7 +172,7 @@ def test_mappings_that_ended_long_ago_are_forgotten(monkeypatch: Any) -> None:
             {"op": "map", "at": start + 6, "pid": 7, "mm": 2, "address": 4096 * (turn % 3)},
         )
         fold.add(batch_of(rows.assign(row=np.arange(3) + 3 * turn), HOSTS[0]))
-    assert len(fold.tables().total["maps"]) < 12
+    assert len(fold.tables().sums["maps"]) < 12
     assert live(fold.tables()) == {(5,): {"mappings": 3, "writable": 3}}
 
 
@@ -286,7 +286,7 @@ def test_busy_for_ever_is_bounded(monkeypatch: Any) -> None:
     made = {"op": "create", "at": 30, "pid": 7, "answer": 3}
     for start in range(0, 20, 3):
         rows = sealing(*again[start : start + 3], made | {"at": 30 + start})
-        fold.add(batch_of(rows, HOSTS[0]))
+        fold.add(batch_of(rows.assign(row=2 * start + np.arange(len(rows))), HOSTS[0]))
     tables = fold.tables()
     assert tables.busy["time_ns"].tolist() == [0, 1, 2, 3, 4]
     assert len(tables.seals) == 7
