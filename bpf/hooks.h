@@ -22,8 +22,8 @@ INLINE void begin_io(u64 iocb, u64 iter, int direct, u8 op, u8 hook, u8 kind, u6
  * inode lock is held and seals and size are exact. What the call was asked for
  * is still in its arguments when it returns; a call that was never checked
  * begins only there. A file that cannot be sealed costs one read: its check
- * leaves word for the return. That is about the file, which cannot become
- * sealable any more, so it does no harm where tasks share a place.
+ * marks the call slot for the return. The mark is about the file, which cannot
+ * become sealable any more, so it does no harm where tasks share a slot.
  */
 INLINE void leave_unsealable(u64 me, u64 inode)
 {

@@ -1,6 +1,6 @@
 """The verdict that a call's own errno implies, from the truth line alone.
 
-This is the second opinion that tracer.analysis.judge is held against, so it knows nothing of
+This is the second opinion that tracer.analysis.judge is compared with, so it knows nothing of
 tracer.rules: which seals stand against a call is told here once more, in user's terms
 (fcntl(2) and memfd_create(2), and samples/README.md for what each variant does). Where kernels
 differ about what a seal forbids, the call's own answer says which one this is.

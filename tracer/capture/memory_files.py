@@ -157,7 +157,7 @@ _TYPES = {b"tmpfs": TMPFS_MAGIC, b"hugetlbfs": HUGETLBFS_MAGIC}
 OTHER = 0
 """No file system of memory files."""
 _KERNELS_OWN = b"anon_inode:"
-"""No path on a file system begins so (fs/d_path.c: those begin with a slash or in brackets)."""
+"""No path on a file system starts with this (fs/d_path.c: a slash or a bracket)."""
 _OWN_MOUNT = (b"/[kvm-gmem] (deleted)", b"/[guest_memfd] (deleted)")
 """Where guest_memfd has a file system of its own (since 6.19) nothing of it is in a mount table."""
 _NO_FILES = (b"/dev/", b"/dmabuf:")

@@ -1,5 +1,5 @@
-"""What no hook looks at: told by doctor, stored in every recording, and explained in
-``docs/limitations.md``, which is made from this."""
+"""What no hook sees: shown by doctor, stored in every recording, explained in
+``docs/limitations.md``."""
 
 from dataclasses import dataclass
 
@@ -46,98 +46,66 @@ _CUT_SHORT = BlindSpot(
 )
 
 PLAIN = (
-    BlindSpot(
-        "mprotect and stores through an existing mapping (no seal check is asked there)",
-        "Seals decide when a mapping is made, not when it is used: a mapping that may be written "
-        "goes on to be one (which is why F_ADD_SEALS refuses F_SEAL_WRITE while one exists). "
-        "`--audit` records mprotect.",
-    ),
-    BlindSpot(
-        "process_vm_readv/writev, ptrace, /proc/PID/mem, long-term pins, userfaultfd",
-        "They reach a file's pages through an address space, past the file's own functions. "
-        "`--audit` records them.",
-    ),
+    BlindSpot("mprotect and stores through an existing mapping (no seal check is asked there)",
+              "Seals decide when a mapping is made, not when it is used: a mapping that may be "
+              "written goes on to be one (which is why F_ADD_SEALS refuses F_SEAL_WRITE while one "
+              "exists). `--audit` records mprotect."),
+    BlindSpot("process_vm_readv/writev, ptrace, /proc/PID/mem, long-term pins, userfaultfd",
+              "They reach a file's pages through an address space, past the file's own functions. "
+              "`--audit` records them."),
     _SHMAT,
-    BlindSpot(
-        "splice out of a memfd on kernels with a splice function of its own (since 6.5)",
-        "shmem_file_splice_read hands out pages without the read function where reads are "
-        "recorded. No seal of a released kernel forbids reading. `--audit` records it.",
-    ),
-    BlindSpot(
-        "reads of hugetlb files",
-        "hugetlbfs_read_iter is not hooked: no seal of a released kernel forbids reading. "
-        "`--audit` records them.",
-    ),
+    BlindSpot("splice out of a memfd on kernels with a splice function of its own (since 6.5)",
+              "shmem_file_splice_read hands out pages without the read function where reads are "
+              "recorded. No seal of a released kernel forbids reading. `--audit` records it."),
+    BlindSpot("reads of hugetlb files",
+              "hugetlbfs_read_iter is not hooked: no seal of a released kernel forbids reading. "
+              "`--audit` records them."),
     _EARLY,
-    BlindSpot(
-        "guest_memfd and memfd_secret",
-        "They have functions of their own, and no seals. `--audit` records them.",
-    ),
+    BlindSpot("guest_memfd and memfd_secret",
+              "They have functions of their own, and no seals. `--audit` records them."),
     _UDMABUF,
     _EXEC,
     _CUT_SHORT,
-)
+)  # fmt: skip
 """Without ``--audit``."""
 
 AUDIT = (
-    BlindSpot(
-        "stores and loads through a mapping that exists (only that it exists is known)",
-        "The processor does them, the kernel is not asked. An audit therefore claims who maps, "
-        "not who reads.",
-    ),
-    BlindSpot(
-        "when a pin ends; short pins and reads by kernel threads of this process's memory "
-        "(vhost, AIO)",
-        "A pin is recorded when it is taken for long (FOLL_LONGTERM). It outlives the mapping; "
-        "short ones are too many, and end by themselves.",
-    ),
-    BlindSpot(
-        "process_vm_readv/writev, ptrace and /proc/PID/mem that are refused before a page is "
-        "asked for",
-        "Permission is checked first. What was refused there reached no memory.",
-    ),
-    BlindSpot(
-        "vmsplice of a memory file's pages; mappings of a dma-buf made from a memfd",
-        "Pages go on in a pipe, or under the inode of a dma-buf (udmabuf), and are no longer known "
-        "by the memory file.",
-    ),
-    BlindSpot(
-        "KVM's own access to guest memory, nested guests, SEV debug commands, devices behind an "
-        "IOMMU",
-        "They use host addresses or pages that were given to them before; which file stands "
-        "behind is known from the memslot.",
-    ),
-    BlindSpot(
-        "private/shared conversion of guest memory",
-        "KVM_SET_MEMORY_ATTRIBUTES is not hooked.",
-    ),
-    BlindSpot(
-        "core dumps, /proc/kcore, swap, hwpoison, kernel modules and other BPF programs",
-        "Whoever may load code into the kernel, or read all of its memory, needs none of the "
-        "functions that are hooked.",
-    ),
-    BlindSpot(
-        "descriptors inherited by fork (the final sweep sees who still has them)",
-        "A child has them without any call of its own; its first use is recorded.",
-    ),
+    BlindSpot("stores and loads through a mapping that exists (only that it exists is known)",
+              "The processor does them, the kernel is not asked. An audit therefore claims who "
+              "maps, not who reads."),
+    BlindSpot("when a pin ends; short pins and reads by kernel threads of this process's memory "
+              "(vhost, AIO)",
+              "A pin is recorded when it is taken for long (FOLL_LONGTERM). It outlives the "
+              "mapping; short ones are too many, and end by themselves."),
+    BlindSpot("process_vm_readv/writev, ptrace and /proc/PID/mem that are refused before a page "
+              "is asked for",
+              "Permission is checked first. What was refused there reached no memory."),
+    BlindSpot("vmsplice of a memory file's pages; mappings of a dma-buf made from a memfd",
+              "Pages go on in a pipe, or under the inode of a dma-buf (udmabuf), and are no "
+              "longer known by the memory file."),
+    BlindSpot("KVM's own access to guest memory, nested guests, SEV debug commands, devices "
+              "behind an IOMMU",
+              "They use host addresses or pages that were given to them before; which file stands "
+              "behind is known from the memslot."),
+    BlindSpot("private/shared conversion of guest memory",
+              "KVM_SET_MEMORY_ATTRIBUTES is not hooked."),
+    BlindSpot("core dumps, /proc/kcore, swap, hwpoison, kernel modules and other BPF programs",
+              "Whoever may load code into the kernel, or read all of its memory, needs none of "
+              "the functions that are hooked."),
+    BlindSpot("descriptors inherited by fork (the final sweep sees who still has them)",
+              "A child has them without any call of its own; its first use is recorded."),
     BlindSpot("SysV shmat (the mappings themselves are seen)", _SHMAT.why),
     _EARLY,
-    BlindSpot(
-        "what udmabuf answers, and before 6.11 which memfds it was given",
-        "That it is asked for a dma-buf is recorded (`device`), and since 6.11 the pins of the "
-        "files (memfd_pin_folios).",
-    ),
-    BlindSpot(
-        "who asks an io_uring whose own thread polls for requests (IORING_SETUP_SQPOLL)",
-        "That thread does them in the name of the ring's owner. That it does, with buffers that "
-        "were registered, is recorded once for a ring (`ring`).",
-    ),
-    BlindSpot(
-        "what a vfork child does before it executes something",
-        "It runs in its parent's memory while the parent's thread waits, as a thread of it would, "
-        "and stands for it. Of one that ends and has executed nothing that is recorded "
-        "(`share_mm`).",
-    ),
+    BlindSpot("what udmabuf answers, and before 6.11 which memfds it was given",
+              "That it is asked for a dma-buf is recorded (`device`), and since 6.11 the pins of "
+              "the files (memfd_pin_folios)."),
+    BlindSpot("who asks an io_uring whose own thread polls for requests (IORING_SETUP_SQPOLL)",
+              "That thread does them in the name of the ring's owner. That it does, with buffers "
+              "that were registered, is recorded once for a ring (`ring`)."),
+    BlindSpot("what a vfork child does before it executes something",
+              "It runs in its parent's memory while the parent's thread waits, as a thread of it "
+              "would, and stands for it. Of one that ends and has executed nothing that is "
+              "recorded (`share_mm`)."),
     _EXEC,
     _CUT_SHORT,
 )  # fmt: skip

@@ -1,11 +1,11 @@
-"""What is tried: every seal set x operation x kind of mapping, or a short choice of these.
+"""The calls that the self-test makes on scratch files.
 
-Then what is tried once, whatever the seals (creation, fork, pinned pages), and the known kernel
-holes: each is a call that a seal should refuse.
+They are every seal set x operation x kind of mapping, or a short choice of these; creation, fork
+and pinned pages once each; and one call for each known kernel hole, which a seal should refuse.
 
-Also in what chunks a write asks whether it may go past the end of a file sealed GROW:
-mm/filemap.c:generic_perform_write takes a write apart into chunks, and each asks the seals
-(mm/shmem.c:shmem_write_begin): the first that ends past the end stops it.
+Writes past the end of a file sealed GROW also show the size of a chunk:
+mm/filemap.c:generic_perform_write splits a write into chunks, each of them asks the seals
+(mm/shmem.c:shmem_write_begin), and the first one that ends past the end stops the write.
 """
 
 import os

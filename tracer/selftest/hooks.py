@@ -100,7 +100,7 @@ def check(
     """``{family: count}`` of the live families.
 
     ``events`` are those of the self-test's process, in any order; the mappings of the files in
-    ``merging`` (inodes) are left out, as the kernel files those anew as it likes.
+    ``merging`` (inodes) are left out: the kernel puts those back as often as it likes.
     """
     inodes = {one.ino for one in attempts}
     expected = {family: Counter[Key]() for family in live}
@@ -138,7 +138,7 @@ def _expected(
         if one.op in (Op.MAP, Op.UNMAP) and one.ino in merging:
             continue
         file = (one.kind, one.ino)
-        # A file of which nothing was told goes without a word.
+        # The end of a file of which nothing was recorded is dropped silently.
         if one.op == Op.EVICT and file not in announced:
             continue
         announced.add(file)

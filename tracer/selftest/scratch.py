@@ -145,7 +145,7 @@ class Attempts(list[Attempt]):
         """The name of every scratch file: with a recording's name filter it begins as that says."""
         self.uid = os.getuid()
         self.merging: set[int] = set()
-        """Inodes whose mappings the kernel merges: how often it files them anew is its affair."""
+        """Inodes whose mappings the kernel merges: it puts them back as often as it likes."""
 
 
 def columns(
@@ -194,8 +194,8 @@ class Mapping:
     def resize(self, length: int) -> int:
         """mremap: another length, at another address if need be.
 
-        How often the kernel files the mapping anew is its affair: the file has to stand in
-        ``merging``.
+        The kernel takes the mapping out and puts it back as often as it likes: the file has to
+        be in ``merging``.
         """
         assert self.file.ino in self.file.merging
         assert self.counted  # what else it may be is not told by the arguments here

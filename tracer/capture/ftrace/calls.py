@@ -230,7 +230,7 @@ class Sealings:
         self._known = np.zeros(0, self.DTYPE)
 
     def take(self, rows: Rows, paired: Paired, oldest_ns: int) -> Rows:
-        """Those that calls of this batch may overlap. ``oldest_ns``: begin of the oldest open."""
+        """Those that calls of this batch may overlap. ``oldest_ns``: start of the oldest open."""
         entries, exits = rows[paired.entry], rows[paired.exit]
         mine = entries["op"] == Op.ADD_SEALS
         ended = _sealing(entries[mine])

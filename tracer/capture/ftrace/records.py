@@ -324,7 +324,7 @@ class Maker:
         for place in np.flatnonzero((first | gone) & (source["key"] != 0)).tolist():
             key = int(source["key"][place])
             if gone[place]:
-                # Of a file of which nothing was told, the end goes without a word.
+                # The end of a file of which nothing was recorded is dropped silently.
                 kept[place] = bool(self.objects.find(source["key"][place : place + 1])[1][0])
                 if kept[place]:
                     self.decided[int(events["hook"][place])] += 1

@@ -1,8 +1,5 @@
-"""What the kernel was built with and whom it lets trace.
-
-Architecture, BTF, symbols, ring buffer and JIT; lockdown, and securityfs, which shows it; what the
-process that traces may do, and which process ids it knows.
-"""
+"""Requirements on the kernel (architecture, BTF, symbols, ring buffer, JIT, lockdown) and on the
+process that traces (capabilities, pid namespace)."""
 
 import re
 
@@ -143,9 +140,10 @@ def tried(host: Host, attempt: Try | None) -> int | None:
     return attempt() if attempt is not None and privilege.look(host).ok else None
 
 
-def errno_text(number: int) -> str:
-    """``EPERM`` for 1; of an unknown errno the number."""
-    return errno_name(-number) or str(number)
+def refused(number: int, detail: str, obstacle: Obstacle) -> Seen:
+    """The kernel answered with an errno; ``{ERRNO}`` in the texts is its name."""
+    code = errno_name(-number) or str(number)
+    return Seen(detail.format(ERRNO=code), obstacle, {"ERRNO": code})
 
 
 def _capabilities(host: Host) -> int | None:
@@ -297,8 +295,7 @@ def ring_buffer(host: Host) -> Seen:
         return Seen("no bpf_ringbuf_reserve", _NO_RING)
     refusal = tried(host, host.try_ring)
     if refusal:
-        code = errno_text(refusal)
-        return Seen(f"making one gives {code}", _RING_REFUSED, {"ERRNO": code})
+        return refused(refusal, "making one gives {ERRNO}", _RING_REFUSED)
     if refusal == 0:
         return Seen("one was made")
     if present:

@@ -1,8 +1,8 @@
-"""The ways to attach: kprobes and trampolines for BPF, kprobe events in tracefs for ftrace.
+"""Requirements of the ways to attach: kprobes and trampolines for BPF, tracefs for ftrace.
 
-Some kernels have every symbol and refuse nevertheless, so `trampoline`, `kprobe` and `ring` ask
-by bpf(2): each makes one small thing through the very functions that recording uses, drops it at
-once, and returns 0 or an errno; None when it cannot be tried.
+Some kernels have every symbol and refuse all the same. So `trampoline`, `kprobe` and `ring` try it
+by bpf(2), with the functions that recording uses: each makes one small thing, drops it at once, and
+returns 0 or an errno; None when it cannot be tried.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from tracer.kernel import bpf_syscall
 from tracer.kernel.btf import running_btf
 from tracer.kernel.btf_file import BtfError
 from tracer.kernel.requirements.host import ELSEWHERE, Host, Obstacle, Seen, requirement
-from tracer.kernel.requirements.kernel import errno_text, tried
+from tracer.kernel.requirements.kernel import refused, tried
 
 TRACEFS = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
 """Where tracefs is mounted, below the root."""
@@ -73,9 +73,8 @@ def kprobes(host: Host) -> Seen:
     if host.exists(pmu):
         refusal = tried(host, host.try_kprobe)
         if refusal:
-            code = errno_text(refusal)
-            detail = f"/{pmu}, loading a program for it gives {code}"
-            return Seen(detail, _KPROBES_REFUSED, {"ERRNO": code})
+            detail = f"/{pmu}, loading a program for it gives {{ERRNO}}"
+            return refused(refusal, detail, _KPROBES_REFUSED)
         return Seen(f"/{pmu}")
     if host.config("KPROBES") is False or host.has_symbol("register_kprobe") is False:
         return Seen("no register_kprobe", _NO_KPROBES)
@@ -102,9 +101,8 @@ def trampolines(host: Host) -> Seen:
     seen = "symbols present" if linker else "symbols unreadable"
     refusal = tried(host, host.try_trampoline)
     if refusal:
-        code = errno_text(refusal)
-        detail = f"{seen}, trying an empty fexit program gives {code}"
-        return Seen(detail, _TRAMPOLINES_REFUSED, {"ERRNO": code})
+        detail = f"{seen}, trying an empty fexit program gives {{ERRNO}}"
+        return refused(refusal, detail, _TRAMPOLINES_REFUSED)
     if refusal == 0:
         return Seen(f"{seen}, a test program was accepted")
     if linker:
