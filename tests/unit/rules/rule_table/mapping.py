@@ -202,6 +202,8 @@ CASES = [
         breach("GROW", hole="hugetlb-grow")),
     Judged("remap_file_pages, append-only", remap_file_pages("EACCES", flags=Flag.APPEND_ONLY),
            Told("error", "EACCES", "append-only file")),
+    Judged("remap_file_pages, immutable", remap_file_pages("EACCES", flags=Flag.IMMUTABLE),
+           UNEXPLAINED),
     Judged("remap_file_pages x, noexec mount",
            remap_file_pages("EPERM", vm_flags=0x8D, kind=Kind.TMPFS), error("mounted noexec")),
     Judged("remap_file_pages r, WRITE, old", remap_file_pages("EPERM", vm_flags=0x89, seals=WRITE),

@@ -9,6 +9,8 @@ from tests.unit.rules.rule_cases import (
     SIZE,
     Judged,
     event,
+    mmap,
+    remap_file_pages,
     truncate,
     write,
 )
@@ -33,4 +35,7 @@ CASES = [
     Judged("odd hole, 0x20 comes, proposal",
            event(Op.PUNCH_HOLE, 0, arg=KEEP | PUNCH, offset=10, seals_after=EXEC,
                  flags=Flag.RACED_SEALS), RACED, PROPOSAL),
+    Judged("mmap, WRITE is being added", mmap("EPERM", event_flags=Flag.RACED_SEALS), RACED),
+    Judged("remap_file_pages, WRITE is being added",
+           remap_file_pages("EPERM", flags=Flag.RACED_SEALS), RACED),
 ]  # fmt: skip
