@@ -30,8 +30,8 @@ _OF_ROW = {
     "processes": frozenset({"pid", "comm", "uid"}),
 }
 """Columns by which rows themselves can be filtered."""
-_SHARE = 12
-"""Making tables may take this part of the time: a twelfth."""
+_SHARE = 15
+"""Making tables may take this part of the time: a fifteenth."""
 _COUNT_SHARE = 100
 _COUNT_S = 2.0
 """How often rows of tables that are not shown are counted."""
