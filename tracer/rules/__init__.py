@@ -7,33 +7,9 @@ the function that carries it.
 
 from collections.abc import Mapping
 
-from tracer.rules.content import (
-    ALLOCATE_RULES,
-    CHANGE_RULES,
-    PUNCH_HOLE_RULES,
-    READ_RULES,
-    SETATTR_RULES,
-    WRITE_RULES,
-)
-from tracer.rules.mapping import MMAP_RULES, MPROTECT_RULES, MREMAP_RULES
 from tracer.rules.rule import SEALABLE, Fact, Rule
-from tracer.rules.sealing import ADD_SEALS_RULES, CREATE_RULES
+from tracer.rules.table import RULES
 from tracer.words import Kind, Op
-
-RULES: tuple[Rule, ...] = (
-    *MMAP_RULES,
-    *MREMAP_RULES,
-    *MPROTECT_RULES,
-    *WRITE_RULES,
-    *READ_RULES,
-    *SETATTR_RULES,
-    *ALLOCATE_RULES,
-    *PUNCH_HOLE_RULES,
-    *ADD_SEALS_RULES,
-    *CREATE_RULES,
-    *CHANGE_RULES,
-)
-"""All rules; those of one operation stand in the order of the kernel's checks."""
 
 _KINDS = {op: {kind for rule in RULES if op in rule.ops for kind in rule.kinds} for op in Op}
 DECISIONS: Mapping[Op, frozenset[Kind]] = {
