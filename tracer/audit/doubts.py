@@ -13,7 +13,7 @@ import pandas as pd
 from tracer.audit.policy import WAYS
 from tracer.audit.result import Doubt, Need
 from tracer.escape import printable
-from tracer.output.text import CONTEXT, loss_sentences
+from tracer.output.coverage import CONTEXT, loss_sentences
 from tracer.recording.manifest import Count, Hook, Manifest, SelfTest
 from tracer.recording.reader import Recording
 from tracer.recording.verify import VerifyReport, check

@@ -25,7 +25,6 @@ from tracer.audit.result import Audit
 from tracer.errors import UserError
 from tracer.escape import printable
 from tracer.output.audit import document
-from tracer.recording import gate
 from tracer.recording.chain import CHAIN, MANIFEST
 from tracer.recording.errors import from_os
 from tracer.recording.folder import LOCK, Folder
@@ -96,7 +95,7 @@ def of_recording(recording: Recording, then: Mapping[str, Any]) -> dict[str, dic
         names = sorted(_files(recording.folder))
         blocks = max(1, min(_BLOCKS, _OF_ALL // max(1, len(names))))
         for name in names:
-            data = gate.contents(recording.folder, name, CHAIN_BYTES)
+            data = recording.folder.contents(name, CHAIN_BYTES)
             if name == MANIFEST:
                 data = recording.manifest_bytes
             if name == CHAIN and recording.chain.end is not None:

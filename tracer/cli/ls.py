@@ -125,7 +125,7 @@ def table(files: list["MemoryFile"]) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    from tracer.output.text import LEGEND
+    from tracer.output.tables import LEGEND
 
     shown = Table(box=None, pad_edge=False, caption=LEGEND, caption_justify="left")
     for title in HEADER:

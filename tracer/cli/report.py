@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tracer.output import report as reports
-    from tracer.output.build import Request
+    from tracer.output.coverage import Coverage
     from tracer.output.diff import Diff
+    from tracer.output.report import Request
 
 BY = ("object", "fd", "process", "op", "rule")
 SHOWN = ("object", "fd")
@@ -90,17 +91,21 @@ class Report(Verb):
         fail_on = _check(args)
         with quick_imports():
             request = _request(args)
-            from tracer.output import build
             from tracer.output.console import Reading
+
+            if args.diff:
+                from tracer.output import diff as diffs
+            else:
+                from tracer.output import report as reports
 
         with Reading() as reading:
             if args.diff:
-                diff = build.compare(args.recordings, request, reading.step, tell)
+                diff = diffs.build(args.recordings, request, reading.step, tell)
                 there = _there([*diff.verdicts], [diff.a, diff.b])
                 there |= {"difference"} if (diff.decisions["change"] == "answer").any() else set()
             else:
                 wanted = _tables(args)
-                report = build.build(args.recordings, request, reading.step, tell, wanted)
+                report = reports.build(args.recordings, request, reading.step, tell, wanted)
                 there = _there([report.verdicts], report.coverage)
         with quiet_pipe():
             if args.diff:
@@ -134,15 +139,13 @@ def _check(args: argparse.Namespace) -> frozenset[str]:
 
 
 def _request(args: argparse.Namespace) -> "Request":
-    from tracer.output.build import COLUMNS, Request
+    from tracer.output.report import COLUMNS, Request
     from tracer.recording.clock import moment
 
     return Request(
         query=asked(args, COLUMNS),
         since=None if args.since is None else moment(args.since, "--since"),
         until=None if args.until is None else moment(args.until, "--until"),
-        since_text=args.since,
-        until_text=args.until,
     )
 
 
@@ -173,14 +176,10 @@ def _tables(args: argparse.Namespace) -> Sequence[str]:
     return BY if args.json or args.html is not None else SHOWN
 
 
-def _there(
-    verdicts: Sequence[Mapping[str, int]], coverage: "Sequence[reports.Coverage]"
-) -> set[str]:
+def _there(verdicts: Sequence[Mapping[str, int]], coverage: "Sequence[Coverage]") -> set[str]:
     """The words of --fail-on that hold."""
-    from tracer.output.report import alarms
-
     there = {word for side in verdicts for word, count in side.items() if count}
-    return there | {"loss"} if any(any(alarms(one)) for one in coverage) else there
+    return there | {"loss"} if any(any(one.alarms()) for one in coverage) else there
 
 
 def _show(report: "reports.Report", args: argparse.Namespace) -> None:

@@ -15,8 +15,7 @@ from tracer.analysis.sums import Steps
 from tracer.live import cells
 from tracer.live.log import Log, Pager, readable
 from tracer.live.snapshot import HISTORY, Alert, Now, OnAlert, Verdicts, of_columns
-from tracer.output.coverage import modules_that_came
-from tracer.output.text import CONTEXT
+from tracer.output.coverage import CONTEXT, modules_that_came
 from tracer.recording.follow import MISSING
 from tracer.recording.format import TABLES
 from tracer.recording.reader import Recording

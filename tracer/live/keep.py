@@ -17,7 +17,6 @@ from tracer.errors import UserError
 from tracer.escape import printable
 from tracer.recording import chain as chains
 from tracer.recording import folder as lock
-from tracer.recording import gate
 from tracer.recording.chain import CHAIN, END, ENDS, MANIFEST, TAIL_FOLDER, Link, PartInfo, info
 from tracer.recording.folder import Folder
 from tracer.recording.format import DOCUMENT_BYTES, TAIL_BYTES
@@ -133,7 +132,7 @@ def copy(source: Path, around: Folder, name: str) -> None:
     A segment's tail goes away when the segment is in the chain, so tails are copied first. OSError.
     """
     with Folder.open(source) as old, Folder.make(name, around) as new:
-        manifest = gate.contents(old, MANIFEST, DOCUMENT_BYTES)
+        manifest = old.contents(MANIFEST, DOCUMENT_BYTES)
         new.write_durably(MANIFEST, manifest)
         os.close(new.create(lock.LOCK))
         with ExitStack() as opened:
@@ -204,6 +203,6 @@ def _whole_tails(target: Folder, tails: list[int], first: int) -> dict[str, Part
                 target.cut(name, tail.offset)
         finally:
             tail.close()
-        left[f"{TAIL_FOLDER}/{name}"] = info(gate.contents(target, name, TAIL_BYTES), rows)
+        left[f"{TAIL_FOLDER}/{name}"] = info(target.contents(name, TAIL_BYTES), rows)
     target.sync()
     return left

@@ -1,21 +1,222 @@
-"""What a recording could see and what it lost, from its manifest, end marker and losses.
+"""What a recording could see and what it lost: the facts, and the sentences that tell them.
 
-All of these may be somebody else's: text is made printable.
+The facts come from the manifest, the end marker and the table of losses. All of these may be
+somebody else's: text is made printable.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from tracer.escape import printable
-from tracer.output.data import column
-from tracer.output.report import Coverage, SelfTest, Unseen
-from tracer.output.text import CONTEXT, losses
+from tracer.labels import LOSSES
 from tracer.recording.clock import Anchor
 from tracer.recording.manifest import End, Filters, Manifest
-from tracer.recording.reader import ALIVE, KILLED, Recording
-from tracer.words import HookState, names
+from tracer.recording.reader import ALIVE, KILLED
+from tracer.recording.tables import values
+from tracer.words import UNKNOWN, Bit5, HookState, bit5_of, names
+
+if TYPE_CHECKING:
+    from tracer.recording.reader import Recording
+
+CONTEXT = ("objects_full", "name")
+"""Causes by which no event is lost, only what stands around it."""
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """A hook family that was not live in a recording."""
+
+    family: str
+    what: str
+    """What stays unseen without it."""
+    reason: str
+    essential: bool
+    """False: this kernel has nothing there that could be seen."""
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """The result of the self-test at the start of a recording."""
+
+    ran: bool
+    cases: int = 0
+    variants: Mapping[str, str] = field(default_factory=dict)
+    unexplained: int = 0
+    """Answers that no documented variant gives."""
+    silent: tuple[str, ...] = ()
+    """Hooks that did not report every attempt: ``write 10 of 12``."""
+    lost: Mapping[str, int] = field(default_factory=dict)
+    """Events lost while it ran, by cause: what such a hook may have reported after all."""
+    bit_0x20: str | None = None
+    failed: str = ""
+    """Why it did not come to its end."""
+    open: tuple[str, ...] = ()
+    """Questions about this kernel that it could not settle."""
+    holes: tuple[str, ...] = ()
+    """Known holes that it found in this kernel."""
+    unconfirmed: str = ""
+    """Why it is not known whether the hooks reported its attempts; empty where it is."""
+
+    @property
+    def bit5(self) -> Bit5:
+        """What the kernel calls seal 0x20."""
+        return bit5_of(self.bit_0x20) if self.ran else UNKNOWN
+
+    def sentences(self) -> Iterator[tuple[str, bool]]:
+        """Its result: sentences, and whether each is an alarm."""
+        if not self.ran:
+            why = f"self-test FAILED: {self.failed}" if self.failed else "self-test did not run"
+            yield (
+                f"{why}; what depends on this kernel's variant is indeterminate",
+                bool(self.failed),
+            )
+            return
+        facts = [f"self-test of {self.cases:,} cases"]
+        if not self.unexplained:
+            facts.append("every answer documented")
+        if not self.silent and not self.unconfirmed:
+            facts.append("every hook reported every attempt")
+        if self.bit_0x20:
+            facts.append(f"seal 0x20 is {self.bit_0x20}")
+        yield ", ".join(facts), False
+        if self.unexplained:
+            yield f"self-test: {self.unexplained} ANSWERS THAT NO DOCUMENTED VARIANT GIVES", True
+        if self.silent:
+            lost = ", ".join(f"{cause} {count:,}" for cause, count in self.lost.items())
+            meanwhile = f" (lost meanwhile: {lost})" if lost else ""
+            yield (
+                f"self-test: HOOKS THAT MISSED ATTEMPTS: {', '.join(self.silent)}{meanwhile}",
+                True,
+            )
+        if self.unconfirmed:
+            yield f"self-test: hooks not all confirmed, {self.unconfirmed}", False
+        if self.open:
+            yield f"self-test: open questions: {', '.join(self.open)}", False
+        if self.holes:
+            yield f"KNOWN HOLES of this kernel: {', '.join(self.holes)}", False
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What one recording could see, and what it lost. Times: boot clock, ns."""
+
+    path: str
+    host: str
+    """Unique among the recordings of a report, unless they are of the same boot; may be empty."""
+    boot_id: str
+    kernel: str
+    command: str
+    filters: str
+    """Kernel-side filters that left events out: ``pid 42, ops mmap``; empty: none."""
+    start_ns: int | None
+    end_ns: int | None
+    """The last moment of which something is known."""
+    started: str | None
+    """Wall clock, ISO 8601, UTC."""
+    state: str
+    """``ended`` by its recorder, ``alive`` or ``killed``."""
+    reason: str
+    """Why the recorder stopped; empty where that is unknown."""
+    hooks_live: int
+    hooks: int
+    unseen: tuple[Unseen, ...]
+    blind_spots: tuple[str, ...]
+    self_test: SelfTest
+    lost: Mapping[str, int]
+    """Events lost, by cause."""
+    incomplete: Mapping[str, int]
+    """Events that are there without their context, by cause."""
+    problems: tuple[str, ...]
+    """What is missing or damaged in the recording, in sentences."""
+    decisions: int = 0
+    """Of this recording in the report: after filter and time window."""
+
+    @property
+    def whole(self) -> bool:
+        """Ended in order, nothing lost, nothing missing from its folder."""
+        return self.state == "ended" and not self.lost and not self.problems
+
+    @property
+    def file_name(self) -> str:
+        """The recording's folder, without the path to it."""
+        return self.path.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def title(self) -> str:
+        """``w.seal: host h1, kernel 6.1.0, from 2026-11-22T17:48:10Z, 2.970 s``."""
+        parts = [f"host {self.host}"] if self.host else []
+        if self.kernel not in self.host:
+            parts.append(f"kernel {self.kernel}")
+        parts.append(f"from {self.started}" if self.started else "start unknown")
+        if self.start_ns is not None and self.end_ns is not None:
+            parts.append(f"{max(0, self.end_ns - self.start_ns) / 1e9:.3f} s")
+        return f"{self.path}: {', '.join(parts)}"
+
+    @property
+    def summary(self) -> str:
+        """``1,251 decisions, 17 of 18 hooks live, nothing lost, stopped: duration``."""
+        hooks = f"{self.hooks_live} of {self.hooks} hooks live" if self.hooks else "hooks not known"
+        lost = "NOT WHOLE (see above)" if any(self.alarms()) else "nothing lost"
+        if self.lost:
+            lost = f"LOST {sum(self.lost.values()):,} events"
+        end = f"stopped: {self.reason}" if self.reason else self.state
+        return f"{self.decisions:,} decisions, {hooks}, {lost}, {end}"
+
+    def alarms(self) -> Iterator[str]:
+        """What makes the numbers of a recording incomplete; nothing for one that is whole."""
+        if self.state == "killed":
+            yield (
+                "The recorder was killed or the machine went down: the last events may be missing."
+            )
+        if self.lost:
+            yield f"{loss_sentences(Counter(self.lost))[0]}. No count below includes them."
+        yield from self.problems
+
+    def remarks(self) -> Iterator[str]:
+        """What else limits what a recording can tell."""
+        if self.state == "alive":
+            yield "The recording is still being written: this is what is there now."
+        yield from loss_sentences(Counter(self.incomplete))
+        if self.filters:
+            yield f"recorded with filters: {self.filters}"
+
+    def gaps(self) -> Iterator[tuple[str, bool]]:
+        """What stays unseen and why, for each hook that is not live, and whether it is a gap."""
+        for family in self.unseen:
+            yield f"{family.what or family.family}; {family.reason}", family.essential
+
+
+def losses(recording: "Recording") -> Counter[str]:
+    """Lost events by cause.
+
+    :return: ``enum loss_cause`` (bpf/record.h) in lower case → events; causes that lost none are
+        absent.
+    """
+    counts: Counter[str] = Counter()
+    for table in recording.tables("losses"):
+        causes = values(table, "cause", "unknown")
+        for cause, count in zip(causes, values(table, "count", 0), strict=True):
+            if count:
+                counts[printable(cause)] += count
+    return counts
+
+
+def loss_sentences(counts: Counter[str]) -> list[str]:
+    """At most two sentences about ``counts``: events lost, and events without their context."""
+    context = Counter({cause: counts[cause] for cause in CONTEXT if counts[cause]})
+    return [
+        start + ", ".join(f"{n} {LOSSES.get(cause, cause)}" for cause, n in some.most_common())
+        for start, some in (
+            (f"LOST {(counts - context).total()} events: ", counts - context),
+            ("incomplete: ", context),
+        )
+        if some
+    ]
 
 
 def labels(manifests: Sequence[Manifest]) -> list[str]:
@@ -42,8 +243,8 @@ def modules_that_came(tables: Iterable[pa.Table]) -> frozenset[str]:
     """Hooks of modules that were loaded while it was recorded, from the table ``mappings``."""
     found = set[str]()
     for table in tables:
-        columns = (column(table, name, None) for name in ("op", "answer", "hook"))
-        found |= {str(hook) for op, answer, hook in zip(*columns, strict=True)
+        columns = (values(table, name) for name in ("op", "answer", "hook"))
+        found |= {printable(hook) for op, answer, hook in zip(*columns, strict=True)
                   if op == "attach" and answer == 0}  # fmt: skip
     return frozenset(found)
 
@@ -75,10 +276,7 @@ def self_test(manifest: Manifest) -> SelfTest:
     return SelfTest(
         ran=test.ran,
         cases=test.cases,
-        variants={
-            printable(question): printable(choice)
-            for question, choice in sorted(test.variants.items())
-        },
+        variants={printable(a): printable(b) for a, b in sorted(test.variants.items())},
         unexplained=len(test.unexplained),
         silent=tuple(silent),
         lost={printable(cause): count for cause, count in test.lost.items()},
@@ -91,31 +289,34 @@ def self_test(manifest: Manifest) -> SelfTest:
 
 
 def _filters(manifest: Manifest) -> str:
-    said = manifest.filters or Filters()
-    shown = []
-    for word, values in (("pid", said.pids), ("uid", said.uids), ("cgroup", said.cgroups)):
-        if values:
-            shown.append(f"{word} {','.join(map(str, values))}")
-    if said.name:
-        shown.append(f"name {printable(said.name)}…")
-    if said.seals:
-        shown.append(f"seals {names(said.seals, manifest.bit5)}")
-    if said.denied:
+    of = manifest.filters or Filters()
+    shown = [
+        f"{word} {','.join(map(str, numbers))}"
+        for word, numbers in (("pid", of.pids), ("uid", of.uids), ("cgroup", of.cgroups))
+        if numbers
+    ]
+    if of.name:
+        shown.append(f"name {printable(of.name)}…")
+    if of.seals:
+        shown.append(f"seals {names(of.seals, manifest.bit5)}")
+    if of.denied:
         shown.append("only what failed")
     if not all(step.requested for step in manifest.hooks):
         shown.append("only some operations")
-    if said.follow_command and manifest.command:
+    if of.follow_command and manifest.command:
         shown.append("only the command and its children")
     return "; ".join(shown)
 
 
-def anchors(recording: Recording) -> list[Anchor]:
+def anchors(recording: "Recording") -> list[Anchor]:
     """Both clocks, each time that the recorder read them."""
-    found = []
-    for table in recording.tables("clocks", ["time_ns", "realtime_ns"]):
-        pairs = zip(column(table, "time_ns", 0), column(table, "realtime_ns", 0), strict=True)
-        found += [Anchor(boot, wall) for boot, wall in pairs]
-    return found
+    return [
+        Anchor(boot_ns, wall_ns)
+        for table in recording.tables("clocks", ["time_ns", "realtime_ns"])
+        for boot_ns, wall_ns in zip(
+            values(table, "time_ns"), values(table, "realtime_ns"), strict=True
+        )
+    ]
 
 
 def _started(known: Sequence[Anchor]) -> str | None:
@@ -126,22 +327,21 @@ def _started(known: Sequence[Anchor]) -> str | None:
     return when.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def coverage(
-    recording: Recording,
-    host: str,
-    boot_id: str,
-    last_ns: int | None,
-) -> Coverage:
-    """What ``recording`` could see and lost; ``last_ns`` is the boot time of its last event."""
+def coverage(recording: "Recording", host: str, boot_id: str, last_ns: int | None) -> Coverage:
+    """What ``recording`` could see and lost; to be called when it has been read.
+
+    :param host: its text in a host column (:func:`labels`).
+    :param last_ns: boot time of its last event, ns; None: not known.
+    """
     known = anchors(recording)
     counts = losses(recording)
+    came = modules_that_came(recording.tables("mappings", ["op", "answer", "hook"]))
     problems = list(recording.problems)
     end = recording.end or End()
     if end.stopped_early:
         problems.append(f"the recorder stopped early: {printable(end.reason or '')}")
     manifest = recording.manifest
     times = [anchor.boot_ns for anchor in known] + ([] if last_ns is None else [last_ns])
-    came = modules_that_came(recording.tables("mappings", ["op", "answer", "hook"]))
     return Coverage(
         path=printable(recording.path),
         host=host,

@@ -39,9 +39,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracer.escape import printable
-from tracer.labels import MAX_ERRNO, errno_name
+from tracer.labels import errno_name
 from tracer.recording.identity import Identities
-from tracer.recording.tables import plain
+from tracer.recording.tables import values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +56,7 @@ DESIGN_ORDER = [
 ]
 # fmt: on
 """The columns every form starts with; whatever else a table has comes behind them."""
+Encode = Callable[[Any], str]
 
 
 def ordered(names: list[str]) -> list[str]:
@@ -74,83 +75,41 @@ def _safe(value: Any) -> Any:
     return [_safe(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def to_list(column: Any) -> list[Any]:
-    """Values of a ChunkedArray; null becomes None. Faster than ``to_pylist`` for long ones."""
-    array: Any = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):  # dictionaries may stay in chunks
-        return [value for chunk in array.chunks for value in to_list(pa.chunked_array([chunk]))]
-    if pa.types.is_dictionary(array.type) and not array.null_count:
-        words = np.empty(len(array.dictionary), object)
-        words[:] = [_safe(word) for word in array.dictionary.to_pylist()]
-        return list(words[plain(array.indices)])
-    if pa.types.is_integer(array.type) and not array.null_count:
-        return list(plain(array).tolist())
-    return [_safe(value) for value in array.to_pylist()]
-
-
-def column(table: pa.Table, name: str, missing: object) -> list[Any]:
-    """Values of column ``name``; ``missing`` for each row where the table has no such column."""
-    if name not in table.column_names:
-        return [missing] * table.num_rows
-    return to_list(table.column(name))
-
-
-def errnos(answers: list[int | None]) -> list[str | None]:
-    """Error symbol of each answer, None where it is no error."""
-    return [
-        errno_name(answer) if answer is not None and -MAX_ERRNO <= answer < 0 else None
-        for answer in answers
-    ]
-
-
-Encode = Callable[[Any], str]
-
 _FORMULA = tuple("=+-@\t\r'\uff1d\uff0b\uff0d\uff20")
 """Full-width ones too, which some spreadsheets read as the others."""
 
 
-def _csv_text(value: str) -> str:
-    """A quoted cell that no spreadsheet takes for a formula.
+def csv_cell(value: Any) -> str:
+    """One CSV cell: numbers bare, text quoted, null empty, a list or a dict as JSON.
 
-    Text that starts with ``= + - @`` (of either width), a tab or a carriage return gets an
-    apostrophe in front; so does text that starts with an apostrophe, so that taking one leading
-    apostrophe away always gives the text back.
+    No spreadsheet takes it for a formula: text that starts with ``= + - @`` (of either width), a
+    tab or a carriage return gets an apostrophe in front. So does text that starts with an
+    apostrophe: taking one leading apostrophe away always gives the text back.
     """
+    if value is None:
+        return ""
+    if isinstance(value, list | dict):
+        value = json.dumps(value)
+    if not isinstance(value, str):
+        return str(value)
     guard = "'" if value.startswith(_FORMULA) else ""
     return '"' + guard + value.replace('"', '""') + '"'
 
 
-def csv_cell(value: Any) -> str:
-    """One CSV cell: numbers bare, text quoted and guarded, null empty."""
-    if value is None:
-        return ""
-    return _csv_text(value) if isinstance(value, str) else str(value)
-
-
-def csv_text(cell: str) -> str:
-    """The text behind a cell that :func:`csv_cell` wrote and a CSV reader unquoted."""
-    return cell[1:] if cell.startswith("'") else cell
-
-
-def _encoded(values: list[Any], encode: Encode) -> list[Any]:
-    if not values or (type(values[0]) is int and None not in values):
-        return values  # %s prints integers as both forms want them
-    known: dict[Any, str] = {}
-    for value in set(values):
-        known[value] = encode(value)
-    return [known[value] for value in values]
-
-
-def _columns(table: pa.Table, names: Identities, encode: Encode) -> list[list[Any]]:
-    values: list[list[Any]] = []
+def _columns(table: pa.Table, names: Identities, encode: Encode) -> Iterator[list[Any]]:
+    """The columns of :func:`ordered`, each distinct value encoded once."""
     for name in ordered(table.column_names):
         if name == "name":
-            values.append(_encoded(names.names(table), encode))
+            found: list[Any] = list(names.names(table))
         elif name == "errno":
-            values.append(_encoded(errnos(column(table, "answer", None)), encode))
+            found = [errno_name(answer or 0) for answer in values(table, "answer")]
         else:
-            values.append(_encoded(column(table, name, None), encode))
-    return values
+            found = values(table, name)
+        if not found or (type(found[0]) is int and None not in found):
+            yield found  # %s prints integers as both forms want them
+        else:
+            known = {value: encode(_safe(value)) for value in set(found)}
+            yield [known[value] for value in found]
 
 
 def json_lines(table: pa.Table, names: Identities) -> Iterator[str]:
@@ -168,9 +127,8 @@ def csv_header(columns: list[str]) -> str:
 
 def csv_lines(table: pa.Table, names: Identities) -> Iterator[str]:
     """One CSV line a row, RFC 4180 quoting, without the line end."""
-    template = ",".join(["%s"] * len(ordered(table.column_names)))
     for row in zip(*_columns(table, names, csv_cell), strict=True):
-        yield template % row
+        yield ",".join(map(str, row))
 
 
 FORMAT = "sealsnoop report"
@@ -259,22 +217,11 @@ def json_pieces(report: "Report", top: int | None = None) -> Iterator[str]:
     yield "\n}\n"
 
 
-def _cell(value: Any) -> str:
-    # A list of holders is one cell: JSON in it.
-    return csv_cell(json.dumps(value) if isinstance(value, list | dict) else value)
-
-
 def csv_table(frame: "pd.DataFrame", top: int | None = None) -> Iterator[str]:
     """A header and one line a row, RFC 4180; no cell is a formula to a spreadsheet."""
     yield ",".join(frame.columns)
     whole = frame if top is None else frame.head(top)
     for start in range(0, len(whole), _ROWS):
-        part = safe(whole.iloc[start : start + _ROWS])
-        columns = [
-            ["" if null else _cell(value) for value, null in zip(values, nulls, strict=True)]
-            for values, nulls in (
-                (part[name].astype(object).tolist(), part[name].isna().tolist()) for name in part
-            )
-        ]
-        for row in zip(*columns, strict=True):
-            yield ",".join(row)
+        part = safe(whole.iloc[start : start + _ROWS]).astype(object)
+        for row in part.where(part.notna(), None).itertuples(index=False, name=None):
+            yield ",".join(map(csv_cell, row))

@@ -4,21 +4,23 @@ What differs: the same calls on files sealed the same, answered differently. Cal
 op, kind of file, seals at entry and class of the request, files by name. Nothing is matched call by
 call: two runs need not be equal.
 
-A class says coarsely what was requested, so that calls are comparable between two kernels. It is an
-integer with the op, the file's kind and what the seal rules look at, without addresses, names and
-exact sizes. So ``mmap SHARED rw-`` anywhere in any file is one class.
+A class says coarsely what was requested, so that calls are comparable between two kernels: the op,
+the file's kind and what the seal rules look at, without addresses, names and exact sizes. So
+``mmap SHARED rw-`` anywhere in any file is one class.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tracer.analysis.decisions import Decisions, Judged
+from tracer.analysis.totals import Tables
 from tracer.escape import clip
 from tracer.labels import (
     FALLOC_FL,
@@ -32,25 +34,26 @@ from tracer.labels import (
     prot_text,
 )
 from tracer.output import data, html
-from tracer.output import report as sentences
 from tracer.output import tables as cells
-from tracer.output.report import WORST_FIRST, Coverage, Question
-from tracer.output.tables import derived, phrase, value
+from tracer.output.coverage import Coverage
+from tracer.output.report import Question, Reader, Request, Step, Tell, opened, ordered
+from tracer.output.tables import WORST_FIRST, derived, phrase, value
 from tracer.output.terminal import STYLES, Terminal
 from tracer.rules.verdicts import words
 from tracer.words import OPS, UNKNOWN, Bit5, Kind, Op, names
 
 COLUMNS = ("op", "kind", "arg", "offset", "length", "size", "mode", "fmode")
+"""What the class of a request is made from."""
+CLASS = ["arg", "read_only", "place", "kind", "op"]
+"""What a class is, in the order in that classes are sorted."""
 
 I64 = npt.NDArray[np.int64]
-U64 = npt.NDArray[np.uint64]
 Columns = Mapping[str, npt.NDArray[np.generic]]
 
-_KIND, _PLACE, _READ_ONLY, _ARG = 8, 12, 14, 16
 _WITHIN, _PAST, _EMPTY = 1, 2, 3
 _SHRINK, _GROW, _SAME = 1, 2, 3
 _KEEPS, _CHANGES = 1, 2
-_MREMAP_ASKED = 0xFFFF
+_MREMAP_FLAGS = 0xFFFF
 """Of mremap's ``arg``: its flags and the mapping's own, without the old length."""
 _OF_MAPPING = [op for op, entry in OPS.items() if entry.of_mapping]
 _PAGE = 4096
@@ -69,102 +72,99 @@ def _place(columns: Columns) -> I64:
     start = offset.clip(0).astype(np.uint64)
     length, size = (columns[name].astype(np.uint64) for name in ("length", "size"))
     room = np.where(start < size, size - np.minimum(start, size), np.uint64(0))
-    place = np.where(length > room, _PAST, _WITHIN)
-    return np.where(length == 0, _EMPTY, place).astype(np.int64)
-
-
-def _old_size(columns: Columns) -> U64:
-    """What the new length is compared with: the file's size, of mremap the old length."""
-    old = (columns["arg"].astype(np.uint64) >> np.uint64(MREMAP_OLD_SHIFT)) * np.uint64(_PAGE)
-    return np.where(columns["op"] == Op.MREMAP, old, columns["size"].astype(np.uint64))
+    return np.select([length == 0, length > room], [_EMPTY, _PAST], _WITHIN)
 
 
 def _size(columns: Columns) -> I64:
-    size, wanted = _old_size(columns), columns["length"].astype(np.uint64)
-    found = np.where(wanted < size, _SHRINK, _GROW)
-    return np.where(wanted == size, _SAME, found).astype(np.int64)
+    """Whether the file becomes smaller; of mremap, whether the mapping does."""
+    wanted, size = (columns[name].astype(np.uint64) for name in ("length", "size"))
+    old = (columns["arg"].astype(np.uint64) >> np.uint64(MREMAP_OLD_SHIFT)) * np.uint64(_PAGE)
+    before = np.where(columns["op"] == Op.MREMAP, old, size)
+    return np.select([wanted == before, wanted < before], [_SAME, _SHRINK], _GROW)
 
 
 def _x_bits(columns: Columns) -> I64:
     arg = columns["arg"].astype(np.uint64)
     wanted = (arg >> np.uint64(32)).astype(np.int64)
-    changed = (wanted ^ columns["mode"].astype(np.int64)) & _X
+    changed = (wanted ^ columns["mode"].astype(np.int64)) & _X != 0
     given = (arg & np.uint64(_MODE_GIVEN)).astype(bool)
-    return np.where(given, np.where(changed, _CHANGES, _KEEPS), 0).astype(np.int64)
+    return np.select([~given, changed], [0, _CHANGES], _KEEPS)
 
 
-def classes(columns: Columns) -> I64:
-    """The class of each row; ``columns`` are :data:`COLUMNS`, op and kind as numbers."""
+def classes(columns: Columns) -> pd.DataFrame:
+    """The class of each request.
+
+    :param columns: :data:`COLUMNS`, a value a row; op and kind as numbers.
+    :return: :data:`CLASS`, all of them integers.
+    """
     op, kind = (columns[name].astype(np.int64) for name in ("op", "kind"))
     arg = columns["arg"].astype(np.uint64)
     low = (arg & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    kind_of_map = ((arg >> np.uint64(32)) & np.uint64(0xF)).astype(np.int64)
+    map_type = ((arg >> np.uint64(32)) & np.uint64(0xF)).astype(np.int64)
     # A creation that failed made no file, so nothing but its flags says what was wanted.
     wanted = np.where(low & _MFD_HUGETLB, int(Kind.HUGETLB), int(Kind.MEMFD))
     kind = np.where((op == Op.CREATE) & (kind == Kind.UNKNOWN), wanted, kind)
-    mmap = (op == Op.MMAP) | (op == Op.MPROTECT)
-    with_arg = (op == Op.ALLOCATE) | (op == Op.ADD_SEALS) | (op == Op.CREATE)
-    shown = np.where(mmap, kind_of_map << 4 | low & 7, np.where(with_arg, low, 0))
-    shown = np.where(np.isin(op, _OF_MAPPING), low & _MREMAP_ASKED, shown)
-    placed = (op == Op.WRITE) | (op == Op.ALLOCATE) | (mmap & (kind == Kind.HUGETLB))
-    place = np.where(placed, _place(columns), 0)
-    place = np.where((op == Op.TRUNCATE) | (op == Op.MREMAP), _size(columns), place)
-    place = np.where(op == Op.CHMOD, _x_bits(columns), place)
-    fmode = columns["fmode"].astype(np.int64)
-    read_only = (fmode & (_READ | _WRITE)) == _READ
-    found: I64 = (
-        op & 0xFF
-        | (kind & 0xF) << _KIND
-        | place << _PLACE
-        | read_only.astype(np.int64) << _READ_ONLY
-        | shown << _ARG
-    )
-    return found
+    maps = np.isin(op, (Op.MMAP, Op.MPROTECT))
+    placed = np.isin(op, (Op.WRITE, Op.ALLOCATE)) | (maps & (kind == Kind.HUGETLB))
+    with_arg = np.isin(op, (Op.ALLOCATE, Op.ADD_SEALS, Op.CREATE))
+    sized = np.isin(op, (Op.TRUNCATE, Op.MREMAP))
+    return pd.DataFrame(
+        {
+            "arg": np.select(
+                [maps, np.isin(op, _OF_MAPPING), with_arg],
+                [map_type << 4 | low & 7, low & _MREMAP_FLAGS, low],
+                0,
+            ),
+            "read_only": columns["fmode"].astype(np.int64) & (_READ | _WRITE) == _READ,
+            "place": np.select(
+                [placed, sized, op == Op.CHMOD],
+                [_place(columns), _size(columns), _x_bits(columns)],
+                0,
+            ),
+            "kind": kind,
+            "op": op,
+        }
+    ).astype(np.int64)
 
 
-def _said(op: int, kind: str, place: int, arg: int, bit5: Bit5) -> str:
-    match op:
-        case Op.MMAP:
-            past = ", past the end" if place == _PAST else ""
-            return mmap_text(arg & 7 | arg >> 4 << 32) + past
-        case Op.MREMAP:
-            return f"{mremap_text(arg)}, {_LENGTHS[place]}"
-        case Op.MPROTECT:
-            return prot_text(arg & 7)
-        case Op.WRITE:
-            return _PLACES[place]
-        case Op.TRUNCATE:
-            return _SIZES[place]
-        case Op.CHMOD:
-            return _MODES[place]
-        case Op.ALLOCATE:
-            return f"{flag_names(arg, FALLOC_FL)}, {_PLACES[place]}"
-        case Op.ADD_SEALS:
-            return names(arg, bit5)
-        case Op.CREATE:
-            return create_text(kind, arg, bit5)
-    return mremap_text(arg) if op in _OF_MAPPING else "any"
-
-
-@lru_cache(maxsize=65536)
-def described(number: int, bit5: Bit5) -> tuple[str, str, str]:
+def described(request: Sequence[int], bit5: Bit5) -> tuple[str, str, str]:
     """``("mmap", "memfd", "SHARED rw-")``: op, kind and request of a class.
 
-    ``bit5``: what the kernels call seal 0x20.
+    :param request: the values of :data:`CLASS`.
+    :param bit5: what the kernels call seal 0x20.
     """
-    op, kind = number & 0xFF, number >> _KIND & 0xF
+    arg, read_only, place, kind, op = request
     op_word = Op(op).name.lower() if op in set(Op) else f"op_{op}"
     kind_word = Kind(kind).name.lower() if kind in set(Kind) else f"kind_{kind}"
-    said = _said(op, kind_word, number >> _PLACE & 3, number >> _ARG, bit5)
-    read_only = " by a read-only fd" if number >> _READ_ONLY & 1 else ""
-    return op_word, kind_word, said + read_only
+    match op:
+        case Op.MMAP:
+            text = mmap_text(arg & 7 | arg >> 4 << 32)
+            text += ", past the end" if place == _PAST else ""
+        case Op.MREMAP:
+            text = f"{mremap_text(arg)}, {_LENGTHS[place]}"
+        case Op.MPROTECT:
+            text = prot_text(arg & 7)
+        case Op.WRITE:
+            text = _PLACES[place]
+        case Op.TRUNCATE:
+            text = _SIZES[place]
+        case Op.CHMOD:
+            text = _MODES[place]
+        case Op.ALLOCATE:
+            text = f"{flag_names(arg, FALLOC_FL)}, {_PLACES[place]}"
+        case Op.ADD_SEALS:
+            text = names(arg, bit5)
+        case Op.CREATE:
+            text = create_text(kind_word, arg, bit5)
+        case _:
+            text = mremap_text(arg) if op in _OF_MAPPING else "any"
+    return op_word, kind_word, text + (" by a read-only fd" if read_only else "")
 
 
 CHANGES = ("answer", "only A", "only B", "count")
 """How a class differs: other answers or verdicts; seen on one side; the same, but not as often."""
-
-_KEY = ["class", "seals"]
 _FILE = ["kind", "name"]
+_COUNTED = [*CLASS, "seals", "errno", "verdict"]
 
 
 @dataclass(frozen=True)
@@ -190,43 +190,41 @@ class Tally:
     """Counts decisions by class, seals, answer and verdict."""
 
     def __init__(self) -> None:
-        self._parts: list[pd.DataFrame] = []
+        nothing = pd.DataFrame({name: np.empty(0, np.int64) for name in [*_COUNTED, "size"]})
+        self._parts = [nothing]
 
     def add(self, columns: Columns, verdicts: npt.NDArray[np.int8]) -> None:
-        """``columns``: request.COLUMNS, seals and answer; ``verdicts``: -1 where it is none."""
+        """Takes decisions.
+
+        :param columns: :data:`COLUMNS`, seals and answer, a value a row.
+        :param verdicts: numbers of verdicts, -1 where a row is no decision.
+        """
         rows = verdicts >= 0
         some = {name: columns[name][rows] for name in (*COLUMNS, "seals", "answer")}
-        answer = some["answer"].astype(np.int64)
-        seals = some["seals"].astype(np.int64)
-        frame = pd.DataFrame(
-            {
-                "class": classes(some),
-                # A new file's seals are a part of the answer.
-                "seals": np.where(some["op"] == Op.CREATE, 0, seals),
-                "errno": np.where((answer < 0) & (answer >= -MAX_ERRNO), answer, 0),
-                "verdict": verdicts[rows].astype(np.int64),
-            }
+        answer, seals = (some[name].astype(np.int64) for name in ("answer", "seals"))
+        frame = classes(some).assign(
+            # A new file's seals are a part of the answer.
+            seals=np.where(some["op"] == Op.CREATE, 0, seals),
+            errno=np.where((answer < 0) & (answer >= -MAX_ERRNO), answer, 0),
+            verdict=verdicts[rows].astype(np.int64),
         )
-        self._parts.append(frame.groupby([*frame], as_index=False).size())
+        self._parts.append(frame.groupby(_COUNTED, as_index=False).size())
         if len(self._parts) > 64:
             self._parts = [self.frame()]
 
     def frame(self) -> pd.DataFrame:
-        """Columns class, seals, errno (0 or -errno), verdict (a number) and size (the count)."""
-        names = ["class", "seals", "errno", "verdict", "size"]
-        empty = pd.DataFrame({name: np.empty(0, np.int64) for name in names})
-        every = pd.concat([empty, *self._parts], ignore_index=True)
-        return every.groupby(names[:-1]).sum().reset_index()
+        """:data:`CLASS`, seals, errno (0 or -errno), verdict (a number) and size (the count)."""
+        every = pd.concat(self._parts, ignore_index=True)
+        return every.groupby(_COUNTED).sum().reset_index()
 
 
-def _outcomes(found: pd.DataFrame) -> dict[tuple[int, int], list[dict[str, Any]]]:
+def _outcomes(found: pd.DataFrame) -> dict[tuple[int, ...], list[dict[str, Any]]]:
     """By class and seals: the outcomes, the worst first."""
-    shown: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    shown: dict[tuple[int, ...], list[dict[str, Any]]] = {}
     ordered = found.sort_values(["verdict", "errno"], ascending=False)
-    for row in ordered.itertuples(index=False):
-        key, seals, errno, verdict, size = (int(value) for value in row)
-        said = {"verdict": words()[verdict], "answer": errno_name(errno) or "ok", "count": size}
-        shown.setdefault((key, seals), []).append(said)
+    for *key, errno, verdict, size in ordered.to_numpy().tolist():
+        one = {"verdict": words()[verdict], "answer": errno_name(errno) or "ok", "count": size}
+        shown.setdefault(tuple(key), []).append(one)
     return shown
 
 
@@ -265,9 +263,9 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, bit5: Bit5 = UNKNOWN) -> tuple[pd.
         if how is None:
             same += 1
             continue
-        op, kind, request = described(key[0], bit5)
+        op, kind, request = described(key[:-1], bit5)
         rows.append(
-            {"change": how, "op": op, "kind": kind, "seals": key[1], "request": request,
+            {"change": how, "op": op, "kind": kind, "seals": key[-1], "request": request,
              "a": one, "b": other}
         )  # fmt: skip
     rows.sort(key=_order)
@@ -316,6 +314,40 @@ def variants(a: Coverage, b: Coverage) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["question", "a", "b"])
 
 
+def build(paths: Sequence[str], request: Request, step: Step, tell: Tell) -> Diff:
+    """The comparison of the two recordings ``paths``. StoreError, UserError.
+
+    :param step: see :data:`tracer.output.report.Step`.
+    :param tell: see :data:`tracer.output.report.Tell`.
+    """
+    with ExitStack() as stack:
+        sides = [_side(one, request, step) for one in opened(paths, request, tell, stack)]
+    (a, counted_a, tables_a), (b, counted_b, tables_b) = sides
+    decisions, same = compare(counted_a.frame(), counted_b.frame(), common_bit5(a, b))
+    return Diff(
+        question=request.question,
+        a=a,
+        b=b,
+        verdicts=(ordered(tables_a.verdicts), ordered(tables_b.verdicts)),
+        same=same,
+        variants=variants(a, b),
+        decisions=decisions,
+        objects=objects(tables_a.by_object, tables_b.by_object),
+    )
+
+
+def _side(reader: Reader, request: Request, step: Step) -> tuple[Coverage, Tally, Tables]:
+    tally, needed = Tally(), (*COLUMNS, "seals", "answer")
+
+    def count(judged: Judged) -> None:
+        tally.add({name: judged[name] for name in needed}, judged["verdict"])
+
+    decisions = Decisions(keep=request.keep, observers=[count])
+    reader.read(decisions, step, needed)
+    tables = decisions.tables()
+    return reader.coverage(tables.decisions), tally, tables
+
+
 HEADINGS = {
     "answer": "Answered differently",
     "only A": "Requested in A only",
@@ -352,7 +384,7 @@ class DiffTerminal(Terminal):
         """Prints everything."""
         for letter, one in (("A", diff.a), ("B", diff.b)):
             self.coverage(one, f"{letter}: ")
-        question = sentences.question(diff.question)
+        question = str(diff.question)
         self.heading(f"Verdicts ({question})" if question else "Verdicts")
         self.line(f"{'':<14}{'A':>12}{'B':>12}", "dim", "  ")
         for word in WORST_FIRST:
@@ -463,8 +495,8 @@ def diff_page(diff: Diff, top: int) -> Iterator[str]:
     ]
     return html.render(
         "diff.html",
-        names=f"{sentences.file_name(diff.a)} / {sentences.file_name(diff.b)}",
-        question=sentences.question(diff.question),
+        names=f"{diff.a.file_name} / {diff.b.file_name}",
+        question=str(diff.question),
         recordings=[("A: ", html.card(diff.a)), ("B: ", html.card(diff.b))],
         tables=[
             (heading, html.table_of(frame, columns, {}, top))

@@ -1,25 +1,30 @@
 """Reports and comparisons as one HTML file that needs nothing else: no network, no font.
 
 The templates escape all text; the security policy in the file allows its own style and script by
-their digests and nothing more, so that nothing else could run.
+their digests and nothing more, so that nothing else could run. Charts are SVG in the file, their
+colours classes of style.css.
 """
 
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from html import escape
+from math import ceil, floor, log10
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tracer.output import report as sentences
 from tracer.output import tables as layout
-from tracer.output.charts import bars, legend, matrix, over_time
-from tracer.output.report import LISTED, WORST_FIRST, Coverage, Report
-from tracer.output.tables import Column, phrase, value
+from tracer.output.coverage import Coverage
+from tracer.output.tables import LISTED, WORST_FIRST, Column, Row, file, phrase, shortened, value
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tracer.output.report import Report
 
 _TEMPLATES = Path(__file__).parent / "templates"
 STYLE = (_TEMPLATES / "style.css").read_text("utf-8")
@@ -70,7 +75,7 @@ def render(template: str, script: bool = True, **context: Any) -> Iterator[str]:
 
 
 def table_of(
-    frame: pd.DataFrame, columns: Sequence[Column], boots: Mapping[str, layout.Boot], top: int
+    frame: "pd.DataFrame", columns: Sequence[Column], boots: Mapping[str, layout.Boot], top: int
 ) -> dict[str, Any]:
     """The first ``top`` rows of ``frame``, for the macro ``table`` of parts.html."""
     entries = layout.with_boot(layout.rows(frame, top), boots)
@@ -96,44 +101,44 @@ def _cell(column: Column, row: dict[str, Any]) -> tuple[str, str, str]:
 
 def card(one: Coverage) -> dict[str, Any]:
     """What a recording could see and lost, for the macro ``recording`` of parts.html."""
-    tested = list(sentences.self_test(one.self_test))
-    unseen = list(sentences.unseen(one))
+    tested = list(one.self_test.sentences())
     return {
-        "title": sentences.title(one),
+        "title": one.title,
         "command": one.command,
-        "alarms": [*sentences.alarms(one), *(said for said, alarm in tested if alarm)],
+        "alarms": [*one.alarms(), *(text for text, alarm in tested if alarm)],
         "facts": [
-            sentences.summary(one),
-            *(said for said, alarm in tested if not alarm),
-            *sentences.remarks(one),
-            *(f"UNSEEN: {said}" for said, gap in unseen if gap),
+            one.summary,
+            *(text for text, alarm in tested if not alarm),
+            *one.remarks(),
+            *(f"UNSEEN: {text}" for text, gap in one.gaps() if gap),
         ],
         "untold": [
-            *(f"not recorded: {said}" for said, gap in unseen if not gap),
+            *(f"not recorded: {text}" for text, gap in one.gaps() if not gap),
             *(f"never seen by this version: {spot}" for spot in one.blind_spots),
         ],
     }
 
 
-def page(report: Report, top: int) -> Iterator[str]:
+def page(report: "Report", top: int) -> Iterator[str]:
     """The report in pieces; each table has at most ``top`` rows."""
     boots, several = layout.boots(report.coverage), report.several
     frames = {**report.tables, "late": report.late, "busy": report.busy, "seals": report.seals}
     charts: dict[str, Any] = {"times": [], "matrix": "", "bars": ""}
     if report.decisions:
+        sums = report.tables["op"].groupby("op", sort=False, observed=True)[list(WORST_FIRST)].sum()
         objects = layout.rows(report.tables["object"], _BARS)
         charts = {
             "times": list(_over_time(report, boots)),
-            "matrix": Markup(matrix(_by_op(report.tables["op"]))),
+            "matrix": Markup(matrix(layout.rows(sums.reset_index()))),
             "bars": Markup(bars(objects, "memory files", several)),
         }
     return render(
         "report.html",
-        names=", ".join(sentences.file_name(one) for one in report.coverage),
-        question=sentences.question(report.question),
+        names=", ".join(one.file_name for one in report.coverage),
+        question=str(report.question),
         recordings=[card(one) for one in report.coverage],
         verdicts={word: report.verdicts.get(word, 0) for word in WORST_FIRST},
-        notes=list(sentences.notes(report)),
+        notes=list(report.notes()),
         several=several,
         legend=Markup(legend(report.verdicts)),
         **charts,
@@ -149,7 +154,7 @@ def page(report: Report, top: int) -> Iterator[str]:
     )
 
 
-def _over_time(report: Report, boots: Mapping[str, layout.Boot]) -> Iterator[tuple[str, Markup]]:
+def _over_time(report: "Report", boots: Mapping[str, layout.Boot]) -> Iterator[tuple[str, Markup]]:
     """Each boot's host and its chart."""
     for boot, found in report.over_time.groupby("boot_id", sort=False, observed=True):
         steps = layout.rows(found)
@@ -162,11 +167,6 @@ def _over_time(report: Report, boots: Mapping[str, layout.Boot]) -> Iterator[tup
         yield host, Markup(chart)
 
 
-def _by_op(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    sums = frame.groupby("op", sort=False, observed=True)[list(WORST_FIRST)].sum()
-    return layout.rows(sums.reset_index())
-
-
 _LISTED_MORE: tuple[Column, ...] = (
     Column("answer", layout.answer_and_marks, lambda row: row.get("answer")),
     value("expected", "expected"),
@@ -176,10 +176,12 @@ _LISTED_MORE: tuple[Column, ...] = (
 )
 
 
-def _listed(report: Report, boots: Mapping[str, layout.Boot], top: int) -> Iterator[dict[str, Any]]:
+def _listed(
+    report: "Report", boots: Mapping[str, layout.Boot], top: int
+) -> Iterator[dict[str, Any]]:
     """The decisions of each verdict that is listed one by one."""
     for verdict in LISTED:
-        found = report.listed[report.listed["verdict"] == verdict]
+        heading, found, unlisted = report.listing(verdict)
         if found.empty:
             continue
         holes = found["hole"].notna().any()
@@ -187,10 +189,156 @@ def _listed(report: Report, boots: Mapping[str, layout.Boot], top: int) -> Itera
             *layout.present(found, "listed", report.several),
             *(one for one in _LISTED_MORE if holes or one.title != _HOLE),
         ]
-        unlisted = report.unlisted.get(verdict)
         yield {
             "verdict": verdict,
-            "heading": sentences.listed(verdict, report.verdicts.get(verdict, 0), len(found)),
+            "heading": heading,
             "table": table_of(found, columns, boots, top),
-            "unlisted": sentences.unlisted(unlisted) if unlisted else "",
+            "unlisted": unlisted,
         }
+
+
+# ---- charts -------------------------------------------------------------------------------------
+
+_WIDTH = 1200
+_LEAST_PX = 2.0  # so that one breach among thousands of allowed can be seen
+_MARKED = ("breach", "unexplained")
+
+
+def _svg(height: int, label: str, body: Sequence[str]) -> str:
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(label)}">'
+        f"{''.join(body)}</svg>"
+    )
+
+
+def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
+    css = f' class="{kind}"' if kind else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{css}>{escape(text)}</text>'
+
+
+def _bar(x: float, y: float, w: float, h: float, word: str, title: str) -> str:
+    return (
+        f'<rect x="{x:.2f}" y="{y:.2f}" width="{max(w, 0.5):.2f}" height="{max(h, 0.5):.2f}" '
+        f'class="v-{word}"><title>{escape(title)}</title></rect>'
+    )
+
+
+def _mark(x: float, row: int, word: str, title: str) -> str:
+    return (
+        f'<circle cx="{x:.1f}" cy="{6 + 11 * row}" r="4.5" class="v-{word}">'
+        f"<title>{escape(title)}</title></circle>"
+    )
+
+
+def ticks(top: float, most: int = 5) -> list[float]:
+    """Round numbers from 0 up to at most ``top``, at most about ``most`` of them."""
+    if top <= 0:
+        return [0.0]
+    raw = top / most
+    scale = 10.0 ** floor(log10(raw))
+    step = next(factor * scale for factor in (1, 2, 5, 10) if factor * scale >= raw)
+    return [step * place for place in range(floor(top / step + 1e-9) + 1)]
+
+
+def _short(number: float) -> str:
+    for scale, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= scale:
+            return f"{number / scale:g}{unit}"
+    return f"{number:g}"
+
+
+def _stack(counts: Row, room: float, most: float) -> list[tuple[str, int, float]]:
+    """``(verdict, count, length)`` for each that occurs, the worst first."""
+    found = []
+    for word in WORST_FIRST:
+        count = int(counts.get(word) or 0)
+        if count:
+            found.append((word, count, max(_LEAST_PX, room * count / most)))
+    return found
+
+
+def over_time(steps: Sequence[Row], step_ns: int, start_ns: int, end_ns: int, label: str) -> str:
+    """Decisions in each step as one stacked bar, the worst at the bottom and marked above.
+
+    ``steps`` have ``time_ns`` (start of a step, boot clock) and counts by verdict.
+    """
+    left, right, top, bottom, height = 52, 8, 28, 26, 220
+    room, wide = height - top - bottom, _WIDTH - left - right
+    most = max((sum(int(one.get(word) or 0) for word in WORST_FIRST) for one in steps), default=0)
+    span = max(end_ns - start_ns, step_ns, 1)
+    body = []
+    for mark in ticks(most, 4):
+        y = top + room - room * mark / max(most, 1)
+        body.append(f'<line x1="{left}" x2="{_WIDTH - right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        body.append(_text(left - 6, y + 4, _short(mark), "tick", "end"))
+    for mark in ticks(span / 1e9, 8):
+        x = left + wide * mark * 1e9 / span
+        body.append(_text(x, height - 8, f"{mark:g} s", "tick", "middle" if mark else "start"))
+    bar = max(1.0, wide * step_ns / span - 1)
+    for one in steps:
+        x = left + wide * (int(one["time_ns"]) - start_ns) / span
+        y = float(top + room)
+        at = (int(one["time_ns"]) - start_ns) / 1e9
+        for word, count, length in _stack(one, room, max(most, 1)):
+            y -= length
+            title = f"{at:.3f} s: {count:,} {word}"
+            body.append(_bar(x, y, bar, length, word, title))
+            if word in _MARKED:
+                body.append(_mark(x + bar / 2, _MARKED.index(word), word, title))
+    return _svg(height, label, body)
+
+
+def matrix(rows: Sequence[Row]) -> str:
+    """Operation x verdict: the count in each field, the stronger its colour the more there are."""
+    left, top, line = 120, 30, 30
+    column = (_WIDTH - left - 10) / len(WORST_FIRST)
+    most = max((int(row.get(word) or 0) for row in rows for word in WORST_FIRST), default=0)
+    body = [
+        _text(left + column * (place + 0.5), top - 10, word, "head", "middle")
+        for place, word in enumerate(WORST_FIRST)
+    ]
+    for number, row in enumerate(rows):
+        y = top + line * number
+        body.append(_text(left - 10, y + line / 2 + 4, str(row.get("op")), "head", "end"))
+        for place, word in enumerate(WORST_FIRST):
+            count = int(row.get(word) or 0)
+            x = left + column * place
+            shade = ceil(4 * log10(1 + count) / log10(1 + most)) if count else 0
+            body.append(
+                f'<rect x="{x + 1:.1f}" y="{y + 1}" width="{column - 2:.1f}" height="{line - 2}" '
+                f'rx="3" class="v-{word if count else "none"} s{shade}"/>'
+            )
+            if count:
+                dark = " on" if shade >= 3 else ""
+                body.append(
+                    _text(x + column / 2, y + line / 2 + 5, f"{count:,}", f"cell{dark}", "middle")
+                )
+    return _svg(top + line * len(rows) + 4, "decisions by operation and verdict", body)
+
+
+def bars(rows: Sequence[Row], label: str, hosts: bool = False) -> str:
+    """One line an object: its name, a stacked bar of its decisions, and their number."""
+    left, right, line = 300, 70, 26
+    totals = [sum(int(row.get(word) or 0) for word in WORST_FIRST) for row in rows]
+    most = max([*totals, 1])
+    body = []
+    for number, (row, total) in enumerate(zip(rows, totals, strict=True)):
+        y = 4 + line * number
+        name = f"{file(row)} ({row.get('host')})" if hosts else file(row)
+        shown = _text(left - 10, y + line / 2 + 4, shortened(name, 38), "head", "end")
+        body.append(f"<g><title>{escape(name)}</title>{shown}</g>")
+        x = float(left)
+        for word, count, length in _stack(row, _WIDTH - left - right, most):
+            body.append(_bar(x, y + 4, length, line - 8, word, f"{name}: {count:,} {word}"))
+            x += length
+        body.append(_text(x + 6, y + line / 2 + 4, f"{total:,}", "tick"))
+    return _svg(8 + line * len(rows), label, body)
+
+
+def legend(verdicts: Mapping[str, Any]) -> str:
+    """The colours of the verdicts that occur."""
+    return "".join(
+        f'<span class="key"><i class="v-{word}"></i>{word}</span>'
+        for word in WORST_FIRST
+        if verdicts.get(word)
+    )

@@ -1,115 +1,40 @@
-"""What a report consists of, whatever its form.
+"""The report: recordings read once, and what every form of it (text, JSON, CSV, HTML) shows."""
 
-Coverage and loss in plain sentences, the same for the terminal and the HTML file.
-"""
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-
+import numpy as np
 import pandas as pd
 
-from tracer.output.text import loss_sentences
-from tracer.rules.verdicts import Verdict
-from tracer.words import UNKNOWN, Bit5, bit5_of
-
-WORST_FIRST = tuple(verdict.word for verdict in sorted(Verdict, reverse=True))
-"""``breach`` first, ``allowed`` last: the order of everything that lists verdicts."""
-
-LISTED = ("breach", "unexplained", "indeterminate", "blocked", "error")
-"""Verdicts whose decisions are listed one by one (equal ones together)."""
+from tracer.analysis.batches import Source
+from tracer.analysis.decisions import EVERYTHING, Decisions, Keep, Window, read
+from tracer.analysis.timeline import holders
+from tracer.analysis.totals import Tables
+from tracer.errors import UserError
+from tracer.filter.query import Query
+from tracer.output import coverage as coverages
+from tracer.output.coverage import Coverage
+from tracer.output.tables import WORST_FIRST
+from tracer.recording.clock import Anchor, Moment, boot_ns, wall_jump_s
+from tracer.recording.format import EVENTS
+from tracer.recording.reader import Recording
 
 TABLES = ("object", "fd", "process", "op", "rule")
 """What ``--by`` may ask for."""
+COLUMNS = frozenset(
+    {*EVENTS.names, "name", "expected", "reason", "rule", "verdict", "hole", "severity"}
+)
+"""What a filter can ask for."""
 
+Step = Callable[[str, int], None]
+"""Called with a recording's path and how many of its events have been read."""
+Tell = Callable[[str], None]
+"""Called with sentences for stderr."""
 
-@dataclass(frozen=True)
-class Unseen:
-    """A hook family that was not live in a recording."""
-
-    family: str
-    what: str
-    """What stays unseen without it."""
-    reason: str
-    essential: bool
-    """False: this kernel has nothing there that could be seen."""
-
-
-@dataclass(frozen=True)
-class SelfTest:
-    """The result of the self-test at the start of a recording."""
-
-    ran: bool
-    cases: int = 0
-    variants: Mapping[str, str] = field(default_factory=dict)
-    unexplained: int = 0
-    """Answers that no documented variant gives."""
-    silent: tuple[str, ...] = ()
-    """Hooks that did not report every attempt: ``write 10 of 12``."""
-    lost: Mapping[str, int] = field(default_factory=dict)
-    """Events lost while it ran, by cause: what such a hook may have reported after all."""
-    bit_0x20: str | None = None
-    failed: str = ""
-    """Why it did not come to its end."""
-    open: tuple[str, ...] = ()
-    """Questions about this kernel that it could not settle."""
-    holes: tuple[str, ...] = ()
-    """Known holes that it found in this kernel."""
-    unconfirmed: str = ""
-    """Why it is not known whether the hooks reported its attempts; empty where it is."""
-
-    @property
-    def bit5(self) -> Bit5:
-        """What the kernel calls seal 0x20."""
-        return bit5_of(self.bit_0x20) if self.ran else UNKNOWN
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """What one recording could see, and what it lost. Times: boot clock, ns."""
-
-    path: str
-    host: str
-    """Unique among the recordings of a report, unless they are of the same boot; may be empty."""
-    boot_id: str
-    kernel: str
-    command: str
-    filters: str
-    """Kernel-side filters that left events out: ``pid 42, ops mmap``; empty: none."""
-    start_ns: int | None
-    end_ns: int | None
-    """The last moment of which something is known."""
-    started: str | None
-    """Wall clock, ISO 8601, UTC."""
-    state: str
-    """``ended`` by its recorder, ``alive`` or ``killed``."""
-    reason: str
-    """Why the recorder stopped; empty where that is unknown."""
-    hooks_live: int
-    hooks: int
-    unseen: tuple[Unseen, ...]
-    blind_spots: tuple[str, ...]
-    self_test: SelfTest
-    lost: Mapping[str, int]
-    """Events lost, by cause."""
-    incomplete: Mapping[str, int]
-    """Events that are there without their context, by cause."""
-    problems: tuple[str, ...]
-    """What is missing or damaged in the recording, in sentences."""
-    decisions: int = 0
-    """Of this recording in the report: after filter and time window."""
-
-    @property
-    def seconds(self) -> float | None:
-        """How long it recorded, None: not known."""
-        if self.start_ns is None or self.end_ns is None:
-            return None
-        return max(0, self.end_ns - self.start_ns) / 1e9
-
-    @property
-    def whole(self) -> bool:
-        """Ended in order, nothing lost, nothing missing from its folder."""
-        return self.state == "ended" and not self.lost and not self.problems
+_OBJECT = ["boot_id", "dev", "ino", "gen"]
+_NOTHING = pd.DataFrame()
+_BEFORE = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True)
@@ -119,6 +44,29 @@ class Question:
     filter: str | None = None
     since: str | None = None
     until: str | None = None
+
+    def __str__(self) -> str:
+        limits = {"filter": self.filter, "since": self.since, "until": self.until}
+        return ", ".join(f"{name} {value}" for name, value in limits.items() if value)
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which decisions the report is about."""
+
+    query: Query = field(default_factory=Query)
+    since: Moment | None = None
+    until: Moment | None = None
+
+    @property
+    def question(self) -> Question:
+        since, until = (one.text if one else None for one in (self.since, self.until))
+        return Question(str(self.query) or None, since, until)
+
+    @property
+    def keep(self) -> Keep | None:
+        """The filter as the driver takes it."""
+        return self.query.mask if self.query else None
 
 
 @dataclass(frozen=True)
@@ -130,7 +78,7 @@ class Report:
     verdicts: Mapping[str, int]
     """Decisions by verdict, all six."""
     listed: pd.DataFrame
-    """The decisions of :data:`LISTED` verdicts, equal ones as one row with ``count``."""
+    """The decisions of tables.LISTED verdicts, equal ones as one row with ``count``."""
     tables: Mapping[str, pd.DataFrame]
     """Those of :data:`TABLES` that were wanted."""
     over_time: pd.DataFrame
@@ -158,129 +106,186 @@ class Report:
         """Whether a column must say which host a row is of."""
         return len({one.host for one in self.coverage}) > 1
 
+    def notes(self) -> Iterator[str]:
+        """What the numbers of verdicts do not tell."""
+        if self.left_out:
+            files = "memory file" if self.left_out == 1 else "memory files"
+            yield (
+                f"{self.left_out:,} {files} can never be sealed (made without MFD_ALLOW_SEALING, "
+                "or sealed SEAL alone): calls from then on were not recorded; record with "
+                "--unsealable for those"
+            )
+        if self.unannounced:
+            yield (
+                f"{self.unannounced:,} decisions are on files whose name, owner and largest folio "
+                "are not known"
+            )
 
-KILLED = "The recorder was killed or the machine went down: the last events may be missing."
-ALIVE = "The recording is still being written: this is what is there now."
+    def listing(self, verdict: str) -> tuple[str, pd.DataFrame, str]:
+        """The decisions of a verdict one by one.
 
-
-def title(one: Coverage) -> str:
-    """``w.seal: host h1, kernel 6.1.0, from 2026-11-22T17:48:10Z, 2.970 s``."""
-    parts = [f"host {one.host}"] if one.host else []
-    if one.kernel not in one.host:
-        parts.append(f"kernel {one.kernel}")
-    parts.append(f"from {one.started}" if one.started else "start unknown")
-    if one.seconds is not None:
-        parts.append(f"{one.seconds:.3f} s")
-    return f"{one.path}: {', '.join(parts)}"
-
-
-def file_name(one: Coverage) -> str:
-    """The recording's folder, without the path to it."""
-    return one.path.rstrip("/").rsplit("/", 1)[-1]
-
-
-def summary(one: Coverage) -> str:
-    """``1,251 decisions, 17 of 18 hooks live, nothing lost, stopped: duration``."""
-    end = f"stopped: {one.reason}" if one.reason else one.state
-    return ", ".join([f"{one.decisions:,} decisions", hooks(one), lost(one), end])
-
-
-def alarms(one: Coverage) -> Iterator[str]:
-    """What makes the numbers of a recording incomplete; nothing for one that is whole."""
-    if one.state == "killed":
-        yield KILLED
-    if one.lost:
-        yield f"{loss_sentences(Counter(one.lost))[0]}. No count below includes them."
-    yield from one.problems
+        :return: a heading (``BREACH: 40 decisions, 3 different``), rows of :attr:`listed`, and of
+            how many decisions there is no row, as a sentence or empty.
+        """
+        found = self.listed[self.listed["verdict"] == verdict]
+        count, missing = self.verdicts.get(verdict, 0), self.unlisted.get(verdict, 0)
+        heading = f"{verdict.upper()}: {count:,} {'decision' if count == 1 else 'decisions'}"
+        if 1 < len(found) < count:
+            heading += f", {len(found):,} different"
+        more = f"{missing:,} more decisions are counted, but not kept one by one" if missing else ""
+        return heading, found, more
 
 
-def remarks(one: Coverage) -> Iterator[str]:
-    """What else limits what a recording can tell."""
-    if one.state == "alive":
-        yield ALIVE
-    yield from loss_sentences(Counter(one.incomplete))
-    if one.filters:
-        yield f"recorded with filters: {one.filters}"
+class Reader:
+    """One recording of several, and the part of it that the report is about."""
 
+    def __init__(self, recording: Recording, host: str, request: Request, tell: Tell) -> None:
+        self.recording = recording
+        self.source = replace(Source.of(recording), host=host)
+        self.window = EVERYTHING
+        self._query = request.query
+        self._last_ns: int | None = None
+        self._anchors = coverages.anchors(recording)
+        moments = [moment for moment in (request.since, request.until) if moment]
+        jump_s = wall_jump_s(self._anchors)
+        if jump_s > 1 and any(moment.base == "wall" for moment in moments):
+            tell(
+                f"{recording.path}: the wall clock was set by {jump_s:.0f} s while it was "
+                "recorded; times near that are not certain"
+            )
+        if moments:
+            self.window = self._resolve(request, tell)
 
-def hooks(one: Coverage) -> str:
-    """``17 of 18 hooks live``."""
-    return f"{one.hooks_live} of {one.hooks} hooks live" if one.hooks else "hooks not known"
+    def _resolve(self, request: Request, tell: Tell) -> Window:
+        """The window in this recording's boot clock. UserError: it cannot be known."""
+        path = self.recording.path
+        start_ns = self._anchors[0].boot_ns if self._anchors else None
+        end_ns = _end_ns(self.recording, self._anchors)
+        limits = []
+        for option, moment in (("--since", request.since), ("--until", request.until)):
+            limit = None if moment is None else boot_ns(moment, self._anchors, start_ns, end_ns)
+            if moment is not None and limit is None and end_ns is not None:
+                raise UserError(
+                    f"{option}: {path} has no clock readings, so that time cannot be found in it; "
+                    "leave the option out, or count from its end (-10s)"
+                )
+            limits.append(limit)
+        since_ns, until_ns = window = Window(*limits)
+        if since_ns is not None and until_ns is not None and since_ns >= until_ns:
+            raise UserError("--since is not before --until: nothing lies between them", 2)
+        if start_ns is not None and until_ns is not None and until_ns <= start_ns:
+            tell(f"{path}: it started after --until, nothing of it is in the report")
+        if end_ns is not None and since_ns is not None and since_ns > end_ns:
+            tell(f"{path}: it ended before --since, nothing of it is in the report")
+        return window
 
+    def read(self, into: Decisions, step: Step, columns: Sequence[str] = ()) -> None:
+        """Gives the driver everything. ``columns``: what its observers need beside the usual."""
 
-def lost(one: Coverage) -> str:
-    """``nothing lost``, the number of events, or that it is not known."""
-    total = sum(one.lost.values())
-    if total:
-        return f"LOST {total:,} events"
-    return "NOT WHOLE (see above)" if any(alarms(one)) else "nothing lost"
+        def stepped(count: int, last_ns: int) -> None:
+            step(self.recording.path, count)
+            self._last_ns = max(last_ns, self._last_ns or 0)
 
-
-def self_test(test: SelfTest) -> Iterator[tuple[str, bool]]:
-    """The self-test's result: sentences, and whether each is an alarm."""
-    if not test.ran:
-        failed = f"self-test FAILED: {test.failed}" if test.failed else "self-test did not run"
-        yield f"{failed}; what depends on this kernel's variant is indeterminate", bool(test.failed)
-        return
-    said = [f"self-test of {test.cases:,} cases"]
-    if not test.unexplained:
-        said.append("every answer documented")
-    if not test.silent and not test.unconfirmed:
-        said.append("every hook reported every attempt")
-    if test.bit_0x20:
-        said.append(f"seal 0x20 is {test.bit_0x20}")
-    yield ", ".join(said), False
-    if test.unexplained:
-        yield f"self-test: {test.unexplained} ANSWERS THAT NO DOCUMENTED VARIANT GIVES", True
-    if test.silent:
-        lost = ", ".join(f"{cause} {count:,}" for cause, count in test.lost.items())
-        meanwhile = f" (lost meanwhile: {lost})" if lost else ""
-        yield f"self-test: HOOKS THAT MISSED ATTEMPTS: {', '.join(test.silent)}{meanwhile}", True
-    if test.unconfirmed:
-        yield f"self-test: hooks not all confirmed, {test.unconfirmed}", False
-    if test.open:
-        yield f"self-test: open questions: {', '.join(test.open)}", False
-    if test.holes:
-        yield f"KNOWN HOLES of this kernel: {', '.join(test.holes)}", False
-
-
-def unseen(one: Coverage) -> Iterator[tuple[str, bool]]:
-    """``(what stays unseen and why, whether that is a gap)`` for hooks that are not live."""
-    for family in one.unseen:
-        yield f"{family.what or family.family}; {family.reason}", family.essential
-
-
-def question(one: Question) -> str:
-    """What the report is limited to; empty for everything."""
-    limits = {"filter": one.filter, "since": one.since, "until": one.until}
-    return ", ".join(f"{name} {value}" for name, value in limits.items() if value)
-
-
-def listed(verdict: str, count: int, different: int) -> str:
-    """``BREACH: 40 decisions, 3 different``."""
-    said = f"{verdict.upper()}: {count:,} {'decision' if count == 1 else 'decisions'}"
-    return f"{said}, {different:,} different" if 1 < different < count else said
-
-
-def unlisted(count: int) -> str:
-    """Of how many decisions a list has no row."""
-    return f"{count:,} more decisions are counted, but not kept one by one"
-
-
-def _left_out(count: int) -> str:
-    files = "memory file" if count == 1 else "memory files"
-    return (
-        f"{count:,} {files} can never be sealed (made without MFD_ALLOW_SEALING, or sealed SEAL "
-        "alone): calls from then on were not recorded; record with --unsealable for those"
-    )
-
-
-def notes(report: Report) -> Iterator[str]:
-    """What the numbers of verdicts do not tell."""
-    if report.left_out:
-        yield _left_out(report.left_out)
-    if report.unannounced:
-        yield (
-            f"{report.unannounced:,} decisions are on files whose name, owner and largest folio "
-            "are not known"
+        wanted = {*columns, *self._query.columns()}
+        read(
+            self.recording,
+            into,
+            source=self.source,
+            window=self.window,
+            columns=wanted,
+            step=stepped,
         )
+
+    def coverage(self, decisions: int) -> Coverage:
+        """What it could see and lost; to be called when it has been read."""
+        source = self.source
+        found = coverages.coverage(self.recording, source.host, source.boot_id, self._last_ns)
+        return replace(found, decisions=decisions)
+
+
+def _end_ns(recording: Recording, anchors: Sequence[Anchor]) -> int | None:
+    """The last moment of which the recording knows; a killed one has no clock reading there."""
+    times = [anchor.boot_ns for anchor in anchors]
+    for table in recording.tables("events", ["time_ns"]):
+        if table.num_rows:
+            times.append(int(table.column("time_ns").to_numpy().max()))
+    return max(times, default=None)
+
+
+def opened(paths: Sequence[str], request: Request, tell: Tell, stack: ExitStack) -> list[Reader]:
+    """The recordings ``paths``, closed with ``stack``. StoreError, UserError."""
+    recordings = [stack.enter_context(Recording.open(path)) for path in paths]
+    hosts = coverages.labels([recording.manifest for recording in recordings])
+    return [
+        Reader(recording, host, request, tell)
+        for recording, host in zip(recordings, hosts, strict=True)
+    ]
+
+
+def ordered(verdicts: Mapping[str, int]) -> dict[str, int]:
+    """All six verdicts, the worst first."""
+    return {word: int(verdicts.get(word, 0)) for word in WORST_FIRST}
+
+
+def build(
+    paths: Sequence[str],
+    request: Request,
+    step: Step,
+    tell: Tell,
+    wanted: Sequence[str] = TABLES,
+) -> Report:
+    """The report of the recordings ``paths``.
+
+    :param step: see :data:`Step`.
+    :param tell: see :data:`Tell`.
+    :param wanted: the tables to make, for some are long; with all of them comes ``Report.seals``.
+    :raises StoreError: one cannot be read.
+    :raises UserError: the request's times cannot be found in one.
+    """
+    with ExitStack() as stack:
+        readers = opened(paths, request, tell, stack)
+        decisions = Decisions(keep=request.keep)
+        for reader in readers:
+            reader.read(decisions, step)
+        tables = decisions.tables()
+        sums = dict(zip(tables.recordings["path"], tables.recordings["decisions"], strict=True))
+        # Reads once more, if there is any, and may find more problems.
+        busy = holders([reader.recording for reader in readers], tables)
+        found = [reader.coverage(int(sums.get(reader.source.path, 0))) for reader in readers]
+        by_name: dict[str, pd.DataFrame] = {name: getattr(tables, f"by_{name}") for name in wanted}
+        late, seals = tables.late_seals, tables.seals if wanted == TABLES else _NOTHING
+        if request.question != Question():
+            late, busy, seals = (_narrowed(one, tables, readers) for one in (late, busy, seals))
+            if "object" in by_name:  # files without such a decision are no answer to a question
+                objects = by_name["object"]
+                by_name["object"] = objects[objects["decisions"] > 0]
+        return Report(
+            question=request.question,
+            coverage=tuple(found),
+            verdicts=ordered(tables.verdicts),
+            listed=tables.listed,
+            tables=by_name,
+            over_time=tables.over_time(),
+            late=late,
+            busy=busy,
+            seals=seals,
+            unlisted=tables.unlisted,
+            left_out=tables.left_out,
+            unannounced=tables.unannounced,
+        )
+
+
+def _narrowed(frame: pd.DataFrame, tables: Tables, readers: Sequence[Reader]) -> pd.DataFrame:
+    """The rows about files that have decisions, since the start of the window of their boot."""
+    if frame.empty:
+        return frame
+    windows: dict[str, int] = {}
+    for reader in readers:
+        start = _BEFORE if reader.window.since_ns is None else reader.window.since_ns
+        windows[reader.source.boot_id] = min(start, windows.get(reader.source.boot_id, start))
+    objects = tables.by_object
+    keys = objects.loc[objects["decisions"] > 0, _OBJECT].astype({"boot_id": object})
+    boots = frame["boot_id"].astype(object)
+    about = frame.assign(boot_id=boots).merge(keys, on=_OBJECT, how="left", indicator=True)
+    in_time = (frame["time_ns"] >= boots.map(windows)).to_numpy()
+    return frame[(about["_merge"] == "both").to_numpy() & in_time]

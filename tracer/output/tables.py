@@ -1,24 +1,32 @@
 """Tables for people: how values read, which columns each table has, and how wide they are.
 
-Text of traced programs is made harmless.
+One description of each table serves text and HTML. Text of traced programs is made harmless.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
-
+from tracer import labels
 from tracer.escape import cells as width_of
 from tracer.escape import clip, pad, printable
-from tracer.labels import MAX_ERRNO, describe, errno_name, seals_text, size, span
-from tracer.labels import marks as flag_marks
-from tracer.output.report import WORST_FIRST, Coverage
-from tracer.output.text import object_text
-from tracer.record import Flag
+from tracer.labels import describe, seals_text, size, span
+from tracer.output.coverage import Coverage
+from tracer.rules.verdicts import Verdict
 from tracer.words import DOUBTS, UNKNOWN, Bit5, names, ops
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WORST_FIRST = tuple(verdict.word for verdict in sorted(Verdict, reverse=True))
+"""``breach`` first, ``allowed`` last: the order of everything that lists verdicts."""
+LISTED = ("breach", "unexplained", "indeterminate", "blocked", "error")
+"""Verdicts whose decisions are listed one by one (equal ones together)."""
+LEGEND = (
+    "seals: S seal, s shrink, g grow, w write, f future write, X exec or inaccessible; "
+    "?????? unreadable"
+)
 
 Row = Mapping[str, Any]
 """One row of a table: Python values, None where the table has none."""
@@ -26,10 +34,9 @@ Row = Mapping[str, Any]
 _TOKEN = re.compile(r"\\(?:x..|u.{4}|U.{8}|.)|.", re.DOTALL)
 """A character, or what stands for one in escaped text (tracer.escape)."""
 _ADDRESS_OPS = ops(gives_address=True)
-_RETURN_MISSING = int(Flag.RETURN_MISSING)
 
 
-def rows(frame: pd.DataFrame, top: int | None = None) -> list[dict[str, Any]]:
+def rows(frame: "pd.DataFrame", top: int | None = None) -> list[dict[str, Any]]:
     """The first ``top`` rows (all where None) as plain values; nulls of every sort become None.
 
     Integers that pandas made floats because of a null beside them are integers again.
@@ -56,6 +63,16 @@ def plain(value: object) -> str:
     if isinstance(value, bool | str):
         return printable(str(value))
     return f"{value:,}" if isinstance(value, int) else printable(str(value))
+
+
+def object_text(kind: str, name: str | None, dev: int, ino: int) -> str:
+    """``memfd:frame``; ``memfd:0:1/42`` (device, inode) where it has no name."""
+    shown = f"{dev >> 20}:{dev & 0xFFFFF}/{ino}" if name is None else name
+    if kind == "unknown" and shown.startswith("memfd:"):
+        kind = "memfd"  # that a refused memfd_create would have made
+    if kind in ("memfd", "hugetlb"):
+        shown = shown.removeprefix("memfd:")  # the kernel's prefix, not the maker's
+    return f"{kind}:{shown}"
 
 
 def number(value: object) -> str:
@@ -102,12 +119,10 @@ def seals(value: object) -> str:
 
 def answer(op: str, value: object, flags: int = 0) -> str:
     """What the kernel returned: ``EPERM``, ``ok``, a count, ``?`` where that was not seen."""
-    if value is None or flags & _RETURN_MISSING:
-        return "?"
-    said = int(str(value))
-    if -MAX_ERRNO <= said < 0:
-        return errno_name(said) or str(said)
-    return "ok" if said == 0 or op in _ADDRESS_OPS else str(said)
+    text = labels.answer(op, None if value is None else int(str(value)), flags)
+    if text == "= 0" or (text.startswith("= 0x") and op in _ADDRESS_OPS):
+        return "ok"
+    return text.removeprefix("= ")
 
 
 def request(row: Row) -> str:
@@ -124,7 +139,7 @@ def request(row: Row) -> str:
 
 def marks(row: Row) -> str:
     """Why a decision's evidence is incomplete: ``!raced``; mostly empty."""
-    return " ".join(flag_marks(int(row.get("flags") or 0) & DOUBTS))
+    return " ".join(labels.marks(int(row.get("flags") or 0) & DOUBTS))
 
 
 def answer_and_marks(row: Row) -> str:
@@ -199,35 +214,22 @@ def phrase(name: str, title: str, *, rank: int = 0) -> Column:
 
 def seconds(name: str, title: str, *, rank: int = 0) -> Column:
     """A boot-clock time ``name`` in seconds since ``start_ns`` of the row."""
-    return Column(title, partial(_seconds, name), lambda row: row.get(name), True, rank)
+
+    def shown(row: Row) -> str:
+        time_ns, start_ns = row.get(name), row.get("start_ns")
+        return "-" if time_ns is None or start_ns is None else f"{(time_ns - start_ns) / 1e9:.3f}"
+
+    return Column(title, shown, lambda row: row.get(name), True, rank)
 
 
-def verdicts() -> list[Column]:
-    """Counts of each verdict, the worst first."""
-    return [
-        Column(
-            _SHORT.get(word, word),
-            partial(_count, word),
-            partial(_key, word),
-            right=True,
-            verdict=word,
-        )
-        for word in WORST_FIRST
-    ]
+def _counts(word: str) -> Column:
+    """Decisions with the verdict ``word``."""
 
+    def shown(row: Row) -> str:
+        # An empty cell: where there is a number, there was such a decision.
+        return plain(row[word]) if row.get(word) else ""
 
-def _seconds(name: str, row: Row) -> str:
-    time_ns, start_ns = row.get(name), row.get("start_ns")
-    return "-" if time_ns is None or start_ns is None else f"{(time_ns - start_ns) / 1e9:.3f}"
-
-
-def _count(word: str, row: Row) -> str:
-    # An empty cell: where there is a number, there was such a decision.
-    return plain(row[word]) if row.get(word) else ""
-
-
-def _key(word: str, row: Row) -> Any:
-    return row.get(word) or 0
+    return Column(_SHORT.get(word, word), shown, lambda row: row.get(word) or 0, True, verdict=word)
 
 
 def widths(columns: Sequence[Column], grid: Sequence[Sequence[str]], room: int) -> list[int | None]:
@@ -314,6 +316,7 @@ _FILE = replace(derived("file", file, least=26), cut=shortened)
 _WHO = derived("process", who)
 REQUEST = derived("request", request, rank=2, least=0)
 """Whole or not at all; then the sentence below an entry has it."""
+_VERDICTS = tuple(map(_counts, WORST_FIRST))
 _ALL = value("decisions", "all", right=True)
 _LAST = derived("last", _last, rank=2, least=0)
 _HOST = derived("host", lambda row: plain(row.get("host")), rank=1)
@@ -337,7 +340,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         value("fds", "fds", right=True, rank=6),
         value("mappings", "maps", right=True, rank=4),
         value("writable", "w-maps", right=True, rank=6),
-        *verdicts(),
+        *_VERDICTS,
         _ALL,
         _LAST,
         seconds("last_ns", "last s", rank=8),
@@ -347,7 +350,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         _WHO,
         value("fd", "fd", number, right=True),
         _FILE,
-        *verdicts(),
+        *_VERDICTS,
         _ALL,
         _LAST,
         seconds("first_ns", "first s", rank=4),
@@ -358,13 +361,13 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         value("uid", "uid", number, right=True, rank=3),
         value("objects", "files", right=True, rank=4),
         value("fds", "fds", right=True, rank=5),
-        *verdicts(),
+        *_VERDICTS,
         _ALL,
         _LAST,
         seconds("first_ns", "first s", rank=6),
         seconds("last_ns", "last s", rank=7),
     ),
-    "op": (value("op", "op"), *verdicts(), _ALL),
+    "op": (value("op", "op"), *_VERDICTS, _ALL),
     "rule": (
         value("verdict", "verdict"),
         value("op", "op"),
@@ -401,13 +404,13 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
 """By table name."""
 
 
-def present(frame: pd.DataFrame, table: str, several: bool) -> list[Column]:
+def present(frame: "pd.DataFrame", table: str, several: bool) -> list[Column]:
     """The columns of ``table`` that say something here: verdicts that occur, host if several."""
-    shown = []
-    for column in COLUMNS[table]:
-        word = column.verdict
-        if word is None or (word in frame and bool((frame[word] > 0).any())):
-            shown.append(column)
+    shown = [
+        column
+        for column in COLUMNS[table]
+        if (word := column.verdict) is None or (word in frame and bool((frame[word] > 0).any()))
+    ]
     return [_HOST, *shown] if several else shown
 
 

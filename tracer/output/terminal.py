@@ -4,17 +4,19 @@ Nothing from a recording is ever markup: everything printed is a rich Text.
 """
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
-from tracer.output import report as sentences
-from tracer.output import tables as cells
 from tracer.output import tables as layout
-from tracer.output.report import LISTED, WORST_FIRST, Coverage, Report
-from tracer.output.tables import GAP, Column, fitted, widths
-from tracer.output.text import LEGEND
+from tracer.output.coverage import Coverage
+from tracer.output.tables import GAP, LEGEND, LISTED, WORST_FIRST, Column, fitted, widths
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tracer.output.report import Report
 
 STYLES = {
     "breach": "bold red",
@@ -36,7 +38,7 @@ class Terminal:
         self.top = top
         self._boots: dict[str, layout.Boot] = {}
 
-    def show(self, report: Report, tables: Sequence[str]) -> None:
+    def show(self, report: "Report", tables: Sequence[str]) -> None:
         """Prints everything; ``tables`` are those of :attr:`Report.tables` that are wanted."""
         self._boots = layout.boots(report.coverage)
         for one in report.coverage:
@@ -66,15 +68,15 @@ class Terminal:
 
     def coverage(self, one: Coverage, letter: str = "") -> None:
         """What a recording could see and lost; ``letter`` stands before it."""
-        self.line(letter + sentences.title(one), "bold")
-        for sentence in sentences.alarms(one):
+        self.line(letter + one.title, "bold")
+        for sentence in one.alarms():
             self.line(f"! {sentence}", _ALARM, _INDENT)
-        self.line(sentences.summary(one), "", _INDENT)
-        for sentence, alarm in sentences.self_test(one.self_test):
+        self.line(one.summary, "", _INDENT)
+        for sentence, alarm in one.self_test.sentences():
             self.line(sentence, _ALARM if alarm else "", _INDENT)
-        for sentence in sentences.remarks(one):
+        for sentence in one.remarks():
             self.line(sentence, "", _INDENT)
-        for sentence, gap in sentences.unseen(one):
+        for sentence, gap in one.gaps():
             word, style = ("UNSEEN", "bold") if gap else ("not recorded", "dim")
             self.line(f"{word}: {sentence}", style, _INDENT)
         if one.blind_spots:
@@ -83,8 +85,8 @@ class Terminal:
                 "--json list them)", "dim", _INDENT,
             )  # fmt: skip
 
-    def _verdicts(self, report: Report) -> None:
-        question = sentences.question(report.question)
+    def _verdicts(self, report: "Report") -> None:
+        question = str(report.question)
         self.heading(f"Verdicts ({question})" if question else "Verdicts")
         if not report.decisions:
             self.line(
@@ -96,56 +98,51 @@ class Terminal:
             line = Text(f"{_INDENT}{word:<14}{count:>12,}{count / report.decisions:>9.1%}")
             line.stylize(STYLES[word] if count else "dim")
             self.console.print(line)
-        for note in sentences.notes(report):
+        for note in report.notes():
             self.line(note, "", _INDENT)
 
-    def _listed(self, report: Report, verdict: str) -> None:
-        count = report.verdicts.get(verdict, 0)
-        if not count:
+    def _listed(self, report: "Report", verdict: str) -> None:
+        if not report.verdicts.get(verdict, 0):
             return
-        found = report.listed[report.listed["verdict"] == verdict]
+        heading, found, unlisted = report.listing(verdict)
         self.console.print()
-        self.line(sentences.listed(verdict, count, len(found)), STYLES[verdict])
-        columns = layout.present(found, "listed", report.several)
-        self._rows(columns, found, cells.detail, STYLES[verdict])
-        self.more(len(found))
-        if report.unlisted.get(verdict):
-            self.line(sentences.unlisted(report.unlisted[verdict]), "", _INDENT)
+        self.line(heading, STYLES[verdict])
+        self._rows("listed", found, report.several, layout.detail, STYLES[verdict])
+        if unlisted:
+            self.line(unlisted, "", _INDENT)
 
     def more(self, there: int) -> None:
         """Says how many of ``there`` rows were left out."""
         if there > self.top:
             self.line(f"and {there - self.top:,} more (--top {there})", "dim", _INDENT)
 
-    def _table(self, name: str, frame: pd.DataFrame, several: bool) -> None:
-        if frame.empty:
-            return
-        columns = layout.present(frame, name, several)
-        self.heading(layout.TITLES[name])
-        self._rows(columns, frame)
-        self.more(len(frame))
+    def _table(self, name: str, frame: "pd.DataFrame", several: bool) -> None:
+        if not frame.empty:
+            self.heading(layout.TITLES[name])
+            self._rows(name, frame, several)
 
     def _rows(
         self,
-        columns: Sequence[Column],
-        frame: pd.DataFrame,
-        below: Callable[[cells.Row], str] | None = None,
+        name: str,
+        frame: "pd.DataFrame",
+        several: bool,
+        below: Callable[[layout.Row], str] | None = None,
         style: str = "",
     ) -> None:
         """The first rows of a table; ``below`` gives a sentence in ``style`` under each."""
-        entries = layout.with_boot(cells.rows(frame, self.top), self._boots)
+        columns = layout.present(frame, name, several)
+        entries = layout.with_boot(layout.rows(frame, self.top), self._boots)
         grid = [[column.text(row) for column in columns] for row in entries]
         given = widths(columns, grid, self.console.width - len(_INDENT))
         shown = [(column, width) for column, width in zip(columns, given, strict=True) if width]
         self._cells(shown, [column.title for column, _ in shown], "dim")
-        left_out = layout.REQUEST in columns and layout.REQUEST not in [
-            column for column, _ in shown
-        ]
+        left_out = layout.REQUEST in columns and not any(one is layout.REQUEST for one, _ in shown)
         for row in entries:
             self._cells(shown, [column.text(row) for column, _ in shown], None)
             if below is not None:
-                request = f"{cells.request(row)}: " if left_out else ""
+                request = f"{layout.request(row)}: " if left_out else ""
                 self.line(request + below(row), style, _INDENT * 3)
+        self.more(len(frame))
 
     def _cells(
         self, shown: Sequence[tuple[Column, int]], texts: Sequence[str], style: str | None

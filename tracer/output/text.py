@@ -3,7 +3,6 @@
 ``  1.234567 writer/4242     mmap       memfd:frame      Ss-w-- SHARED rw- 0+4096 fd3   EPERM``
 """
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tracer.escape import clip, pad
-from tracer.labels import LOSSES, MAX_ERRNO, describe, errno_name, marks, seals_text
+from tracer.escape import clip, pad, printable
+from tracer.labels import MAX_ERRNO, describe, errno_name, marks, seals_text
 from tracer.labels import answer as answer_text
-from tracer.output.data import column
+from tracer.output.coverage import loss_sentences, losses
+from tracer.output.tables import object_text
 from tracer.recording.identity import (
     EVENT_COLUMNS,
     KEY,
@@ -22,38 +22,11 @@ from tracer.recording.identity import (
     SWEEP_COLUMNS,
     Identities,
 )
-from tracer.recording.tables import texts
+from tracer.recording.tables import texts, values
 from tracer.words import Bit5, Flag
 
 if TYPE_CHECKING:
     from tracer.recording.reader import Recording
-
-CONTEXT = ("objects_full", "name")
-"""Causes by which no event is lost, only what stands around it."""
-
-
-def losses(recording: "Recording") -> Counter[str]:
-    """Lost events by cause (``enum loss_cause``, lower case); causes that lost none are absent."""
-    counts: Counter[str] = Counter()
-    for table in recording.tables("losses"):
-        causes = column(table, "cause", "unknown")
-        for cause, count in zip(causes, column(table, "count", 0), strict=True):
-            if count:
-                counts[str(cause)] += count
-    return counts
-
-
-def _sentence(start: str, counts: Counter[str]) -> list[str]:
-    if not counts:
-        return []
-    shown = (f"{count} {LOSSES.get(cause, cause)}" for cause, count in counts.most_common())
-    return [start.format(counts.total()) + ", ".join(shown)]
-
-
-def loss_sentences(counts: Counter[str]) -> list[str]:
-    """At most two sentences about ``counts``: events lost, and events without their context."""
-    context = Counter({cause: counts[cause] for cause in CONTEXT if counts[cause]})
-    return _sentence("LOST {} events: ", counts - context) + _sentence("incomplete: ", context)
 
 
 def narration(recording: "Recording", reported: Collection[str] = ()) -> list[str]:
@@ -66,10 +39,6 @@ def narration(recording: "Recording", reported: Collection[str] = ()) -> list[st
     return fresh + lost
 
 
-LEGEND = (
-    "seals: S seal, s shrink, g grow, w write, f future write, X exec or inaccessible; "
-    "?????? unreadable"
-)
 DEFAULT_WIDTH = 100
 MIN_WIDTH = 60
 
@@ -108,16 +77,6 @@ def _marks(failed: int, flags: int, check: int, file: int) -> str:
     return "".join(shown)
 
 
-def object_text(kind: str, name: str | None, dev: int, ino: int) -> str:
-    """``memfd:frame``; ``memfd:0:1/42`` (device, inode) where it has no name."""
-    shown = f"{dev >> 20}:{dev & 0xFFFFF}/{ino}" if name is None else name
-    if kind == "unknown" and shown.startswith("memfd:"):
-        kind = "memfd"  # that a refused memfd_create would have made
-    if kind in ("memfd", "hugetlb"):
-        shown = shown.removeprefix("memfd:")  # the kernel's prefix, not the maker's
-    return f"{kind}:{shown}"
-
-
 class Lines:
     """Turns event tables into lines of at most ``width`` cells.
 
@@ -153,8 +112,8 @@ class Lines:
 
     def of(self, table: pa.Table) -> Iterator[str]:
         """The lines of a table, without newline; printable characters only."""
-        columns = [column(table, name, missing) for name, missing in _NEEDED.items()]
-        dev, ino = column(table, "dev", 0), column(table, "ino", 0)
+        columns = [values(table, name, missing) for name, missing in _NEEDED.items()]
+        dev, ino = values(table, "dev", 0), values(table, "ino", 0)
         if self._start_ns is None and table.num_rows:
             self._start_ns = columns[0][0]
         width, start, bit5 = self._width, self._start_ns or 0, self._bit5
@@ -185,7 +144,7 @@ class Lines:
             if len(request) > room:
                 request = clip(request, room)
             request = request.ljust(min(_ARGS, room))
-            line = f"{head}{request} {tail}"
+            line = printable(f"{head}{request} {tail}")
             yield line if used + len(request) + 1 + len(tail) <= width else clip(line, width)
 
 
@@ -244,7 +203,7 @@ class Feed:
 
     def _look_for_new(self, table: pa.Table) -> None:
         """An object is announced before its first event, so its name is there already."""
-        keys = zip(*(column(table, name, 0) for name in KEY), strict=True)
+        keys = zip(*(values(table, name, 0) for name in KEY), strict=True)
         names = self.names.names(table)
         unknown = {key for key, name in zip(keys, names, strict=True) if name is None}
         if unknown - self._in_vain:

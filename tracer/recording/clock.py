@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -22,6 +22,8 @@ class Moment:
 
     base: Literal["start", "end", "wall"]
     ns: int
+    text: str = field(default="", compare=False)
+    """As it was given."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,12 @@ def moment(text: str, option: str) -> Moment:
         whole, _, part = number.partition(".")
         scale = _UNITS[unit]
         ns = int(whole or 0) * scale + int((part + "0" * 18)[:18]) * scale // 10**18
-        return Moment("end", -ns) if sign == "-" else Moment("start", ns)
+        return Moment("end", -ns, text) if sign == "-" else Moment("start", ns, text)
     try:
         when = datetime.fromisoformat(words).astimezone()
     except (ValueError, OverflowError, OSError):
         raise UserError(f"{option} {text!r}: no moment; give {FORMS}", 2) from None
-    return Moment("wall", int(when.timestamp()) * 10**9 + when.microsecond * 1000)
+    return Moment("wall", int(when.timestamp()) * 10**9 + when.microsecond * 1000, text)
 
 
 def boot_ns(

@@ -1,5 +1,10 @@
 """Files of one folder, reached through the folder's descriptor: no symbolic link is followed.
 
+A recording may come from somebody else: what is read of it is a regular file of a size that a
+recorder writes (:meth:`Folder.contents`). What is in it is checked where it is parsed: documents
+in `tracer.recording.manifest`, Parquet in `tracer.recording.part`, the tail in
+`tracer.recording.tail`, lines of the chain in `tracer.recording.chain`.
+
 Every call that changes something on disk is made in this module, so that the tests can end the
 process between any two of them. A recorder holds ``flock`` on the file ``lock`` of its recording as
 long as it lives.
@@ -14,7 +19,7 @@ import time
 from contextlib import ExitStack, suppress
 from typing import Self
 
-from tracer.recording.errors import Busy
+from tracer.recording.errors import Busy, Damaged
 
 _CLOEXEC = os.O_CLOEXEC | os.O_NOFOLLOW
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC
@@ -109,6 +114,33 @@ class Folder:
             os.close(fd)
             raise OSError(22, f"{name} is no regular file")
         return fd
+
+    def contents(self, path: str, most: int) -> bytes:
+        """All bytes of the file ``path`` (``name`` or ``sub/name``), read once.
+
+        Every byte of a recording that is given to a parser comes this way: the bytes whose digest
+        is compared are the bytes that are parsed.
+
+        :param most: bytes that a recorder writes at most.
+        :raises Damaged: it has more.
+        :raises OSError: as the system gives it; also where it is no regular file.
+        """
+        sub, _, name = path.rpartition("/")
+        if sub:
+            with self.sub(sub) as inner:
+                fd = inner.open_file(name)
+        else:
+            fd = self.open_file(name)
+        with os.fdopen(fd, "rb", buffering=0) as file:
+            size = os.fstat(fd).st_size
+            if size > most:
+                # Before a byte is read: a file may have terabytes and none of them on a disk.
+                raise Damaged(f"{path} is {size} bytes long: a recorder writes at most {most}.")
+            pieces = []
+            while size > 0 and (piece := file.read(size)):
+                pieces.append(piece)
+                size -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def names(self) -> list[str]:
         """What lies in the folder, sorted."""

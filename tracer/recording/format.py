@@ -14,8 +14,6 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from tracer.record import RECORD_SIZE
-
 SCHEMA_VERSION = 2
 """Of the whole recording: raised when an older program could misread a newer recording."""
 
@@ -207,7 +205,7 @@ TABLES: dict[str, pa.Schema] = {
     table: pa.schema([pa.field(name, one.type, one.null) for name, one in columns.items()])
     for table, columns in COLUMNS.items()
 }
-EVENTS, OBJECTS, NAMES = (TABLES[name] for name in ("events", "objects", "names"))
+EVENTS, OBJECTS = TABLES["events"], TABLES["objects"]
 
 MEANINGS = {
     "events": "One row for each decision, and for each mapping that begins or ends.",
@@ -224,9 +222,6 @@ MEANINGS = {
     "totals": "What each hook decided, whether or not it was recorded.",
 }
 """What the rows of each table are."""
-
-TAIL = pa.schema([pa.field("record", pa.binary(RECORD_SIZE), nullable=False)])
-"""The tail: records as they are in the ring buffer, of all types, in the order of arrival."""
 
 SEGMENT_ROWS = 1 << 19
 """Records of one segment, and so rows of a part."""

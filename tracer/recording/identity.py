@@ -12,7 +12,7 @@ Every output asks here, so that script, report, audit and view give a file the s
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from tracer.escape import printable
 from tracer.record import USER_CPU
-from tracer.recording.tables import integers, plain
+from tracer.recording.tables import integers, values
 from tracer.words import Flag
 
 Place = tuple[int, int]
@@ -97,8 +97,8 @@ class Identities:
 
     def announce(self, objects: pa.Table) -> None:
         """Takes rows of the table ``objects``."""
-        keys = (_values(objects, name, 0) for name in KEY)
-        more = (_values(objects, name, missing) for name, missing in _ANNOUNCED.items())
+        keys = (values(objects, name, 0) for name in KEY)
+        more = (values(objects, name, missing) for name, missing in _ANNOUNCED.items())
         columns = *keys, *more
         for dev, ino, gen, name, when, cpu, flags in zip(*columns, strict=True):
             if name is not None:
@@ -110,7 +110,7 @@ class Identities:
 
     def sweep(self, baseline: pa.Table) -> None:
         """Takes rows of the table ``mappings``."""
-        columns = (_values(baseline, name) for name in SWEEP_COLUMNS)
+        columns = (values(baseline, name) for name in SWEEP_COLUMNS)
         for dev, ino, gen, when, took, flags in zip(*columns, strict=True):
             if gen:
                 self._see((dev, ino), gen, when)
@@ -182,8 +182,8 @@ class Identities:
     def names(self, table: pa.Table) -> list[str | None]:
         """The name of each row's object, escaped; None: it was never announced."""
         if "name" in table.column_names:
-            return [None if name is None else printable(name) for name in _values(table, "name")]
-        keys = list(zip(*(_values(table, name, 0) for name in KEY), strict=True))
+            return [None if name is None else printable(name) for name in values(table, "name")]
+        keys = list(zip(*(values(table, name, 0) for name in KEY), strict=True))
         found = [*map(self._names.get, keys)]
         if self._swept and None in found:
             late = {
@@ -192,12 +192,3 @@ class Identities:
             }
             found = [late.get(key) if n is None else n for key, n in zip(keys, found, strict=True)]
         return found
-
-
-def _values(table: pa.Table, name: str, missing: object = None) -> list[Any]:
-    if name not in table.column_names:
-        return [missing] * table.num_rows
-    column = table.column(name)
-    if pa.types.is_integer(column.type) and not column.null_count:
-        return [value for chunk in column.chunks for value in plain(chunk).tolist()]
-    return list(column.to_pylist())

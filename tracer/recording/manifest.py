@@ -3,18 +3,24 @@
 The dataclasses here are the only description of these files, and their only parser. A field's name
 is its key, its annotation the type that the file must have there, its :func:`key` what it means;
 ``docs/schema.md`` is made from them. A recording may come from somebody else: a value of another
-type makes the recording damaged (`tracer.recording.gate` has bounded depth and numbers before), a
+type makes the recording damaged (:func:`json_object` has bounded depth and numbers before), a
 key that is not there leaves the field's default, a key that nobody knows is from a later version.
 """
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
+from tracer.escape import printable
 from tracer.recording.errors import Damaged, DiskFull, StoreError
+from tracer.recording.format import DOCUMENT_DEPTH
 from tracer.words import UNKNOWN, Bit5, HookState, bit5_of
+
+FORMAT = "sealsnoop recording"
+"""``format`` in the manifest: what tells our folders from anybody's."""
 
 
 def key(meaning: str, default: Any = MISSING, *, null: bool = True) -> Any:
@@ -394,3 +400,63 @@ def described(of: type, at: str = "") -> Iterator[tuple[str, str]]:
             label += "[]"
         if is_dataclass(inner):
             yield from described(inner, f"{at}{label}.")  # type: ignore[arg-type]
+
+
+# ---- the text of a file --------------------------------------------------------------------------
+
+_LEAST, _MOST = -(1 << 63), (1 << 64) - 1
+_NAME_SHOWN = 80
+
+
+def json_object(data: bytes, name: str) -> dict[str, Any]:
+    """The JSON object in ``data``, no deeper than ours are and of finite numbers. Damaged."""
+    try:
+        found = json.loads(data, parse_constant=_no_number)
+        _check_plain(found)
+    except RecursionError:
+        raise Damaged(f"{name} is nested too deeply.") from None
+    except ValueError as error:
+        raise Damaged(f"{name} cannot be read: {_shown(str(error))}.") from None
+    if not isinstance(found, dict):
+        raise Damaged(f"{name} is no JSON object.")
+    plain: dict[str, Any] = _in_utf8(found)
+    return plain
+
+
+def _in_utf8(value: Any) -> Any:
+    """``value`` with texts that every reader can print: JSON can name half a character alone.
+
+    A recorder does so too, of a command line that is no UTF-8.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_in_utf8(key): _in_utf8(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_in_utf8(one) for one in value]
+    return value
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number")
+
+
+def _check_plain(value: Any) -> None:
+    """ValueError: nested too deeply, or a number that nothing counts."""
+    level = [value]
+    for _ in range(DOCUMENT_DEPTH):
+        inner: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                inner += one.values()
+            elif isinstance(one, list):
+                inner += one
+            elif isinstance(one, int | float) and not _LEAST <= one <= _MOST:  # nor is NaN
+                raise ValueError("a number is too large")
+        level = inner
+    if level:
+        raise ValueError("it is nested too deeply")
+
+
+def _shown(text: str) -> str:
+    return printable(text if len(text) <= _NAME_SHOWN else f"{text[:_NAME_SHOWN]}...").rstrip(".")

@@ -1,8 +1,8 @@
 """A part: one table of one segment, a Parquet file; written in pieces and digested on the way.
 
 A part that is read was perhaps written by somebody else. Arrow gets to see its bytes (they are read
-once, see `tracer.recording.gate`) only when footer and pages are of a size that a part can have: a
-page's header says how much memory it wants, and Arrow believes it, two gigabytes for a page of a
+once, see `tracer.recording.folder`) only when footer and pages are of a size that a part can have:
+a page's header says how much memory it wants, and Arrow believes it, two gigabytes for a page of a
 few bytes. So these headers are read here first (Thrift's compact protocol). What Arrow made of
 them is given on only when types, nulls, dictionaries and texts are those of the schema.
 """

@@ -17,7 +17,6 @@ import pyarrow as pa
 
 from tracer.record import HEAD, RECORD_SIZE
 from tracer.recording import folder as lock
-from tracer.recording import gate
 from tracer.recording import tables as names_of
 from tracer.recording.chain import (
     END,
@@ -33,9 +32,8 @@ from tracer.recording.chain import (
 from tracer.recording.errors import Damaged, FutureSchema, NotARecording, StoreError, from_os
 from tracer.recording.folder import Folder
 from tracer.recording.format import DOCUMENT_BYTES, PART_BYTES, PIECE_ROWS, SCHEMA_VERSION, TABLES
-from tracer.recording.manifest import End, Manifest
+from tracer.recording.manifest import FORMAT, End, Manifest, json_object
 from tracer.recording.part import PartFile
-from tracer.recording.replace import FORMAT
 from tracer.recording.tables import empty
 from tracer.recording.tables import tables as tables_of
 from tracer.recording.tail import Records, TailReader
@@ -112,7 +110,7 @@ def open_folder(path: str | os.PathLike[str]) -> Folder:
 def read_manifest(folder: Folder, path: str) -> tuple[Manifest, bytes]:
     """The manifest and its bytes. NotARecording, FutureSchema, NoPermission, Damaged."""
     try:
-        data = gate.contents(folder, MANIFEST, DOCUMENT_BYTES)
+        data = folder.contents(MANIFEST, DOCUMENT_BYTES)
     except FileNotFoundError:
         raise NotARecording(
             f"{path} is no sealsnoop recording: it has no {MANIFEST}; give a NAME.seal folder"
@@ -122,7 +120,7 @@ def read_manifest(folder: Folder, path: str) -> tuple[Manifest, bytes]:
     except Damaged as error:
         raise Damaged(f"{path}: {error}") from None
     try:
-        found = gate.json_object(data, MANIFEST)
+        found = json_object(data, MANIFEST)
     except Damaged as error:
         raise NotARecording(f"{path} is no sealsnoop recording: {error}") from None
     version = found.get("schema_version")
@@ -254,10 +252,10 @@ def _check_begin(chain: Chain, manifest: bytes, shot: Snapshot) -> None:
 def read_end(folder: Folder, line: Link, shot: Snapshot) -> End | None:
     """``end.json`` if it is the one that the chain's last line names, and has our types."""
     try:
-        data = gate.contents(folder, END, DOCUMENT_BYTES)
+        data = folder.contents(END, DOCUMENT_BYTES)
         fault = wrong(data, END, line.files[END])
         if fault is None:
-            return End.of(gate.json_object(data, END))
+            return End.of(json_object(data, END))
         shot.damage.append(fault)
     except FileNotFoundError:
         shot.damage.append(f"{END} is missing.")
@@ -442,7 +440,7 @@ class Recording:
 
     def open_part(self, link: Link, path: str) -> PartFile:
         """A part as the chain vouches for it, read once. Damaged, OSError."""
-        data = gate.contents(self.folder, path, PART_BYTES)
+        data = self.folder.contents(path, PART_BYTES)
         said = link.files[path]
         if fault := wrong(data, path, said):
             raise Damaged(fault)

@@ -3,15 +3,13 @@
 import os
 
 from tracer.recording import folder as lock
-from tracer.recording import gate
 from tracer.recording.chain import CHAIN, END, MANIFEST, TAIL_FOLDER, part_number, tail_number
 from tracer.recording.errors import AlreadyExists, Damaged, StoreError, from_os
 from tracer.recording.folder import Folder
 from tracer.recording.format import DOCUMENT_BYTES, TABLES
+from tracer.recording.manifest import FORMAT, json_object
 
 RESERVE = "reserve"
-FORMAT = "sealsnoop recording"
-"""``format`` in the manifest: what tells our folders from anybody's."""
 
 FILES = {MANIFEST, CHAIN, END, RESERVE, lock.LOCK, f".{MANIFEST}.tmp", f".{END}.tmp"}
 """What lies in the folder itself, beside the folders of tables and tails."""
@@ -97,8 +95,8 @@ def _is_recording(path: str) -> bool:
     try:
         with Folder.open(path) as folder:
             if folder.has(MANIFEST):
-                manifest = gate.contents(folder, MANIFEST, DOCUMENT_BYTES)
-                return gate.json_object(manifest, MANIFEST).get("format") == FORMAT
+                manifest = folder.contents(MANIFEST, DOCUMENT_BYTES)
+                return json_object(manifest, MANIFEST).get("format") == FORMAT
             # What is left of a recorder that was killed before it wrote the manifest.
             return _UNBORN.issuperset(folder.names())
     except (NotADirectoryError, Damaged):

@@ -7,7 +7,8 @@ thousand records are taken before the next ones, and the memory is read once ins
 times. A task's name is 16 bytes that repeat without end: :class:`Comms` gives each a code.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import itertools
+from collections.abc import Collection, Iterator, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -32,7 +33,7 @@ from tracer.record import (
     RecordType,
     words,
 )
-from tracer.recording.format import EVENTS, NAMES, OBJECTS, TABLES
+from tracer.recording.format import EVENTS, OBJECTS, TABLES
 
 _ARROW = {
     "i1": pa.int8(),
@@ -96,6 +97,26 @@ def plain(array: pa.Array) -> npt.NDArray[Any]:
     return np.from_dlpack(array)
 
 
+def values(table: pa.Table, name: str, missing: object = None) -> list[Any]:
+    """Column ``name`` as Python values, null as None; faster than ``to_pylist`` for long ones.
+
+    :param missing: for each row where the table has no such column.
+    """
+    if name not in table.column_names:
+        return [missing] * table.num_rows
+    found: list[Any] = []
+    for chunk in table.column(name).chunks:
+        if chunk.null_count:
+            found += chunk.to_pylist()
+        elif pa.types.is_dictionary(chunk.type):
+            entries = np.empty(len(chunk.dictionary), object)
+            entries[:] = chunk.dictionary.to_pylist()
+            found += entries[plain(chunk.indices)].tolist()
+        else:
+            found += plain(chunk).tolist() if pa.types.is_integer(chunk.type) else chunk.to_pylist()
+    return found
+
+
 def empty(schema: pa.Schema) -> pa.Table:
     """A table without rows; ``schema.empty_table()`` imports pandas as well."""
     return pa.Table.from_batches([], schema)
@@ -109,8 +130,9 @@ class Words:
         self._label = label
         self._first = min(known)
         self._last = max(known)
-        self._words = [known.get(n, f"{label}_{n}") for n in range(self._first, self._last + 1)]
-        self._dictionary = texts(self._words)
+        every = range(self._first, self._last + 1)
+        self._dictionary = texts([known.get(number, f"{label}_{number}") for number in every])
+        self._known = known
 
     def array(self, numbers: npt.NDArray[np.unsignedinteger]) -> pa.DictionaryArray:
         """One word per number."""
@@ -118,12 +140,8 @@ class Words:
             codes = (numbers - numbers.dtype.type(self._first)).astype(np.int16)
             return coded(codes, self._dictionary)
         found, codes = np.unique(numbers, return_inverse=True)
-        return coded(codes.astype(np.int16), texts([self.word(int(number)) for number in found]))
-
-    def word(self, number: int) -> str:
-        """The word of one number."""
-        place = number - self._first
-        return self._words[place] if 0 <= place < len(self._words) else f"{self._label}_{number}"
+        found_words = [self._known.get(n, f"{self._label}_{n}") for n in found.tolist()]
+        return coded(codes.astype(np.int16), texts(found_words))
 
 
 OPS = Words(Op, "op")
@@ -205,7 +223,6 @@ class Comms:
 
 
 Records = npt.NDArray[np.void]
-Key = tuple[int, int, int, int]
 _ORDER_MIN, _ORDER_MAX, _ORDER_MASK = 16, 21, 0x1F  # AS_FOLIO_ORDER_MIN/MAX, 5 bits each
 
 
@@ -218,91 +235,55 @@ def comm_column(records: Records) -> pa.DictionaryArray:
     return comms.array(codes)
 
 
-def field_array(records: Records, name: str, kind: pa.DataType) -> pa.Array:
-    """Field ``name`` as an Arrow array; signed and unsigned of one width are the same bits."""
-    values = integers(records[name])
-    return values if values.type == kind else values.view(kind)
+_WORDS = {"op": OPS, "seen_by": OPS, "kind": KINDS, "hook": HOOKS, "cause": CAUSES}
 
 
-def _arrays(schema: pa.Schema, columns: dict[str, pa.Array], records: Records) -> list[pa.Array]:
-    return [
-        columns[field.name]
-        if field.name in columns
-        else field_array(records, field.name, field.type)
-        for field in schema
-    ]
-
-
-def names_table(records: Records) -> pa.Table:
-    """NAME records as a table of NAMES."""
-    pieces = [
-        text.tobytes()[:length]
-        for text, length in zip(records["text"], records["length"].tolist(), strict=True)
-    ]
-    columns = {
-        "kind": KINDS.array(records["kind"]),
-        "text": binaries(pieces),
-    }
-    return pa.Table.from_arrays(_arrays(NAMES, columns, records), schema=NAMES)
-
-
-class Pieces:
-    """Pieces of names by object and CPU: pieces follow their announcement on the same CPU."""
-
-    def __init__(self, names: pa.Table) -> None:
-        self._found: dict[Key, list[tuple[int, int, bytes]]] = {}
-        columns = (names.column(c).to_pylist() for c in ("cpu", "dev", "ino", "gen"))
-        rest = (names.column(c).to_pylist() for c in ("seq", "part", "text"))
-        for *key, seq, part, text in zip(*columns, *rest, strict=True):
-            cpu, dev, ino, gen = key
-            self._found.setdefault((cpu, dev, ino, gen), []).append((seq, part, text))
-        for pieces in self._found.values():
-            pieces.sort()
-
-    def join(self, key: Key, seq: int, until: float, length: int) -> tuple[str | None, bool]:
-        """The escaped name announced as ``seq``, and whether all its ``length`` bytes are there.
-
-        ``until`` is the sequence number of the same object's next announcement on the CPU.
-        """
-        parts: dict[int, bytes] = {}
-        for at, part, text in self._found.get(key, ()):
-            if seq < at < until:
-                parts.setdefault(part, text)
-        name = b""
-        for part in range(len(parts)):
-            if part not in parts:
-                break
-            name += parts[part]
-        complete = len(name) >= length
-        return (escape_bytes(name[:length]) if name or complete else None), complete
+def _table(name: str, records: Records, /, **special: pa.Array) -> pa.Table:
+    """Records of one type as table ``name``: ``special`` columns, and fields of the same name."""
+    arrays = []
+    for field in TABLES[name]:
+        if field.name in special:
+            found = special[field.name]
+        elif field.name in _WORDS:
+            found = _WORDS[field.name].array(records[field.name])
+        else:
+            found = integers(records[field.name])
+        # Signed and unsigned of one width are the same bits.
+        arrays.append(found if found.type == field.type else found.view(field.type))
+    return pa.Table.from_arrays(arrays, schema=TABLES[name])
 
 
 def joined(objects: pa.Table, names: pa.Table) -> pa.Table:
-    """``objects`` with ``name`` and ``name_complete`` filled from the pieces in ``names``."""
-    pieces = Pieces(names)
-    columns = (objects.column(c).to_pylist() for c in ("cpu", "dev", "ino", "gen", "seq"))
-    rows = list(zip(*columns, strict=True))
-    nexts: dict[Key, float] = {}
-    until = [float("inf")] * len(rows)
-    for place in sorted(range(len(rows)), key=lambda p: rows[p][4], reverse=True):
-        *key, seq = rows[place]
-        cpu, dev, ino, gen = key
-        until[place] = nexts.get((cpu, dev, ino, gen), float("inf"))
-        nexts[cpu, dev, ino, gen] = seq
-    found = [
-        pieces.join((row[0], row[1], row[2], row[3]), row[4], limit, length)
-        for row, limit, length in zip(
-            rows, until, objects.column("name_len").to_pylist(), strict=True
-        )
-    ]
-    values = {
-        "name": texts([name for name, _ in found]),
-        "name_complete": booleans(np.array([whole for _, whole in found], bool)),
-    }
-    for name, value in values.items():
-        objects = objects.set_column(
-            objects.schema.get_field_index(name), OBJECTS.field(name), value
-        )
+    """``objects`` with ``name`` and ``name_complete`` filled from the pieces in ``names``.
+
+    Pieces follow their object's announcement on the same CPU.
+    """
+    found: dict[tuple[int, ...], list[tuple[int, int, bytes]]] = {}
+    key = ("cpu", "dev", "ino", "gen")
+    columns = (names.column(c).to_pylist() for c in (*key, "seq", "part", "text"))
+    for *where, seq, part, text in zip(*columns, strict=True):
+        found.setdefault(tuple(where), []).append((seq, part, text))
+    columns = (objects.column(c).to_pylist() for c in (*key, "seq"))
+    for row, (*where, seq) in enumerate(zip(*columns, strict=True)):
+        found.setdefault(tuple(where), []).append((seq, -1 - row, b""))
+    parts: list[dict[int, bytes]] = [{} for _ in range(objects.num_rows)]
+    for one in found.values():
+        announced: dict[int, bytes] = {}  # what comes before any announcement belongs to none
+        for _, part, text in sorted(one):
+            if part < 0:
+                announced = parts[-1 - part]
+            else:
+                announced.setdefault(part, text)
+    texts_: list[str | None] = []
+    whole = np.zeros(objects.num_rows, bool)
+    for row, length in enumerate(objects.column("name_len").to_pylist()):
+        run = itertools.takewhile(parts[row].__contains__, itertools.count())
+        name = b"".join(parts[row][part] for part in run)
+        whole[row] = len(name) >= length
+        texts_.append(escape_bytes(name[:length]) if name or whole[row] else None)
+    for column, value in (("name", texts(texts_)), ("name_complete", booleans(whole))):
+        place = objects.schema.get_field_index(column)
+        objects = objects.set_column(place, OBJECTS.field(column), value)
     return objects
 
 
@@ -310,27 +291,29 @@ def objects_tables(records: Records) -> tuple[pa.Table, pa.Table]:
     """OBJECT and NAME records in the order of arrival as tables of OBJECTS and of NAMES."""
     # As one field: numpy would copy each field by itself.
     whole = records.view(f"V{RECORD_SIZE}")
-    names = names_table(whole[records["type"] == RecordType.NAME].view(NAME))
+    pieces = whole[records["type"] == RecordType.NAME].view(NAME)
+    lengths = zip(pieces["text"], pieces["length"].tolist(), strict=True)
+    names = _table("names", pieces, text=binaries([t.tobytes()[:length] for t, length in lengths]))
     rows = whole[records["type"] == RecordType.OBJECT].view(OBJECT)
     orders = rows["mapping_flags"]
-    unknown = rows["create_flags_known"] == 0
-    columns: dict[str, pa.Array] = {
-        "kind": KINDS.array(rows["kind"]),
-        "hook": HOOKS.array(rows["hook"]),
-        "seen_by": OPS.array(rows["op"]),
-        "comm": comm_column(rows),
-        "name": pa.nulls(len(rows), pa.string()),
-        "name_complete": booleans(np.zeros(len(rows), bool)),
-        "create_flags": integers(rows["create_flags"], unknown),
-        "folio_order_min": integers((orders >> _ORDER_MIN & _ORDER_MASK).astype("u1")),
-        "folio_order_max": integers((orders >> _ORDER_MAX & _ORDER_MASK).astype("u1")),
-    }
-    objects = pa.Table.from_arrays(_arrays(OBJECTS, columns, rows), schema=OBJECTS)
+    halves = np.ascontiguousarray(rows["comm"]).view("<u8").reshape(-1, 2)
+    codes, comms = np.empty(len(rows), np.int32), Comms()
+    comms.codes(halves[:, 0].copy(), halves[:, 1].copy(), codes)
+    objects = _table(
+        "objects",
+        rows,
+        seen_by=OPS.array(rows["op"]),
+        comm=comms.array(codes),
+        name=pa.nulls(len(rows), pa.string()),
+        name_complete=booleans(np.zeros(len(rows), bool)),
+        create_flags=integers(rows["create_flags"], rows["create_flags_known"] == 0),
+        folio_order_min=integers((orders >> _ORDER_MIN & _ORDER_MASK).astype("u1")),
+        folio_order_max=integers((orders >> _ORDER_MAX & _ORDER_MASK).astype("u1")),
+    )
     return joined(objects, names), names
 
 
 _BLOCK = 4096
-_WORDS = {"op": OPS, "kind": KINDS, "hook": HOOKS}
 
 
 def _halves() -> np.dtype[np.void]:
@@ -428,7 +411,7 @@ class Naming:
     def objects(self, table: pa.Table) -> pa.Table:
         """Objects with as much of their names as has come."""
         if table.column("name_complete").to_pylist().count(False):
-            table = joined(table, pa.concat_tables(self._pieces or [_none()]))
+            table = joined(table, pa.concat_tables(self._pieces or [empty(TABLES["names"])]))
             whole = table.column("name_complete").to_pylist()
             late = [at for at, done in enumerate(whole) if not done]
             rest = table.take(pa.array(late, pa.int64()))
@@ -446,10 +429,6 @@ class Naming:
             self._patience = _PATIENCE
 
 
-def _none() -> pa.Table:
-    return TABLES["names"].empty_table()
-
-
 _OF_TYPE = {
     RecordType.EVENT: ("events", EVENT),
     RecordType.BASELINE: ("mappings", EVENT),
@@ -458,32 +437,6 @@ _OF_TYPE = {
     RecordType.TOTALS: ("totals", TOTALS),
 }
 OBJECT_TYPES = (RecordType.OBJECT, RecordType.NAME)
-
-
-def _small_table(name: str) -> Callable[[Records], pa.Table]:
-    schema = TABLES[name]
-
-    def build(records: Records) -> pa.Table:
-        arrays = []
-        for field in schema:
-            if field.name == "hook":
-                arrays.append(HOOKS.array(records["hook"]))
-            elif field.name == "cause":
-                arrays.append(CAUSES.array(records["cause"]))
-            else:
-                arrays.append(field_array(records, field.name, field.type))
-        return pa.Table.from_arrays(arrays, schema=schema)
-
-    return build
-
-
-_BUILD: dict[str, Callable[[Records], pa.Table]] = {
-    "events": event_table,
-    "mappings": event_table,
-    "losses": _small_table("losses"),
-    "clocks": _small_table("clocks"),
-    "totals": _small_table("totals"),
-}
 
 
 def all_events(records: Records) -> bool:
@@ -511,7 +464,7 @@ def split(records: Records) -> tuple[dict[str, Records], Records, int]:
 
 def build(name: str, rows: Records) -> pa.Table:
     """A table (not ``objects`` or ``names``) from its rows, as :func:`split` gives them."""
-    return _BUILD[name](rows)
+    return event_table(rows) if name in ("events", "mappings") else _table(name, rows)
 
 
 def tables(records: Records, wanted: Collection[str] = TABLES) -> dict[str, pa.Table]:

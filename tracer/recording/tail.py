@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from tracer.record import HEAD, RECORD_SIZE
 from tracer.recording import folder as disk
-from tracer.recording import gate
 from tracer.recording.chain import TAIL_FOLDER, PartInfo, info, tail_name, wrong
 from tracer.recording.errors import Damaged
 from tracer.recording.folder import Folder
@@ -48,20 +47,6 @@ def count_by_cpu(cpus: npt.NDArray[np.uint16], seqs: npt.NDArray[np.uint64], int
         )
 
 
-def by_cpu(
-    cpus: npt.NDArray[np.uint16], seqs: npt.NDArray[np.uint64]
-) -> dict[int, npt.NDArray[np.uint64]]:
-    """The sequence numbers of each CPU, in the order of arrival."""
-    if not len(cpus):
-        return {}
-    cpus = np.ascontiguousarray(cpus)  # 16 bits: numpy sorts that by radix
-    order = np.argsort(cpus, kind="stable")
-    counts = np.bincount(cpus)
-    present = np.flatnonzero(counts)
-    pieces = np.split(seqs[order], np.cumsum(counts[present])[:-1])
-    return {int(cpu): piece for cpu, piece in zip(present, pieces, strict=True)}
-
-
 class Hole(NamedTuple):
     """Sequence numbers ``first`` … ``last`` of ``cpu`` that are nowhere in the recording."""
 
@@ -79,42 +64,50 @@ class Sequences:
     """Collects sequence numbers in any order, in memory that grows only with the holes."""
 
     def __init__(self) -> None:
-        self._runs: dict[int, list[npt.NDArray[np.uint64]]] = {}
+        self._runs = [np.empty((0, 3), np.uint64)]
+        """Rows of CPU, first and last number, without a hole between."""
         self.repeated = 0
         """Records whose sequence number was there before; known after :meth:`holes`."""
 
     def add(self, cpus: npt.NDArray[np.uint16], seqs: npt.NDArray[np.uint64]) -> None:
         """Takes the numbers of some records."""
-        for cpu, run in by_cpu(cpus, seqs).items():
-            found = np.sort(run)
-            steps = np.diff(found)
-            self.repeated += int(np.count_nonzero(steps == 0))
-            breaks = np.flatnonzero(steps > 1)
-            starts = found[np.concatenate([[0], breaks + 1])]
-            ends = found[np.concatenate([breaks, [len(found) - 1]])]
-            self._runs.setdefault(cpu, []).append(np.stack([starts, ends], axis=1))
+        if not len(cpus):
+            return
+        order = np.lexsort((seqs, cpus))
+        cpus, seqs = cpus[order], seqs[order]
+        same = cpus[1:] == cpus[:-1]
+        steps = np.diff(seqs)
+        self.repeated += int(np.count_nonzero(same & (steps == 0)))
+        breaks = np.flatnonzero(~same | (steps > 1))
+        starts, ends = np.append(0, breaks + 1), np.append(breaks, len(seqs) - 1)
+        self._runs.append(np.stack([cpus[starts], seqs[starts], seqs[ends]], axis=1))
+
+    def _sorted(self) -> list[list[int]]:
+        runs = np.concatenate(self._runs)
+        found: list[list[int]] = runs[np.lexsort((runs[:, 1], runs[:, 0]))].tolist()
+        return found
 
     def highest(self) -> dict[int, int]:
         """The highest number of each CPU."""
-        return {
-            cpu: int(max(runs[:, 1].max() for runs in all_)) for cpu, all_ in self._runs.items()
-        }
+        found: dict[int, int] = {}
+        for cpu, _, last in self._sorted():
+            found[cpu] = max(last, found.get(cpu, 0))
+        return found
 
     def holes(self, final: dict[int, int]) -> list[Hole]:
         """What is missing; ``final``: how many numbers each CPU gave out, as far as is known."""
         holes: list[Hole] = []
-        for cpu in sorted({*self._runs, *final}):
-            expected = 0
-            runs = np.concatenate([*self._runs.get(cpu, []), np.empty((0, 2), np.uint64)])
-            for first, last in runs[np.argsort(runs[:, 0], kind="stable")].tolist():
-                if first > expected:
-                    holes.append(Hole(cpu, expected, first - 1))
-                elif first < expected:
-                    self.repeated += min(expected - 1, last) - first + 1
-                expected = max(expected, last + 1)
-            if final.get(cpu, 0) > expected:
-                holes.append(Hole(cpu, expected, final[cpu] - 1))
-        return holes
+        expected: dict[int, int] = {}
+        for cpu, first, last in self._sorted():
+            next_ = expected.get(cpu, 0)
+            if first > next_:
+                holes.append(Hole(cpu, next_, first - 1))
+            elif first < next_:
+                self.repeated += min(next_ - 1, last) - first + 1
+            expected[cpu] = max(next_, last + 1)
+        ends = ((cpu, expected.get(cpu, 0), count) for cpu, count in final.items())
+        holes += [Hole(cpu, next_, count - 1) for cpu, next_, count in ends if count > next_]
+        return sorted(holes)
 
 
 Records = npt.NDArray[np.void]
@@ -191,7 +184,7 @@ class TailWriter:
             disk.sync(fd)
         finally:
             os.close(fd)
-        return info(gate.contents(self._where, self.name, TAIL_BYTES), self.rows)
+        return info(self._where.contents(self.name, TAIL_BYTES), self.rows)
 
     def close(self) -> None:
         """Closes the file; a second call does nothing."""
@@ -217,7 +210,7 @@ class TailReader:
         if said is None:
             self._fd = where.open_file(tail_name(number))
             return
-        self._whole = gate.contents(where, tail_name(number), TAIL_BYTES)
+        self._whole = where.contents(tail_name(number), TAIL_BYTES)
         fault = wrong(self._whole, f"{TAIL_FOLDER}/{tail_name(number)}", said)
         if fault is not None:
             raise Damaged(fault)

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field
 import pyarrow as pa
 
 from tracer.record import USER_CPU
-from tracer.recording import gate
 from tracer.recording.chain import TAIL_FOLDER, Link, part_number, tail_number, wrong
 from tracer.recording.errors import Damaged, from_os
 from tracer.recording.format import PART_BYTES, TABLES
@@ -180,7 +179,7 @@ class _Check:
             )
 
     def _digest(self, path: str, link: Link) -> None:
-        data = gate.contents(self.recording.folder, path, PART_BYTES)
+        data = self.recording.folder.contents(path, PART_BYTES)
         if fault := wrong(data, path, link.files[path]):
             raise Damaged(fault)
 

@@ -8,7 +8,6 @@ brings the tail up to date a few times a second, or cuts the segment at once whe
 a tail would be work for nothing.
 """
 
-import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -24,14 +23,13 @@ import numpy.typing as npt
 from tracer.kernel import privileges
 from tracer.record import EVENT, HEAD, RECORD_SIZE, RecordType
 from tracer.recording import folder as disk
-from tracer.recording import gate
 from tracer.recording.chain import END, MANIFEST, TAIL_FOLDER, ChainWriter, Link, PartInfo, info
 from tracer.recording.errors import StoreError, from_os
 from tracer.recording.folder import Folder
 from tracer.recording.format import DOCUMENT_BYTES, SCHEMA_VERSION, Limits
-from tracer.recording.manifest import Manifest, end_document
+from tracer.recording.manifest import FORMAT, Manifest, end_document, json_object
 from tracer.recording.part import Part
-from tracer.recording.replace import FORMAT, RESERVE, new_folder
+from tracer.recording.replace import RESERVE, new_folder
 from tracer.recording.tables import EventColumns, all_events, build, objects_tables, split
 from tracer.recording.tail import TailWriter, count_by_cpu
 
@@ -90,33 +88,30 @@ _RAW = f"V{RECORD_SIZE}"
 _OBJECTS_HELD = 16384  # records; names find their objects within one call of objects_tables
 
 
-class TableFolders:
+class _Tables(dict[str, Folder]):
     """The folders of the tables, made when the first row comes."""
 
     def __init__(self, root: Folder) -> None:
+        super().__init__()
         self._root = root
-        self._open: dict[str, Folder] = {}
 
-    def __getitem__(self, name: str) -> Folder:
-        if name not in self._open:
-            self._open[name] = self._root.make_sub(name)
-            self._root.sync()
-        return self._open[name]
-
-    def close(self) -> None:
-        """Gives the descriptors back."""
-        for folder in self._open.values():
-            folder.close()
+    def __missing__(self, name: str) -> Folder:
+        self[name] = self._root.make_sub(name)
+        self._root.sync()
+        return self[name]
 
 
 class Segment:
-    """Takes records in pieces, writes them as they come, and becomes visible in :meth:`commit`."""
+    """A segment that is not in the chain yet: records are written as they come, and become visible
+    in :meth:`commit`. Until then what matters of it stands in its tail."""
 
-    def __init__(self, number: int, folders: TableFolders, columns: EventColumns) -> None:
+    def __init__(
+        self, number: int, folders: Mapping[str, Folder], tails: Folder, columns: EventColumns
+    ) -> None:
         self.number = number
+        self.tail = TailWriter(tails, number)
         self.rows = 0
-        self.written = 0
-        """Bytes, known after :meth:`commit`."""
+        """Records that belong to it so far, whether or not they are encoded."""
         self._folders = folders
         self._columns = columns
         self._parts: dict[str, Part] = {}
@@ -126,8 +121,7 @@ class Segment:
         self._link: Link | None = None
 
     def add(self, records: Records) -> None:
-        """Takes records (HEAD, any types); they may be overwritten after the call."""
-        self.rows += len(records)
+        """Encodes records (HEAD, any types, any stride); they may be overwritten after the call."""
         if all_events(records):
             self._add_events(records.view(_RAW).view(EVENT))
             return
@@ -173,144 +167,36 @@ class Segment:
         return self._parts[name]
 
     def finish(self) -> None:
-        """Writes what was held back and the ends of the files."""
+        """Nothing more comes: writes what was held back and the ends of the files."""
+        self.tail.close()
         self._write_events()
         self._add_objects()
         files = {part.path: part.finish() for part in self._parts.values()}
         self._link = Link(self.number, files, dict(sorted(self._cpus.items())), self._unknown, "")
 
-    def commit(self, chain: ChainWriter) -> None:
-        """Makes the segment durable and then visible. The order is what kill -9 must not break."""
+    def commit(self, chain: ChainWriter) -> int:
+        """Makes the segment durable and then visible. The order is what kill -9 must not break.
+
+        :return: bytes of its files.
+        """
         if self._link is None:
             raise RuntimeError("commit before finish")
         for name, part in self._parts.items():
             part.sink.publish()
             self._folders[name].sync()
-        self.written = sum(part.size for part in self._link.files.values())
         chain.append(self._link)
+        return sum(part.size for part in self._link.files.values())
 
     @property
     def bytes_on_disk(self) -> int:
-        """What its unfinished parts take."""
-        return sum(part.sink.size for part in list(self._parts.values()))
+        """Of its tail and of what is written of its parts."""
+        return self.tail.size + sum(part.sink.size for part in list(self._parts.values()))
 
     def discard(self) -> None:
-        """Takes files away that did not become part of the chain."""
+        """Takes files away that did not become part of the chain; the tail stays."""
+        self.tail.close()
         for part in self._parts.values():
             part.sink.discard()
-
-
-class Open:
-    """A segment that is not in the chain yet, and its tail."""
-
-    def __init__(self, segment: Segment, tail: TailWriter) -> None:
-        self.segment = segment
-        self.tail = tail
-        self.rows = 0
-        """Records that belong to it so far."""
-
-
-class Pipeline:
-    """Takes chunks of records and turns them into segments of the chain."""
-
-    def __init__(self, root: Folder, manifest: bytes, limits: Limits) -> None:
-        self.chain = ChainWriter(root, manifest)
-        self.stored_rows = 0
-        """Records in the segments of the chain."""
-        self.stored_bytes = 0
-        self._tables = TableFolders(root)
-        # There from the start, for readers that only know folders; and synced with it is the chain.
-        self._tables["events"]
-        self._tails = root.make_sub(TAIL_FOLDER)
-        self._columns = EventColumns(limits.group_rows)
-        self._finisher = Worker("finish", inline=not limits.threads)
-        self._open: dict[int, Open] = {}
-
-    def begin(self, number: int) -> Open:
-        """A new segment; nothing is written for it yet."""
-        new = Open(
-            Segment(number, self._tables, self._columns),
-            TailWriter(self._tails, number),
-        )
-        self._open[number] = new
-        return new
-
-    def add(self, to: Open, records: Records) -> None:
-        """Encodes ``records`` (HEAD, any stride) into a segment."""
-        if len(records):
-            to.segment.add(records)
-
-    def finish(self, done: Open) -> None:
-        """Nothing more comes for this segment: it goes to the disk and into the chain."""
-        done.tail.close()
-        done.segment.finish()
-        self._finisher.submit(partial(self._commit, done))
-
-    def _commit(self, done: Open) -> None:
-        done.segment.commit(self.chain)
-        self.stored_rows += done.segment.rows
-        self.stored_bytes += done.segment.written
-        del self._open[done.segment.number]
-        if done.tail.begun:
-            self._tails.unlink(done.tail.name)
-
-    def may_have_tail(self, one: Open) -> bool:
-        """Whether nothing before this segment would be missing if everything ended now.
-
-        A tail behind a segment that is nowhere yet would leave a hole, and not an end.
-        """
-        return all(other is one or other.tail.whole for other in list(self._open.values()))
-
-    def check(self) -> None:
-        """Raises what went wrong in the thread."""
-        self._finisher.check()
-
-    def wait(self) -> None:
-        """Waits until everything given is in the chain. Raises like :meth:`check`."""
-        self._finisher.wait()
-
-    @property
-    def rows_in_tails(self) -> int:
-        """Records that are in no segment of the chain, but in a tail."""
-        return sum(open_.tail.rows for open_ in self._open.values())
-
-    @property
-    def bytes_on_disk(self) -> int:
-        """Segments of the chain, and for the others their tails and what of them is written."""
-        parts = [(one.tail.size, one.segment.bytes_on_disk) for one in list(self._open.values())]
-        return self.chain.size + self.stored_bytes + sum(map(sum, parts))
-
-    def tails_left(self) -> dict[str, PartInfo]:
-        """The tails of segments that did not come to be, on the device; to be called when stopped.
-
-        A tail that the device does not take is given up: its records count as not stored.
-        """
-        found = {}
-        for open_ in self._open.values():
-            if open_.tail.begun:
-                try:
-                    found[f"{TAIL_FOLDER}/{open_.tail.name}"] = open_.tail.left()
-                except OSError:
-                    open_.tail.rows = 0
-                    with suppress(OSError):
-                        self._tails.unlink(open_.tail.name, missing_ok=True)
-        if found:
-            self._tails.sync()
-        return found
-
-    def stop(self) -> None:
-        """Ends the thread and takes unfinished files away; tails stay. Raises nothing."""
-        self._finisher.stop()
-        for left in self._open.values():
-            left.tail.close()
-            left.segment.discard()
-
-    def close(self) -> None:
-        """:meth:`stop`, and gives the descriptors back."""
-        self.stop()
-        self.chain.close()
-        self._tables.close()
-        self._tails.close()
 
 
 _BEAT_S = 1.0
@@ -338,6 +224,10 @@ class RecordingWriter:
         """Records accepted by ``append``."""
         self.digest = ""
         """Of the chain's last line, and so of the whole recording; known after ``close``."""
+        self.stored_rows = 0
+        """Of these, records in the segments of the chain."""
+        self._stored_bytes = 0  # of these segments
+        self._open: dict[int, Segment] = {}  # those that are not in the chain yet
         self._bytes = 0  # of manifest.json and end.json
         self._failed: StoreError | None = None
         self._closed = False
@@ -348,7 +238,7 @@ class RecordingWriter:
                 f"{self.path}: what is to be said of this recording takes {len(text)} bytes, more "
                 f"than a {MANIFEST} can have; record with a shorter command line"
             )
-        Manifest.of(gate.json_object(text, MANIFEST))
+        Manifest.of(json_object(text, MANIFEST))
         self._root, self._lock = new_folder(self.path, force=force)
         try:
             self._begin(text)
@@ -366,7 +256,13 @@ class RecordingWriter:
             disk.write_all(fd, bytes(self.limits.reserve_bytes))
         finally:
             os.close(fd)
-        self._pipeline = Pipeline(self._root, manifest, self.limits)
+        self._chain = ChainWriter(self._root, manifest)
+        self._tables = _Tables(self._root)
+        # There from the start, for readers that only know folders; and synced with it is the chain.
+        self._tables["events"]
+        self._tails = self._root.make_sub(TAIL_FOLDER)
+        self._columns = EventColumns(self.limits.group_rows)
+        self._finisher = Worker("finish", inline=not self.limits.threads)
         # Chunks in turn: those that a tail may still want, and the one that is being filled.
         rows = min(self.limits.chunk_rows, self.limits.direct_rows)
         count = -(-self.limits.direct_rows // rows) + 1
@@ -376,7 +272,8 @@ class RecordingWriter:
         self._new_segment(0)
 
     def _new_segment(self, number: int) -> None:
-        self._segment = self._pipeline.begin(number)
+        self._segment = Segment(number, self._tables, self._tails, self._columns)
+        self._open[number] = self._segment
         self._fill = 0  # records in the first chunk
         self._in_tail = 0  # of these, records that the tail has
         self._waiting: list[Records] = []  # full chunks, and parts of them, that the tail has not
@@ -386,7 +283,8 @@ class RecordingWriter:
     @property
     def bytes_on_disk(self) -> int:
         """What the recording takes: a tail goes when its segment, which is smaller, has come."""
-        return self._bytes + self._pipeline.bytes_on_disk
+        unfinished = sum(one.bytes_on_disk for one in list(self._open.values()))
+        return self._bytes + self._chain.size + self._stored_bytes + unfinished
 
     def append(self, records: Records) -> None:
         """Takes records (dtype HEAD or of one type, any stride); they are copied before it returns.
@@ -407,7 +305,7 @@ class RecordingWriter:
         self._segment.rows += count
         self.rows_written += count
         if straight:
-            self._guard(partial(self._pipeline.add, self._segment, raw.view(HEAD)))
+            self._guard(partial(self._segment.add, raw.view(HEAD)))
         else:
             chunk[self._fill : self._fill + count] = raw[:count]
             self._fill += count
@@ -427,7 +325,7 @@ class RecordingWriter:
         self._guard(partial(self._tick, now_s))
 
     def _tick(self, now_s: float) -> None:
-        self._pipeline.check()
+        self._finisher.check()
         if now_s - self._last_beat_s >= _BEAT_S:
             self._last_beat_s = now_s
             disk.touch(self._lock)
@@ -441,9 +339,17 @@ class RecordingWriter:
             if self._direct:
                 self._last_tail_s = now_s
                 self._cut()
-            elif self._pipeline.may_have_tail(self._segment):
+            elif self._may_have_tail():
                 self._last_tail_s = now_s
                 self._update_tail()
+
+    def _may_have_tail(self) -> bool:
+        """Whether nothing before the segment would be missing if everything ended now.
+
+        A tail behind a segment that is nowhere yet would leave a hole, and not an end.
+        """
+        others = (one for one in list(self._open.values()) if one is not self._segment)
+        return all(one.tail.whole for one in others)
 
     def _update_tail(self) -> None:
         for records in [*self._waiting, self._rest()]:
@@ -466,7 +372,8 @@ class RecordingWriter:
         self._hand_over()
 
     def _hand_over(self) -> None:
-        self._pipeline.add(self._segment, self._chunks[0][: self._fill].view(HEAD))
+        if self._fill:
+            self._segment.add(self._chunks[0][: self._fill].view(HEAD))
         self._chunks.append(self._chunks.pop(0))
         self._fill = self._in_tail = 0
 
@@ -477,8 +384,17 @@ class RecordingWriter:
             self._update_tail()
             tail.complete()
         self._hand_over()
-        self._pipeline.finish(self._segment)
-        self._new_segment(self._segment.segment.number + 1)
+        self._segment.finish()
+        self._finisher.submit(partial(self._commit, self._segment))
+        self._new_segment(self._segment.number + 1)
+
+    def _commit(self, done: Segment) -> None:
+        written = done.commit(self._chain)
+        self.stored_rows += done.rows
+        self._stored_bytes += written
+        del self._open[done.number]
+        if done.tail.begun:
+            self._tails.unlink(done.tail.name)
 
     def _check(self) -> None:
         if self._failed is not None:
@@ -497,8 +413,14 @@ class RecordingWriter:
 
     def _fail(self, error: StoreError) -> NoReturn:
         self._failed = error
-        self._pipeline.stop()
+        self._stop()
         raise error
+
+    def _stop(self) -> None:
+        """Ends the thread and takes unfinished files away; tails stay. Raises nothing."""
+        self._finisher.stop()
+        for segment in self._open.values():
+            segment.discard()
 
     def close(self, reason: str, final_seq: Mapping[int, int] | None = None, **extra: Any) -> None:
         """Ends the recording with ``end.json``; a second call does nothing.
@@ -512,39 +434,58 @@ class RecordingWriter:
         failed_before = self._failed is not None
         try:
             if not failed_before:
-                with contextlib.suppress(StoreError):  # raised below, after end.json
+                with suppress(StoreError):  # raised below, after end.json
                     self._guard(self._finish)
             self._root.unlink(RESERVE, missing_ok=True)
-            pipeline = self._pipeline
-            tails = pipeline.tails_left()
+            tails = self._tails_left()
+            in_tails = sum(segment.tail.rows for segment in self._open.values())
             end = end_document(
                 extra,
                 reason=reason,
                 error=self._failed,
                 final_seq=final_seq or {},
                 rows=self.rows_written,
-                unsaved=self.rows_written - pipeline.stored_rows - pipeline.rows_in_tails,
+                unsaved=self.rows_written - self.stored_rows - in_tails,
             )
             text = json.dumps(end, indent=2).encode() + b"\n"
             # Until the chain vouches for it, nobody believes it.
             self._root.write_durably(END, text)
             self._bytes += len(text)
-            pipeline.chain.end({END: info(text), **tails})
-            self.digest = pipeline.chain.last
+            self._chain.end({END: info(text), **tails})
+            self.digest = self._chain.last
         except OSError as error:
             raise from_os(error, f"ending the recording {self.path}") from error
         finally:
             self._closed = True
-            self._pipeline.close()
+            self._stop()
+            self._chain.close()
+            for folder in (*self._tables.values(), self._tails, self._root):
+                folder.close()
             os.close(self._lock)
-            self._root.close()
         if self._failed is not None and not failed_before:
             raise self._failed
 
     def _finish(self) -> None:
         if self._segment.rows:
             self._cut()
-        self._pipeline.wait()
+        self._finisher.wait()
+
+    def _tails_left(self) -> dict[str, PartInfo]:
+        """The tails of segments that did not come to be, on the device; to be called when stopped.
+
+        A tail that the device does not take is given up: its records count as not stored.
+        """
+        found = {}
+        for tail in [segment.tail for segment in self._open.values() if segment.tail.begun]:
+            try:
+                found[f"{TAIL_FOLDER}/{tail.name}"] = tail.left()
+            except OSError:
+                tail.rows = 0
+                with suppress(OSError):
+                    self._tails.unlink(tail.name, missing_ok=True)
+        if found:
+            self._tails.sync()
+        return found
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@ from tracer.live import cells
 from tracer.live.cells import SYMBOLS
 from tracer.live.coverage import self_test
 from tracer.live.snapshot import Audited, Snapshot
-from tracer.output.text import loss_sentences
+from tracer.output.coverage import loss_sentences
 from tracer.rules.verdicts import Verdict
 from ui.widgets.lines import Lines, Notes
 

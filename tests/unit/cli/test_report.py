@@ -31,7 +31,8 @@ from tests.unit.output.report_recordings import (
 from tests.unit.recording.store_records import killed, mixed
 from tracer.cli.main import main
 from tracer.output.console import Reading
-from tracer.output.report import TABLES, WORST_FIRST
+from tracer.output.report import TABLES
+from tracer.output.tables import WORST_FIRST
 from tracer.recording.writer import RecordingWriter
 from tracer.words import Hook
 

@@ -4,7 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from tracer.output.report import WORST_FIRST, Coverage, Question, Report, SelfTest, Unseen
+from tracer.output.coverage import Coverage, SelfTest, Unseen
+from tracer.output.report import Question, Report
+from tracer.output.tables import WORST_FIRST
 
 HOSTILE = "<script>alert(1)</script>[bold]=cmd\x1b[2J\u202e"
 START = 5_000_000_000

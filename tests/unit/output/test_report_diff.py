@@ -14,6 +14,7 @@ from rich.console import Console
 from tests.unit.output.report_sample import HOSTILE, counts, coverage
 from tracer.output import diff as request
 from tracer.output import tables as cells
+from tracer.output.coverage import SelfTest
 from tracer.output.diff import (
     Diff,
     DiffTerminal,
@@ -27,7 +28,7 @@ from tracer.output.diff import (
     objects,
     variants,
 )
-from tracer.output.report import Question, SelfTest
+from tracer.output.report import Question
 from tracer.rules.verdicts import Verdict
 from tracer.words import EXEC, INACCESSIBLE, UNKNOWN, Kind, Op
 
@@ -47,8 +48,8 @@ def columns(*rows: dict[str, int]) -> dict[str, Any]:
 
 
 def said(**row: int) -> str:
-    [number] = request.classes(columns(row))
-    return " ".join(request.described(int(number), EXEC))
+    [one] = request.classes(columns(row)).to_numpy().tolist()
+    return " ".join(request.described(one, EXEC))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_request_classes(row: dict[str, int], text: str) -> None:
 @pytest.mark.parametrize("op", [Op.READ, Op.ADD_SEALS, Op.PUNCH_HOLE, Op.CHMOD])
 def test_where_it_was_does_not_matter(op: Op) -> None:
     usual = {"op": int(op), "kind": int(Kind.HUGETLB), "length": 1}
-    within, past = request.classes(columns(usual, usual | {"offset": 8192})).tolist()
+    within, past = request.classes(columns(usual, usual | {"offset": 8192})).to_numpy().tolist()
     assert within == past
 
 
@@ -109,8 +110,8 @@ numbers = st.integers(0, 2**64 - 1)
     "size": numbers, "offset": st.integers(-(2**63), 2**63 - 1), "mode": st.integers(0, 65535),
     "fmode": st.integers(0, 65535)}), min_size=1, max_size=20))  # fmt: skip
 def test_every_request_has_a_text(rows: list[dict[str, int]]) -> None:
-    for number in request.classes(columns(*rows)).tolist():
-        assert all(text.isprintable() for text in request.described(number, EXEC))
+    for one in request.classes(columns(*rows)).to_numpy().tolist():
+        assert all(text.isprintable() for text in request.described(one, EXEC))
 
 
 def tally(*rows: dict[str, int]) -> pd.DataFrame:

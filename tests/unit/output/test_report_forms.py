@@ -18,11 +18,18 @@ from tests.unit.output.report_sample import HOSTILE, counts, coverage, entry, re
 from tracer.escape import cells as width_of
 from tracer.escape import printable
 from tracer.output import data
-from tracer.output import report as sentences
-from tracer.output.charts import bars, legend, matrix, over_time
-from tracer.output.data import csv_text
-from tracer.output.html import SCRIPT, STYLE, page, security_policy
-from tracer.output.report import TABLES, Question, Report, SelfTest
+from tracer.output.coverage import SelfTest
+from tracer.output.html import (
+    SCRIPT,
+    STYLE,
+    bars,
+    legend,
+    matrix,
+    over_time,
+    page,
+    security_policy,
+)
+from tracer.output.report import TABLES, Question, Report
 from tracer.output.terminal import Terminal
 
 GOLDEN = Path(__file__).parent / "golden" / "report"
@@ -151,11 +158,11 @@ def test_each_boot_has_its_own_name_for_bit_0x20() -> None:
 
 
 def test_sentences_about_the_self_test() -> None:
-    [(said, alarm)] = sentences.self_test(SelfTest(False))
+    [(said, alarm)] = SelfTest(False).sentences()
     assert ("did not run" in said, alarm) == (True, False)
-    [(said, alarm)] = sentences.self_test(SelfTest(False, failed="no memory"))
+    [(said, alarm)] = SelfTest(False, failed="no memory").sentences()
     assert ("self-test FAILED: no memory" in said, alarm) == (True, True)
-    [(said, alarm)] = sentences.self_test(SelfTest(True, 480, bit_0x20="exec"))
+    [(said, alarm)] = SelfTest(True, 480, bit_0x20="exec").sentences()
     assert said == (
         "self-test of 480 cases, every answer documented, every hook reported every attempt, "
         "seal 0x20 is exec"
@@ -164,7 +171,7 @@ def test_sentences_about_the_self_test() -> None:
         True, 10, {}, 2, ("write 10 of 12",), {"missed": 2}, holes=("hugetlb-grow",), open=("x",),
         unconfirmed="only refused calls",
     )  # fmt: skip
-    found = dict(sentences.self_test(bad))
+    found = dict(bad.sentences())
     assert [said for said, alarm in found.items() if alarm] == [
         "self-test: 2 ANSWERS THAT NO DOCUMENTED VARIANT GIVES",
         "self-test: HOOKS THAT MISSED ATTEMPTS: write 10 of 12 (lost meanwhile: missed 2)",
@@ -228,7 +235,7 @@ def test_csv_is_no_formula() -> None:
     assert lines[0] == "name,n,who"
     rows = list(csv.reader(io.StringIO("\n".join(lines[1:]))))
     assert rows[0][0] == "'=cmd|x"
-    assert csv_text(rows[0][0]) == "=cmd|x"
+    assert rows[0][0].removeprefix("'") == "=cmd|x"
     assert rows[1] == ['a"b', "1", "[]"]
     assert rows[2] == ["", "2", "[]"]
     assert json.loads(rows[0][2]) == [{"pid": 1}]

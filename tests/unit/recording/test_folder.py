@@ -285,7 +285,7 @@ def test_half_a_line_of_the_chain_is_taken_back(
     usual = folder.write_all
 
     def full(fd: int, data: bytes) -> int:
-        if fd == writer._pipeline.chain.fd and b'"segment":1' in data:
+        if fd == writer._chain.fd and b'"segment":1' in data:
             usual(fd, data[: len(data) // 2])
             raise OSError(errno.ENOSPC, "No space left on device")
         return usual(fd, data)

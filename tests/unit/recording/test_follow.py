@@ -157,9 +157,9 @@ def test_no_tail_begins_behind_a_segment_that_is_nowhere_yet(
     """Else a recorder that is killed now leaves a hole, and all behind it counts for nothing."""
     commit, arrived = Segment.commit, threading.Event()
 
-    def slow(segment: Segment, chain: ChainWriter) -> None:
+    def slow(segment: Segment, chain: ChainWriter) -> int:
         arrived.wait()
-        commit(segment, chain)
+        return commit(segment, chain)
 
     monkeypatch.setattr(Segment, "commit", slow)
     path = tmp_path / "r.seal"
@@ -168,7 +168,7 @@ def test_no_tail_begins_behind_a_segment_that_is_nowhere_yet(
     writer.tick(0)
     assert os.listdir(path / "tail") == []
     arrived.set()
-    writer._pipeline.wait()
+    writer._finisher.wait()
     writer.tick(0.01)
     assert os.listdir(path / "tail") == ["000001.records"]
     writer.close("done")

@@ -24,12 +24,11 @@ from tests.unit.recording.store_records import (
     write,
 )
 from tracer.record import NAME
-from tracer.recording import gate
 from tracer.recording import part as pages
 from tracer.recording import part as partfile
 from tracer.recording.errors import AlreadyExists, Damaged, StoreError
 from tracer.recording.format import DOCUMENT_BYTES, LINE_BYTES, SEGMENT_ROWS, TABLES
-from tracer.recording.manifest import End
+from tracer.recording.manifest import End, json_object
 from tracer.recording.part import PartFile
 from tracer.recording.reader import Recording
 from tracer.recording.replace import refuse_existing
@@ -153,14 +152,14 @@ def test_types_at_the_end(tmp_path: Path, changes: dict[str, Any], said: str) ->
 )
 def test_json_that_nobody_wants(text: str, said: str) -> None:
     with pytest.raises(Damaged) as caught:
-        gate.json_object(b'{"more": ' + text.encode() + b"}", "end.json")
+        json_object(b'{"more": ' + text.encode() + b"}", "end.json")
     assert str(caught.value).startswith("end.json ")
     assert said in str(caught.value)
 
 
 def test_half_a_character_is_shown_as_it_was_written() -> None:
     """A command line that is no UTF-8 becomes that; nobody could print it, nor pandas keep it."""
-    found = gate.json_object(b'{"reason": "a\\ud800", "lost": {"\\udcff": 1}}', "end.json")
+    found = json_object(b'{"reason": "a\\ud800", "lost": {"\\udcff": 1}}', "end.json")
     assert found == {"reason": "a\\ud800", "lost": {"\\udcff": 1}}
     assert json.dumps(found, ensure_ascii=False).encode()
 

@@ -126,7 +126,7 @@ def record(path, rng, told):
         writer.append(numbered(count, first=first))
         first += count
         writer.tick(time.monotonic())
-        os.pwrite(told, b"%-20d" % writer._pipeline.stored_rows, 0)
+        os.pwrite(told, b"%-20d" % writer.stored_rows, 0)
         time.sleep(pause)
 
 for number in range(int(sys.argv[2])):

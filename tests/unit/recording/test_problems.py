@@ -9,7 +9,7 @@ import pytest
 from tests.unit.output.report_recordings import USUAL, announcement, events
 from tests.unit.recording.store_records import SMALL, killed, numbered, seqs, write
 from tracer.analysis import api, decisions
-from tracer.output.build import Request, build
+from tracer.output.report import Request, build
 from tracer.record import HEAD, RECORD_SIZE
 from tracer.recording.reader import ALIVE, Recording
 from tracer.recording.writer import RecordingWriter
