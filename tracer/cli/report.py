@@ -6,9 +6,15 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tracer.cli.verb import Verb, quick_imports, word_list
+from tracer.cli.verb import (
+    Verb,
+    filter_help,
+    filter_option,
+    filter_query,
+    quick_imports,
+    word_list,
+)
 from tracer.errors import UserError
-from tracer.filter.query import add_option, asked, filter_help
 from tracer.output.console import console, quiet_pipe, tell, write
 from tracer.rules.verdicts import Verdict
 
@@ -59,7 +65,7 @@ class Report(Verb):
     def options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("recordings", metavar="RECORDING", nargs="+", help="NAME.seal folders")
         parser.add_argument("--by", choices=BY, help="only this table (default: object and fd)")
-        add_option(parser)
+        filter_option(parser)
         parser.add_argument("--since", metavar="TIME", help="only decisions from this time on")
         parser.add_argument("--until", metavar="TIME", help="only decisions before this time")
         parser.add_argument(
@@ -143,7 +149,7 @@ def _request(args: argparse.Namespace) -> "Request":
     from tracer.recording.clock import moment
 
     return Request(
-        query=asked(args, COLUMNS),
+        query=filter_query(args, COLUMNS),
         since=None if args.since is None else moment(args.since, "--since"),
         until=None if args.until is None else moment(args.until, "--until"),
     )
@@ -183,12 +189,14 @@ def _there(verdicts: Sequence[Mapping[str, int]], coverage: "Sequence[Coverage]"
 
 
 def _show(report: "reports.Report", args: argparse.Namespace) -> None:
-    from tracer.output import data
-
     if args.json:
-        _print(data.json_pieces(report, args.top))
+        from tracer.output.data import json_pieces
+
+        _print(json_pieces(report, args.top))
     elif args.csv:
-        _print(data.csv_table(report.tables[_tables(args)[0]], args.top), "\n")
+        from tracer.output.data import csv_table
+
+        _print(csv_table(report.tables[_tables(args)[0]], args.top), "\n")
     elif args.html is not None:
         from tracer.output.html import page
 
@@ -207,8 +215,6 @@ def _show_diff(diff: "Diff", args: argparse.Namespace) -> None:
     elif args.csv:
         _print(diffview.diff_csv(diff, args.top), "\n")
     elif args.html is not None:
-        from tracer.output.diff import diff_page
-
-        _page(diff_page(diff, args.top or _TOP_HTML), args.html)
+        _page(diffview.diff_page(diff, args.top or _TOP_HTML), args.html)
     else:
         diffview.DiffTerminal(_console(), args.top or _TOP_TEXT).show_diff(diff)

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from tracer.cli.verb import Verb, word_list
+from tracer.cli.verb import Verb, filter_help, filter_option, filter_query, word_list
 from tracer.errors import UserError
-from tracer.filter.query import add_option, asked, filter_help
 from tracer.output.console import tell
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ class Script(Verb):
         parser.add_argument(
             "--ops", metavar="OP,…", help="only these operations, for example mmap,write"
         )
-        add_option(parser)
+        filter_option(parser)
         parser.add_argument("--limit", type=int, metavar="N", help="stop after N events")
         parser.add_argument(
             "--width",
@@ -78,7 +77,7 @@ class Script(Verb):
         from tracer.output.text import Feed, narration, with_ops
         from tracer.recording.reader import Recording
 
-        ops, query = _ops(args.ops), asked(args, events.COLUMNS)
+        ops, query = _ops(args.ops), filter_query(args, events.COLUMNS)
         columns = _columns(args, query)
         code = 0
         with Recording.open(args.recording) as recording:

@@ -1,15 +1,20 @@
 """What a verb of the command line is, and what verbs have in common: options, values, imports."""
 
 import argparse
+import functools
 import gc
 import inspect
+import operator
 import os
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from tracer.errors import UserError, hint, nearest
+
+if TYPE_CHECKING:
+    from tracer.filter.query import Query
 
 _CHOICE = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)(?:i?B)?", re.ASCII)
@@ -132,6 +137,63 @@ def word_list(
             missing = f"{kind} {word!r}" if kind else repr(word)
             raise UserError(f"{option}: there is no {missing}; {meant}", code)
     return words
+
+
+_FILTERS = """\
+filters (--filter 'WORD WORD …', in single quotes because of > * and !):
+  All words must hold. KEY:A,B is "A or B". !KEY:A takes exactly the other rows.
+  A word without a key: name or command contains it. Put what has blanks, commas
+  or * in it in double quotes: name:"a b"; a quote in quotes is doubled.
+  texts:    name, comm: exact, * and ? stand for anything, ~x contains x
+  numbers:  size:4096 size:>1M pid:100..200 duration:>2ms (K M G T, ns us ms s)
+  seals:    +SET has all, -SET has none, =SET just these; none, any, unknown
+            (a SET is WRITE|GROW, or the letters that script shows: wg)
+  ret:      ok, error, unknown (not seen), EPERM, 0, >0
+  keys:"""
+
+
+def filter_help(judged: bool) -> str:
+    """The filter language for the end of a verb's ``--help``.
+
+    :param judged: whether the verb has verdicts; else their keys are left out.
+    """
+    import textwrap
+
+    from tracer.filter.query import KEYS, Form
+
+    lines, margin = [_FILTERS], " " * 29
+    for key in KEYS:
+        if judged or not key.judged:
+            aliases = f" (also {', '.join(key.aliases)})" if key.aliases else ""
+            lines.append(f"    {key.example:24} {key.help}{aliases}")
+            if key.form in (Form.WORD, Form.FLAGS) and len(key.words) <= 20:
+                known = ", ".join(key.words)
+                lines += textwrap.wrap(known, 79, initial_indent=margin, subsequent_indent=margin)
+    return "\n".join(lines) + "\n"
+
+
+def filter_option(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--filter``; may be given more than once, then all must hold."""
+    parser.add_argument(
+        "--filter",
+        metavar="EXPR",
+        action="append",
+        default=[],
+        help="only what matches, for example 'op:mmap ret:EPERM seals:+WRITE' (see below)",
+    )
+
+
+def filter_query(args: argparse.Namespace, available: Collection[str]) -> "Query":
+    """The query of ``--filter``.
+
+    :param available: the columns that there will be.
+    :raises QueryError: not understood, or it needs another column.
+    """
+    from tracer.filter.query import parse
+
+    query = functools.reduce(operator.and_, map(parse, args.filter), parse(""))
+    query.require(available)
+    return query
 
 
 @contextmanager

@@ -5,10 +5,11 @@ names the word, where it stands, and what was probably meant.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 from math import ceil, floor
 from typing import NamedTuple
 
@@ -150,6 +151,11 @@ class Part:
         """Whether any of it stood in quotes."""
         return any(char.quoted for char in self.chars)
 
+    def unknown(self, what: str, word: str, known: Collection[str]) -> QueryError:
+        """To be raised: there is no such ``what``."""
+        near = nearest(word, known)
+        return self.error(f"there is no {what} {word!r}; {hint(near, known)}", near)
+
     def error(self, problem: str, near: str | None = None) -> QueryError:
         """To be raised: ``problem`` with this alternative."""
         return QueryError(problem, self.text, self.start, self.end, near)
@@ -165,37 +171,28 @@ class Word:
     whole: Part
 
 
+_TOKEN = re.compile(r'"((?:[^"]|"")*+)"|(\s+)|(.)', re.S)
+"""Quotes with what stands in them, blanks, or any other character.
+
+Within quotes ``""`` is one quote, as in CSV and SQL: a backslash is data here.
+"""
+
+
 def _cut(text: str) -> list[list[Char]]:
     """The characters of each word. QueryError: a quote that is never closed."""
     words: list[list[Char]] = [[]]
-    place = 0
-    while place < len(text):
-        char = text[place]
-        if char == '"':
-            content, end = _quoted(text, place)
-            # An empty pair of quotes is a value too.
-            words[-1] += [Char(one, True, place, end) for one in content or [""]]
-            place = end
-            continue
-        if char.isspace():
+    for found in _TOKEN.finditer(text):
+        content, blanks, char = found.groups()
+        if blanks:
             words.append([])
-        else:
-            words[-1].append(Char(char, False, place, place + 1))
-        place += 1
+        elif char == '"':
+            raise QueryError('the quote " is never closed', text, found.start(), len(text))
+        elif char:
+            words[-1].append(Char(char, False, *found.span()))
+        else:  # an empty pair of quotes is a value too
+            inside = content.replace('""', '"') or [""]
+            words[-1] += [Char(one, True, *found.span()) for one in inside]
     return [word for word in words if word]
-
-
-def _quoted(text: str, start: int) -> tuple[str, int]:
-    """What stands in the quotes that open at ``start``, and the place behind them."""
-    content = ""
-    place = start + 1
-    while (end := text.find('"', place)) >= 0:
-        content += text[place:end]
-        if text[end + 1 : end + 2] != '"':
-            return content, end + 1
-        content += '"'  # "" is one quote, as in CSV and SQL: a backslash is data here
-        place = end + 2
-    raise QueryError('the quote " is never closed', text, start, len(text))
 
 
 def _part(chars: Sequence[Char], text: str, at: int) -> Part:
@@ -205,26 +202,12 @@ def _part(chars: Sequence[Char], text: str, at: int) -> Part:
 
 
 def _split(chars: Sequence[Char], text: str, start: int) -> tuple[Part, ...]:
-    parts = []
-    held: list[Char] = []
-    at = start
-    for char in chars:
-        if char.text == "," and not char.quoted:
-            parts.append(_part(held, text, at))
-            held, at = [], char.end
-        else:
-            held.append(char)
-    return (*parts, _part(held, text, at))
-
-
-def _colon(chars: Sequence[Char]) -> int | None:
-    """Place of the colon that ends a key: nothing before it may be in quotes."""
-    for place, char in enumerate(chars):
-        if char.quoted:
-            return None
-        if char.text == ":":
-            return place
-    return None
+    """What commas part; ``start`` is where the first would stand if it is empty."""
+    commas = [place for place, one in enumerate(chars) if one.text == "," and not one.quoted]
+    return tuple(
+        _part(chars[before + 1 : behind], text, start if before < 0 else chars[before].end)
+        for before, behind in pairwise([-1, *commas, len(chars)])
+    )
 
 
 def words(text: str) -> list[Word]:
@@ -236,8 +219,9 @@ def words(text: str) -> list[Word]:
         rest = chars[1:] if negated else chars
         if not rest or (negated and rest[0].text == "!" and not rest[0].quoted):
             raise whole.error("one ! stands before a word: !op:mmap")
-        place = _colon(rest)
-        if place is None:
+        # The colon that ends a key: nothing before it may be in quotes.
+        place = next((n for n, one in enumerate(rest) if one.quoted or one.text == ":"), None)
+        if place is None or rest[place].quoted:
             key, values, start = None, rest, rest[0].start
         else:
             key = _part(rest[:place], text, rest[place].start)
@@ -348,13 +332,13 @@ def glob(text: str) -> Pattern:
 
 
 @lru_cache(maxsize=4096)
-def _compiled(text: str) -> re.Pattern[str]:
+def _matcher(text: str) -> re.Pattern[str]:
     return re.compile(glob(text).regex(), re.DOTALL)
 
 
 def matches(text: str, name: str) -> bool:
     """Whether all of ``name`` is as the glob ``text`` says; upper and lower case differ."""
-    return _compiled(text).fullmatch(name) is not None
+    return _matcher(text).fullmatch(name) is not None
 
 
 def _pieces(chars: tuple[Char, ...]) -> tuple[tuple[str, bool], ...]:
@@ -438,8 +422,16 @@ class Numbers:
     def ranges(self, part: Part) -> tuple[str, tuple[Range, ...]]:
         """Canonical text and what it means. QueryError for what is no number."""
         word = part.plain
-        if ".." in word:
-            return self._between(part, word)
+        first, dots, last = word.partition("..")
+        if dots:
+            low, low_text = self._number(part, first) if first else (None, "")
+            high, high_text = self._number(part, last) if last else (None, "")
+            if low is None and high is None:
+                raise self._problem(part, word)
+            if low is not None and high is not None and low > high:
+                raise part.error(f"{self._key}: {word} ends before it starts")
+            between = (None if low is None else ceil(low), None if high is None else floor(high))
+            return f"{low_text}..{high_text}", (between,)
         sign = _COMPARE.match(word)
         compare = sign[0] if sign else ""
         value, text = self._number(part, word[len(compare) :])
@@ -454,17 +446,6 @@ class Numbers:
             "<=": (None, floor(value)),
         }
         return compare + text, (limits[compare],)
-
-    def _between(self, part: Part, word: str) -> tuple[str, tuple[Range, ...]]:
-        first, _, last = word.partition("..")
-        low, low_text = self._number(part, first) if first else (None, "")
-        high, high_text = self._number(part, last) if last else (None, "")
-        if low is None and high is None:
-            raise self._problem(part, word)
-        if low is not None and high is not None and low > high:
-            raise part.error(f"{self._key}: {word} ends before it begins")
-        between = (None if low is None else ceil(low), None if high is None else floor(high))
-        return f"{low_text}..{high_text}", (between,)
 
 
 _NAMES = {name.lower(): bit for name, bit in BY_NAME.items()}

@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracer.filter import keys
 from tracer.filter.grammar import Bits, In, Like, Range, Term, Test
-from tracer.filter.query import Query
-from tracer.recording.format import TABLES
+from tracer.filter.query import Query, find
+from tracer.recording.format import EVENTS
 from tracer.recording.identity import KEY, Identities
 from tracer.recording.tables import booleans, integers, plain
 
@@ -37,17 +36,11 @@ class Numbers(NamedTuple):
     valid: Mask | None
 
 
-def _arrow(column: Any) -> list[Any]:
-    """The chunks of an Arrow column."""
+_ARROW = (pa.Array, pa.ChunkedArray)
+
+
+def _chunks(column: Any) -> list[Any]:
     return list(column.chunks) if isinstance(column, pa.ChunkedArray) else [column]
-
-
-def _is_arrow(column: Any) -> bool:
-    return isinstance(column, pa.Array | pa.ChunkedArray)
-
-
-def _is_numpy(column: Any) -> bool:
-    return isinstance(column, np.ndarray)
 
 
 def _coded_chunk(chunk: Any) -> Coded:
@@ -57,16 +50,6 @@ def _coded_chunk(chunk: Any) -> Coded:
     if indices.null_count:
         indices = indices.cast(pa.int64()).fill_null(-1)
     return Coded(plain(indices), chunk.dictionary.to_pylist())
-
-
-def _coded_series(series: Any) -> list[Coded]:
-    import pandas as pd
-
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        words = [None if word is None else str(word) for word in series.cat.categories]
-        return [Coded(series.cat.codes.to_numpy(), words)]
-    codes, words = pd.factorize(series)  # by hashing; nulls become -1
-    return [Coded(codes, [str(word) for word in words])]
 
 
 class Columns:
@@ -87,39 +70,34 @@ class Columns:
             return int(self._source.num_rows)
         if hasattr(self._source, "index"):
             return len(self._source.index)
-        return next((self._length(column) for column in self._source.values()), 0)
-
-    @staticmethod
-    def _length(column: Any) -> int:
-        return len(column.codes) if isinstance(column, Coded) else len(column)
+        first = next(iter(self._source.values()), ())
+        return len(first.codes if isinstance(first, Coded) else first)
 
     def texts(self, name: str) -> list[Coded] | None:
         """Column ``name`` in coded pieces; None: it has numbers."""
         column = self._source[name]
         if isinstance(column, Coded):
             return [column]
-        if _is_arrow(column):
+        if isinstance(column, _ARROW):
             if pa.types.is_integer(column.type):
                 return None
-            return [_coded_chunk(chunk) for chunk in _arrow(column)]
-        if np.dtype("O") != getattr(column, "dtype", None) and self._integers(column):
+            return [_coded_chunk(chunk) for chunk in _chunks(column)]
+        if getattr(column.dtype, "kind", "O") in "iu":
             return None
-        if _is_numpy(column):
-            import pandas as pd
+        import pandas as pd
 
-            column = pd.Series(column)
-        return _coded_series(column)
-
-    @staticmethod
-    def _integers(column: Any) -> bool:
-        return getattr(column.dtype, "kind", "O") in "iu"
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            codes, words = column.cat.codes.to_numpy(), column.cat.categories
+        else:
+            codes, words = pd.factorize(column)  # by hashing; nulls become -1
+        return [Coded(codes, [None if word is None else str(word) for word in words])]
 
     def numbers(self, name: str) -> Numbers:
         """Column ``name`` as numbers."""
         column = self._source[name]
         if isinstance(column, Coded):
             raise TypeError(f"column {name} is text")
-        if not _is_arrow(column):
+        if not isinstance(column, _ARROW):
             if getattr(column.dtype, "kind", "O") in "iufb" and isinstance(column.dtype, np.dtype):
                 return Numbers(np.asarray(column), None)
             column = pa.array(column, from_pandas=True)  # pandas' own types, Arrow's, objects
@@ -135,7 +113,7 @@ class Columns:
 def _joined(column: Any) -> Values:
     pieces = [
         plain(chunk) if pa.types.is_integer(chunk.type) else chunk.to_numpy(zero_copy_only=False)
-        for chunk in _arrow(column)
+        for chunk in _chunks(column)
     ]
     if len(pieces) == 1:
         return np.asarray(pieces[0])
@@ -147,14 +125,15 @@ Matcher = Callable[[str | None], bool]
 _FEW = 1 << 16  # numbers of an enum below this go by a table
 
 
-def _matcher(like: Like) -> Matcher:
-    match = re.compile(like.regex, re.S | (re.I if like.ignore_case else 0)).fullmatch
-    return lambda text: like.null if text is None else match(text) is not None
-
-
 def _any_of(likes: list[Like]) -> Matcher:
-    matchers = [_matcher(like) for like in likes]
-    return lambda text: any(matches(text) for matches in matchers)
+    """Whether a text is like one of ``likes``."""
+    known = [
+        (re.compile(one.regex, re.S | (re.I if one.ignore_case else 0)).fullmatch, one.null)
+        for one in likes
+    ]
+    return lambda text: any(
+        null if text is None else match(text) is not None for match, null in known
+    )
 
 
 def _coded(matches: Matcher, pieces: list[Coded]) -> Mask:
@@ -168,7 +147,7 @@ def _coded(matches: Matcher, pieces: list[Coded]) -> Mask:
 
 def _enum(matches: Matcher, column: str, numbers: Values) -> Mask:
     """Of a column that has numbers where others have words."""
-    key = keys.find(column)
+    key = find(column)
     members = () if key is None or key.enum is None else tuple(key.enum)
     known = {int(member): member.name.lower() for member in members}
 
@@ -261,7 +240,7 @@ def mask(terms: tuple[Term, ...], columns: Columns) -> npt.NDArray[np.bool_]:
     return _folded(np.logical_and, (_term(term, columns) for term in terms))
 
 
-COLUMNS = frozenset({*TABLES["events"].names, "name"})
+COLUMNS = frozenset({*EVENTS.names, "name"})
 """What a filter over raw events can ask for."""
 
 
@@ -270,7 +249,7 @@ def columns(query: Query) -> list[str]:
     wanted = set(query.columns())
     if "name" in wanted:
         wanted |= {*KEY}
-    return [name for name in TABLES["events"].names if name in wanted]
+    return [name for name in EVENTS.names if name in wanted]
 
 
 def named(table: pa.Table, names: Identities) -> Coded:

@@ -13,7 +13,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input
 
-from tracer.filter.keys import KEYS
+from tracer.filter.query import KEYS
 from tracer.live.cells import SYMBOLS, WORST_FIRST
 from tracer.live.snapshot import Snapshot
 from tracer.words import LETTERS

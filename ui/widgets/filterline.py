@@ -12,8 +12,7 @@ from textual.suggester import Suggester
 from textual.widgets import Input
 
 from tracer.filter.grammar import QueryError
-from tracer.filter.keys import KEYS
-from tracer.filter.query import Query, parse
+from tracer.filter.query import KEYS, Query, parse
 from tracer.live import cells
 from ui.widgets.lines import Lines
 

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from tracer.filter import mask as evaluate
 from tracer.filter.grammar import QueryError
-from tracer.filter.keys import KEYS, Form
 from tracer.filter.mask import Coded
-from tracer.filter.query import Query, parse
+from tracer.filter.query import KEYS, Form, Query, parse
 from tracer.labels import SEALS_UNKNOWN
 from tracer.record import Flag, Op
 from tracer.words import LETTERS, Seal
@@ -186,10 +185,10 @@ def test_numbers_of_enums_and_codes() -> None:
 
 def test_texts_are_matched_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
     matched: list[str | None] = []
-    inner = evaluate._matcher
+    inner = evaluate._any_of
 
-    def counting(like: Any) -> Callable[[str | None], bool]:
-        matches = inner(like)
+    def counting(likes: Any) -> Callable[[str | None], bool]:
+        matches = inner(likes)
 
         def count(text: str | None) -> bool:
             matched.append(text)
@@ -197,7 +196,7 @@ def test_texts_are_matched_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return count
 
-    monkeypatch.setattr(evaluate, "_matcher", counting)
+    monkeypatch.setattr(evaluate, "_any_of", counting)
     columns = {"comm": encoded(pa.array(["qemu", "bash"] * 50_000))}
     for make in SOURCES.values():
         assert parse("comm:qemu").mask(make(columns)).sum() == 50_000

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.cli.imported import HEAVY, imported
+from tracer.cli.verb import filter_help, filter_option, filter_query
 from tracer.errors import UserError
 from tracer.filter.grammar import QueryError
-from tracer.filter.keys import FLAG_WORDS, KEYS, Key, find, names
-from tracer.filter.query import Query, add_option, asked, filter_help, parse
+from tracer.filter.query import FLAG_WORDS, KEYS, Key, Query, find, parse
 from tracer.labels import marks
 from tracer.words import LETTERS, Flag
 
@@ -104,7 +104,7 @@ ERRORS: list[tuple[str, str, str | None, str]] = [
     ("size:>", ">", None, "not a number"),
     ("size:..", "..", None, "not a number"),
     ("size:1..2..3", "1..2..3", None, "not a number"),
-    ("size:2M..1M", "2M..1M", None, "ends before it begins"),
+    ("size:2M..1M", "2M..1M", None, "ends before it starts"),
     ("size:0.3K", "0.3K", None, "not a whole number"),
     ("size:1e6", "1e6", None, "not a number"),
     ("size:٣", "٣", None, "not a number"),
@@ -178,7 +178,8 @@ def test_hostile_text_in_an_error_is_harmless() -> None:
 
 WORDS = ["..", "WRITE", "mmap", "EPERM", "1M", "0x1", "none", "and", "raced", "x", "7", LETTERS]
 ODD = ["\x85", "\x1c", "\u017f", "\u0130", "\u212a", "\udc80"]  # blanks, odd cases, no UTF-8
-PIECES = st.sampled_from([*names(), *WORDS, *ODD, *'!-~*?,:" |+=<>.\\()'])
+NAMES = [name for key in KEYS for name in (key.name, *key.aliases)]
+PIECES = st.sampled_from([*NAMES, *WORDS, *ODD, *'!-~*?,:" |+=<>.\\()'])
 ANY_TEXT = st.text() | st.lists(PIECES).map("".join)
 
 
@@ -212,7 +213,7 @@ def test_any_text_behind_a_key(key: Key, text: str) -> None:
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
 def test_the_table_is_true(key: Key) -> None:
     query = parse(key.example)
-    assert query.keys() == (key.name,)
+    assert [term.key for term in query.terms] == [key.name]
     assert query.columns() <= set(key.columns)
     assert str(query) == key.example or key.name == "seals_after"
     for name in (key.name, *key.aliases):
@@ -256,12 +257,12 @@ def test_parsing_needs_nothing_heavy() -> None:
 
 def test_option() -> None:
     parser = argparse.ArgumentParser()
-    add_option(parser)
+    filter_option(parser)
     args = parser.parse_args(["--filter", "op:mmap ram", "--filter", "!ram"])
-    assert str(asked(args, ["op", "name", "comm"])) == "op:mmap ram !ram"
-    assert asked(parser.parse_args([]), []) == Query()
+    assert str(filter_query(args, ["op", "name", "comm"])) == "op:mmap ram !ram"
+    assert filter_query(parser.parse_args([]), []) == Query()
     with pytest.raises(QueryError, match="no column comm, name"):
-        asked(args, ["op"])
+        filter_query(args, ["op"])
     with pytest.raises(QueryError, match=re.escape("'sealsnoop report'")) as caught:
-        asked(parser.parse_args(["--filter", "op:mmap verdict:breach"]), ["op"])
+        filter_query(parser.parse_args(["--filter", "op:mmap verdict:breach"]), ["op"])
     assert caught.value.word == "verdict:breach"
