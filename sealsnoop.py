@@ -26,7 +26,7 @@ __all__ = ["__version__", "load", "main"]
 
 
 def load(*paths: str | os.PathLike[str], keep: "Keep | None" = None) -> "Analysis":
-    """Opens recordings; their tables are read and judged when they are asked for.
+    """Opens recordings; their tables are read and judged when they are first used.
 
     :param paths: ``NAME.seal`` folders, finished or still being written.
     :param keep: which decisions count in the sums, for example

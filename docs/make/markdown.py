@@ -33,7 +33,7 @@ def filled(name: str, **parts: str) -> str:
     source = f"docs/make/text/{name}.md"
     parts["made"] = f"<!-- Made by `make docs` from the code and {source}: edit those. -->"
     text = (_TEXT / f"{name}.md").read_text()
-    asked = set(re.findall(r"@(\w+)@", text))
-    if asked != set(parts):
-        raise ValueError(f"{source}: {asked ^ set(parts)}")
+    wanted = set(re.findall(r"@(\w+)@", text))
+    if wanted != set(parts):
+        raise ValueError(f"{source}: {wanted ^ set(parts)}")
     return re.sub(r"@(\w+)@", lambda match: parts[match[1]], text)

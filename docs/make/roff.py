@@ -17,7 +17,7 @@ def escaped(text: str) -> str:
 
 
 def line(text: str) -> str:
-    """A line of text: no request, whatever it begins with."""
+    """A line of text: no request, whatever it starts with."""
     text = escaped(text)
     return rf"\&{text}" if text.startswith((".", r"\(aq")) else text
 

@@ -17,9 +17,9 @@ _OPS = {
 }
 
 _BY_ADDRESS = (
-    "*By address*: `length` bytes from address `size_after` in the address space `mm` were asked "
-    "for. The object is the first memory file in that range, and `offset` where the range (or, if "
-    "it begins elsewhere, this file's mapping in it) stands in it."
+    "*By address*: `length` bytes from address `size_after` in the address space `mm` were "
+    "requested. The object is the first memory file in that range, and `offset` where the range "
+    "(or, if it starts elsewhere, this file's mapping in it) stands in it."
 )
 
 

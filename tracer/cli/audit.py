@@ -99,7 +99,7 @@ def _run(args: argparse.Namespace) -> int:
 
         private_key(args.sign)
     for option in () if args.recordings else ("html", "sarif", "statement"):
-        # The recorder in us gives away what it may take to write where we were told.
+        # The recorder gives up privileges that writing there may need.
         if path := getattr(args, option):
             prepare(f"--{option}", path)
     paths = args.recordings or [_record(args)]
@@ -116,8 +116,8 @@ def _run(args: argparse.Namespace) -> int:
         if args.statement:
             from tracer.audit.statement import text
 
-            told = text(audit, policy, recordings, written, args.sign)
-            write("--statement", args.statement, [told])
+            statement = text(audit, policy, recordings, written, args.sign)
+            write("--statement", args.statement, [statement])
     with quiet_pipe():
         _show(audit, args)
     return audit.result.exit_code

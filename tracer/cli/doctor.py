@@ -258,8 +258,8 @@ def _remedy(mark: str, reason: str, method: str) -> Iterator[str]:
     if mark == "waits":
         yield _row("", _MODULE)
     if mark in ("UNSEEN", "can't"):
-        asked = method != "auto" and "was asked for" in reason
-        yield _row("", _OTHER_METHOD if asked else _OTHER_KERNEL)
+        chosen = method != "auto" and "was asked for" in reason
+        yield _row("", _OTHER_METHOD if chosen else _OTHER_KERNEL)
 
 
 def _step(step: "Step", report: Report) -> Iterator[str]:
@@ -294,12 +294,12 @@ def _verdict(report: Report) -> str:
         if others and report.blocking:
             return f"BPF cannot trace this host ({why}); 'record --source {others[0]}' can"
         return f"this host cannot be traced ({why}); {report.elsewhere}"
-    said = ["recording would work here"]
+    parts = ["recording would work here"]
     if report.plan and report.plan.uncovered:
-        said.append("with the gaps marked UNSEEN")
+        parts.append("with the gaps marked UNSEEN")
     if report.self_test and not report.self_test.ok:
-        said.append("but the self-test found something amiss")
-    return ", ".join(said)
+        parts.append("but the self-test found something wrong")
+    return ", ".join(parts)
 
 
 def _self_test(examiner: "Examiner", method: Any, traceable: bool) -> "SelfTest":

@@ -36,7 +36,7 @@ examples:
   sealsnoop script s.seal                 show the decisions, one a line
   sealsnoop ls                            memory files and their seals, now
 
-'sealsnoop VERB --help' tells more of each.
+'sealsnoop VERB --help' has more about each.
 """
 
 
@@ -65,7 +65,13 @@ def parser(verbs: Mapping[str, str] = VERBS) -> Parser:
 
 
 def main(argv: Sequence[str] | None = None, verbs: Mapping[str, str] = VERBS) -> int:
-    """Runs one of ``verbs`` (name to class); returns its exit code."""
+    """Runs one verb.
+
+    :param argv: the words after ``sealsnoop``; None: those of the process.
+    :param verbs: name → class, as ``module:Class``.
+    :return: its exit code; expected failures are printed as one message.
+    :raises SystemExit: after ``--help`` and ``--version``.
+    """
     with outlets():
         try:
             return run(list(sys.argv[1:] if argv is None else argv), verbs)
@@ -81,7 +87,11 @@ def main(argv: Sequence[str] | None = None, verbs: Mapping[str, str] = VERBS) ->
 
 
 def run(words: list[str], verbs: Mapping[str, str]) -> int:
-    """Runs the verb that ``words`` start with. UserError, SystemExit of ``--help``."""
+    """Runs the verb that ``words`` start with.
+
+    :raises UserError: wrong words, or what the verb could not do.
+    :raises SystemExit: of ``--help`` and ``--version``.
+    """
     # What comes after "--" is another program's: argparse must not look at it.
     own, command = words, None
     if "--" in words:

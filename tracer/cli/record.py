@@ -1,6 +1,6 @@
-"""``sealsnoop record``: every seal decision of the running kernel, into a recording.
+"""``sealsnoop record``: writes every seal decision of the running kernel to a recording.
 
-Filters are checked before anything is traced; the kernel applies them.
+Options are checked before anything is traced; filters are applied in the kernel.
 """
 
 import argparse
@@ -386,7 +386,7 @@ def _self_test(examiner: "Examiner", program: "Hooks", wanted: "Filters") -> dic
         tell(f"SELF-TEST: {problem}")
     if len(problems) > _PROBLEMS_SHOWN:
         rest = len(problems) - _PROBLEMS_SHOWN
-        tell(f"SELF-TEST: and {rest} more; 'sealsnoop doctor --self-test' tells them all")
+        tell(f"SELF-TEST: and {rest} more; 'sealsnoop doctor --self-test' lists them all")
     return result.to_json()
 
 

@@ -1,4 +1,4 @@
-"""What a verb of the command line is, and what verbs have in common: options, values, imports."""
+"""What a verb of the command line is, and what verbs share: values, ``--filter``, imports."""
 
 import argparse
 import functools
@@ -70,7 +70,12 @@ class Verb:
         return ""
 
     def run(self, args: argparse.Namespace) -> int:
-        """Does it; returns the exit code. UserError."""
+        """Does it.
+
+        :param args: its options, and ``command``: the words after ``--``, empty without.
+        :return: the exit code, as its help has it.
+        :raises UserError: what the user can put right.
+        """
         raise NotImplementedError
 
     @property
@@ -98,7 +103,10 @@ class Verb:
         }
 
     def parser(self, parser: argparse.ArgumentParser | None = None) -> argparse.ArgumentParser:
-        """Its parser: one of its own, or ``parser`` with its options."""
+        """Its parser.
+
+        :param parser: gets its options; None: one of its own is made.
+        """
         if parser is None:
             parser = Parser(prog=f"sealsnoop {self.name}", **self.settings())
         if isinstance(parser, Parser):
@@ -113,7 +121,12 @@ def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 
 
 def byte_count(option: str, text: str) -> int:
-    """Bytes of ``500M`` or ``1.5G``; K, M, G and T are powers of 1024. UserError."""
+    """The bytes of ``500M`` or ``1.5G``.
+
+    :param option: is named in the message.
+    :param text: K, M, G and T are powers of 1024.
+    :raises UserError: no size (exit code 2).
+    """
     found = _SIZE.fullmatch(text.strip())
     count = int(float(found[1]) * (1 << _UNITS[found[2].upper()])) if found else 0
     if not found or not 0 < count < 1 << 62:
@@ -124,9 +137,12 @@ def byte_count(option: str, text: str) -> int:
 def word_list(
     option: str, text: str, known: Collection[str], kind: str = "", code: int = 2
 ) -> list[str]:
-    """The words between the commas of ``text``, in lower case, each of them ``known``. UserError.
+    """The words between the commas of ``text``, in lower case.
 
-    ``kind`` says in the message what they are; ``code`` is its exit code.
+    :param option: is named in the message.
+    :param kind: what the words are, for the message: ``operation``.
+    :param code: exit code of the error.
+    :raises UserError: there is none, or one that is not ``known``.
     """
     words = [word for word in (part.strip().lower() for part in text.split(",")) if word]
     if text and not words:

@@ -32,7 +32,7 @@ class Verify(Verb):
     exit status, recording:
       0  whole: ended by its recorder, nothing changed, every gap declared as a loss
       1  cannot be read (no recording, no permission, written by a newer sealsnoop)
-      2  damaged: files changed, removed or added, or gaps that nobody declared
+      2  damaged: files changed, removed or added, or gaps that are not declared
       3  readable, but cut off: killed, power failure, full disk, or still being written
 
     exit status, statement of an audit:
@@ -43,7 +43,7 @@ class Verify(Verb):
     With the final digest (--digest) or a signed statement (sealsnoop audit
     --statement FILE --sign KEY), any change is evident; a tail without a digest
     (recorder killed) exits 3. With neither, only accidents and careless changes
-    are: whoever can write to a recording can also write a new chain.
+    are: who can write to a recording can also write a new chain.
     """
 
     def options(self, parser: argparse.ArgumentParser) -> None:

@@ -388,8 +388,9 @@ class Numbers:
 
     def _problem(self, part: Part, word: str) -> Exception:
         units = ", ".join(unit for unit, _ in self._units.values() if unit)
-        told = f"; units are {units}" if units else "; it has no units"
-        return part.error(f"{self._key}: {word!r} is not a number (example: {self._example}{told})")
+        known = f"; units are {units}" if units else "; it has no units"
+        example = f"(example: {self._example}{known})"
+        return part.error(f"{self._key}: {word!r} is not a number {example}")
 
     def _number(self, part: Part, word: str) -> tuple[Fraction, str]:
         """The value and its canonical spelling."""
@@ -484,8 +485,8 @@ def _unknown(part: Part, word: str, name: str) -> Exception:
         return part.error(f"as script shows them, seals need a =: ={part.plain}", f"={part.plain}")
     known = [one.upper() for one in _NAMES]
     near = nearest(name, [*known, "none", "any", "unknown"])
-    told = hint(near, [*known, f"the letters {LETTERS}"])
-    return part.error(f"there is no seal {name!r}; {told}", near)
+    shown = hint(near, [*known, f"the letters {LETTERS}"])
+    return part.error(f"there is no seal {name!r}; {shown}", near)
 
 
 def _names(word: str, bits: int) -> str:

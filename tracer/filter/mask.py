@@ -241,7 +241,7 @@ def mask(terms: tuple[Term, ...], columns: Columns) -> npt.NDArray[np.bool_]:
 
 
 COLUMNS = frozenset({*EVENTS.names, "name"})
-"""What a filter over raw events can ask for."""
+"""The columns that a filter over raw events can use."""
 
 
 def columns(query: Query) -> list[str]:
@@ -253,7 +253,7 @@ def columns(query: Query) -> list[str]:
 
 
 def named(table: pa.Table, names: Identities) -> Coded:
-    """The name of each row's object, asked for once per object."""
+    """The name of each row's object, looked up once per object."""
     codes = np.zeros(table.num_rows, np.int64)
     for name in KEY:
         # Hashing one integer column after the other: numpy's unique over rows would sort.
@@ -267,7 +267,7 @@ def named(table: pa.Table, names: Identities) -> Coded:
 def matching(tables: Iterable[pa.Table], query: Query, names: Identities) -> Iterator[pa.Table]:
     """The rows of event tables that ``query`` matches; tables without any are left out.
 
-    ``names`` is asked when a table's turn comes, so that it may grow on the way.
+    ``names`` is used when a table's turn comes, so that it may grow on the way.
     """
     if not query:
         yield from tables

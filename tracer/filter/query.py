@@ -1,4 +1,4 @@
-"""Filters: the table of what can be asked for, and the query that a text becomes.
+"""Filters: the table of their keys, and the query that a text becomes.
 
 Help, errors and completion come from the table. Parsing needs neither numpy nor pandas.
 """
@@ -68,7 +68,7 @@ class Key:
     example: str
     aliases: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
-    """The values that WORD, FLAGS and LABEL keys know; of others those that are asked for most."""
+    """The values that WORD, FLAGS and LABEL keys know; of others the most common ones."""
     enum: type[IntEnum] | None = None
     """What the numbers mean in a column that has numbers instead of words."""
     judged: bool = False
@@ -125,7 +125,7 @@ KEYS: tuple[Key, ...] = (
     Key("size", ("size",), _B, "size of the file", "size:>1M"),
     Key("size_after", ("size_after",), _B, "size at return", "size_after:0"),
     Key("offset", ("offset",), _B, "where in the file", "offset:4K..8K"),
-    Key("length", ("length",), _B, "bytes asked for; truncate: new size", "length:>=2M"),
+    Key("length", ("length",), _B, "bytes requested; truncate: new size", "length:>=2M"),
     Key("arg", ("arg",), _N, "argument as the recording has it", "arg:0x8"),
     Key("writable", ("writable",), _N, "shared writable mappings then", "writable:>0"),
     Key("duration", ("duration_ns",), Form.DURATION, "how long the call took", "duration:>1ms",
@@ -441,12 +441,14 @@ class Query:
         return frozenset(column for term in self.terms for column in term.columns())
 
     def mask(self, columns: Any) -> "npt.NDArray[np.bool_]":
-        """Which rows match: one truth value a row.
+        """Which rows match.
 
-        ``columns``: a pandas DataFrame, an Arrow table, or a mapping from names to numpy arrays,
-        Series, Arrow columns or :class:`tracer.filter.mask.Coded`. Texts may be
-        dictionary-encoded or categorical, and op, kind, hook and verdict also the numbers of their
-        enums. QueryError: a column is missing.
+        :param columns: a pandas DataFrame, an Arrow table, or a mapping from names to numpy arrays,
+            Series, Arrow columns or :class:`tracer.filter.mask.Coded`. Texts may be
+            dictionary-encoded or categorical, and op, kind, hook and verdict also the numbers of
+            their enums.
+        :return: one truth value a row.
+        :raises QueryError: a column is missing.
         """
         from tracer.filter.mask import Columns, mask
 
@@ -455,7 +457,11 @@ class Query:
         return mask(self.terms, source)
 
     def require(self, available: Collection[str]) -> None:
-        """QueryError for the first word that needs a column which is not among ``available``."""
+        """Checks that there are the columns that the words need.
+
+        :param available: their names.
+        :raises QueryError: for the first word that needs another one.
+        """
         text = str(self)
         start = 0
         for term in self.terms:
@@ -478,11 +484,14 @@ class Query:
         negated: bool = False,
         bit5: Bit5 = UNKNOWN,
     ) -> "Query":
-        """With one more word, for the rows that have ``value`` (a cell as it is stored) in ``key``.
+        """With one more word, for the rows that have a value.
 
-        A list or a set is "one of these". Null (None, NaN) means what nothing matches. ``key`` None
-        is a bare word. ``bit5``: what the recorded kernel calls seal 0x20. ValueError: no such key,
-        or a value that this key cannot have.
+        :param key: its name or an alias; None: a bare word.
+        :param value: a cell as it is stored; a list or a set is "one of these"; null (None, NaN)
+            means what nothing matches.
+        :param negated: for all other rows.
+        :param bit5: what the recorded kernel calls seal 0x20.
+        :raises ValueError: no such key, or a value that this key cannot have.
         """
         return self & parse(written(key, value, negated, bit5))
 
@@ -495,7 +504,7 @@ def _missing(name: str | None, columns: list[str]) -> str:
             f"use 'sealsnoop report', which judges and takes the same filter"
         )
     what = "a word without a key" if name is None else name
-    return f"{what} cannot be asked for here: there is no column {', '.join(columns)}"
+    return f"{what} cannot be used here: there is no column {', '.join(columns)}"
 
 
 def _bare(word: Word) -> Term:
@@ -528,13 +537,18 @@ def _keyed(word: Word, name: Part) -> Term:
         text = word.whole.text[word.whole.start + 1 : word.whole.end]
         raise word.whole.error(f'"not" is written !{text}', f"!{text}")
     near = nearest(name.plain.lstrip("-!("), _BY_NAME)
-    told = hint(near, [key.name for key in KEYS], len(KEYS))
+    known = hint(near, [key.name for key in KEYS], len(KEYS))
     raise name.error(
-        f"there is no key {name.plain!r}; {told} (to look for a text with a colon, quote it)", near
+        f"there is no key {name.plain!r}; {known} (to look for a text with a colon, quote it)", near
     )
 
 
 def parse(text: str) -> Query:
-    """Reads a filter. QueryError (a UserError), with the place, for what it does not understand."""
+    """Reads a filter.
+
+    :param text: words as in ``sealsnoop report --help``, for example ``op:mmap verdict:breach``.
+    :return: true where it has any word; ``.mask`` takes rows.
+    :raises QueryError: what it does not understand, with the place; a UserError.
+    """
     terms = (_bare(one) if one.key is None else _keyed(one, one.key) for one in words(text))
     return Query(tuple(dict.fromkeys(terms)))

@@ -1,1 +1,1 @@
-"""Text, JSON and CSV forms of tables. No root, no bcc; pyarrow tables in, strings out."""
+"""What is printed: reports, audits and events as text, JSON, CSV, HTML and SARIF."""

@@ -1,4 +1,4 @@
-"""All that is printed, on a terminal or into a pipe, and files that an option asked for.
+"""All that is printed, on a terminal or into a pipe, and the files that options name.
 
 No control character leaves us but our own: names, commands, paths and everything in a recording
 come from elsewhere. They are escaped where they come in and where they become a cell, and once more
@@ -76,7 +76,7 @@ def say(lines: Iterable[str]) -> None:
 
 
 def tell(sentence: str) -> None:
-    """Writes one sentence to standard error, even if nobody reads it any more."""
+    """Writes one sentence to standard error, even if its reader is gone."""
     with contextlib.suppress(OSError):
         print(f"sealsnoop: {printable(sentence)}", file=sys.stderr, flush=True)
 
@@ -105,7 +105,10 @@ def status(text: str = "", red: str = "") -> None:
 
 
 def console(width: int | None = None) -> "Console":
-    """A rich console on standard output, whose styles are ours and whose texts are harmless."""
+    """A rich console on standard output, whose styles are ours and whose texts are harmless.
+
+    :param width: cells; None: the terminal's.
+    """
     from rich.console import Console
     from rich.segment import Segment
 
@@ -154,14 +157,22 @@ _prepared: dict[str, IO[str]] = {}
 
 
 def prepare(option: str, path: str) -> None:
-    """Opens ``path``, to be written later, when we may be allowed less. UserError."""
+    """Opens a file that :func:`write` is to write when we may be allowed less.
+
+    :raises UserError: it cannot be opened.
+    """
     with _told(option, path):
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         _prepared[path] = os.fdopen(fd, "w", encoding="utf-8")
 
 
 def write(option: str, path: str, pieces: Iterable[str]) -> None:
-    """Writes ``path``, which ``option`` named, and says so. UserError."""
+    """Writes a file that an option named, and says so on stderr.
+
+    :param option: is named in the message.
+    :param path: is cut first; :func:`prepare` may have opened it.
+    :raises UserError: it cannot be written.
+    """
     ready = _prepared.pop(path, None)
     with _told(option, path), ready or open(path, "w", encoding="utf-8") as file:
         if file.seekable():

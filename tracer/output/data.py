@@ -25,7 +25,7 @@ goes away)::
     busy            list: F_ADD_SEALS that failed EBUSY, with the holders of writable mappings
 
 Columns have the names they have in recordings; seals are integers, times are ns of the boot clock,
-text is escaped text (tracer.escape). Unknown is null. What seal 0x20 means is said by
+text is escaped text (tracer.escape). Unknown is null. What seal 0x20 means stands in
 bit_0x20 of the recording's self_test; a reason names it EXEC or INACCESSIBLE accordingly.
 """
 
@@ -173,7 +173,7 @@ def safe(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def json_table(frame: "pd.DataFrame") -> Iterator[str]:
-    """A JSON list with one row a line, in pieces: as text a table takes several times its room."""
+    """A JSON list with one row a line, in pieces; texts are printable, null is null."""
     yield "["
     # How a row starts; in no text, for there a quote is escaped, and no name follows its end.
     first = f'{{"{next(iter(frame), "")}":'
@@ -185,7 +185,10 @@ def json_table(frame: "pd.DataFrame") -> Iterator[str]:
 
 
 def json_pieces(report: "Report", top: int | None = None) -> Iterator[str]:
-    """The JSON object in pieces that belong together; ``top``: so many rows of each list."""
+    """The report as one JSON object, in pieces: as text it takes several times its room.
+
+    :param top: so many rows of each list; None: all.
+    """
 
     def rows(name: str, frame: "pd.DataFrame") -> Iterator[str]:
         yield f'"{name}": '
@@ -218,7 +221,10 @@ def json_pieces(report: "Report", top: int | None = None) -> Iterator[str]:
 
 
 def csv_table(frame: "pd.DataFrame", top: int | None = None) -> Iterator[str]:
-    """A header and one line a row, RFC 4180; no cell is a formula to a spreadsheet."""
+    """A header and one line a row, RFC 4180, without line ends (:func:`csv_cell`).
+
+    :param top: so many rows; None: all.
+    """
     yield ",".join(frame.columns)
     whole = frame if top is None else frame.head(top)
     for start in range(0, len(whole), _ROWS):

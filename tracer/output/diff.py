@@ -359,11 +359,11 @@ HEADINGS = {
 
 def outcomes(found: Sequence[Mapping[str, Any]]) -> str:
     """``2 blocked EPERM, 1 allowed``; ``-`` for none."""
-    said = []
+    shown = []
     for one in found:
         answer = "" if one["answer"] in ("ok", "") else f" {one['answer']}"
-        said.append(f"{one['count']:,} {one['verdict']}{answer}")
-    return ", ".join(said) or "-"
+        shown.append(f"{one['count']:,} {one['verdict']}{answer}")
+    return ", ".join(shown) or "-"
 
 
 def counts(found: Mapping[str, int]) -> str:
@@ -411,8 +411,8 @@ class DiffTerminal(Terminal):
             return
         self.heading(f"{HEADINGS[change]}: {len(found):,}")
         for row in cells.rows(found, self.top):
-            said = f"{row['op']} {row['kind']} {cells.seals(row['seals'])} {row['request']}"
-            self.line(clip(said, self.console.width - 2), "bold", "  ")
+            text = f"{row['op']} {row['kind']} {cells.seals(row['seals'])} {row['request']}"
+            self.line(clip(text, self.console.width - 2), "bold", "  ")
             style = STYLES[worst(row)] if change == "answer" else ""
             for letter, side in (("A", "a"), ("B", "b")):
                 if row[side]:

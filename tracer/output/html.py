@@ -61,7 +61,12 @@ def _environment() -> Environment:
 
 
 def render(template: str, script: bool = True, **context: Any) -> Iterator[str]:
-    """A whole page in pieces. ``template``: a file in templates/ that extends base.html."""
+    """A whole page in pieces.
+
+    :param template: a file in templates/ that extends base.html.
+    :param script: whether the page has :data:`SCRIPT`.
+    :param context: what the template names.
+    """
     return (
         _environment()
         .get_template(template)
@@ -77,7 +82,12 @@ def render(template: str, script: bool = True, **context: Any) -> Iterator[str]:
 def table_of(
     frame: "pd.DataFrame", columns: Sequence[Column], boots: Mapping[str, layout.Boot], top: int
 ) -> dict[str, Any]:
-    """The first ``top`` rows of ``frame``, for the macro ``table`` of parts.html."""
+    """A table for the macro ``table`` of parts.html.
+
+    :param columns: what is shown of ``frame``.
+    :param boots: by boot id (:func:`tracer.output.tables.boots`).
+    :param top: so many rows.
+    """
     entries = layout.with_boot(layout.rows(frame, top), boots)
     return {
         "columns": [(column.title, _css(column)) for column in columns],

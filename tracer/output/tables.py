@@ -131,9 +131,9 @@ def request(row: Row) -> str:
     arg, offset, length, old = (
         int(row.get(name) or 0) for name in ("arg", "offset", "length", "size")
     )
-    said = describe(op, kind, arg, offset, length, old, row.get("bit5", UNKNOWN))
+    text = describe(op, kind, arg, offset, length, old, row.get("bit5", UNKNOWN))
     fd = row.get("fd")
-    shown = [said] if said else []
+    shown = [text] if text else []
     return " ".join([*shown, f"fd{fd}"] if fd is not None and fd >= 0 else shown) or "-"
 
 
@@ -150,10 +150,10 @@ def answer_and_marks(row: Row) -> str:
 
 def detail(row: Row) -> str:
     """What was wrong or right: ``answered ok, expected EPERM: FUTURE_WRITE, rule …``."""
-    said = answer(str(row.get("op")), row.get("answer"), int(row.get("flags") or 0))
+    answered = answer(str(row.get("op")), row.get("answer"), int(row.get("flags") or 0))
     expected = plain(row.get("expected"))
-    as_expected = "as expected" if said == expected else f"expected {expected}"
-    shown = f"answered {said}, {as_expected}"
+    as_expected = "as expected" if answered == expected else f"expected {expected}"
+    shown = f"answered {answered}, {as_expected}"
     shown += f": {plain(row['reason'])}" if row.get("reason") else ""
     shown += f", rule {plain(row['rule'])}" if row.get("rule") else ""
     shown += f", KNOWN HOLE {plain(row['hole'])}" if row.get("hole") else ""

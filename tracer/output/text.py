@@ -69,7 +69,7 @@ COLUMNS = [*_NEEDED, "dev", "ino", "gen"]
 @lru_cache(maxsize=4096)
 def _marks(failed: int, flags: int, check: int, file: int) -> str:
     shown = [f" {word}" for word in marks(flags)]
-    # An inner answer is worth the room only where the call then said something else.
+    # An inner answer is worth the room only where the call then returned something else.
     if flags & _CHECK_REACHED and min(check, 0) != failed:
         shown.append(f" !check={errno_name(check) or check}")
     if flags & _FILE_REACHED and min(file, 0) != failed:

@@ -1,9 +1,9 @@
 """``chain.jsonl``: one line a finished segment, each line holding the digest of the one before.
 
 The first line holds the digest of ``manifest.json``, the last one that of ``end.json`` and of the
-tails that are left. So the digest of the last line is one of the whole recording: anybody who has
-it, or a signed statement, sees any change. Without either, only accidents are seen: somebody who
-can write to the recording can also write a new chain.
+tails that are left. So the digest of the last line is one of the whole recording: with it, or
+a signed statement, any change is evident. Without either, only accidents are: who can write to the
+recording can also write a new chain.
 """
 
 import hashlib
@@ -100,11 +100,11 @@ def info(data: bytes, rows: int = 0) -> PartInfo:
     return PartInfo(sha256(data), len(data), rows)
 
 
-def wrong(data: bytes, path: str, said: PartInfo) -> str | None:
+def wrong(data: bytes, path: str, named: PartInfo) -> str | None:
     """What is wrong with the content ``data`` of the file ``path``, None: nothing."""
-    if len(data) != said.size:
-        return f"{path} is {len(data)} bytes long and was {said.size}."
-    if sha256(data) != said.sha256:
+    if len(data) != named.size:
+        return f"{path} is {len(data)} bytes long and was {named.size}."
+    if sha256(data) != named.sha256:
         return f"{path} was changed (its digest is wrong)."
     return None
 
@@ -229,7 +229,7 @@ class Chain:
         """Bytes of the lines that were read."""
         self._lines = 0
         self._over = False
-        self._lock = threading.Lock()  # whoever reads ahead does it in a thread of his own
+        self._lock = threading.Lock()  # reading ahead happens in a thread of its own
 
     @property
     def next_number(self) -> int:
@@ -307,7 +307,7 @@ class Chain:
         if self.end is not None:
             self.damage.append(f"{place} stands behind the end.")
         elif link.number != expected and (link.number != ENDS or not self._lines):
-            name = {BEGINS: "the begin", ENDS: "the end"}
+            name = {BEGINS: "the start", ENDS: "the end"}
             self.damage.append(
                 f"{place} is {name.get(link.number, f'segment {link.number}')}, not "
                 f"{name.get(expected, str(expected))}: lines were removed, added or exchanged."

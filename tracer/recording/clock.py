@@ -35,9 +35,11 @@ class Anchor:
 
 
 def moment(text: str, option: str) -> Moment:
-    """Reads one of :data:`FORMS`; ``option`` is named in the UserError that refuses others.
+    """Reads a time of the command line.
 
-    A wall-clock time without an offset is local time, as its reader's clock shows it.
+    :param text: one of :data:`FORMS`; a wall-clock time without an offset is local time.
+    :param option: is named in the message.
+    :raises UserError: it is none of them (exit code 2).
     """
     words = text.strip()
     found = _SECONDS.fullmatch(words)
@@ -58,9 +60,13 @@ def moment(text: str, option: str) -> Moment:
 def boot_ns(
     wanted: Moment, anchors: Sequence[Anchor], start_ns: int | None, end_ns: int | None
 ) -> int | None:
-    """The boot-clock time of ``wanted`` in a recording; None: the recording does not know.
+    """The boot-clock time of a moment in a recording, ns; None: the recording does not know.
 
     For a wall-clock time the nearest anchor counts: the clock may have been set in between.
+
+    :param anchors: both clocks, as the recorder read them.
+    :param start_ns: when the recording started, boot clock; None: not known.
+    :param end_ns: its last moment that is known, boot clock.
     """
     if wanted.base == "wall":
         if not anchors:

@@ -235,7 +235,12 @@ _PATIENCE_S = 0.3  # a reader that asks `held` keeps the lock for a moment
 
 
 def acquire(folder: Folder, path: str) -> int:
-    """Descriptor that holds the lock until it is closed. Busy: somebody else has it."""
+    """Takes the recorder's lock.
+
+    :param path: the recording, for the message.
+    :return: a descriptor that holds the lock until it is closed.
+    :raises Busy: another recorder holds it.
+    """
     fd = folder.open_lock(LOCK)
     until = time.monotonic() + _PATIENCE_S
     while True:
@@ -268,7 +273,7 @@ def held(folder: Folder) -> bool:
 
 
 def beat(folder: Folder) -> int:
-    """When the recorder last said that it lives (ns; 0: never).
+    """The last sign that the recorder lives (ns; 0: never).
 
     For recordings on a share, where another machine's flock cannot be seen.
     """

@@ -6,7 +6,7 @@ in pandas. ``docs/schema.md`` is made from this.
 
 The limits say how much is gathered before it is written, and so how much a reader takes: a recorder
 writes no more than that, so whatever has more was made by somebody else, and a reader says so
-instead of giving it all the memory and time it asks for.
+instead of giving it all the memory and time it wants.
 """
 
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ _WHO = {
     "start_ns": Column(
         _I64,
         "ns",
-        "boot clock, when that process began; 0: not known. A process and the "
+        "boot clock, when that process started; 0: not known. A process and the "
         "program that it ran is (pid, start_ns, exec_id)",
     ),
     "exec_id": Column(
@@ -69,7 +69,7 @@ _WHO = {
 _KEY = {
     "kind": Column(WORD, "", "kind of memory file, a word of `kind` below"),
     "dev": Column(_U32, "", "device of the inode, as the kernel holds it: major << 20 \\| minor"),
-    "ino": Column(_U64, "", "inode number; 0: no memory file could be told"),
+    "ino": Column(_U64, "", "inode number; 0: which memory file is not known"),
     "gen": Column(_U32, "", "inode generation; (dev, ino, gen) names one object of one boot"),
 }
 _HOOK = {"hook": Column(WORD, "", "the hook family that reported it, a word of `hook` below")}
@@ -91,7 +91,7 @@ _EVENTS = {
     "size": Column(_U64, "bytes", "of the file, at entry"),
     "size_after": Column(_U64, "bytes", "at return; ops by address: the address"),
     "offset": Column(_I64, "bytes", "into the file"),
-    "length": Column(_U64, "bytes", "asked for; truncate: the new size"),
+    "length": Column(_U64, "bytes", "requested; truncate: the new size"),
     "arg": Column(_U64, "", "by op, see `op` below"),
     "answer": Column(_I64, "", "what the kernel returned: 0, a count, an address, or -errno"),
     "duration_ns": Column(
@@ -129,7 +129,7 @@ _EVENTS = {
     "checks": Column(
         _U32,
         "",
-        "how often the inner check was asked (chunks of a write); ops by "
+        "how often the inner check ran (chunks of a write); ops by "
         "address: 1 where the range has more mappings than were looked at; "
         "memslot: KVM_MEM_* flags",
     ),
@@ -208,11 +208,11 @@ TABLES: dict[str, pa.Schema] = {
 EVENTS, OBJECTS = TABLES["events"], TABLES["objects"]
 
 MEANINGS = {
-    "events": "One row for each decision, and for each mapping that begins or ends.",
+    "events": "One row for each decision, and for each mapping that starts or ends.",
     "objects": "One row for each memory file, when it is seen first (and again after the kernel "
     "side had forgotten it).",
     "names": "The pieces of the objects' names as they came; `objects.name` has them joined.",
-    "mappings": "The columns of `events`. What was there before the trace began, read from /proc "
+    "mappings": "The columns of `events`. What was there before the trace started, read from /proc "
     "(ops `open` and `map`; with `--audit` who traces whom and who shares an address space: "
     "`trace` and `share_mm`); with `--audit` also at the stop (flag FINAL), whether an inode has "
     "any mapping (`mapped`), and when hooks in a module came and went (`attach`).",
@@ -230,7 +230,7 @@ PART_BYTES = 1 << 28
 UNPACKED_BYTES = 1 << 28
 """All pages of a part, unpacked; of texts also with each repetition written out."""
 FOOTER_BYTES = 1 << 20
-"""The end of a part that tells where its columns are. Arrow takes a hundred times as much."""
+"""The end of a part that says where its columns are. Arrow takes a hundred times as much."""
 ROW_GROUPS = 1 << 12
 MOST_COLUMNS = 1 << 8
 PAGES = 1 << 14

@@ -4,7 +4,7 @@ The dataclasses here are the only description of these files, and their only par
 is its key, its annotation the type that the file must have there, its :func:`key` what it means;
 ``docs/schema.md`` is made from them. A recording may come from somebody else: a value of another
 type makes the recording damaged (:func:`json_object` has bounded depth and numbers before), a
-key that is not there leaves the field's default, a key that nobody knows is from a later version.
+key that is not there leaves the field's default, an unknown key is from a later version.
 """
 
 import json
@@ -20,7 +20,7 @@ from tracer.recording.format import DOCUMENT_DEPTH
 from tracer.words import UNKNOWN, Bit5, HookState, bit5_of
 
 FORMAT = "sealsnoop recording"
-"""``format`` in the manifest: what tells our folders from anybody's."""
+"""``format`` in the manifest: what tells our folders from others."""
 
 
 def key(meaning: str, default: Any = MISSING, *, null: bool = True) -> Any:
@@ -55,7 +55,7 @@ class Hook:
     family: str = key("the hook family", "")
     program: str = key("the BPF program that serves it", "")
     hook: str = key("its word in the column `hook`", "")
-    ops: tuple[str, ...] = key("the operations it tells of", ())
+    ops: tuple[str, ...] = key("the operations it reports", ())
     symbol: str | None = key("the kernel function, null: not attached", None)
     method: str | None = key("fexit or kprobe; without a symbol: waits for its module", None)
     reason: str = key("why so", "")
@@ -103,7 +103,7 @@ class Filters:
     pids: tuple[int, ...] = key("only these processes and their children", ())
     uids: tuple[int, ...] = key("only these users", ())
     cgroups: tuple[int, ...] = key("only tasks in these cgroups", ())
-    name: str = key("only files whose name begins so, escaped", "")
+    name: str = key("only files whose name starts with this prefix, escaped", "")
     seals: int = key("F_SEAL_* bits, only files that carry all of them", 0)
     denied: bool = key("only operations that failed", False)
     unsealable: bool | None = key(
@@ -156,7 +156,7 @@ class SelfTest:
         "family → attempts expected, seen and extra; null: not confirmed", None
     )
     hooks_note: str | None = key("why hooks were not confirmed, or only in part", None)
-    lost: Mapping[str, int] = key("cause → number of events lost while it ran, whoever's they were")
+    lost: Mapping[str, int] = key("cause → number of events lost while it ran, of any process")
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,11 @@ class Document:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
-        """The checked content of the file. Damaged: a value has another type than ours."""
+        """The checked content of the file.
+
+        :param document: as :func:`json_object` gives it.
+        :raises Damaged: a value has another type than ours.
+        """
         return cls(document=document, **_values(cls, document, "", cls.NAME))
 
 
@@ -195,13 +199,13 @@ class Manifest(Document):
     btf_sha256: str = key("SHA-256 of the kernel's BTF, which names the very build", "")
     hooks: tuple[Hook, ...] = key("", ())
     source: str = key("bpf or ftrace; not there: bpf", "bpf")
-    method: str = key("the method asked for: auto, fexit or kprobe", "")
+    method: str = key("the requested method: auto, fexit or kprobe", "")
     audit: bool = key("recorded with --audit", False)
     blind_spots: tuple[str, ...] = key("what no hook looks at (docs/limitations.md)", ())
     filters: Filters | None = key("", None, null=False)
     ring_bytes: int = key("bytes of the ring buffer", 0)
     command: tuple[str, ...] = key("the command that was run, empty: none", ())
-    self_test: SelfTest | None = key("null: it was not asked for", None)
+    self_test: SelfTest | None = key("null: it was not requested", None)
 
     @property
     def host_name(self) -> str:
@@ -269,7 +273,7 @@ def end_document(
     rows: int,
     unsaved: int,
 ) -> dict[str, Any]:
-    """The content of ``end.json``; ``error`` takes the place of the reason that was asked for."""
+    """The content of ``end.json``; ``error`` takes the place of the reason that was requested."""
     end: dict[str, Any] = {
         **extra,
         "reason": reason,
@@ -303,7 +307,7 @@ CHANGES = {
 """Schema version → what changed in it."""
 
 
-# ---- types: an annotation in words, and a value held against it ---------------------------------
+# ---- types: an annotation in words, and a value compared with it ---------------------------------
 
 _WORDS = {str: "text", int: "number", float: "decimal", bool: "true or false", NoneType: "null"}
 _MANY = {str: "text", int: "numbers"}
@@ -371,12 +375,12 @@ def _keys(of: type) -> tuple[tuple[str, Any, str, Mapping[str, Any]], ...]:
 def _values(of: type, found: Mapping[str, Any], at: str, name: str) -> dict[str, Any]:
     """The fields of ``of`` that ``found`` has. Damaged."""
     values = {}
-    for label, hint, words, said in _keys(of):
+    for label, hint, words, about in _keys(of):
         if label not in found:
             continue
         value, path = found[label], f"{at}{label}"
         try:
-            if value is None and not said["null"]:
+            if value is None and not about["null"]:
                 raise ValueError
             values[label] = _read(hint, value, path, name)
         except ValueError:
@@ -389,9 +393,9 @@ def described(of: type, at: str = "") -> Iterator[tuple[str, str]]:
 
     ``a.b`` is key b of the object a, ``a[].b`` of each object in the list a.
     """
-    for label, hint, words, said in _keys(of):
-        if said["meaning"]:
-            yield f"{at}{label}", f"{words}; {said['meaning']}"
+    for label, hint, words, about in _keys(of):
+        if about["meaning"]:
+            yield f"{at}{label}", f"{words}; {about['meaning']}"
         inner = hint
         if get_origin(inner) is UnionType:
             inner = get_args(inner)[0]
@@ -409,7 +413,12 @@ _NAME_SHOWN = 80
 
 
 def json_object(data: bytes, name: str) -> dict[str, Any]:
-    """The JSON object in ``data``, no deeper than ours are and of finite numbers. Damaged."""
+    """The JSON object in the bytes of a file that may be somebody else's.
+
+    :param name: of the file, for the message.
+    :return: no deeper than ours are, of numbers that 64 bits hold, of texts that are UTF-8.
+    :raises Damaged: it is no such object.
+    """
     try:
         found = json.loads(data, parse_constant=_no_number)
         _check_plain(found)

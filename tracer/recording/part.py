@@ -49,7 +49,7 @@ class Sink:
 
     def __init__(self, where: Folder, name: str) -> None:
         self.digest = hashlib.sha256()
-        self.closed = False  # asked by Arrow
+        self.closed = False  # Arrow looks at it
         self._where = where
         self._name = name
         self._temporary = f".{name}.tmp"
@@ -82,10 +82,10 @@ class Sink:
         return self.size + self._waiting
 
     def flush(self) -> None:
-        """Asked by Arrow; nothing to do before the end."""
+        """For Arrow; nothing to do before the end."""
 
     def close(self) -> None:
-        """Asked by Arrow; the file stays open for :meth:`publish`."""
+        """For Arrow; the file stays open for :meth:`publish`."""
         self.closed = True
 
     def publish(self) -> None:
@@ -329,7 +329,7 @@ _ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, Overflow
 """What Arrow raises for a file that is none of ours: its own and, by the same calls, Python's."""
 _WORD = re.compile(r"[a-z0-9_]{1,40}")
 _NAME_PARTS = 2
-"""bpf/objects.h, NAME_PARTS: a memfd_create that was refused has the name that it asked for, which
+"""bpf/objects.h, NAME_PARTS: a memfd_create that was refused has the name that was requested, which
 may be longer than any file's."""
 _NAME_MAX = 4 * _NAME_PARTS * NAME["text"].itemsize
 """Characters of an escaped name: each byte of it is at most four."""
@@ -346,7 +346,7 @@ class PartFile:
         texts = [field.name for field in self._schema if not _is_number(field.type)]
         try:
             check_footer(data)
-            # First as it stands: columns that it has not cannot be asked for as dictionaries.
+            # First as it stands: columns that it lacks cannot be read as dictionaries.
             self._metadata = _opened(data).metadata
             self.groups = self._groups()
             """Rows of each row group."""

@@ -1,7 +1,7 @@
 """Reads a recording that is finished, cut off or still growing.
 
 Everything is taken from what the chain names; files beside it were never finished and are ignored.
-What the chain said once is kept as long as the recording is open, and every part is read whole and
+What the chain named once is kept as long as the recording is open, and every part is read whole and
 compared with its digest there: changes to the folder meanwhile change no answer.
 """
 
@@ -48,7 +48,7 @@ _CLOCKS_S = 5.0
 
 
 class Recorder:
-    """The one that writes, or wrote, the recording in ``folder``: whether it lives is asked here.
+    """The one that writes, or wrote, the recording in ``folder``: and whether it lives.
 
     A virtual machine, or another host, that writes to a shared folder holds a lock that cannot be
     seen here; but it says every second that it lives.
@@ -57,8 +57,8 @@ class Recorder:
     def __init__(self, folder: Folder, boot: str | None, *, watches: bool = False) -> None:
         """``boot``: the manifest's ``boot_id``, None where it has none.
 
-        ``watches``: it is asked again and again, so that the first answer may wait for a sign;
-        otherwise the date of the last sign decides.
+        ``watches``: :meth:`alive` is called again and again, so that the first answer may wait for
+        a sign; otherwise the date of the last sign decides.
         """
         self._folder = folder
         self.local = boot is None or boot == boot_id()
@@ -97,14 +97,6 @@ KILLED = (
 )
 _TRIES = 20
 _IN_FLIGHT = 3  # segments that a writer may have cut and not yet put into the chain
-
-
-def open_folder(path: str | os.PathLike[str]) -> Folder:
-    """The recording's folder. NotARecording, NoPermission."""
-    try:
-        return Folder.open(path)
-    except OSError as error:
-        raise from_os(error, f"opening the recording {os.fspath(path)}") from error
 
 
 def read_manifest(folder: Folder, path: str) -> tuple[Manifest, bytes]:
@@ -146,16 +138,16 @@ def open_tail(folder: Folder, number: int, chain: Chain) -> TailReader | None:
 
     Once the recording has ended only those count that its last line names.
     """
-    said = None
+    named = None
     if chain.end is not None:
-        said = chain.end.files.get(f"{TAIL_FOLDER}/{tail_name(number)}")
-        if said is None:
+        named = chain.end.files.get(f"{TAIL_FOLDER}/{tail_name(number)}")
+        if named is None:
             return None
     try:
         with folder.sub(TAIL_FOLDER) as tails:
-            return TailReader(tails, number, said)
+            return TailReader(tails, number, named)
     except FileNotFoundError:
-        if said is None:
+        if named is None:
             return None
         raise Damaged(f"{TAIL_FOLDER}/{tail_name(number)} is missing.") from None
 
@@ -172,7 +164,7 @@ class Snapshot:
     damage: list[str] = field(default_factory=list)
     """What was changed, in sentences."""
     missing: list[str] = field(default_factory=list)
-    """What is not there since nobody finished it, in sentences."""
+    """What is not there since it was not finished, in sentences."""
 
     @property
     def next_number(self) -> int:
@@ -204,7 +196,12 @@ def take(folder: Folder, manifest: bytes, chain: Chain, recorder: Recorder) -> S
         if chain.unfinished:
             shot.damage.append("Behind the end of chain.jsonl there is more.")
         shot.end = read_end(folder, chain.end, shot)
-        _check_end(shot)
+        if shot.end is not None and shot.end.error:
+            shot.missing.append(f"The recording ended because of an error: {shot.end.error}")
+        if shot.end is not None and shot.end.unsaved:
+            shot.missing.append(
+                f"{shot.end.unsaved} records came from the kernel but could not be stored."
+            )
         return shot
     if chain.unfinished and not alive:
         shot.missing.append(
@@ -244,9 +241,9 @@ def tail_numbers(end: Link) -> list[int]:
 def _check_begin(chain: Chain, manifest: bytes, shot: Snapshot) -> None:
     if chain.begin is not None:
         if wrong(manifest, MANIFEST, chain.begin.files[MANIFEST]):
-            shot.damage.append(f"{MANIFEST} is not the one that the recording began with.")
+            shot.damage.append(f"{MANIFEST} is not the one that the recording started with.")
     elif chain.links or chain.end is not None:
-        shot.damage.append(f"chain.jsonl does not say which {MANIFEST} the recording began with.")
+        shot.damage.append(f"chain.jsonl does not say which {MANIFEST} the recording started with.")
 
 
 def read_end(folder: Folder, line: Link, shot: Snapshot) -> End | None:
@@ -262,17 +259,6 @@ def read_end(folder: Folder, line: Link, shot: Snapshot) -> End | None:
     except Damaged as error:
         shot.damage.append(str(error))
     return None
-
-
-def _check_end(shot: Snapshot) -> None:
-    if shot.end is None:
-        return
-    if shot.end.error:
-        shot.missing.append(f"The recording ended because of an error: {shot.end.error}")
-    if shot.end.unsaved:
-        shot.missing.append(
-            f"{shot.end.unsaved} records came from the kernel but could not be stored."
-        )
 
 
 KEY = ["dev", "ino", "gen"]
@@ -334,7 +320,7 @@ def pieces(part: PartFile, columns: Sequence[str]) -> Iterator[pa.Table]:
 
 
 class Recording:
-    """An open recording. Each call of a method looks anew, so a growing one shows its growth."""
+    """An open recording. Each call looks again, so a growing one shows its growth."""
 
     def __init__(self, folder: Folder, path: str) -> None:
         self.path = path
@@ -351,8 +337,19 @@ class Recording:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
-        """Opens ``path``. NotARecording, FutureSchema, NoPermission."""
-        folder = open_folder(path)
+        """Opens a recording, finished or still being written.
+
+        :param path: a ``NAME.seal`` folder; a symbolic link is not followed.
+        :return: a context manager; :meth:`close` gives its descriptor back.
+        :raises NotARecording: there is none, or it is older than the first release.
+        :raises FutureSchema: a newer sealsnoop wrote it.
+        :raises NoPermission: this user may not read it.
+        :raises Damaged: its manifest has values of other types than a recorder writes.
+        """
+        try:
+            folder = Folder.open(path)
+        except OSError as error:
+            raise from_os(error, f"opening the recording {os.fspath(path)}") from error
         try:
             return cls(folder, os.fspath(path))
         except BaseException:
@@ -360,7 +357,11 @@ class Recording:
             raise
 
     def snapshot(self) -> Snapshot:
-        """What there is now; to be closed. StoreError."""
+        """What there is now: segments of the chain and the tails behind them.
+
+        :return: to be closed.
+        :raises StoreError: the system does not let us read it.
+        """
         try:
             shot = take(self.folder, self.manifest_bytes, self.chain, self.recorder)
         except OSError as error:
@@ -373,7 +374,7 @@ class Recording:
     def files(self) -> dict[str, PartInfo]:
         """What the chain says of every file of the recording, by its path inside."""
         lines = [self.chain.begin, *self.chain.links, self.chain.end]
-        return {path: said for one in lines if one is not None for path, said in one.files.items()}
+        return {path: info for one in lines if one is not None for path, info in one.files.items()}
 
     @property
     def problems(self) -> list[str]:
@@ -391,10 +392,14 @@ class Recording:
         return shot.alive
 
     def tables(self, name: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """The rows of table ``name`` as they are now, in the order of arrival, in several pieces.
+        """The rows of a table as they are now, in the order of arrival.
 
-        A piece has at most 65536 rows. ``objects`` come in one piece, so that names cut apart by a
-        segment's end are whole.
+        :param name: a key of :data:`tracer.recording.format.TABLES`, for example ``events``.
+        :param columns: those wanted, in this order; None: all (docs/schema.md).
+        :return: pieces of at most 65,536 rows; ``objects`` in one piece, so that names cut apart
+            by a segment's end are whole. What cannot be read is left out and named in
+            :attr:`problems`.
+        :raises StoreError: no such table or column, or the system does not let us read.
         """
         if name not in TABLES:
             raise StoreError(f"no table {name!r} in a recording; there are {', '.join(TABLES)}")
@@ -424,7 +429,11 @@ class Recording:
     def part(
         self, link: Link, table: str, columns: Sequence[str] | None = None
     ) -> Iterator[pa.Table]:
-        """The rows of one segment in ``table``; what cannot be read becomes a problem."""
+        """The rows of one segment in ``table``, as :meth:`tables` gives them.
+
+        :param link: a line of :attr:`chain`.
+        :return: nothing where the segment has no such rows.
+        """
         path = link.part(table)
         if path is None:
             return
@@ -439,14 +448,19 @@ class Recording:
             self._note(f"{path} cannot be read ({error.strerror}): its rows are missing.")
 
     def open_part(self, link: Link, path: str) -> PartFile:
-        """A part as the chain vouches for it, read once. Damaged, OSError."""
+        """A part as the chain vouches for it, read once.
+
+        :param path: as ``link.files`` names it.
+        :raises Damaged: its digest or its rows are not those in the chain, or Parquet is not ours.
+        :raises OSError: as the system gives it.
+        """
         data = self.folder.contents(path, PART_BYTES)
-        said = link.files[path]
-        if fault := wrong(data, path, said):
+        named = link.files[path]
+        if fault := wrong(data, path, named):
             raise Damaged(fault)
         part = PartFile(data, path)
-        if sum(part.groups) != said.rows:
-            raise Damaged(f"{path} has {sum(part.groups)} rows where the chain says {said.rows}.")
+        if sum(part.groups) != named.rows:
+            raise Damaged(f"{path} has {sum(part.groups)} rows where the chain says {named.rows}.")
         return part
 
     def _objects(self, columns: Sequence[str] | None) -> pa.Table:
@@ -460,9 +474,13 @@ class Recording:
     def frame(
         self, name: str, columns: Sequence[str] | None = None, *, names: bool = False
     ) -> "pd.DataFrame":
-        """Table ``name`` as one DataFrame; ``names`` adds the object's ``name`` (null: unknown).
+        """A table as one DataFrame.
 
-        The name is the last one announced for the row's (dev, ino, gen).
+        :param name: as for :meth:`tables`.
+        :param columns: those wanted, in this order; None: all.
+        :param names: adds a column ``name``: the last that was announced for the row's
+            (dev, ino, gen), null where none was.
+        :raises StoreError: no such table or column, or the system does not let us read.
         """
         wanted = None if columns is None else [c for c in columns if c != "name" or not names]
         read = wanted if not names or wanted is None else [*dict.fromkeys([*wanted, *KEY])]
@@ -481,7 +499,12 @@ class Recording:
         return frame if wanted is None else frame[[*wanted, "name"]]
 
     def follow(self, poll_s: float = 0.1) -> Iterator[pa.Table]:
-        """Event tables, those there already first, until the recording ends or its writer dies."""
+        """Events of a recording that is being written, until it ends or its recorder dies.
+
+        :param poll_s: seconds between two looks at the folder.
+        :return: tables of ``events``, those there already first; each row once.
+        :raises StoreError: the system does not let us read.
+        """
         from tracer.recording.follow import follow
 
         return follow(self, poll_s)

@@ -1,4 +1,4 @@
-"""Makes the folder of a new recording, in place of an old one only if that was asked for."""
+"""Makes the folder of a new recording, in place of an old one only with ``force``."""
 
 import os
 
@@ -26,9 +26,11 @@ def is_part(folder: str, name: str) -> bool:
 
 
 def new_folder(path: str, *, force: bool) -> tuple[Folder, int]:
-    """The empty folder ``path`` and the descriptor that holds its lock.
+    """Makes the folder of a recording.
 
-    StoreError: AlreadyExists, Busy, NoPermission or DiskFull.
+    :param force: whether another recording there is replaced; nothing else ever is.
+    :return: the empty folder, and the descriptor that holds its lock.
+    :raises StoreError: AlreadyExists, Busy, NoPermission or DiskFull.
     """
     doing = f"making the recording {path}"
     try:

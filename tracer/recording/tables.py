@@ -151,7 +151,7 @@ CAUSES = Words(LossCause, "cause")
 
 _SLOT_BITS = 15
 _SHIFT = np.uint64(64 - _SLOT_BITS)
-_KEEP = 4096  # texts; beyond that somebody renames threads for a hobby, and we begin anew
+_KEEP = 4096  # texts; a program that renames its threads all the time makes more
 
 U64 = npt.NDArray[np.uint64]
 
@@ -370,7 +370,7 @@ class EventColumns:
         return pa.Table.from_arrays([self._array(name) for name in EVENTS.names], schema=EVENTS)
 
     def clear(self) -> None:
-        """Begins anew."""
+        """Makes room for the next rows."""
         self.rows = 0
         self._comms.renew()
 

@@ -142,10 +142,10 @@ def _unpack(data: bytes) -> _Block | None:
 
 
 class TailWriter:
-    """The tail of one segment. The file begins with its first block."""
+    """The tail of one segment. The file is made with its first block."""
 
     def __init__(self, where: Folder, number: int) -> None:
-        self.begun = False
+        self.started = False
         self.whole = False
         """It has every record of its segment, and says so."""
         self.rows = 0
@@ -164,16 +164,16 @@ class TailWriter:
             self.rows += len(piece)
 
     def _write(self, raw: bytes | memoryview, rows: int) -> None:
-        if not self.begun:
+        if not self.started:
             self._fd = self._where.create(self.name)
-            self.begun = True
+            self.started = True
         self.size += disk.write_all(self._fd, _block(self._number, self.rows, raw, rows).pack())
         if rows:
             self.size += disk.write_all(self._fd, raw)
 
     def complete(self) -> None:
         """Says that the tail holds every record of its segment."""
-        if self.begun:
+        if self.started:
             self._write(b"", 0)
             self.whole = True
 
@@ -196,8 +196,8 @@ class TailWriter:
 class TailReader:
     """Reads a tail that may still grow; keeps the file open, so it may be unlinked meanwhile."""
 
-    def __init__(self, where: Folder, number: int, said: PartInfo | None = None) -> None:
-        """``said``: what the chain says of it, and so of the bytes that are read. Damaged."""
+    def __init__(self, where: Folder, number: int, named: PartInfo | None = None) -> None:
+        """``named``: what the chain says of it, and so of the bytes that are read. Damaged."""
         self.complete = False
         """The end mark was read: the tail holds everything of its segment."""
         self.damaged = False
@@ -207,11 +207,11 @@ class TailReader:
         self._offset = 0
         self._whole: bytes | None = None
         self._fd = -1
-        if said is None:
+        if named is None:
             self._fd = where.open_file(tail_name(number))
             return
         self._whole = where.contents(tail_name(number), TAIL_BYTES)
-        fault = wrong(self._whole, f"{TAIL_FOLDER}/{tail_name(number)}", said)
+        fault = wrong(self._whole, f"{TAIL_FOLDER}/{tail_name(number)}", named)
         if fault is not None:
             raise Damaged(fault)
 

@@ -265,10 +265,10 @@ class _Check:
         report.accounted |= {cause: count for cause, count in other.items() if count}
         report.unexplained = max(0, kernel + user - sum(other.values()))
 
-    def _final(self, said: Mapping[str, int]) -> dict[int, int]:
+    def _final(self, counts: Mapping[str, int]) -> dict[int, int]:
         """How many numbers each CPU gave out."""
         found = {}
-        for cpu, count in said.items():
+        for cpu, count in counts.items():
             if cpu.isascii() and cpu.isdecimal() and len(cpu) <= 5:
                 found[int(cpu)] = count
             else:
@@ -277,7 +277,10 @@ class _Check:
 
 
 def check(recording: Recording) -> VerifyReport:
-    """Reads everything once, of a recording that is open. StoreError."""
+    """Reads everything once, of a recording that is open.
+
+    :raises StoreError: the system does not let us read.
+    """
     try:
         return _Check(recording).run()
     except OSError as error:
@@ -285,9 +288,13 @@ def check(recording: Recording) -> VerifyReport:
 
 
 def verify(path: str | os.PathLike[str], digest: str | None = None) -> VerifyReport:
-    """Reads everything once. NotARecording, FutureSchema, NoPermission, Damaged.
+    """Checks a recording: is everything there that was recorded, and unchanged?
 
-    ``digest``: what somebody holds of it; another one is damage.
+    :param path: a ``NAME.seal`` folder, finished or still being written.
+    :param digest: the final digest that somebody kept (64 hex digits); another one is damage.
+    :return: what was found; what cannot be read of the tables is damage in it.
+    :raises NotARecording: there is none; FutureSchema: a newer sealsnoop wrote it;
+        NoPermission: this user may not read it; Damaged: its manifest has other types than ours.
     """
     with Recording.open(path) as recording:
         report = check(recording)

@@ -51,7 +51,7 @@ class Worker:
         self._last.set_result(None)
         self._pool = None if inline else ThreadPoolExecutor(1, name, _harmless)
         if self._pool is not None:
-            # Whoever looks afterwards which threads have privileges must not find this one.
+            # A later look at which threads have privileges must not find this one.
             self._pool.submit(int).result()
 
     def submit(self, job: Callable[[], None]) -> None:
@@ -213,10 +213,14 @@ class RecordingWriter:
         force: bool = False,
         limits: Limits | None = None,
     ) -> None:
-        """Makes the folder ``path``, mode 0700, with ``manifest``: keys of ``Manifest``, and any.
+        """Makes the recording's folder, mode 0700.
 
-        StoreError: AlreadyExists (``force`` replaces another recording, nothing else), Busy,
-        NoPermission, DiskFull; Damaged: no reader would take this manifest.
+        :param path: where; nothing may be there, unless ``force``.
+        :param manifest: what was recorded: keys of :class:`Manifest`, and any others.
+        :param force: replaces another recording, and nothing else.
+        :param limits: when things are written; None: the usual ones.
+        :raises StoreError: AlreadyExists, Busy, NoPermission, DiskFull; Damaged where no reader
+            would take this manifest.
         """
         self.path = os.fspath(path)
         self.limits = limits or Limits()
@@ -235,7 +239,7 @@ class RecordingWriter:
         text = json.dumps({**manifest, **head}, indent=2).encode() + b"\n"
         if len(text) > DOCUMENT_BYTES:
             raise StoreError(
-                f"{self.path}: what is to be said of this recording takes {len(text)} bytes, more "
+                f"{self.path}: what the manifest would say takes {len(text)} bytes, more "
                 f"than a {MANIFEST} can have; record with a shorter command line"
             )
         Manifest.of(json_object(text, MANIFEST))
@@ -252,7 +256,7 @@ class RecordingWriter:
         self._bytes += len(manifest)
         fd = self._root.create(RESERVE)
         try:
-            # Not synced: a write takes its room at once, and nobody needs it when power comes back.
+            # Not synced: a write takes its room at once, and power that comes back needs none.
             disk.write_all(fd, bytes(self.limits.reserve_bytes))
         finally:
             os.close(fd)
@@ -287,10 +291,11 @@ class RecordingWriter:
         return self._bytes + self._chain.size + self._stored_bytes + unfinished
 
     def append(self, records: Records) -> None:
-        """Takes records (dtype HEAD or of one type, any stride); they are copied before it returns.
+        """Takes records; they are copied before it returns.
 
-        DiskFull or another StoreError: this or an earlier record could not be stored; the recording
-        takes no more, and ``close`` says in ``end.json`` why.
+        :param records: dtype HEAD or that of one type (tracer.record), one dimension, any stride.
+        :raises StoreError: this or an earlier record could not be stored (DiskFull and the like);
+            the recording takes no more, and ``close`` says in ``end.json`` why.
         """
         self._check()
         raw = records.view(_RAW)
@@ -316,10 +321,12 @@ class RecordingWriter:
         return count
 
     def tick(self, now_s: float) -> None:
-        """To be called a few times a second with a clock that never goes back (seconds).
+        """Brings the tail up to date, and cuts the segment when its time has come.
 
-        Brings the tail up to date and cuts the segment when its time has come. Raises like
-        ``append``.
+        To be called a few times a second.
+
+        :param now_s: seconds of a clock that never goes back.
+        :raises StoreError: as of :meth:`append`.
         """
         self._check()
         self._guard(partial(self._tick, now_s))
@@ -366,7 +373,7 @@ class RecordingWriter:
             self._direct = sum(map(len, self._waiting)) >= self.limits.direct_rows
         if self._direct:
             self._waiting.clear()
-            if self._segment.tail.begun:
+            if self._segment.tail.started:
                 self._cut()  # readers saw its beginning: they get the rest soon, from the chain
                 return
         self._hand_over()
@@ -378,9 +385,9 @@ class RecordingWriter:
         self._fill = self._in_tail = 0
 
     def _cut(self) -> None:
-        """Ends the segment; the tail of the next one may begin before this one is in the chain."""
+        """Ends the segment; the tail of the next one may start before this one is in the chain."""
         tail = self._segment.tail
-        if tail.begun and not self._direct:
+        if tail.started and not self._direct:
             self._update_tail()
             tail.complete()
         self._hand_over()
@@ -393,7 +400,7 @@ class RecordingWriter:
         self.stored_rows += done.rows
         self._stored_bytes += written
         del self._open[done.number]
-        if done.tail.begun:
+        if done.tail.started:
             self._tails.unlink(done.tail.name)
 
     def _check(self) -> None:
@@ -425,9 +432,11 @@ class RecordingWriter:
     def close(self, reason: str, final_seq: Mapping[int, int] | None = None, **extra: Any) -> None:
         """Ends the recording with ``end.json``; a second call does nothing.
 
-        ``final_seq``: for each CPU how many sequence numbers it gave out in all. ``extra`` goes
-        into ``end.json`` as it is. After a failure of ``append`` or ``tick`` this only says what
-        went wrong; a failure of its own is raised when ``end.json`` is written.
+        :param reason: why the recorder stopped.
+        :param final_seq: CPU → how many sequence numbers it gave out in all.
+        :param extra: goes into ``end.json`` as it is.
+        :raises StoreError: what was held back, or ``end.json`` itself, could not be stored. A
+            failure of ``append`` or ``tick`` is not raised again: ``end.json`` has it.
         """
         if self._closed:
             return
@@ -448,7 +457,7 @@ class RecordingWriter:
                 unsaved=self.rows_written - self.stored_rows - in_tails,
             )
             text = json.dumps(end, indent=2).encode() + b"\n"
-            # Until the chain vouches for it, nobody believes it.
+            # Not believed until the chain vouches for it.
             self._root.write_durably(END, text)
             self._bytes += len(text)
             self._chain.end({END: info(text), **tails})
@@ -476,7 +485,7 @@ class RecordingWriter:
         A tail that the device does not take is given up: its records count as not stored.
         """
         found = {}
-        for tail in [segment.tail for segment in self._open.values() if segment.tail.begun]:
+        for tail in [segment.tail for segment in self._open.values() if segment.tail.started]:
             try:
                 found[f"{TAIL_FOLDER}/{tail.name}"] = tail.left()
             except OSError:

@@ -309,8 +309,8 @@ def test_hooks_that_cannot_be_attached(
     [
         ({"mmap": Count(9, 9), "read": Count(0, 0)}, 0, "recording would work here"),
         ({"mmap": Count(9, 8)}, 3,
-         "recording would work here, but the self-test found something amiss"),
-        (None, 3, "recording would work here, but the self-test found something amiss"),
+         "recording would work here, but the self-test found something wrong"),
+        (None, 3, "recording would work here, but the self-test found something wrong"),
     ],
 )  # fmt: skip
 def test_code_0_only_when_all_hooks_reported(
