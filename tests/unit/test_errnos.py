@@ -64,12 +64,12 @@ HOSTS = {
 }
 ASKED = """
 import errno, sys
-import tracer.analysis.features, tracer.filter
+import tracer.analysis.features, tracer.filter.query
 for name in [name for name in sys.modules if name.startswith("tracer.")]:
     del sys.modules[name]  # read again with the other errno; the libraries that they use are not
 CHANGE
 from tracer.analysis.features import _ANSWER_CODES
-from tracer.filter import QueryError, parse
+from tracer.filter.query import QueryError, parse
 for text in ("ret:E134", "ret:EFTYPE", "ret:E135", "ret:EPERM", "ret:EHOST", "expected:EPERM"):
     try:
         print(repr(parse(text)), parse(text))

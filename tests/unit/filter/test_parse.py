@@ -249,7 +249,7 @@ def test_without_and_and() -> None:
 
 def test_parsing_needs_nothing_heavy() -> None:
     code = (
-        "from tracer.filter import parse\n"
+        "from tracer.filter.query import parse\n"
         "parse('op:mmap ret:EPERM size:>1M ram seals:+w').plus('name', 'x')"
     )
     assert imported(code) & HEAVY == set()
