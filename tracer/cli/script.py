@@ -74,10 +74,12 @@ class Script(Verb):
     def run(self, args: argparse.Namespace) -> int:
         """Prints the events; 0 (also when the reader of the pipe left), 130 after Ctrl-C."""
         from tracer.filter import mask as events
-        from tracer.output.text import Feed, narration, with_ops
+        from tracer.output.text import Feed, narration
         from tracer.recording.reader import Recording
 
-        ops, query = _ops(args.ops), filter_query(args, events.COLUMNS)
+        query = filter_query(args, events.COLUMNS)
+        if args.ops is not None:
+            query = query.plus("op", _ops(args.ops))
         columns = _columns(args, query)
         code = 0
         with Recording.open(args.recording) as recording:
@@ -89,7 +91,7 @@ class Script(Verb):
                 form, header = _form(args, feed)
                 if header:
                     print(header)
-                tables = events.matching(with_ops(feed.tables(), ops), query, feed.names)
+                tables = events.matching(feed.tables(), query, feed.names)
                 _print(tables, form, args)
             except KeyboardInterrupt:
                 code = 130
@@ -98,14 +100,12 @@ class Script(Verb):
         return code
 
 
-def _ops(text: str | None) -> frozenset[str] | None:
-    from tracer.record import Op, words
+def _ops(text: str) -> list[str]:
+    from tracer.words import Op, words
 
-    if text is None:
-        return None
     if not text.strip(" ,"):
         raise UserError("--ops: none given")
-    return frozenset(word_list("--ops", text, sorted(words(Op).values()), "operation", 1))
+    return word_list("--ops", text, sorted(words(Op).values()), "operation", 1)
 
 
 def _columns(args: argparse.Namespace, query: "Query") -> list[str] | None:

@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tracer.escape import clip, pad, printable
 from tracer.labels import MAX_ERRNO, describe, errno_name, marks, seals_text
@@ -22,7 +21,7 @@ from tracer.recording.identity import (
     SWEEP_COLUMNS,
     Identities,
 )
-from tracer.recording.tables import texts, values
+from tracer.recording.tables import values
 from tracer.words import Bit5, Flag
 
 if TYPE_CHECKING:
@@ -146,17 +145,6 @@ class Lines:
             request = request.ljust(min(_ARGS, room))
             line = printable(f"{head}{request} {tail}")
             yield line if used + len(request) + 1 + len(tail) <= width else clip(line, width)
-
-
-def with_ops(tables: Iterable[pa.Table], ops: frozenset[str] | None) -> Iterator[pa.Table]:
-    """The rows of ``tables`` whose ``op`` is among ``ops``; all where that is None."""
-    if ops is None:
-        yield from tables
-        return
-    wanted = texts(sorted(ops))
-    for table in tables:
-        words = table.column("op").cast(pa.string())
-        yield table.filter(pc.is_in(words, value_set=wanted))
 
 
 def limited(tables: Iterable[pa.Table], limit: int | None) -> Iterator[pa.Table]:

@@ -243,29 +243,20 @@ class Chain:
         except FileNotFoundError:
             self.cut_short = self.size > 0  # not there: killed behind the manifest
             return False
-        with self._lock:
-            return self._update(fd)
-
-    def _update(self, fd: int) -> bool:
-        before = self._lines
-        try:
+        with self._lock, os.fdopen(fd, "rb", buffering=0):
+            before = self._lines
             size = os.fstat(fd).st_size
             self.cut_short = size < self.size
-            while not self._over and self._read(fd):
-                pass
+            whole = b"\n"
+            while whole and not self._over:
+                data = os.pread(fd, _AT_ONCE, self.size)
+                if b"\n" not in data and len(data) == _AT_ONCE:
+                    place = self._lines + 1
+                    self._stop(f"Line {place} of chain.jsonl is longer than {LINE_BYTES} bytes.")
+                whole = data[: data.rfind(b"\n") + 1]
+                self.add(whole)
             self.unfinished = not self._over and size > self.size
-        finally:
-            os.close(fd)
-        return self._lines > before
-
-    def _read(self, fd: int) -> bool:
-        """Reads some lines; False: there is no whole one more."""
-        data = os.pread(fd, _AT_ONCE, self.size)
-        if b"\n" not in data and len(data) == _AT_ONCE:
-            self._stop(f"Line {self._lines + 1} of chain.jsonl is longer than {LINE_BYTES} bytes.")
-        whole = data[: data.rfind(b"\n") + 1]
-        self.add(whole)
-        return bool(whole)
+            return self._lines > before
 
     def add(self, data: bytes) -> None:
         """Takes whole lines."""

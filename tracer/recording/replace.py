@@ -1,6 +1,7 @@
 """Makes the folder of a new recording, in place of an old one only with ``force``."""
 
 import os
+from contextlib import ExitStack
 
 from tracer.recording import folder as lock
 from tracer.recording.chain import CHAIN, END, MANIFEST, TAIL_FOLDER, part_number, tail_number
@@ -50,46 +51,35 @@ def refuse_existing(path: str, *, force: bool) -> None:
     if not os.path.lexists(path):
         return
     try:
-        folder, held = _claimed(path, force)
+        with ExitStack() as stack:
+            _claimed(path, force, stack)
     except OSError as error:
         raise from_os(error, f"making the recording {path}") from error
-    os.close(held)
-    folder.close()
 
 
 def _replaced(path: str, force: bool) -> tuple[Folder, int]:
-    folder, held = _claimed(path, force)
-    try:
+    with ExitStack() as stack:
+        folder, held = _claimed(path, force, stack)
         _empty(folder, path)
-    except BaseException:
-        os.close(held)
-        folder.close()
-        raise
+        stack.pop_all()
     return folder, held
 
 
-def _claimed(path: str, force: bool) -> tuple[Folder, int]:
-    """An existing recording that may be replaced, locked."""
+def _claimed(path: str, force: bool, stack: ExitStack) -> tuple[Folder, int]:
+    """An existing recording that may be replaced, locked; closed with ``stack``."""
     if not _is_recording(path):
         raise AlreadyExists(
             f"{path} exists and is no sealsnoop recording, so it is left alone; "
             "record under another name"
         )
-    folder = Folder.open(path)
-    try:
-        held = lock.acquire(folder, path)
-        try:
-            if not force:
-                raise AlreadyExists(
-                    f"{path} is there already; record under another name, "
-                    "or give --force to replace that recording"
-                )
-        except BaseException:
-            os.close(held)
-            raise
-    except BaseException:
-        folder.close()
-        raise
+    folder = stack.enter_context(Folder.open(path))
+    held = lock.acquire(folder, path)
+    stack.callback(os.close, held)
+    if not force:
+        raise AlreadyExists(
+            f"{path} is there already; record under another name, "
+            "or give --force to replace that recording"
+        )
     return folder, held
 
 

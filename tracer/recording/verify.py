@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
@@ -109,33 +110,28 @@ class _Check:
         self.lost: dict[tuple[str, str], int] = {}
 
     def run(self) -> VerifyReport:
-        shot = self.recording.snapshot()
-        try:
-            return self._run(shot)
-        finally:
-            shot.close()
-
-    def _run(self, shot: Snapshot) -> VerifyReport:
-        report = self.report
-        chain = self.recording.chain
-        report.segments = len(shot.links)
-        report.alive = shot.alive
-        report.digest = chain.digest
-        if shot.end is not None:
-            report.reason = str(shot.end.reason)
-        unfinished = chain.end is None or bool(shot.end and shot.end.error)
-        for link in shot.links:
-            self._segment(link)
-        self.chain_highest = self.sequences.highest()
-        self._tails(shot)
-        self._strangers(shot, unfinished)
-        report.damage = shot.damage + report.damage
-        if unfinished:
-            report.incomplete = shot.missing + report.incomplete
-        else:
-            report.damage += shot.missing
-        self._holes(shot)
-        return report
+        with closing(self.recording.snapshot()) as shot:
+            report, chain = self.report, self.recording.chain
+            report.segments = len(shot.links)
+            report.alive = shot.alive
+            report.digest = chain.digest
+            if shot.end is not None:
+                report.reason = str(shot.end.reason)
+            for link in shot.links:
+                self._segment(link)
+            self.chain_highest = self.sequences.highest()
+            for found in tail_tables(shot):
+                for name, table in found.items():
+                    self._rows(name, table)
+            unfinished = chain.end is None or bool(shot.end and shot.end.error)
+            self._strangers(shot, unfinished)
+            report.damage = shot.damage + report.damage
+            if unfinished:
+                report.incomplete = shot.missing + report.incomplete
+            else:
+                report.damage += shot.missing
+            self._holes(shot)
+            return report
 
     def _rows(self, name: str, table: pa.Table, counts: Counts | None = None) -> None:
         self.report.rows[name] = self.report.rows.get(name, 0) + table.num_rows
@@ -151,42 +147,32 @@ class _Check:
 
     def _segment(self, link: Link) -> None:
         counts: Counts = {}
-        whole = True
-        for path in link.files:
+        known = len(self.report.damage)
+        for path, named in link.files.items():
             name = path.split("/")[0]
             try:
                 if name not in TABLES:  # a later version of this schema may add tables
-                    self._digest(path, link)
+                    data = self.recording.folder.contents(path, PART_BYTES)
+                    if fault := wrong(data, path, named):
+                        raise Damaged(fault)
                     continue
                 # All columns: what does not fit is found here, and not in the middle of a report.
                 part = self.recording.open_part(link, path)
                 for table in pieces(part, TABLES[name].names):
                     self._rows(name, table, counts)
-            except Damaged as error:
-                self.report.damage.append(str(error))
-                whole = False
             except PermissionError:
                 raise
+            except Damaged as error:
+                self.report.damage.append(str(error))
             except FileNotFoundError:
                 self.report.damage.append(f"{path} is missing.")
-                whole = False
             except OSError as error:
                 self.report.damage.append(f"{path} cannot be opened ({error.strerror}).")
-                whole = False
+        whole = len(self.report.damage) == known
         if whole and not link.unknown and counts != link.cpus:
             self.report.damage.append(
                 f"Segment {link.number} holds other sequence numbers than the chain says."
             )
-
-    def _digest(self, path: str, link: Link) -> None:
-        data = self.recording.folder.contents(path, PART_BYTES)
-        if fault := wrong(data, path, link.files[path]):
-            raise Damaged(fault)
-
-    def _tails(self, shot: Snapshot) -> None:
-        for found in tail_tables(shot):
-            for name, table in found.items():
-                self._rows(name, table)
 
     def _strangers(self, shot: Snapshot, unfinished: bool) -> None:
         """Files that no reader looks at: what the chain vouches for is all that is read."""
@@ -207,46 +193,47 @@ class _Check:
     def _unnamed(self, shot: Snapshot) -> Iterator[tuple[str, int | None]]:
         """Paths that the chain does not name, and of which segment each would be."""
         named = {path for link in shot.links for path in link.files}
-        folder = self.recording.folder
+        folder, end = self.recording.folder, self.recording.chain.end
+        read = {*shot.tails, *(tail_numbers(end) if end else ())}
         for name in folder.names():
-            if name == TAIL_FOLDER or name in FILES:
+            if name in FILES:
                 continue
-            if name not in TABLES and not any(path.startswith(f"{name}/") for path in named):
+            tails = name == TAIL_FOLDER
+            if (
+                not tails
+                and name not in TABLES
+                and not any(p.startswith(f"{name}/") for p in named)
+            ):
                 yield name, 0
                 continue
             with folder.sub(name) as where:
                 for file in where.names():
-                    if f"{name}/{file}" not in named:
-                        yield f"{name}/{file}", part_number(file)
-        yield from self._unnamed_tails(shot)
-
-    def _unnamed_tails(self, shot: Snapshot) -> Iterator[tuple[str, int | None]]:
-        """Tails that are not read; one whose segment has come may be left, or come back."""
-        try:
-            where = self.recording.folder.sub(TAIL_FOLDER)
-        except FileNotFoundError:
-            return
-        end = self.recording.chain.end
-        read = {*shot.tails, *(tail_numbers(end) if end else ())}
-        with where:
-            for file in where.names():
-                number = tail_number(file)
-                if number is None or (number >= shot.next_number and number not in read):
-                    yield f"{TAIL_FOLDER}/{file}", number
+                    number = tail_number(file) if tails else part_number(file)
+                    if not tails:
+                        stranger = f"{name}/{file}" not in named
+                    else:  # a tail whose segment has come may be left, or come back
+                        late = number is not None and number >= shot.next_number
+                        stranger = number is None or (late and number not in read)
+                    if stranger:
+                        yield f"{name}/{file}", number
 
     def _holes(self, shot: Snapshot) -> None:
         report = self.report
         end = shot.end or End()
-        report.final = self._final(end.final_seq)
+        for cpu, count in end.final_seq.items():
+            if cpu.isascii() and cpu.isdecimal() and len(cpu) <= 5:
+                report.final[int(cpu)] = count
+            else:
+                report.damage.append("end.json: final_seq names a CPU that is none.")
         report.holes = self.sequences.holes(report.final)
-        report.cpus = set(self.sequences.highest())
+        report.cpus = {*self.sequences.highest()}
         if self.sequences.repeated:
             report.damage.append(
                 f"{self.sequences.repeated} records have a sequence number that is there already."
             )
-        kernel = sum(hole.size for hole in report.holes if hole.cpu != USER_CPU)
+        report.missing = sum(hole.size for hole in report.holes)
         user = sum(hole.size for hole in report.holes if hole.cpu == USER_CPU)
-        report.missing = kernel + user
+        kernel = report.missing - user
         for (cause, _), total in sorted(self.lost.items()):
             if cause in _RING_CAUSES and total:
                 report.accounted[cause] = report.accounted.get(cause, 0) + total
@@ -264,16 +251,6 @@ class _Check:
             )
         report.accounted |= {cause: count for cause, count in other.items() if count}
         report.unexplained = max(0, kernel + user - sum(other.values()))
-
-    def _final(self, counts: Mapping[str, int]) -> dict[int, int]:
-        """How many numbers each CPU gave out."""
-        found = {}
-        for cpu, count in counts.items():
-            if cpu.isascii() and cpu.isdecimal() and len(cpu) <= 5:
-                found[int(cpu)] = count
-            else:
-                self.report.damage.append("end.json: final_seq names a CPU that is none.")
-        return found
 
 
 def check(recording: Recording) -> VerifyReport:
