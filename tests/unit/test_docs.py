@@ -11,7 +11,8 @@ from docs.make import files, limitations, requirements, schema
 from tests.unit.kernel.fake_kernel import btf_of, functions, symbols_of
 from tracer.capture import host
 from tracer.capture.bpf_source import Filters
-from tracer.cli import doctor, record
+from tracer.cli import record
+from tracer.cli.main import main
 from tracer.kernel.blind_spots import AUDIT, AUDIT_BLIND_SPOTS, BLIND_SPOTS, PLAIN
 from tracer.kernel.families import FAMILIES
 from tracer.kernel.plan import Planner, Step
@@ -46,14 +47,17 @@ def test_nothing_is_left_over() -> None:
 # ---- limitations --------------------------------------------------------------------------------
 
 
-def test_limitations_are_what_doctor_prints_and_manifests_store() -> None:
+def test_limitations_are_what_doctor_prints_and_manifests_store(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     text = limitations.document()
     plain, _, audit = text.partition("\n## Blind spots of `record --audit`\n")
     assert [spot.text for spot in PLAIN] == list(BLIND_SPOTS) == _bold(plain)
     assert [spot.text for spot in AUDIT] == list(AUDIT_BLIND_SPOTS)
     assert _bold(audit.partition("\n## ")[0]) == list(AUDIT_BLIND_SPOTS)
-    for audit_asked, spots in ((False, BLIND_SPOTS), (True, AUDIT_BLIND_SPOTS)):
-        assert doctor._blind_spots(audit_asked) == spots
+    for options, spots in ((["--json"], BLIND_SPOTS), (["--json", "--audit"], AUDIT_BLIND_SPOTS)):
+        main(["doctor", *options])
+        assert json.loads(capsys.readouterr().out)["blind_spots"] == list(spots)
 
 
 def _bold(text: str) -> list[str]:

@@ -16,7 +16,6 @@ from tracer.output.console import tell
 from tracer.words import HookState
 
 if TYPE_CHECKING:
-    from tracer.capture.program import Program
     from tracer.kernel.plan import Plan, Step
     from tracer.kernel.requirements.host import Host
     from tracer.selftest.run import Examiner, SelfTest
@@ -97,6 +96,7 @@ class Doctor(Verb):
 
 
 def _run(args: argparse.Namespace, examiner: "Examiner | None") -> int:
+    from tracer.kernel.blind_spots import AUDIT_BLIND_SPOTS, BLIND_SPOTS
     from tracer.kernel.requirements.checks import abilities, by_source, check
     from tracer.kernel.requirements.host import Host
 
@@ -119,7 +119,7 @@ def _run(args: argparse.Namespace, examiner: "Examiner | None") -> int:
         abilities(findings),
         plan,
         obstacle,
-        _blind_spots(args.audit),
+        AUDIT_BLIND_SPOTS if args.audit else BLIND_SPOTS,
         self_test,
         code,
         host.elsewhere,
@@ -190,15 +190,11 @@ def lines(report: Report, verbose: bool = False) -> Iterator[str]:
 
 def _host(report: Report, verbose: bool) -> Iterator[str]:
     """What is well takes one line together; what is not, three lines each."""
-    if verbose:
-        for one in report.findings:
-            yield from _finding(one, report)
-        return
-    well = [one.name for one in report.findings if one.ok]
+    well = [one for one in report.findings if one.ok and not verbose]
     if well:
-        yield from _wrapped("ok", ", ".join(well))
+        yield from _wrapped("ok", ", ".join(one.name for one in well))
     for one in report.findings:
-        if not one.ok:
+        if one not in well:
             yield from _finding(one, report)
 
 
@@ -311,21 +307,17 @@ def _self_test(examiner: "Examiner", method: Any, traceable: bool) -> "SelfTest"
 
     if not traceable:
         return replace(self_test(examiner, None), hooks_note="this host cannot be traced")
+    from tracer.capture.attach import Kernel, attach
+    from tracer.capture.bpf_source import Filters
+
     try:
-        program = _attached(method)
+        program = attach(Kernel.running(), method, None, Filters(), _RING_BYTES, tell)
     except UserError as error:
         return replace(self_test(examiner, None), hooks_note=str(error))
     try:
         return self_test(examiner, program)
     finally:
         program.close()
-
-
-def _attached(method: Any) -> "Program":
-    from tracer.capture.attach import Kernel, attach
-    from tracer.capture.bpf_source import Filters
-
-    return attach(Kernel.running(), method, None, Filters(), _RING_BYTES, tell)
 
 
 def _plan(
@@ -357,12 +349,6 @@ def _plan(
         return None, str(error)
 
 
-def _blind_spots(audit: bool) -> tuple[str, ...]:
-    from tracer.kernel.blind_spots import AUDIT_BLIND_SPOTS, BLIND_SPOTS
-
-    return AUDIT_BLIND_SPOTS if audit else BLIND_SPOTS
-
-
 def _print_json(report: "Report") -> None:
     from tracer.capture import host
 
@@ -372,7 +358,16 @@ def _print_json(report: "Report") -> None:
         "complete": report.code == 0,
         "findings": [finding.to_json() for finding in report.findings],
         "blocking": [finding.name for finding in report.blocking],
-        "sources": {name: _source_json(report, name) for name in report.sources},
+        "sources": {
+            name: {
+                "can": not missing,
+                "blocking": [finding.to_json() for finding in missing],
+                "methods": {
+                    one.method: one.to_json() for one in report.abilities if one.source == name
+                },
+            }
+            for name, missing in report.sources.items()
+        },
         "hooks": report.plan.to_json() if report.plan else None,
         "no_plan_because": report.obstacle,
         "blind_spots": list(report.blind_spots),
@@ -380,12 +375,3 @@ def _print_json(report: "Report") -> None:
     }
     json.dump(document, sys.stdout, indent=2)
     print()
-
-
-def _source_json(report: "Report", source: str) -> dict[str, Any]:
-    missing = report.sources[source]
-    return {
-        "can": not missing,
-        "blocking": [finding.to_json() for finding in missing],
-        "methods": {one.method: one.to_json() for one in report.abilities if one.source == source},
-    }

@@ -17,7 +17,7 @@ from tracer.output.console import console, tell
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tracer.capture.memory_files import MemoryFile, Scan
+    from tracer.capture.memory_files import MemoryFile
 
 
 class Ls(Verb):
@@ -52,11 +52,23 @@ class Ls(Verb):
         """Lists the files; 1 where an empty list may be due to what could not be read."""
         if args.pid is not None and not Path(f"/proc/{args.pid}").is_dir():
             raise UserError(f"--pid: there is no process {args.pid}")
-        scan = _scan(args)
+        from tracer.capture.procfs import Scanner
+
+        try:
+            scan = Scanner(all_tmpfs=args.all).scan()
+        except OSError as error:
+            raise UserError(f"/proc cannot be read: {error.strerror}; is it mounted?") from error
         files = [file for file in scan.files if _wanted(file, args)]
         for problem in scan.problems:
             tell(str(problem))
-        _print(files, args.json)
+        if args.json:
+            for file in files:
+                print(json.dumps(as_dict(file)))
+        elif not sys.stdout.isatty():
+            for line in lines(files):
+                print(line)
+        elif files:
+            console().print(table(files))
         if not files:
             tell("no memory file found")
         return 1 if scan.problems and not files else 0
@@ -68,26 +80,6 @@ def _wanted(file: "MemoryFile", args: argparse.Namespace) -> bool:
         if args.pid not in users | {mapping.pid for mapping in file.mappings}:
             return False
     return args.name is None or fnmatchcase(escape_bytes(file.shown_name), args.name)
-
-
-def _scan(args: argparse.Namespace) -> "Scan":
-    from tracer.capture.procfs import Scanner
-
-    try:
-        return Scanner(all_tmpfs=args.all).scan()
-    except OSError as error:
-        raise UserError(f"/proc cannot be read: {error.strerror}; is it mounted?") from error
-
-
-def _print(files: list["MemoryFile"], as_json: bool) -> None:
-    if as_json:
-        for file in files:
-            print(json.dumps(as_dict(file)))
-    elif not sys.stdout.isatty():
-        for line in lines(files):
-            print(line)
-    elif files:
-        console().print(table(files))
 
 
 HEADER = ("KIND", "SEALS", "SIZE", "MAPPINGS", "WRITABLE", "HOLDERS", "MAPPED BY", "NAME")
