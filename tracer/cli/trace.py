@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracer.cli.options import policy, recorder_words, recording_options, violation_command
-from tracer.cli.verb import Verb
+from tracer.cli.verb import Verb, filter_help, filter_option, filter_query
 from tracer.errors import UserError
-from tracer.filter.query import Query, add_option, asked, filter_help
 from tracer.output.console import status, tell
 
 if TYPE_CHECKING:
     from tracer.audit.policy import Policy
+    from tracer.filter.query import Query
     from tracer.live.recorder import Recorder
 
 
@@ -60,7 +60,7 @@ class Trace(Verb):
         )
         parser.add_argument("--all", action="store_true", help="what was allowed, too")
         parser.add_argument("--json", action="store_true", help="one JSON object per line")
-        add_option(parser)
+        filter_option(parser)
         parser.add_argument(
             "--on-violation",
             metavar="CMD",
@@ -86,7 +86,7 @@ class Trace(Verb):
         on_violation, policy_ = violation_command(args.on_violation), policy(args)
         from tracer.live.trace import COLUMNS
 
-        query = asked(args, COLUMNS)
+        query = filter_query(args, COLUMNS)
         traced = _Traced(args, query, on_violation, policy_)
         if args.recording is not None:
             return traced.follow(args.recording)
@@ -103,7 +103,7 @@ class _Traced:
     def __init__(
         self,
         args: argparse.Namespace,
-        query: Query,
+        query: "Query",
         on_violation: list[str] | None,
         policy: "Policy | None",
     ) -> None:

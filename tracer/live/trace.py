@@ -23,7 +23,8 @@ from tracer.labels import LOSSES, MAX_ERRNO, answer, cause, describe, marks, spa
 from tracer.live.feed import LiveFeed
 from tracer.live.log import readable
 from tracer.live.snapshot import OnAlert, State
-from tracer.output.text import CONTEXT, object_text
+from tracer.output.coverage import CONTEXT
+from tracer.output.tables import object_text
 from tracer.rules.verdicts import Verdict
 from tracer.words import BY_NAME, Bit5, HookState, Op
 
