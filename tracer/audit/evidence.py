@@ -26,8 +26,7 @@ from tracer.audit.policy import BY_ADDRESS, UNSEEN, Claim
 from tracer.audit.result import Doubt, Window
 from tracer.audit.scope import OUT, early
 from tracer.escape import printable
-from tracer.output.coverage import anchors
-from tracer.recording.clock import wall_jump_s
+from tracer.output.coverage import anchors, wall_jump_s
 from tracer.recording.format import EVENTS
 from tracer.recording.identity import EVENT_COLUMNS, Identities
 from tracer.recording.manifest import End, Filters, Manifest

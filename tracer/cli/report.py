@@ -145,8 +145,7 @@ def _check(args: argparse.Namespace) -> frozenset[str]:
 
 
 def _request(args: argparse.Namespace) -> "Request":
-    from tracer.output.report import COLUMNS, Request
-    from tracer.recording.clock import moment
+    from tracer.output.report import COLUMNS, Request, moment
 
     return Request(
         query=filter_query(args, COLUMNS),

@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from tracer.escape import printable
 from tracer.labels import LOSSES
-from tracer.recording.clock import Anchor
 from tracer.recording.manifest import End, Filters, Manifest
 from tracer.recording.reader import ALIVE, KILLED
 from tracer.recording.tables import values
@@ -308,6 +307,14 @@ def _filters(manifest: Manifest) -> str:
     return "; ".join(shown)
 
 
+@dataclass(frozen=True)
+class Anchor:
+    """Both clocks read at one moment, in ns: boot clock and Unix time."""
+
+    boot_ns: int
+    wall_ns: int
+
+
 def anchors(recording: "Recording") -> list[Anchor]:
     """Both clocks, each time that the recorder read them."""
     return [
@@ -317,6 +324,12 @@ def anchors(recording: "Recording") -> list[Anchor]:
             values(table, "time_ns"), values(table, "realtime_ns"), strict=True
         )
     ]
+
+
+def wall_jump_s(anchors: Sequence[Anchor]) -> float:
+    """By how many seconds the wall clock was set during a recording (largest difference)."""
+    offsets = [anchor.wall_ns - anchor.boot_ns for anchor in anchors]
+    return (max(offsets) - min(offsets)) / 1e9 if offsets else 0.0
 
 
 def _started(known: Sequence[Anchor]) -> str | None:

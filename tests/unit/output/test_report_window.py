@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracer.errors import UserError
-from tracer.recording.clock import Anchor, Moment, boot_ns, moment, wall_jump_s
+from tracer.output.coverage import Anchor, wall_jump_s
+from tracer.output.report import Moment, boot_ns, moment
 
 S = 10**9
 
