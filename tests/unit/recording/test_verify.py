@@ -26,7 +26,7 @@ from tracer.record import HEAD, LOSS, USER_CPU
 from tracer.recording.chain import Link
 from tracer.recording.folder import Folder
 from tracer.recording.reader import KILLED, Recording
-from tracer.recording.tail import Hole, TailWriter
+from tracer.recording.tail import Hole, Sequences, TailWriter
 from tracer.recording.verify import verify
 from tracer.recording.writer import RecordingWriter
 
@@ -325,3 +325,11 @@ def test_a_recording_without_records(tmp_path: Path) -> None:
         f"{tmp_path / 'r.seal'}: ok", "  0 segments; no rows", "  stopped: done",
         f"  digest: {report.digest}",
     ]  # fmt: skip
+
+
+def test_each_cpu_counts_for_itself() -> None:
+    """Where the numbers of one CPU end, those of another one that are there do not go on."""
+    found = Sequences()
+    found.add(np.array([0, 0, 1, 1], np.uint16), np.array([0, 1, 2, 3], np.uint64))
+    assert found.holes({1: 6}) == [Hole(1, 0, 1), Hole(1, 4, 5)]
+    assert found.highest() == {0: 1, 1: 3}
