@@ -69,7 +69,7 @@ def test_not_all_of_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 9
     assert told[0] == "sealsnoop: SELF-TEST: hook hook0 reported 0 of 1 attempts"
-    assert told[-1].endswith("SELF-TEST: and 3 more; 'sealsnoop doctor --self-test' tells them all")
+    assert told[-1].endswith("SELF-TEST: and 3 more; 'sealsnoop doctor --self-test' lists them all")
 
 
 def test_a_self_test_that_failed_is_stored_as_such(
