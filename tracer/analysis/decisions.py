@@ -14,9 +14,8 @@ wait for it (in :meth:`Decisions.tables` they are judged as they stand, without 
 """
 
 import ctypes
-import threading
-from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -163,56 +162,20 @@ def _pieces(
             yield Batch(source, {name: one[:filled] for name, one in whole.items()}, comms)
 
 
-def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
-    """``items``, the next ``depth`` of which are made in a thread meanwhile.
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """``items``, the next of which is made in a thread while the last one is used.
 
     What ``items`` raises is raised here, after all that came before it.
     """
-    ready: deque[T] = deque()
-    state = threading.Condition()
-    ended = False
-    error: BaseException | None = None
-
-    def make() -> None:
-        nonlocal ended, error
-        try:
-            while True:
-                with state:
-                    state.wait_for(lambda: len(ready) < depth or ended)
-                if ended or (item := next(items, None)) is None:
-                    break
-                with state:
-                    ready.append(item)
-                    del item
-                    state.notify_all()
-        except BaseException as caught:  # it is raised where the items are used
-            error = caught
-        finally:
-            with state:
-                ended = True
-                state.notify_all()
-            if isinstance(items, Generator):
-                items.close()
-
-    thread = threading.Thread(target=make, daemon=True)
-    thread.start()
     try:
-        while True:
-            with state:
-                state.wait_for(lambda: ready or ended)
-                if not ready:
-                    break
-                item = ready.popleft()
-                state.notify_all()
-            yield item
-            del item
+        with ThreadPoolExecutor(1) as thread:
+            following = thread.submit(next, items, None)
+            while (item := following.result()) is not None:
+                following = thread.submit(next, items, None)
+                yield item
     finally:
-        with state:
-            ended = True
-            state.notify_all()
-        thread.join()
-    if error is not None:
-        raise error
+        if isinstance(items, Generator):
+            items.close()
 
 
 def read(

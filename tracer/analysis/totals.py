@@ -65,6 +65,8 @@ def _counting(key: tuple[str, ...]) -> Rules:
 
 
 def _some(columns: Columns, rows: Array) -> dict[str, Array]:
+    if rows.dtype == np.bool_ and rows.all():
+        return dict(columns)
     return {name: column[rows] for name, column in columns.items()}
 
 
@@ -149,8 +151,7 @@ class Tables:
         some = np.zeros(len(groups["object"]), np.bool_)
         for word in VERDICTS:
             some |= groups[word] > 0
-        if not some.all():
-            groups = _some(groups, some)
+        groups = _some(groups, some)
         return {**groups, "asked": groups["object"], "object": self.same_as[groups["object"]]}
 
     @cached_property
