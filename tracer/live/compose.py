@@ -95,10 +95,12 @@ class Composer:
         audited: Audited | None = None,
         *,
         quick: bool = False,
-    ) -> Snapshot:
+        stale: Callable[[], bool] = lambda: False,
+    ) -> Snapshot | None:
         """``span_ns``: width of the history's bars; None: the whole recording in one picture.
 
-        ``quick``: somebody waits, so take the sums that there are.
+        ``quick``: somebody waits, so take the sums that there are. ``stale``: something else was
+        requested meanwhile; None: it was, before the tables were made.
         """
         self._prepare(request)
         book, manifest = self._book, self._recording.manifest
@@ -107,6 +109,8 @@ class Composer:
         wanted = (seen or still or self._sums.uncounted) and not (quick or request.frozen)
         if wanted or not self._sums.made:
             self._sums.refresh(now, still=still)
+            if stale():
+                return None
         cover = coverage(manifest, book, problems)
         return Snapshot(
             request=request,

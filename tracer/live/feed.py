@@ -237,9 +237,11 @@ class Worker:
             self._audit(self.auditing, now.now_ns)
         self._published = self.book.version, now.state, self._audited
         self._published_s = time.monotonic()
-        self._snapshot = self._composer.snapshot(
-            request, now, self.problems(), self.span_ns(), self._audited, quick=quick
-        )
+        found = self._composer.snapshot(
+            request, now, self.problems(), self.span_ns(), self._audited, quick=quick,
+            stale=lambda: self._request is not request,
+        )  # fmt: skip
+        self._snapshot = found or self._snapshot  # None: that of the newer request is next
 
     @property
     def _audited(self) -> Audited | None:
