@@ -55,6 +55,13 @@ def test_keys_keep_their_places(
         assert found.tolist() == [known.get(key[:width], -1) for key in wanted]
 
 
+def test_a_key_that_only_mixes_to_the_same_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grouping, "_factors", lambda: [np.uint64(0)] * 8)
+    places = Places()
+    assert places.of([np.array([5, 5])]).tolist() == [0, 0]
+    assert places.find([np.array([5, 6])]).tolist() == [0, -1]
+
+
 def test_few_new_keys_beside_many_old_ones() -> None:
     places = Places()
     for start, count in ((0, 1000), (1000, 10), (1010, 50), (1060, 1000)):
