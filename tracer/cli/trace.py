@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tracer.cli.options import policy, recorder_words, recording_options, violation_command
 from tracer.cli.verb import Verb, filter_help, filter_option, filter_query
 from tracer.errors import UserError
+from tracer.escape import printable
 from tracer.output.console import status, tell
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ class _Traced:
             follower: Follower = Follower(
                 path,
                 sys.stdout.write,
-                tell if self._args.json else lambda text: sys.stdout.write(f"-- {text}\n"),
+                tell if self._args.json else _note,
                 query=self._query,
                 all_=self._args.all,
                 as_json=self._args.json,
@@ -206,6 +207,11 @@ class _Traced:
                 tell(f"audit: {claim.result.value}: {claim.claim}")
         tell(f"audit: {found.result.value}; the command's exit code was {code}")
         return found.result.exit_code
+
+
+def _note(text: str) -> None:
+    """What is no decision, between the lines."""
+    sys.stdout.write(f"-- {printable(text)}\n")
 
 
 def _prepare() -> None:

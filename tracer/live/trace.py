@@ -42,6 +42,8 @@ _OVER = (State.ENDED, State.GONE, State.BROKEN)
 _PAUSE_S = 0.05
 _MANY = 4096
 """Rows turned into Python objects at once."""
+_NO_YEAR_NS = 250_000_000_000 * 10**9
+"""From the year 9892 on a date cannot be written; no honest recording has one."""
 _ALLOWED = int(Verdict.ALLOWED)
 _OBJECTS = 1 << 16
 """Files whose seals' setters are known at a time; the oldest are forgotten."""
@@ -114,7 +116,7 @@ def why(row: Mapping[str, Any], setters: Setters) -> str:
 
 def clock_text(wall_ns: int | None) -> str:
     """The time of day here, to a millisecond; ``?`` where the recording does not tell it."""
-    if wall_ns is None:
+    if wall_ns is None or not 0 <= wall_ns < _NO_YEAR_NS:
         return "?"
     return f"{_second(wall_ns // 10**9)}.{wall_ns // 10**6 % 1000:03}"
 
@@ -125,8 +127,8 @@ def _second(seconds: int) -> str:
 
 
 def iso_time(wall_ns: int | None) -> str | None:
-    """ISO 8601 with the zone of this host, to a microsecond."""
-    if wall_ns is None:
+    """ISO 8601 with the zone of this host, to a microsecond; None: not known."""
+    if wall_ns is None or not 0 <= wall_ns < _NO_YEAR_NS:
         return None
     seconds, rest = divmod(wall_ns, 10**9)
     there = datetime.fromtimestamp(seconds).astimezone().replace(microsecond=rest // 1000)
@@ -191,7 +193,7 @@ class Printer:
             lines: list[str] = []
             for row, shown in zip(_rows(columns, some), wanted[some].tolist(), strict=True):
                 if shown:
-                    lines.append(self._text(row))
+                    lines.append(self.text(row))
                 if row["op"] in _SETTING:
                     self._learn(row)
             self.count += len(lines)
@@ -205,11 +207,15 @@ class Printer:
             wanted &= self._query.mask(readable(judged))
         return wanted
 
-    def _text(self, row: dict[str, Any]) -> str:
+    def text(self, row: dict[str, Any]) -> str:
+        """One judged row as a line, or as JSON."""
         wall_ns = self._wall(row["time_ns"])
         if not self._json:
             return line(row, wall_ns, self.setters, self._bit5) + "\n"
-        more = {"verdict": Verdict(row["verdict"]).word, "why": why(row, self.setters)}
+        reason = why(row, self.setters)
+        more = {"verdict": Verdict(row["verdict"]).word, "why": printable(reason)}
+        # A foreign recording may have anything there.
+        more |= {name: row[name] and printable(row[name]) for name in ("comm", "name")}
         return json.dumps({"time": iso_time(wall_ns), **row, **more}) + "\n"
 
     def _learn(self, row: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from tracer.cli.trace import Trace as Verb
 from tracer.errors import UserError
 from tracer.filter.query import parse
 from tracer.live.recorder import Recorder
-from tracer.live.trace import Setters, Trace, clock_text, iso_time, line, named_seals
+from tracer.live.trace import Printer, Setters, Trace, clock_text, iso_time, line, named_seals
 from tracer.words import EXEC, Seal
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -160,6 +160,17 @@ def test_hostile_texts_stay_in_their_line() -> None:
     assert text.startswith("? \\x1b[2J\\n/7 write 0+1 memfd:a\\u202e\\nb -> EPERM  UNEXPLAINED")
 
 
+def test_hostile_texts_in_json_are_harmless_when_decoded() -> None:
+    lines: list[str] = []
+    printer = Printer(
+        lines.append, lambda time_ns: None, query=parse(""), all_=True, as_json=True, bit5=EXEC
+    )
+    text = printer.text(row(comm="\x1b[2J", name="a\nb"))
+    found = json.loads(text)
+    assert (found["comm"], found["name"], found["time"]) == ("\\x1b[2J", "a\\nb", None)
+    assert text.isascii()
+
+
 def test_clocks() -> None:
     wall_ns = 1_700_000_000_123_456_789
     assert (
@@ -168,7 +179,8 @@ def test_clocks() -> None:
     assert (text := iso_time(wall_ns)) is not None
     assert datetime.fromisoformat(text).timestamp() == pytest.approx(wall_ns / 1e9, abs=1e-6)
     assert "123456" in text
-    assert clock_text(None) == "?"
+    for hostile in (None, -1, 1 << 100):
+        assert (clock_text(hostile), iso_time(hostile)) == ("?", None)
 
 
 # ---- while it is written ---------------------------------------------------------------------
