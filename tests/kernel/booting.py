@@ -6,12 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.kernel.booted import BESIDE, KERNELS, LIVES, USER_SPACE, Booted
-from tests.kernel.guest import ON_EACH, REPEATED, SCENES
+from tests.kernel.guest import AT_LENGTH, ON_EACH, REPEATED, SCENES
 from tests.kernel.guest_tools import KEPT, PROJECT
 from tests.vm import kernels, pulse
 from tests.vm.debian import HarnessError
@@ -103,7 +104,13 @@ def played(config: pytest.Config, kernel: str) -> list[str]:
     """The names of the scenes that one of `KERNELS` plays."""
     more = REPEATED if config.getoption("--all-kernels") else ()
     scenes = SCENES if kernel == LIVES else (*ON_EACH, *more)
-    return [scene.__name__ for scene in scenes]
+    return chosen(config, [scene.__name__ for scene in scenes])
+
+
+def chosen(config: pytest.Config, scenes: Sequence[str]) -> list[str]:
+    """Of these scenes the ones that are played in this run."""
+    everything = config.getoption("--all-kernels")
+    return [name for name in scenes if everything or name not in AT_LENGTH]
 
 
 def _text(path: Path) -> str:

@@ -20,6 +20,7 @@ from tests.kernel.booting import (
     Matrix,
     boot,
     check_run,
+    chosen,
     compile_memfd_test,
     played,
     results_folder,
@@ -154,7 +155,13 @@ def guest_host(
     name: str = request.param
     folder = results_folder(request.config, tmp_path_factory, f"guests-{name}")
     options = ("--svm", "--append", "secretmem.enable=1")
-    boot(request.config, name, folder, *options, scenes=",".join(GUEST_SCENES))
+    boot(
+        request.config,
+        name,
+        folder,
+        *options,
+        scenes=",".join(chosen(request.config, GUEST_SCENES)),
+    )
     return Booted(name, folder)
 
 
@@ -164,6 +171,14 @@ def matrix(
 ) -> Matrix:
     """All kernels of the matrix."""
     return Matrix(request.config, tmp_path_factory)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--all-kernels"):
+        return
+    long = [item for item in items if item.get_closest_marker("at_length")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

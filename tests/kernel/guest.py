@@ -75,6 +75,11 @@ enough."""
 SCENES: Scenes = (*ON_EACH, *REPEATED, *LIFE)
 
 
+AT_LENGTH = ("kvm_comes_and_goes", "late_kvm", "privileges")
+"""Scenes of two or three minutes that `make matrix` alone plays, with the tests that are marked so:
+what they show has shorter ones beside it."""
+
+
 def lockdown(results: Results) -> None:
     scenes_life.lockdown(results)
 

@@ -66,7 +66,8 @@ def findings(host: Booted, name: str, policy: str, recording: str = "attacks") -
 def test_scenes_were_played(audit_host: Booted) -> None:
     assert not audit_host.failed_scenes, "\n".join(audit_host.failed_scenes.values())
     names = [*(one.name for one in (*ATTACKS, *TWINS)), *SHOWN, BY_MANAGER]
-    for name in [*names, *(f"{one}-{run}" for one in LATE for run in ("late", "late-refused"))]:
+    late = ["late-refused", *(["late"] if "late_kvm" in audit_host.scenes else [])]
+    for name in [*names, *(f"{one}-{run}" for one in LATE for run in late)]:
         assert audit_host.facts(f"attack-{name}")["code"] == 0, name
 
 
@@ -216,6 +217,7 @@ def _not_hooked(found: Json) -> None:
         assert "not-hooked" in {one["code"] for one in claim["doubts"]}, claim
 
 
+@pytest.mark.at_length
 def test_kvm_that_comes_late(audit_host: Booted) -> None:
     """It is hooked a moment later: nothing is sure, but a thief is named."""
     for policy in (ONLY_VMM, QEMU):

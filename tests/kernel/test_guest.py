@@ -372,6 +372,7 @@ def test_a_guest_memfd_that_nobody_maps(guest_host: Booted, method: str) -> None
 # ---- KVM comes and goes -------------------------------------------------------------------
 
 
+@pytest.mark.at_length
 def test_kvm_is_hooked_when_it_comes(guest_host: Booted, method: str) -> None:
     run = guest_host.run(f"kvm-{method}")
     step = next(one for one in run.manifest["hooks"] if one["family"] == "memslot")
@@ -386,6 +387,7 @@ def test_kvm_is_hooked_when_it_comes(guest_host: Booted, method: str) -> None:
     assert changes["time_ns"].iloc[0] < rows["time_ns"].min()
 
 
+@pytest.mark.at_length
 def test_kvm_may_go_and_come_again_under_kprobes(guest_host: Booted) -> None:
     run = guest_host.run("kvm-kprobe")
     # Several families tell of each change, all at the same moment.

@@ -240,6 +240,7 @@ MAY = {
 }
 
 
+@pytest.mark.at_length
 @pytest.mark.parametrize("name", MAY)
 def test_a_recorder_keeps_what_it_needs_alone(kernel: Booted, name: str) -> None:
     """Its first thread; the others have no more, and none can gain any."""
@@ -258,6 +259,7 @@ def test_a_recorder_keeps_what_it_needs_alone(kernel: Booted, name: str) -> None
         assert look == {"problems": []}, when
 
 
+@pytest.mark.at_length
 @pytest.mark.parametrize("name", ["may-plain", "may-ftrace"])
 def test_its_command_keeps_what_the_user_had(kernel: Booted, name: str) -> None:
     before = kernel.facts("may-before")["status"]
@@ -267,6 +269,7 @@ def test_its_command_keeps_what_the_user_had(kernel: Booted, name: str) -> None:
     assert _bits(before, "CapEff") >> Cap.SYS_ADMIN & 1, "there was something to lose"
 
 
+@pytest.mark.at_length
 def test_a_command_of_another_user_can_still_be_ended(kernel: Booted) -> None:
     command = kernel.facts("may-audit-threads")["command"]
     assert re.search(rf"^Uid:\s+{NOBODY}\s", command, re.MULTILINE)
@@ -275,6 +278,7 @@ def test_a_command_of_another_user_can_still_be_ended(kernel: Booted) -> None:
     assert run.code == 128 + 15, run.stderr
 
 
+@pytest.mark.at_length
 def test_a_flood_is_stopped(kernel: Booted) -> None:
     run = kernel.run("flooded")
     assert run.code == 3, run.stderr
