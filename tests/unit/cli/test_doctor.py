@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.kernel.fake_kernel import btf_of, functions, symbols_of
+from tracer.capture import attach
 from tracer.cli import doctor
 from tracer.errors import UserError
 from tracer.kernel.blind_spots import AUDIT_BLIND_SPOTS, BLIND_SPOTS
@@ -293,10 +294,11 @@ def test_calls_are_made_where_nothing_can_be_traced(
 def test_hooks_that_cannot_be_attached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def attached(method: str) -> None:
+    def attached(kernel: object, method: str, *others: object) -> None:
         raise UserError(f"no hook could be attached by {method}")
 
-    monkeypatch.setattr(doctor, "_attached", attached)
+    monkeypatch.setattr(attach.Kernel, "running", lambda: None)
+    monkeypatch.setattr(attach, "attach", attached)
     plan = plan_of(tmp_path)
     assert ask(monkeypatch, GOOD, plan, "--self-test", "--json", "--method", "kprobe") == 3
     found = read(capsys)
