@@ -127,6 +127,7 @@ class _Traced:
         args = self._args
         place = Place(recording=args.output is None)
         path = place.recording if args.output is None else Path(args.output)
+        in_order = False
         try:
             with self._interruptible():
                 quiet = ["--quiet", *words] if "--quiet" not in words else words
@@ -134,14 +135,22 @@ class _Traced:
                 try:
                     with _steps() as show:
                         _prepare()  # which takes a second, while the recorder starts
-                        recorder.wait_ready(show)
+
+                        def waiting(seconds: float) -> None:
+                            self._goes_on(recorder)
+                            show(seconds)
+
+                        recorder.wait_ready(waiting)
                     self._print(os.fspath(path), lambda: self._goes_on(recorder))
                     recorder.let_end()
+                    in_order = True
                 except RecorderFailed as error:
+                    if recorder.code is None or recorder.code < 0:
+                        raise
                     return error.exit_code  # it has said why
                 finally:
-                    with signals.ignored():
-                        code = recorder.stop(tell)
+                    with signals.ignored():  # a command is waited for only if nobody ended us
+                        code = recorder.stop(tell, patient=in_order)
             code = self._audited(os.fspath(path), code)
             if args.output is not None:
                 tell(f"the recording is {path}")
@@ -205,7 +214,9 @@ class _Traced:
         for one in found.recordings:
             for claim in one.claims:
                 tell(f"audit: {claim.result.value}: {claim.claim}")
-        tell(f"audit: {found.result.value}; the command's exit code was {code}")
+        tell(f"audit: {found.result.value}")
+        if self._args.command:
+            tell(f"the command's exit code was {code}")
         return found.result.exit_code
 
 

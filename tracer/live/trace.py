@@ -9,7 +9,7 @@ stands between the lines, at the place where it was found out.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -26,11 +26,10 @@ from tracer.live.snapshot import OnAlert, State
 from tracer.output.coverage import CONTEXT
 from tracer.output.tables import object_text
 from tracer.rules.verdicts import Verdict
-from tracer.words import BY_NAME, Bit5, HookState, Op
+from tracer.words import BY_NAME, Bit5, Flag, HookState, Op, Seal
 
 if TYPE_CHECKING:
     from tracer.analysis.decisions import Judged
-    from tracer.audit.policy import Policy
     from tracer.recording.manifest import Manifest
 
 Key = tuple[int, int, int]
@@ -40,6 +39,8 @@ COLUMNS = (*ALL, "errno", "name", "verdict", "severity", "expected", "reason", "
 """What a filter may ask about."""
 _OVER = (State.ENDED, State.GONE, State.BROKEN)
 _PAUSE_S = 0.05
+_SLICE_S = 0.2
+"""How long is read before it is looked whether it was enough (Ctrl-C)."""
 _MANY = 4096
 """Rows turned into Python objects at once."""
 _NO_YEAR_NS = 250_000_000_000 * 10**9
@@ -55,43 +56,41 @@ class Setters:
     def __init__(self) -> None:
         self._known: dict[Key, dict[int, tuple[int, str]]] = {}
 
-    def saw(self, key: Key, seals: int, time_ns: int, who: str) -> None:
-        """Somebody has set ``seals`` of a file; one that it had before keeps its setter."""
+    def made(self, key: Key) -> None:
+        """A file was made: whatever was known by its number was about another one."""
+        self._known.pop(key, None)
+
+    def saw(self, key: Key, before: int, after: int, time_ns: int, who: str) -> None:
+        """A call has changed the seals of a file. One that it had before has another setter."""
         setters = self._known.setdefault(key, {})
-        for place in range(seals.bit_length()):
-            if seals >> place & 1:
-                setters.setdefault(1 << place, (time_ns, who))
+        for seal in Seal:
+            if seal & after & ~before:
+                setters[seal] = (time_ns, who)
         if len(self._known) > _OBJECTS:
             del self._known[next(iter(self._known))]
 
-    def gone(self, key: Key) -> None:
-        """The file is no more; its number may come again."""
-        self._known.pop(key, None)
-
-    def text(self, key: Key, seals: int, time_ns: int) -> str:
-        """``set 3 ms before by q/140``, of those of ``seals`` whose setter was seen; else empty."""
-        setters = self._known.get(key, {})
-        seen = [found for seal, found in setters.items() if seal & seals and found[0] <= time_ns]
-        if not seen:
-            return ""
-        since_ns, who = max(seen)
-        return f"set {span(time_ns - since_ns)} before by {who}"
+    def text(self, key: Key, seal: int, time_ns: int) -> str:
+        """``set 3ms before by q/140``; empty where it was not seen who set it."""
+        since_ns, who = self._known.get(key, {}).get(seal, (time_ns + 1, ""))
+        return f"set {span(time_ns - since_ns)} before by {who}" if since_ns <= time_ns else ""
 
 
 @lru_cache(maxsize=1024)
-def named_seals(reason: str) -> int:
-    """The seals that a reason names (``FUTURE_WRITE|WRITE``); 0: it is a phrase."""
-    found = 0
-    for name in reason.split("|"):
-        if name not in BY_NAME:
-            return 0
-        found |= int(BY_NAME[name])
-    return found
+def named_seals(reason: str) -> tuple[str, ...]:
+    """The seals that a reason names (``FUTURE_WRITE|WRITE``); none: it is a phrase."""
+    names = tuple(reason.split("|"))
+    return names if all(name in BY_NAME for name in names) else ()
 
 
-@lru_cache(maxsize=1024)
-def _seal_words(reason: str) -> str:
-    return "|".join(f"F_SEAL_{name}" for name in reason.split("|"))
+def seals_and_setters(names: Sequence[str], row: Mapping[str, Any], setters: Setters) -> str:
+    """``F_SEAL_WRITE, set 3ms before by q/140``; seals with other setters stand apart."""
+    key = row["dev"], row["ino"], row["gen"]
+    found: dict[str, list[str]] = {}
+    for name in names:
+        text = setters.text(key, BY_NAME[name], row["time_ns"])
+        found.setdefault(text, []).append(f"F_SEAL_{name}")
+    parts = ("|".join(seals) + (f", {text}" if text else "") for text, seals in found.items())
+    return "; ".join(parts)
 
 
 def why(row: Mapping[str, Any], setters: Setters) -> str:
@@ -99,11 +98,8 @@ def why(row: Mapping[str, Any], setters: Setters) -> str:
     if row["verdict"] == _ALLOWED:
         return ""
     verdict, reason = Verdict(row["verdict"]), str(row["reason"] or "")
-    seals = named_seals(reason)
-    if seals:
-        key = row["dev"], row["ino"], row["gen"]
-        setter = setters.text(key, seals, row["time_ns"])
-        reason = _seal_words(reason) + (f", {setter}" if setter else "")
+    if names := named_seals(reason):
+        reason = seals_and_setters(names, row, setters)
     if verdict is Verdict.ERROR:
         return cause(row["op"], row["answer"])
     if verdict is Verdict.BLOCKED:
@@ -158,12 +154,12 @@ def line(row: Mapping[str, Any], wall_ns: int | None, setters: Setters, bit5: Bi
     return printable(" ".join(filter(None, words)) + (f"  {reason}" if reason else ""))
 
 
-_TELLING = [Op.ADD_SEALS, Op.CREATE, Op.EVICT]
-"""Operations that say who set a seal, or that a file is gone."""
-_SETTING = frozenset(op.name.lower() for op in _TELLING)
+_SETTING = (Op.ADD_SEALS, Op.CREATE)
+_SETTING_WORDS = tuple(op.name.lower() for op in _SETTING)
+_RACED = int(Flag.RACED_SEALS | Flag.ENTRY_MISSING | Flag.RETURN_MISSING)
 _OF_LINE = (
     "time_ns", "comm", "pid", "op", "kind", "name", "dev", "ino", "gen", "arg", "offset", "length",
-    "size", "seals", "answer", "flags", "verdict", "expected", "reason", "hole",
+    "size", "seals", "seals_after", "answer", "flags", "verdict", "expected", "reason", "hole",
 )  # fmt: skip
 
 
@@ -183,7 +179,7 @@ class Printer:
     def __call__(self, judged: "Judged") -> None:
         """The next decisions, in their order."""
         wanted = self._wanted(judged)
-        told = np.isin(judged["op"], _TELLING)
+        told = np.isin(judged["op"], _SETTING)
         places = np.flatnonzero(wanted | told)
         columns = readable(judged) if len(places) else {}
         if not self._json:
@@ -194,7 +190,7 @@ class Printer:
             for row, shown in zip(_rows(columns, some), wanted[some].tolist(), strict=True):
                 if shown:
                     lines.append(self.text(row))
-                if row["op"] in _SETTING:
+                if row["op"] in _SETTING_WORDS:
                     self._learn(row)
             self.count += len(lines)
             self._write("".join(lines))
@@ -219,13 +215,17 @@ class Printer:
         return json.dumps({"time": iso_time(wall_ns), **row, **more}) + "\n"
 
     def _learn(self, row: dict[str, Any]) -> None:
-        """From a call that made a file, sealed one, or let one go."""
+        """From a call that made a file or sealed one.
+
+        Where two raced, either may have set a seal: nobody is named then.
+        """
+        if -MAX_ERRNO <= row["answer"] < 0 or row["flags"] & _RACED:
+            return
         key = row["dev"], row["ino"], row["gen"]
-        if row["op"] == "evict":
-            self.setters.gone(key)
-        elif not -MAX_ERRNO <= row["answer"] < 0:
-            seals = row["arg"] if row["op"] == "add_seals" else row["seals"]
-            self.setters.saw(key, seals, row["time_ns"], f"{row['comm'] or '?'}/{row['pid']}")
+        if row["op"] == "create":
+            self.setters.made(key)
+        who = f"{row['comm'] or '?'}/{row['pid']}"
+        self.setters.saw(key, row["seals"], row["seals_after"], row["time_ns"], who)
 
 
 def _rows(columns: Mapping[str, Any], places: Any) -> Iterator[dict[str, Any]]:
@@ -261,10 +261,9 @@ class Trace:
         all_: bool = False,
         as_json: bool = False,
         on_alert: OnAlert | None = None,
-        policy: "Policy | None" = None,
     ) -> None:
         """Opens it; StoreError. ``note`` is given what stands between the lines, in sentences."""
-        self._feed = LiveFeed(path, on_alert=on_alert, policy=policy)
+        self._feed = LiveFeed(path, on_alert=on_alert)
         self._note = note
         manifest = self._feed.recording.manifest
         self.printer = Printer(
@@ -281,18 +280,20 @@ class Trace:
         return self._feed.book.wall(time_ns)
 
     def step(self) -> bool:
-        """Writes what is new; False: nothing more will come."""
-        while self._feed.read(float("inf")):
-            pass
+        """Writes what is new, for a moment; whether there was more."""
+        more = self._feed.read(time.monotonic() + _SLICE_S)
         self._losses()
-        return self._feed.now().state not in _OVER
+        return more
 
     def run(self, flush: Callable[[], object], going_on: Callable[[], bool]) -> None:
         """Until the recording ends, or ``going_on`` says that it is enough."""
-        while self.step() and going_on():
+        while going_on():
+            more = self.step()
             flush()
-            time.sleep(_PAUSE_S)
-        flush()
+            if not more:
+                if self._feed.now().state in _OVER:
+                    break
+                time.sleep(_PAUSE_S)
 
     def close(self) -> None:
         """Reads no more."""

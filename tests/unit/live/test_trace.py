@@ -19,7 +19,7 @@ from tracer.cli.trace import Trace as Verb
 from tracer.errors import UserError
 from tracer.filter.query import parse
 from tracer.live.recorder import Recorder
-from tracer.live.trace import Printer, Setters, Trace, clock_text, iso_time, line, named_seals
+from tracer.live.trace import Printer, Setters, Trace, clock_text, iso_time, line, named_seals, why
 from tracer.words import EXEC, Seal
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -127,22 +127,30 @@ def test_an_audit_decides_the_exit_code(capsys: pytest.CaptureFixture[str]) -> N
     capsys.readouterr()
 
 
-def test_the_latest_setter_of_the_seals_that_decide() -> None:
+def test_only_who_changed_a_seal_is_its_setter() -> None:
     setters, key = Setters(), (1, 2, 3)
-    setters.saw(key, int(Seal.WRITE), 1_000_000, "a/1")
-    setters.saw(key, int(Seal.WRITE | Seal.GROW), 3_000_000, "b/2")
-    assert setters.text(key, int(Seal.WRITE), 9_000_000) == "set 8ms before by a/1"
-    assert setters.text(key, int(Seal.GROW), 9_000_000) == "set 6ms before by b/2"
-    assert setters.text(key, int(Seal.WRITE), 999_999) == ""
-    assert setters.text((1, 2, 4), int(Seal.WRITE), 9_000_000) == ""
-    setters.gone(key)
-    assert setters.text(key, int(Seal.WRITE), 9_000_000) == ""
+    setters.saw(key, 0, int(Seal.WRITE), 1_000_000, "a/1")
+    # It asks for WRITE as well, which was there.
+    setters.saw(key, int(Seal.WRITE), int(Seal.WRITE | Seal.GROW), 3_000_000, "b/2")
+    assert setters.text(key, Seal.WRITE, 9_000_000) == "set 8ms before by a/1"
+    assert setters.text(key, Seal.GROW, 9_000_000) == "set 6ms before by b/2"
+    assert setters.text(key, Seal.WRITE, 999_999) == ""
+    assert setters.text((1, 2, 4), Seal.WRITE, 9_000_000) == ""
+    told = row(time_ns=9_000_000, verdict=2, reason="WRITE|GROW|SHRINK")
+    assert why(told, setters) == (
+        "F_SEAL_WRITE, set 8ms before by a/1; F_SEAL_GROW, set 6ms before by b/2; F_SEAL_SHRINK"
+    )
+    # From before the trace: who asks for it again has not set it.
+    setters.saw((1, 2, 5), int(Seal.WRITE), int(Seal.WRITE), 1_000_000, "thief/9")
+    assert setters.text((1, 2, 5), Seal.WRITE, 9_000_000) == ""
+    setters.made(key)
+    assert setters.text(key, Seal.WRITE, 9_000_000) == ""
 
 
 def test_words_of_a_reason() -> None:
-    assert named_seals("FUTURE_WRITE|WRITE") == Seal.FUTURE_WRITE | Seal.WRITE
-    assert named_seals("mapped writable") == 0
-    assert named_seals("") == 0
+    assert named_seals("FUTURE_WRITE|WRITE") == ("FUTURE_WRITE", "WRITE")
+    assert named_seals("mapped writable") == ()
+    assert named_seals("") == ()
 
 
 def row(**more: Any) -> dict[str, Any]:
