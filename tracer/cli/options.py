@@ -158,3 +158,32 @@ def policy(args: argparse.Namespace) -> "Policy | None":
     for claim in found.claims:
         check_where(claim.scope)
     return found
+
+
+def violation_options(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, audited: str
+) -> None:
+    """Adds ``--on-violation`` and ``--audit``; ``audited``: when and where claims are shown."""
+    parser.add_argument(
+        "--on-violation",
+        metavar="CMD",
+        help="run CMD for a breach, its event as JSON on stdin; no shell, at most one a second",
+    )
+    parser.add_argument(
+        "--audit",
+        dest="policy",
+        metavar="POLICY",
+        help=f"check the claims of a policy (see 'sealsnoop audit') {audited}",
+    )
+
+
+def words_to_record(args: argparse.Namespace) -> list[str]:
+    """As :func:`recorder_words`, for a verb that follows ``args.recording`` where one is given.
+
+    UserError (exit code 2): both are wanted.
+    """
+    words = recorder_words(args)
+    if args.recording is not None and (words or args.output or args.command):
+        given = "a command" if args.command else words[0] if words else "-o"
+        raise UserError(f"{given}: nothing is recorded when a RECORDING is followed", 2)
+    return words

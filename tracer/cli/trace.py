@@ -9,9 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracer.cli.options import policy, recorder_words, recording_options, violation_command
+from tracer.cli.options import (
+    policy,
+    recording_options,
+    violation_command,
+    violation_options,
+    words_to_record,
+)
 from tracer.cli.verb import Verb, filter_help, filter_option, filter_query
-from tracer.errors import UserError
 from tracer.escape import printable
 from tracer.output.console import status, tell
 
@@ -62,17 +67,7 @@ class Trace(Verb):
         parser.add_argument("--all", action="store_true", help="what was allowed, too")
         parser.add_argument("--json", action="store_true", help="one JSON object per line")
         filter_option(parser)
-        parser.add_argument(
-            "--on-violation",
-            metavar="CMD",
-            help="run CMD for a breach, its event as JSON on stdin; no shell, at most one a second",
-        )
-        parser.add_argument(
-            "--audit",
-            dest="policy",
-            metavar="POLICY",
-            help="check the claims of a policy at the end (see 'sealsnoop audit')",
-        )
+        violation_options(parser, "at the end")
         recording_options(parser, "keep the recording, a folder (default: it is gone at the end)")
 
     def more_help(self) -> str:
@@ -80,10 +75,7 @@ class Trace(Verb):
 
     def run(self, args: argparse.Namespace) -> int:
         """Prints the decisions; the exit code is as in the help."""
-        words = recorder_words(args)
-        if args.recording is not None and (words or args.output or args.command):
-            given = "a command" if args.command else words[0] if words else "-o"
-            raise UserError(f"{given}: nothing is recorded when a RECORDING is followed", 2)
+        words = words_to_record(args)
         on_violation, policy_ = violation_command(args.on_violation), policy(args)
         from tracer.live.trace import COLUMNS
 

@@ -3,8 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from tracer.cli.options import recorder_words, recording_options
-from tracer.errors import UserError
+from tracer.cli.options import recorder_words, recording_options, words_to_record
 from ui.verbs.options import ViewVerb
 
 if TYPE_CHECKING:
@@ -45,10 +44,7 @@ class Live(ViewVerb):
         super().options(parser)
 
     def check(self, args: argparse.Namespace) -> None:
-        words = recorder_words(args)
-        if args.recording is not None and (words or args.output or args.command):
-            given = "a command" if args.command else words[0] if words else "-o"
-            raise UserError(f"{given}: nothing is recorded when a RECORDING is followed", 2)
+        words_to_record(args)
 
     def show(self, args: argparse.Namespace, view: "View") -> int:
         """Shows it; the exit code is the recorder's where it ended before the view."""

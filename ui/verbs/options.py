@@ -6,7 +6,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from tracer.cli.options import policy, violation_command
+from tracer.cli.options import policy, violation_command, violation_options
 from tracer.cli.verb import Verb
 from tracer.errors import UserError
 from tracer.escape import printable
@@ -31,17 +31,7 @@ class ViewVerb(Verb):
             help="colours: sealsnoop, sealsnoop-light, or one of Textual's",
         )
         group.add_argument("--no-bell", action="store_true", help="do not ring on a breach")
-        group.add_argument(
-            "--on-violation",
-            metavar="CMD",
-            help="run CMD for a breach, its event as JSON on stdin; no shell, at most one a second",
-        )
-        group.add_argument(
-            "--audit",
-            dest="policy",
-            metavar="POLICY",
-            help="check the claims of a policy (see 'sealsnoop audit') meanwhile, in their own tab",
-        )
+        violation_options(group, "meanwhile, in their own tab")
         group.add_argument(
             "--web", action="store_true", help="show it in a browser on this host, not here"
         )
