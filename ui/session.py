@@ -15,7 +15,8 @@ from tracer.live.alerts import OnViolation
 from tracer.live.feed import LiveFeed, Worker
 from tracer.live.keep import Keeper
 from tracer.live.recorder import RECORD, Place, Recorder
-from tracer.output.console import status, tell
+from tracer.output.console import tell
+from tracer.steps import StatusLine
 from ui.app import SealsnoopApp
 
 if TYPE_CHECKING:
@@ -93,8 +94,8 @@ def record_and_show(
         recorder = Recorder(options, path, command, place.folder, program)
         ended: int | None = None
         try:
-            with contextlib.closing(_Waiting()) as waiting:
-                recorder.wait_ready(waiting.show)
+            with StatusLine() as line:
+                recorder.wait_ready(line.show)
             code = show(os.fspath(path), view, keeper)
             ended = recorder.code
             enough = code == 0  # else a signal ended the view, or it failed: nobody waits
@@ -108,24 +109,6 @@ def record_and_show(
         with signals.ignored():
             _kept(place, keeper, enough=enough)
     return code or ended or 0
-
-
-class _Waiting:
-    """One line on the terminal while the recorder gets ready."""
-
-    def __init__(self) -> None:
-        self._shown = ""
-
-    def show(self, seconds: float) -> None:
-        text = f"starting the recorder: BPF programs, then the self-test ({seconds:.0f} s)"
-        if text != self._shown and seconds > 0.5:
-            self._shown = text
-            status(text)
-
-    def close(self) -> None:
-        if self._shown:
-            with contextlib.suppress(OSError):
-                status()
 
 
 def _report(recorder: Recorder) -> None:

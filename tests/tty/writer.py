@@ -36,6 +36,7 @@ def manifest() -> dict[str, object]:
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("-o", required=True)
+    parser.add_argument("--steps", help="where its steps are told; there are none")
     parser.add_argument("--objects", type=int, default=40)
     parser.add_argument("--rate", type=int, default=2000, help="events a second")
     parser.add_argument("--events", type=int, help="end after so many")

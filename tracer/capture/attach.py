@@ -32,6 +32,7 @@ from tracer.kernel.requirements.host import Host
 from tracer.kernel.requirements.methods import preempts
 from tracer.kernel.symbols import Symbols, SymbolsError, data_address
 from tracer.record import BASELINE, HEAD, Hook, Op, RecordType
+from tracer.steps import OnStep, StartStep
 
 
 class Hooks(Protocol):
@@ -178,6 +179,7 @@ def attach(
     ring_bytes: int,
     tell: Callable[[str], None],
     audit: bool = False,
+    on_step: OnStep = lambda step: None,
 ) -> Program:
     """An attached program that does not send yet; ``audit``: with the hooks that audits need.
 
@@ -192,12 +194,13 @@ def attach(
         if not plan.live:
             reasons = "\n".join(f"  {step.family}: {step.reason}" for step in plan.uncovered)
             raise UserError(f"no hook could be attached:\n{reasons}")
+        on_step(StartStep("compiling the BPF programs"))
         program = Program(
             plan, kernel.layout, filters, kernel.btf, ring_bytes, audit, kernel.modules
         )
         try:
             program.learn_kvm(kernel.modules, kernel.gmem_iops)
-            program.attach()
+            program.attach(on_step)
         except AttachError as error:
             program.close()
             family = error.step.family

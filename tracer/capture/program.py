@@ -26,6 +26,7 @@ from tracer.kernel.audit_families import PROC_PIDS
 from tracer.kernel.btf import Btf
 from tracer.kernel.btf_file import BtfError
 from tracer.kernel.plan import Plan, Step
+from tracer.steps import OnStep, StartStep
 from tracer.words import Flag
 
 COUNTS = np.dtype(
@@ -178,12 +179,13 @@ class Program:
         """Adds a process to those that the pid filter lets through."""
         self._add("pids", pid)
 
-    def attach(self) -> None:
+    def attach(self, on_step: OnStep = lambda step: None) -> None:
         """Attaches every step of the plan: returns after entries, so that no return comes alone.
 
         Raises AttachError at the first one that fails; close the program then.
         """
-        for step in self.plan.live:
+        for number, step in enumerate(self.plan.live, 1):
+            on_step(StartStep("attaching hooks", number, len(self.plan.live)))
             self.attach_step(step)
         tracepoints = [("sched_process_exit", "on_exit")]
         if self._lib.bpf_function_start(self._bpf.module, b"on_fork"):

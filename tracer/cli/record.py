@@ -27,6 +27,7 @@ from tracer.kernel.families import FAMILIES
 from tracer.kernel.privileges import COMMAND, LATE_BY_ADMIN, LATE_HOOKS, READS_MAPS, SWEEPS, Cap
 from tracer.labels import size
 from tracer.output.console import status, tell
+from tracer.steps import StartStep, Steps
 from tracer.words import BY_NAME, Op
 
 if TYPE_CHECKING:
@@ -77,10 +78,20 @@ class Record(Verb):
             action="store_true",
             help="also what an audit needs: guest memory, KVM, pins, access by other processes",
         )
+        parser.add_argument(
+            "--steps",
+            metavar="FILE",
+            help="write each step of the start to this file, as a line of JSON: what, done, of",
+        )
 
     def run(self, args: argparse.Namespace) -> int:
         """Records; the exit code is as in the help."""
         most_bytes = _check(args)
+        with Steps(args.steps, args.quiet) as steps:
+            steps(StartStep("looking at this kernel"))
+            return self._run(args, most_bytes, steps)
+
+    def _run(self, args: argparse.Namespace, most_bytes: int | None, steps: Steps) -> int:
         import_without_threads()
         from tracer.capture.command import Command
         from tracer.selftest.run import Examiner
@@ -104,15 +115,16 @@ class Record(Verb):
             kernel = Kernel.running(args.source)
             if args.audit:
                 kernel = kernel.with_kvm()
-            program = _attached(args, kernel, hooks, wanted)
+            program = _attached(args, kernel, hooks, wanted, steps)
             try:
                 if stop.interrupted:
                     raise UserError("interrupted before the recording started", 130)
                 self_test = None
                 if examiner is not None:
+                    examiner.on_step = steps
                     self_test = _self_test(examiner, program, wanted)
                 writer = _writer(args, kernel, program, wanted.to_json(), self_test)
-                return self._record(args, kernel, program, writer, stop, command, most_bytes)
+                return self._record(args, kernel, program, writer, stop, command, most_bytes, steps)
             finally:
                 program.close()
         finally:
@@ -130,6 +142,7 @@ class Record(Verb):
         stop: "Stopper",
         command: "Command | None",
         most_bytes: int | None,
+        steps: Steps,
     ) -> int:
         from tracer.capture.attach import ModuleWatch
         from tracer.capture.program import Program
@@ -147,7 +160,10 @@ class Record(Verb):
         session = Session(program, writer, tell, args.audit, watch, stop.interrupts, most_bytes)
         line = ProgressLine(args.quiet)
         try:
+            if not args.no_baseline:
+                steps(StartStep("reading who has memory files open"))
             session.begin(with_baseline=not args.no_baseline)
+            steps.close()
             _keep(lasting)
             if command is not None:
                 if not self.whole_host:
@@ -363,16 +379,20 @@ class Stopper:
 
 
 def _attached(
-    args: argparse.Namespace, kernel: "Kernel", hooks: "Collection[str] | None", wanted: "Filters"
+    args: argparse.Namespace,
+    kernel: "Kernel",
+    hooks: "Collection[str] | None",
+    wanted: "Filters",
+    steps: Steps,
 ) -> "Hooks":
     ring_bytes = args.ring << 20
     if args.source == "ftrace":
         from tracer.capture.ftrace.program import attach as attach_ftrace
 
-        return attach_ftrace(kernel, hooks, wanted, ring_bytes, tell)
+        return attach_ftrace(kernel, hooks, wanted, ring_bytes, tell, steps)
     from tracer.capture.attach import attach
 
-    return attach(kernel, args.method, hooks, wanted, ring_bytes, tell, args.audit)
+    return attach(kernel, args.method, hooks, wanted, ring_bytes, tell, args.audit, steps)
 
 
 def _self_test(examiner: "Examiner", program: "Hooks", wanted: "Filters") -> dict[str, Any]:

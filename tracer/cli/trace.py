@@ -18,7 +18,8 @@ from tracer.cli.options import (
 )
 from tracer.cli.verb import Verb, filter_help, filter_option, filter_query
 from tracer.escape import printable
-from tracer.output.console import status, tell
+from tracer.output.console import tell
+from tracer.steps import START, StartStep, StatusLine
 
 if TYPE_CHECKING:
     from tracer.audit.policy import Policy
@@ -76,10 +77,21 @@ class Trace(Verb):
     def run(self, args: argparse.Namespace) -> int:
         """Prints the decisions; the exit code is as in the help."""
         words = words_to_record(args)
-        on_violation, policy_ = violation_command(args.on_violation), policy(args)
+        on_violation = violation_command(args.on_violation)
+        with StatusLine(quiet=args.recording is not None) as line:
+            line.show(START)
+            return self._run(args, words, on_violation, line)
+
+    def _run(
+        self,
+        args: argparse.Namespace,
+        words: list[str],
+        on_violation: list[str] | None,
+        line: StatusLine,
+    ) -> int:
         from tracer.live.trace import COLUMNS
 
-        query = filter_query(args, COLUMNS)
+        query, policy_ = filter_query(args, COLUMNS), policy(args)
         traced = _Traced(args, query, on_violation, policy_)
         if args.recording is not None:
             return traced.follow(args.recording)
@@ -87,7 +99,7 @@ class Trace(Verb):
             from tracer.audit.policy import RECORD_OPTIONS
 
             words += [word for word in RECORD_OPTIONS if word not in words]
-        return traced.record(words)
+        return traced.record(words, line)
 
 
 class _Traced:
@@ -110,7 +122,7 @@ class _Traced:
             self._print(path, lambda: not self._interrupts)
         return self._audited(path, 130 if self._interrupts else 0)
 
-    def record(self, words: list[str]) -> int:
+    def record(self, words: list[str], line: StatusLine) -> int:
         """Records and prints until the recorder has ended."""
         from tracer.live import recorder as signals
         from tracer.live.recorder import Place, Recorder, RecorderFailed
@@ -125,14 +137,14 @@ class _Traced:
                 quiet = ["--quiet", *words] if "--quiet" not in words else words
                 recorder = Recorder(quiet, path, args.command, place.folder, visible=True)
                 try:
-                    with _steps() as show:
-                        _prepare()  # which takes a second, while the recorder starts
+                    _prepare()  # which takes a second, while the recorder starts
 
-                        def waiting(seconds: float) -> None:
-                            self._goes_on(recorder)
-                            show(seconds)
+                    def waiting(step: StartStep, seconds: float) -> None:
+                        self._goes_on(recorder)
+                        line.show(step, seconds)
 
-                        recorder.wait_ready(waiting)
+                    recorder.wait_ready(waiting)
+                    line.close()
                     self._print(os.fspath(path), lambda: self._goes_on(recorder))
                     recorder.let_end()
                     in_order = True
@@ -141,6 +153,7 @@ class _Traced:
                         raise
                     return error.exit_code  # it has said why
                 finally:
+                    line.close()
                     with signals.ignored():  # a command is waited for only if nobody ended us
                         code = recorder.stop(tell, patient=in_order)
             code = self._audited(os.fspath(path), code)
@@ -222,19 +235,3 @@ def _prepare() -> None:
     import tracer.live.book
     import tracer.live.compose
     import tracer.live.trace  # noqa: F401
-
-
-@contextlib.contextmanager
-def _steps() -> Iterator[Any]:
-    """One line on the terminal while the recorder gets ready."""
-    on = sys.stderr.isatty()
-
-    def show(seconds: float) -> None:
-        if on and seconds > 0.2:
-            status(f"starting the recorder: BPF programs, then the self-test ({seconds:.0f} s)")
-
-    try:
-        yield show
-    finally:
-        if on:
-            status()

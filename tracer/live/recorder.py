@@ -31,6 +31,7 @@ from tracer.escape import printable
 from tracer.recording import folder as lock
 from tracer.recording.chain import MANIFEST
 from tracer.recording.folder import Folder
+from tracer.steps import START, StartStep, last
 
 _NUMBERS = (signal.SIGTERM, signal.SIGHUP)
 """They end us in order while no view is open; a view has handlers of its own."""
@@ -198,7 +199,8 @@ class Recorder:
         *,
         visible: bool = False,
     ) -> None:
-        """Starts it with ``record``'s own ``options``; ``logs`` is a folder for its output.
+        """Starts it with ``record``'s own ``options``; ``logs`` is a folder for its output and
+        its steps.
 
         ``visible``: instead, all that it and its command print is seen at once, on our standard
         error. A command then reads our standard input, and is in our process group as under any
@@ -210,7 +212,9 @@ class Recorder:
         self.command = list(command)
         self._stdout, self._stderr = logs / "stdout", logs / "stderr"
         self._before = _identity(output / MANIFEST)
-        argv = [*program, *options, "-o", str(output), *(["--", *command] if command else [])]
+        self._steps = logs / "steps"
+        own = ["--steps", str(self._steps), "-o", str(output)]
+        argv = [*program, *options, *own, *(["--", *command] if command else [])]
         parent = os.getpid()
         libc = ctypes.CDLL(None)
 
@@ -250,8 +254,9 @@ class Recorder:
     def _recording(self) -> bool:
         return _identity(self.output / MANIFEST) not in (None, self._before)
 
-    def wait_ready(self, waiting: Callable[[float], None]) -> None:
-        """Until there is a recording to follow. ``waiting`` is given the seconds, again and again.
+    def wait_ready(self, waiting: Callable[[StartStep, float], object]) -> None:
+        """Until there is a recording to follow. ``waiting`` is given the recorder's step and the
+        seconds since we came, again and again.
 
         RecorderFailed: it ended before, with its exit code and what it wrote.
         """
@@ -262,7 +267,7 @@ class Recorder:
                 text = self.stderr.strip().removeprefix("sealsnoop: ")
                 why = text or f"the recorder ended with {_how(code)} and said nothing"
                 raise RecorderFailed(why, code if code > 0 else 1)
-            waiting(time.monotonic() - start_s)
+            waiting(last(self._steps) or START, time.monotonic() - start_s)
             time.sleep(_POLL_S)
 
     def let_end(self) -> None:

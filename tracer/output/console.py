@@ -75,9 +75,20 @@ def say(lines: Iterable[str]) -> None:
         sys.stdout.write(harmless(line).replace("\n", "\\n").replace("\t", "\\t") + "\n")
 
 
+_drawn = {"by us": False, "by others": False}
+"""Whether there may be a line of :func:`status` on the terminal."""
+
+
+def others_draw(on: bool) -> None:
+    """Whether another process draws its status on our terminal: our sentences wipe it away."""
+    _drawn["by others"] = on and sys.stderr is not None and sys.stderr.isatty()
+
+
 def tell(sentence: str) -> None:
     """Writes one sentence to standard error, even if its reader is gone."""
     with contextlib.suppress(OSError):
+        if any(_drawn.values()):
+            status()
         print(f"sealsnoop: {printable(sentence)}", file=sys.stderr, flush=True)
 
 
@@ -86,6 +97,8 @@ def tell_error(message: str) -> None:
 
     Further lines are indented: what they quote cannot look like another message of ours.
     """
+    if any(_drawn.values()):
+        status()
     first, *more = message.split("\n")
     more = [line if line.startswith(" ") else f"  {line}" for line in more]
     print("\n".join([f"sealsnoop: {first}", *more]), file=sys.stderr)
@@ -102,6 +115,7 @@ def status(text: str = "", red: str = "") -> None:
     out = _behind(sys.stderr)
     out.write(f"\r\x1b[K{text}")
     out.flush()
+    _drawn["by us"] = bool(text)
 
 
 def console(width: int | None = None) -> "Console":

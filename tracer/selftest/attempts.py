@@ -9,7 +9,7 @@ mm/filemap.c:generic_perform_write splits a write into chunks, each of them asks
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from itertools import combinations
@@ -271,13 +271,21 @@ def all_sets() -> Iterator[int]:
             yield sum(chosen)
 
 
-def attempt_all(attempts: Attempts, thorough: bool) -> None:
-    """Makes every attempt; leaves no file, descriptor, mapping or process behind."""
+def attempt_all(
+    attempts: Attempts, thorough: bool, told: Callable[[int, int], object] = lambda done, of: None
+) -> None:
+    """Makes every attempt; leaves no file, descriptor, mapping or process behind.
+
+    ``told``: how many of the parts are done, and how many there are.
+    """
+    sets = [*(all_sets() if thorough else short_sets())]
+    of = 2 * len(sets) + 1
     for huge in (False, True):
         maker = Maker(attempts, huge)
         if not maker.available:
             continue
-        for seals in all_sets() if thorough else short_sets():
+        for done, seals in enumerate(sets, huge * len(sets)):
+            told(done, of)
             file = maker.sealed(seals)
             if not file:
                 continue
@@ -289,6 +297,7 @@ def attempt_all(attempts: Attempts, thorough: bool) -> None:
                 try_sealing(maker, seals, thorough)
         try_remapping(maker)
         try_holes(maker)
+    told(of - 1, of)
     try_creating(attempts)
     maker = Maker(attempts, huge=False)
     if maker.available:

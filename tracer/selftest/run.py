@@ -23,6 +23,7 @@ from tracer.selftest import ways
 from tracer.selftest.hooks import Count, Passed, check
 from tracer.selftest.scratch import Attempt
 from tracer.selftest.ways import Tried
+from tracer.steps import OnStep, StartStep
 from tracer.words import Kind
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _life(go: int, out: int, thorough: bool, prefix: bytes, audit: bool) -> NoRe
 
         if os.read(go, 1) == b"g":
             attempts = Attempts(prefix)
-            attempt_all(attempts, thorough)
+            attempt_all(attempts, thorough, lambda *step: tell({"step": step}))
             ways = try_all(attempts.name) if audit else []
             tell({"attempts": attempts, "merging": sorted(attempts.merging), "ways": ways})
             order = os.read(go, 1)
@@ -84,6 +85,7 @@ class Examiner:
         self._ended = False
         self.ways: list[Tried] = []
         """With ``audit``, after `attempts`: what was tried of the ways in that audits hook."""
+        self.on_step: OnStep = lambda step: None
 
     @classmethod
     def prepare(cls, thorough: bool, prefix: bytes = b"", audit: bool = False) -> Self:
@@ -128,8 +130,18 @@ class Examiner:
                 os.write(self._go, word)
 
     def _line(self, meanwhile: Callable[[], object]) -> dict[str, Any]:
+        """The next line that is no step."""
         patience_s = PATIENCE_S[self.thorough]
         until_s = time.monotonic() + patience_s
+        while True:
+            message = self._next(meanwhile, patience_s, until_s)
+            if "step" not in message:
+                return message
+            self.on_step(StartStep("self-test", *message["step"]))
+
+    def _next(
+        self, meanwhile: Callable[[], object], patience_s: float, until_s: float
+    ) -> dict[str, Any]:
         while b"\n" not in self._received:
             meanwhile()
             if time.monotonic() > until_s:

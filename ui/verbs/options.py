@@ -10,6 +10,7 @@ from tracer.cli.options import policy, violation_command, violation_options
 from tracer.cli.verb import Verb
 from tracer.errors import UserError
 from tracer.escape import printable
+from tracer.steps import OPENING, StatusLine
 
 if TYPE_CHECKING:
     from ui.session import View
@@ -52,8 +53,10 @@ class ViewVerb(Verb):
             words = [*viewer_words(args), *self.own_words(args)]
             return serve_recording(self.name, args.recording, words, port_)
         refuse_without_terminal(args.recording)
-        theme_ = theme(args)
-        from ui.session import View
+        with StatusLine(quiet=in_browser()) as line:
+            line.show(OPENING)  # Textual takes half a second
+            theme_ = theme(args)
+            from ui.session import View
 
         view = View(theme_, not args.no_bell, violation, policy_, in_browser())
         return self.show(args, view)

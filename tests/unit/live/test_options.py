@@ -89,8 +89,8 @@ def test_no_option_is_passed_without_need() -> None:
 
 
 def test_every_option_of_record_is_one_of_live() -> None:
-    # --audit of live names a policy, and that policy makes the recorder's --audit.
-    assert set(recorded([])) - {"audit"} <= set(vars(parsed()))
+    # --audit of live names a policy, which makes the recorder's --audit; --steps live gives itself.
+    assert set(recorded([])) - {"audit", "steps"} <= set(vars(parsed()))
 
 
 @pytest.mark.parametrize(

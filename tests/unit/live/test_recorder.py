@@ -33,7 +33,7 @@ def started(folder: Path, *options: str, command: list[str] | None = None) -> Re
     return Recorder(options, folder / "live.seal", command or [], folder, WRITER)
 
 
-def nothing(_: object) -> None:
+def nothing(*_: object) -> None:
     pass
 
 
@@ -140,7 +140,7 @@ from tracer.live.recorder import Recorder
 folder = Path(sys.argv[1])
 program = sys.executable, "-m", "tests.tty.writer"
 recorder = Recorder([], folder / "live.seal", sys.argv[2:], folder, program)
-recorder.wait_ready(lambda seconds: None)
+recorder.wait_ready(lambda step, seconds: None)
 while sys.argv[2:] and not recorder.stdout:
     time.sleep(0.01)
 for number in range(20):  # the kernel tells of each thread's death

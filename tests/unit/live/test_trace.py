@@ -203,7 +203,7 @@ def test_it_follows_a_recorder_and_ends_with_it(tmp_path: Path, at_home: None) -
     path = tmp_path / "live.seal"
     recorder = Recorder(["--events", "3000"], path, [], tmp_path, WRITER)
     lines: list[str] = []
-    recorder.wait_ready(lambda seconds: None)
+    recorder.wait_ready(lambda step, seconds: None)
     trace = Trace(str(path), lines.append, lines.append, query=parse(""), all_=True)
     before = time.monotonic()
     trace.run(lambda: None, lambda: time.monotonic() < before + 60)
@@ -239,7 +239,7 @@ def test_a_visible_recorder_has_our_streams(tmp_path: Path, at_home: None) -> No
         f"words = {WRITER!r}\n"
         "r = Recorder([], Path(sys.argv[1]), ['sh', '-c', 'read a; echo got $a'],"
         " Path(sys.argv[2]), words, visible=True)\n"
-        "r.wait_ready(lambda s: None)\nsys.exit(r.stop(print))\n"
+        "r.wait_ready(lambda *s: None)\nsys.exit(r.stop(print))\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "v.seal"), str(tmp_path)]
     done = subprocess.run(

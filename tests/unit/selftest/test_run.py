@@ -99,7 +99,7 @@ def test_one_that_dies(examiner: Examiner) -> None:
 
 
 def test_one_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    def attempt_all(attempts: Any, thorough: bool) -> None:
+    def attempt_all(attempts: Any, *given: Any) -> None:
         raise PermissionError(13, "no memfd for you")
 
     monkeypatch.setattr("tracer.selftest.attempts.attempt_all", attempt_all)

@@ -36,6 +36,7 @@ from tracer.capture.ring import Records
 from tracer.errors import UserError
 from tracer.kernel.plan import Plan, Step
 from tracer.record import HEAD
+from tracer.steps import OnStep, StartStep
 from tracer.words import Hook, LossCause
 
 _LAG_NS = 50_000_000
@@ -185,9 +186,10 @@ class FtraceProgram:
         filters: Filters,
         ring_bytes: int,
         tell: Callable[[str], None],
+        on_step: OnStep = lambda step: None,
     ) -> None:
         """Raises UserError where tracefs refuses what is needed for any recording."""
-        self._tell = tell
+        self._tell, self._on_step = tell, on_step
         self._probes: dict[str, Probe] = {}
         self._kinds: list[Kinded] = []
         follow = filters.pids if filters.pids or filters.follow_command else None
@@ -232,7 +234,8 @@ class FtraceProgram:
                     raise
                 self._tell(f"tracefs: {group}:{event}: {error.strerror}; cgroups as at the start")
         steps: list[Step] = []
-        for step in plan.steps:
+        for number, step in enumerate(plan.steps, 1):
+            self._on_step(StartStep("attaching hooks", number, len(plan.steps)))
             if step.live:
                 wanted = list(probes.for_step(step, fetch, unsealable))
                 refused = self._attach_step(wanted) if wanted else "not by the source ftrace"
@@ -367,6 +370,7 @@ def attach(
     filters: Filters,
     ring_bytes: int,
     tell: Callable[[str], None],
+    on_step: OnStep = lambda step: None,
 ) -> FtraceProgram:
     """An attached program that does not send yet. Raises UserError where that cannot be."""
     tracefs = find_tracefs()
@@ -375,4 +379,4 @@ def attach(
             "tracefs is not there; mount -t tracefs tracefs /sys/kernel/tracing, as root"
         )
     plan = kernel.plan("kprobe", families=families)
-    return FtraceProgram(tracefs, plan, kernel.layout, filters, ring_bytes, tell)
+    return FtraceProgram(tracefs, plan, kernel.layout, filters, ring_bytes, tell, on_step)
