@@ -1,6 +1,31 @@
-"""Errors that the command line expects, and what they say to a word that is not known."""
+"""Exit codes, errors that the command line expects, and what is said to an unknown word."""
 
 from collections.abc import Iterable
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """What every verb ends with.
+
+    Only the code of a command that is traced or recorded takes their place, and 128 + N after
+    signal N.
+    """
+
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> "Exit":
+        """A code with its sentence for help and man pages."""
+        one = int.__new__(cls, code)
+        one._value_ = code
+        one.meaning = meaning
+        return one
+
+    FINE = 0, "all is well"
+    FAILED = 1, "the tool failed, or was used wrongly"
+    FINDING = 2, "there is a finding: an audit failed, a recording is damaged, --fail-on is met"
+    UNCERTAIN = 3, "not certain: indeterminate, incomplete, or events were lost"
+    NOTHING = 4, "there was nothing to judge"
+    INTERRUPTED = 130, "Ctrl-C (128 + the number of the signal)"
 
 
 class UserError(Exception):
@@ -9,7 +34,7 @@ class UserError(Exception):
     ``tracer/cli/main.py`` prints the message alone. ``exit_code`` is what the command ends with.
     """
 
-    def __init__(self, message: str, exit_code: int = 1) -> None:
+    def __init__(self, message: str, exit_code: int = Exit.FAILED) -> None:
         super().__init__(message)
         self.exit_code = exit_code
 

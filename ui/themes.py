@@ -97,4 +97,4 @@ def check(name: str, known: Collection[str]) -> str:
     if name in known:
         return name
     others = hint(nearest(name, known), sorted(known), most=len(known))
-    raise UserError(f"--theme: no theme {printable(name)!r}; {others}", 2)
+    raise UserError(f"--theme: no theme {printable(name)!r}; {others}")

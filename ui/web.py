@@ -58,7 +58,6 @@ def serve_recording(verb: str, recording: str | None, words: Sequence[str], port
         raise UserError(
             f"--web: {who}; record with 'sudo sealsnoop record -o S.seal', and show that with "
             "'sealsnoop live S.seal --web'",
-            2,
         )
     Recording.open(recording).close()
     path = os.path.abspath(recording)  # so that it does not look like an option

@@ -32,13 +32,13 @@ def test_lockdown_is_named(locked_down: Booted) -> None:
     assert not locked_down.failed_scenes, "\n".join(locked_down.failed_scenes.values())
     doctor = locked_down.told("doctor")
     records = [locked_down.told(f"record-{source}") for source in ("bpf", "ftrace")]
-    assert doctor.code == 1, doctor.stdout
+    assert doctor.code == 2, doctor.stdout
     for record in records:
         assert record.code == 1, record.stderr
     for said in (doctor.stdout, *(record.stderr for record in records)):
         assert "lockdown" in said
         assert "confidentiality" in said
-    assert locked_down.told("doctor-json").code == 1
+    assert locked_down.told("doctor-json").code == 2
     report = json.loads(locked_down.told("doctor-json").stdout)
     assert not report["can_record"]
     assert not any(one["can"] for one in report["sources"].values())

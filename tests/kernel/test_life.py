@@ -196,7 +196,7 @@ def test_without_privilege(kernel: Booted) -> None:
     assert record.code == 1
     assert "root" in record.stderr or "privilege" in record.stderr
     doctor = kernel.told("unprivileged-doctor")
-    assert doctor.code == 1
+    assert doctor.code == 2
     assert "this user cannot trace" in doctor.stdout
     script = kernel.told("unprivileged-script")
     assert script.code == 1

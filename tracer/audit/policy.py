@@ -170,7 +170,7 @@ ACTOR_WORDS = ("vmm", "creator", "given-by-vmm", "given-by-creator")
 
 
 class PolicyError(UserError):
-    """``FILE:LINE: KEY: what is wrong``; exit code 1, since no claim was looked at."""
+    """``FILE:LINE: KEY: what is wrong``."""
 
     def __init__(self, file: str, line: int, key: str, problem: str) -> None:
         self.file, self.line, self.key, self.problem = file, line, key, problem

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from tracer.errors import Exit
 from tracer.labels import seals_text
 from tracer.record import USER_CPU
 
@@ -22,10 +23,16 @@ class Result(Enum):
 
     @property
     def exit_code(self) -> int:
-        """What ``sealsnoop audit`` ends with; 1 is left for a tool that failed."""
-        return {"pass": 0, "fail": 2, "indeterminate": 3, "not-applicable": 4}[self.value]
+        """What ``sealsnoop audit`` ends with."""
+        return _CODES[self]
 
 
+_CODES = {
+    Result.PASS: Exit.FINE,
+    Result.FAIL: Exit.FINDING,
+    Result.INDETERMINATE: Exit.UNCERTAIN,
+    Result.NOT_APPLICABLE: Exit.NOTHING,
+}
 WORST_FIRST = (Result.FAIL, Result.INDETERMINATE, Result.PASS, Result.NOT_APPLICABLE)
 
 

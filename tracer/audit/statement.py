@@ -22,7 +22,7 @@ from tracer.audit import policy as policies
 from tracer.audit.evaluate import audit as audit_of
 from tracer.audit.policy import Policy
 from tracer.audit.result import Audit
-from tracer.errors import UserError
+from tracer.errors import Exit, UserError
 from tracer.escape import printable
 from tracer.output.audit import document
 from tracer.recording.chain import CHAIN, MANIFEST
@@ -370,8 +370,8 @@ class Recheck:
 
     @property
     def exit_code(self) -> int:
-        """0: what could be checked holds. 2: something does not."""
-        return 2 if self.wrong else 0
+        """What ``sealsnoop verify`` ends with."""
+        return Exit.FINDING if self.wrong else Exit.FINE
 
     def to_json(self) -> str:
         """One JSON object."""

@@ -8,13 +8,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
 from tracer.cli.verb import Verb, import_without_threads
-from tracer.errors import UserError
+from tracer.errors import Exit, UserError
 from tracer.output.console import console, prepare, quiet_pipe, tell, write
 
 if TYPE_CHECKING:
     from tracer.audit import result as results
 
-_INTERRUPTED = 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -35,6 +34,7 @@ class Audit(Verb):
       3  indeterminate   no violation found, but one could have been missed
       4  not applicable  nothing in scope
       1  the audit itself failed: wrong policy or option, recording not readable
+      126 or 127 when the command cannot run
 
     A key pair: openssl genpkey -algorithm ed25519 -out key.pem
                 openssl pkey -in key.pem -pubout -out pub.pem
@@ -43,7 +43,6 @@ class Audit(Verb):
 
     usage = "sealsnoop audit POLICY [RECORDING ... | --live | -- CMD ...] [options]"
     takes_command = True
-    wrong_usage = 1  # 2 would mean that a claim failed
 
     def options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("policy", metavar="POLICY", nargs="?", help="a policy, a TOML file")
@@ -72,55 +71,45 @@ class Audit(Verb):
 
     def run(self, args: argparse.Namespace) -> int:
         """Prints the audit; the exit code is as in the help."""
-        try:
-            return _run(args)
-        except UserError as error:
-            # Whatever went wrong, no claim failed.
-            raise UserError(
-                str(error), _INTERRUPTED if error.exit_code == _INTERRUPTED else 1
-            ) from error
+        if args.schema:
+            return _schema(args.schema)
+        _check(args)
+        if not args.recordings:
+            import_without_threads()
+        from tracer.audit import policy as policies
+
+        policy = policies.load(args.policy)
+        if args.sign:  # before anything is recorded
+            from tracer.audit.statement import private_key
+
+            private_key(args.sign)
+        for option in () if args.recordings else ("html", "sarif", "statement"):
+            # The recorder gives up privileges that writing there may need.
+            if path := getattr(args, option):
+                prepare(f"--{option}", path)
+        paths = args.recordings or [_record(args)]
+        from contextlib import ExitStack
+
+        from tracer import __version__
+        from tracer.audit.evaluate import audit as hold
+        from tracer.recording.reader import Recording
+
+        with ExitStack() as stack:
+            recordings = [stack.enter_context(Recording.open(path)) for path in paths]
+            audit = hold(policy, recordings, f"sealsnoop {__version__}")
+            written = _write_reports(audit, args)
+            if args.statement:
+                from tracer.audit.statement import text
+
+                statement = text(audit, policy, recordings, written, args.sign)
+                write("--statement", args.statement, [statement])
+        with quiet_pipe():
+            _show(audit, args)
+        return audit.result.exit_code
 
 
 def _usage(message: str) -> NoReturn:
-    raise UserError(f"{message}; see 'sealsnoop audit --help'", 1)
-
-
-def _run(args: argparse.Namespace) -> int:
-    if args.schema:
-        return _schema(args.schema)
-    _check(args)
-    if not args.recordings:
-        import_without_threads()
-    from tracer.audit import policy as policies
-
-    policy = policies.load(args.policy)
-    if args.sign:  # before anything is recorded
-        from tracer.audit.statement import private_key
-
-        private_key(args.sign)
-    for option in () if args.recordings else ("html", "sarif", "statement"):
-        # The recorder gives up privileges that writing there may need.
-        if path := getattr(args, option):
-            prepare(f"--{option}", path)
-    paths = args.recordings or [_record(args)]
-    from contextlib import ExitStack
-
-    from tracer import __version__
-    from tracer.audit.evaluate import audit as hold
-    from tracer.recording.reader import Recording
-
-    with ExitStack() as stack:
-        recordings = [stack.enter_context(Recording.open(path)) for path in paths]
-        audit = hold(policy, recordings, f"sealsnoop {__version__}")
-        written = _write_reports(audit, args)
-        if args.statement:
-            from tracer.audit.statement import text
-
-            statement = text(audit, policy, recordings, written, args.sign)
-            write("--statement", args.statement, [statement])
-    with quiet_pipe():
-        _show(audit, args)
-    return audit.result.exit_code
+    raise UserError(f"{message}; see 'sealsnoop audit --help'")
 
 
 def _schema(which: str) -> int:
@@ -131,7 +120,7 @@ def _schema(which: str) -> int:
     else:
         from tracer.output.audit import schema
     print(json.dumps(schema(), indent=2))
-    return 0
+    return Exit.FINE
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from tracer.cli.verb import Verb, actions
+from tracer.errors import Exit
 
 SHELLS = ("bash", "zsh", "fish")
 _FOLDERS = ("RECORDING", "RECORDING|STATEMENT", "S")
@@ -37,7 +38,7 @@ class Completion(Verb):
         kinds = dict.fromkeys(_FOLDERS, shtab.DIRECTORY) | dict.fromkeys(_FILES, shtab.FILE)
         _mark_paths(top, kinds)
         print(shtab.complete(top, args.shell))
-        return 0
+        return Exit.FINE
 
 
 def _mark_paths(parser: argparse.ArgumentParser, kinds: dict[str, Any]) -> None:

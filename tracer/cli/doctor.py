@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tracer.cli.verb import Verb
+from tracer.errors import Exit
 from tracer.kernel.requirements.checks import SOURCES, Ability
 from tracer.kernel.requirements.host import Finding
 from tracer.output.console import tell
@@ -56,8 +57,9 @@ class Doctor(Verb):
     exit code: 0 recording would work and every hook has its place
                3 recording would work, but something would stay unseen, or the self-test
                  met an answer that is not documented, or a hook that did not report
-               1 this host cannot be traced by BPF; each reason has a remedy beside it, and
+               2 this host cannot be traced by BPF; each reason has a remedy beside it, and
                  the last line says whether --source ftrace can do instead
+               1 wrong option
     """
 
     def options(self, parser: argparse.ArgumentParser) -> None:
@@ -106,10 +108,14 @@ def _run(args: argparse.Namespace, examiner: "Examiner | None") -> int:
     blocking = ways["bpf"]
     plan, obstacle = _plan(args.method, host, findings, args.audit)
     uncovered = plan.uncovered if plan else ()
-    code = 1 if blocking or plan is None or not plan.live else 3 if uncovered else 0
-    self_test = _self_test(examiner, args.method, traceable=code != 1) if examiner else None
+    code = Exit.UNCERTAIN if uncovered else Exit.FINE
+    if blocking or plan is None or not plan.live:
+        code = Exit.FINDING
+    self_test = None
+    if examiner:
+        self_test = _self_test(examiner, args.method, traceable=code != Exit.FINDING)
     if self_test and not self_test.ok:
-        code = code or 3
+        code = code or Exit.UNCERTAIN
     machine = os.uname()
     report = Report(
         f"{machine.release} on {machine.machine}",
@@ -146,7 +152,7 @@ class Report:
     obstacle: str | None
     blind_spots: Sequence[str]
     self_test: "SelfTest | None"
-    code: int
+    code: Exit
     elsewhere: str
     """How another kernel can be traced."""
 
@@ -281,7 +287,7 @@ def _wrapped(mark: str, text: str) -> Iterator[str]:
 
 
 def _verdict(report: Report) -> str:
-    if report.code == 1:
+    if report.code == Exit.FINDING:
         why = ", ".join(one.name for one in report.blocking)
         if why == "privilege":
             return "this user cannot trace; what root can do is not known: run the doctor with sudo"
@@ -354,8 +360,8 @@ def _print_json(report: "Report") -> None:
 
     document = {
         "kernel": host.facts()["kernel"],
-        "can_record": report.code != 1,
-        "complete": report.code == 0,
+        "can_record": report.code != Exit.FINDING,
+        "complete": report.code == Exit.FINE,
         "findings": [finding.to_json() for finding in report.findings],
         "blocking": [finding.name for finding in report.blocking],
         "sources": {

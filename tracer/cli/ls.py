@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracer.cli.verb import Verb
-from tracer.errors import UserError
+from tracer.errors import Exit, UserError
 from tracer.escape import escape_bytes
 from tracer.labels import SEALS_UNKNOWN, seals_text, size, vm_text
 from tracer.output.console import console, tell
@@ -33,7 +33,7 @@ class Ls(Verb):
       sealsnoop ls --name 'frame-*'
       sealsnoop ls --pid 4242 --json | jq .seals
 
-    exit code: 0; 1 when nothing was found and something could not be read
+    exit code: 0; 1 wrong option; 3 when nothing was found, and something could not be read
     """
 
     def options(self, parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ class Ls(Verb):
         parser.add_argument("--pid", type=int, metavar="PID", help="only files this process has")
 
     def run(self, args: argparse.Namespace) -> int:
-        """Lists the files; 1 where an empty list may be due to what could not be read."""
+        """Lists the files; an empty list of what could not all be read is not certain."""
         if args.pid is not None and not Path(f"/proc/{args.pid}").is_dir():
             raise UserError(f"--pid: there is no process {args.pid}")
         from tracer.capture.procfs import Scanner
@@ -71,7 +71,7 @@ class Ls(Verb):
             console().print(table(files))
         if not files:
             tell("no memory file found")
-        return 1 if scan.problems and not files else 0
+        return Exit.UNCERTAIN if scan.problems and not files else Exit.FINE
 
 
 def _wanted(file: "MemoryFile", args: argparse.Namespace) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from tracer import __version__
 from tracer.cli.verb import Parser, Verb
-from tracer.errors import UserError
+from tracer.errors import Exit, UserError
 from tracer.output.console import drop_output, outlets, tell_error
 
 VERBS = {
@@ -26,7 +26,8 @@ VERBS = {
 }
 """Each verb's class, in the order of the help; a module is imported when it is needed."""
 
-EPILOG = """\
+EPILOG = (
+    """\
 examples:
   sealsnoop doctor                        can this host be traced, and if not, why
   sudo sealsnoop trace -- CMD             what seals refuse CMD, a line each, and why
@@ -36,8 +37,15 @@ examples:
   sealsnoop script s.seal                 show the decisions, one a line
   sealsnoop ls                            memory files and their seals, now
 
+exit code of every verb:
+"""
+    + "\n".join(f"  {int(one):<5} {one.meaning}" for one in Exit)
+    + """
+  'trace -- CMD' and 'record -- CMD' end with CMD's own code.
+
 'sealsnoop VERB --help' has more about each.
 """
+)
 
 
 def find(path: str) -> Verb:
@@ -80,10 +88,10 @@ def main(argv: Sequence[str] | None = None, verbs: Mapping[str, str] = VERBS) ->
             return error.exit_code
         except KeyboardInterrupt:
             tell_error("interrupted")
-            return 130
+            return Exit.INTERRUPTED
         except BrokenPipeError:
             drop_output()
-            return 0
+            return Exit.FINE
 
 
 def run(words: list[str], verbs: Mapping[str, str]) -> int:
@@ -99,7 +107,7 @@ def run(words: list[str], verbs: Mapping[str, str]) -> int:
         own, command = words[:place], words[place + 1 :]
     if not own:
         parser(verbs).print_help()
-        return 2
+        return Exit.FAILED
     if own[0] not in verbs:
         try:
             parser(verbs).parse_args(own)

@@ -133,17 +133,17 @@ def recorder_words(args: argparse.Namespace) -> list[str]:
 
 
 def violation_command(text: str | None) -> list[str] | None:
-    """The words of ``--on-violation``. UserError (exit code 2): none, or no such program."""
+    """The words of ``--on-violation``. UserError: none, or no such program."""
     if text is None:
         return None
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise UserError(f"--on-violation: {str(error).lower()}: {text!r}", 2) from None
+        raise UserError(f"--on-violation: {str(error).lower()}: {text!r}") from None
     if not words:
-        raise UserError("--on-violation: no command given", 2)
+        raise UserError("--on-violation: no command given")
     if shutil.which(words[0]) is None:
-        raise UserError(f"--on-violation: {words[0]!r} is not a program that can be run", 2)
+        raise UserError(f"--on-violation: {words[0]!r} is not a program that can be run")
     return words
 
 
@@ -180,10 +180,10 @@ def violation_options(
 def words_to_record(args: argparse.Namespace) -> list[str]:
     """As :func:`recorder_words`, for a verb that follows ``args.recording`` where one is given.
 
-    UserError (exit code 2): both are wanted.
+    UserError: both are wanted.
     """
     words = recorder_words(args)
     if args.recording is not None and (words or args.output or args.command):
         given = "a command" if args.command else words[0] if words else "-o"
-        raise UserError(f"{given}: nothing is recorded when a RECORDING is followed", 2)
+        raise UserError(f"{given}: nothing is recorded when a RECORDING is followed")
     return words

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tracer.capture.bpf_source import Filters
 from tracer.cli.options import recording_options
 from tracer.cli.verb import Verb, byte_count, import_without_threads, word_list
-from tracer.errors import UserError, nearest
+from tracer.errors import Exit, UserError, nearest
 from tracer.kernel import privileges
 from tracer.kernel.audit_families import ALL_FAMILIES
 from tracer.kernel.families import FAMILIES
@@ -44,7 +44,6 @@ _NO_UID = 0xFFFFFFFF
 """No user has (uid_t)-1."""
 _PROBLEMS_SHOWN = 8
 _LEAST_SIZE = 1 << 20
-_STOPPED_EARLY = 3
 
 
 class Record(Verb):
@@ -56,9 +55,10 @@ class Record(Verb):
       sealsnoop record --pid 42 --duration 60  one process for a minute
       sealsnoop record --denied --seals write  refusals on write-sealed files
 
-    The exit code is the command's own (128 + N when signal N ended it); 1 when the
-    recording failed, 2 for a wrong option, 3 when it stopped at --max-size, 126 or
-    127 when the command cannot run.
+    exit code: the command's own (128 + N when signal N ended it), 126 or 127 when it
+    cannot run; without a command 0, or 3 when events were lost. In any case 1 when the
+    recording failed or for a wrong option, and 3 when it stopped at --max-size.
+
     Under sudo the command runs as the user who called sudo.
     """
 
@@ -118,7 +118,7 @@ class Record(Verb):
             program = _attached(args, kernel, hooks, wanted, steps)
             try:
                 if stop.interrupted:
-                    raise UserError("interrupted before the recording started", 130)
+                    raise UserError("interrupted before the recording started", Exit.INTERRUPTED)
                 self_test = None
                 if examiner is not None:
                     examiner.on_step = steps
@@ -205,43 +205,43 @@ class Record(Verb):
             tell(f"RECORDING STOPPED: {reason}; what happens from now on is not recorded")
             self.stopped_early = True
             _let_end(command, stop)
-            return _STOPPED_EARLY
+            return Exit.UNCERTAIN
         if command is None:
-            return 0
+            return Exit.UNCERTAIN if session.losses else Exit.FINE
         return command.terminate() if command.poll() is None else command.exit_code or 0
 
 
 def _check(args: argparse.Namespace) -> int | None:
     """The bytes of ``--max-size``. UserError: a wrong value, or options that exclude each other."""
     if args.ring < 1 or args.ring & (args.ring - 1) or args.ring > 1024:
-        raise UserError(f"--ring: {args.ring} is not a power of two from 1 to 1024 (MB)", 2)
+        raise UserError(f"--ring: {args.ring} is not a power of two from 1 to 1024 (MB)")
     if args.duration is not None and not args.duration > 0:
-        raise UserError(f"--duration: {args.duration:g} is not a positive number of seconds", 2)
+        raise UserError(f"--duration: {args.duration:g} is not a positive number of seconds")
     if args.source == "ftrace" and args.audit:
         raise UserError(
-            "--audit needs --source bpf: ftrace has no hooks for guest memory, pins and KVM", 2
+            "--audit needs --source bpf: ftrace has no hooks for guest memory, pins and KVM"
         )
     if args.source == "ftrace" and args.method == "fexit":
-        raise UserError("--method fexit needs --source bpf: ftrace has only kprobes", 2)
+        raise UserError("--method fexit needs --source bpf: ftrace has only kprobes")
     if args.max_size is None:
         return None
     most_bytes = byte_count("--max-size", args.max_size)
     if most_bytes < _LEAST_SIZE:
-        raise UserError(f"--max-size: at least {_LEAST_SIZE >> 20}M", 2)
+        raise UserError(f"--max-size: at least {_LEAST_SIZE >> 20}M")
     return most_bytes
 
 
 def _uid(user: str) -> int:
     if user.isdecimal():
         if int(user) >= _NO_UID:
-            raise UserError(f"--uid: {user} is more than a user number can be", 2)
+            raise UserError(f"--uid: {user} is more than a user number can be")
         return int(user)
     try:
         return pwd.getpwnam(user).pw_uid
     except (KeyError, ValueError):  # ValueError: a NUL in it
         near = nearest(user, [one.pw_name for one in pwd.getpwall()])
         hint = f"did you mean {near}?" if near else "give its number"
-        raise UserError(f"--uid: this host has no user {user!r}; {hint}", 2) from None
+        raise UserError(f"--uid: this host has no user {user!r}; {hint}") from None
 
 
 def _pid(pid: int) -> int:
@@ -249,10 +249,10 @@ def _pid(pid: int) -> int:
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
-        raise UserError(f"--pid: there is no process {pid}", 2) from None
+        raise UserError(f"--pid: there is no process {pid}") from None
     found = re.search(r"^Tgid:\t(\d+)$", status, re.MULTILINE)
     if found and int(found[1]) != pid:
-        raise UserError(f"--pid: {pid} is a thread; did you mean its process {found[1]}?", 2)
+        raise UserError(f"--pid: {pid} is a thread; did you mean its process {found[1]}?")
     return pid
 
 
@@ -264,7 +264,7 @@ def _cgroup(path: str) -> int:
         return folder.stat().st_ino
     except (OSError, ValueError):  # ValueError: a NUL in it
         why = f"{folder} is not a cgroup v2 folder; see /proc/PID/cgroup"
-        raise UserError(f"--cgroup: {why}", 2) from None
+        raise UserError(f"--cgroup: {why}") from None
 
 
 def _seals(words: str) -> int:
@@ -291,10 +291,10 @@ def families(words: str, audit: bool = False) -> frozenset[str] | None:
 
 
 def filters(args: argparse.Namespace, follow_command: bool) -> Filters:
-    """The filters that the options ask for. Raises UserError (exit code 2) for a bad value."""
+    """The filters that the options ask for. Raises UserError for a bad value."""
     name = os.fsencode(args.name)
     if len(name) > _NAME_BYTES:
-        raise UserError(f"--name: {len(name)} bytes, but a name has at most {_NAME_BYTES}", 2)
+        raise UserError(f"--name: {len(name)} bytes, but a name has at most {_NAME_BYTES}")
     return Filters(
         pids=tuple(_pid(pid) for pid in args.pid),
         uids=tuple(_uid(user) for user in args.uid),

@@ -14,7 +14,7 @@ from tracer.cli.verb import (
     quick_imports,
     word_list,
 )
-from tracer.errors import UserError
+from tracer.errors import Exit, UserError
 from tracer.output.console import console, quiet_pipe, tell, write
 from tracer.rules.verdicts import Verdict
 
@@ -45,8 +45,9 @@ class Report(Verb):
       sealsnoop report s.seal --fail-on breach,unexplained,loss     in a test
       sealsnoop report --diff old-kernel.seal new-kernel.seal
 
-    exit code: 0 read well; 1 cannot be read; 2 wrong option or filter
-               3 something of --fail-on is there
+    exit code: 0 read well; 1 cannot be read, or a wrong option or filter
+               2 something of --fail-on is there
+               4 --fail-on is given, and no decision is there that could be judged
 
     On top: what each recording could see and what it lost; then decisions by verdict,
     then one by one those that were not simply allowed, the worst first, and tables.
@@ -86,7 +87,7 @@ class Report(Verb):
             "--fail-on",
             metavar="WORD,…",
             default="",
-            help="exit code 3 if there is any of: a verdict, loss, difference (with --diff)",
+            help="exit code 2 if there is any of: a verdict, loss, difference (with --diff)",
         )
 
     def more_help(self) -> str:
@@ -107,12 +108,14 @@ class Report(Verb):
         with Reading() as reading:
             if args.diff:
                 diff = diffs.build(args.recordings, request, reading.step, tell)
-                there = _there([*diff.verdicts], [diff.a, diff.b])
+                sides: Sequence[Mapping[str, int]] = [*diff.verdicts]
+                there = _there(sides, [diff.a, diff.b])
                 there |= {"difference"} if (diff.decisions["change"] == "answer").any() else set()
             else:
                 wanted = _tables(args)
                 report = reports.build(args.recordings, request, reading.step, tell, wanted)
-                there = _there([report.verdicts], report.coverage)
+                sides = [report.verdicts]
+                there = _there(sides, report.coverage)
         with quiet_pipe():
             if args.diff:
                 _show_diff(diff, args)
@@ -121,26 +124,29 @@ class Report(Verb):
         found = sorted(fail_on & there, key=FAIL_ON.index)
         if found:
             tell(f"--fail-on: there is {', '.join(found)}")
-        return 3 if found else 0
+        if found:
+            return Exit.FINDING
+        judged = sum(sum(side.values()) for side in sides)
+        return Exit.NOTHING if fail_on and not judged else Exit.FINE
 
 
 def _check(args: argparse.Namespace) -> frozenset[str]:
     """The words of --fail-on. UserError for options that do not go together."""
     if args.top is not None and args.top < 1:
-        raise UserError("--top: at least 1", 2)
+        raise UserError("--top: at least 1")
     if args.diff and len(args.recordings) != 2:
-        raise UserError(f"--diff compares two recordings, {len(args.recordings)} given", 2)
+        raise UserError(f"--diff compares two recordings, {len(args.recordings)} given")
     if args.diff and args.by:
-        raise UserError("--by: not with --diff, which always compares by request and by file", 2)
+        raise UserError("--by: not with --diff, which always compares by request and by file")
     if args.html is not None and args.by:
-        raise UserError("--by: not with --html, which has all tables", 2)
+        raise UserError("--by: not with --html, which has all tables")
     real = [os.path.realpath(path) for path in args.recordings]
     for place, path in enumerate(real):
         if path in real[:place]:
-            raise UserError(f"{args.recordings[place]} is given twice", 2)
+            raise UserError(f"{args.recordings[place]} is given twice")
     words = frozenset(word_list("--fail-on", args.fail_on, FAIL_ON))
     if "difference" in words and not args.diff:
-        raise UserError("--fail-on difference: only with --diff", 2)
+        raise UserError("--fail-on difference: only with --diff")
     return words
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from tracer.cli.verb import Verb, filter_help, filter_option, filter_query, word_list
-from tracer.errors import UserError
+from tracer.errors import Exit, UserError
 from tracer.output.console import tell
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Script(Verb):
         return filter_help(judged=False)
 
     def run(self, args: argparse.Namespace) -> int:
-        """Prints the events; 0 (also when the reader of the pipe left), 130 after Ctrl-C."""
+        """Prints the events; all is well when the reader of the pipe left."""
         from tracer.filter import mask as events
         from tracer.output.text import Feed, narration
         from tracer.recording.reader import Recording
@@ -81,7 +81,7 @@ class Script(Verb):
         if args.ops is not None:
             query = query.plus("op", _ops(args.ops))
         columns = _columns(args, query)
-        code = 0
+        code = Exit.FINE
         with Recording.open(args.recording) as recording:
             told = narration(recording)
             for sentence in told:
@@ -94,7 +94,7 @@ class Script(Verb):
                 tables = events.matching(feed.tables(), query, feed.names)
                 _print(tables, form, args)
             except KeyboardInterrupt:
-                code = 130
+                code = Exit.INTERRUPTED
             for sentence in narration(recording, told):
                 tell(sentence)
         return code
@@ -105,7 +105,7 @@ def _ops(text: str) -> list[str]:
 
     if not text.strip(" ,"):
         raise UserError("--ops: none given")
-    return word_list("--ops", text, sorted(words(Op).values()), "operation", 1)
+    return word_list("--ops", text, sorted(words(Op).values()), "operation")
 
 
 def _columns(args: argparse.Namespace, query: "Query") -> list[str] | None:

@@ -17,6 +17,7 @@ from tracer.cli.options import (
     words_to_record,
 )
 from tracer.cli.verb import Verb, filter_help, filter_option, filter_query
+from tracer.errors import Exit
 from tracer.escape import printable
 from tracer.output.console import tell
 from tracer.steps import START, StartStep, StatusLine
@@ -50,9 +51,11 @@ class Trace(Verb):
       time of day, command/pid, operation and what was requested, kind:name of the file,
       the kernel's answer, and why. "!raced" and the like mark incomplete evidence.
 
-    exit code: the command's own (128 + N when signal N ended it), else 0; 1 when
-    nothing could be recorded or read, 2 for a wrong option. With --audit that of the
-    audit (see 'sealsnoop audit --help'); the command's is said on stderr then.
+    exit code: the command's own (128 + N when signal N ended it), 126 or 127 when it
+    cannot run; without a command 0, or 3 when events were lost or --max-size was
+    reached. 1 when nothing could be recorded or read, or for a wrong option. With
+    --audit that of the audit (see 'sealsnoop audit --help'); the command's is said on
+    stderr then.
     """
 
     usage = (
@@ -120,7 +123,7 @@ class _Traced:
         """A recording, until it ends or Ctrl-C."""
         with self._interruptible():
             self._print(path, lambda: not self._interrupts)
-        return self._audited(path, 130 if self._interrupts else 0)
+        return self._audited(path, Exit.INTERRUPTED if self._interrupts else Exit.FINE)
 
     def record(self, words: list[str], line: StatusLine) -> int:
         """Records and prints until the recorder has ended."""

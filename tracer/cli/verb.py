@@ -25,17 +25,15 @@ _NEGATIVE = re.compile(r"-\.?\d")
 class Parser(argparse.ArgumentParser):
     """Reports a wrong command line as a UserError, with the nearest word that is known."""
 
-    wrong_usage = 2
-
     def error(self, message: str) -> NoReturn:
-        """UserError with exit code :attr:`wrong_usage`."""
+        """UserError, instead of argparse's own exit code 2, which is that of a finding."""
         choice = _CHOICE.search(message)
         near = nearest(choice[1], re.findall(r"\w+", choice[2])) if choice else None
         advice = f"did you mean {near}?" if near else ""
         if message == "argument --filter: expected one argument":
             advice = "not is written !WORD, in single quotes"
         advice = advice or f"see '{self.prog} --help'"
-        raise UserError(f"{message}; {advice}", self.wrong_usage)
+        raise UserError(f"{message}; {advice}")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse does, but ``--since -10s`` gives ``--since`` a value, as ``=`` would."""
@@ -59,8 +57,6 @@ class Verb:
     """None: argparse lists the options."""
     takes_command: ClassVar[bool] = False
     """Whether ``-- CMD ...`` may follow; the words are ``args.command`` then."""
-    wrong_usage: ClassVar[int] = 2
-    """The exit code for a wrong command line."""
 
     def options(self, parser: argparse.ArgumentParser) -> None:
         """Adds what may follow the verb."""
@@ -109,8 +105,6 @@ class Verb:
         """
         if parser is None:
             parser = Parser(prog=f"sealsnoop {self.name}", **self.settings())
-        if isinstance(parser, Parser):
-            parser.wrong_usage = self.wrong_usage
         self.options(parser)
         return parser
 
@@ -125,33 +119,30 @@ def byte_count(option: str, text: str) -> int:
 
     :param option: is named in the message.
     :param text: K, M, G and T are powers of 1024.
-    :raises UserError: no size (exit code 2).
+    :raises UserError: no size.
     """
     found = _SIZE.fullmatch(text.strip())
     count = int(float(found[1]) * (1 << _UNITS[found[2].upper()])) if found else 0
     if not found or not 0 < count < 1 << 62:
-        raise UserError(f"{option}: {text!r} is not a size; write 500M or 2G", 2)
+        raise UserError(f"{option}: {text!r} is not a size; write 500M or 2G")
     return count
 
 
-def word_list(
-    option: str, text: str, known: Collection[str], kind: str = "", code: int = 2
-) -> list[str]:
+def word_list(option: str, text: str, known: Collection[str], kind: str = "") -> list[str]:
     """The words between the commas of ``text``, in lower case.
 
     :param option: is named in the message.
     :param kind: what the words are, for the message: ``operation``.
-    :param code: exit code of the error.
     :raises UserError: there is none, or one that is not ``known``.
     """
     words = [word for word in (part.strip().lower() for part in text.split(",")) if word]
     if text and not words:
-        raise UserError(f"{option}: {text!r} names nothing", code)
+        raise UserError(f"{option}: {text!r} names nothing")
     for word in words:
         if word not in known:
             meant = hint(nearest(word, known), known, len(known))
             missing = f"{kind} {word!r}" if kind else repr(word)
-            raise UserError(f"{option}: there is no {missing}; {meant}", code)
+            raise UserError(f"{option}: there is no {missing}; {meant}")
     return words
 
 

@@ -92,7 +92,7 @@ class Verify(Verb):
 
 def _statement(args: argparse.Namespace) -> "Recheck":
     if args.digest:
-        raise UserError("--digest is for a recording, not for a statement", 2)
+        raise UserError("--digest is for a recording, not for a statement")
     from tracer.audit.statement import recheck
 
     return recheck(args.recording, args.key, args.recordings, args.policy, args.reports)
@@ -103,11 +103,9 @@ def _recording(args: argparse.Namespace) -> "VerifyReport":
         raise UserError(
             f"{args.recording} is not a statement's file: --key, --recording, --policy and "
             "--report are for one (sealsnoop audit --statement FILE)",
-            2,
         )
     if args.digest is not None and not _DIGEST.fullmatch(args.digest):
-        # Not 2: nothing is known to be wrong with the recording.
-        raise UserError(f"--digest: {args.digest!r} is not a SHA-256 (64 hex digits)", 1)
+        raise UserError(f"--digest: {args.digest!r} is not a SHA-256 (64 hex digits)")
     from tracer.recording.verify import verify
 
     return verify(args.recording, args.digest)

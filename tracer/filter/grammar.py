@@ -36,7 +36,7 @@ class QueryError(UserError):
         self.start = min(start, len(text))
         self.end = max(self.start, min(end, len(text)))
         self.near = near
-        super().__init__(f"filter: {printable(problem)}\n{_pointed(text, self.start, self.end)}", 2)
+        super().__init__(f"filter: {printable(problem)}\n{_pointed(text, self.start, self.end)}")
 
     @property
     def word(self) -> str:

@@ -62,7 +62,7 @@ def moment(text: str, option: str) -> Moment:
 
     :param text: one of :data:`FORMS`; a wall-clock time without an offset is local time.
     :param option: is named in the message.
-    :raises UserError: it is none of them (exit code 2).
+    :raises UserError: it is none of them.
     """
     words = text.strip()
     found = _SECONDS.fullmatch(words)
@@ -76,7 +76,7 @@ def moment(text: str, option: str) -> Moment:
     try:
         when = datetime.fromisoformat(words).astimezone()
     except (ValueError, OverflowError, OSError):
-        raise UserError(f"{option} {text!r}: no moment; give {FORMS}", 2) from None
+        raise UserError(f"{option} {text!r}: no moment; give {FORMS}") from None
     return Moment("wall", int(when.timestamp()) * 10**9 + when.microsecond * 1000, text)
 
 
@@ -235,7 +235,7 @@ class Reader:
             limits.append(limit)
         since_ns, until_ns = window = Window(*limits)
         if since_ns is not None and until_ns is not None and since_ns >= until_ns:
-            raise UserError("--since is not before --until: nothing lies between them", 2)
+            raise UserError("--since is not before --until: nothing lies between them")
         if start_ns is not None and until_ns is not None and until_ns <= start_ns:
             tell(f"{path}: it started after --until, nothing of it is in the report")
         if end_ns is not None and since_ns is not None and since_ns > end_ns:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
 
+from tracer.errors import Exit
 from tracer.record import USER_CPU
 from tracer.recording.chain import TAIL_FOLDER, Link, part_number, tail_number, wrong
 from tracer.recording.errors import Damaged, from_os
@@ -20,6 +21,7 @@ from tracer.recording.tail import Counts, Hole, Sequences, count_by_cpu
 _HOLES_SHOWN = 20
 _HOLES_JSON = 1000
 _INNER = ("cpus", "final")
+_STATES = {Exit.FINE: "ok", Exit.FINDING: "DAMAGED", Exit.UNCERTAIN: "incomplete"}
 
 
 @dataclass
@@ -56,14 +58,14 @@ class VerifyReport:
     @property
     def ok(self) -> bool:
         """Ended by its recorder, nothing changed, every hole declared."""
-        return self.exit_code == 0
+        return self.exit_code == Exit.FINE
 
     @property
-    def exit_code(self) -> int:
-        """0: ok. 2: damaged or unexplained holes. 3: readable, but cut off."""
+    def exit_code(self) -> Exit:
+        """What ``sealsnoop verify`` ends with: readable, but cut off, is not certain."""
         if self.damage or self.unexplained:
-            return 2
-        return 3 if self.incomplete else 0
+            return Exit.FINDING
+        return Exit.UNCERTAIN if self.incomplete else Exit.FINE
 
     def to_json(self) -> str:
         """One JSON object; at most 1000 holes are listed, ``missing`` counts all."""
@@ -74,7 +76,7 @@ class VerifyReport:
 
     def lines(self) -> list[str]:
         """The same for people."""
-        state = {0: "ok", 2: "DAMAGED", 3: "incomplete"}[self.exit_code]
+        state = _STATES[self.exit_code]
         rows = ", ".join(f"{count} {name}" for name, count in self.rows.items()) or "no rows"
         lines = [f"{self.path}: {state}", f"  {self.segments} segments; {rows}"]
         lines += [f"  stopped: {self.reason}"] if self.reason is not None else []

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 LEAST_WIDTH, LEAST_HEIGHT = 50, 14
 """As in ui.screens.base, which would import Textual for every ``--help``."""
 DEFAULT_PORT = 8321
-_EXIT = 2
 
 
 class ViewVerb(Verb):
@@ -62,7 +61,7 @@ class ViewVerb(Verb):
         return self.show(args, view)
 
     def check(self, args: argparse.Namespace) -> None:
-        """UserError (exit code 2): a value is wrong, or options exclude each other."""
+        """UserError: a value is wrong, or options exclude each other."""
 
     def own_words(self, args: argparse.Namespace) -> list[str]:
         """The words that give a view behind ``--web`` the options that only this verb has."""
@@ -79,7 +78,7 @@ def in_browser() -> bool:
 
 
 def refuse_without_terminal(recording: str | None) -> None:
-    """UserError, exit code 2: no terminal, a dumb or too small one; and what to use instead.
+    """UserError: no terminal, a dumb or too small one; and what to use instead.
 
     ``recording`` is what was to be shown, None for one that would start now.
     """
@@ -87,7 +86,7 @@ def refuse_without_terminal(recording: str | None) -> None:
         return
     problem = _problem()
     if problem:
-        raise UserError(f"{problem}; {_instead(recording)}", _EXIT)
+        raise UserError(f"{problem}; {_instead(recording)}")
 
 
 def _problem() -> str:
@@ -128,7 +127,7 @@ def _instead(recording: str | None) -> str:
 
 
 def theme(args: argparse.Namespace) -> str:
-    """The theme of ``--theme``. UserError (exit code 2): there is none of that name."""
+    """The theme of ``--theme``. UserError: there is none of that name."""
     from textual.theme import BUILTIN_THEMES
 
     from ui import themes
@@ -140,12 +139,12 @@ def theme(args: argparse.Namespace) -> str:
 def viewer_words(args: argparse.Namespace) -> list[str]:
     """The words on a command line that give a view behind ``--web`` the same options.
 
-    UserError (exit code 2): one that does not go with ``--web``.
+    UserError: one that does not go with ``--web``.
     """
     words = [] if args.theme is None else [f"--theme={theme(args)}"]
     if args.on_violation is not None:
         raise UserError(
-            "--on-violation: not with --web, where anyone who loads the page would run it", 2
+            "--on-violation: not with --web, where anyone who loads the page would run it"
         )
     words += ["--no-bell"] if args.no_bell else []
     if args.policy is not None:
@@ -154,13 +153,13 @@ def viewer_words(args: argparse.Namespace) -> list[str]:
 
 
 def port(args: argparse.Namespace) -> int:
-    """The port of ``--web``. UserError (exit code 2): no port, or not with ``--web``."""
+    """The port of ``--web``. UserError: no port, or not with ``--web``."""
     if args.port is None:
         return DEFAULT_PORT
     if not args.web:
-        raise UserError("--port: only with --web", 2)
+        raise UserError("--port: only with --web")
     if not 0 <= args.port <= 65535:
-        raise UserError(f"--port: {args.port} is not a port (1 to 65535; 0: any that is free)", 2)
+        raise UserError(f"--port: {args.port} is not a port (1 to 65535; 0: any that is free)")
     number: int = args.port
     return number
 
@@ -173,4 +172,4 @@ def speed(text: str) -> float:
         value = float(text.removesuffix("x"))
         if 0.1 <= value <= 100:
             return value
-    raise UserError(f"--speed: {text!r} is not 0.1 to 100, or max", 2)
+    raise UserError(f"--speed: {text!r} is not 0.1 to 100, or max")

@@ -169,7 +169,7 @@ def test_something_forbids_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = plan_of(tmp_path)
-    assert ask(monkeypatch, [*GOOD, NO_BCC], plan, "--json") == 1
+    assert ask(monkeypatch, [*GOOD, NO_BCC], plan, "--json") == 2
     found = read(capsys)
     assert (found["can_record"], found["complete"]) == (False, False)
     assert found["sources"]["bpf"] == {
@@ -181,7 +181,7 @@ def test_something_forbids_it(
         },
     }
     assert len(found["hooks"]) == len(FAMILIES), "the plan is worth seeing all the same"
-    assert ask(monkeypatch, [*GOOD, NO_BCC], plan) == 1
+    assert ask(monkeypatch, [*GOOD, NO_BCC], plan) == 2
     out = capsys.readouterr().out
     assert (
         "  MISSING bcc: no module bcc\n"
@@ -196,18 +196,18 @@ def test_ftrace_can_do_instead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(checks, "by_source", lambda host, found: {"bpf": [NO_BCC], "ftrace": []})
-    assert ask(monkeypatch, [*GOOD, NO_BCC], plan_of(tmp_path)) == 1
+    assert ask(monkeypatch, [*GOOD, NO_BCC], plan_of(tmp_path)) == 2
     lines = capsys.readouterr().out.splitlines()
     assert "  can     ftrace (kprobe events in tracefs, no BPF)" in lines
     assert lines[-1] == "BPF cannot trace this host (bcc); 'record --source ftrace' can"
 
 
 def test_no_plan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ask(monkeypatch, GOOD, None, "--json", obstacle="cannot read it") == 1
+    assert ask(monkeypatch, GOOD, None, "--json", obstacle="cannot read it") == 2
     found = read(capsys)
     assert (found["hooks"], found["no_plan_because"]) == (None, "cannot read it")
     assert found["can_record"] is False
-    assert ask(monkeypatch, GOOD, None, obstacle="cannot read it") == 1
+    assert ask(monkeypatch, GOOD, None, obstacle="cannot read it") == 2
     out = capsys.readouterr().out
     assert (
         "\nhook families\n"
@@ -222,7 +222,7 @@ def test_no_hook_at_all(
 ) -> None:
     found = functions("6.12")
     nothing = Planner(btf_of(found), symbols_of(found, tmp_path), False, False).plan()
-    assert ask(monkeypatch, GOOD, nothing, "--json") == 1
+    assert ask(monkeypatch, GOOD, nothing, "--json") == 2
     assert read(capsys)["can_record"] is False
 
 
@@ -248,9 +248,9 @@ def test_on_this_host(method: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = read(capsys)
     assert list(found) == KEYS
     blocked = blocking(check(Host.live()))
-    assert found["can_record"] is (code != 1)
+    assert found["can_record"] is (code != 2)
     assert found["self_test"] is None, "not asked for"
-    assert code in ((1,) if blocked else (0, 1, 3))
+    assert code in ((2,) if blocked else (0, 2, 3))
     live = {step["method"] for step in found["hooks"] or () if step["method"]}
     assert live <= ({"fexit", "kprobe"} if method == "auto" else {method})
 
@@ -274,7 +274,7 @@ def test_self_test_on_this_host(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["unexplained"] == []
     assert found["cases"] > 5000
     if found["hooks"] is None:
-        assert code in (1, 3)
+        assert code in (2, 3)
         assert found["hooks_note"]
 
 
@@ -282,7 +282,7 @@ def test_calls_are_made_where_nothing_can_be_traced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cases, "all_sets", cases.short_sets)  # enough to be printed
-    assert ask(monkeypatch, [*GOOD, NO_BCC], plan_of(tmp_path), "--self-test") == 1
+    assert ask(monkeypatch, [*GOOD, NO_BCC], plan_of(tmp_path), "--self-test") == 2
     out = capsys.readouterr().out
     assert "\n  seal 0x20: " in out
     assert "\n  unexplained answers: none\n" in out

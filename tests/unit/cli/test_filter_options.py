@@ -25,7 +25,7 @@ def asked(*argv: str, follow: bool = False) -> Filters:
 def said(*argv: str) -> str:
     with pytest.raises(UserError) as caught:
         asked(*argv)
-    assert caught.value.exit_code == 2
+    assert caught.value.exit_code == 1
     return str(caught.value)
 
 
@@ -38,7 +38,7 @@ def hooked(words: str) -> set[str]:
 def ops_said(words: str) -> str:
     with pytest.raises(UserError) as caught:
         families(words)
-    assert caught.value.exit_code == 2
+    assert caught.value.exit_code == 1
     return str(caught.value)
 
 

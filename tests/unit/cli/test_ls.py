@@ -86,7 +86,7 @@ def test_an_empty_answer_never_reassures(
 ) -> None:
     from tracer.capture import procfs as visibility
 
-    for problems, code in (([], 0), (["open files of 3 of 9 processes not readable"], 1)):
+    for problems, code in (([], 0), (["open files of 3 of 9 processes not readable"], 3)):
         monkeypatch.setattr(visibility, "problems", lambda *_, found=problems: found)
         assert call("--name", "nobody-is-called-this") == code
         told = capsys.readouterr().err

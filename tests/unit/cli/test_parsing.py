@@ -22,5 +22,5 @@ def test_what_is_no_size(text: str) -> None:
 
 
 def test_too_small_to_record_anything(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["record", "--max-size", "10k", "--", "true"]) == 2
+    assert main(["record", "--max-size", "10k", "--", "true"]) == 1
     assert "--max-size: at least 1M" in capsys.readouterr().err

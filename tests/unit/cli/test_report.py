@@ -163,21 +163,27 @@ def test_filter_by_hook(tmp_path: Path, capsys: Capture) -> None:
 
 @pytest.mark.parametrize(
     ("words", "code"),
-    [("breach", 3), ("unexplained,loss", 3), ("indeterminate", 0), ("loss", 0), ("", 0)],
+    [("breach", 2), ("unexplained,loss", 2), ("indeterminate", 0), ("loss", 0), ("", 0)],
 )
 def test_fail_on(recording: Path, capsys: Capture, words: str, code: int) -> None:
     assert main(["report", str(recording), "--fail-on", words, "--json"]) == code
     out, err = capsys.readouterr()
     assert json.loads(out)["verdicts"] == COUNTS
-    assert ("--fail-on: there is" in err) == (code == 3)
+    assert ("--fail-on: there is" in err) == (code == 2)
 
 
 def test_fail_on_loss(tmp_path: Path, capsys: Capture) -> None:
     path = write(Path("w.seal"), [ALLOWED], loss(5))
-    assert failed(capsys, path, "--fail-on", "loss")[0] == 3
+    assert failed(capsys, path, "--fail-on", "loss")[0] == 2
     assert failed(capsys, path, "--fail-on", "breach")[0] == 0
     lines = failed(capsys, path)[1].splitlines()
     assert lines[1].startswith("  ! LOST 5 events: 5 no room in the ring buffer")
+
+
+def test_fail_on_where_nothing_was_judged(recording: Path, capsys: Capture) -> None:
+    nothing = ("--filter", "name:nobody-is-called-this")
+    assert failed(capsys, recording, *nothing, "--fail-on", "breach")[0] == 4
+    assert failed(capsys, recording, *nothing)[0] == 0, "nobody asked for a result"
 
 
 def test_late_seals_and_holders(capsys: Capture) -> None:
@@ -303,7 +309,7 @@ def test_bad_words(recording: Path, tmp_path: Path, capsys: Capture) -> None:
         (["--diff", recording, other, "--by", "op"], "--by"),
     ):
         code, text = failed(capsys, *argv)
-        assert code == 2, argv
+        assert code == 1, argv
         assert said in text
 
 
@@ -348,7 +354,7 @@ def test_a_recording_that_was_cut(tmp_path: Path, capsys: Capture) -> None:
     assert "Its rows are missing" in said
     assert "NOT WHOLE (see above)" in said
     assert "nothing lost" not in said
-    assert failed(capsys, path, "--fail-on", "loss")[0] == 3
+    assert failed(capsys, path, "--fail-on", "loss")[0] == 2
 
 
 def test_a_recording_that_grows(capsys: Capture) -> None:
@@ -421,7 +427,7 @@ def test_a_closed_pipe_is_quiet(recording: Path, form: list[str]) -> None:
         done = subprocess.run(
             [*argv, "--fail-on", "breach"], stdout=out, stderr=subprocess.PIPE, text=True, cwd=ROOT
         )
-    assert done.returncode == 3  # what was found does not depend on who reads it
+    assert done.returncode == 2  # what was found does not depend on who reads it
     assert done.stderr == "sealsnoop: --fail-on: there is breach\n"
 
 

@@ -143,7 +143,7 @@ def test_error_points_at_the_word(text: str, word: str, near: str | None, messag
         parse(text)
     error = caught.value
     assert isinstance(error, UserError)
-    assert (error.word, error.near, error.exit_code) == (word, near, 2)
+    assert (error.word, error.near, error.exit_code) == (word, near, 1)
     assert message in error.problem
     first, shown, carets = str(error).splitlines()
     assert first == f"filter: {error.problem}"

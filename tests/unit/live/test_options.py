@@ -117,7 +117,7 @@ def test_refused(argv: list[str], words: str, capsys: pytest.CaptureFixture[str]
     except SystemExit as end:
         code = end.code
     out, err = capsys.readouterr()
-    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert (code, out, err.count("\n")) == (1, "", 1)
     assert words in err
 
 
@@ -161,7 +161,7 @@ def test_speed(text: str, value: float) -> None:
 def test_no_speed(text: str) -> None:
     with pytest.raises(UserError) as caught:
         options.speed(text)
-    assert caught.value.exit_code == 2
+    assert caught.value.exit_code == 1
 
 
 def test_themes() -> None:
@@ -186,7 +186,7 @@ def test_help_imports_nothing_costly(verb: str) -> None:
 
 
 def test_all_verbs_are_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == 2
+    assert main([]) == 1
     out = capsys.readouterr().out
     assert list(verbs())[:3] == ["record", "live", "replay"]
     for verb in verbs():
@@ -226,7 +226,7 @@ def test_no_terminal(verb: str) -> None:
         [sys.executable, "-m", "sealsnoop", verb, str(SAMPLE)],
         cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "standard input is none" in done.stderr
     assert f"'sealsnoop script --follow {SAMPLE}'" in done.stderr
     assert f"'sealsnoop report {SAMPLE}'" in done.stderr
@@ -243,7 +243,7 @@ def test_no_terminal(verb: str) -> None:
 )
 def test_terminals_that_cannot_do(term: str, size: tuple[int, int], words: str) -> None:
     code, said = on_terminal("live", str(SAMPLE), term=term, size=size)
-    assert code == 2
+    assert code == 1
     assert words in said
     assert "sealsnoop report" in said
     assert "\x1b" not in said, "the terminal was not touched"
@@ -251,7 +251,7 @@ def test_terminals_that_cannot_do(term: str, size: tuple[int, int], words: str) 
 
 def test_nothing_to_follow_and_no_terminal() -> None:
     code, said = on_terminal("live", term="dumb")
-    assert code == 2
+    assert code == 1
     assert "'sealsnoop record -o S.seal' records without one" in said
 
 

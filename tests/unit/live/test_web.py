@@ -138,7 +138,7 @@ def test_no_recorder_behind_a_browser(
     monkeypatch.setattr("os.geteuid", lambda: uid)
     with pytest.raises(UserError, match=f"--web: {words}; record with 'sudo sealsnoop") as caught:
         web.serve_recording("live", None, [], 0)
-    assert caught.value.exit_code == 2
+    assert caught.value.exit_code == 1
 
 
 def test_a_taken_port() -> None:

@@ -43,7 +43,7 @@ def test_a_time_without_offset_is_local() -> None:
 def test_what_is_no_moment_is_refused_by_name(text: str) -> None:
     with pytest.raises(UserError, match="--until") as error:
         moment(text, "--until")
-    assert error.value.exit_code == 2
+    assert error.value.exit_code == 1
 
 
 @given(st.integers(0, 10**15))
