@@ -4,9 +4,11 @@ import ast
 import re
 from argparse import Namespace
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -104,5 +106,13 @@ def test_a_recording_that_lacks_something_is_not_certain(
     traced = command and SimpleNamespace(
         pid=1, exit_code=command, poll=lambda: command, release=lambda: None
     )
-    given: list[Any] = [args, None, program, writer, stop, traced, None]
-    assert record.Record()._record(*given) == (code if full or command is None else command)
+    given: dict[str, Any] = {
+        "args": args,
+        "program": program,
+        "writer": writer,
+        "stop": stop,
+        "command": traced,
+    }
+    run = record.Record()._record
+    others: dict[str, Any] = dict.fromkeys(signature(run).parameters, MagicMock())
+    assert run(**others | given) == (code if full or command is None else command)
