@@ -8,7 +8,6 @@ anybody can do as often as he likes.
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 
 import numpy as np
@@ -26,11 +25,11 @@ from tracer.audit.policy import BY_ADDRESS, UNSEEN, Claim
 from tracer.audit.result import Doubt, Window
 from tracer.audit.scope import OUT, early
 from tracer.escape import printable
-from tracer.output.coverage import anchors, wall_jump_s
 from tracer.recording.format import EVENTS
 from tracer.recording.identity import EVENT_COLUMNS, Identities
 from tracer.recording.manifest import End, Filters, Manifest
 from tracer.recording.reader import Recording
+from tracer.walltime import iso
 from tracer.words import Op, ops
 
 Mask = npt.NDArray[np.bool_]
@@ -305,23 +304,19 @@ def _hull(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _window(recording: Recording, both: pd.DataFrame) -> Window:
-    known = anchors(recording)
-    times = [one.boot_ns for one in known]
+    clock = recording.clock()
+    times = [one.boot_ns for one in clock.anchors]
     if recording.end is None and len(both):
         times.append(int(both["time_ns"].max()))
-    walls = [_iso(known[0].wall_ns), _iso(known[-1].wall_ns)] if known else [None, None]
-    if recording.end is None or len(known) < 2:
-        walls[1] = None
-    jump = wall_jump_s(known)
-    return Window(min(times, default=None), max(times, default=None), walls[0], walls[1], jump)
-
-
-def _iso(wall_ns: int) -> str | None:
-    try:
-        when = datetime.fromtimestamp(wall_ns // 10**9, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return f"{when:%Y-%m-%dT%H:%M:%S}.{wall_ns % 10**9 // 10**6:03d}Z"
+    walls = [iso(one.wall_ns, 3) for one in clock.anchors] or [None]
+    ended = recording.end is not None and len(walls) > 1
+    return Window(
+        start_ns=min(times, default=None),
+        end_ns=max(times, default=None),
+        start=walls[0],
+        end=walls[-1] if ended else None,
+        wall_jump_s=clock.jump_s,
+    )
 
 
 def _looked(recording: Recording, start: pd.DataFrame) -> str:

@@ -14,6 +14,7 @@ from tracer.errors import UserError
 
 if TYPE_CHECKING:
     from tracer.audit.policy import Policy
+    from tracer.walltime import Period
 
 
 def recording_options(
@@ -111,6 +112,38 @@ def recording_options(
         action="store_true",
         help="also files that can never be sealed: tmpfs files, and memfds without "
         "MFD_ALLOW_SEALING (of these, creation is recorded in any case)",
+    )
+
+
+TIMES = """\
+times (--since, --until), local time where they name no zone:
+  03:00                   the last one before the recording's end; --until: the
+                          first one after --since
+  yesterday 03:00, 2026-11-29 03:00, 2026-11-29T02:00:12.5Z, Nov 29 03:00:12
+  10m ago, now            before now
+  1.5, +2s, 3m            after the recording's start
+  -10s                    before its end
+"""
+"""Help for :func:`time_options`."""
+
+
+def time_options(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, what: str = "decisions"
+) -> None:
+    """Adds ``--since`` and ``--until``; ``what``: of which they limit."""
+    parser.add_argument(
+        "--since", metavar="TIME", help=f"only {what} from this time on (see below)"
+    )
+    parser.add_argument("--until", metavar="TIME", help=f"only {what} before this time")
+
+
+def period(args: argparse.Namespace) -> "Period":
+    """What ``--since`` and ``--until`` ask for. UserError: they are no times."""
+    from tracer.walltime import Period, moment
+
+    return Period(
+        None if args.since is None else moment(args.since, "--since"),
+        None if args.until is None else moment(args.until, "--until"),
     )
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from tracer.cli.options import TIMES, period, time_options
 from tracer.cli.verb import (
     Verb,
     filter_help,
@@ -59,16 +60,13 @@ class Report(Verb):
       error          failed for another reason (ENOMEM, EBADF ...)
       allowed        should go through, and did
 
-    times (--since, --until): 1.5 or +2s after the start, -10s before the end, or
-    2026-11-22T17:48:10 by the wall clock (local time unless it says Z or +01:00).
     """
 
     def options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("recordings", metavar="RECORDING", nargs="+", help="NAME.seal folders")
         parser.add_argument("--by", choices=BY, help="only this table (default: object and fd)")
         filter_option(parser)
-        parser.add_argument("--since", metavar="TIME", help="only decisions from this time on")
-        parser.add_argument("--until", metavar="TIME", help="only decisions before this time")
+        time_options(parser)
         parser.add_argument(
             "--top",
             type=int,
@@ -91,7 +89,7 @@ class Report(Verb):
         )
 
     def more_help(self) -> str:
-        return filter_help(judged=True)
+        return f"{TIMES}\n{filter_help(judged=True)}"
 
     def run(self, args: argparse.Namespace) -> int:
         """Prints the report; the exit code is as in the help."""
@@ -151,12 +149,11 @@ def _check(args: argparse.Namespace) -> frozenset[str]:
 
 
 def _request(args: argparse.Namespace) -> "Request":
-    from tracer.output.report import COLUMNS, Request, moment
+    from tracer.output.report import COLUMNS, Request
 
     return Request(
         query=filter_query(args, COLUMNS),
-        since=None if args.since is None else moment(args.since, "--since"),
-        until=None if args.until is None else moment(args.until, "--until"),
+        period=period(args),
     )
 
 

@@ -20,6 +20,7 @@ from tracer.recording.follow import MISSING
 from tracer.recording.format import TABLES
 from tracer.recording.reader import Recording
 from tracer.rules.verdicts import Verdict
+from tracer.walltime import WallClock
 
 Numbers = npt.NDArray[np.int64]
 INDEXED = (Verdict.BREACH, Verdict.UNEXPLAINED, Verdict.BLOCKED)
@@ -165,8 +166,7 @@ class Book:
         """By cause: events lost, and events without context."""
         self.decided: dict[str, int] = {}
         """By hook: calls that it decided, whether or not they were recorded."""
-        self.anchors: list[tuple[int, int]] = []
-        """Boot clock and real time, ns, each time that the recorder read both."""
+        self.clock = WallClock()
         self.start_ns: int | None = None
         self.last_ns: int | None = None
         self.baseline: list[Batch] = []
@@ -222,9 +222,10 @@ class Book:
 
     def _clocks(self, table: pa.Table) -> None:
         boot, real = (table.column(name).to_pylist() for name in ("time_ns", "realtime_ns"))
-        self.anchors += list(zip(boot, real, strict=True))
-        if self.start_ns is None and self.anchors:
-            self.start_ns = self.anchors[0][0]
+        for one in zip(boot, real, strict=True):
+            self.clock.add(*one)
+        if self.start_ns is None:
+            self.start_ns = self.clock.start_ns
         self._saw(max(boot, default=None))
 
     def _saw(self, time_ns: int | None) -> None:
@@ -246,12 +247,3 @@ class Book:
             self.start_ns = int(times[0])
         self._saw(int(times.max()))
         self.decisions.add(batch)
-
-    def wall(self, time_ns: int | None) -> int | None:
-        """Real time at a moment of the boot clock, by the nearest earlier anchor."""
-        if time_ns is None or not self.anchors:
-            return None
-        boot, real = next(
-            (one for one in reversed(self.anchors) if one[0] <= time_ns), self.anchors[0]
-        )
-        return real + time_ns - boot

@@ -1,6 +1,5 @@
 """Values as short texts for cells of a table; nothing from a recording reaches one unescaped."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from tracer.escape import printable
@@ -81,16 +80,6 @@ def clock(seconds: float) -> str:
     if hours:
         return f"{hours}:{minutes:02}:{sec:02}.{rest:03}"
     return f"{minutes}:{sec:02}.{rest:03}" if minutes else f"{sec}.{rest:03}"
-
-
-def wall(ns: int | None) -> str:
-    """Time of day in UTC, ``17:48:10Z``; empty where unknown."""
-    if ns is None:
-        return ""
-    try:
-        return datetime.fromtimestamp(ns / 1e9, UTC).strftime("%H:%M:%SZ")
-    except (ValueError, OverflowError, OSError):
-        return ""
 
 
 def seals(value: Any) -> str:

@@ -376,7 +376,7 @@ class LiveFeed(Worker):
             bytes=self._follower.bytes,
             start_ns=book.start_ns,
             now_ns=now_ns,
-            wall_ns=book.wall(now_ns),
+            wall_ns=book.clock.at(now_ns),
             progress=progress,
             message=message,
         )

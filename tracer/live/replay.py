@@ -349,7 +349,7 @@ class ReplayFeed(Worker):
             lost=book.lost,
             start_ns=film.start_ns,
             now_ns=now_ns,
-            wall_ns=book.wall(now_ns),
+            wall_ns=book.clock.at(now_ns),
             speed=self._speed,
             share=max(0.0, min(1.0, done)),
         )

@@ -10,7 +10,6 @@ stands between the lines, at the place where it was found out.
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from tracer.live.snapshot import OnAlert, State
 from tracer.output.coverage import CONTEXT
 from tracer.output.tables import object_text
 from tracer.rules.verdicts import Verdict
+from tracer.walltime import iso, time_of_day
 from tracer.words import BY_NAME, Bit5, Flag, HookState, Op, Seal
 
 if TYPE_CHECKING:
@@ -43,8 +43,6 @@ _SLICE_S = 0.2
 """How long is read before it is looked whether it was enough (Ctrl-C)."""
 _MANY = 4096
 """Rows turned into Python objects at once."""
-_NO_YEAR_NS = 250_000_000_000 * 10**9
-"""From the year 9892 on a date cannot be written; no honest recording has one."""
 _ALLOWED = int(Verdict.ALLOWED)
 _OBJECTS = 1 << 16
 """Files whose seals' setters are known at a time; the oldest are forgotten."""
@@ -110,27 +108,6 @@ def why(row: Mapping[str, Any], setters: Setters) -> str:
     return f"{verdict.word.upper()}, {expected}{more}{hole}"
 
 
-def clock_text(wall_ns: int | None) -> str:
-    """The time of day here, to a millisecond; ``?`` where the recording does not tell it."""
-    if wall_ns is None or not 0 <= wall_ns < _NO_YEAR_NS:
-        return "?"
-    return f"{_second(wall_ns // 10**9)}.{wall_ns // 10**6 % 1000:03}"
-
-
-@lru_cache(maxsize=64)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds).strftime("%H:%M:%S")
-
-
-def iso_time(wall_ns: int | None) -> str | None:
-    """ISO 8601 with the zone of this host, to a microsecond; None: not known."""
-    if wall_ns is None or not 0 <= wall_ns < _NO_YEAR_NS:
-        return None
-    seconds, rest = divmod(wall_ns, 10**9)
-    there = datetime.fromtimestamp(seconds).astimezone().replace(microsecond=rest // 1000)
-    return there.isoformat(timespec="microseconds")
-
-
 def line(row: Mapping[str, Any], wall_ns: int | None, setters: Setters, bit5: Bit5) -> str:
     """One decision as a line, whole: nothing is cut."""
     op, kind, flags = str(row["op"]), str(row["kind"]), row["flags"]
@@ -140,7 +117,7 @@ def line(row: Mapping[str, Any], wall_ns: int | None, setters: Setters, bit5: Bi
     if not row["ino"] and not row["name"]:
         name = ""  # it made no file
     words = [
-        clock_text(wall_ns),
+        time_of_day(wall_ns),
         f"{row['comm'] or '?'}/{row['pid']}",
         op,
         request,
@@ -212,7 +189,7 @@ class Printer:
         more = {"verdict": Verdict(row["verdict"]).word, "why": printable(reason)}
         # A foreign recording may have anything there.
         more |= {name: row[name] and printable(row[name]) for name in ("comm", "name")}
-        return json.dumps({"time": iso_time(wall_ns), **row, **more}) + "\n"
+        return json.dumps({"time": iso(wall_ns), **row, **more}) + "\n"
 
     def _learn(self, row: dict[str, Any]) -> None:
         """From a call that made a file or sealed one.
@@ -277,7 +254,7 @@ class Trace:
             note(sentence)
 
     def _wall(self, time_ns: int) -> int | None:
-        return self._feed.book.wall(time_ns)
+        return self._feed.book.clock.at(time_ns)
 
     def step(self) -> bool:
         """Writes what is new, for a moment; whether there was more."""

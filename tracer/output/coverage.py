@@ -7,7 +7,6 @@ somebody else's: text is made printable.
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -17,6 +16,7 @@ from tracer.labels import LOSSES
 from tracer.recording.manifest import End, Filters, Manifest
 from tracer.recording.reader import ALIVE, KILLED
 from tracer.recording.tables import values
+from tracer.walltime import iso
 from tracer.words import UNKNOWN, Bit5, HookState, bit5_of, names
 
 if TYPE_CHECKING:
@@ -307,46 +307,13 @@ def _filters(manifest: Manifest) -> str:
     return "; ".join(shown)
 
 
-@dataclass(frozen=True)
-class Anchor:
-    """Both clocks read at one moment, in ns: boot clock and Unix time."""
-
-    boot_ns: int
-    wall_ns: int
-
-
-def anchors(recording: "Recording") -> list[Anchor]:
-    """Both clocks, each time that the recorder read them."""
-    return [
-        Anchor(boot_ns, wall_ns)
-        for table in recording.tables("clocks", ["time_ns", "realtime_ns"])
-        for boot_ns, wall_ns in zip(
-            values(table, "time_ns"), values(table, "realtime_ns"), strict=True
-        )
-    ]
-
-
-def wall_jump_s(anchors: Sequence[Anchor]) -> float:
-    """By how many seconds the wall clock was set during a recording (largest difference)."""
-    offsets = [anchor.wall_ns - anchor.boot_ns for anchor in anchors]
-    return (max(offsets) - min(offsets)) / 1e9 if offsets else 0.0
-
-
-def _started(known: Sequence[Anchor]) -> str | None:
-    try:
-        when = datetime.fromtimestamp(known[0].wall_ns / 1e9, UTC)
-    except (IndexError, ValueError, OverflowError, OSError):
-        return None
-    return when.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
 def coverage(recording: "Recording", host: str, boot_id: str, last_ns: int | None) -> Coverage:
     """What ``recording`` could see and lost; to be called when it has been read.
 
     :param host: its text in a host column (:func:`labels`).
     :param last_ns: boot time of its last event, ns; None: not known.
     """
-    known = anchors(recording)
+    clock = recording.clock()
     counts = losses(recording)
     came = modules_that_came(recording.tables("mappings", ["op", "answer", "hook"]))
     problems = list(recording.problems)
@@ -354,7 +321,7 @@ def coverage(recording: "Recording", host: str, boot_id: str, last_ns: int | Non
     if end.stopped_early:
         problems.append(f"the recorder stopped early: {printable(end.reason or '')}")
     manifest = recording.manifest
-    times = [anchor.boot_ns for anchor in known] + ([] if last_ns is None else [last_ns])
+    times = [one.boot_ns for one in clock.anchors] + ([] if last_ns is None else [last_ns])
     return Coverage(
         path=printable(recording.path),
         host=host,
@@ -362,9 +329,9 @@ def coverage(recording: "Recording", host: str, boot_id: str, last_ns: int | Non
         kernel=printable(manifest.kernel.release) or "unknown",
         command=" ".join(map(printable, manifest.command)),
         filters=_filters(manifest),
-        start_ns=known[0].boot_ns if known else None,
+        start_ns=clock.start_ns,
         end_ns=max(times, default=None),
-        started=_started(known),
+        started=iso(clock.at(clock.start_ns), 0),
         state="ended" if recording.end is not None else "alive" if ALIVE in problems else "killed",
         reason=printable(end.reason or ""),
         hooks_live=sum(step.state(came) == HookState.LIVE for step in manifest.hooks),

@@ -1,26 +1,23 @@
 """The report: recordings read once, and what every form of it (text, JSON, CSV, HTML) shows."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from tracer.analysis.batches import Source
-from tracer.analysis.decisions import EVERYTHING, Decisions, Keep, Window, read
+from tracer.analysis.decisions import Decisions, Keep, Window, read
 from tracer.analysis.timeline import holders
 from tracer.analysis.totals import Tables
-from tracer.errors import UserError
 from tracer.filter.query import Query
 from tracer.output import coverage as coverages
-from tracer.output.coverage import Anchor, Coverage, wall_jump_s
+from tracer.output.coverage import Coverage
 from tracer.output.tables import WORST_FIRST
 from tracer.recording.format import EVENTS
 from tracer.recording.reader import Recording
+from tracer.walltime import ALWAYS, Period
 
 TABLES = ("object", "fd", "process", "op", "rule")
 """What ``--by`` may ask for."""
@@ -37,67 +34,6 @@ Tell = Callable[[str], None]
 _OBJECT = ["boot_id", "dev", "ino", "gen"]
 _NOTHING = pd.DataFrame()
 _BEFORE = np.iinfo(np.int64).min
-
-
-_SECONDS = re.compile(r"([+-]?)(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|m|h)?")
-_UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, None: 10**9}
-
-FORMS = (
-    "seconds since the start (1.5, +2s, 3m), before the end (-10s) or a time (2026-11-22T17:48:10)"
-)
-
-
-@dataclass(frozen=True)
-class Moment:
-    """``ns`` from the ``start`` or ``end`` of a recording, or of the ``wall`` clock (Unix time)."""
-
-    base: Literal["start", "end", "wall"]
-    ns: int
-    text: str = field(default="", compare=False)
-    """As it was given."""
-
-
-def moment(text: str, option: str) -> Moment:
-    """Reads a time of the command line.
-
-    :param text: one of :data:`FORMS`; a wall-clock time without an offset is local time.
-    :param option: is named in the message.
-    :raises UserError: it is none of them.
-    """
-    words = text.strip()
-    found = _SECONDS.fullmatch(words)
-    if found:
-        sign, number, unit = found.groups()
-        # Digit by digit: a float holds no nanoseconds of a long time.
-        whole, _, part = number.partition(".")
-        scale = _UNITS[unit]
-        ns = int(whole or 0) * scale + int((part + "0" * 18)[:18]) * scale // 10**18
-        return Moment("end", -ns, text) if sign == "-" else Moment("start", ns, text)
-    try:
-        when = datetime.fromisoformat(words).astimezone()
-    except (ValueError, OverflowError, OSError):
-        raise UserError(f"{option} {text!r}: no moment; give {FORMS}") from None
-    return Moment("wall", int(when.timestamp()) * 10**9 + when.microsecond * 1000, text)
-
-
-def boot_ns(
-    wanted: Moment, anchors: Sequence[Anchor], start_ns: int | None, end_ns: int | None
-) -> int | None:
-    """The boot-clock time of a moment in a recording, ns; None: the recording does not know.
-
-    For a wall-clock time the nearest anchor counts: the clock may have been set in between.
-
-    :param anchors: both clocks, as the recorder read them.
-    :param start_ns: when the recording started, boot clock; None: not known.
-    :param end_ns: its last moment that is known, boot clock.
-    """
-    if wanted.base == "wall":
-        if not anchors:
-            return None
-        near = min(anchors, key=lambda anchor: abs(anchor.wall_ns - wanted.ns))
-        return near.boot_ns + wanted.ns - near.wall_ns
-    base = start_ns if wanted.base == "start" else end_ns
-    return None if base is None else base + wanted.ns
 
 
 @dataclass(frozen=True)
@@ -118,12 +54,12 @@ class Request:
     """Which decisions the report is about."""
 
     query: Query = field(default_factory=Query)
-    since: Moment | None = None
-    until: Moment | None = None
+    period: Period = ALWAYS
 
     @property
     def question(self) -> Question:
-        since, until = (one.text if one else None for one in (self.since, self.until))
+        limits = self.period.since, self.period.until
+        since, until = (one.text if one else None for one in limits)
         return Question(str(self.query) or None, since, until)
 
     @property
@@ -205,42 +141,10 @@ class Reader:
     def __init__(self, recording: Recording, host: str, request: Request, tell: Tell) -> None:
         self.recording = recording
         self.source = replace(Source.of(recording), host=host)
-        self.window = EVERYTHING
         self._query = request.query
         self._last_ns: int | None = None
-        self._anchors = coverages.anchors(recording)
-        moments = [moment for moment in (request.since, request.until) if moment]
-        jump_s = wall_jump_s(self._anchors)
-        if jump_s > 1 and any(moment.base == "wall" for moment in moments):
-            tell(
-                f"{recording.path}: the wall clock was set by {jump_s:.0f} s while it was "
-                "recorded; times near that are not certain"
-            )
-        if moments:
-            self.window = self._resolve(request, tell)
-
-    def _resolve(self, request: Request, tell: Tell) -> Window:
-        """The window in this recording's boot clock. UserError: it cannot be known."""
-        path = self.recording.path
-        start_ns = self._anchors[0].boot_ns if self._anchors else None
-        end_ns = _end_ns(self.recording, self._anchors)
-        limits = []
-        for option, moment in (("--since", request.since), ("--until", request.until)):
-            limit = None if moment is None else boot_ns(moment, self._anchors, start_ns, end_ns)
-            if moment is not None and limit is None and end_ns is not None:
-                raise UserError(
-                    f"{option}: {path} has no clock readings, so that time cannot be found in it; "
-                    "leave the option out, or count from its end (-10s)"
-                )
-            limits.append(limit)
-        since_ns, until_ns = window = Window(*limits)
-        if since_ns is not None and until_ns is not None and since_ns >= until_ns:
-            raise UserError("--since is not before --until: nothing lies between them")
-        if start_ns is not None and until_ns is not None and until_ns <= start_ns:
-            tell(f"{path}: it started after --until, nothing of it is in the report")
-        if end_ns is not None and since_ns is not None and since_ns > end_ns:
-            tell(f"{path}: it ended before --since, nothing of it is in the report")
-        return window
+        clock, last_ns = recording.clock(), recording.last_ns
+        self.window = Window(*request.period.limits(recording.path, clock, last_ns, tell))
 
     def read(self, into: Decisions, step: Step, columns: Sequence[str] = ()) -> None:
         """Gives the driver everything. ``columns``: what its observers need beside the usual."""
@@ -264,15 +168,6 @@ class Reader:
         source = self.source
         found = coverages.coverage(self.recording, source.host, source.boot_id, self._last_ns)
         return replace(found, decisions=decisions)
-
-
-def _end_ns(recording: Recording, anchors: Sequence[Anchor]) -> int | None:
-    """The last moment of which the recording knows; a killed one has no clock reading there."""
-    times = [anchor.boot_ns for anchor in anchors]
-    for table in recording.tables("events", ["time_ns"]):
-        if table.num_rows:
-            times.append(int(table.column("time_ns").to_numpy().max()))
-    return max(times, default=None)
 
 
 def opened(paths: Sequence[str], request: Request, tell: Tell, stack: ExitStack) -> list[Reader]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tracer.record import HEAD, RECORD_SIZE
 from tracer.recording import folder as lock
@@ -37,6 +38,7 @@ from tracer.recording.part import PartFile
 from tracer.recording.tables import empty
 from tracer.recording.tables import tables as tables_of
 from tracer.recording.tail import Records, TailReader
+from tracer.walltime import WallClock
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -497,6 +499,26 @@ class Recording:
         known = self._objects([*KEY, "name"]).to_pandas().drop_duplicates(KEY, keep="last")
         frame = frame.merge(known, on=KEY, how="left")
         return frame if wanted is None else frame[[*wanted, "name"]]
+
+    def clock(self) -> WallClock:
+        """Which time it was when, by the clocks that the recorder read. StoreError."""
+        found = WallClock()
+        for table in self.tables("clocks", ["time_ns", "realtime_ns"]):
+            boots, walls = (names_of.values(table, name) for name in ("time_ns", "realtime_ns"))
+            for boot_ns, wall_ns in zip(boots, walls, strict=True):
+                found.add(boot_ns, wall_ns)
+        return found
+
+    def last_ns(self) -> int | None:
+        """The last moment of which it knows, boot clock, ns. StoreError.
+
+        A killed recorder read no clock at its end: the events are looked through.
+        """
+        times = [one.boot_ns for one in self.clock().anchors]
+        for table in self.tables("events", ["time_ns"]):
+            if table.num_rows:
+                times.append(int(pc.max(table.column("time_ns")).as_py()))
+        return max(times, default=None)
 
     def follow(self, poll_s: float = 0.1) -> Iterator[pa.Table]:
         """Events of a recording that is being written, until it ends or its recorder dies.

@@ -14,6 +14,7 @@ from tracer.live.cells import SYMBOLS, VIOLATIONS, WORST_FIRST, sparkline
 from tracer.live.coverage import self_test
 from tracer.live.snapshot import Alert, Now, Snapshot, State, Verdicts
 from tracer.rules.verdicts import Verdict
+from tracer.walltime import time_of_day
 from ui.bindings import key_name
 from ui.widgets.lines import Buttons, Drawn, fields, sides, styled
 
@@ -152,7 +153,7 @@ class Header(Drawn[tuple[Snapshot, bool]]):
         right = self._state(now, paused)
         right.append(f"  {cells.clock(now.seconds).partition('.')[0]}s", dim)
         if now.wall_ns is not None and width >= 100:
-            right.append(f"  {cells.wall(now.wall_ns)}", dim)
+            right.append(f"  {time_of_day(now.wall_ns, 0)}", dim)
         room = max(8, width - right.cell_len - 2)
         return sides(fields(left, room), right, width)
 

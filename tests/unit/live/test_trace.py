@@ -19,7 +19,7 @@ from tracer.cli.trace import Trace as Verb
 from tracer.errors import UserError
 from tracer.filter.query import parse
 from tracer.live.recorder import Recorder
-from tracer.live.trace import Printer, Setters, Trace, clock_text, iso_time, line, named_seals, why
+from tracer.live.trace import Printer, Setters, Trace, line, named_seals, why
 from tracer.words import EXEC, Seal
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -177,18 +177,6 @@ def test_hostile_texts_in_json_are_harmless_when_decoded() -> None:
     found = json.loads(text)
     assert (found["comm"], found["name"], found["time"]) == ("\\x1b[2J", "a\\nb", None)
     assert text.isascii()
-
-
-def test_clocks() -> None:
-    wall_ns = 1_700_000_000_123_456_789
-    assert (
-        clock_text(wall_ns) == datetime.fromtimestamp(1_700_000_000).strftime("%H:%M:%S") + ".123"
-    )
-    assert (text := iso_time(wall_ns)) is not None
-    assert datetime.fromisoformat(text).timestamp() == pytest.approx(wall_ns / 1e9, abs=1e-6)
-    assert "123456" in text
-    for hostile in (None, -1, 1 << 100):
-        assert (clock_text(hostile), iso_time(hostile)) == ("?", None)
 
 
 # ---- while it is written ---------------------------------------------------------------------

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.recording import store_records
-from tracer.output.coverage import Coverage, anchors, coverage, labels, self_test, unseen
+from tracer.output.coverage import Coverage, coverage, labels, self_test, unseen
 from tracer.record import CLOCK, LOSS, USER_CPU, RecordType
 from tracer.recording.manifest import Count, Filters, Hook, Kernel, Manifest, SelfTest
 from tracer.recording.reader import Recording
@@ -132,7 +132,7 @@ def test_any_manifest_can_be_shown(manifest: Manifest) -> None:
 def test_both_clocks(tmp_path: Path) -> None:
     make(tmp_path / "x.seal", {}, clock(1, 2, 0), clock(3, 5, 1))
     with Recording.open(tmp_path / "x.seal") as recording:
-        found = [(anchor.boot_ns, anchor.wall_ns) for anchor in anchors(recording)]
+        found = recording.clock().anchors
     assert found == [(1, 2), (3, 5)]
 
 

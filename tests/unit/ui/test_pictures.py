@@ -6,6 +6,8 @@ then look at what git shows.
 
 import os
 import re
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,16 @@ SCREENS: dict[str, tuple[tuple[str, ...], tuple[tuple[int, int], ...]]] = {
     "help": (("question_mark",), SIZES[1:2]),
 }
 _FONT = re.compile(r"@font-face \{.*?\}", re.DOTALL)
+
+
+@pytest.fixture(autouse=True)
+def greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Local time is the same everywhere."""
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 def picture(svg: str) -> str:
