@@ -64,6 +64,11 @@ def date_and_time(wall_ns: int | None, digits: int = 3) -> str:
     return " ".join(_local(wall_ns // S)) + _fraction(wall_ns, digits)
 
 
+def date_and_zone(written: str) -> str:
+    """``2026-11-29 20:16:33 CET``, local time, of what :func:`iso` wrote."""
+    return datetime.fromisoformat(written).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
 def iso(wall_ns: int | None, digits: int = 6) -> str | None:
     """``2026-11-29T19:16:33.451208Z``; None: not known."""
     if wall_ns is None or not 0 <= wall_ns < _END_NS:

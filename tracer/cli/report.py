@@ -1,4 +1,4 @@
-"""``sealsnoop report``: recordings judged and summed up, loss first and the worst at the top."""
+"""``sealsnoop report``: recordings judged and summed up, the result in the first line."""
 
 import argparse
 import os
@@ -46,12 +46,18 @@ class Report(Verb):
       sealsnoop report s.seal --fail-on breach,unexplained,loss     in a test
       sealsnoop report --diff old-kernel.seal new-kernel.seal
 
-    exit code: 0 read well; 1 cannot be read, or a wrong option or filter
-               2 something of --fail-on is there
-               4 --fail-on is given, and no decision is there that could be judged
+    exit code:
+      0  read well, and nothing is missing
+      1  cannot be read, or wrong use
+      2  something of --fail-on is there; with --diff: the kernels differ
+      3  not certain: events were lost, the recorder was killed, decisions that could
+         not be judged
+      4  nothing to judge: no decision was recorded, or none matches
 
-    On top: what each recording could see and what it lost; then decisions by verdict,
-    then one by one those that were not simply allowed, the worst first, and tables.
+    The first line says the result: breaches, new ones apart from those by known holes
+    of the recorded kernel. Then what to do; then one by one what was not simply allowed,
+    the worst first, and who held the mapping that made F_ADD_SEALS fail EBUSY. What was
+    watched comes last (--coverage: at length).
     A verdict compares the kernel's answer with the rules of the seals:
       breach         a seal should have denied it, and it went through
       unexplained    denied as a seal denies, though no rule says so
@@ -73,6 +79,11 @@ class Report(Verb):
             metavar="N",
             help=f"rows of each table (default {_TOP_TEXT}, in HTML {_TOP_HTML}, "
             "in JSON and CSV all)",
+        )
+        parser.add_argument(
+            "--coverage",
+            action="store_true",
+            help="what was watched and what was not at length, not in one line",
         )
         form = parser.add_mutually_exclusive_group()
         form.add_argument("--json", action="store_true", help="all of it as one JSON object")
@@ -106,14 +117,14 @@ class Report(Verb):
         with Reading() as reading:
             if args.diff:
                 diff = diffs.build(args.recordings, request, reading.step, tell)
-                sides: Sequence[Mapping[str, int]] = [*diff.verdicts]
-                there = _there(sides, [diff.a, diff.b])
-                there |= {"difference"} if (diff.decisions["change"] == "answer").any() else set()
+                there = _there([*diff.verdicts], [diff.a, diff.b])
+                summary = diff.summary
+                there |= {"difference"} if summary.result == "different" else set()
             else:
                 wanted = _tables(args)
                 report = reports.build(args.recordings, request, reading.step, tell, wanted)
-                sides = [report.verdicts]
-                there = _there(sides, report.coverage)
+                summary = report.summary
+                there = _there([report.verdicts], report.coverage)
         with quiet_pipe():
             if args.diff:
                 _show_diff(diff, args)
@@ -122,10 +133,8 @@ class Report(Verb):
         found = sorted(fail_on & there, key=FAIL_ON.index)
         if found:
             tell(f"--fail-on: there is {', '.join(found)}")
-        if found:
             return Exit.FINDING
-        judged = sum(sum(side.values()) for side in sides)
-        return Exit.NOTHING if fail_on and not judged else Exit.FINE
+        return summary.exit_code
 
 
 def _check(args: argparse.Namespace) -> frozenset[str]:
@@ -206,7 +215,7 @@ def _show(report: "reports.Report", args: argparse.Namespace) -> None:
     else:
         from tracer.output.terminal import Terminal
 
-        Terminal(_console(), args.top or _TOP_TEXT).show(report, _tables(args))
+        Terminal(_console(), args.top or _TOP_TEXT, args.coverage).show(report, _tables(args))
 
 
 def _show_diff(diff: "Diff", args: argparse.Namespace) -> None:
@@ -219,4 +228,4 @@ def _show_diff(diff: "Diff", args: argparse.Namespace) -> None:
     elif args.html is not None:
         _page(diffview.diff_page(diff, args.top or _TOP_HTML), args.html)
     else:
-        diffview.DiffTerminal(_console(), args.top or _TOP_TEXT).show_diff(diff)
+        diffview.DiffTerminal(_console(), args.top or _TOP_TEXT, args.coverage).show_diff(diff)

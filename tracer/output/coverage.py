@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tracer.escape import printable
+from tracer.escape import clip, printable
 from tracer.labels import LOSSES
 from tracer.recording.manifest import End, Filters, Manifest
 from tracer.recording.reader import ALIVE, KILLED
 from tracer.recording.tables import values
-from tracer.walltime import iso
+from tracer.walltime import date_and_zone, iso
 from tracer.words import UNKNOWN, Bit5, HookState, bit5_of, names
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CONTEXT = ("objects_full", "name")
 """Causes by which no event is lost, only what stands around it."""
+_PROBLEM = 90  # cells of a problem in the first line
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,16 @@ class Unseen:
     reason: str
     essential: bool
     """False: this kernel has nothing there that could be seen."""
+
+    @property
+    def sentence(self) -> str:
+        """What stays unseen, and why."""
+        return f"{self.what or self.family}; {self.reason}"
+
+    @property
+    def chosen(self) -> bool:
+        """Whether the recorder was told to leave it out, or its source has no such hook."""
+        return self.reason == "not asked for" or self.reason.startswith("not by the source ")
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,14 @@ class SelfTest:
     def bit5(self) -> Bit5:
         """What the kernel calls seal 0x20."""
         return bit5_of(self.bit_0x20) if self.ran else UNKNOWN
+
+    @property
+    def brief(self) -> str:
+        """Its result in a few words."""
+        if not self.ran:
+            return "self-test FAILED" if self.failed else "no self-test"
+        wrong = self.unexplained or self.silent
+        return f"self-test of {self.cases:,} cases {'with ALARMS' if wrong else 'fine'}"
 
     def sentences(self) -> Iterator[tuple[str, bool]]:
         """Its result: sentences, and whether each is an alarm."""
@@ -146,15 +165,57 @@ class Coverage:
         return self.path.rstrip("/").rsplit("/", 1)[-1]
 
     @property
+    def when(self) -> str:
+        """When it started, with its date and zone: ``2026-11-22 18:48:10 CET``; empty: unknown."""
+        return date_and_zone(self.started) if self.started else ""
+
+    @property
     def title(self) -> str:
-        """``w.seal: host h1, kernel 6.1.0, from 2026-11-22T17:48:10Z, 2.970 s``."""
-        parts = [f"host {self.host}"] if self.host else []
-        if self.kernel not in self.host:
-            parts.append(f"kernel {self.kernel}")
-        parts.append(f"from {self.started}" if self.started else "start unknown")
+        """``w.seal: 2026-11-22 18:48:10 CET, 2.970 s, host h1, kernel 6.1.0``; local time."""
+        parts = [self.when or "start unknown"]
         if self.start_ns is not None and self.end_ns is not None:
             parts.append(f"{max(0, self.end_ns - self.start_ns) / 1e9:.3f} s")
+        parts += [f"host {self.host}"] if self.host else []
+        if self.kernel not in self.host:
+            parts.append(f"kernel {self.kernel}")
         return f"{self.path}: {', '.join(parts)}"
+
+    @property
+    def brief(self) -> str:
+        """``17 of 18 hooks live, nothing lost, self-test of 745 cases fine; 10 blind spots``."""
+        hooks = f"{self.hooks_live} of {self.hooks} hooks live" if self.hooks else "hooks not known"
+        lost = "NOT WHOLE" if any(self.alarms()) else "nothing lost"
+        parts = [f"{hooks}, {lost}, {self.self_test.brief}"]
+        if self.state == "alive":
+            parts.append("still being written")
+        if self.filters:
+            parts.append(f"recorded with filters: {self.filters}")
+        if left_out := [one for one in self.unseen if one.essential and one.chosen]:
+            parts.append(f"{len(left_out)} hooks left out")
+        spots = len(self.blind_spots)
+        parts.append(f"{spots} blind {'spot' if spots == 1 else 'spots'}")
+        return "; ".join(parts)
+
+    @property
+    def failed(self) -> list[Unseen]:
+        """Hooks that should have been live and were not."""
+        return [one for one in self.unseen if one.essential and not one.chosen]
+
+    def doubts(self) -> Iterator[str]:
+        """Why a decision may be missing or judged wrongly, each in half a sentence."""
+        if self.lost:
+            yield f"{sum(self.lost.values()):,} events were lost"
+        if self.state == "killed":
+            yield "the recorder was killed"
+        if self.problems:
+            yield clip(self.problems[0].partition(". ")[0].removesuffix("."), _PROBLEM)
+        if failed := self.failed:
+            more = f" and what {len(failed) - 1} more hooks show" if failed[1:] else ""
+            yield f"not seen: {failed[0].what or failed[0].family}{more}"
+        if self.self_test.failed or self.self_test.silent:
+            yield "the self-test failed" if self.self_test.failed else "hooks missed attempts"
+        if self.self_test.unexplained:
+            yield "this kernel gave answers that nothing documents"
 
     @property
     def summary(self) -> str:
@@ -187,7 +248,26 @@ class Coverage:
     def gaps(self) -> Iterator[tuple[str, bool]]:
         """What stays unseen and why, for each hook that is not live, and whether it is a gap."""
         for family in self.unseen:
-            yield f"{family.what or family.family}; {family.reason}", family.essential
+            yield family.sentence, family.essential
+
+
+def holes(coverage: Iterable[Coverage]) -> dict[str, frozenset[str] | None]:
+    """By boot id the known holes that its kernel has; None: no self-test says which."""
+    found: dict[str, frozenset[str] | None] = {}
+    for one in coverage:
+        told = frozenset(one.self_test.holes) if one.self_test.ran else None
+        before = found.get(one.boot_id)
+        found[one.boot_id] = told if before is None else before | (told or frozenset())
+    return found
+
+
+def known(hole: str | None, of_kernel: frozenset[str] | None) -> bool:
+    """Whether a breach is told apart from new ones: by a hole that this kernel is known to have.
+
+    :param hole: the one whose conditions it fits.
+    :param of_kernel: see :func:`holes`.
+    """
+    return hole is not None and (of_kernel is None or hole in of_kernel)
 
 
 def losses(recording: "Recording") -> Counter[str]:

@@ -5,6 +5,9 @@ goes away)::
 
     format          "sealsnoop report"
     schema_version  1
+    result          breach (new ones), known-holes (breaches by these alone), unexplained,
+                    uncertain, fine or nothing (to judge)
+    summary         the result in one sentence, as the text form says it first
     question        filter, since, until: as they were given, null for everything
     recordings      list: path, host, boot_id, kernel, command, filters, start_ns, end_ns (boot
                     clock), started (wall clock), state (ended, alive, killed), reason, hooks_live,
@@ -195,9 +198,12 @@ def json_pieces(report: "Report", top: int | None = None) -> Iterator[str]:
         yield from json_table(frame if top is None else frame.head(top))
 
     recordings = [asdict(one) | {"whole": one.whole} for one in report.coverage]
+    summary = report.summary
     head = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
+        "result": summary.result,
+        "summary": summary.text,
         "question": asdict(report.question),
         "recordings": recordings,
         "verdicts": dict(report.verdicts),

@@ -34,9 +34,12 @@ from tracer.labels import (
     prot_text,
 )
 from tracer.output import data, html
+from tracer.output import summary as summaries
 from tracer.output import tables as cells
 from tracer.output.coverage import Coverage
+from tracer.output.names import MOST_ROWS, folded
 from tracer.output.report import Question, Reader, Request, Step, Tell, opened, ordered
+from tracer.output.summary import Summary
 from tracer.output.tables import WORST_FIRST, derived, phrase, value
 from tracer.output.terminal import STYLES, Terminal
 from tracer.rules.verdicts import words
@@ -184,6 +187,22 @@ class Diff:
     count, the worst first."""
     objects: pd.DataFrame
     """Columns change, kind, name, a, b: counts by verdict of the files with that name."""
+
+    @property
+    def summary(self) -> Summary:
+        """What it comes to."""
+        changes = self.decisions["change"]
+        ops = self.decisions.loc[changes == "answer", "op"].astype(str)
+        return summaries.of_diff(
+            self.a,
+            self.b,
+            {str(op): int(count) for op, count in ops.value_counts(sort=False).items()},
+            self.variants.dropna()["question"].astype(str).tolist(),
+            (int((changes == "only A").sum()), int((changes == "only B").sum())),
+            self.same,
+            self.verdicts,
+            str(self.question),
+        )
 
 
 class Tally:
@@ -377,15 +396,24 @@ def worst(row: Mapping[str, Any]) -> str:
     return next(word for word in WORST_FIRST if word in there)
 
 
+def folded_objects(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of :attr:`Diff.objects`, files with like names and equal counts as one."""
+
+    def said(row: Mapping[str, Any]) -> tuple[str, ...]:
+        return row["change"], counts(row["a"]), counts(row["b"])
+
+    return folded(cells.rows(frame, MOST_ROWS), said, cells.file)
+
+
 class DiffTerminal(Terminal):
     """Prints a comparison; ``top`` entries of each kind of change."""
 
     def show_diff(self, diff: Diff) -> None:
         """Prints everything."""
+        self.result(diff.summary)
         for letter, one in (("A", diff.a), ("B", diff.b)):
-            self.coverage(one, f"{letter}: ")
-        question = str(diff.question)
-        self.heading(f"Verdicts ({question})" if question else "Verdicts")
+            self.recorded(one, f"{letter}: ")
+        self.heading("Verdicts")
         self.line(f"{'':<14}{'A':>12}{'B':>12}", "dim", "  ")
         for word in WORST_FIRST:
             a, b = (side.get(word, 0) for side in diff.verdicts)
@@ -396,6 +424,8 @@ class DiffTerminal(Terminal):
         self._objects(diff.objects)
         self.console.print()
         self.line(f"{diff.same:,} classes of calls are answered the same, as often", "dim")
+        for letter, one in (("A", diff.a), ("B", diff.b)):
+            self.coverage(one, f"{letter}: ")
 
     def _variants(self, found: pd.DataFrame) -> None:
         if found.empty:
@@ -423,21 +453,25 @@ class DiffTerminal(Terminal):
         if frame.empty:
             return
         self.heading(f"Files that differ, by name: {len(frame):,}")
-        for row in cells.rows(frame, self.top):
+        rows = folded_objects(frame)
+        for row in rows[: self.top]:
             self.line(clip(cells.file(row), self.console.width - 2), "bold", "  ")
             for letter, side in (("A", "a"), ("B", "b")):
                 self.line(f"{letter}: {counts(row[side])}", "", "      ")
-        self.more(len(frame))
+        self.more(len(rows) + max(0, len(frame) - MOST_ROWS))
 
 
 def diff_json(diff: Diff, top: int | None = None) -> Iterator[str]:
-    """One JSON object: format ``sealsnoop report diff``, schema_version, question, recordings A
+    """One JSON object: format ``sealsnoop report diff``, schema_version, result (different, same,
+    uncertain, nothing), summary (the same in a sentence), question, recordings A
     and B as in a report, verdicts a and b, same, variants, decisions and objects as in
     :class:`tracer.output.diff.Diff`. A request has the names of seal 0x20 and of memfd_create's 0x8
     where both kernels have the same; else these are numbers in it."""
     head = {
         "format": "sealsnoop report diff",
         "schema_version": data.SCHEMA_VERSION,
+        "result": diff.summary.result,
+        "summary": diff.summary.text,
         "question": asdict(diff.question),
         "recordings": [asdict(one) | {"whole": one.whole} for one in (diff.a, diff.b)],
         "verdicts": {"a": dict(diff.verdicts[0]), "b": dict(diff.verdicts[1])},
@@ -496,10 +530,10 @@ def diff_page(diff: Diff, top: int) -> Iterator[str]:
     return html.render(
         "diff.html",
         names=f"{diff.a.file_name} / {diff.b.file_name}",
-        question=str(diff.question),
+        summary=diff.summary,
         recordings=[("A: ", html.card(diff.a)), ("B: ", html.card(diff.b))],
         tables=[
-            (heading, html.table_of(frame, columns, {}, top))
+            (heading, html.table_of("", frame, columns, {}, top))
             for heading, frame, columns in tables
             if not frame.empty
         ],

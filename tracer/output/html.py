@@ -19,7 +19,8 @@ from markupsafe import Markup
 
 from tracer.output import tables as layout
 from tracer.output.coverage import Coverage
-from tracer.output.tables import LISTED, WORST_FIRST, Column, Row, file, phrase, shortened, value
+from tracer.output.names import shortened
+from tracer.output.tables import WORST_FIRST, Column, Row, file, phrase, value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,20 +81,25 @@ def render(template: str, script: bool = True, **context: Any) -> Iterator[str]:
 
 
 def table_of(
-    frame: "pd.DataFrame", columns: Sequence[Column], boots: Mapping[str, layout.Boot], top: int
+    name: str,
+    frame: "pd.DataFrame",
+    columns: Sequence[Column],
+    boots: Mapping[str, layout.Boot],
+    top: int,
 ) -> dict[str, Any]:
     """A table for the macro ``table`` of parts.html.
 
+    :param name: of :data:`tracer.output.tables.COLUMNS`; else as it likes.
     :param columns: what is shown of ``frame``.
     :param boots: by boot id (:func:`tracer.output.tables.boots`).
     :param top: so many rows.
     """
-    entries = layout.with_boot(layout.rows(frame, top), boots)
+    entries, there = layout.entries(name, frame, boots, top)
     return {
         "columns": [(column.title, _css(column)) for column in columns],
         "rows": [[_cell(column, row) for column in columns] for row in entries],
-        "total": len(frame),
-        "more": len(frame) - len(entries),
+        "total": there,
+        "more": there - len(entries),
     }
 
 
@@ -145,7 +151,7 @@ def page(report: "Report", top: int) -> Iterator[str]:
     return render(
         "report.html",
         names=", ".join(one.file_name for one in report.coverage),
-        question=str(report.question),
+        summary=report.summary,
         recordings=[card(one) for one in report.coverage],
         verdicts={word: report.verdicts.get(word, 0) for word in WORST_FIRST},
         notes=list(report.notes()),
@@ -156,7 +162,7 @@ def page(report: "Report", top: int) -> Iterator[str]:
         tables=(
             (
                 layout.TITLES[name],
-                table_of(frame, layout.present(frame, name, several), boots, top),
+                table_of(name, frame, layout.present(frame, name, several), boots, top),
             )
             for name, frame in frames.items()
             if not frame.empty
@@ -190,20 +196,17 @@ def _listed(
     report: "Report", boots: Mapping[str, layout.Boot], top: int
 ) -> Iterator[dict[str, Any]]:
     """The decisions of each verdict that is listed one by one."""
-    for verdict in LISTED:
-        heading, found, unlisted = report.listing(verdict)
-        if found.empty:
-            continue
-        holes = found["hole"].notna().any()
+    for one in report.listings():
+        holes = one.rows["hole"].notna().any()
         columns = [
-            *layout.present(found, "listed", report.several),
-            *(one for one in _LISTED_MORE if holes or one.title != _HOLE),
+            *layout.present(one.rows, "listed", report.several),
+            *(column for column in _LISTED_MORE if holes or column.title != _HOLE),
         ]
         yield {
-            "verdict": verdict,
-            "heading": heading,
-            "table": table_of(found, columns, boots, top),
-            "unlisted": unlisted,
+            "verdict": one.verdict,
+            "heading": one.heading,
+            "table": table_of("listed", one.rows, columns, boots, top),
+            "unlisted": one.more,
         }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,10 @@ from tracer.analysis.timeline import holders
 from tracer.analysis.totals import Tables
 from tracer.filter.query import Query
 from tracer.output import coverage as coverages
+from tracer.output import summary as summaries
 from tracer.output.coverage import Coverage
-from tracer.output.tables import WORST_FIRST
+from tracer.output.summary import Breach, Summary
+from tracer.output.tables import LISTED, WORST_FIRST
 from tracer.recording.format import EVENTS
 from tracer.recording.reader import Recording
 from tracer.walltime import ALWAYS, Period
@@ -68,6 +71,18 @@ class Request:
         return self.query.mask if self.query else None
 
 
+class Listing(NamedTuple):
+    """Decisions of one verdict, one by one."""
+
+    verdict: str
+    heading: str
+    """``BLOCKED: 40 decisions, 3 different``."""
+    rows: pd.DataFrame
+    """Of :attr:`Report.listed`."""
+    more: str
+    """Of how many decisions there is no row, as a sentence; mostly empty."""
+
+
 @dataclass(frozen=True)
 class Report:
     """Everything that a form of the report needs; tables are worst first."""
@@ -94,6 +109,16 @@ class Report:
     """Memory files that can never be sealed, of which only the creation was recorded."""
     unannounced: int = 0
     """Decisions on files whose announcement never came: of these little is known."""
+    breaches: tuple[Breach, ...] = ()
+    """The breaches by cause."""
+
+    @property
+    def summary(self) -> Summary:
+        """What it comes to."""
+        return summaries.of_report(
+            self.breaches, self.verdicts, self.coverage, str(self.question), len(self.busy),
+            self.left_out,
+        )  # fmt: skip
 
     @property
     def decisions(self) -> int:
@@ -120,19 +145,45 @@ class Report:
                 "are not known"
             )
 
-    def listing(self, verdict: str) -> tuple[str, pd.DataFrame, str]:
-        """The decisions of a verdict one by one.
+    def listings(self) -> Iterator[Listing]:
+        """The decisions that were not simply allowed, one by one, the worst first.
 
-        :return: a heading (``BREACH: 40 decisions, 3 different``), rows of :attr:`listed`, and of
-            how many decisions there is no row, as a sentence or empty.
+        Breaches by known holes of their kernel stand apart from new ones.
         """
-        found = self.listed[self.listed["verdict"] == verdict]
-        count, missing = self.verdicts.get(verdict, 0), self.unlisted.get(verdict, 0)
-        heading = f"{verdict.upper()}: {count:,} {'decision' if count == 1 else 'decisions'}"
-        if 1 < len(found) < count:
-            heading += f", {len(found):,} different"
-        more = f"{missing:,} more decisions are counted, but not kept one by one" if missing else ""
-        return heading, found, more
+        of_kernels = coverages.holes(self.coverage)
+        for verdict in LISTED:
+            found = self.listed[self.listed["verdict"] == verdict]
+            count, missing = self.verdicts.get(verdict, 0), self.unlisted.get(verdict, 0)
+            if not count:
+                continue
+            more = (
+                f"{missing:,} more decisions are counted, but not kept one by one"
+                if missing
+                else ""
+            )
+            if verdict != "breach":
+                yield Listing(verdict, _heading(verdict.upper(), count, found), found, more)
+                continue
+            columns = (found[name].astype(object) for name in ("boot_id", "hole"))
+            old = np.array(
+                [
+                    coverages.known(hole if isinstance(hole, str) else None, of_kernels.get(boot))
+                    for boot, hole in zip(*columns, strict=True)
+                ],
+                np.bool_,
+            )
+            parts = [("NEW BREACH", ~old), ("BREACH BY KNOWN HOLES", old)]
+            there = [(word, found[rows]) for word, rows in parts if rows.any()]
+            for place, (word, some) in enumerate(there):
+                of_them = int(some["count"].sum())
+                last = more if place == len(there) - 1 else ""
+                yield Listing(verdict, _heading(word, of_them, some), some, last)
+
+
+def _heading(word: str, count: int, found: pd.DataFrame) -> str:
+    """``BLOCKED: 40 decisions, 3 different``."""
+    different = f", {len(found):,} different" if 1 < len(found) < count else ""
+    return f"{word}: {summaries.some(count, 'decision')}{different}"
 
 
 class Reader:
@@ -230,6 +281,7 @@ def build(
             unlisted=tables.unlisted,
             left_out=tables.left_out,
             unannounced=tables.unannounced,
+            breaches=summaries.breaches(tables.by_rule, found) if tables.verdicts["breach"] else (),
         )
 
 

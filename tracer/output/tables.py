@@ -3,7 +3,6 @@
 One description of each table serves text and HTML. Text of traced programs is made harmless.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +11,8 @@ from tracer import labels
 from tracer.escape import cells as width_of
 from tracer.escape import clip, pad, printable
 from tracer.labels import describe, seals_text, size, span
-from tracer.output.coverage import Coverage
+from tracer.output.coverage import Coverage, holes, known
+from tracer.output.names import MOST_ROWS, braces, folded, shortened
 from tracer.rules.verdicts import Verdict
 from tracer.words import DOUBTS, UNKNOWN, Bit5, names, ops
 
@@ -31,8 +31,6 @@ LEGEND = (
 Row = Mapping[str, Any]
 """One row of a table: Python values, None where the table has none."""
 
-_TOKEN = re.compile(r"\\(?:x..|u.{4}|U.{8}|.)|.", re.DOTALL)
-"""A character, or what stands for one in escaped text (tracer.escape)."""
 _ADDRESS_OPS = ops(gives_address=True)
 
 
@@ -81,29 +79,16 @@ def number(value: object) -> str:
 
 
 def file(row: Row) -> str:
-    """``memfd:name`` of the row's object, ``memfd:0:1/42`` (device, inode) where it has no name."""
+    """``memfd:name`` of the row's object, ``memfd:0:1/42`` (device, inode) where it has no name.
+
+    Of a row of several files all of them, in little room.
+    """
+    if row.get("files"):
+        return braces(row["files"])
     dev, ino, name = row.get("dev"), row.get("ino"), row.get("name")
     if name is None and (dev is None or ino is None):
         return "-"
     return printable(object_text(str(row.get("kind") or "?"), name, dev or 0, ino or 0))
-
-
-def shortened(text: str, width: int) -> str:
-    """At most ``width`` cells of ``text``: its start, ``…``, and its end, where names differ most.
-
-    No escape sequence is cut apart.
-    """
-    if width_of(text) <= width:
-        return text
-    tail: list[str] = []
-    room = (width - 1) // 2
-    for token in reversed(_TOKEN.findall(text)):
-        if width_of(token) > room:
-            break
-        room -= width_of(token)
-        tail.insert(0, token)
-    end = "".join(tail)
-    return clip(text, width - width_of(end)) + end
 
 
 def who(row: Row) -> str:
@@ -156,7 +141,10 @@ def detail(row: Row) -> str:
     shown = f"answered {answered}, {as_expected}"
     shown += f": {plain(row['reason'])}" if row.get("reason") else ""
     shown += f", rule {plain(row['rule'])}" if row.get("rule") else ""
-    shown += f", KNOWN HOLE {plain(row['hole'])}" if row.get("hole") else ""
+    if hole := row.get("hole"):
+        had = known(hole, row.get("holes"))
+        shown += f", {'KNOWN HOLE' if had else 'NEW, though it fits'} {plain(hole)}"
+        shown += "" if had else ", which the self-test did not find in this kernel"
     return f"{shown}, {marks(row)}" if marks(row) else shown
 
 
@@ -319,6 +307,8 @@ REQUEST = derived("request", request, rank=2, least=0)
 _VERDICTS = tuple(map(_counts, WORST_FIRST))
 _ALL = value("decisions", "all", right=True)
 _LAST = derived("last", _last, rank=2, least=0)
+_TIMES = value("times", "", _times, right=True)
+"""How often, of a table whose rows are folded (:func:`entries`)."""
 _HOST = derived("host", lambda row: plain(row.get("host")), rank=1)
 
 COLUMNS: dict[str, tuple[Column, ...]] = {
@@ -378,6 +368,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         _ALL,
     ),
     "late": (
+        _TIMES,
         _FILE,
         seconds("time_ns", "sealed s", rank=1),
         derived("seal", lambda row: plain(row.get("seal")), least=0),
@@ -385,6 +376,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         derived("sealed by", who, rank=2),
     ),
     "busy": (
+        _TIMES,
         _FILE,
         seconds("time_ns", "s", rank=1),
         derived("requested", _added, least=0),
@@ -423,9 +415,11 @@ class Boot(NamedTuple):
     """What its kernel calls seal 0x20."""
     narrowed: bool
     """Not the whole host was recorded."""
+    holes: frozenset[str] | None
+    """The known holes that its kernel has; None: no self-test says which."""
 
 
-_UNKNOWN_BOOT = Boot(None, UNKNOWN, False)
+_UNKNOWN_BOOT = Boot(None, UNKNOWN, False, None)
 
 
 def with_boot(found: Sequence[dict[str, Any]], known: Mapping[str, Boot]) -> list[dict[str, Any]]:
@@ -433,13 +427,45 @@ def with_boot(found: Sequence[dict[str, Any]], known: Mapping[str, Boot]) -> lis
     return [row | known.get(str(row.get("boot_id")), _UNKNOWN_BOOT)._asdict() for row in found]
 
 
+def _said(row: Row) -> tuple[Any, ...]:
+    """What a row of :data:`_FOLDED` says, but for its file and the number of its descriptor."""
+    told: tuple[Any, ...] = (row.get("seal"), row.get("why"), row.get("added"), _holders(row))
+    if "verdict" in row:
+        told = (row["verdict"], row.get("seals"), request({**row, "fd": None}), detail(row))
+    return (row.get("boot_id"), row.get("pid"), row.get("comm"), row.get("op"), *told)
+
+
+_FOLDED = ("listed", "late", "busy")
+"""Tables in which rows that say the same of several files are one row."""
+
+
+def entries(
+    table: str, frame: "pd.DataFrame", known: Mapping[str, Boot], top: int
+) -> tuple[list[dict[str, Any]], int]:
+    """The first rows of ``table``, equal ones of several files as one.
+
+    :param known: by boot id (:func:`boots`).
+    :param top: so many rows.
+    :return: rows as :func:`with_boot` gives them; how many there are in all.
+    """
+    if table not in _FOLDED:
+        return with_boot(rows(frame, top), known), len(frame)
+    found = folded(with_boot(rows(frame, MOST_ROWS), known), _said, file)
+    return found[:top], len(found) + max(0, len(frame) - MOST_ROWS)
+
+
 def boots(coverage: Iterable[Coverage]) -> dict[str, Boot]:
     """By boot id; of several recordings of a boot, one may know what another does not."""
+    coverage = tuple(coverage)
     found: dict[str, Boot] = {}
+    of_kernels = holes(coverage)
     for one in coverage:
-        start_ns, bit5, narrowed = found.get(one.boot_id, _UNKNOWN_BOOT)
-        starts = [ns for ns in (start_ns, one.start_ns) if ns is not None]
-        bit5 = one.self_test.bit5 if bit5 == UNKNOWN else bit5
-        narrowed = narrowed or bool(one.filters)
-        found[one.boot_id] = Boot(min(starts, default=None), bit5, narrowed)
+        before = found.get(one.boot_id, _UNKNOWN_BOOT)
+        starts = [ns for ns in (before.start_ns, one.start_ns) if ns is not None]
+        found[one.boot_id] = Boot(
+            min(starts, default=None),
+            one.self_test.bit5 if before.bit5 == UNKNOWN else before.bit5,
+            before.narrowed or bool(one.filters),
+            of_kernels[one.boot_id],
+        )
     return found

@@ -1,4 +1,6 @@
-"""The report on a terminal or in a pipe: loss first, then the worst. Colour only repeats words.
+"""The report on a terminal or in a pipe: the result, what to do, what it rests on, coverage last.
+
+Colour only repeats words.
 
 Nothing from a recording is ever markup: everything printed is a rich Text.
 """
@@ -11,12 +13,13 @@ from rich.text import Text
 
 from tracer.output import tables as layout
 from tracer.output.coverage import Coverage
-from tracer.output.tables import GAP, LEGEND, LISTED, WORST_FIRST, Column, fitted, widths
+from tracer.output.summary import Summary
+from tracer.output.tables import GAP, LEGEND, WORST_FIRST, Column, fitted, widths
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tracer.output.report import Report
+    from tracer.output.report import Listing, Report
 
 STYLES = {
     "breach": "bold red",
@@ -26,51 +29,101 @@ STYLES = {
     "error": "",
     "allowed": "green",
 }
+RESULTS = {
+    "breach": "bold red",
+    "unexplained": "bold magenta",
+    "uncertain": "bold yellow",
+    "different": "bold yellow",
+    "known-holes": "bold yellow",
+    "nothing": "bold",
+    "fine": "bold green",
+    "same": "bold green",
+}
+"""Styles of the first line, by :attr:`tracer.output.summary.Summary.result`."""
+ALARMS = ("breach", "unexplained")
+"""Verdicts of which one is enough to look at."""
 _ALARM = "bold red"
 _INDENT = "  "
 
 
 class Terminal:
-    """Prints reports on ``console``, whose width they keep; ``top`` rows of each table."""
+    """Prints reports on ``console``, whose width they keep; ``top`` rows of each table.
 
-    def __init__(self, console: Console, top: int) -> None:
+    :param long: what each recording could see at length, not in one line.
+    """
+
+    def __init__(self, console: Console, top: int, long: bool = False) -> None:
         self.console = console
         self.top = top
+        self.long = long
         self._boots: dict[str, layout.Boot] = {}
 
     def show(self, report: "Report", tables: Sequence[str]) -> None:
         """Prints everything; ``tables`` are those of :attr:`Report.tables` that are wanted."""
         self._boots = layout.boots(report.coverage)
-        for one in report.coverage:
-            self.coverage(one)
+        self.result(report.summary)
         self._verdicts(report)
-        for verdict in LISTED:
-            self._listed(report, verdict)
+        for one in report.coverage:
+            self.recorded(one)
+        listings = list(report.listings())
+        for listing in listings:
+            if listing.verdict in ALARMS:
+                self._listed(listing, report.several)
+        self._table("busy", report.busy, report.several)
+        for listing in listings:
+            if listing.verdict not in ALARMS:
+                self._listed(listing, report.several)
+        self._table("late", report.late, report.several)
         for name in tables:
             self._table(name, report.tables[name], report.several)
-        self._table("late", report.late, report.several)
-        self._table("busy", report.busy, report.several)
+        self.console.print()
         if report.decisions:
-            self.console.print()
             self.line(LEGEND, "dim")
+        for note in report.notes():
+            self.line(note, "dim")
+        for one in report.coverage:
+            self.coverage(one, f"{one.file_name}: " if len(report.coverage) > 1 else "")
 
-    def line(self, text: str, style: str = "", indent: str = "") -> None:
-        """A sentence, wrapped at the width; the second line stands under the first."""
-        room = max(20, self.console.width - len(indent))
-        for piece in Text(text, style).wrap(self.console, room):
+    def result(self, summary: Summary) -> None:
+        """The first line, and what to do about it."""
+        self.line(summary.text, RESULTS[summary.result])
+        for sentence in summary.todo:
+            self.line(f"→ {sentence}", "", _INDENT, _INDENT)
+
+    def line(self, text: str | Text, style: str = "", indent: str = "", hang: str = "") -> None:
+        """A sentence, wrapped at the width; the second line stands under the first.
+
+        :param hang: what further lines are indented by beyond that.
+        """
+        room = max(20, self.console.width - len(indent) - len(hang))
+        whole = Text(text, style) if isinstance(text, str) else text
+        for place, piece in enumerate(whole.wrap(self.console, room)):
             piece.rstrip()
-            self.console.print(Text(indent), piece, sep="", no_wrap=True, overflow="ellipsis")
+            before = Text(indent + (hang if place else ""))
+            self.console.print(before, piece, sep="", no_wrap=True, overflow="ellipsis")
 
     def heading(self, text: str) -> None:
         """Starts a section."""
         self.console.print()
         self.line(text, "bold")
 
-    def coverage(self, one: Coverage, letter: str = "") -> None:
-        """What a recording could see and lost; ``letter`` stands before it."""
-        self.line(letter + one.title, "bold")
+    def recorded(self, one: Coverage, letter: str = "") -> None:
+        """Which recording, when and of what, and what is missing from it; ``letter`` before it."""
+        self.line(letter + one.title, "")
         for sentence in one.alarms():
             self.line(f"! {sentence}", _ALARM, _INDENT)
+        for sentence, alarm in one.self_test.sentences():
+            if alarm:
+                self.line(f"! {sentence}", _ALARM, _INDENT)
+        for family in one.failed:
+            self.line(f"! UNSEEN: {family.sentence}", _ALARM, _INDENT)
+
+    def coverage(self, one: Coverage, letter: str = "") -> None:
+        """What a recording could see; ``letter`` stands before it."""
+        if not self.long:
+            self.line(f"coverage: {letter}{one.brief} (--coverage shows all)", "dim")
+            return
+        self.heading(f"Coverage: {letter.removesuffix(': ') or one.file_name}")
         self.line(one.summary, "", _INDENT)
         for sentence, alarm in one.self_test.sentences():
             self.line(sentence, _ALARM if alarm else "", _INDENT)
@@ -79,37 +132,28 @@ class Terminal:
         for sentence, gap in one.gaps():
             word, style = ("UNSEEN", "bold") if gap else ("not recorded", "dim")
             self.line(f"{word}: {sentence}", style, _INDENT)
-        if one.blind_spots:
-            self.line(
-                f"blind spots of this version: {len(one.blind_spots)} ('sealsnoop doctor' and "
-                "--json list them)", "dim", _INDENT,
-            )  # fmt: skip
+        for sentence in one.blind_spots:
+            self.line(f"never seen by this version: {sentence}", "dim", _INDENT)
 
     def _verdicts(self, report: "Report") -> None:
-        question = str(report.question)
-        self.heading(f"Verdicts ({question})" if question else "Verdicts")
         if not report.decisions:
-            self.line(
-                "no decision matches" if question else "no decision was recorded", "", _INDENT
+            return
+        line = Text(
+            f"{report.decisions:,} {'decision' if report.decisions == 1 else 'decisions'}: "
+        )
+        there = [word for word in WORST_FIRST if report.verdicts.get(word)]
+        for place, word in enumerate(there):
+            line.append(", " if place else "").append(
+                f"{report.verdicts[word]:,} {word}", STYLES[word]
             )
-            return
-        for word in WORST_FIRST:
-            count = report.verdicts.get(word, 0)
-            line = Text(f"{_INDENT}{word:<14}{count:>12,}{count / report.decisions:>9.1%}")
-            line.stylize(STYLES[word] if count else "dim")
-            self.console.print(line)
-        for note in report.notes():
-            self.line(note, "", _INDENT)
+        self.line(line)
 
-    def _listed(self, report: "Report", verdict: str) -> None:
-        if not report.verdicts.get(verdict, 0):
-            return
-        heading, found, unlisted = report.listing(verdict)
+    def _listed(self, one: "Listing", several: bool) -> None:
         self.console.print()
-        self.line(heading, STYLES[verdict])
-        self._rows("listed", found, report.several, layout.detail, STYLES[verdict])
-        if unlisted:
-            self.line(unlisted, "", _INDENT)
+        self.line(one.heading, STYLES[one.verdict])
+        self._rows("listed", one.rows, several, layout.detail, STYLES[one.verdict])
+        if one.more:
+            self.line(one.more, "", _INDENT)
 
     def more(self, there: int) -> None:
         """Says how many of ``there`` rows were left out."""
@@ -131,7 +175,7 @@ class Terminal:
     ) -> None:
         """The first rows of a table; ``below`` gives a sentence in ``style`` under each."""
         columns = layout.present(frame, name, several)
-        entries = layout.with_boot(layout.rows(frame, self.top), self._boots)
+        entries, there = layout.entries(name, frame, self._boots, self.top)
         grid = [[column.text(row) for column in columns] for row in entries]
         given = widths(columns, grid, self.console.width - len(_INDENT))
         shown = [(column, width) for column, width in zip(columns, given, strict=True) if width]
@@ -142,7 +186,7 @@ class Terminal:
             if below is not None:
                 request = f"{layout.request(row)}: " if left_out else ""
                 self.line(request + below(row), style, _INDENT * 3)
-        self.more(len(frame))
+        self.more(there)
 
     def _cells(
         self, shown: Sequence[tuple[Column, int]], texts: Sequence[str], style: str | None

@@ -6,6 +6,7 @@ import pandas as pd
 
 from tracer.output.coverage import Coverage, SelfTest, Unseen
 from tracer.output.report import Question, Report
+from tracer.output.summary import Breach
 from tracer.output.tables import WORST_FIRST
 
 HOSTILE = "<script>alert(1)</script>[bold]=cmd\x1b[2J\u202e"
@@ -32,7 +33,9 @@ def coverage(**changed: Any) -> Coverage:
             Unseen("mmap_check", "what the seal check said", "no memfd_check_seals_mmap", False),
         ),
         "blind_spots": ("mprotect, mremap", "guest_memfd"),
-        "self_test": SelfTest(True, 480, {"bit_0x20": "none"}, bit_0x20="none"),
+        "self_test": SelfTest(
+            True, 480, {"bit_0x20": "none"}, bit_0x20="none", holes=("merge_beside_old",)
+        ),
         "lost": {},
         "incomplete": {},
         "problems": (),
@@ -143,5 +146,6 @@ def report(**changed: Any) -> Report:
         "over_time": pd.DataFrame(steps),
         "late": pd.DataFrame(late),
         "busy": pd.DataFrame(busy),
+        "breaches": (Breach("6.1.0-56-amd64", "merge_beside_old", 3),),
     }
     return Report(**(values | changed))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tracer.escape import cells as width_of
 from tracer.output import tables as cells
+from tracer.output.names import shortened
 from tracer.output.tables import GAP, Column, derived, value, widths
 
 
@@ -94,14 +95,14 @@ def test_the_highest_rank_goes_first() -> None:
 
 
 def test_names_are_cut_in_the_middle() -> None:
-    assert cells.shortened("memfd:w0-mmap-all_four-33", 16) == "memfd:w0…four-33"
-    assert cells.shortened("short", 16) == "short"
-    assert cells.shortened("a" * 20 + "\\x1b\\x1b", 10) == "aaaaa…\\x1b"
+    assert shortened("memfd:w0-mmap-all_four-33", 16) == "memfd:w0…four-33"
+    assert shortened("short", 16) == "short"
+    assert shortened("a" * 20 + "\\x1b\\x1b", 10) == "aaaaa…\\x1b"
 
 
 @given(st.text("ab漢\\x1", max_size=40), st.integers(4, 30))
 def test_cut_names_fit(text: str, width: int) -> None:
-    assert width_of(cells.shortened(text, width)) <= width
+    assert width_of(shortened(text, width)) <= width
 
 
 def test_what_was_requested_and_by_which_descriptor() -> None:
