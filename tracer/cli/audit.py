@@ -21,9 +21,9 @@ class Audit(Verb):
     """Check claims about memory files (who may map, read, write).
 
     examples:
-      sealsnoop audit samples/policies/ordinary-qemu.toml vm.seal
-      sudo sealsnoop audit confidential-guest.toml --live --duration 60
-      sudo sealsnoop audit sealed-buffer.toml -o a.seal -- ./program
+      sealsnoop audit ordinary-qemu vm.seal       a policy that comes with us
+      sudo sealsnoop audit confidential-guest --live --duration 60
+      sudo sealsnoop audit sealed-buffer -o a.seal -- ./program
       sealsnoop audit p.toml a.seal --json | jq '.recordings[].claims[].result'
       sealsnoop audit p.toml a.seal --statement a.json --sign key.pem
       sealsnoop verify a.json --key pub.pem --recording a.seal
@@ -45,7 +45,12 @@ class Audit(Verb):
     takes_command = True
 
     def options(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("policy", metavar="POLICY", nargs="?", help="a policy, a TOML file")
+        parser.add_argument(
+            "policy",
+            metavar="POLICY",
+            nargs="?",
+            help="a policy: a TOML file, or the name of one that comes with us",
+        )
         parser.add_argument("recordings", metavar="RECORDING", nargs="*", help="NAME.seal folders")
         parser.add_argument(
             "--live", action="store_true", help="record this host first, until Ctrl-C"

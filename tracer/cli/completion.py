@@ -1,18 +1,24 @@
-"""``sealsnoop completion``: a script that lets a shell complete verbs, options and paths."""
+"""``sealsnoop completion``: a script that lets a shell complete verbs, options and their values."""
 
 import argparse
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from tracer import shipped
+from tracer.cli import completion_words
 from tracer.cli.verb import Verb, actions
 from tracer.errors import Exit
 
 SHELLS = ("bash", "zsh", "fish")
-_FOLDERS = ("RECORDING", "RECORDING|STATEMENT", "S")
-_FILES = ("POLICY", "FILE", "KEY", "PUB", "P")
+_FOLDERS = ("S",)
+_FILES = ("FILE", "KEY", "PUB", "P")
 
 
 class Completion(Verb):
     """Print a completion script for bash, zsh or fish.
+
+    Verbs, options, recordings and policies are completed, and values: operations,
+    seals, themes, and the keys and words of --filter (op:mmap,write verdict:breach).
 
     examples:
       source <(sealsnoop completion bash)     this shell, now
@@ -30,22 +36,58 @@ class Completion(Verb):
 
     def run(self, args: argparse.Namespace) -> int:
         """Prints the script for ``args.shell``, with the verbs of the command that is running."""
-        import shtab
-
-        from tracer.cli.main import parser
-
-        top = parser(args.verbs)
-        kinds = dict.fromkeys(_FOLDERS, shtab.DIRECTORY) | dict.fromkeys(_FILES, shtab.FILE)
-        _mark_paths(top, kinds)
-        print(shtab.complete(top, args.shell))
+        print(script(args.shell, args.verbs))
         return Exit.FINE
 
 
-def _mark_paths(parser: argparse.ArgumentParser, kinds: dict[str, Any]) -> None:
-    """Tells shtab which arguments are paths, by what they are called in the help."""
-    for action in actions(parser):
+def script(shell: str, verbs: Mapping[str, str]) -> str:
+    """The script for one of :data:`SHELLS`; ``verbs``: name → class."""
+    import shtab
+
+    from tracer.cli.main import find, parser
+
+    top = parser(verbs)
+    shared = _shared_values()
+    for action in actions(top):
         if isinstance(action, argparse._SubParsersAction):
-            for verb in action.choices.values():
-                _mark_paths(verb, kinds)
-        elif isinstance(action.metavar, str) and action.metavar in kinds:
-            action.complete = kinds[action.metavar]  # type: ignore[attr-defined]
+            for name, verb in action.choices.items():
+                _mark(verb, {**shared, **find(verbs[name]).values()})
+    text = shtab.complete(top, shell, preamble=completion_words.preamble(shell))
+    return str(text) + completion_words.ending(shell)
+
+
+def _shared_values() -> dict[str, Collection[str]]:
+    """Option → its values, of the options that several verbs have."""
+    from tracer.cli.report import FAIL_ON
+    from tracer.kernel.audit_families import ALL_FAMILIES
+    from tracer.words import BY_NAME, Op
+
+    hooked = {op for family in ALL_FAMILIES for op in family.ops}
+    return {
+        "--ops": [op.name.lower() for op in Op if op in hooked],
+        "--seals": [name.lower() for name in BY_NAME],
+        "--fail-on": FAIL_ON,
+    }
+
+
+def _mark(parser: argparse.ArgumentParser, values: Mapping[str, Collection[str]]) -> None:
+    """Tells shtab what each argument takes, by what it is called in the help."""
+    import shtab
+
+    by_metavar = {
+        **dict.fromkeys(_FOLDERS, shtab.DIRECTORY),
+        **dict.fromkeys(_FILES, shtab.FILE),
+        "EXPR": completion_words.filters(),
+        "RECORDING": completion_words.named_folders(shipped.recordings()),
+        "RECORDING|STATEMENT": completion_words.named_files(shipped.recordings()),
+        "POLICY": completion_words.named_files(shipped.policies()),
+        "USER": completion_words.USERS,
+    }
+    for action in actions(parser):
+        option = action.option_strings[-1] if action.option_strings else ""
+        known: Any = by_metavar.get(str(action.metavar))
+        if option in values:
+            several = "," in str(action.metavar)
+            known = completion_words.choices(values[option], several)
+        if known is not None:
+            action.complete = known  # type: ignore[attr-defined]

@@ -6,10 +6,11 @@
 
 import importlib
 import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 
-from tracer import __version__
-from tracer.cli.verb import Parser, Verb
+from tracer import __version__, shipped
+from tracer.cli.verb import Parser, Verb, actions
 from tracer.errors import Exit, UserError
 from tracer.output.console import drop_output, outlets, tell_error
 
@@ -123,11 +124,29 @@ def run(words: list[str], verbs: Mapping[str, str]) -> int:
         own_parser.error(f"{verb.name} takes no command after --")
     if command == []:  # an empty $CMD must not record the whole host
         own_parser.error("no command after --")
+    _by_name(own_parser, args)
     args.command = command or []
     args.verbs = verbs
     code = verb.run(args)
     sys.stdout.flush()
     return code
+
+
+_NAMED = {
+    "RECORDING": shipped.recording,
+    "RECORDING|STATEMENT": shipped.recording,
+    "POLICY": shipped.policy,
+}
+"""What comes with us can be called by its name, wherever a path of that kind is taken."""
+
+
+def _by_name(parser: ArgumentParser, args: Namespace) -> None:
+    for action in actions(parser):
+        find = _NAMED.get(str(action.metavar))
+        given = getattr(args, action.dest, None)
+        if find is None or not given:
+            continue
+        setattr(args, action.dest, find(given) if isinstance(given, str) else [*map(find, given)])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import inspect
 import operator
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tracer.filter.query import Query
 
 _CHOICE = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
+_UNKNOWN = re.compile(r"unrecognized arguments: --([^\s=]+)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)(?:i?B)?", re.ASCII)
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 _NEGATIVE = re.compile(r"-\.?\d")
@@ -27,8 +28,13 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """UserError, instead of argparse's own exit code 2, which is that of a finding."""
-        choice = _CHOICE.search(message)
-        near = nearest(choice[1], re.findall(r"\w+", choice[2])) if choice else None
+        near = None
+        if choice := _CHOICE.search(message):
+            near = nearest(choice[1], re.findall(r"[\w-]+", choice[2]))
+        elif unknown := _UNKNOWN.match(message):
+            known = [one.lstrip("-") for action in self._actions for one in action.option_strings]
+            near = nearest(unknown[1], known)
+            near = near and f"--{near}"
         advice = f"did you mean {near}?" if near else ""
         if message == "argument --filter: expected one argument":
             advice = "not is written !WORD, in single quotes"
@@ -60,6 +66,10 @@ class Verb:
 
     def options(self, parser: argparse.ArgumentParser) -> None:
         """Adds what may follow the verb."""
+
+    def values(self) -> Mapping[str, Collection[str]]:
+        """Option → values to offer for it, for completion; not those that argparse knows."""
+        return {}
 
     def more_help(self) -> str:
         """Help that is made from other parts of the code; it stands at the very end."""

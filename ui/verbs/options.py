@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import sys
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from tracer.cli.options import policy, violation_command, violation_options
@@ -41,6 +42,9 @@ class ViewVerb(Verb):
             metavar="N",
             help=f"of --web, on 127.0.0.1 (default: {DEFAULT_PORT})",
         )
+
+    def values(self) -> Mapping[str, Collection[str]]:
+        return {"--theme": known_themes()}
 
     def run(self, args: argparse.Namespace) -> int:
         """Shows it; 0 after q."""
@@ -128,12 +132,18 @@ def _instead(recording: str | None) -> str:
 
 def theme(args: argparse.Namespace) -> str:
     """The theme of ``--theme``. UserError: there is none of that name."""
+    from ui import themes
+
+    return themes.check(themes.DEFAULT if args.theme is None else args.theme, known_themes())
+
+
+def known_themes() -> list[str]:
+    """What ``--theme`` may name, ours first."""
     from textual.theme import BUILTIN_THEMES
 
     from ui import themes
 
-    known = {*BUILTIN_THEMES, *(own.name for own in themes.OWN)}
-    return themes.check(themes.DEFAULT if args.theme is None else args.theme, known)
+    return [*(own.name for own in themes.OWN), *BUILTIN_THEMES]
 
 
 def viewer_words(args: argparse.Namespace) -> list[str]:

@@ -86,43 +86,101 @@ def test_bash_offers_folders_for_recordings_and_files_for_policies(
 SHOW = "sealsnoop() { printf '{%s}' \"$@\"; echo; }\n"
 
 
-def test_by_the_tab_key_in_bash(scripts: dict[str, Path]) -> None:
+TYPED = {
+    "doct\t--js\t": "{doctor}{--json}",
+    "record --method kp\t": "{record}{--method}{kprobe}",
+    "record --ops mma\t": "{record}{--ops}{mmap}",
+    "record --ops mmap,trunc\t": "{record}{--ops}{mmap,truncate}",
+    "record --seals write,future_\t": "{record}{--seals}{write,future_write}",
+    "report x --fail-on loss,bre\t": "{report}{x}{--fail-on}{loss,breach}",
+    "live --theme sealsnoop-l\t": "{live}{--theme}{sealsnoop-light}",
+    "audit ordin\t": "{audit}{ordinary-qemu}",
+    "trace --audit seale\t": "{trace}{--audit}{sealed-buffer}",
+    "report debian-6\t": "{report}{debian-6.1}",
+    "script x --filter verdict:bre\t": "{script}{x}{--filter}{verdict:breach}",
+    "script x --filter op:mmap,trunc\t": "{script}{x}{--filter}{op:mmap,truncate}",
+    "script x --filter kind:huge\t": "{script}{x}{--filter}{kind:hugetlb}",
+}
+"""What somebody types, and what the command gets."""
+QUOTED = {
+    "script x --filter 'op:mmap verdict:bre\t": "{script}{x}{--filter}{op:mmap verdict:breach}",
+    "script x --filter '!seals:+FUT\t": "{script}{x}{--filter}{!seals:+FUTURE_WRITE}",
+}
+"""bash closes the quotes, zsh leaves that to whoever types."""
+WITH_EQUALS = {
+    "script x --filter=verdict:unex\t": "{script}{x}{--filter=verdict:unexplained}",
+    "record --source=ftr\t": "{record}{--source=ftrace}",
+}
+
+
+def test_by_the_tab_key_in_bash(scripts: dict[str, Path], tmp_path: Path) -> None:
     """The word is completed, and the command gets it."""
     first = f"bind 'set enable-bracketed-paste off'; source {scripts['bash']}\n{SHOW}"
-    said = _typed(["bash", "--norc", "--noprofile", "-i"], first, "{doctor}{--json}")
-    assert "{doctor}{--json}" in said
+    wanted = TYPED | QUOTED | WITH_EQUALS
+    shell = ["bash", "--norc", "--noprofile", "-i"]
+    assert _typed(shell, first, dict.fromkeys(wanted, ""), tmp_path) == list(wanted.values())
 
 
 def test_by_the_tab_key_in_zsh(scripts: dict[str, Path], tmp_path: Path) -> None:
-    shutil.copy(scripts["zsh"], tmp_path / "_sealsnoop")
-    first = f"fpath=({tmp_path} $fpath); autoload -Uz compinit; compinit -u -D\n{SHOW}"
-    said = _typed(["zsh", "-f", "-i"], first, "{doctor}{--json}")
-    assert "{doctor}{--json}" in said
+    (tmp_path / "functions").mkdir()
+    shutil.copy(scripts["zsh"], tmp_path / "functions/_sealsnoop")
+    first = f"fpath=({tmp_path}/functions $fpath); autoload -Uz compinit; compinit -u -D\n{SHOW}"
+    wanted = TYPED | QUOTED
+    close = {line: "'" if line in QUOTED else "" for line in wanted}
+    assert _typed(["zsh", "-f", "-i"], first, close, tmp_path) == list(wanted.values())
 
 
 def test_fish_offers_what_there_is(scripts: dict[str, Path], tmp_path: Path) -> None:
-    code = f"source {scripts['fish']}; complete -C 'sealsnoop do'; complete -C 'sealsnoop ls --'"
+    lines = {
+        "do": ["doctor"],
+        "ls --": ["--all", "--help", "--json", "--name", "--pid"],
+        "record --ops mmap,trunc": ["mmap,truncate"],
+        "record --seals write,future_": ["write,future_write"],
+        "live --theme sealsnoop-l": ["sealsnoop-light"],
+        "audit ordin": ["ordinary-qemu"],
+        "report debian-6": ["debian-6.1"],
+        "script x --filter verdict:bre": ["verdict:breach"],
+        "script x --filter 'op:mmap verdict:bre": ["op:mmap verdict:breach"],
+        "script x --filter '!op:mmap,trunc": ["!op:mmap,truncate"],
+        "script x --filter 'size:": ["size:>", "size:<"],
+    }
+    code = [f"source {scripts['fish']}"]
+    code += [f'echo "= {line}"; complete -C "sealsnoop {line}"' for line in lines]
     done = subprocess.run(
-        ["fish", "--no-config", "-c", code],
+        ["fish", "--no-config", "-c", "\n".join(code)], cwd=tmp_path,
         env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    offered = [line.split("\t")[0] for line in done.stdout.splitlines()]
-    assert offered == ["doctor", "--all", "--help", "--json", "--name", "--pid"]
+    offered: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines():
+        if line.startswith("= "):
+            offered[line[2:]] = []
+        else:
+            offered[list(offered)[-1]].append(line.split("\t")[0])
+    assert {line: sorted(words) for line, words in offered.items()} == {
+        line: sorted(words) for line, words in lines.items()
+    }
 
 
-def _typed(shell: list[str], first: str, until: str) -> str:
-    """What an interactive shell says when somebody types and uses the tab key."""
+def _typed(shell: list[str], first: str, lines: dict[str, str], cwd: Path) -> list[str]:
+    """What the command gets of each line that somebody types with the tab key.
+
+    ``lines``: what is typed after ``sealsnoop`` → what is typed behind the tab.
+    """
     pid, fd = pty.fork()
     if pid == 0:
         os.environ["TERM"] = "dumb"
+        os.chdir(cwd)
         os.execvp(shell[0], shell)
     try:
         os.write(fd, f"{first}echo re''ady\n".encode())
-        said = _read(fd, "ready")
-        os.write(fd, b"sealsnoop doct\t--js\t\n")
-        said += _read(fd, until)
+        _read(fd, "ready")
+        got = []
+        for line, close in lines.items():
+            os.write(fd, f"sealsnoop {line}{close}\n".encode())
+            found = re.search(r"^(\{.*\})\r?$", _read(fd, "}\r\n"), re.MULTILINE)
+            got.append(found[1] if found else "")
         os.write(fd, b"exit\n")
-        return said
+        return got
     finally:
         os.close(fd)
         os.waitpid(pid, 0)

@@ -1,6 +1,7 @@
 """The command line from outside: exit codes, messages, and nothing left behind."""
 
 import argparse
+import json
 import os
 import re
 import signal
@@ -12,7 +13,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from tracer import __version__
+from tracer import __version__, shipped
 from tracer.cli import doctor, main, record
 from tracer.cli.main import VERBS
 from tracer.cli.record import ProgressLine, Stopper
@@ -130,6 +131,62 @@ def test_wrong_values(argv: list[str], message: str, capsys: pytest.CaptureFixtu
     assert main.main(["record", *argv, "--", "true"]) == 1
     assert capsys.readouterr() == ("", f"sealsnoop: {message}\n")
     assert signal.getsignal(signal.SIGINT) is before, "checked before anything is set up"
+
+
+@pytest.mark.parametrize(
+    ("argv", "near"),
+    [
+        (["report", "x", "--filtre", "op:mmap"], "--filter"),
+        (["record", "--no-selftest"], "--no-self-test"),
+        (["ls", "--jsno"], "--json"),
+    ],
+)
+def test_unknown_option(argv: list[str], near: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ends(*argv) == 1
+    assert capsys.readouterr().err.endswith(f"; did you mean {near}?\n")
+
+
+# ---- what comes with us -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [["report", "debian-6.1"], ["trace", "debian-6.1"]])
+def test_a_recording_by_its_name(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main.main(words) == 0
+    assert "hugetlb-grow" in capsys.readouterr().out
+
+
+def test_a_file_goes_before_what_comes_with_us(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ordinary-qemu").write_text("nonsense")
+    Path("debian-6.1").mkdir()
+    assert main.main(["audit", "ordinary-qemu", "debian-6.1"]) == 1
+    assert capsys.readouterr().err.startswith("sealsnoop: ordinary-qemu:1: ")
+    assert main.main(["report", "debian-6.1"]) == 1
+    assert "no sealsnoop recording" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("policy", shipped.policies())
+def test_a_policy_by_its_name(
+    policy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main.main(["audit", policy, "debian-7.3", "--json"]) in (0, 2, 3, 4)
+    assert json.loads(capsys.readouterr().out)["exit_code"] in (0, 2, 3, 4)
+
+
+@pytest.mark.parametrize("words", [["audit", "odinary-qemu", "x"], ["trace", "--audit", "only-vm"]])
+def test_no_such_policy(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(words) == 1
+    assert re.search(
+        r"^sealsnoop: policy (odinary-qemu|only-vm): no such file, and none of that name comes "
+        r"with sealsnoop; did you mean (ordinary-qemu|only-vmm)\?\n$",
+        capsys.readouterr().err,
+    )
 
 
 # ---- what comes after -- ----------------------------------------------------------------------
