@@ -68,6 +68,11 @@ ERRNOS: Mapping[str, int] = {name: number for number, name in _NAMES.items()}
 _OTHER_NAMES = {"EWOULDBLOCK": "EAGAIN", "EDEADLOCK": "EDEADLK", "ENOTSUP": "EOPNOTSUPP"}
 
 
+def counted(count: int, thing: str) -> str:
+    """``1 segment``, ``1,528 events``."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def errno_name(answer: int) -> str | None:
     """Symbol of a negative answer (``-1`` → ``EPERM``), None for 0, counts and addresses.
 

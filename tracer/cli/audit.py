@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from tracer.cli.verb import Verb, import_without_threads
 from tracer.errors import Exit, UserError
 from tracer.output.console import console, prepare, quiet_pipe, tell, write
+from tracer.shipped import policies
 
 if TYPE_CHECKING:
     from tracer.audit import result as results
@@ -130,14 +131,14 @@ def _schema(which: str) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     if not args.policy:
-        _usage("which policy?")
+        _usage("name a POLICY: a TOML file, or one that comes with us: " + ", ".join(policies()))
     recorded = bool(args.live or args.command)
     if args.live and args.command:
         _usage("--live or a command, not both")
     if recorded and args.recordings:
         _usage("a recording that is there, or one that is to be made, not both")
     if not recorded and not args.recordings:
-        _usage("what is to be audited: a RECORDING, --live, or -- CMD")
+        _usage("name what to audit: a RECORDING, --live, or -- CMD")
     if not recorded and (args.output or args.duration is not None or args.max_size is not None):
         _usage("-o, --duration and --max-size are for --live and -- CMD")
     if args.sign and not args.statement:

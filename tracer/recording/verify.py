@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 import pyarrow as pa
 
 from tracer.errors import Exit
+from tracer.labels import counted
 from tracer.record import USER_CPU
 from tracer.recording.chain import TAIL_FOLDER, Link, part_number, tail_number, wrong
 from tracer.recording.errors import Damaged, from_os
@@ -77,8 +78,11 @@ class VerifyReport:
     def lines(self) -> list[str]:
         """The same for people."""
         state = _STATES[self.exit_code]
-        rows = ", ".join(f"{count} {name}" for name, count in self.rows.items()) or "no rows"
-        lines = [f"{self.path}: {state}", f"  {self.segments} segments; {rows}"]
+        rows = ", ".join(counted(n, name.removesuffix("s")) for name, n in self.rows.items())
+        lines = [
+            f"{self.path}: {state}",
+            f"  {counted(self.segments, 'segment')}; {rows or 'no rows'}",
+        ]
         lines += [f"  stopped: {self.reason}"] if self.reason is not None else []
         lines += [f"  digest: {self.digest}"] if self.ok else []
         lines += [f"  damage: {sentence}" for sentence in self.damage]
@@ -86,7 +90,8 @@ class VerifyReport:
         if self.missing:
             causes = ", ".join(f"{count} {cause}" for cause, count in self.accounted.items())
             lines.append(
-                f"  {self.missing} sequence numbers missing in {len(self.holes)} holes: "
+                f"  {counted(self.missing, 'sequence number')} missing in "
+                f"{counted(len(self.holes), 'hole')}: "
                 f"declared {causes or 'none'}; unexplained {self.unexplained}"
             )
             lines += [
@@ -94,7 +99,9 @@ class VerifyReport:
                 for hole in self.holes[:_HOLES_SHOWN]
             ]
             if len(self.holes) > _HOLES_SHOWN:
-                lines.append(f"    and {len(self.holes) - _HOLES_SHOWN} holes more (--json)")
+                lines.append(
+                    f"    and {counted(len(self.holes) - _HOLES_SHOWN, 'more hole')} (--json)"
+                )
         return lines
 
 

@@ -92,7 +92,7 @@ def test_unknown_choice_of_an_option(capsys: pytest.CaptureFixture[str]) -> None
         (["record", "--ring", "x"], "argument --ring: invalid int value: 'x'"),
         (["record", "--pid", "1.5"], "argument --pid: invalid int value: '1.5'"),
         (["record", "--duration", "soon"], "argument --duration: invalid float value: 'soon'"),
-        (["record", "--nonsense"], "unrecognized arguments: --nonsense"),
+        (["record", "--xyzzy"], "unrecognized arguments: --xyzzy"),
         (["doctor", "-x"], "unrecognized arguments: -x"),
         (["script"], "the following arguments are required: RECORDING"),
     ],
