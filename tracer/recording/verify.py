@@ -78,11 +78,8 @@ class VerifyReport:
     def lines(self) -> list[str]:
         """The same for people."""
         state = _STATES[self.exit_code]
-        rows = ", ".join(counted(n, name.removesuffix("s")) for name, n in self.rows.items())
-        lines = [
-            f"{self.path}: {state}",
-            f"  {counted(self.segments, 'segment')}; {rows or 'no rows'}",
-        ]
+        rows = ", ".join(f"{name} {count:,}" for name, count in self.rows.items()) or "none"
+        lines = [f"{self.path}: {state}", f"  {counted(self.segments, 'segment')}; rows: {rows}"]
         lines += [f"  stopped: {self.reason}"] if self.reason is not None else []
         lines += [f"  digest: {self.digest}"] if self.ok else []
         lines += [f"  damage: {sentence}" for sentence in self.damage]
