@@ -3,7 +3,7 @@
 =====================  ==========================================================================
 what                   function or table
 =====================  ==========================================================================
-request of an op       :func:`describe` (from ``arg``, offset, length)
+request of an op       :func:`describe` (from ``arg``, offset, length), :func:`arguments`
 answer                 :func:`answer`, :func:`errno_name`, and :func:`cause`: why such an error
 size in bytes          :func:`size`
 time that passed       :func:`span`
@@ -174,13 +174,16 @@ _HUGE_SHIFT = 26  # MFD_HUGE_SHIFT and MAP_HUGE_SHIFT: log2 of the page size in 
 HUGE_MASK = 0x3F << _HUGE_SHIFT
 
 
-def flag_names(value: int, names: Mapping[int, str], none: str = "0") -> str:
-    """``A|B|0x40``: known bits by name, the rest in hex; ``none`` where no bit is set."""
+def flag_list(value: int, names: Mapping[int, str]) -> list[str]:
+    """``["A", "B", "0x40"]``: known bits by name, the rest in hex."""
     shown = [name for bit, name in names.items() if value & bit]
     rest = value & ~sum(names)
-    if rest:
-        shown.append(f"{rest:#x}")
-    return "|".join(shown) or none
+    return [*shown, f"{rest:#x}"] if rest else shown
+
+
+def flag_names(value: int, names: Mapping[int, str], none: str = "0") -> str:
+    """:func:`flag_list` as ``A|B|0x40``; ``none`` where no bit is set."""
+    return "|".join(flag_list(value, names)) or none
 
 
 def rwx(bits: int) -> str:
@@ -196,12 +199,12 @@ def huge_size(value: int) -> str:
     return f"{1 << (log2 - shift)}{unit}"
 
 
-def mfd_flags(value: int, bit5: Bit5) -> str:
-    """Names of MFD_* bits, with the page size of a hugetlb memfd: ``HUGETLB|2M``."""
+def mfd_flags(value: int, bit5: Bit5) -> list[str]:
+    """Names of MFD_* bits, with the page size of a hugetlb memfd: ``["HUGETLB", "2M"]``."""
     known = MFD | {0x8: bit5.flag}
     if value & 0x4 and value & HUGE_MASK:
-        return f"{flag_names(value & ~HUGE_MASK, known)}|{huge_size(value)}"
-    return flag_names(value, known)
+        return [*flag_list(value & ~HUGE_MASK, known), huge_size(value)]
+    return flag_list(value, known)
 
 
 def prot_text(prot: int) -> str:
@@ -347,18 +350,20 @@ RECEIPTS: Mapping[str, str] = {
 """How a descriptor came, by the words of `Receipt`."""
 
 
+def map_flags(flags: int) -> list[str]:
+    """MAP_* of mmap, the type first, the page size last: ``["SHARED", "HUGETLB", "2M"]``."""
+    kind = MAP_TYPE.get(flags & 0xF, f"type{flags & 0xF:#x}")
+    rest, size = flags & ~0xF, []
+    if rest & 0x40000 and rest & HUGE_MASK:
+        size = [huge_size(rest)]
+        rest &= ~HUGE_MASK
+    return [kind, *flag_list(rest, MAP), *size]
+
+
 @lru_cache(maxsize=4096)
 def mmap_text(arg: int) -> str:
     """``SHARED rw-`` for mmap's ``prot | flags << 32``, further MAP_* bits behind the type."""
-    prot, flags = arg & 0xFFFFFFFF, arg >> 32 & 0xFFFFFFFF
-    kind = MAP_TYPE.get(flags & 0xF, f"type{flags & 0xF:#x}")
-    rest = flags & ~0xF
-    size = ""
-    if rest & 0x40000 and rest & HUGE_MASK:
-        size = f"|{huge_size(rest)}"
-        rest &= ~HUGE_MASK
-    more = flag_names(rest, MAP, none="")
-    return f"{kind}{'|' + more if more else ''}{size} {prot_text(prot)}"
+    return f"{'|'.join(map_flags(arg >> 32 & 0xFFFFFFFF))} {prot_text(arg & 0xFFFFFFFF)}"
 
 
 def is_shared(vm_flags: int) -> bool:
@@ -412,14 +417,19 @@ def seals_text(seals: int) -> str:
     return "??????" if seals == SEALS_UNKNOWN else seals_model.text(seals)
 
 
-@lru_cache(maxsize=4096)
-def create_text(kind: str, arg: int, bit5: Bit5) -> str:
+def create_flags(kind: str, arg: int, bit5: Bit5) -> list[str]:
     """Flags of memfd_create, memfd_secret or KVM_CREATE_GUEST_MEMFD, by the object's kind."""
     if kind == "guest_memfd":
-        return flag_names(arg, GUEST_MEMFD)
+        return flag_list(arg, GUEST_MEMFD)
     if kind == "secretmem":
-        return flag_names(arg, SECRETMEM)
+        return flag_list(arg, SECRETMEM)
     return mfd_flags(arg, bit5)
+
+
+@lru_cache(maxsize=4096)
+def create_text(kind: str, arg: int, bit5: Bit5) -> str:
+    """:func:`create_flags` in a line."""
+    return "|".join(create_flags(kind, arg, bit5)) or "0"
 
 
 def _word(enum: type[IntEnum], value: int) -> str:
@@ -484,3 +494,61 @@ def describe(op: str, kind: str, arg: int, offset: int, length: int, size: int, 
         if part:
             text += format(part(row), form)
     return text.rstrip()
+
+
+def _of_vm(arg: int) -> dict[str, list[str]]:
+    """Of a mapping that is there: VM_* bits as mmap would have been given them."""
+    return {
+        "prot": flag_list(arg & 7, PROT),
+        "map_flags": ["SHARED" if is_shared(arg) else "PRIVATE"],
+    }
+
+
+_LISTS: Mapping[str, Callable[[_Request], dict[str, list[str]]]] = {
+    "mmap": lambda row: {
+        "prot": flag_list(row.arg & 0xFFFFFFFF, PROT),
+        "map_flags": map_flags(row.arg >> 32 & 0xFFFFFFFF),
+    },
+    "vm": lambda row: _of_vm(row.arg),
+    "mapping": lambda row: {
+        **_of_vm(row.arg >> 8 & 0xFF),
+        "mremap_flags": flag_list(row.arg & 0xFF, MREMAP),
+    },
+    "prot": lambda row: {"prot": flag_list(row.arg, PROT)},
+    "attributes": lambda row: {"attributes": flag_list(row.arg & 0xFFFFFFFF, ATTR)},
+    "mode": lambda row: {"fallocate_mode": flag_list(row.arg, FALLOC_FL)},
+    "seals": lambda row: {"add_seals": seal_list(row.arg, row.bit5) or []},
+    "creation": lambda row: {"create_flags": create_flags(row.kind, row.arg, row.bit5)},
+    "access": lambda row: {"access": flag_list(row.arg & 1, ACCESS) or ["READ"]},
+    "modes": lambda row: {"uffd_modes": flag_list(row.arg, UFFD_MODE)},
+}
+"""Parts of a request (:data:`_PARTS`) that are sets of flags: under which names, and which."""
+ARGUMENTS = (
+    "prot", "map_flags", "mremap_flags", "attributes", "fallocate_mode", "add_seals",
+    "create_flags", "access", "uffd_modes",
+)  # fmt: skip
+"""The names that :func:`arguments` gives."""
+_ARGUMENTS = {
+    op.name.lower(): [
+        _LISTS[part]
+        for _, part, _, _ in Formatter().parse(entry.request)
+        if part is not None and part in _LISTS
+    ]
+    for op, entry in OPS.items()
+}
+
+
+def arguments(op: str, kind: str, arg: int, bit5: Bit5) -> dict[str, list[str]]:
+    """What ``arg`` of an ``op`` means, for programs: ``{"prot": ["READ"], "map_flags": …}``.
+
+    Only what the operation has; ``bit5`` as for :func:`describe`.
+    """
+    row = _Request(kind, arg, 0, 0, 0, bit5)
+    return {name: flags for part in _ARGUMENTS.get(op, ()) for name, flags in part(row).items()}
+
+
+def seal_list(seals: int, bit5: Bit5) -> list[str] | None:
+    """``["SEAL", "WRITE"]``; None where they are not known."""
+    if seals == SEALS_UNKNOWN:
+        return None
+    return seals_model.names(seals, bit5).split("|") if seals else []

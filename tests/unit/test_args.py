@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tracer import labels as args
 from tracer.labels import MFD, flag_names, mfd_flags
 from tracer.recording.manifest import Manifest
-from tracer.words import EXEC, INACCESSIBLE, UNKNOWN, Bit5, names
+from tracer.words import EXEC, INACCESSIBLE, OPS, UNKNOWN, Bit5, Op, names
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,7 @@ def test_a_deleted_memslot() -> None:
 def test_unknown_bits_are_never_dropped() -> None:
     assert flag_names(0x8000_0001, MFD) == "CLOEXEC|0x80000000"
     assert flag_names(0, MFD) == "0"
-    assert mfd_flags(0x20, EXEC) == "0x20"
+    assert mfd_flags(0x20, EXEC) == ["0x20"]
 
 
 def test_seals_text_knows_unknown() -> None:
@@ -162,3 +164,44 @@ def test_what_the_kernel_calls_bit_0x20(bit5: Bit5, seals: str, flags: str) -> N
 )
 def test_a_manifest_tells_the_names_of_bit_0x20(manifest: dict[str, Any], bit5: Bit5) -> None:
     assert Manifest.of(manifest).bit5 == bit5
+
+
+@pytest.mark.parametrize(
+    ("op", "kind", "arg", "found"),
+    [
+        ("mmap", "memfd", 3 | 0x11 << 32, {"prot": ["READ", "WRITE"],
+                                           "map_flags": ["SHARED", "FIXED"]}),
+        ("mmap", "memfd", 0x5400_0002_0000_0000 | 0x40002 << 32,
+         {"prot": [], "map_flags": ["PRIVATE", "HUGETLB", "2M"]}),
+        ("map", "memfd", 0xB, {"prot": ["READ", "WRITE"], "map_flags": ["SHARED"]}),
+        ("mremap", "memfd", 0x1 | 0x8B << 8 | 3 << 16,
+         {"prot": ["READ", "WRITE"], "map_flags": ["SHARED"], "mremap_flags": ["MAYMOVE"]}),
+        ("mprotect", "memfd", 5, {"prot": ["READ", "EXEC"]}),
+        ("add_seals", "memfd", 0x28, {"add_seals": ["WRITE", "EXEC"]}),
+        ("create", "memfd", 0xB, {"create_flags": ["CLOEXEC", "ALLOW_SEALING", "NOEXEC_SEAL"]}),
+        ("create", "guest_memfd", 1, {"create_flags": ["MMAP"]}),
+        ("punch_hole", "memfd", 3, {"fallocate_mode": ["KEEP_SIZE", "PUNCH_HOLE"]}),
+        ("pin", "memfd", 0, {"access": ["READ"]}),
+        ("write", "memfd", 7, {}),
+        ("op_77", "memfd", 7, {}),
+    ],
+)  # fmt: skip
+def test_arguments(op: str, kind: str, arg: int, found: dict[str, list[str]]) -> None:
+    assert args.arguments(op, kind, arg, EXEC) == found
+    assert found.keys() <= {*args.ARGUMENTS}
+
+
+@given(st.sampled_from([*OPS]), st.sampled_from(["memfd", "guest_memfd"]), st.integers(0, 1 << 63))
+def test_lists_say_what_the_text_says(op: Op, kind: str, arg: int) -> None:
+    lists = args.arguments(op.name.lower(), kind, arg, EXEC)
+    text = args.describe(op.name.lower(), kind, arg, 0, 0, 0, EXEC)
+    assert lists.keys() <= {*args.ARGUMENTS}
+    for name, flags in lists.items():
+        if name not in ("prot", "map_flags", "attributes"):  # their texts are shorter
+            assert "|".join(flags) in text
+
+
+def test_seals_as_a_list() -> None:
+    assert args.seal_list(0, EXEC) == []
+    assert args.seal_list(0x29, EXEC) == ["SEAL", "WRITE", "EXEC"]
+    assert args.seal_list(args.SEALS_UNKNOWN, EXEC) is None

@@ -1,8 +1,5 @@
 """Wall-clock time: texts, the clocks of a recording, and what --since and --until take."""
 
-import os
-import time
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -23,31 +20,18 @@ from tracer.walltime import (
     time_of_day,
 )
 
+BERLIN = pytest.mark.parametrize("zone", ["CET-1CEST,M3.5.0,M10.5.0/3"], indirect=True)
+"""An hour ahead of UTC in November, without what this machine knows of zones."""
 S = 10**9
 WALL = 1_795_369_690 * S  # 2026-11-22T17:48:10Z
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 
 
-@pytest.fixture
-def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An hour ahead of UTC in November, without what this machine knows of zones."""
-    before = os.environ.get("TZ")
-    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
-    time.tzset()
-    walltime._local.cache_clear()
-    yield
-    if before is None:
-        monkeypatch.delenv("TZ")
-    else:
-        monkeypatch.setenv("TZ", before)
-    time.tzset()
-    walltime._local.cache_clear()
-
-
 # ---- how a time reads ------------------------------------------------------------------------
 
 
-def test_local_time_for_people_and_utc_for_programs(berlin: None) -> None:
+@BERLIN
+def test_local_time_for_people_and_utc_for_programs(zone: None) -> None:
     at = WALL + 123_456_789
     assert time_of_day(at) == "18:48:10.123"
     assert time_of_day(at, 0) == "18:48:10"
@@ -153,12 +137,14 @@ def test_a_clock_that_was_set_ahead_and_back() -> None:
         ("1969-12-31T23:59:59.5Z", Moment("wall", -S // 2)),
     ],
 )
-def test_moments(text: str, wanted: Moment, berlin: None) -> None:
+@BERLIN
+def test_moments(text: str, wanted: Moment, zone: None) -> None:
     assert moment(text, "--since") == wanted
     assert moment(f"  {text} ", "--since").text == f"  {text} "
 
 
-def test_days_and_ages(berlin: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@BERLIN
+def test_days_and_ages(zone: None, monkeypatch: pytest.MonkeyPatch) -> None:
     class Now(datetime):
         @classmethod
         def now(cls, tz: object = None) -> "Now":
@@ -249,13 +235,14 @@ def limits(
         ("1h", "-1h", -6, 8, [-5, 7]),
     ],
 )
+@BERLIN
 def test_the_part_that_is_meant(
     since: str | None,
     until: str | None,
     first_h: float,
     last_h: float,
     wanted: list[float | None],
-    berlin: None,
+    zone: None,
 ) -> None:
     found, told = limits(since, until, first_h, last_h)
     assert found == [None if one is None else pytest.approx(one) for one in wanted]
@@ -263,7 +250,8 @@ def test_the_part_that_is_meant(
         assert told == []
 
 
-def test_what_lies_outside_is_said(berlin: None) -> None:
+@BERLIN
+def test_what_lies_outside_is_said(zone: None) -> None:
     assert limits("21:00", None, 18, 20)[1] == [
         "x.seal has no 21:00: it is from 2026-11-22 18:00:00 to 2026-11-22 20:00:00"
     ]
@@ -273,7 +261,8 @@ def test_what_lies_outside_is_said(berlin: None) -> None:
     ]
 
 
-def test_a_period_without_anything_between_is_refused(berlin: None) -> None:
+@BERLIN
+def test_a_period_without_anything_between_is_refused(zone: None) -> None:
     with pytest.raises(UserError, match="--since is not before --until") as error:
         limits("2h", "1h", -6, 8)
     assert error.value.exit_code == 1

@@ -550,6 +550,8 @@ def keys_of(columns: Columns) -> U64:
 def _add_protected(keys: U64, op: npt.NDArray[Any], flags: npt.NDArray[Any]) -> None:
     """Of refused calls alone, and of few of these."""
     marked = np.flatnonzero(flags & np.uint32(_PROTECTED))
+    if not len(marked):
+        return
     immutable = flags[marked] & np.uint32(_PROTECTED) == Flag.IMMUTABLE
     keys[marked[~(np.isin(op[marked], _MAPS) & immutable)]] |= np.uint64(Fact.PROTECTED)
 

@@ -126,6 +126,13 @@ def _slot(key: int) -> int:
     return (key * int(_MULTIPLIER) & 0xFFFFFFFFFFFFFFFF) >> int(_SHIFT)
 
 
+def _distinct(keys: U64) -> U64:
+    """numpy's unique imports masked arrays, which takes longer than printing a small recording."""
+    found = np.sort(keys)
+    distinct: U64 = found[np.append(True, found[1:] != found[:-1])]
+    return distinct
+
+
 class Lookup:
     """One slot a key, found by one multiplication; the few keys whose slot was taken are sorted."""
 
@@ -153,7 +160,7 @@ class Lookup:
         missed = np.flatnonzero(self._keys.take(places) != keys)
         first = _FIRST
         while len(missed):
-            self._learn(np.unique(keys[missed[:first]]))
+            self._learn(_distinct(keys[missed[:first]]))
             first *= 4
             codes[missed], found = self._find(keys[missed])
             missed = missed[~found]

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from tracer.cli.options import TIMES, period, time_options
 from tracer.cli.verb import Verb, filter_help, filter_option, filter_query, word_list
 from tracer.errors import Exit, UserError
 from tracer.output.console import tell
@@ -13,35 +14,43 @@ from tracer.output.console import tell
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tracer.filter.query import Query
-    from tracer.output.text import Feed
+    from tracer.analysis.stream import Stream
+    from tracer.recording.reader import Recording
+    from tracer.walltime import WallClock
 
 Form = Callable[["pa.Table"], Iterator[str]]
 
 
 class Script(Verb):
-    """Print a recording's events as text, JSON lines or CSV.
+    """Print a recording's events, judged, as text, JSON lines or CSV.
 
-    Prints the events on stdout, one per line.
+    Prints one line for each event, in the order of time. Mappings that start or end
+    and files that go away, which nobody requested, are left out without --all.
 
     examples:
       sealsnoop script trace.seal
-      sealsnoop script trace.seal --ops mmap,add_seals --width 160
-      sealsnoop script trace.seal --filter 'op:mmap ret:EPERM seals:+WRITE'
+      sealsnoop script trace.seal | grep ring-buffer
+      sealsnoop script trace.seal --since 03:00 --until 03:05
+      sealsnoop script trace.seal --filter 'verdict:blocked,breach seals:+WRITE'
       sealsnoop script trace.seal --filter '!ret:ok name:~ram' --follow
       sealsnoop script trace.seal --json | jq 'select(.errno == "EPERM")'
       sealsnoop script trace.seal --csv > trace.csv
 
     columns of the text form:
-      seconds since the start, command/pid, operation, kind:name of the memory file,
-      seals at that moment (S seal, s shrink, g grow, w write, f future write,
-      X exec or inaccessible), what was requested, fd, and the kernel's answer.
+      time of day, command/pid, verdict (- where no rule judges), operation, kind:name
+      of the memory file, seals at that moment (S seal, s shrink, g grow, w write,
+      f future write, X exec or inaccessible), what was requested, fd, the kernel's
+      answer, and why. On a terminal columns are cut to its width; elsewhere nothing is.
       "!raced" and the like mark events whose evidence is incomplete; marks without
       "!" are facts: other-mm (a fork's mapping), kernel, compat (32-bit).
 
+    JSON has each column as it is stored and, beside it, what it means: time (UTC),
+    request, errno, the verdict, and sets of flags as lists (prot, map_flags,
+    add_seals, seal_list ..., as the operation has them).
+
     seal 0x20 and flag 0x8 of memfd_create have the names that the recorded kernel
     gives them, as its self-test found: EXEC and NOEXEC_SEAL, or INACCESSIBLE and
-    INACCESSIBLE. Where that is not known, they stay numbers, as in JSON and CSV.
+    INACCESSIBLE. Where that is not known, they stay numbers.
 
     names and commands are escaped: \\n, \\t, \\xNN for bytes, \\uNNNN for characters
     that cannot be seen. In CSV a text that starts with = + - @ or ' has one ' in
@@ -59,40 +68,50 @@ class Script(Verb):
         parser.add_argument(
             "--ops", metavar="OP,…", help="only these operations, for example mmap,write"
         )
+        parser.add_argument(
+            "--all", action="store_true", help="mappings that start or end, and evictions, too"
+        )
         filter_option(parser)
+        time_options(parser, "events")
         parser.add_argument("--limit", type=int, metavar="N", help="stop after N events")
         parser.add_argument(
             "--width",
             type=int,
             metavar="N",
-            help="cells of a text line, at least 60 (default 100, less on a narrow terminal)",
+            help="cells of a text line, at least 80 (default: a terminal's width, else no limit)",
         )
 
     def more_help(self) -> str:
-        return filter_help(judged=False)
+        return f"{TIMES}\n{filter_help(judged=True)}"
 
     def run(self, args: argparse.Namespace) -> int:
         """Prints the events; all is well when the reader of the pipe left."""
-        from tracer.filter import mask as events
-        from tracer.output.text import Feed, narration
+        from tracer.analysis.decisions import Window
+        from tracer.analysis.stream import COLUMNS, MAPPINGS, Stream
+        from tracer.output.text import narration
         from tracer.recording.reader import Recording
 
-        query = filter_query(args, events.COLUMNS)
+        query = filter_query(args, COLUMNS)
         if args.ops is not None:
             query = query.plus("op", _ops(args.ops))
-        columns = _columns(args, query)
+        if not args.all and not any(term.key == "op" and not term.negated for term in query.terms):
+            query = query.plus("op", MAPPINGS, negated=True)
+        columns, limits = _columns(args), period(args)
         code = Exit.FINE
         with Recording.open(args.recording) as recording:
             told = narration(recording)
             for sentence in told:
                 tell(sentence)
+            clock = recording.clock()
+            window = Window(*limits.limits(recording.path, clock, recording.last_ns, tell))
             try:
-                feed = Feed(recording, follow=args.follow, columns=columns)
-                form, header = _form(args, feed)
+                stream = Stream(
+                    recording, query=query, window=window, columns=columns, follow=args.follow
+                )
+                form, header = _form(args, recording, stream, clock)
                 if header:
                     print(header)
-                tables = events.matching(feed.tables(), query, feed.names)
-                _print(tables, form, args)
+                _print(stream.tables(), form, args)
             except KeyboardInterrupt:
                 code = Exit.INTERRUPTED
             for sentence in narration(recording, told):
@@ -108,43 +127,47 @@ def _ops(text: str) -> list[str]:
     return word_list("--ops", text, sorted(words(Op).values()), "operation")
 
 
-def _columns(args: argparse.Namespace, query: "Query") -> list[str] | None:
-    """The columns that have to be read: text needs few and the filter's, data all (None)."""
-    from tracer.filter.mask import columns
+def _columns(args: argparse.Namespace) -> list[str] | None:
+    """The columns that have to be read: text needs few, data all (None)."""
     from tracer.output.text import COLUMNS
 
     if args.limit is not None and args.limit < 0:
         raise UserError("--limit: a count of events, not below 0")
-    if args.json or args.csv:
-        return None
-    return list(dict.fromkeys([*COLUMNS, *columns(query)]))
+    return None if args.json or args.csv else COLUMNS
 
 
-def _width(requested: int | None) -> int:
-    from tracer.output.text import DEFAULT_WIDTH, MIN_WIDTH
+def _width(requested: int | None) -> int | None:
+    from tracer.output.text import MIN_WIDTH
 
     if requested is not None:
         if requested < MIN_WIDTH:
             raise UserError(f"--width: at least {MIN_WIDTH}")
         return requested
     try:
-        return min(DEFAULT_WIDTH, os.get_terminal_size(sys.stdout.fileno()).columns)
+        return os.get_terminal_size(sys.stdout.fileno()).columns
     except (OSError, ValueError):
-        return DEFAULT_WIDTH
+        return None
 
 
-def _form(args: argparse.Namespace, feed: "Feed") -> tuple[Form, str | None]:
+def _form(
+    args: argparse.Namespace, recording: "Recording", stream: "Stream", clock: "WallClock"
+) -> tuple[Form, str | None]:
     """How a table becomes lines, and the header line if there is one."""
-    from tracer.output import data
+    from tracer.analysis.stream import JUDGED
+    from tracer.output.data import Rows, csv_header
     from tracer.output.text import Lines
-    from tracer.recording.format import TABLES
+    from tracer.recording.format import EVENTS
+    from tracer.walltime import date_and_time
 
+    bit5 = recording.manifest.bit5
+    rows = Rows(stream.names, stream.clock, bit5)
     if args.json:
-        return (lambda table: data.json_lines(table, feed.names)), None
+        return rows.json, None
     if args.csv:
-        header = data.csv_header(TABLES["events"].names)
-        return (lambda table: data.csv_lines(table, feed.names)), header
-    lines = Lines(feed.names, feed.start_ns, feed.bit5, _width(args.width))
+        return rows.csv, csv_header([*EVENTS.names, *JUDGED])
+    days = {date_and_time(one.wall_ns)[:10] for one in clock.anchors}
+    dated = len(days) > 1
+    lines = Lines(stream.names, stream.clock, bit5, _width(args.width), dated=dated)
     return lines.of, lines.header() if sys.stdout.isatty() else None
 
 

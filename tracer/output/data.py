@@ -42,9 +42,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracer.escape import printable
-from tracer.labels import errno_name
+from tracer.labels import arguments, describe, errno_name, marks, seal_list
 from tracer.recording.identity import Identities
 from tracer.recording.tables import values
+from tracer.walltime import WallClock, isos
+from tracer.words import Bit5
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,9 +55,10 @@ if TYPE_CHECKING:
 
 # fmt: off
 DESIGN_ORDER = [
-    "time_ns", "cpu", "seq", "pid", "tid", "uid", "cgroup", "comm", "op", "kind", "dev", "ino",
-    "gen", "name", "fd", "seals", "seals_after", "size", "offset", "length", "arg", "answer",
-    "errno", "duration_ns", "flags",
+    "time", "time_ns", "cpu", "seq", "pid", "tid", "uid", "cgroup", "comm", "op", "kind", "dev",
+    "ino", "gen", "name", "fd", "seals", "seals_after", "size", "offset", "length", "arg",
+    "request", "answer", "errno", "verdict", "expected", "reason", "rule", "hole", "duration_ns",
+    "flags",
 ]
 # fmt: on
 """The columns every form starts with; whatever else a table has comes behind them."""
@@ -63,9 +66,9 @@ Encode = Callable[[Any], str]
 
 
 def ordered(names: list[str]) -> list[str]:
-    """Columns of a table plus the derived ``name`` and ``errno``, in the order of output."""
+    """Columns of a table plus the derived ones, in the order of output."""
     more = [name for name in names if name not in DESIGN_ORDER]
-    derived = {"name", "errno"}
+    derived = {"time", "name", "request", "errno"}
     return [name for name in DESIGN_ORDER if name in names or name in derived] + more
 
 
@@ -99,39 +102,75 @@ def csv_cell(value: Any) -> str:
     return '"' + guard + value.replace('"', '""') + '"'
 
 
-def _columns(table: pa.Table, names: Identities, encode: Encode) -> Iterator[list[Any]]:
-    """The columns of :func:`ordered`, each distinct value encoded once."""
-    for name in ordered(table.column_names):
-        if name == "name":
-            found: list[Any] = list(names.names(table))
-        elif name == "errno":
-            found = [errno_name(answer or 0) for answer in values(table, "answer")]
-        else:
-            found = values(table, name)
-        if not found or (type(found[0]) is int and None not in found):
-            yield found  # %s prints integers as both forms want them
-        else:
-            known = {value: encode(_safe(value)) for value in set(found)}
-            yield [known[value] for value in found]
+_REQUEST = ("op", "kind", "arg", "offset", "length", "size")
+"""What a request is described from."""
 
 
-def json_lines(table: pa.Table, names: Identities) -> Iterator[str]:
-    """One JSON object a row; text is escaped text, seals and flags are integers."""
-    keys = ordered(table.column_names)
-    template = "{" + ", ".join(f"{json.dumps(key)}: %s" for key in keys) + "}"
-    for row in zip(*_columns(table, names, json.dumps), strict=True):
-        yield template % row
+class Rows:
+    """Event tables (of `tracer.analysis.stream`) as JSON lines and CSV.
+
+    ``bit5``: what the recorded kernel calls seal 0x20.
+    """
+
+    def __init__(self, names: Identities, clock: WallClock, bit5: Bit5) -> None:
+        self._names, self._clock, self._bit5 = names, clock, bit5
+
+    def json(self, table: pa.Table) -> Iterator[str]:
+        """One JSON object a row: every column as it is stored, and what it means beside it."""
+        keys = ordered(table.column_names)
+        template = "{" + ", ".join(f"{json.dumps(key)}: %s" for key in keys) + "%s}"
+        more = self._lists(table)
+        for row in zip(*self._columns(table, json.dumps), more, strict=True):
+            yield template % row
+
+    def csv(self, table: pa.Table) -> Iterator[str]:
+        """One CSV line a row, RFC 4180 quoting, without the line end."""
+        for row in zip(*self._columns(table, csv_cell), strict=True):
+            yield ",".join(map(str, row))
+
+    def _columns(self, table: pa.Table, encode: Encode) -> Iterator[list[Any]]:
+        """The columns of :func:`ordered`, each distinct value encoded once."""
+        for name in ordered(table.column_names):
+            if name == "time":
+                found: list[Any] = isos(
+                    self._clock.all_at(np.array(values(table, "time_ns", 0), np.int64))
+                )
+            elif name == "name":
+                found = list(self._names.names(table))
+            elif name == "errno":
+                found = [errno_name(answer or 0) for answer in values(table, "answer")]
+            elif name == "request":
+                wanted = [values(table, one, 0) for one in _REQUEST]
+                rows: Iterator[Any] = zip(*wanted, strict=True)
+                found = [describe(*(*row, self._bit5)) for row in rows]
+            else:
+                found = values(table, name)
+            if not found or (type(found[0]) is int and None not in found):
+                yield found  # %s prints integers as both forms want them
+            else:
+                known = {value: encode(_safe(value)) for value in set(found)}
+                yield [known[value] for value in found]
+
+    def _lists(self, table: pa.Table) -> list[str]:
+        """Behind the columns of each row: sets of flags as lists, those that its operation has."""
+        names = ("op", "kind", "arg", "seals", "seals_after", "flags")
+        rows = list(zip(*(values(table, name, 0) for name in names), strict=True))
+        known = {row: self._list(*row) for row in set(rows)}
+        return [known[row] for row in rows]
+
+    def _list(self, op: str, kind: str, arg: int, seals: int, seals_after: int, flags: int) -> str:
+        found: dict[str, object] = {
+            **arguments(op, kind, arg, self._bit5),
+            "seal_list": seal_list(seals, self._bit5),
+            "seal_list_after": seal_list(seals_after, self._bit5),
+            "flag_list": [word.removeprefix("!") for word in marks(flags)],
+        }
+        return "".join(f", {json.dumps(key)}: {json.dumps(one)}" for key, one in found.items())
 
 
 def csv_header(columns: list[str]) -> str:
-    """The header line that belongs to :func:`csv_lines` of tables with these columns."""
+    """The header line that belongs to :meth:`Rows.csv` of tables with these columns."""
     return ",".join(ordered(columns))
-
-
-def csv_lines(table: pa.Table, names: Identities) -> Iterator[str]:
-    """One CSV line a row, RFC 4180 quoting, without the line end."""
-    for row in zip(*_columns(table, names, csv_cell), strict=True):
-        yield ",".join(map(str, row))
 
 
 FORMAT = "sealsnoop report"

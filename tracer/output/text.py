@@ -1,6 +1,6 @@
 """Events as lines, as ``sealsnoop script`` prints them: what it reads, and what is missing there.
 
-``  1.234567 writer/4242     mmap       memfd:frame      Ss-w-- SHARED rw- 0+4096 fd3   EPERM``
+``17:48:10.396369 writer/42  blocked  mmap  memfd:frame  Ss-w-- SHARED rw- 0+4096 fd3  EPERM  …``
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -9,20 +9,15 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tracer.escape import clip, pad, printable
-from tracer.labels import MAX_ERRNO, describe, errno_name, marks, seals_text
+from tracer.escape import cells, clip, pad, printable
+from tracer.labels import MAX_ERRNO, cause, describe, errno_name, marks, seals_text
 from tracer.labels import answer as answer_text
 from tracer.output.coverage import loss_sentences, losses
 from tracer.output.tables import object_text
-from tracer.recording.identity import (
-    EVENT_COLUMNS,
-    KEY,
-    OBJECT_COLUMNS,
-    SWEEP_COLUMNS,
-    Identities,
-)
+from tracer.recording.identity import Identities
 from tracer.recording.tables import values
-from tracer.words import Bit5, Flag
+from tracer.walltime import WallClock, date_and_time, time_of_day
+from tracer.words import BY_NAME, Bit5, Flag
 
 if TYPE_CHECKING:
     from tracer.recording.reader import Recording
@@ -38,9 +33,11 @@ def narration(recording: "Recording", reported: Collection[str] = ()) -> list[st
     return fresh + lost
 
 
-DEFAULT_WIDTH = 100
-MIN_WIDTH = 60
-
+MIN_WIDTH = 80
+_WIDTH = 100
+"""Cells for which columns are as wide as their least."""
+_VERDICT = 8
+"""Cells: unexplained and indeterminate are rare, and push the others."""
 _ARGS = 23  # usual cells of arguments and fd, so that most answers stand below each other
 _CHECK_REACHED = int(Flag.CHECK_REACHED)
 _FILE_REACHED = int(Flag.FILE_MMAP_REACHED)
@@ -61,6 +58,7 @@ _NEEDED: dict[str, object] = {
     "check_answer": 0,
     "file_answer": 0,
 }
+_JUDGED = ("verdict", "expected", "reason", "hole")
 COLUMNS = [*_NEEDED, "dev", "ino", "gen"]
 """What has to be read from a recording for :meth:`Lines.of`."""
 
@@ -76,62 +74,96 @@ def _marks(failed: int, flags: int, check: int, file: int) -> str:
     return "".join(shown)
 
 
-class Lines:
-    """Turns event tables into lines of at most ``width`` cells.
+@lru_cache(maxsize=4096)
+def because(
+    op: str, answer: int, verdict: str, expected: str | None, reason: str | None, hole: str | None
+) -> str:
+    """What a verdict rests on, behind the answer: ``F_SEAL_WRITE``; empty where all is said."""
+    if verdict == "error":
+        return cause(op, answer)
+    names = (reason or "").split("|")
+    why = "|".join(f"F_SEAL_{name}" if name in BY_NAME else name for name in names)
+    if verdict != "breach":
+        return "" if verdict == "allowed" else why
+    known = f" (a known hole: {hole})" if hole else ""
+    return f"should be {expected}: {why}{known}"
 
-    Times count from ``start_ns`` (boot clock, ns), None: from the first event. ``bit5``: what the
-    recorded kernel calls seal 0x20.
+
+class Lines:
+    """Turns event tables (of `tracer.analysis.stream`) into lines.
+
+    ``width``: they have at most so many cells, cut at the ends of columns; None: nothing is cut.
+    ``bit5``: what the recorded kernel calls seal 0x20. ``dated``: with the date.
     """
 
     def __init__(
-        self, names: Identities, start_ns: int | None, bit5: Bit5, width: int = DEFAULT_WIDTH
+        self,
+        names: Identities,
+        clock: WallClock,
+        bit5: Bit5,
+        width: int | None = None,
+        *,
+        dated: bool = False,
     ) -> None:
-        self._names = names
-        self._start_ns = start_ns
-        self._bit5 = bit5
-        self._width = max(width, MIN_WIDTH)
-        spare = self._width - DEFAULT_WIDTH
+        self._names, self._clock, self._bit5 = names, clock, bit5
+        self._width = None if width is None else max(width, MIN_WIDTH)
+        spare = 0 if self._width is None else self._width - _WIDTH
+        self._digits = 3 if spare < 0 else 6
+        self._shown_time = date_and_time if dated else time_of_day
+        self._time_width = (20 if dated else 9) + self._digits
         self._who_width = max(10, min(23, 15 + spare // 4))
         self._object_width = max(8, min(80, 16 + spare // 3))
+        self._start_ns: int | None = None
         # The same few processes and objects come again and again.
         self._who = lru_cache(maxsize=65536)(self._who_text)
         self._object = lru_cache(maxsize=65536)(self._object_text)
 
     def header(self) -> str:
         """Names of the columns, as a comment line."""
-        head = f"#{'seconds':>9} {pad('process', self._who_width)} {'op':10} "
-        return f"{head}{pad('object', self._object_width)} seals  arguments, fd, answer"
+        head = f"{pad('# time', self._time_width)} {pad('process', self._who_width)} "
+        head += f"{pad('verdict', _VERDICT)} {'op':10} {pad('object', self._object_width)} "
+        return f"{head}seals  arguments, fd, answer, why"
+
+    def _fitted(self, text: str, width: int) -> str:
+        return text.ljust(width) if self._width is None else pad(text, width)
 
     def _who_text(self, comm: str, pid: int) -> str:
         tail = f"/{pid}"
-        return pad(clip(comm or "?", self._who_width - len(tail)) + tail, self._who_width)
+        comm = comm or "?"
+        if self._width is not None:
+            comm = clip(comm, self._who_width - len(tail))
+        return self._fitted(comm + tail, self._who_width)
 
     def _object_text(self, kind: str, name: str | None, dev: int, ino: int) -> str:
-        return pad(object_text(kind, name, dev, ino), self._object_width)
+        return self._fitted(object_text(kind, name, dev, ino), self._object_width)
+
+    def _time(self, time_ns: int) -> str:
+        """By the wall clock; where the recording never read it, in seconds since the start."""
+        wall_ns = self._clock.at(time_ns)
+        if wall_ns is not None:
+            return self._shown_time(wall_ns, self._digits)
+        if self._start_ns is None:
+            self._start_ns = time_ns
+        micro = (time_ns - self._start_ns) // 1000
+        sign = "-" if micro < 0 else ""
+        return f"{sign}{abs(micro) // 1_000_000}.{abs(micro) % 1_000_000:06d}"
 
     def of(self, table: pa.Table) -> Iterator[str]:
         """The lines of a table, without newline; printable characters only."""
         columns = [values(table, name, missing) for name, missing in _NEEDED.items()]
+        judged = [values(table, name) for name in _JUDGED]
         dev, ino = values(table, "dev", 0), values(table, "ino", 0)
-        if self._start_ns is None and table.num_rows:
-            self._start_ns = columns[0][0]
-        width, start, bit5 = self._width, self._start_ns or 0, self._bit5
-        fixed = self._who_width + self._object_width + 5  # and the spaces between
-        rows = zip(*columns, self._names.names(table), dev, ino, strict=True)
+        width, bit5 = self._width, self._bit5
+        rows = zip(*columns, *judged, self._names.names(table), dev, ino, strict=True)
         for (
             time_ns, comm, pid, op, kind, seals, arg, offset, length, size, fd, answer, flags,
-            check, file, name, dev_, ino_,
+            check, file, verdict, expected, reason, hole, name, dev_, ino_,
         ) in rows:  # fmt: skip
-            micro = (time_ns - start) // 1000
-            sign = "-" if micro < 0 else ""
-            seconds = f"{sign}{abs(micro) // 1_000_000}.{abs(micro) % 1_000_000:06d}"
             head = (
-                f"{seconds:>10} {self._who(comm, pid)} {op:10} "
-                f"{self._object(kind, name, dev_, ino_)} {seals_text(seals)} "
+                f"{self._time(time_ns):>{self._time_width}} {self._who(comm, pid)} "
+                f"{verdict or '-':{_VERDICT}} {op:10} {self._object(kind, name, dev_, ino_)} "
+                f"{seals_text(seals)} "
             )
-            # Cells, not characters: the padded columns have exactly the cells they should, and
-            # everything that follows has one cell a character.
-            used = fixed + max(10, len(seconds)) + max(10, len(op)) + len(seals_text(seals))
             request = describe(op, kind, arg, offset, length, size, bit5)
             if fd >= 0:
                 request = f"{request} fd{fd}" if request else f"fd{fd}"
@@ -139,12 +171,18 @@ class Lines:
             if flags:
                 failed = answer if -MAX_ERRNO <= answer < 0 else 0
                 tail += _marks(failed, flags, check, file)
+            if verdict and verdict != "allowed":
+                why = because(op, answer, verdict, expected, reason, hole)
+                tail += f"  {why}" if why else ""
+            if width is None:
+                yield printable(f"{head}{request.ljust(_ARGS)} {tail}")
+                continue
+            # Cells, not characters: in one column the answers stand below each other.
+            used = cells(head)
             room = max(8, width - used - len(tail) - 1)
-            if len(request) > room:
-                request = clip(request, room)
-            request = request.ljust(min(_ARGS, room))
-            line = printable(f"{head}{request} {tail}")
-            yield line if used + len(request) + 1 + len(tail) <= width else clip(line, width)
+            yield clip(
+                printable(f"{head}{clip(request, room).ljust(min(_ARGS, room))} {tail}"), width
+            )
 
 
 def limited(tables: Iterable[pa.Table], limit: int | None) -> Iterator[pa.Table]:
@@ -159,67 +197,3 @@ def limited(tables: Iterable[pa.Table], limit: int | None) -> Iterator[pa.Table]
         limit -= table.num_rows
         if limit <= 0:
             return
-
-
-_STEP = 65536  # rows turned into Python objects at once
-
-
-class Feed:
-    """Events of ``recording``, now or (``follow``) until it ends; :attr:`names` grows on the way.
-
-    ``columns``: those that are needed, None: all; following gives all in any case.
-    """
-
-    def __init__(
-        self, recording: "Recording", *, follow: bool = False, columns: list[str] | None = None
-    ) -> None:
-        self.names = Identities()
-        self._recording = recording
-        self._follow = follow
-        self._columns = columns
-        self._in_vain: set[tuple[int, int, int]] = set()
-        self._refresh()
-
-    def _refresh(self) -> None:
-        for table in self._recording.tables("objects", OBJECT_COLUMNS):
-            self.names.announce(table)
-        if self.names.needs_events:
-            for table in self._recording.tables("mappings", SWEEP_COLUMNS):
-                self.names.sweep(table)
-            if self._columns is not None:
-                self._columns = list(dict.fromkeys([*self._columns, *EVENT_COLUMNS]))
-
-    def _look_for_new(self, table: pa.Table) -> None:
-        """An object is announced before its first event, so its name is there already."""
-        keys = zip(*(values(table, name, 0) for name in KEY), strict=True)
-        names = self.names.names(table)
-        unknown = {key for key, name in zip(keys, names, strict=True) if name is None}
-        if unknown - self._in_vain:
-            self._in_vain |= unknown
-            self._refresh()
-
-    @property
-    def start_ns(self) -> int | None:
-        """The boot clock in ns when the recorder first read its clocks, None: not known."""
-        for table in self._recording.tables("clocks", ["time_ns"]):
-            if table.num_rows:
-                return int(table.column("time_ns")[0].as_py())
-        return None
-
-    @property
-    def bit5(self) -> Bit5:
-        """What the recorded kernel calls seal 0x20."""
-        return self._recording.manifest.bit5
-
-    def tables(self) -> Iterator[pa.Table]:
-        """Event tables of at most 65536 rows, in the order of arrival. StoreError."""
-        if self._follow:
-            source = self._recording.follow()
-        else:
-            source = self._recording.tables("events", self._columns)
-        for table in source:
-            self.names.observe(table)
-            if self._follow:
-                self._look_for_new(table)
-            for start in range(0, table.num_rows, _STEP):
-                yield table.slice(start, _STEP)

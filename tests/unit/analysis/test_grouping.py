@@ -1,6 +1,7 @@
 """Rows with the same key are one group, whatever the numbers; and what groups add up to."""
 
 import itertools
+import sys
 from typing import Any
 
 import numpy as np
@@ -200,3 +201,24 @@ def test_steps_are_no_wider_than_they_must_be() -> None:
     assert width == 10 * FIRST_STEP_NS
     assert int(counts.sum()) == 4
     assert counts.shape[1] == len(VERDICTS)
+
+
+NUMBERS = st.lists(st.integers(0, (1 << 64) - 1), max_size=20)
+
+
+@given(NUMBERS, NUMBERS)
+def test_without_pandas_it_is_the_same(known: list[int], wanted: list[int]) -> None:
+    """Small recordings are printed without importing it."""
+    numbers = np.array(known, np.uint64)
+    codes, distinct_ = grouping._factorized(numbers)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delitem(sys.modules, "pandas")
+        found_codes, found = grouping._factorized(numbers)
+        index = grouping._index(found)
+    assert isinstance(index, grouping._Sorted)
+    assert (found_codes.tolist(), found.tolist()) == (codes.tolist(), distinct_.tolist())
+    target = np.array([*wanted, *known], np.uint64)
+    assert (
+        index.get_indexer(target).tolist() == pd.Index(found).get_indexer(pd.Index(target)).tolist()
+    )
+    assert len(index) == len(found)

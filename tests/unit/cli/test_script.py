@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,24 @@ import numpy as np
 import pytest
 
 from tests.unit.cli.imported import HEAVY, imported
+from tracer.analysis.decisions import summarize
+from tracer.analysis.stream import Stream
 from tracer.cli import script
 from tracer.errors import UserError
 from tracer.escape import cells, escape_bytes
 from tracer.output.text import Lines, _marks
 from tracer.record import CLOCK, EVENT, HEAD, LOSS, NAME, OBJECT, Flag, RecordType
 from tracer.recording.identity import Identities
+from tracer.recording.reader import Recording
 from tracer.recording.writer import RecordingWriter
+from tracer.walltime import WallClock
 from tracer.words import EXEC, UNKNOWN
 from ui.explain import fields as explained
 
+pytestmark = pytest.mark.usefixtures("zone")
+ROOT = Path(__file__).parents[3]
 START = 5_000_000_000
+WALL = 1_795_369_690 * 10**9  # 2026-11-22T17:48:10Z
 HOSTILE = b"=cmd|\x1b[2J\n\xff" + "\u202e漢字漢字漢字".encode()
 SHOWN = escape_bytes(HOSTILE)
 
@@ -46,15 +54,22 @@ FIELDS: list[dict[str, Any]] = [
     asked(op=3, offset=0, length=1, answer=1, fd=-1, ino=8, flags=16 | 128, check_answer=-1),
 ]
 GOLDEN = """\
-  0.000000 seal-writ…/4242 create     memfd:=cmd|\\x1b… ------ ALLOW_SEALING           = 3
-  0.001500 seal-writ…/4242 mmap       memfd:=cmd|\\x1b… Ss-w-- SHARED rw- 0+4096 fd3   EPERM
-  0.003000 seal-writ…/4242 mmap       memfd:plain      ------ SHARED rw- 0+4096 fd3 = 0x7f1234567000
-  0.004500 seal-writ…/4242 write      memfd:plain      ------ 12+34 fd3               = 34
-  0.006000 seal-writ…/4242 truncate   memfd:plain      ------ 8192→4096 fd12… = 0 !raced !raced-size
-  0.007500 @evil\\x1b…/4242 add_seals  memfd:plain      Ssgwf- WRITE|0x40 fd3          EBUSY
-  0.009000 seal-writ…/4242 punch_hole hugetlb:0:1/9    ------ KEEP_SIZE|PUNCH_HOLE 1… = ? !no-return
-  0.010500 seal-writ…/4242 write      memfd:plain      ------ 0+1            = 1 kernel !check=EPERM
-""".splitlines()
+17:48:10.000000 seal-writer/4242 allowed  create     memfd:=cmd|\\x1b[2J\\n\\xff\\u202e漢字漢字漢字 \
+------ ALLOW_SEALING           = 3
+17:48:10.001500 seal-writer/4242 unexplained mmap       memfd:=cmd|\\x1b[2J\\n\\xff\\u202e漢字漢字漢字 \
+Ss-w-- SHARED rw- 0+4096 fd3   EPERM  no seal says so
+17:48:10.003000 seal-writer/4242 allowed  mmap       memfd:plain      ------ SHARED rw- 0+4096 fd3   \
+= 0x7f1234567000
+17:48:10.004500 seal-writer/4242 allowed  write      memfd:plain      ------ 12+34 fd3               = 34
+17:48:10.006000 seal-writer/4242 allowed  truncate   memfd:plain      ------ 8192→4096 fd123456      \
+= 0 !raced !raced-size
+17:48:10.007500 @evil\\x1b\\n,"x/4242 unexplained add_seals  memfd:plain      Ssgwf- \
+WRITE|0x40 fd3          EBUSY  no seal says so
+17:48:10.009000 seal-writer/4242 indeterminate punch_hole hugetlb:0:1/9    ------ \
+KEEP_SIZE|PUNCH_HOLE 1152921504606846976+1152921504606846976 fd3 = ? !no-return  its return was not seen
+17:48:10.010500 seal-writer/4242 allowed  write      memfd:plain      ------ 0+1                     \
+= 1 kernel !check=EPERM
+""".splitlines()  # noqa: E501
 
 
 @pytest.mark.parametrize(
@@ -104,6 +119,7 @@ def announcement(ino: int, name: bytes, seq: int) -> list[np.ndarray[Any, Any]]:
 def clock() -> np.ndarray[Any, Any]:
     row = np.zeros(1, CLOCK)
     row["type"], row["cpu"], row["time_ns"] = RecordType.CLOCK, 0xFFFF, START
+    row["realtime_ns"] = WALL
     return row
 
 
@@ -134,11 +150,11 @@ def test_text(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(str(recording)) == 0
     out, err = capsys.readouterr()
     assert out.splitlines() == GOLDEN
-    assert all(cells(line) <= 100 and line.isprintable() for line in GOLDEN)
+    assert all(line.isprintable() for line in GOLDEN)
     assert err.count("LOST 5 events: 5 no room in the ring buffer") == 2
 
 
-@pytest.mark.parametrize("width", [60, 80, 100, 133, 200])
+@pytest.mark.parametrize("width", [80, 100, 133, 200])
 def test_width_holds(recording: Path, capsys: pytest.CaptureFixture[str], width: int) -> None:
     call(str(recording), "--width", str(width))
     lines = capsys.readouterr().out.splitlines()
@@ -180,8 +196,8 @@ def test_bit_0x20_has_the_name_that_the_recorded_kernel_gives_it(
         return capsys.readouterr().out.splitlines()
 
     sealing, creation = (line.split() for line in printed())
-    assert sealing[2:] == ["add_seals", "memfd:0:1/8", "------", words[0], "fd3", "=", "0"]
-    assert creation[2:] == ["create", "memfd:0:1/9", "-----X", words[1], "=", "4"]
+    assert sealing[3:10] == ["add_seals", "memfd:0:1/8", "------", words[0], "fd3", "=", "0"]
+    assert creation[3:9] == ["create", "memfd:0:1/9", "-----X", words[1], "=", "4"]
 
     # To programs they are numbers, whatever their names are.
     numbers = [[0x21, 0, 0x21], [9, 0x20, 0x21]]
@@ -204,7 +220,13 @@ def test_json(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for row, wanted in zip(rows, FIELDS, strict=True):
         for name in ("arg", "answer", "fd", "offset", "length", "flags", "check_answer"):
             assert row[name] == wanted.get(name, 0)
-    assert list(rows[0])[:4] == ["time_ns", "cpu", "seq", "pid"]
+    assert list(rows[0])[:4] == ["time", "time_ns", "cpu", "seq"]
+    assert rows[1]["time"] == "2026-11-22T17:48:10.001500Z"
+    assert [row["verdict"] for row in rows[:2]] == ["allowed", "unexplained"]
+    assert (rows[1]["request"], rows[1]["prot"]) == ("SHARED rw- 0+4096", ["READ", "WRITE"])
+    assert (rows[1]["seals"], rows[1]["seal_list"]) == (11, ["SEAL", "SHRINK", "WRITE"])
+    assert (rows[5]["add_seals"], "prot" in rows[5]) == (["WRITE", "0x40"], False)
+    assert rows[4]["flag_list"] == ["raced", "raced-size"]
     assert rows[0]["name"] == "memfd:" + SHOWN
     assert [row["errno"] for row in rows[:3]] == [None, "EPERM", None]
     assert (rows[1]["op"], rows[1]["kind"], rows[1]["seals"]) == ("mmap", "memfd", 11)
@@ -220,7 +242,9 @@ def test_csv_round_trip(recording: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert len(rows) == len(wanted)
     for row, want in zip(rows, wanted, strict=True):
         for name, value in want.items():
-            if isinstance(value, str):
+            if isinstance(value, list):
+                assert name not in row
+            elif isinstance(value, str):
                 assert row[name].removeprefix("'") == value
                 assert not row[name].startswith(("=", "+", "-", "@"))
             else:
@@ -264,6 +288,10 @@ FILTERS = {
     "flag:raced": [4],
     "uid:0 cpu:0 duration:0 object:1:7": [0, 1],
     "pid:1": [],
+    "verdict:unexplained": [1, 5],
+    "op:mmap verdict:allowed,breach": [2],
+    "!verdict:allowed reason:~return": [6],
+    "severity:>=2 name:plain": [5],
 }
 
 
@@ -290,8 +318,6 @@ def test_filter_with_other_options(recording: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.splitlines() == [GOLDEN[2], GOLDEN[4], GOLDEN[5]]
     with pytest.raises(UserError, match="did you mean op"):
         call(str(recording / "no-such"), "--filter", "opp:mmap")
-    with pytest.raises(UserError, match="use 'sealsnoop report'"):
-        call(str(recording), "--filter", "op:mmap verdict:breach")
 
 
 def test_filter_asks_for_each_name_once() -> None:
@@ -346,7 +372,7 @@ def test_follow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     thread.join()
     out, err = capsys.readouterr()
     lines = out.splitlines()
-    assert [line[:10] for line in lines] == [line[:10] for line in GOLDEN]
+    assert [line[:15] for line in lines] == [line[:15] for line in GOLDEN]
     assert "memfd:late" in lines[0]
     assert "still being written" in err
 
@@ -376,7 +402,7 @@ def test_forged_text_cannot_reach_the_terminal() -> None:
     names.announce(pa.table({"dev": [1], "ino": [2], "gen": [3], "name": ["\x1b]0;owned\x07"]}))
     words = pa.array(["mm\x1bap"]).dictionary_encode()
     table = pa.table({"op": words, "comm": words, "dev": [1], "ino": [2], "gen": [3]})
-    [line] = Lines(names, None, UNKNOWN).of(table)
+    [line] = Lines(names, WallClock(), UNKNOWN).of(table)
     assert line.isprintable()
 
 
@@ -385,9 +411,110 @@ def test_record_sizes_are_equal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "who", "object_"), [(40, 10, 8), (100, 15, 16), (132, 23, 26), (9999, 23, 80)]
+    ("width", "who", "object_"), [(40, 10, 9), (100, 15, 16), (132, 23, 26), (9999, 23, 80)]
 )
 def test_columns_grow_with_the_room_and_have_ends(width: int, who: int, object_: int) -> None:
-    header = Lines(Identities(), None, UNKNOWN, width).header()
-    assert (header.index("op ") - header.index("process") - 1) == who
+    header = Lines(Identities(), WallClock(), UNKNOWN, width).header()
+    assert (header.index("verdict") - header.index("process") - 1) == who
     assert (header.index("seals") - header.index("object") - 1) == object_
+
+
+# ---- which events, in which order ------------------------------------------------------------
+
+
+def made(path: Path, fields: list[dict[str, Any]]) -> str:
+    writer = RecordingWriter(path, {})
+    for rows in (clock(), *announcement(8, b"memfd:plain", 2), events(fields)):
+        writer.append(rows)
+    writer.close("test")
+    return str(path)
+
+
+def operations(capsys: pytest.CaptureFixture[str], *argv: str) -> list[str]:
+    assert call(*argv, "--json") == 0
+    return [json.loads(line)["op"] for line in capsys.readouterr().out.splitlines()]
+
+
+def test_mappings_and_evictions_only_with_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ops = {"create": 10, "map": 12, "unmap": 13, "mmap": 1, "evict": 14}
+    path = made(tmp_path / "x.seal", [asked(op=op, ino=8) for op in ops.values()])
+    assert operations(capsys, path) == ["create", "mmap"]
+    assert operations(capsys, path, "--all") == [*ops]
+    for asked_for in (["--ops", "map,evict"], ["--filter", "op:map,evict"]):
+        assert operations(capsys, path, *asked_for) == ["map", "evict"]
+    assert operations(capsys, path, "--filter", "!op:create") == ["mmap"]
+
+
+def test_the_order_of_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A call that takes long arrives behind those that were made meanwhile."""
+    times = [5, 9, 7, 1, 3]
+    fields = [asked(op=3, ino=8, time_ns=START + ms * 10**6) for ms in times]
+    path = made(tmp_path / "x.seal", fields)
+    assert call(path) == 0
+    shown = [line[9:12] for line in capsys.readouterr().out.splitlines()]
+    assert shown == ["001", "003", "005", "007", "009"]
+    call(path, "--limit", "2")
+    assert [line[9:12] for line in capsys.readouterr().out.splitlines()] == ["001", "003"]
+
+
+@pytest.mark.parametrize(
+    ("given", "places"),
+    [
+        (["--since", "0.0045"], [3, 4, 5, 6, 7]),
+        (["--until", "0.0045"], [0, 1, 2]),
+        (["--since", "17:48:10.003", "--until", "17:48:10.006"], [2, 3]),
+        (["--since", "2026-11-22T17:48:10.009Z"], [6, 7]),
+        (["--since", "-0.001"], [7]),
+    ],
+)
+def test_a_part_of_it(
+    recording: Path, capsys: pytest.CaptureFixture[str], given: list[str], places: list[int]
+) -> None:
+    assert call(str(recording), *given) == 0
+    assert capsys.readouterr().out.splitlines() == [GOLDEN[place] for place in places]
+
+
+def test_a_long_name_is_found_in_a_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.seal"
+    name = b"ring-" + b"x" * 90
+    writer = RecordingWriter(path, {})
+    for rows in (clock(), *announcement(8, name, 2), events([asked(op=3, ino=8)])):
+        writer.append(rows)
+    writer.close("test")
+    call(str(path))
+    assert f"memfd:{name.decode()} " in capsys.readouterr().out
+    call(str(path), "--width", "120")
+    assert "memfd:ring-xx" in (line := capsys.readouterr().out)
+    assert name.decode() not in line
+
+
+def test_days_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    later = clock()
+    later["time_ns"] += 10 * 3600 * 10**9
+    later["realtime_ns"] += 10 * 3600 * 10**9
+    later["seq"] = 1
+    path = tmp_path / "x.seal"
+    writer = RecordingWriter(path, {})
+    for rows in (clock(), events([asked(op=3, ino=8)]), later):
+        writer.append(rows)
+    writer.close("test")
+    call(str(path))
+    assert capsys.readouterr().out.startswith("2026-11-22 17:48:10.000000 ")
+
+
+@pytest.mark.parametrize("name", ["debian-6.1", "debian-7.3"])
+def test_verdicts_are_those_of_the_report(name: str) -> None:
+    """Both by the one driver, one without sums."""
+    path = ROOT / "samples" / "recordings" / f"{name}.seal"
+    with Recording.open(path) as found:
+        shown = Counter(
+            verdict
+            for table in Stream(found).tables()
+            for verdict in table.column("verdict").to_pylist()
+        )
+        counted = summarize([found]).verdicts
+    del shown[None]
+    assert shown == Counter({word: count for word, count in counted.items() if count})
+    assert shown["breach"] > 0

@@ -6,8 +6,6 @@ then look at what git shows.
 
 import os
 import re
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,17 +24,8 @@ SCREENS: dict[str, tuple[tuple[str, ...], tuple[tuple[int, int], ...]]] = {
     "filter": (("a", "slash", *"seals", "colon", *"+WRITE"), SIZES[:1]),
     "help": (("question_mark",), SIZES[1:2]),
 }
+pytestmark = pytest.mark.usefixtures("zone")
 _FONT = re.compile(r"@font-face \{.*?\}", re.DOTALL)
-
-
-@pytest.fixture(autouse=True)
-def greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Local time is the same everywhere."""
-    with monkeypatch.context() as patched:
-        patched.setenv("TZ", "UTC")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 def picture(svg: str) -> str:

@@ -1,0 +1,46 @@
+"""Events in the order of time, without all of them in memory."""
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracer.analysis import stream
+from tracer.analysis.stream import _Order
+
+TIMES = st.lists(st.lists(st.integers(0, 50), max_size=6), max_size=6)
+
+
+def tables(pieces: list[list[int]]) -> list[tuple[pa.Table, int | None]]:
+    """Each piece, and the earliest time behind it."""
+    numbers = iter(range(1000))
+    found = []
+    for place, times in enumerate(pieces):
+        behind = [one for piece in pieces[place + 1 :] for one in piece]
+        columns = {
+            "time_ns": pa.array(times, pa.int64()),
+            "number": pa.array([next(numbers) for _ in times], pa.int64()),
+            "op": pa.array([f"op{one % 3}" for one in times], pa.string()).dictionary_encode(),
+        }
+        found.append((pa.table(columns), min(behind, default=None)))
+    return found
+
+
+@given(TIMES)
+def test_any_pieces_come_in_order(pieces: list[list[int]]) -> None:
+    order = _Order()
+    given_ = tables(pieces)
+    found = [row for table, floor in given_ for row in order.of(table, floor).to_pylist()]
+    found += order.of(None, None).to_pylist()
+    rows = [row for table, _ in given_ for row in table.to_pylist()]
+    assert found == sorted(rows, key=lambda row: (row["time_ns"], row["number"]))
+    assert order.late == 0
+
+
+def test_what_waits_has_an_end() -> None:
+    """One that comes very late stands behind others, and is counted."""
+    order, most = _Order(), stream._HELD
+    many = pa.table({"time_ns": np.arange(10, most + 110)})
+    assert order.of(many, 0).num_rows == 100
+    last = order.of(pa.table({"time_ns": np.array([0])}), None)
+    assert (last.num_rows, order.late) == (most + 1, 1)
