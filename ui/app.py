@@ -31,9 +31,9 @@ from tracer.rules.verdicts import Verdict
 from ui import bindings, themes
 from ui.screens.base import AskScreen, Base, HelpScreen
 from ui.screens.main import MainScreen
-from ui.screens.object import EventScreen, ObjectScreen
+from ui.screens.object import EventScreen, EvidenceScreen, ObjectScreen
 from ui.widgets.grid import Grid
-from ui.widgets.strips import ReplayBar
+from ui.widgets.strips import foremost
 
 if TYPE_CHECKING:
     from tracer.live.keep import Keeper
@@ -107,19 +107,20 @@ class SealsnoopApp(App[None]):
     CSS_PATH = "sealsnoop.tcss"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("question_mark", "help", "Help"),
-        Binding("q", "quit", "Quit"),
+        Binding("question_mark", "help", "keys"),
+        Binding("ctrl+p", "command_palette", "Choose from all commands", show=False, priority=True),
+        Binding("q", "quit", "quit"),
         Binding("ctrl+c", "quit", "Quit", show=False, priority=True),
-        Binding("p", "pause", "Pause"),
+        Binding("p", "pause", "pause"),
         Binding("a", "acknowledge", "Acknowledge alerts", show=False),
         Binding("v", "show_alert", "Show the alert's event", show=False),
         Binding("r", "record", "Keep as recording", show=False),
         Binding("ctrl+s", "picture", "Screenshot (SVG)", show=False),
         Binding("t", "change_theme", "Theme", show=False),
-        Binding("k", "play", "Replay: play or pause", show=False),
-        Binding("full_stop", "step", "Replay: one event on", show=False),
-        Binding("greater_than_sign", "next_violation", "Replay: to the next violation", show=False),
-        Binding("g", "seek", "Replay: go to a time", show=False),
+        Binding("k", "play", "play"),
+        Binding("full_stop", "step", "step"),
+        Binding("greater_than_sign", "next_violation", "violation"),
+        Binding("g", "seek", "go to"),
         Binding("plus,equals_sign", "speed(1)", "Replay: faster", show=False),
         Binding("minus", "speed(-1)", "Replay: slower", show=False),
         Binding("ctrl+z", "suspend_process", "To the background", show=False),
@@ -150,7 +151,8 @@ class SealsnoopApp(App[None]):
         self.shot = Snapshot()
         self.paused = False
         self._bell = bell
-        self._frozen = frozen
+        self.frozen = frozen
+        """Nothing is drawn, and nothing waits for a time, until :meth:`poll` is called."""
         self._acknowledged = 0
         self._rung = 0
         self._searches = 0
@@ -167,6 +169,8 @@ class SealsnoopApp(App[None]):
     def get_css_variables(self) -> dict[str, str]:
         variables = super().get_css_variables()
         variables |= themes.colours(variables)
+        if self.no_color:
+            variables |= themes.shades(variables)
         self.theme_variables = variables
         return variables
 
@@ -185,7 +189,7 @@ class SealsnoopApp(App[None]):
     def _begin(self) -> None:
         self.feed.start()
         self.ask()
-        if not self._frozen:
+        if not self.frozen:
             self.set_interval(POLL_S, self.poll, name="poll")
 
     def _catch_signals(self) -> None:
@@ -248,10 +252,11 @@ class SealsnoopApp(App[None]):
 
     def action_show_alert(self) -> None:
         alerts = self.open_alerts or self.shot.alerts
-        if alerts and "claim" in alerts[-1].event:
+        event = foremost(alerts).event if alerts else {}
+        if "claim" in event:
             self._show_audit()
-        elif alerts and alerts[-1].event:
-            self.push_screen(EventScreen(alerts[-1].event, self.shot.now.start_ns))
+        elif event:
+            self.push_screen(EventScreen(event, self.shot.now.start_ns))
 
     def _show_audit(self) -> None:
         while not isinstance(self.screen, MainScreen):
@@ -355,8 +360,9 @@ class SealsnoopApp(App[None]):
         note = "Seconds since the start (12.5), minutes (1:30), or a share (40%)."
         self._ask_for(AskScreen("Go to", note, placeholder="12.5"), self._player.seek)
 
-    def on_replay_bar_sought(self, event: ReplayBar.Sought) -> None:
-        self._attempt(lambda: self._player.seek(f"{event.share * 100:.2f}%"))
+    def seek_share(self, share: float) -> None:
+        """Goes to a share of the recording."""
+        self._attempt(lambda: self._player.seek(f"{share * 100:.2f}%"))
 
     # Keys of every screen
 
@@ -380,12 +386,15 @@ class SealsnoopApp(App[None]):
             ("Filter line", bindings.of(Entry)),
             ("One object", bindings.of(ObjectScreen)),
             ("One event", bindings.of(EventScreen)),
+            ("One claim", bindings.of(EvidenceScreen)),
         ]
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        for owner in (type(screen), SealsnoopApp):
-            node = screen if owner is type(screen) else self
-            for entry in bindings.of(owner):
+        nodes: list[Any] = [screen, self]
+        if grid := next((one for one in screen.query(Grid) if one.has_focus), None):
+            nodes.insert(1, grid)
+        for node in nodes:
+            for entry in bindings.of(SealsnoopApp if node is self else type(node)):
                 yield SystemCommand(entry.text, f"key {entry.key}", self._runner(entry, node))
 
     def _runner(self, entry: bindings.Entry, node: Any) -> Callable[[], Any]:

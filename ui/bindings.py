@@ -5,6 +5,9 @@ from typing import NamedTuple
 from textual.binding import Binding
 from textual.keys import format_key
 
+FIRST = ("question_mark", "k", "full_stop", "greater_than_sign", "g")
+"""Keys that have room before others: the one that tells all, and those of a replay."""
+
 
 class Entry(NamedTuple):
     """One key, what it does, and the action behind it."""

@@ -9,9 +9,11 @@ from tracer.escape import printable
 from tracer.labels import MAX_ERRNO, SEALS_UNKNOWN
 from tracer.live import cells
 from tracer.live.cells import SYMBOLS
+from tracer.live.snapshot import Wall, no_clock
 from tracer.rules import RULES
 from tracer.rules.variants import HOLES
 from tracer.rules.verdicts import Verdict
+from tracer.walltime import date_and_time
 from tracer.words import DOUBTS, Bit5, Flag
 
 _RULES = {rule.name: rule for rule in RULES}
@@ -77,16 +79,20 @@ def _seals(value: Any, bit5: Bit5) -> str:
     return f"{cells.seals(value)}  {known if value else 'none'}"
 
 
-def fields(event: Mapping[str, Any], start_ns: int | None, bit5: Bit5) -> list[Line]:
+def fields(
+    event: Mapping[str, Any], start_ns: int | None, bit5: Bit5, wall: Wall = no_clock
+) -> list[Line]:
     """Every column of an event, the known ones in words and the rest as they are.
 
-    ``bit5``: what the recorded kernel calls seal 0x20.
+    ``bit5``: what the recorded kernel calls seal 0x20; ``wall``: its clock.
     """
     get = event.get
     when = get("time_ns")
     since = (
         "" if when is None or start_ns is None else f"{(when - start_ns) / 1e9:.6f} s after start, "
     )
+    if (wall_ns := wall(when)) is not None:
+        since = f"{date_and_time(wall_ns, 6)}, {since}"
     answer, answered, flag_bits = get("answer"), _answered(event), get("flags") or 0
     if answer is not None and -MAX_ERRNO <= answer < 0:
         answered += f" ({answer})"

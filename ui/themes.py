@@ -58,6 +58,21 @@ def _mixed(variables: Mapping[str, str], share: float) -> str:
     return paper.blend(ink, share).hex6
 
 
+_EMPHASIS = {
+    "breach": 1.0, "unexplained": 0.92, "indeterminate": 0.84, "blocked": 0.76, "error": 0.68,
+    "allowed": 0.6,
+}  # fmt: skip
+"""Without colours: how bright a verdict is; what is worse is brighter."""
+
+
+def shades(variables: Mapping[str, str]) -> dict[str, str]:
+    """The same as :func:`colours` for a terminal without any: brightness by meaning."""
+    if variables.get("foreground", "").startswith("ansi_"):
+        return {}
+    found = {f"v-{name}": _mixed(variables, share) for name, share in _EMPHASIS.items()}
+    return found | {"v-alarm": variables.get("background", "ansi_default")}
+
+
 def colours(variables: Mapping[str, str]) -> dict[str, str]:
     """CSS variables by meaning, out of a theme's own.
 

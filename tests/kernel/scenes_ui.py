@@ -45,7 +45,7 @@ def live_view(results: Results) -> None:
             terminal.run(f"clear; {command}; echo ended with $?")
             before = terminal.wait_for("LIVE", NAME)
             Path(f"{log}.go").touch()
-            shown = terminal.wait_for("mmap EPERM")
+            shown = terminal.wait_for("refused by F_SEAL_WRITE")
             results.tell("ui", before=before, shown=shown, shown_ns=boottime_ns())
             terminal.keys("Enter")
             terminal.wait_for("Decisions", "verdict")

@@ -1,6 +1,7 @@
 """The real view of a recording that grows: a recorder of its own, one elsewhere, and their ends."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,9 +62,8 @@ def until_end(path: Path) -> str | None:
 def events(screen: str) -> int:
     """How many the header has."""
     for line in screen.splitlines():
-        if " events " in f"{line} " and "events/s" in line:
-            words = line.split()
-            return int(words[words.index("events") - 1].replace(",", ""))
+        if found := re.search(r" lost .*? ([\d,]+) events\b", line):
+            return int(found[1].replace(",", ""))
     return 0
 
 

@@ -47,7 +47,7 @@ def live(terminal: Terminal, options: str = "") -> str:
 
 def test_first_look(terminal: Terminal) -> None:
     screen = live(terminal)
-    for word in ("sealsnoop", "breach", "blocked", OBJECTS, "hooks ", "lost 0"):
+    for word in ("✗ 8 breaches by known holes", "blocked", "worst decision ▼", OBJECTS, "lost 0"):
         assert word in screen
     assert terminal.modes()["alternate_on"] == "1"
     terminal.keys("q")
@@ -68,7 +68,7 @@ def test_resize(terminal: Terminal) -> None:
         terminal.wait(
             f"a screen of {width} cells",
             lambda screen, width=width: (
-                "sealsnoop" in screen  # type: ignore[misc]
+                "ENDED" in screen  # type: ignore[misc]
                 and "Objects" in screen
                 and max(map(len, screen.splitlines())) <= width
             ),
@@ -96,10 +96,10 @@ def test_pause_filter_and_drill(terminal: Terminal) -> None:
     assert 0 < int(count[1]) < _OBJECTS
     terminal.keys("Enter")
     terminal.keys("Enter")
-    terminal.wait_gone(OBJECTS)
+    terminal.wait_gone("Objects")
     terminal.wait_for("seals", "hugetlb")
     terminal.keys("Escape")
-    terminal.wait_for(OBJECTS)
+    terminal.wait_for("[1 Objects")
     terminal.keys("Escape")
     terminal.wait_gone(FILTERED)
     terminal.keys("4")
@@ -142,7 +142,7 @@ def test_a_signal_restores_the_terminal(terminal: Terminal, number: signal.Signa
 def test_no_colour(terminal: Terminal) -> None:
     started(terminal, f"NO_COLOR=1 {SEALSNOOP} live {SAMPLE}")
     screen = terminal.wait_for(EVENTS, "ENDED")
-    assert "✗ breach" in screen, "what colour says is said by a symbol too"
+    assert "✗ 8 breaches" in screen, "what colour says is said by a symbol too"
     terminal.keys("q")
     restored(terminal, 0)
 

@@ -45,7 +45,9 @@ def test_in_a_browser(
             blank = await browser.picture()
             await browser.call("Page.navigate", url=address)
             await browser.until("the table", lambda: "future-write-merge-2" in browser.received)
-            await browser.until("what is wrong", lambda: "BREACHES" in browser.received)
+            await browser.until(
+                "what is wrong", lambda: "breaches by known holes" in browser.received
+            )
             await browser.click(200, 10)  # keys go to the terminal when it was chosen
             await browser.write("/")
             await asyncio.sleep(1)

@@ -15,6 +15,7 @@ from tracer.analysis.sums import Steps
 from tracer.live import cells
 from tracer.live.log import Log, Pager, readable
 from tracer.live.snapshot import HISTORY, Alert, Now, OnAlert, Verdicts, of_columns
+from tracer.live.wording import sentence
 from tracer.output.coverage import CONTEXT, modules_that_came
 from tracer.recording.follow import MISSING
 from tracer.recording.format import TABLES
@@ -44,6 +45,7 @@ class Watch:
         self._on_alert = on_alert
         self._number = 0  # of the last alert
         self._breaches = 0
+        self._in_holes = 0
         self._raised = 0  # breaches that were alerts in an earlier reading
 
     def resume(self, on_alert: OnAlert | None, before: "Watch") -> None:
@@ -63,6 +65,9 @@ class Watch:
             if len(places):
                 self._note(verdict, judged["row"][places])
                 if verdict is Verdict.BREACH:
+                    hole = judged["hole"]
+                    named = [word is not None for word in hole.words]
+                    self._in_holes += int(np.take(named, hole.codes[places]).sum())
                     self._breached(judged, places)
 
     def _note(self, verdict: Verdict, rows: Numbers) -> None:
@@ -86,7 +91,8 @@ class Watch:
         shown = places[-min(new, _ALERTS_A_BATCH) :]
         rows = of_columns("", readable(judged, shown))
         found = [rows.record(place) for place in range(len(rows))]
-        self.alert(Verdict.BREACH.word, [(sentence(one), one) for one in found], new)
+        bit5 = judged.source.bit5
+        self.alert(Verdict.BREACH.word, [(sentence(one.get, bit5), one) for one in found], new)
 
     def alert(self, word: str, found: Sequence[tuple[str, dict[str, Any]]], count: int) -> None:
         """Raises alerts: a sentence and an event each; ``count``: so many there really are."""
@@ -102,7 +108,7 @@ class Watch:
         step_ns, bins_first, counts = self.bins.counts()
         start_ns, end_ns = now.start_ns, now.now_ns
         if not len(counts) or end_ns is None:
-            return Verdicts(self.counts.copy())
+            return Verdicts(self.counts.copy(), in_holes=self._in_holes)
         if span_ns is None:
             first = min(end_ns if start_ns is None else start_ns, bins_first * step_ns)
             edges = np.linspace(first, end_ns + step_ns, HISTORY + 1)
@@ -113,7 +119,9 @@ class Watch:
         sums = np.zeros((len(counts) + 1, len(Verdict)), np.int64)
         np.cumsum(counts, axis=0, out=sums[1:])
         history = np.diff(sums[np.clip(places, 0, len(counts))], axis=0).T
-        return Verdicts(self.counts.copy(), np.ascontiguousarray(history), span_ns is None)
+        return Verdicts(
+            self.counts.copy(), np.ascontiguousarray(history), int(edges[0]), end_ns, self._in_holes
+        )
 
     def find(
         self,
@@ -142,14 +150,6 @@ class Watch:
                 place -= 0 if forward else 1
                 found += [int(rows[place])] if 0 <= place < len(rows) else []
         return (min if forward else max)(found, default=None)
-
-
-def sentence(event: dict[str, Any]) -> str:
-    """What happened, for a banner."""
-    name = cells.name_of(event["kind"], event["name"], event["dev"], event["ino"])
-    who = cells.who(event["comm"], event["pid"])
-    hole = f" [hole: {cells.text(event['hole'])}]" if event["hole"] else ""
-    return f"{cells.text(event['reason'])} did not stop {event['op']} of {name} by {who}{hole}"
 
 
 class Book:

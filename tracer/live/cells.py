@@ -22,27 +22,8 @@ VIOLATIONS = (Verdict.BREACH, Verdict.UNEXPLAINED)
 JUMPS = {"violation": VIOLATIONS, "blocked": (Verdict.BLOCKED,)}
 """What the keys ``n`` and ``b`` jump to."""
 
-_BARS = " ▁▂▃▄▅▆▇█"
-
-
-def sparkline(values: list[int], width: int, whole: bool = False) -> str:
-    """``values`` as at most ``width`` bars, the newest at the right, the highest one full.
-
-    A value above 0 always shows. ``whole``: all of them, several in one bar where need be; else
-    the last ones.
-    """
-    if whole and len(values) > width > 0:
-        each = -(-len(values) // width)
-        values = [0] * (-len(values) % each) + values
-        values = [sum(values[at : at + each]) for at in range(0, len(values), each)]
-    shown = values[-width:]
-    top = max(shown, default=0)
-    if top <= 0:
-        return " " * width
-    steps = len(_BARS) - 1
-    bars = "".join(_BARS[0 if v <= 0 else max(1, round(v * steps / top))] for v in shown)
-    return bars.rjust(width)
-
+BARS = " ▁▂▃▄▅▆▇█"
+"""Of a chart, the highest last."""
 
 NONE = "·"
 """A cell without a value."""

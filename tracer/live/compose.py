@@ -35,7 +35,13 @@ class Composer:
         self._recording = recording
         self._book = book
         self._ids = RowIds()
-        self._sums = Grouped(book.decisions.tables, lambda: book.version, self._ids)
+        self._sums = Grouped(
+            book.decisions.tables,
+            lambda: book.version,
+            self._ids,
+            wall=book.clock.at,
+            bit5=recording.manifest.bit5,
+        )
         self._until: int | None = None  # rows of a frozen log
         self._log = LogView(book.log, Query())
         self._filtered: Filtered | None = None
@@ -104,6 +110,8 @@ class Composer:
         """
         self._prepare(request)
         book, manifest = self._book, self._recording.manifest
+        if audited is not None and now.share is not None and now.share < 1:
+            audited = audited.until(now)
         still = now.state in _STILL
         seen = request.table in GROUPED or request.object is not None
         wanted = (seen or still or self._sums.uncounted) and not (quick or request.frozen)
@@ -122,23 +130,26 @@ class Composer:
             totals={**self._sums.totals(still=still), "events": book.rows},
             audited=audited,
             coverage=cover,
-            alerts=tuple(book.watch.alerts),
+            alerts=tuple(one for one in book.watch.alerts if not now.is_ahead(one.time_ns)),
             detail=self._details(request),
             found=self._search(request.find),
+            wall=book.clock.at,
         )
 
     def _rows(self, request: Request, now: Now, cover: Coverage, audited: Audited | None) -> Rows:
         if request.table == "events":
             self._log.catch_up()
             rows = self._log.rows(request.window, now.start_ns, now.now_ns, self._until)
-            return replace(rows, bit5=self._recording.manifest.bit5)
+            bit5 = self._recording.manifest.bit5
+            return replace(rows, bit5=bit5, wall=self._book.clock.at)
         if request.table in GROUPED:
             return self._of_groups(request, now)
         if request.table == "hooks":
             rows = cover.hooks
         else:
             rows = no_rows("audit") if audited is None else audited.rows
-            rows = replace(rows, start_ns=now.start_ns, now_ns=now.now_ns)
+            clock = self._book.clock
+            rows = replace(rows, start_ns=now.start_ns, now_ns=now.now_ns, wall=clock.at)
         return ordered(rows, Query(), request.sort, request.reverse)
 
     def _of_groups(self, request: Request, now: Now) -> Rows:

@@ -18,8 +18,10 @@ from tracer.analysis.totals import Tables
 from tracer.filter.grammar import QueryError
 from tracer.filter.mask import Numbers
 from tracer.filter.query import Query
-from tracer.live.snapshot import INTERVAL_S, Column, Now, Rows
+from tracer.live import worst
+from tracer.live.snapshot import INTERVAL_S, Column, Now, Rows, Wall, no_clock
 from tracer.live.tables import COLUMNS
+from tracer.words import UNKNOWN, Bit5
 
 GROUPED = frozenset(("objects", "fds", "processes"))
 """Tabs whose rows are sums of decisions."""
@@ -113,15 +115,18 @@ class Grouped:
         ids: RowIds,
         *,
         filtered: bool = False,
+        wall: Wall = no_clock,
+        bit5: Bit5 = UNKNOWN,
     ) -> None:
         """``version`` changes when ``tables`` would give another result.
 
-        ``filtered``: only rows that have decisions.
+        ``filtered``: only rows that have decisions. ``wall``, ``bit5``: what rows have of them.
         """
         self._make = tables
         self._version = version
         self._ids = ids
         self._filtered = filtered
+        self._wall, self._bit5 = wall, bit5
         self._tables: Tables | None = None
         self._made = -1
         self._columns: dict[str, Mapping[str, Column]] = {}
@@ -185,13 +190,19 @@ class Grouped:
     def _build(self, table: str) -> Rows:
         columns = {name: one for name, one in self._of(table).items() if name not in _OF_HOST}
         ids = self._ids.of(table, columns)
+        last_ns = columns["last_ns"]
+        assert isinstance(last_ns, Numbers)
+        columns |= worst.columns(self.tables, table, ids, self._ids.of, last_ns)
         if table == "fds":
             columns["seals"] = self._seals(columns)
         order = np.arange(len(ids))
         if self._filtered:
             order = np.flatnonzero(np.asarray(columns["decisions"]) > 0)
         now = self._now
-        return Rows(table, columns, ids, order, len(order), now.start_ns, now.now_ns)
+        return Rows(
+            table, columns, ids, order, len(order), now.start_ns, now.now_ns,
+            bit5=self._bit5, wall=self._wall,
+        )  # fmt: skip
 
     def _seals(self, columns: Mapping[str, Column]) -> Column:
         """The seals of each row's object now."""

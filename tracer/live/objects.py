@@ -118,7 +118,14 @@ class Filtered:
         self._decisions = Decisions(keep=self._keep, timeline=False)
         self._announced = 0
         self.scan = Scan(book.log, self._decisions.add)
-        self.sums = Grouped(self._decisions.tables, lambda: self.scan.seen, ids, filtered=True)
+        self.sums = Grouped(
+            self._decisions.tables,
+            lambda: self.scan.seen,
+            ids,
+            filtered=True,
+            wall=book.clock.at,
+            bit5=book.source.bit5,
+        )
 
     def announce(self) -> None:
         """Takes the announcements that are new."""
@@ -293,7 +300,7 @@ class ObjectBook:
             seals=list(map(dict, self._seals)),
             matrix={key: tuple(counts) for key, counts in self._matrix.items()},
             holders=self._holders(fds),
-            mappers=replace(self._mappers, now_ns=objects.now_ns),
+            mappers=replace(self._mappers, now_ns=objects.now_ns, wall=self._book.clock.at),
             decisions=self._decisions(window, objects),
             busy=self.scan.share,
         )
@@ -331,7 +338,8 @@ class ObjectBook:
                 ids.append(-2 - len(ids))
         for record in records:
             record["fmode"] = fmode.get((record["pid"], record["fd"]), 0)
-        return of_records("holders", records, ids, fds.now_ns)
+        held_by = of_records("holders", records, ids, fds.now_ns)
+        return replace(held_by, wall=self._book.clock.at)
 
     def _decisions(self, window: Window, objects: Rows) -> Rows:
         if not self._numbers:
@@ -343,5 +351,5 @@ class ObjectBook:
         return replace(
             self._book.log.table("decisions", numbers[start:end]),
             total=count, start_ns=objects.start_ns, now_ns=objects.now_ns, before=start > 0,
-            after=end < count, bit5=self._book.source.bit5,
+            after=end < count, bit5=self._book.source.bit5, wall=self._book.clock.at,
         )  # fmt: skip

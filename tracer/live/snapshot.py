@@ -4,7 +4,7 @@ Nothing here changes once it is published, so the screen's thread draws it witho
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from tracer.audit.result import RecordingAudit
 
 Column = npt.NDArray[Any] | Coded | Numbers
+Wall = Callable[[int | None], int | None]
+"""Real time, ns since 1970, at a moment of the boot clock; None: not known."""
+
+
+def no_clock(_: int | None) -> int | None:
+    """Nobody knows the real time."""
+    return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +53,8 @@ class Rows:
     problem: str = ""
     """Why the filter could not be applied."""
     bit5: Bit5 = UNKNOWN
-    """What the recorded kernel calls seal 0x20; rows of the tables of events have it."""
+    """What the recorded kernel calls seal 0x20."""
+    wall: Wall = no_clock
 
     def __len__(self) -> int:
         return len(self.order)
@@ -198,6 +206,12 @@ class Now:
     message: str = ""
     """What the user has to know about the recording's state, one sentence."""
 
+    def is_ahead(self, time_ns: int | None) -> bool:
+        """Whether a replay has not come so far yet."""
+        if self.share is None or self.now_ns is None or time_ns is None:
+            return False
+        return time_ns > self.now_ns
+
     @property
     def seconds(self) -> float:
         """Since the recorder started; 0 where that is unknown."""
@@ -215,8 +229,12 @@ class Verdicts:
         default_factory=lambda: np.zeros((len(Verdict), HISTORY), np.int64)
     )
     """A column for each of equal steps of time, the newest last."""
-    whole: bool = False
-    """The history is all there is, not the last minute."""
+    first_ns: int | None = None
+    """Boot clock where the history starts."""
+    last_ns: int | None = None
+    """Where it ends."""
+    in_holes: int = 0
+    """Breaches by known holes of the kernel."""
 
     @property
     def total(self) -> int:
@@ -225,6 +243,11 @@ class Verdicts:
     def of(self, verdict: Verdict) -> int:
         """How many decisions had ``verdict``."""
         return int(self.counts[verdict])
+
+    @property
+    def new(self) -> int:
+        """Breaches that no known hole explains."""
+        return self.of(Verdict.BREACH) - self.in_holes
 
 
 @dataclass(frozen=True)
@@ -237,6 +260,17 @@ class Alert:
     text: str
     event: Mapping[str, Any]
     """The event behind it, by column; empty where there is none."""
+
+    @property
+    def time_ns(self) -> int | None:
+        """When that was, boot clock."""
+        found = self.event.get("time_ns")
+        return found if isinstance(found, int) else None
+
+    @property
+    def known(self) -> bool:
+        """It is a known hole of this kernel, and no news."""
+        return bool(self.event.get("hole"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,11 +319,26 @@ class Audited:
     problem: str = ""
     """Why there is no audit."""
 
+    def until(self, now: "Now") -> "Audited":
+        """What a replay knows: rows whose violation is still to come are left out.
+
+        The result of all is known at the end; a claim that is broken already is so for ever.
+        """
+        times = self.rows.columns.get("time_ns")
+        if not isinstance(times, np.ndarray):
+            return replace(self, result="")
+        seen = [place for place, when in enumerate(times.tolist()) if not now.is_ahead(when)]
+        order = self.rows.order[np.isin(self.rows.order, seen)]
+        rows = replace(self.rows, order=order, total=len(order))
+        found = replace(self, rows=rows, result="")
+        return replace(found, result="fail") if found.broken else found
+
     @property
     def broken(self) -> int:
         """Claims about an object that do not hold."""
         column = self.rows.columns.get("state")
-        return sum(one == "fail" for one in column) if isinstance(column, np.ndarray) else 0
+        shown = column[self.rows.order] if isinstance(column, np.ndarray) else ()
+        return sum(one == "fail" for one in shown)
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,6 +362,7 @@ class Snapshot:
     """None: there is no policy."""
     found: tuple[int, int | None] = (0, None)
     """Number of the search that was answered last, and the row that it found."""
+    wall: Wall = no_clock
 
     @property
     def hooks_live(self) -> int:

@@ -10,14 +10,18 @@ import numpy.typing as npt
 from tracer import labels
 from tracer.filter.mask import Coded, Numbers
 from tracer.labels import MAX_ERRNO
-from tracer.live import cells
+from tracer.live import cells, wording
 from tracer.live.cells import SYMBOLS, VIOLATIONS
 from tracer.live.snapshot import Row, Rows
+from tracer.live.worst import PREFIX
 from tracer.rules.verdicts import Verdict
+from tracer.walltime import time_of_day
 from tracer.words import Kind
 
 _ROOMY = 150
 """Cells from which on columns stand further apart."""
+_MATTERS = 3
+"""Columns with no higher rank are there wherever they have room."""
 Array = npt.NDArray[Any]
 Condition = tuple[str | None, Any]
 """Key and value of a filter."""
@@ -33,10 +37,14 @@ class Column:
     """Cells it has at least."""
     most: int = 0
     """Cells it may grow to."""
+    wish: int = 0
+    """Cells it has before columns with a rank get any."""
     show: Callable[[Any], str] = cells.text
     """The text of a value."""
     text_of: Callable[[Row], str] | None = None
     """The text of a row, where that takes more than the value of column ``name``."""
+    forms: Callable[[Row], Sequence[str]] | None = None
+    """The same in several lengths, the longest first."""
     right: bool = False
     rank: int = 0
     """Where room is short, the highest rank goes first; 0 stays."""
@@ -50,10 +58,29 @@ class Column:
     """The first sort by it is from the highest to the lowest."""
     only: int | None = None
     """It is there only while there is a decision with this verdict."""
+    varies: bool = False
+    """It is there only while its rows differ."""
+    default: bool = False
+    """What rows are sorted by where nothing else was chosen, the worst first."""
 
-    def text(self, row: Row) -> str:
-        """What the cell says."""
+    def text(self, row: Row, width: int | None = None) -> str:
+        """What the cell says, where there are forms in ``width`` cells (None: the whole)."""
+        if self.forms is not None:
+            forms = self.forms(row)
+            return wording.fitting(forms, len(forms[0]) if width is None else width)
         return self.show(row(self.name)) if self.text_of is None else self.text_of(row)
+
+    def is_dull(self, rows: Rows) -> bool:
+        """Whether it says the same in each of several rows."""
+        column = rows.columns.get(self.name)
+        if not self.varies or column is None or len(rows) < 2:
+            return False
+        if isinstance(column, Coded):
+            column = column.codes
+        elif isinstance(column, Numbers):
+            column = np.where(True if column.valid is None else column.valid, column.values, 0)
+        shown = np.asarray(column)[rows.order]
+        return bool((shown == shown[0]).all())
 
     def filter_of(self, row: Row) -> Condition | None:
         """The filter that shows rows with the same cell; None: there is none."""
@@ -94,28 +121,43 @@ class Placed:
     gap: int
 
 
-def fit(columns: Sequence[Column], room: int) -> list[Placed]:
-    """The columns that fit into ``room`` cells; those that may grow share what is left."""
+def fit(columns: Sequence[Column], room: int, sort: str | None = None) -> list[Placed]:
+    """The columns that fit into ``room`` cells; those that may grow share what is left.
+
+    Column ``sort`` has room for an arrow beside its title.
+    """
     shown = list(columns)
     gap = 2 if room >= _ROOMY else 1
+    arrow = {sort: 2}
+    widths = {
+        one.name: max(one.width, len(one.title) + arrow.get(one.name, 0)) if one.title else 2
+        for one in columns
+    }
 
-    def need() -> int:
-        return sum(column.width for column in shown) + gap * (len(shown) - 1)
+    def need(wished: bool) -> int:
+        cells = (max(widths[one.name], one.wish * wished) for one in shown)
+        return sum(cells) + gap * (len(shown) - 1)
 
-    while len(shown) > 1 and need() > room:
+    while len(shown) > 1:
         worst = max(shown, key=lambda column: column.rank)
-        if worst.rank == 0:
+        # What others wish for matters more than what matters little.
+        if worst.rank == 0 or need(worst.rank > _MATTERS) <= room:
             break
         shown.remove(worst)
-    spare = max(0, room - need())
-    widths = {column.name: column.width for column in shown}
+    spare = max(0, room - need(False))
     while spare > 0:
-        hungry = [column for column in shown if widths[column.name] < column.most]
+        # What some columns wish for comes before others grow.
+        wishing = [one for one in shown if widths[one.name] < one.wish]
+        hungry = wishing or [one for one in shown if widths[one.name] < one.most]
         if not hungry:
             break
-        share = max(1, spare // len(hungry))
+        missing = sum(one.wish - widths[one.name] for one in wishing)
+        share, spare_then = max(1, spare // len(hungry)), spare
         for column in hungry:
-            more = min(share, column.most - widths[column.name], spare)
+            limit = column.wish if wishing else column.most
+            if wishing:
+                share = max(1, spare_then * (limit - widths[column.name]) // missing)
+            more = min(share, limit - widths[column.name], spare)
             widths[column.name] += more
             spare -= more
     placed: list[Placed] = []
@@ -156,7 +198,8 @@ def _mark(name: str) -> Column:
 
 
 def _count(name: str, title: str, width: int, *, rank: int = 0, most: int = 0,
-           verdict: Verdict | None = None, rare: bool = False) -> Column:  # fmt: skip
+           verdict: Verdict | None = None, rare: bool = False,
+           varies: bool = False) -> Column:  # fmt: skip
     """A count; of decisions with ``verdict``, whose colour it has; ``rare``: only if any."""
     word = None if verdict is None else verdict.word
     return Column(
@@ -164,29 +207,23 @@ def _count(name: str, title: str, width: int, *, rank: int = 0, most: int = 0,
         title,
         width,
         most,
-        lambda value: cells.count(value, max(width, 7)),
+        show=lambda value: cells.count(value, max(width, 7)),
         right=True,
         rank=rank,
         style=lambda row: word if row(name) else "dim",
         ask=lambda row: ("verdict", word) if word else None,
         falling=True,
         only=verdict if rare else None,
+        varies=varies,
     )
 
 
-def _counts() -> list[Column]:
-    """Counts by verdict, the worst first; some only where there are any."""
-    return [
-        _count("breach", "breach", 6, verdict=Verdict.BREACH),
-        _count("unexplained", "unexpl", 6, rank=1, verdict=Verdict.UNEXPLAINED, rare=True),
-        _count("indeterminate", "indet", 5, rank=7, verdict=Verdict.INDETERMINATE, rare=True),
-        _count("blocked", "blocked", 7, verdict=Verdict.BLOCKED),
-        _count("error", "error", 6, rank=14, verdict=Verdict.ERROR),
-        _count("decisions", "decided", 7, rank=2, most=9),
-    ]
+def _total(rank: int) -> Column:
+    return _count("decisions", "decided", 7, rank=rank, most=9)
 
 
-def _file(width: int, most: int, title: str = "name", verdict: str = "worst") -> Column:
+def _file(width: int, most: int, title: str = "name", verdict: str = "worst",
+          wish: int = 0) -> Column:  # fmt: skip
     """The name of a row's object; it has the colour of a violation in column ``verdict``."""
 
     def ask(row: Row) -> Condition:
@@ -202,7 +239,7 @@ def _file(width: int, most: int, title: str = "name", verdict: str = "worst") ->
     def text(row: Row) -> str:
         return cells.name_of(row("kind"), row("name"), row("dev"), row("ino"))
 
-    return Column("name", title, width, most, text_of=text, style=style, ask=ask)
+    return Column("name", title, width, most, wish, text_of=text, style=style, ask=ask)
 
 
 def _seals(rank: int = 0) -> Column:
@@ -214,42 +251,117 @@ def _bytes(name: str, title: str, width: int, rank: int = 0) -> Column:
     return Column(name, title, width, show=labels.size, right=True, rank=rank)
 
 
-def _last(rank: int) -> Column:
-    """The last operation and what it was answered."""
+# The worst decision of a row (tracer.live.worst)
+
+
+def worst_of(row: Row) -> wording.Get:
+    """The columns of a row's worst decision, as an event has them."""
+
+    def get(name: str) -> Any:
+        if name == "verdict":
+            return row("worst")
+        own = row.rows.table != "processes" and name in ("kind", "name", "dev", "ino", "gen")
+        return row(name if own else f"{PREFIX}{name}")
+
+    return get
+
+
+def _forms(row: Row) -> Sequence[str]:
+    """What the worst decision came to; where all were allowed, what the last one was."""
+    found = wording.forms(worst_of(row), row.rows.bit5)
+    if found:
+        return found
+    verdict = verdict_of(row, "worst")
+    if verdict is None:
+        return ("nothing requested",)
+    if verdict is not Verdict.ALLOWED:
+        return (f"{verdict.word}: see its decisions", verdict.word)
+    return (f"{cells.text(row('last_op'))} {cells.short_answer(row('last_answer'))}",)
+
+
+def _decision() -> Column:
+    def ask(row: Row) -> Condition | None:
+        op = row(f"{PREFIX}op") or row("last_op")
+        return None if op is None else ("op", op)
+
+    def style(row: Row) -> str | None:
+        verdict = verdict_of(row, "worst")
+        if verdict is None or verdict <= Verdict.ERROR:
+            return "dim"
+        return "known" if row(f"{PREFIX}hole") else verdict.word
+
+    return Column(f"{PREFIX}op", "worst decision", 27, 90, 54, forms=_forms, style=style, ask=ask,
+                  default=True)  # fmt: skip
+
+
+def _of_worst(row: Row) -> int:
+    verdict = verdict_of(row, "worst")
+    return int(row(verdict.word) or 0) if verdict is not None else 0
+
+
+def _worst_file(row: Row) -> str:
+    return cells.name_of(*(row(f"{PREFIX}{name}") for name in ("kind", "name", "dev", "ino")))
+
+
+def _worst_count() -> Column:
+    """How many decisions are as bad as the worst."""
+
+    def keys(rows: Rows) -> Array:
+        worst = np.asarray(rows.columns["worst"]).clip(0)
+        counts = np.stack([np.asarray(rows.columns[one.word]) for one in Verdict], axis=1)
+        return np.asarray(np.take_along_axis(counts, worst[:, None].astype(np.intp), 1)[:, 0])
+
+    def ask(row: Row) -> Condition | None:
+        word = word_of(row, "worst")
+        return None if word is None else ("verdict", word)
+
+    return Column(f"{PREFIX}count", "count", 5, 7, right=True, falling=True, keys=keys, ask=ask,
+                  text_of=lambda row: cells.count(_of_worst(row), 7),
+                  style=lambda row: word_of(row, "worst") or "dim")  # fmt: skip
+
+
+def _who() -> Column:
+    """Who asked for it, and how many others had to do with the file."""
 
     def text(row: Row) -> str:
-        op = row("last_op")
-        return cells.NONE if op is None else f"{cells.text(op)} {cells.short_answer(row(_ANSWER))}"
+        pid, others = row(f"{PREFIX}pid"), (row("processes") or 1) - 1
+        if pid is None:
+            return cells.NONE
+        more = f" +{others}" if others > 0 else ""
+        return cells.who(row(f"{PREFIX}comm"), pid) + more
 
-    return Column(
-        "last_op",
-        "last",
-        16,
-        21,
-        text_of=text,
-        rank=rank,
-        style=lambda row: "strong" if (row(_ANSWER) or 0) < 0 else None,
-        ask=lambda row: None if row("last_op") is None else ("op", row("last_op")),
-    )
+    def ask(row: Row) -> Condition | None:
+        pid = row(f"{PREFIX}pid")
+        return None if pid is None else ("pid", pid)
+
+    return Column(f"{PREFIX}comm", "who", 9, 24, 13, text_of=text, ask=ask)
 
 
-_ANSWER = "last_answer"
+def moment(rows: Rows, time_ns: int | None, digits: int = 3) -> str:
+    """The time of day; where no clock tells, seconds since the start."""
+    if time_ns is None:
+        return cells.NONE
+    wall_ns = rows.wall(time_ns)
+    if wall_ns is None:
+        return f"{max(0, time_ns - (rows.start_ns or 0)) / 1e9:.{digits}f}s"
+    return time_of_day(wall_ns, digits)
 
 
-def _since(name: str, title: str, rank: int) -> Column:
-    """How long ago that was."""
+def _when(name: str, rank: int = 0, title: str = "when", digits: Sequence[int] = (3, 0)) -> Column:
+    """When that was (:func:`moment`), with as many digits as have room."""
 
-    def text(row: Row) -> str:
-        when, now = row(name), row.rows.now_ns
-        return cells.NONE if when is None or now is None else labels.span(max(0, now - when))
+    def forms(row: Row) -> Sequence[str]:
+        return [moment(row.rows, row(name), places) for places in digits]
 
-    return Column(name, title, 5, text_of=text, keys=lambda rows: -rank_of(rows.columns[name]),
-                  right=True, rank=rank)  # fmt: skip
+    least = 8 if digits[-1] == 0 else 9 + digits[-1]
+    return Column(name, title, least, 9 + digits[0], forms=forms, right=True, rank=rank,
+                  falling=True)  # fmt: skip
 
 
-def _number(name: str, width: int, title: str = "", rank: int = 0, ask: str = "") -> Column:
+def _number(name: str, width: int, title: str = "", rank: int = 0, ask: str = "",
+            varies: bool = False) -> Column:  # fmt: skip
     """Digits only: ids are no quantities."""
-    return Column(name, title or name, width, right=True, rank=rank, ask=ask)
+    return Column(name, title or name, width, right=True, rank=rank, ask=ask, varies=varies)
 
 
 def _fd(width: int, rank: int = 0) -> Column:
@@ -261,17 +373,13 @@ def _fd(width: int, rank: int = 0) -> Column:
 
 def _kind(rank: int) -> Column:
     least = max(len(kind.name) for kind in (Kind.MEMFD, Kind.HUGETLB, Kind.TMPFS))
-    return Column("kind", "kind", least, 11, rank=rank, ask="kind")
+    return Column("kind", "kind", least, 11, rank=rank, ask="kind", varies=True)
 
 
 _COMMAND = Column("comm", "command", 7, 20, ask="comm")
 _PID = _number("pid", 7, ask="pid")
 
 # Events
-
-
-def _time(row: Row) -> str:
-    return f"{(row('time_ns') - (row.rows.start_ns or 0)) / 1e9:.6f}"
 
 
 def _failed(row: Row) -> bool:
@@ -294,21 +402,21 @@ def decisions(with_file: bool = True) -> Sequence[Column]:
     named = [_file(14, 32, "file", "verdict")] if with_file else []
     return (
         _mark("verdict"),
-        Column("time_ns", "time s", 10, text_of=_time, right=True, rank=2),
+        _when("time_ns", rank=2, title="time", digits=(6, 3)),
         _COMMAND,
-        _number("pid", 6, rank=4, ask="pid"),
+        _number("pid", 6, rank=5, ask="pid"),
         Column("op", "op", 10, ask="op"),
         *named,
         _seals(),
-        Column("arg", "requested", 12, 34, rank=1,
+        Column("arg", "requested", 12, 40, 18, rank=1,
                text_of=lambda row: cells.requested(row, row.rows.bit5)),
         _fd(3, rank=6),
         Column("answer", "answer", 8, 12, text_of=_answer,
                style=lambda row: "strong" if _failed(row) else None,
                ask=lambda row: ("ret", row("answer") if _failed(row) else "ok")),
-        Column("expected", "expected", 8, 9, lambda value: cells.text(value or " "), rank=7,
+        Column("expected", "expected", 8, 9, rank=7, show=lambda value: cells.text(value or " "),
                ask="expected"),
-        Column("reason", "why", 12, 60, text_of=_why, rank=3, ask="reason"),
+        Column("reason", "why", 12, 60, text_of=_why, rank=4, ask="reason"),
         Column("duration_ns", "took", 6, show=lambda ns: labels.span(ns or None, cells.NONE),
                right=True, rank=8, falling=True),
     )  # fmt: skip
@@ -319,45 +427,49 @@ OF_OBJECT = decisions(with_file=False)
 
 # Sums of decisions
 
+_ANSWERED_LAST = f"{PREFIX}last_ns"
 OBJECTS: Sequence[Column] = (
     _mark("worst"),
-    _kind(10),
-    _file(20, 44),
+    _file(14, 36, wish=22),
     _seals(),
+    _who(),
+    _decision(),
+    _worst_count(),
+    _when(_ANSWERED_LAST),
+    _total(5),
+    _count("blocked", "blocked", 7, rank=9, verdict=Verdict.BLOCKED, rare=True),
+    _count("error", "error", 6, rank=14, verdict=Verdict.ERROR, rare=True),
     Column("size", "size", 5, show=labels.size, right=True, rank=4, ask="size", falling=True),
-    _number("owner_uid", 5, "owner", rank=12),
-    _count("processes", "proc", 4, rank=8),
-    _count("fds", "fds", 4, rank=11),
-    _count("mappings", "maps", 4, rank=5),
-    *_counts(),
-    _last(3),
-    _since("last_ns", "ago", 6),
-    _since("first_ns", "age", 13),
+    _count("mappings", "maps", 4, rank=6, varies=True),
+    _kind(8),
+    _count("fds", "fds", 4, rank=11, varies=True),
+    _number("owner_uid", 5, "owner", rank=10, varies=True),
 )
 FDS: Sequence[Column] = (
     _mark("worst"),
     _COMMAND,
     _PID,
     _fd(4),
-    _kind(11),
-    _file(22, 44),
+    _file(16, 36),
     _seals(rank=4),
-    *_counts(),
-    _last(3),
-    _since("last_ns", "ago", 5),
-    _since("first_ns", "age", 12),
+    _decision(),
+    _worst_count(),
+    _when(_ANSWERED_LAST, rank=2),
+    _total(5),
+    _kind(8),
 )
 PROCESSES: Sequence[Column] = (
     _mark("worst"),
     _COMMAND,
     _PID,
-    _number("uid", 5, rank=8, ask="uid"),
+    Column(f"{PREFIX}name", "file", 10, 36, text_of=_worst_file, rank=3),
+    _decision(),
+    _worst_count(),
+    _when(_ANSWERED_LAST, rank=2),
+    _total(5),
     _count("objects", "objects", 7, rank=6),
     _count("fds", "fds", 4, rank=7),
-    *_counts(),
-    _last(2),
-    _since("last_ns", "ago", 4),
-    _since("first_ns", "age", 12),
+    _number("uid", 5, rank=8, ask="uid", varies=True),
 )
 
 # Who holds and who maps one object
@@ -367,13 +479,13 @@ HOLDERS: Sequence[Column] = (
     _mark("worst"),
     _COMMAND,
     _PID,
-    _number("uid", 5, rank=3),
+    _number("uid", 5, rank=3, varies=True),
     _fd(4),
     Column("fmode", "opened", 6, show=lambda mode: _ACCESS.get(mode or 0, "??"),
            style=lambda row: "strong" if (row("fmode") or 0) & 2 else "dim"),
     _count("decisions", "decided", 7, rank=1),
     _count("blocked", "blocked", 7, rank=4, verdict=Verdict.BLOCKED),
-    _since("last_ns", "ago", 2),
+    _when("last_ns", 2),
 )  # fmt: skip
 MAPPERS: Sequence[Column] = (
     _COMMAND,
@@ -385,7 +497,7 @@ MAPPERS: Sequence[Column] = (
     _bytes("offset", "offset", 8, rank=3),
     _bytes("length", "length", 6),
     Column("address", "address", 14, show=lambda value: f"{value or 0:x}", right=True, rank=5),
-    _since("first_ns", "age", 2),
+    _when("first_ns", 2, "since"),
 )  # fmt: skip
 
 # Hooks and the audit
@@ -404,13 +516,8 @@ HOOKS: Sequence[Column] = (
     Column("method", "method", 7, rank=2),
     Column("self_test", "self-test", 9, style=_tested, rank=1),
     _count("decided", "decided", 8, rank=3),
-    Column("note", "what it sees, or why not", 16, 90),
+    Column("note", "sees, or why not", 16, 90),
 )
-
-
-def _audit_time(row: Row) -> str:
-    when = row("time_ns")
-    return cells.NONE if when is None else cells.clock((when - (row.rows.start_ns or 0)) / 1e9)
 
 
 AUDIT: Sequence[Column] = (
@@ -421,8 +528,8 @@ AUDIT: Sequence[Column] = (
     _file(16, 28, "object"),
     _seals(rank=3),
     _count("breach", "broken", 6, verdict=Verdict.BREACH),
-    Column("time_ns", "time s", 9, text_of=_audit_time, right=True, rank=4),
-    Column("evidence", "evidence", 16, 200, rank=1),
+    _when("time_ns", 4),
+    Column("evidence", "evidence", 16, 200, 40, rank=1),
 )  # fmt: skip
 
 COLUMNS: Mapping[str, Sequence[Column]] = {

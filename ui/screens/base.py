@@ -21,13 +21,18 @@ from ui.bindings import Entry
 from ui.themes import colour_of
 from ui.widgets.grid import Grid
 from ui.widgets.lines import Lines, Page, styled
-from ui.widgets.strips import Banner, Header, KeyLine, ReplayBar
+from ui.widgets.strips import Status, StatusLine
 
 if TYPE_CHECKING:
     from ui.app import SealsnoopApp
 
 LEAST_WIDTH, LEAST_HEIGHT = 50, 14
 NARROW = 100
+WIDE = 160
+"""Cells from which on two things stand beside each other."""
+LOW = 30
+FLAT = 22
+"""Below so many lines a table stands alone."""
 
 
 class TooSmall(Lines):
@@ -42,19 +47,17 @@ class TooSmall(Lines):
 
 
 class Base(Screen[None]):
-    """A screen that shows each new snapshot: a header, its own ``body``, a replay's line, keys."""
+    """A screen that shows each new snapshot: a line of status, and its own ``body``."""
 
     AUTO_FOCUS = ""
 
     def compose(self) -> ComposeResult:
-        yield Header()
+        yield StatusLine()
         yield from self.body()
-        yield ReplayBar()
-        yield KeyLine()
         yield TooSmall()
 
     def body(self) -> ComposeResult:
-        """What is between; the banner of alerts is part of it."""
+        """What is below: a line about what is shown, tabs and keys, and the rest."""
         raise NotImplementedError
 
     @property
@@ -63,12 +66,8 @@ class Base(Screen[None]):
         return cast("SealsnoopApp", self.app)
 
     def show(self, shot: Snapshot) -> None:
-        for header in self.query(Header):
-            header.show((shot, self.view.paused))
-        for banner in self.query(Banner):
-            banner.show(self.view.open_alerts)
-        for bar in self.query(ReplayBar):
-            bar.show(shot.now)
+        for line in self.query(StatusLine):
+            line.show(Status(shot, self.view.paused, self.view.open_alerts))
 
     def settle_focus(self) -> None:
         """Gives the focus to what the screen is about."""
@@ -80,12 +79,15 @@ class Base(Screen[None]):
             self.call_after_refresh(self.settle_focus)
         self.set_class(width < LEAST_WIDTH or height < LEAST_HEIGHT, "-tiny")
         self.set_class(width < NARROW, "-narrow")
-        self.set_class(height < 30, "-low")
+        self.set_class(width >= WIDE, "-wide")
+        self.set_class(height < LOW, "-low")
+        self.set_class(height < FLAT, "-flat")
+        self.call_after_refresh(lambda: self.show(self.view.shot))
 
     def on_screen_resume(self) -> None:
         self.show(self.view.shot)
 
-    def on_banner_clicked(self) -> None:
+    def on_status_line_clicked(self) -> None:
         self.view.action_show_alert()
 
     def action_back(self) -> None:

@@ -1,25 +1,28 @@
 """The main screen: is anything wrong, and the tables of objects, fds, processes, events, hooks."""
 
+import time
 from typing import ClassVar
 
 import numpy as np
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Container, Horizontal
+from textual.timer import Timer
 
 from tracer.filter.grammar import QueryError
 from tracer.filter.query import Query
 from tracer.live import cells
 from tracer.live.cells import JUMPS
-from tracer.live.snapshot import TABLES, Snapshot, Window
-from tracer.live.tables import COLUMNS
+from tracer.live.snapshot import TABLES, Key, Snapshot, Window
+from tracer.live.tables import COLUMNS, Column
 from tracer.rules.verdicts import Verdict
 from ui.screens.base import Base
-from ui.screens.object import EventScreen, ObjectScreen
+from ui.screens.object import EventScreen, EvidenceScreen, ObjectScreen
 from ui.widgets.details import AuditNotes, CoverageNotes
 from ui.widgets.filterline import FilterLine
 from ui.widgets.grid import Grid
-from ui.widgets.strips import Banner, TabBar, VerdictStrip
+from ui.widgets.preview import Preview
+from ui.widgets.strips import Bar, VerdictLine
 
 _TITLES = {
     "objects": "Objects",
@@ -29,6 +32,12 @@ _TITLES = {
     "hooks": "Hooks",
 }
 _UNFILTERED = ("hooks", "audit")
+_OF_OBJECTS = ("objects", "fds")
+"""Tables whose preview has more to say about the row's object."""
+_REST_S = 0.25
+"""The cursor stays so long before the recording is read for the row's object."""
+_CALM_S = 2.0
+"""The same where rows moved and the user did not."""
 
 
 class MainScreen(Base):
@@ -43,18 +52,20 @@ class MainScreen(Base):
         Binding("6", "tab('audit')", "Audit: claims and evidence", show=False),
         Binding("tab", "turn(1)", "Next table", show=False, priority=False),
         Binding("shift+tab", "turn(-1)", "Table before", show=False),
-        Binding("slash", "filter", "Filter"),
+        Binding("slash", "filter", "filter"),
         Binding("F", "cell_filter", "Cell as filter", show=False),
         Binding("escape", "clear", "Clear filter, then marks", show=False),
-        Binding("s", "sort(1)", "Sort"),
+        Binding("s", "sort", "sort"),
         Binding("S", "reverse", "Reverse the order", show=False),
-        Binding("n", "jump('violation', 1)", "Next breach"),
+        Binding("n", "jump('violation', 1)", "next breach"),
         Binding("N", "jump('violation', -1)", "Breach before", show=False),
         Binding("b", "jump('blocked', 1)", "Next blocked", show=False),
         Binding("B", "jump('blocked', -1)", "Blocked before", show=False),
         Binding("space", "mark", "Mark", show=False),
         Binding("e", "export", "Export", show=False),
         Binding("y", "copy", "Copy row", show=False),
+        Binding("J", "scroll_preview(4)", "Preview down", show=False),
+        Binding("K", "scroll_preview(-4)", "Preview up", show=False),
     ]
 
     def __init__(self) -> None:
@@ -63,15 +74,20 @@ class MainScreen(Base):
         """By table: the column that it is sorted by, and whether backwards."""
         self._searched = 0  # number of the search whose answer is awaited
         self._awaited: int | None = None  # the event that the cursor goes to when it is shown
+        self._wanted: Key | None = None  # the object that the preview is to tell about
+        self._timer: Timer | None = None
+        self._moved_s = 0.0  # when the user moved the cursor
 
     def body(self) -> ComposeResult:
-        yield VerdictStrip()
-        yield Banner()
-        yield TabBar(_TITLES, id="tables")
-        yield FilterLine()
-        yield Grid(COLUMNS["objects"], id="grid")
-        yield CoverageNotes()
-        yield AuditNotes()
+        yield VerdictLine()
+        with Horizontal(id="bar"):
+            yield Bar(_TITLES, id="tables")
+            yield FilterLine()
+        with Container(id="board"):
+            yield Grid(COLUMNS["objects"], id="grid")
+            yield Preview()
+            yield CoverageNotes()
+            yield AuditNotes()
 
     def on_mount(self) -> None:
         self.settle_focus()
@@ -89,31 +105,39 @@ class MainScreen(Base):
     def table(self) -> str:
         return self.view.request.table
 
-    def action_sort(self, step: int) -> None:
-        columns = [placed.column for placed in self.grid.placed]
+    def action_sort(self) -> None:
+        """By the column of the cell cursor, again: backwards; without one, by the next column."""
         if self.table == "events":
             self.notify("Events stay in the order of their arrival; filter them with /.")
             return
-        names = [None, *(column.name for column in columns)]
-        sort, _ = self.sorts[self.table]
-        at = names.index(sort) if sort in names else 0
-        name = names[(at + step) % len(names)]
-        chosen = next((column for column in columns if column.name == name), None)
-        self._sort(name, chosen.falling if chosen else False)
+        grid = self.grid
+        if grid.column is not None:
+            self._sort_by(grid.column)
+            return
+        columns = [placed.column for placed in grid.placed if placed.column.title]
+        names = [column.name for column in columns]
+        at = names.index(grid.sorted_by) if grid.sorted_by in names else -1
+        self._sort_by(columns[(at + 1) % len(columns)])
+
+    def _sort_by(self, column: Column) -> None:
+        """By a column; one that it is sorted by already: the other way round."""
+        _, reverse = self.sorts[self.table]
+        again = column.name == self.grid.sorted_by
+        self._sort(
+            None if column.default else column.name, not reverse if again else column.falling
+        )
 
     def action_reverse(self) -> None:
         name, reverse = self.sorts[self.table]
         self._sort(name, not reverse)
 
     def on_grid_title(self, event: Grid.Title) -> None:
-        name, reverse = self.sorts[self.table]
-        again = event.column.name == name
-        self._sort(event.column.name, not reverse if again else event.column.falling)
+        self._sort_by(event.column)
 
     def _sort(self, name: str | None, reverse: bool) -> None:
         if self.table != "events":
-            self.sorts[self.table] = self.grid.sort = (name, reverse)
-            self.grid.refresh()
+            self.sorts[self.table] = (name, reverse)
+            self.grid.set_sort((name, reverse))
             self.view.ask(sort=name, reverse=reverse)
 
     def action_filter(self) -> None:
@@ -193,7 +217,7 @@ class MainScreen(Base):
 
     def show(self, shot: Snapshot) -> None:
         super().show(shot)
-        self.query_one(VerdictStrip).show(shot)
+        self.query_one(VerdictLine).show(shot)
         if self.table == "hooks":
             self.query_one(CoverageNotes).show(shot)
         counts = {name: _short(shot.totals.get(name)) for name in TABLES}
@@ -202,30 +226,68 @@ class MainScreen(Base):
         if shot.audited is not None:
             counts["audit"] = shot.audited.result or "…"
         titles = {**_TITLES, "audit": "Audit"} if shot.audited is not None else _TITLES
-        self.query_one(TabBar).show(self.table, counts, self._order(), titles)
+        self.query_one(Bar).show(self.table, counts, titles=titles)
         self.grid.set_present(frozenset(np.flatnonzero(shot.verdicts.counts).tolist()))
         if shot.rows.table == self.table:
-            self.grid.sort = self.sorts[self.table]
             self.grid.show(shot.rows, COLUMNS[self.table], log=self.table == "events")
+            self.grid.set_sort(self.sorts[self.table])
             self._note(shot)
             self._show_audit()
         self._arrive(shot)
+        self._preview(shot)
+
+    # Beside the table
+
+    def _preview(self, shot: Snapshot) -> None:
+        preview, place = self.query_one(Preview), self.grid.place
+        if not preview.display:
+            self._want(None)
+            return
+        if place is None or self.grid.rows.table != self.table:
+            preview.show(None, None)
+            self._want(None)
+            return
+        row = self.grid.rows.row(place)
+        key = None
+        if self.table in _OF_OBJECTS:
+            key = (int(row("dev")), int(row("ino")), int(row("gen")))
+        self._want(key)
+        known = key is not None and shot.request.object == key
+        preview.show(row, shot.detail if known else None)
+
+    def _want(self, key: Key | None) -> None:
+        """Has the recording read for an object, once the cursor rests."""
+        if key == self._wanted and (self._timer is not None or self.view.request.object == key):
+            return
+        self._wanted = key
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+        if key is None or self.view.frozen:
+            self._ask_detail()
+            return
+        moved = time.monotonic() - self._moved_s < 1
+        self._timer = self.set_timer(_REST_S if moved else _CALM_S, self._ask_detail)
+
+    def _ask_detail(self) -> None:
+        self._timer = None
+        if self.is_current and self.view.request.object != self._wanted:
+            self.view.ask(object=self._wanted, object_window=Window())
+
+    def action_scroll_preview(self, lines: int) -> None:
+        self.query_one(Preview).scroll_relative(y=lines, animate=False)
 
     def _show_audit(self) -> None:
         audited = self.view.shot.audited
         if self.table == "audit" and audited is not None:
-            row = tuple(self.grid.value(name) for name in ("claim", "dev", "ino", "gen"))
-            self.query_one(AuditNotes).show(audited, row, self.view.shot.now.start_ns)
+            place = self.grid.place
+            row = None if place is None else self.grid.rows.row(place)
+            self.query_one(AuditNotes).show(audited, row)
 
     def on_grid_moved(self) -> None:
+        self._moved_s = time.monotonic()
         self._show_audit()
-
-    def _order(self) -> Text:
-        """What the rows are sorted by, for the right end of the tabs."""
-        name, _ = self.sorts[self.table]
-        if self.table in ("events", "hooks") or name is not None:
-            return Text()
-        return Text("worst first ", self.query_one(TabBar).style_of("quiet"))
+        self._preview(self.view.shot)
 
     def _note(self, shot: Snapshot) -> None:
         rows = shot.rows
@@ -244,7 +306,11 @@ class MainScreen(Base):
             return "Nothing matches the filter. Esc drops it."
         if self.table == "audit":
             return "No audit yet." if shot.audited is None or not shot.audited.result else ""
-        return "Nothing here yet." if shot.now.events == 0 else "Nothing of this kind."
+        if self.table == "hooks":
+            return "This recording does not tell its hooks."
+        if shot.verdicts.total:
+            return "Decisions are being added up …"
+        return "No decision yet." if shot.now.events else "Nothing here yet."
 
     # Tables
 
@@ -257,6 +323,7 @@ class MainScreen(Base):
         sort, reverse = self.sorts[name]
         self.set_class(name == "hooks", "-hooks")
         self.set_class(name == "audit", "-audit")
+        self._moved_s = time.monotonic()
         self.view.ask(table=name, sort=sort, reverse=reverse, window=Window())
         self.show(self.view.shot)
         grid.focus()
@@ -265,8 +332,27 @@ class MainScreen(Base):
         tables = TABLES if self.view.shot.audited is not None else TABLES[:-1]
         self.action_tab(tables[(tables.index(self.table) + step) % len(tables)])
 
-    def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:
+    def on_bar_chosen(self, event: Bar.Chosen) -> None:
         self.action_tab(event.name)
+
+    def on_verdict_line_chosen(self, event: VerdictLine.Chosen) -> None:
+        """A count: the rows that have such decisions; again: these decisions."""
+        if event.name == "audit":
+            self.action_tab("audit")
+            return
+        query = self.view.request.query
+        chosen = query.without(["verdict"]).plus("verdict", event.name)
+        if query != chosen:
+            self._filter(chosen)
+            if self.table in _UNFILTERED:
+                self.action_tab("objects")
+        elif self.table != "events":
+            self.action_tab("events")
+        else:
+            self.grid.action_open()
+
+    def on_verdict_line_sought(self, event: VerdictLine.Sought) -> None:
+        self.view.seek_share(event.share)
 
     def on_grid_edge(self, event: Grid.Edge) -> None:
         if self.table == "events":
@@ -285,6 +371,9 @@ class MainScreen(Base):
             query = self.view.request.query.without(["pid"])
             self._filter(query.plus("pid", rows.value("pid", place)))
             self.action_tab("fds")
+        elif self.table == "audit" and rows.value("state", place) == "fail":
+            if self.view.shot.audited is not None:
+                self.app.push_screen(EvidenceScreen(self.view.shot.audited, rows.row(place)))
         elif self.table in ("objects", "fds", "audit") and rows.value("ino", place):
             dev, ino, gen = (int(rows.value(part, place)) for part in ("dev", "ino", "gen"))
             self.app.push_screen(ObjectScreen((dev, ino, gen)))

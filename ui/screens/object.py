@@ -1,4 +1,4 @@
-"""The screens behind a row: all about one event, and all about one object."""
+"""The screens behind a row: all about one event, one object, one claim of an audit."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -9,25 +9,25 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 
 from tracer.live import cells
-from tracer.live.cells import JUMPS
-from tracer.live.snapshot import Key, Snapshot, Window
+from tracer.live.cells import JUMPS, SYMBOLS
+from tracer.live.snapshot import Audited, Key, Row, Snapshot, Window
 from tracer.live.tables import HOLDERS, MAPPERS, OF_OBJECT
 from tracer.rules.verdicts import Verdict
 from ui.explain import Line, fields, why
 from ui.screens.base import Base
-from ui.widgets.details import Matrix, SealLine
+from ui.widgets.details import AuditNotes, Matrix, SealLine
 from ui.widgets.grid import Grid
 from ui.widgets.lines import FactList, Lines
-from ui.widgets.strips import Banner, ObjectTitle, TabBar
+from ui.widgets.strips import Bar, ObjectTitle
 
 
 class EventScreen(Base):
     """One event: why it got its verdict, and every field."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,backspace", "back", "Back"),
-        Binding("o", "object", "Its object"),
-        Binding("y", "copy", "Copy"),
+        Binding("escape,backspace", "back", "back"),
+        Binding("o", "object", "its object"),
+        Binding("y", "copy", "copy"),
     ]
 
     def __init__(self, event: Mapping[str, Any], start_ns: int | None) -> None:
@@ -36,8 +36,8 @@ class EventScreen(Base):
         self._start_ns = start_ns
 
     def body(self) -> ComposeResult:
-        yield Banner()
         yield Lines(id="title")
+        yield Bar({})
         yield FactList(id="why")
         yield FactList(id="fields")
 
@@ -45,15 +45,21 @@ class EventScreen(Base):
         get = self.event.get
         title = self.query_one("#title", Lines)
         name = cells.name_of(get("kind"), get("name"), get("dev"), get("ino"))
-        text = Text(f" {cells.text(get('op'))} on {name} by {cells.who(get('comm'), get('pid'))}")
-        text.stylize("bold")
+        who = cells.who(get("comm"), get("pid"))
+        text = Text(f" {cells.text(get('op'))} on {name} by {who}", "bold")
+        number = get("verdict")
+        if number is not None and number >= 0:
+            verdict = Verdict(number)
+            style = f"bold {title.style_of(verdict.word)}"
+            text = Text(f" {SYMBOLS[verdict]} {verdict.word} ", style).append_text(text)
         title.put(text)
         self.query_one("#why", FactList).show(why(self.event))
         self.query_one("#fields", FactList).show(self._fields())
         self.settle_focus()
 
     def _fields(self) -> list[Line]:
-        return fields(self.event, self._start_ns, self.view.shot.manifest.bit5)
+        shot = self.view.shot
+        return fields(self.event, self._start_ns, shot.manifest.bit5, shot.wall)
 
     def settle_focus(self) -> None:
         self.query_one("#fields").focus()
@@ -67,21 +73,63 @@ class EventScreen(Base):
         self.view.copy_row("\n".join(f"{line.label}: {line.value}" for line in lines if line.value))
 
 
+class EvidenceScreen(Base):
+    """A claim of an audit that does not hold: what broke it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,backspace", "back", "back"),
+        Binding("o", "object", "its object"),
+        Binding("y", "copy", "copy"),
+    ]
+
+    def __init__(self, audited: Audited, row: Row) -> None:
+        """``row``: of the audit's table."""
+        super().__init__()
+        self._audited, self._row = audited, row
+
+    def body(self) -> ComposeResult:
+        yield Lines(id="title")
+        yield Bar({})
+        yield AuditNotes()
+
+    def on_mount(self) -> None:
+        title, get = self.query_one("#title", Lines), self._row
+        name = cells.name_of(get("kind"), get("name"), get("dev"), get("ino"))
+        style = f"bold {title.style_of(Verdict.BREACH.word)}"
+        text = Text(f" {SYMBOLS[Verdict.BREACH]} FAIL ", style)
+        title.put(text.append(f" {cells.text(get('claim'))} of {name}", "bold"))
+        notes = self.query_one(AuditNotes)
+        notes.can_focus = True
+        notes.show(self._audited, self._row)
+        self.settle_focus()
+
+    def settle_focus(self) -> None:
+        self.query_one(AuditNotes).focus()
+
+    def action_object(self) -> None:
+        dev, ino, gen = (int(self._row(part) or 0) for part in ("dev", "ino", "gen"))
+        if ino:
+            self.app.switch_screen(ObjectScreen((dev, ino, gen)))
+
+    def action_copy(self) -> None:
+        self.view.copy_row(self.query_one(AuditNotes).body.text)
+
+
 _PANES = {
     "decisions": "Decisions",
     "seals": "Seals",
-    "matrix": "Seal x op",
+    "matrix": "Matrix",
     "holders": "Held by",
     "mappers": "Mapped by",
 }
-_OF_GONE = {**_PANES, "holders": "Was held by"}
+_OF_GONE = {**_PANES, "holders": "Was held"}
 
 
 class ObjectScreen(Base):
     """One memory file: its decisions, seals over time, what they stopped, who holds and maps it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,backspace", "back", "Back"),
+        Binding("escape,backspace", "back", "back"),
         Binding("1", "pane('decisions')", "Decisions", show=False),
         Binding("2", "pane('seals')", "Seals over time", show=False),
         Binding("3", "pane('matrix')", "Seal x operation", show=False),
@@ -89,9 +137,9 @@ class ObjectScreen(Base):
         Binding("5", "pane('mappers')", "Who maps it", show=False),
         Binding("tab", "turn(1)", "Next pane", show=False),
         Binding("shift+tab", "turn(-1)", "Pane before", show=False),
-        Binding("n", "jump('violation', 1)", "Next breach"),
+        Binding("n", "jump('violation', 1)", "next breach"),
         Binding("N", "jump('violation', -1)", "Breach before", show=False),
-        Binding("b", "jump('blocked', 1)", "Next blocked"),
+        Binding("b", "jump('blocked', 1)", "next blocked"),
         Binding("B", "jump('blocked', -1)", "Blocked before", show=False),
         Binding("y", "copy", "Copy row", show=False),
     ]
@@ -103,21 +151,20 @@ class ObjectScreen(Base):
         self._was_at_worst = False
 
     def body(self) -> ComposeResult:
-        yield Banner()
         yield ObjectTitle(id="title")
-        yield TabBar(_PANES, id="panes")
+        yield Bar(_PANES, id="panes")
         with Vertical(id="panels"):
-            with VerticalScroll(id="seals", classes="panel"):
-                yield SealLine()
-            with VerticalScroll(id="matrix", classes="panel"):
-                yield Matrix()
-            yield Grid(HOLDERS, id="holders", classes="panel", empty="Nobody was seen to hold it.")
-            yield Grid(MAPPERS, id="mappers", classes="panel", empty="Nobody maps it now.")
             yield Grid(OF_OBJECT, id="decisions", classes="panel", log=True)
             yield FactList(id="why", classes="panel")
+            with VerticalScroll(id="seals", classes="panel"):
+                yield SealLine()
+            yield Grid(HOLDERS, id="holders", classes="panel", empty="Nobody was seen to hold it.")
+            yield Grid(MAPPERS, id="mappers", classes="panel", empty="Nobody maps it now.")
+            with VerticalScroll(id="matrix", classes="panel"):
+                yield Matrix()
 
     def on_mount(self) -> None:
-        titles = {**_PANES, "why": "Why"}
+        titles = {**_PANES, "why": "Why", "matrix": "Seals x operations"}
         for panel in self.query(".panel"):
             panel.border_title = titles[panel.id or ""]
         self.view.ask(object=self.key, object_window=Window())
@@ -146,13 +193,11 @@ class ObjectScreen(Base):
             "holders": f"{len(detail.holders):,}",
             "mappers": f"{len(detail.mappers):,}",
         }
-        note = Text()
-        if detail.busy is not None:
-            note = Text(f"reading {detail.busy:.0%} ")
+        note = "" if detail.busy is None else f"reading {detail.busy:.0%}"
         titles = _PANES if detail.object.get("evicted_ns") is None else _OF_GONE
-        self.query_one(TabBar).show(self._pane, counts, note, titles)
+        self.query_one(Bar).show(self._pane, counts, note, titles)
         self.query_one("#holders").border_title = titles["holders"]
-        self.query_one(SealLine).show(detail.seals, shot.now.start_ns)
+        self.query_one(SealLine).show(detail.seals, detail.decisions)
         self.query_one(Matrix).show(detail.matrix)
         self.query_one("#holders", Grid).show(detail.holders)
         self.query_one("#mappers", Grid).show(detail.mappers)
@@ -193,7 +238,7 @@ class ObjectScreen(Base):
         names = list(_PANES)
         self.action_pane(names[(names.index(self._pane) + step) % len(names)])
 
-    def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:
+    def on_bar_chosen(self, event: Bar.Chosen) -> None:
         self.action_pane(event.name)
 
     def on_grid_moved(self, event: Grid.Moved) -> None:

@@ -10,7 +10,8 @@ from tracer.escape import pad
 from tracer.live import cells
 from tracer.live.cells import SYMBOLS
 from tracer.live.coverage import self_test
-from tracer.live.snapshot import Audited, Snapshot
+from tracer.live.snapshot import Audited, Row, Rows, Snapshot
+from tracer.live.tables import moment
 from tracer.output.coverage import loss_sentences
 from tracer.rules.verdicts import Verdict
 from ui.widgets.lines import Lines, Notes
@@ -26,8 +27,8 @@ _COLOURS = {"fail": "breach", "indeterminate": "indeterminate", "pass": "allowed
 class AuditNotes(Notes):
     """Evidence, doubts and coverage of one row; only on the tab of the audit."""
 
-    def show(self, audited: Audited, row: tuple[object, ...] | None, start_ns: int | None) -> None:
-        """``row``: claim, dev, ino and gen of the chosen row."""
+    def show(self, audited: Audited, row: Row | None) -> None:
+        """``row``: the chosen one of the audit's table."""
         notes = self.body
         quiet = notes.style_of("quiet")
         if audited.found is None:
@@ -35,9 +36,10 @@ class AuditNotes(Notes):
             notes.put(Text(state, notes.style_of("breach") if audited.problem else quiet))
             return
         text = Text()
-        claim = next((one for one in audited.found.claims if row and one.id == row[0]), None)
-        if claim is not None:
-            self._claim(text, claim, row, start_ns or 0)
+        wanted = None if row is None else row("claim")
+        claim = next((one for one in audited.found.claims if one.id == wanted), None)
+        if claim is not None and row is not None:
+            self._claim(text, claim, row)
         lost = ", ".join(f"{count:,} {cause}" for cause, count in audited.found.losses.items())
         text.append("Loss  ", "bold").append(
             f"{lost}\n" if lost else "nothing lost\n", notes.style_of("breach" if lost else "quiet")
@@ -48,25 +50,31 @@ class AuditNotes(Notes):
         text.rstrip()
         notes.put(text)
 
-    def _claim(
-        self, text: Text, claim: "ClaimResult", row: tuple[object, ...] | None, start_ns: int
-    ) -> None:
+    def _claim(self, text: Text, claim: "ClaimResult", row: Row) -> None:
         notes = self.body
         quiet = notes.style_of("quiet")
-        finding = next((one for one in claim.findings if row and _key(one) == row[1:]), None)
+        key = tuple(map(row, ("dev", "ino", "gen")))
+        finding = next((one for one in claim.findings if _key(one) == key), None)
         result = (finding or claim).result.value
         colour = notes.style_of(_COLOURS.get(result, "quiet"))
         text.append(f"{cells.text(claim.id)}: ", "bold").append(f"{cells.text(claim.text)} ")
         text.append(f"{result.upper()}\n", f"bold {colour}")
-        for proof in (finding.violations if finding else ())[:_MOST]:
-            when = cells.clock((proof.time_ns - start_ns) / 1e9)
+        # Of a replay, what has been seen so far.
+        now_ns = row.rows.now_ns
+        proofs = [
+            one
+            for one in (finding.violations if finding else ())
+            if now_ns is None or one.time_ns <= now_ns
+        ]
+        for proof in proofs[:_MOST]:
+            when = moment(row.rows, proof.time_ns)
             times = f" ({proof.count:,} times)" if proof.count > 1 else ""
-            text.append(f"  ✗ {when} s  ", colour)
+            text.append(f"  ✗ {when}  ", colour)
             text.append(f"{cells.text(proof.text)}{times}\n")
             args = f" [{cells.text(proof.asked)}]" if proof.asked else ""
             where = f"{cells.text(proof.op)}{args}, {proof.table}, CPU {proof.cpu} #{proof.seq}"
             text.append(f"      {where}\n", quiet)
-        more = finding.more + max(0, len(finding.violations) - _MOST) if finding else 0
+        more = finding.more + max(0, len(proofs) - _MOST) if finding else 0
         if more:
             text.append(f"  and {more:,} more\n")
         doubts = [*(finding.doubts if finding else ()), *claim.doubts]
@@ -148,7 +156,7 @@ class Matrix(Lines):
             max(len(title), *(row[place].cell_len for row in grid)) + 1
             for place, title in enumerate(titles)
         ]
-        names = [cells.text(reason) if reason else "nothing in the way" for reason in reasons]
+        names = [cells.text(reason) if reason else "nothing" for reason in reasons]
         first = min(max(len(name) for name in names), 26)
         text.append(" " * (first + 1))
         for title, width in zip(titles, widths, strict=True):
@@ -177,16 +185,16 @@ class SealLine(Lines):
     DEFAULT_CSS = "SealLine { height: auto; }"
     grows = True
 
-    def show(self, calls: Sequence[Mapping[str, Any]], start_ns: int | None) -> None:
-        """Draws the calls (tracer.live.snapshot.Detail.seals)."""
+    def show(self, calls: Sequence[Mapping[str, Any]], rows: Rows) -> None:
+        """Draws the calls (tracer.live.snapshot.Detail.seals); ``rows`` knows the clock."""
         text = Text()
         quiet = self.style_of("quiet")
         if not calls:
             text.append(" no F_ADD_SEALS seen", quiet)
         for place, call in enumerate(calls):
             verdict = Verdict(call["verdict"]) if call["verdict"] >= 0 else Verdict.ALLOWED
-            when = max(0, call["time_ns"] - (start_ns or 0)) / 1e9
-            text.append("\n" if place else "").append(f" {cells.clock(when):>9}s ", quiet)
+            when = moment(rows, call["time_ns"])
+            text.append("\n" if place else "").append(f" {when} ", quiet)
             text.append(f"{SYMBOLS[verdict]} ", self.style_of(verdict.word))
             text.append(f"{cells.seals(call['before'])} → ", quiet)
             changed = call["after"] != call["before"]
@@ -195,5 +203,6 @@ class SealLine(Lines):
             if call["errno"]:
                 text.append(f"  {call['errno']}", self.style_of("blocked"))
             for note in call["notes"]:
-                text.append(f"\n{' ' * 11}{cells.text(note)}", self.style_of("unexplained"))
+                indent = " " * (len(when) + 2)
+                text.append(f"\n{indent}{cells.text(note)}", self.style_of("unexplained"))
         self.put(text)

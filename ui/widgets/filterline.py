@@ -112,7 +112,7 @@ class FilterLine(Horizontal):
         yield Lines(id="filter-note")
 
     def on_mount(self) -> None:
-        self.query_one("#filter-mark", Lines).put(Text(" filter / "))
+        self.query_one("#filter-mark", Lines).put(Text(" / "))
         self._settle()
 
     @property
@@ -166,4 +166,4 @@ class FilterLine(Horizontal):
         colour = line.style_of("unexplained" if self._problem else "quiet")
         line.put(Text(cells.text(text) if text else "", colour))
         if line.text != before:
-            line.styles.width = max(20, cell_len(line.text) + 2)
+            line.styles.width = cell_len(line.text) + 2 if line.text else 0

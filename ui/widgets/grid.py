@@ -40,7 +40,7 @@ def fitted(text: str, width: int, right: bool) -> str:
 
 _STYLES = (
     *("row", "header", "header-sort", "header-column", "cursor", "cell", "marked", "dim", "strong"),
-    *("empty", *(verdict.word for verdict in Verdict)),
+    *("empty", "known", *(verdict.word for verdict in Verdict)),
 )
 
 
@@ -61,7 +61,7 @@ class Grid(ScrollView, can_focus=True):
         Binding("end", "edge('bottom')", "Last row (of a log: the newest)", show=False),
         Binding("left", "column(-1)", "Column to the left", show=False),
         Binding("right", "column(1)", "Column to the right", show=False),
-        Binding("enter", "open", "Details"),
+        Binding("enter", "open", "open"),
     ]
 
     class GridMessage(Message):
@@ -70,7 +70,7 @@ class Grid(ScrollView, can_focus=True):
             self.grid = grid
 
     class Opened(GridMessage):
-        """Enter or a double click on a row."""
+        """Enter, or a second click on a row."""
 
     class Moved(GridMessage):
         """The cursor is on another row."""
@@ -117,6 +117,19 @@ class Grid(ScrollView, can_focus=True):
         self._column: str | None = None
         self._wide = -1
         self._present: frozenset[int] = frozenset()
+        self._dull: frozenset[str] = frozenset()
+
+    @property
+    def sorted_by(self) -> str | None:
+        """The column whose title has the arrow."""
+        default = next((one.name for one in self.columns if one.default), None)
+        return self.sort[0] or default
+
+    def set_sort(self, sort: tuple[str | None, bool]) -> None:
+        """What rows are sorted by, and whether backwards: only the arrow."""
+        if sort != self.sort:
+            self.sort = sort
+            self._lay_out()
 
     @property
     def place(self) -> int | None:
@@ -157,9 +170,14 @@ class Grid(ScrollView, can_focus=True):
         self, rows: Rows, columns: Sequence[Column] | None = None, *, log: bool | None = None
     ) -> None:
         """Draws ``rows`` from now on; ``columns`` and ``log`` where it is another table."""
-        if columns is not None and columns is not self.columns:
+        other = columns is not None and columns is not self.columns
+        if columns is not None and other:
             self.columns, self._column = columns, None
-            self._lay_out()
+        if other or rows is not self.rows:
+            dull = frozenset(one.name for one in self.columns if one.is_dull(rows))
+            if other or dull != self._dull:
+                self._dull = dull
+                self._lay_out()
         if rows is self.rows:
             return
         self._log = self._log if log is None else log
@@ -214,9 +232,13 @@ class Grid(ScrollView, can_focus=True):
         self.refresh()
 
     def _fit(self, width: int) -> None:
-        wanted = [one for one in self.columns if one.only is None or one.only in self._present]
+        wanted = [
+            one
+            for one in self.columns
+            if (one.only is None or one.only in self._present) and one.name not in self._dull
+        ]
         self._wide = width
-        self.placed = fit(wanted, width)
+        self.placed = fit(wanted, width, self.sorted_by)
 
     def render_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
@@ -228,15 +250,17 @@ class Grid(ScrollView, can_focus=True):
         return self._row(row, width) if row < len(self.rows) else self._nothing(y, width)
 
     def _header(self, width: int) -> Strip:
-        """The titles; the column that rows are sorted by has an arrow."""
-        sort, reverse = self.sort
+        """The titles; the column that rows are sorted by has an arrow, beside its title."""
+        sort, reverse = self.sorted_by, self.sort[1]
         plain, chosen = self._style("header"), self._style("header-sort")
         segments: list[Segment] = []
         for placed in self.placed:
             one = placed.column
             title = one.title
-            if one.name == sort:
-                title = f"{title[: placed.width - 1]}{'▼' if reverse else '▲'}"
+            if one.name == sort and title:
+                # The worst first is from the highest to the lowest.
+                down = reverse != one.default
+                title = f"{title} {'▼' if down else '▲'}"
             style = chosen if one.name == sort else plain
             if one.name == self._column:
                 style += self._style("header-column")
@@ -254,7 +278,7 @@ class Grid(ScrollView, can_focus=True):
         texts: list[str] = []
         for placed in self.placed:
             one, gap = placed.column, " " * placed.gap
-            text = fitted(one.text(row), placed.width, one.right)
+            text = fitted(one.text(row, placed.width), placed.width, one.right)
             if marked and not placed.start:
                 text = "*" + fitted(text.strip(), placed.width - 1, one.right)
             name = one.style(row) if one.style is not None else None
@@ -377,9 +401,10 @@ class Grid(ScrollView, can_focus=True):
             return
         row = int(self.scroll_y) + event.y - 1
         if 0 <= row < len(self.rows):
+            again = row == self.cursor and self._stick == ROW
             self._column = self._column if column is None else column.name
             self._go(row)
-            if event.chain >= 2:
+            if again or event.chain >= 2:
                 self.action_open()
 
     def _on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:

@@ -165,9 +165,19 @@ class Page(ScrollView, can_focus=True):
         self._wide = -1
 
     def on_resize(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Makes the lines again."""
+        self._wide = -1
         self._fit(self.scrollable_content_region.width)
         self.virtual_size = Size(self._wide, len(self._lines))
         self.refresh()
+
+    @property
+    def text(self) -> str:
+        """All its lines, in sight or not."""
+        return "\n".join(line.plain for line in self._lines)
 
     def _fit(self, width: int) -> None:
         if width != self._wide:
@@ -183,26 +193,29 @@ class Page(ScrollView, can_focus=True):
         return Strip(list(Segment.apply_style(found, base))).adjust_cell_length(width, base)
 
 
+def facts(widget: Widget, lines: Sequence[Line], width: int) -> list[Text]:
+    """Labels, and values beside them that go on in further rows."""
+    width = max(20, width)
+    labels = max([len(line.label) for line in lines], default=0)
+    rows: list[Text] = []
+    for line in lines:
+        colour = colour_of(widget, line.style) if line.style not in ("", "strong") else ""
+        style = f"bold {colour}".strip() if line.style in ("strong", "breach") else colour
+        pieces = Text(line.value, style).wrap(widget.app.console, width - labels - 1) or [Text()]
+        for place, piece in enumerate(pieces):
+            label = line.label if place == 0 else ""
+            row = styled((label.rjust(labels) + " ", colour_of(widget, "quiet")))
+            piece.rstrip()
+            rows.append(row.append_text(piece))
+    return rows
+
+
 class _Body(Drawn[Sequence[Line]]):
     DEFAULT_CSS = "_Body { height: auto; width: 1fr; }"
     grows = True
 
     def draw(self, width: int) -> Text:
-        width = max(20, width)
-        lines = self.shown or ()
-        labels = max([len(line.label) for line in lines], default=0)
-        rows: list[Text] = []
-        for line in lines:
-            colour = self.style_of(line.style) if line.style not in ("", "strong") else ""
-            style = f"bold {colour}".strip() if line.style in ("strong", "breach") else colour
-            value = Text(line.value, style)
-            pieces = value.wrap(self.app.console, width - labels - 1) or [Text()]
-            for place, piece in enumerate(pieces):
-                label = line.label if place == 0 else ""
-                row = styled((label.rjust(labels) + " ", self.style_of("quiet")))
-                piece.rstrip()
-                rows.append(row.append_text(piece))
-        return Text("\n").join(rows)
+        return Text("\n").join(facts(self, self.shown or (), width))
 
 
 class FactList(VerticalScroll):

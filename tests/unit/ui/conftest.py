@@ -1,9 +1,15 @@
 """The application driven by keys and mouse takes minutes, so most of it is not in `make check`;
 what is there sees a broken column, filter line or sort."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
+
+# Times of day are local ones.
+os.environ["TZ"] = "UTC"
+time.tzset()
 
 FAST = ("test_glance", "test_groups", "test_log", "test_widgets")
 

@@ -13,10 +13,10 @@ from tracer.audit import policy as policies
 from tracer.audit.evaluate import one_recording
 from tracer.audit.result import Result
 from tracer.live.auditing import Auditing
-from tracer.live.cells import clock
 from tracer.recording.reader import Recording
+from tracer.walltime import time_of_day
 from ui.screens.main import MainScreen
-from ui.screens.object import ObjectScreen
+from ui.screens.object import EvidenceScreen, ObjectScreen
 from ui.widgets.details import AuditNotes
 
 POLICY = Path(__file__).parents[3] / "samples" / "policies" / "sealed-buffer.toml"
@@ -42,6 +42,7 @@ def audited(auditing: Auditing) -> Still:
 
 
 @presses("Tables", "tab('audit')")
+@presses("One claim", "back", "object", "copy")
 @run
 async def test_claims_with_state_evidence_and_coverage(auditing: Auditing, truth: Any) -> None:
     async with shown(audited(auditing), size=(140, 50)) as one:
@@ -66,18 +67,32 @@ async def test_claims_with_state_evidence_and_coverage(auditing: Auditing, truth
             found.add((grid.value("claim"), grid.value("ino")))
             claim = next(one for one in truth.claims if one.id == grid.value("claim"))
             finding = next(one for one in claim.findings if one.object.ino == grid.value("ino"))
-            proof, start_ns = finding.violations[0], one.app.shot.now.start_ns
-            assert start_ns is not None
+            proof = finding.violations[0]
             assert proof.text in notes.body.text
-            when = clock((proof.time_ns - start_ns) / 1e9)
-            assert f"✗ {when} s  {proof.text}" in notes.body.text
+            when = time_of_day(one.app.shot.wall(proof.time_ns))
+            assert f"✗ {when}  {proof.text}" in notes.body.text
             assert all(need.family in notes.body.text for need in claim.needs)
             assert all(doubt.text in notes.body.text for doubt in claim.doubts)
             await one.press("down")
         assert found == failed
         assert all(spot in notes.body.text for spot in truth.blind_spots)
-        await one.press("home", "enter")
+        await one.press("home")
+        claim, evidence = str(grid.value("claim")), str(grid.value("evidence"))
+        await one.press("enter")
+        assert isinstance(one.app.screen, EvidenceScreen)
+        assert f"✗ FAIL  {claim} of " in one.lines()[1]
+        assert evidence in one.text()
+        await one.press("y")
+        assert evidence in one.app.clipboard
+        await one.press("o")
         assert isinstance(one.app.screen, ObjectScreen)
+        await one.press("escape", "enter", "escape")
+        assert isinstance(one.app.screen, MainScreen)
+        inos = [grid.rows.value("ino", at) for at in grid.rows.order.tolist()]
+        at = next(n for n in range(len(states)) if states[n] != "fail" and inos[n])
+        grid.select(int(grid.rows.ids[grid.rows.order[at]]))
+        await one.press("enter")
+        assert isinstance(one.app.screen, ObjectScreen), "a claim that holds has no evidence"
 
 
 @run
@@ -88,8 +103,9 @@ async def test_a_violation_raises_the_banner_once(auditing: Auditing) -> None:
         assert alerts
         assert alerts[-1].event["claim"] in ("sealed-with", "no-breach")
         assert "AUDIT" in one.text()
-        assert "AUDIT FAILED" not in one.text(), "the breaches are said first"
-        assert "broken claims" in one.text()
+        broken = one.app.shot.audited.broken if one.app.shot.audited else 0
+        told = f"✗ AUDIT FAILED: {broken} claims, 8 breaches by known holes"
+        assert told in one.text(), "what is new comes before what is known"
         await one.press("v")
         assert isinstance(one.app.screen, MainScreen)
         assert one.app.request.table == "audit"

@@ -16,9 +16,9 @@ LOOKS = {
     "processes": ("3",),
     "events": ("4", "home"),
     "hooks": ("5",),
-    "sorted by size, the largest first": ("1", *["s"] * 5),
-    "and the smallest": ("S",),
-    "filtered by a cell": ("home", "right", "right", "F"),
+    "sorted by when, the last first": ("1", "s", "s"),
+    "and the first": ("S",),
+    "filtered by a cell": ("home", "right", "right", "right", "F"),
     "filtered by what is typed": ("slash", "ctrl+u", *"op", "colon", *"mmap", "enter"),
     "one object": ("escape", "home", "enter"),
 }
@@ -27,7 +27,7 @@ _LINES = 14
 
 def table(one: Shown) -> str:
     """The tabs, the filter if there is one, titles and rows."""
-    lines = [line.rstrip() for line in one.lines()[3:]]
+    lines = [line.rstrip() for line in one.lines()[2:]]
     return "\n".join(lines[:_LINES]).rstrip()
 
 

@@ -6,7 +6,7 @@ from tests.unit.ui.still import run, shown, still
 from ui import bindings
 from ui.app import SealsnoopApp
 from ui.screens.main import MainScreen
-from ui.screens.object import EventScreen, ObjectScreen
+from ui.screens.object import EventScreen, EvidenceScreen, ObjectScreen
 from ui.widgets.grid import Grid
 
 
@@ -20,7 +20,7 @@ def test_every_binding_is_tested_and_has_help() -> None:
     }
     assert {test_audit, test_keys_app, test_keys_screens, test_keys_tables}
     assert every == TESTED
-    for owner in (SealsnoopApp, MainScreen, ObjectScreen, EventScreen, Grid):
+    for owner in (SealsnoopApp, MainScreen, ObjectScreen, EventScreen, EvidenceScreen, Grid):
         assert len(bindings.of(owner)) == len(vars(owner)["BINDINGS"])
 
 
@@ -33,3 +33,14 @@ async def test_help_lists_every_binding() -> None:
             assert group in text
             for entry in entries:
                 assert f"{entry.key}  {entry.text}" in text
+
+
+@run
+async def test_the_palette_has_every_key_of_a_screen() -> None:
+    async with shown(still()) as one:
+        for keys, owners in (((), (MainScreen, Grid)), (("enter",), (ObjectScreen, Grid))):
+            await one.press(*keys)
+            told = [(one.title, one.help) for one in one.app.get_system_commands(one.app.screen)]
+            for owner in (*owners, SealsnoopApp):
+                for entry in bindings.of(owner):
+                    assert (entry.text, f"key {entry.key}") in told

@@ -13,13 +13,13 @@ from ui.screens.object import EventScreen
 
 
 @presses("Everywhere", "help", "quit", "pause", "acknowledge", "show_alert", "picture")
-@presses("Everywhere", "change_theme")
+@presses("Everywhere", "change_theme", "command_palette")
 @run
 async def test_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     async with shown(still()) as one:
         more = int(one.app.shot.verdicts.counts[5]) - 1
-        assert f"BREACH (and {more} more): GROW did not stop mmap of hugetlb-grow" in one.text()
+        assert f"KNOWN HOLE (and {more} more): hugetlb-grow-10, holes/184: mmap" in one.text()
         await one.press("v")
         assert isinstance(one.app.screen, EventScreen)
         assert "hugetlb-grow" in one.text()
@@ -96,7 +96,8 @@ async def test_replay() -> None:
 
         assert feed.snapshot.now.events == 0
         assert "REPLAY HELD 1x 0%" in one.text()
-        assert "k play/pause" in one.text()
+        assert "k play" in one.text()
+        assert "> violation" in one.text()
         await press("full_stop", "full_stop", "full_stop")
         assert feed.snapshot.now.events == 3
         await press("greater_than_sign")
@@ -124,6 +125,15 @@ async def test_replay() -> None:
         await press("enter")
         assert "is no place" in one.said()[-1]
         assert feed.snapshot.now.events == back
+        await press("g")
+        await one.write("100%")
+        await press("enter")
+        assert "✗ KNOWN HOLE (and 7 more)" in one.text()
+        await press("g")
+        await one.write("1%")
+        await press("enter")
+        assert "HOLE" not in one.text(), "what is still to come is not told"
+        assert "✗" not in one.text()
 
 
 @run

@@ -5,15 +5,18 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from textual.widgets import Input
 
 from tests.unit.ui.pressed import main_grid, name, presses
 from tests.unit.ui.still import run, shown, still
+from tracer.live.snapshot import of_columns
 from tracer.rules.verdicts import Verdict
 from ui.screens.base import AskScreen
 from ui.widgets.details import CoverageNotes
 from ui.widgets.filterline import FilterLine
+from ui.widgets.preview import Preview
 
 
 @presses("Tables", *(f"tab('{t}')" for t in ("objects", "fds", "processes", "events", "hooks")))
@@ -27,11 +30,11 @@ async def test_tables() -> None:
         titles = []
         for key in "2345":
             await one.press(key)
-            assert f"[{key} " in one.lines()[7]
-            titles.append(one.lines()[8])
+            assert f"[{key} " in one.lines()[2]
+            titles.append(one.lines()[3])
         assert "command" in titles[0]
-        assert "uid" in titles[1]
-        assert "time s" in titles[2]
+        assert "file" in titles[1]
+        assert "time" in titles[2]
         assert "kernel function" in titles[3]
         assert "vm_mmap_pgoff" in one.text()
         assert "nothing lost" in one.text()
@@ -47,12 +50,12 @@ async def test_tables() -> None:
         await one.press("shift+tab")
         assert "[5 Hooks" in one.text()
         await one.press("1")
-        assert "future-write-merge" in one.lines()[9]
+        assert "future-write-merge" in one.lines()[4]
 
 
 @presses("Rows", "move(-1)", "move(1)", "page(-1)", "page(1)", "edge('top')", "edge('bottom')")
 @presses("Rows", "column(-1)", "column(1)")
-@presses("Tables", "sort(1)", "reverse", "cell_filter", "clear")
+@presses("Tables", "sort", "reverse", "cell_filter", "clear")
 @run
 async def test_rows_order_and_cells() -> None:
     async with shown(still()) as one:
@@ -69,23 +72,97 @@ async def test_rows_order_and_cells() -> None:
         assert grid.cursor == 0
         await one.press("right", "right")
         assert grid.column is not None
-        assert grid.column.name == "kind"
-        await one.press("left", "right", "right")
         assert grid.column.name == "name"
-        await one.press("s", "s")
-        assert grid.sort == ("kind", False)
-        kinds = [grid.rows.value("kind", place) for place in grid.rows.order.tolist()]
-        assert kinds == sorted(kinds)
+        await one.press("left", "right", "right")
+        assert grid.column.name == "seals"
+        await one.press("s")
+        assert grid.sort == ("seals", True), "by the column of the cell cursor"
+        assert "seals ▼" in one.lines()[3]
+        seals = [grid.rows.value("seals", place) for place in grid.rows.order.tolist()]
+        assert seals == sorted(seals, reverse=True)
+        await one.press("s")
+        assert grid.sort == ("seals", False), "and again: backwards"
+        assert "seals ▲" in one.lines()[3]
         await one.press("S")
-        assert grid.sort == ("kind", True)
-        assert grid.rows.value("kind", int(grid.rows.order[0])) == "memfd"
-        await one.press("home", "left", "F")
-        assert str(one.app.request.query) == "kind:memfd"
+        assert grid.sort == ("seals", True)
+        await one.press("home")
+        wanted = grid.value("seals")
+        await one.press("F")
+        assert len(grid.rows) == seals.count(wanted) < every
         assert f"of {every}" in one.text()
-        assert len(grid.rows) == kinds.count("memfd") < every
         await one.press("escape")
         assert not one.app.request.query
         assert len(grid.rows) == every
+        await one.press("left", "left", "left", "left", "s")
+        assert grid.column is None
+        assert grid.sort == ("worst_comm", False), "without a cell cursor: the next column"
+        await one.press("s")
+        assert grid.sort == (None, False), "the worst first"
+        assert "worst decision ▼" in one.lines()[3]
+
+
+@presses("Tables", "scroll_preview(4)", "scroll_preview(-4)")
+@run
+async def test_the_preview_says_why_and_what_else() -> None:
+    async with shown(still(), (120, 40)) as one:
+        preview = one.app.screen.query_one(Preview)
+        grid = main_grid(one)
+        key = tuple(int(grid.value(part)) for part in ("dev", "ino", "gen"))
+        assert one.app.request.object == key
+        said = preview.text
+        for words in (
+            "went through, F_SEAL_FUTURE_WRITE should have refused it, known hole",
+            "rule mmap-write: A sealed file cannot be mapped",
+            "mm/memfd.c:check_write_seal",
+            "add_seals FUTURE_WRITE ok; late: already mapped",
+            "Was held by",
+            f"{grid.value('worst_comm')}/{grid.value('worst_pid')} fd 7, reads and writes",
+        ):
+            assert words in " ".join(said.split())
+        await one.press("J")
+        assert preview.scroll_y == 4
+        await one.press("J", "K", "K", "J")
+        assert preview.scroll_y == 4
+        await one.press("down")
+        assert preview.scroll_y == 0
+        assert preview.text != said
+        assert "future-write-mremap" in preview.text
+        await one.press("2")
+        assert "future-write-merge" in preview.text
+        await one.press("3")
+        assert f"{grid.value('comm')}/{grid.value('pid')}" in preview.text
+        assert one.app.request.object is None
+        await one.press("4", "home")
+        assert "boot clock" in preview.text
+        await one.press("5")
+        assert not preview.display
+
+
+@run
+async def test_who_and_what_in_the_table() -> None:
+    """The worst decision of each row is that of the log."""
+    async with shown(still(), (200, 50)) as one:
+        grid = main_grid(one)
+        log = one.app.feed.book.log.take(np.arange(one.app.feed.book.rows))
+        assert log is not None
+        rows = of_columns("", log)
+        names = ("dev", "ino", "gen")
+        worst: dict[tuple[int, ...], tuple[int, int, int]] = {}
+        for place in range(len(rows)):
+            key = tuple(rows.value(name, place) for name in names)
+            here = (rows.value("verdict", place), rows.value("time_ns", place), place)
+            if here[0] > 0:
+                worst[key] = max(worst.get(key, here), here)
+        for place in grid.rows.order.tolist():
+            key = tuple(grid.rows.value(name, place) for name in names)
+            if key not in worst:
+                assert grid.rows.value("worst_op", place) is None
+                continue
+            verdict, time_ns, at = worst[key]
+            assert grid.rows.value("worst", place) == verdict
+            for name in ("op", "pid", "comm", "arg", "answer", "reason", "hole"):
+                assert grid.rows.value(f"worst_{name}", place) == rows.value(name, at), name
+            assert grid.rows.value("worst_last_ns", place) == time_ns
 
 
 @presses("Tables", "filter", "export", "mark", "copy")
@@ -116,10 +193,10 @@ async def test_filter_marks_and_export() -> None:
         assert len(grid.rows) > 1
         assert all("merge" in grid.rows.value("name", place) for place in grid.rows.order.tolist())
         await one.press("y")
-        assert one.app.clipboard.split("\t")[:3] == ["✗", "memfd", name(one)[len("memfd:") :]]
+        assert one.app.clipboard.split("\t")[:3] == ["✗", name(one)[len("memfd:") :], "----f-"]
         await one.press("space", "space")
         assert len(grid.marked) == 2
-        assert [line[:3] for line in one.lines()[10:12]] == ["*✗ ", "*✗ "]
+        assert [line[:3] for line in one.lines()[4:6]] == ["*✗ ", "*✗ "]
         await one.press("e")
         assert isinstance(one.app.screen, AskScreen)
         await one.press("escape")

@@ -3,16 +3,28 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from rich.cells import cell_len
 
 from tracer import labels
 from tracer.escape import printable
 from tracer.live import cells
-from tracer.live.cells import SYMBOLS, sparkline
-from tracer.live.snapshot import Coverage, Now, Snapshot, State, Verdicts, of_records
+from tracer.live.cells import BARS, SYMBOLS, VIOLATIONS
+from tracer.live.snapshot import (
+    HISTORY,
+    Alert,
+    Coverage,
+    Now,
+    Snapshot,
+    State,
+    Verdicts,
+    of_records,
+)
 from tracer.live.tables import COLUMNS, HOLDERS, MAPPERS, Column, decisions, fit
 from tracer.recording.manifest import Hook, Manifest, SelfTest, Unexplained
 from tracer.rules.verdicts import Verdict
@@ -20,7 +32,7 @@ from tracer.words import Kind
 from ui.app import ENDINGS
 from ui.themes import check, rich_colour
 from ui.widgets.grid import fitted
-from ui.widgets.strips import summary
+from ui.widgets.strips import chart, foremost, summary
 
 
 @given(st.text(max_size=40), st.integers(1, 30), st.booleans())
@@ -42,7 +54,9 @@ def test_columns_fit(room: int) -> None:
         for one, other in pairwise(placed):
             assert other.start == one.start + one.width + one.gap
         for one in placed:
-            assert one.column.width <= one.width <= max(one.column.width, one.column.most)
+            column = one.column
+            assert column.width <= one.width <= max(column.width, column.most, column.wish)
+            assert len(column.title) <= one.width, "titles are never cut"
         names = [one.column.name for one in placed]
         assert [column.name for column in columns if column.name in names] == names
 
@@ -59,11 +73,9 @@ def test_wider_terminals_show_no_less() -> None:
 @pytest.mark.parametrize(
     ("table", "order"),
     [
-        ("objects", "error first_ns owner_uid fds kind processes indeterminate last_ns mappings "
-                    "size last_op decisions unexplained"),
-        ("fds", "error first_ns kind indeterminate last_ns seals last_op decisions unexplained"),
-        ("processes", "error first_ns uid fds indeterminate objects last_ns decisions last_op "
-                      "unexplained"),
+        ("objects", "error fds owner_uid blocked kind mappings decisions size"),
+        ("fds", "kind decisions seals worst_last_ns"),
+        ("processes", "uid fds objects decisions worst_name worst_last_ns"),
         ("events", "duration_ns expected fd pid reason time_ns arg"),
         ("hooks", "decided method self_test"),
         ("audit", "time_ns seals evidence"),
@@ -127,24 +139,47 @@ def test_who_maps_it_and_how() -> None:
 
 def test_every_table_shows_what_matters_at_80_columns() -> None:
     shown = {name: {p.column.name for p in fit(COLUMNS[name], 79)} for name in COLUMNS}
-    assert {"worst", "name", "seals", "breach", "blocked", "last_op"} <= shown["objects"]
-    assert {"comm", "pid", "fd", "name", "breach", "blocked"} <= shown["fds"]
-    assert {"comm", "pid", "breach", "blocked"} <= shown["processes"]
+    answer = {"worst", "worst_op", "worst_count"}
+    assert answer | {"name", "seals", "worst_comm", "worst_last_ns"} <= shown["objects"]
+    assert answer | {"comm", "pid", "fd", "name"} <= shown["fds"]
+    assert answer | {"comm", "pid", "worst_last_ns"} <= shown["processes"]
     assert {"time_ns", "comm", "op", "name", "seals", "arg", "answer"} <= shown["events"]
     assert {"state", "family", "symbol", "method", "note"} <= shown["hooks"]
 
 
-@given(st.lists(st.integers(0, 10**9), max_size=80), st.integers(1, 70), st.booleans())
-def test_sparklines(values: list[int], width: int, whole: bool) -> None:
-    line = sparkline(values, width, whole)
-    assert len(line) == width
-    shown = values if whole else values[-width:]
-    assert (line.strip() == "") == (not any(shown))
-    if any(shown):
-        assert "█" in line
-    if not whole:
-        for value, bar in zip(reversed(shown), reversed(line), strict=False):
-            assert (bar == " ") == (value == 0)
+@given(st.sampled_from([column for columns in COLUMNS.values() for column in columns]),
+       st.integers(20, 260))  # fmt: skip
+def test_the_arrow_never_covers_a_title(column: Column, room: int) -> None:
+    for columns in COLUMNS.values():
+        for one in fit(columns, room, column.name):
+            if one.column.name == column.name and one.column.title:
+                assert one.width >= len(one.column.title) + 2
+
+
+def test_a_column_that_says_the_same_everywhere_is_dull() -> None:
+    [maps] = [one for one in COLUMNS["objects"] if one.name == "mappings"]
+    for values, dull in (([1, 1, 1], True), ([1, 2, 1], False), ([1], False), ([], False)):
+        records = [{"mappings": value} for value in values]
+        assert maps.is_dull(of_records("objects", records, range(len(values)), None)) is dull
+
+
+@given(
+    arrays.arrays(np.int64, (len(Verdict), HISTORY), elements=st.integers(0, 10**9)),
+    st.integers(0, 150),
+)
+def test_charts(history: npt.NDArray[np.int64], width: int) -> None:
+    bars = chart(history, width)
+    assert len(bars) == width
+    for place, (glyph, verdict) in enumerate(bars):
+        first = place * HISTORY // width
+        end = max(first + 1, (place + 1) * HISTORY // width)
+        there = np.flatnonzero(history[:, first:end].sum(axis=1)).tolist()
+        assert verdict == max(there, default=None)
+        if verdict in VIOLATIONS:
+            assert glyph == SYMBOLS[Verdict(verdict)]
+        else:
+            assert (glyph == " ") == (not there)
+            assert glyph in BARS
 
 
 @given(st.integers(-1, 10**19))
@@ -190,26 +225,39 @@ def _shot(state: State = State.LIVE, lost: int = 0, **counts: int) -> Snapshot:
 
 
 def test_one_sentence_says_whether_anything_is_wrong() -> None:
-    fine = summary(_shot(allowed=5, blocked=2))
-    assert fine == ("allowed", "✓ All 7 decisions are as the seals demand; 2 blocked")
-    assert summary(_shot(allowed=5, breach=1)).style == "breach"
-    assert "1 BREACH:" in summary(_shot(allowed=5, breach=1)).text
-    assert "2 BREACHES:" in summary(_shot(breach=2, unexplained=1)).text
+    assert summary(_shot(allowed=5, blocked=2)) == ("allowed", "✓ all as the seals demand")
+    assert summary(_shot(allowed=5, breach=1)) == ("breach", "✗ 1 NEW BREACH")
+    both = summary(_shot(breach=2, unexplained=1))
+    assert both == ("breach", "✗ 2 NEW BREACHES, 1 UNEXPLAINED DENIAL")
     assert summary(_shot(unexplained=3, indeterminate=4)).style == "unexplained"
     lossy = summary(_shot(allowed=5, lost=3, indeterminate=1))
     assert lossy.style == "indeterminate"
-    assert "3 events lost; 1 indeterminate" in lossy.text
+    assert "not certain: 3 events lost; 1 indeterminate" in lossy.text
     assert summary(_shot()).style == "dim"
     assert "waiting" in summary(_shot()).text
     assert "no decision" in summary(_shot(State.ENDED)).text
     assert "recorder gone" in summary(_shot(State.GONE, allowed=1)).text
 
 
+def test_news_come_before_known_holes() -> None:
+    shot = _shot(breach=5)
+    for holes, told in (
+        (5, "✗ 5 breaches by known holes"),
+        (4, "✗ 1 NEW BREACH, 4 breaches by known holes"),
+        (0, "✗ 5 NEW BREACHES"),
+    ):
+        assert summary(replace(shot, verdicts=replace(shot.verdicts, in_holes=holes))).text == told
+    new, known = Alert(1, "breach", "", {"hole": None}), Alert(2, "breach", "", {"hole": "x"})
+    assert foremost([new, known]) is new
+    assert foremost([known, new]) is new
+    assert foremost([known, known]) is known
+
+
 def test_a_blind_hook_and_a_failed_self_test_are_doubts() -> None:
     shot = replace(_shot(allowed=1), coverage=Coverage(blind=("mmap",)))
     assert summary(shot) == (
         "indeterminate",
-        "~ No breach in 1 decisions, but not sure: not seen: mmap",
+        "~ no breach seen, not certain: not seen: mmap",
     )
     untested = replace(shot, coverage=Coverage(), manifest=Manifest(hooks=(Hook(),)))
     assert "self-test not run" in summary(untested).text

@@ -1,0 +1,104 @@
+"""The worst decision of each row of a table, in further columns: who asked for what, when and why.
+
+They come from the cases that the sums keep (tracer.analysis.sums), so that no event is read again.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tracer.analysis.frames import enum, outcome_columns
+from tracer.analysis.grouping import BEFORE
+from tracer.analysis.totals import Tables
+from tracer.filter.mask import Coded, Numbers
+from tracer.live.snapshot import Column
+
+PREFIX = "worst_"
+Places = npt.NDArray[np.int64]
+Ids = Callable[[str, Mapping[str, Column]], Places]
+_NUMBERS = (
+    "count", "first_ns", "last_ns", "pid", "tid", "uid", "fd", "seals", "seals_after", "size",
+    "size_after", "offset", "length", "arg", "answer", "duration_ns", "flags", "writable",
+)  # fmt: skip
+
+
+def columns(
+    tables: Tables, table: str, rows: Places, ids: Ids, last_ns: Numbers
+) -> dict[str, Column]:
+    """The worst decision of each row that is not simply allowed: ``worst_op``, ``worst_arg`` …
+
+    Of several equally bad ones it is the latest. ``rows``: the id of each row, ``ids`` gives them.
+    Without one (or where there was no room to keep it) all are null but ``worst_last_ns``, and of
+    an object ``worst_pid`` and ``worst_comm``: these are of its last decision, at ``last_ns``.
+    """
+    cases, groups = tables.sums["cases"].columns(), tables.sums["groups"]
+    for name in ("object", "pid", "fd", "uid", "comm"):
+        cases[name] = groups[name][cases["group"]]
+    of_case = ids(table, _keys(tables, cases))
+    at = _best(of_case, np.lexsort((cases["last_ns"], cases["verdict"])), rows)
+    valid = at >= 0
+    some = cases if len(cases["group"]) else {name: _one(one) for name, one in cases.items()}
+    found: dict[str, Column] = {name: Numbers(some[name][at], valid) for name in _NUMBERS}
+    found["op"] = enum("op", np.where(valid, some["op"][at].astype(np.int64), -1))
+    outcomes = np.where(valid, some["outcome"][at], -1)
+    texts = outcome_columns(outcomes, tables.words.outcomes)
+    for name in ("expected", "reason", "rule", "hole"):
+        found[name] = _where(valid, texts[name])
+    comm = np.where(valid, some["comm"][at].astype(np.int64), -1)
+    known_ns = valid if last_ns.valid is None else valid | last_ns.valid
+    when = np.where(valid, some["last_ns"][at], last_ns.values)
+    found["last_ns"] = Numbers(when, None if last_ns.valid is None else known_ns)
+    if table == "objects":
+        last = _last(tables, rows, ids)
+        there = ~valid & (last >= 0)
+        pid = some["pid"][at]
+        pid[there] = tables.groups["pid"][last[there]]
+        found["pid"] = Numbers(pid, valid | there)
+        comm[there] = tables.groups["comm"][last[there]]
+    found["comm"] = tables.comms(comm)
+    if table == "processes":
+        files = tables.file_columns(tables.same_as[some["object"][at]])
+        for name in ("kind", "name", "dev", "ino", "gen"):
+            found[name] = _where(valid, files[name])
+    return {f"{PREFIX}{name}": column for name, column in found.items()}
+
+
+def _where(valid: npt.NDArray[np.bool_], column: Any) -> Column:
+    if isinstance(column, Coded):
+        return Coded(np.where(valid, column.codes, -1), column.words)
+    return Numbers(np.asarray(column), valid)
+
+
+def _one(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """One row that nobody sees: there has to be one to take."""
+    return np.zeros(1, column.dtype)
+
+
+def _keys(tables: Tables, rows: Mapping[str, Any]) -> dict[str, Column]:
+    """What names the rows of tables to which cases or groups belong."""
+    objects = tables.same_as[rows["object"]]
+    files: dict[str, Column] = {
+        name: tables.objects[name][objects] for name in ("dev", "ino", "gen")
+    }
+    return {**files, "pid": rows["pid"], "fd": rows["fd"]}
+
+
+def _best(found: Places, order: Places, rows: Places) -> Places:
+    """For each of ``rows`` the last one in ``order`` that belongs to it (``found``), or -1."""
+    best = np.full(max([0, *(int(ids.max()) + 1 for ids in (found, rows) if len(ids))]), -1)
+    best[found[order]] = order  # of several values for one place the last stays
+    return best[rows]
+
+
+def _last(tables: Tables, rows: Places, ids: Ids) -> Places:
+    """Of each object the group (pid, fd …) that asked last, -1: none."""
+    groups = tables.groups
+    objects, when = groups["object"], groups["last_ns"]
+    latest = np.full(len(tables.same_as), BEFORE)
+    np.maximum.at(latest, objects, when)
+    last = np.flatnonzero(when == latest[objects])
+    keys = _keys(tables, {name: groups[name][last] for name in ("object", "pid", "fd")})
+    at = _best(ids("objects", keys), np.arange(len(last)), rows)
+    return np.where(at >= 0, last[at] if len(last) else -1, -1)
