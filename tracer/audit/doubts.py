@@ -25,6 +25,14 @@ _MODULE = {0: "came and was hooked", -errno.EOPNOTSUPP: "came and could not be h
 """What a row of op ``attach`` says of a module, by its answer; with any other it went."""
 
 
+def not_hooked(way: str, needs: Sequence[Need]) -> str:
+    """That nothing looked at these families, which have state and reason in common."""
+    first = needs[0]
+    why = f" ({first.reason})" if first.reason else ""
+    families = ", ".join(need.family for need in needs)
+    return f"{way}: {families} {'is' if len(needs) == 1 else 'are'} {first.state}{why}."
+
+
 @dataclass(frozen=True)
 class Plan:
     """The recorded hook plan: which families were live, and whether they were seen to report."""
@@ -79,8 +87,7 @@ class Plan:
         for family, way in needs.items():
             need = self.need(family, way)
             if not need.holds:
-                why = f" ({need.reason})" if need.reason else ""
-                yield Doubt("not-hooked", f"{WAYS[way].text}: {family} is {need.state}{why}.")
+                yield Doubt("not-hooked", not_hooked(WAYS[way].text, [need]))
             elif need.state == "live":
                 live = True
                 count = self._count(family)

@@ -11,6 +11,7 @@ from enum import Enum
 from tracer.errors import Exit
 from tracer.labels import seals_text
 from tracer.record import USER_CPU
+from tracer.walltime import date_and_zone
 
 
 class Result(Enum):
@@ -236,6 +237,15 @@ def window(one: RecordingAudit) -> Iterator[str]:
         yield (
             f"the wall clock was set by {seen.wall_jump_s:.0f} s meanwhile; the boot clock holds"
         )
+
+
+def when(one: RecordingAudit) -> str:
+    """``a.seal: 2026-11-30 04:43:14 CET, 37.8 s, h1, kernel 7.3.4``; local time."""
+    seen = one.window
+    parts = [date_and_zone(seen.start) if seen.start else "start unknown"]
+    if seen.start_ns is not None and seen.end_ns is not None:
+        parts.append(f"{(seen.end_ns - seen.start_ns) / 1e9:.1f} s")
+    return f"{one.path}: {', '.join([*parts, host(one)]).removesuffix(', ')}"
 
 
 def host(one: RecordingAudit) -> str:

@@ -64,7 +64,15 @@ class Audit(Verb):
         )
         parser.add_argument("-o", "--output", metavar="S", help="where --live or CMD is recorded")
         parser.add_argument(
-            "--top", type=int, default=20, metavar="N", help="rows shown (default 20)"
+            "--top",
+            type=int,
+            metavar="N",
+            help="objects and rows of evidence shown (default 20 and 5)",
+        )
+        parser.add_argument(
+            "--coverage",
+            action="store_true",
+            help="hooks, clocks and blind spots at length, not in one line",
         )
         parser.add_argument("--json", action="store_true", help="the result as one JSON object")
         parser.add_argument("--html", metavar="FILE", help="also as one file for a browser")
@@ -143,7 +151,7 @@ def _check(args: argparse.Namespace) -> None:
         _usage("-o, --duration and --max-size are for --live and -- CMD")
     if args.sign and not args.statement:
         _usage("--sign signs the file of --statement FILE")
-    if args.top < 1:
+    if args.top is not None and args.top < 1:
         _usage("--top: at least 1")
 
 
@@ -198,4 +206,6 @@ def _show(audit: "results.Audit", args: argparse.Namespace) -> None:
         return
     from tracer.output.audit import Terminal
 
-    Terminal(console(None if sys.stdout.isatty() else 100), args.top).show(audit)
+    Terminal(
+        console(None if sys.stdout.isatty() else 100), args.top, args.policy, args.coverage
+    ).show(audit)

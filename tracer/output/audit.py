@@ -1,7 +1,8 @@
 """An audit as JSON with its schema, on a terminal, and as one HTML file.
 
-JSON and schema are made of the dataclasses in `tracer.audit.result`. On a terminal, what limits the
-audit stands first, then the claims, with the worst findings first. The HTML file has no script.
+JSON and schema are made of the dataclasses in `tracer.audit.result`. On a terminal and on the page
+the result stands first, then what to do, then the claims, the worst first; what was watched, and
+what never can be, comes last.
 """
 
 import json
@@ -16,7 +17,8 @@ from rich.console import Console
 from rich.text import Text
 
 from tracer.audit import result as sentences
-from tracer.audit.result import Audit, ClaimResult, Finding, RecordingAudit, Result
+from tracer.audit import summary as summaries
+from tracer.audit.result import Audit, ClaimResult, RecordingAudit, Result
 
 FORMAT = 1
 _ADDED = {"Audit": ("result",), "RecordingAudit": ("result",)}
@@ -45,19 +47,21 @@ def document(audit: Audit) -> dict[str, Any]:
 
 
 def text(audit: Audit) -> str:
-    """The document as text."""
-    return json.dumps(document(audit), indent=2)
+    """The document as text, with ``summary``, the result in one sentence."""
+    format_, code, *rest = document(audit).items()
+    return json.dumps(dict([format_, code, ("summary", summaries.text(audit)), *rest]), indent=2)
 
 
 def schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of :func:`document`."""
+    """JSON Schema (2020-12) of :func:`text`."""
     body = _of(Audit)
     body["properties"] = {
         "format": {"const": FORMAT},
         "exit_code": {"enum": sorted({0, *(one.exit_code for one in sentences.Result)})},
+        "summary": {"type": "string"},
         **body["properties"],
     }
-    body["required"] = ["format", "exit_code", *body["required"]]
+    body["required"] = ["format", "exit_code", "summary", *body["required"]]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "sealsnoop audit result",
@@ -110,42 +114,67 @@ STYLES = {
 }
 
 
-class Terminal:
-    """Prints audits on ``console``; ``top`` objects and proofs of each claim."""
+_TOP, _PROOFS = 20, 5
 
-    def __init__(self, console: Console, top: int) -> None:
+
+class Terminal:
+    """Prints audits on ``console``; ``top`` objects of each claim, and rows of each.
+
+    :param policy: where the policy lies, for commands that can be typed.
+    :param long: hooks, clocks and blind spots at length, not in one line.
+    """
+
+    def __init__(
+        self, console: Console, top: int | None, policy: str = "POLICY", long: bool = False
+    ) -> None:
         self.console = console
-        self.top = top
+        self.top = _TOP if top is None else top
+        self._proofs = _PROOFS if top is None else top
+        self._policy, self._long = policy, long
 
     def show(self, audit: Audit) -> None:
         """Prints everything."""
-        self._line(f"policy {audit.policy} (sha256 {audit.policy_sha256[:16]}…)", "bold")
+        self._line(summaries.text(audit), STYLES[audit.result])
+        for said in summaries.todo(audit, self._policy):
+            self._line(f"→ {said}", "", 2, 2)
         for one in audit.recordings:
             self._recording(one)
         self.console.print()
-        self._line(f"RESULT: {audit.result.value}", STYLES[audit.result])
+        for one in audit.recordings:
+            self._coverage(one, f"{one.path}: " if len(audit.recordings) > 1 else "")
+        self._line(f"policy {audit.policy} (sha256 {audit.policy_sha256[:16]}…)", "dim")
 
-    def _line(self, text: str, style: str = "", indent: int = 0) -> None:
-        room = max(20, self.console.width - indent)
-        for piece in Text(text, style).wrap(self.console, room):
+    def _line(self, text: str, style: str = "", indent: int = 0, hang: int = 0) -> None:
+        room = max(20, self.console.width - indent - hang)
+        for place, piece in enumerate(Text(text, style).wrap(self.console, room)):
             piece.rstrip()
-            self.console.print(Text(" " * indent), piece, sep="", no_wrap=True, overflow="ellipsis")
+            before = Text(" " * (indent + (hang if place else 0)))
+            self.console.print(before, piece, sep="", no_wrap=True, overflow="ellipsis")
 
     def _recording(self, one: RecordingAudit) -> None:
-        self._line(f"{one.path}: {sentences.host(one)}", "bold")
-        for said in sentences.window(one):
-            self._line(said, "", 2)
-        self._line(f"{sentences.coverage(one)}; {sentences.losses(one)}",
-                   "bold red" if one.losses else "", 2)  # fmt: skip
+        self._line(sentences.when(one))
+        if one.losses:
+            self._line(sentences.losses(one), "bold red", 2)
         for doubt in one.doubts:
-            self._line(f"! {doubt.text}", "yellow", 2)
-        for said in sentences.gaps(one):
-            self._line(said, "yellow", 2)
+            self._line(f"! {doubt.text}", "yellow", 2, 2)
+        for said in summaries.common(one):
+            self._line(f"? {said}", "", 2, 2)
+        for claim in summaries.by_result(one.claims):
+            self._claim(claim, one)
+
+    def _coverage(self, one: RecordingAudit, before: str) -> None:
+        if not self._long:
+            self._line(
+                f"coverage: {before}{sentences.coverage(one)}; {sentences.losses(one)}; "
+                f"{len(one.blind_spots)} blind spots (--coverage shows all)", "dim",
+            )  # fmt: skip
+            return
+        self._line(f"coverage: {before}{sentences.coverage(one)}; {sentences.losses(one)}", "bold")
+        for said in (*sentences.window(one), *sentences.gaps(one)):
+            self._line(said, "", 2, 2)
         self._line("blind spots, whatever the result:", "dim", 2)
         for said in one.blind_spots:
-            self._line(f"- {said}", "dim", 4)
-        for claim in one.claims:
-            self._claim(claim, one)
+            self._line(f"- {said}", "dim", 4, 2)
 
     def _claim(self, claim: ClaimResult, one: RecordingAudit) -> None:
         self.console.print()
@@ -153,20 +182,24 @@ class Terminal:
         self._line(f"{word}  {sentences.title(claim)}", STYLES[claim.result])
         self._line(sentences.counted(claim), "", 2)
         if claim.result is not Result.PASS:
-            for doubt in claim.doubts:
-                self._line(f"? {doubt.text}", "", 2)
-        for finding in claim.findings[: self.top]:
-            self._finding(finding, one)
-        if len(claim.findings) > self.top:
-            self._line(f"and {len(claim.findings) - self.top:,} objects more (--top)", "dim", 2)
+            for doubt in summaries.doubts(claim, one):
+                self._line(f"? {doubt}", "", 2, 2)
+        shown = summaries.groups(claim, one)
+        for group in shown[: self.top]:
+            self._group(group, one)
+        if hidden := sum(len(group.findings) for group in shown[self.top :]):
+            self._line(f"and {hidden:,} objects more (--top)", "dim", 2)
 
-    def _finding(self, finding: Finding, one: RecordingAudit) -> None:
-        style = STYLES[finding.result]
-        self._line(f"{finding.result.value}: {sentences.named(finding.object)}", style, 2)
-        for said in sentences.evidence(finding, one.window.start_ns, self.top):
-            self._line(said, "", 4)
-        for doubt in finding.doubts:
-            self._line(f"? {doubt.text}", "", 4)
+    def _group(self, group: summaries.Group, one: RecordingAudit) -> None:
+        style, first = STYLES[group.result], group.findings[0]
+        name = sentences.named(first.object)
+        if len(group.findings) > 1:
+            name = group.named(self.console.width - len(f"  {group.result.value}: 999 objects: "))
+        self._line(f"{group.result.value}: {name}", style, 2, 2)
+        for said in sentences.evidence(first, one.window.start_ns, self._proofs):
+            self._line(said, "", 4, 2)
+        for doubt in group.doubts:
+            self._line(f"? {doubt}", "", 4, 2)
 
 
 _MOST_ROWS = 500
