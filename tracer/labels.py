@@ -69,8 +69,9 @@ _OTHER_NAMES = {"EWOULDBLOCK": "EAGAIN", "EDEADLOCK": "EDEADLK", "ENOTSUP": "EOP
 
 
 def counted(count: int, thing: str) -> str:
-    """``1 segment``, ``1,528 events``."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+    """``1 segment``, ``1,528 events``, ``2 breaches``."""
+    several = "es" if thing.endswith(("ch", "s")) else "s"
+    return f"{count:,} {thing}{'' if count == 1 else several}"
 
 
 def errno_name(answer: int) -> str | None:

@@ -375,12 +375,25 @@ class Recheck:
 
     def to_json(self) -> str:
         """One JSON object."""
-        return json.dumps({"ok": not self.wrong, **self.__dict__}, indent=2)
+        first = {"ok": not self.wrong, "summary": self.summary}
+        return json.dumps({**first, **self.__dict__}, indent=2)
+
+    @property
+    def summary(self) -> str:
+        """The result in one sentence."""
+        result = f"the result stated is {self.result or 'none'}"
+        if not self.wrong:
+            some = ""
+            if self.unchecked:
+                some = f" as far as it was checked ({len(self.unchecked):,} points were not)"
+            return f"HOLDS{some}: {printable(self.path)}: {result}, {self.signed}"
+        more = f", and {len(self.wrong) - 1:,} more" if self.wrong[1:] else ""
+        why = f"{self.wrong[0].rstrip('.')}{more}"
+        return f"DOES NOT HOLD: {printable(self.path)}: {why}; {result}"
 
     def lines(self) -> list[str]:
         """The same for people."""
-        state = "DOES NOT HOLD" if self.wrong else "holds"
-        lines = [f"{printable(self.path)}: {state}", f"  result stated: {self.result or 'none'}"]
+        lines = [self.summary]
         lines += [f"  wrong: {text}" for text in self.wrong[:_SHOWN]]
         if len(self.wrong) > _SHOWN:
             lines.append(f"  and {len(self.wrong) - _SHOWN} more (--json)")

@@ -24,16 +24,12 @@ from tracer.audit.result import (
     Result,
 )
 from tracer.escape import cells, clip, printable
+from tracer.labels import counted
 from tracer.output.names import braces
 
 _MOST_NAMED = 3  # claims that the first line names
 _COMMAND = 60  # cells of a command that is told again as it was
 _NAME = 40  # cells of a claim's name there, which a policy of somebody else may choose
-
-
-def some(count: int, one: str) -> str:
-    """``1 file``, ``2 files``."""
-    return f"{count:,} {one}" if count == 1 else f"{count:,} {one}s"
 
 
 # ---- the result ---------------------------------------------------------------------------------
@@ -58,7 +54,7 @@ def text(audit: Audit) -> str:
         if held < len(claims):
             what = f"{held:,} of {len(claims):,} claims hold, the others are about nothing here,"
         unseen = "nothing that could break it was unseen"
-        return f"{word}: {what} for {some(len(files), 'file')}, and {unseen}"
+        return f"{word}: {what} for {counted(len(files), 'file')}, and {unseen}"
     if audit.result is Result.INDETERMINATE:
         return f"{word}: no violation was found, but one could have been missed: {_why(audit)}"
     return f"{word}: no file here is one that the policy is about"
@@ -69,7 +65,7 @@ def _broken(claims: Sequence[ClaimResult]) -> str:
     named = []
     for claim in failed[:_MOST_NAMED]:
         count = sum(finding.result is Result.FAIL for finding in claim.findings)
-        named.append(f"{clip(claim.id, _NAME)} on {some(count, 'file')}")
+        named.append(f"{clip(claim.id, _NAME)} on {counted(count, 'file')}")
     if len(failed) > _MOST_NAMED:
         named.append(f"{len(failed) - _MOST_NAMED} more")
     are = "claim is" if len(claims) == 1 else "claims are" if len(failed) > 1 else "claims is"
@@ -92,7 +88,7 @@ def _why(audit: Audit) -> str:
     found = sorted(codes, key=lambda code: (-codes[code], order.index(code)))
     told = [DOUBTS[code] for code in found[:2]]
     if len(found) > 2:
-        told.append(f"{some(len(found) - 2, 'more reason')} below")
+        told.append(f"{counted(len(found) - 2, 'more reason')} below")
     return "; ".join(told) or "see below"
 
 
@@ -215,7 +211,7 @@ class Group:
             kinds.setdefault(one.object.kind, {})[_short(one)] = None
         room = max(20, most // len(kinds))
         names = ", ".join(braces(list(texts), room) for texts in kinds.values())
-        return f"{some(len(self.findings), 'object')}: {names}"
+        return f"{counted(len(self.findings), 'object')}: {names}"
 
 
 def _short(finding: Finding) -> str:

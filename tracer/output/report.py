@@ -13,6 +13,7 @@ from tracer.analysis.decisions import Decisions, Keep, Window, read
 from tracer.analysis.timeline import holders
 from tracer.analysis.totals import Tables
 from tracer.filter.query import Query
+from tracer.labels import counted
 from tracer.output import coverage as coverages
 from tracer.output import summary as summaries
 from tracer.output.coverage import Coverage
@@ -183,7 +184,7 @@ class Report:
 def _heading(word: str, count: int, found: pd.DataFrame) -> str:
     """``BLOCKED: 40 decisions, 3 different``."""
     different = f", {len(found):,} different" if 1 < len(found) < count else ""
-    return f"{word}: {summaries.some(count, 'decision')}{different}"
+    return f"{word}: {counted(count, 'decision')}{different}"
 
 
 class Reader:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tracer.errors import Exit
 from tracer.escape import clip, printable
+from tracer.labels import counted
 from tracer.output.coverage import Coverage, holes, known
 
 if TYPE_CHECKING:
@@ -65,11 +66,6 @@ def breaches(by_rule: "pd.DataFrame", coverage: Sequence[Coverage]) -> tuple[Bre
     return tuple(Breach(kernel, hole, count) for (kernel, hole), count in counts.items())
 
 
-def some(count: int, one: str, several: str = "") -> str:
-    """``1 breach``, ``2 breaches``."""
-    return f"{count:,} {one if count == 1 else several or one + 's'}"
-
-
 def breach_text(found: Sequence[Breach]) -> str:
     """``8 breaches: 0 new, 8 by known holes of 6.1.0-56``."""
     new = sum(one.count for one in found if one.hole is None)
@@ -77,7 +73,7 @@ def breach_text(found: Sequence[Breach]) -> str:
     for kernel in dict.fromkeys(one.kernel for one in found if one.hole is not None):
         count = sum(one.count for one in found if one.kernel == kernel and one.hole is not None)
         parts.append(f"{count:,} by known holes of {kernel}")
-    total = some(sum(one.count for one in found), "breach", "breaches")
+    total = counted(sum(one.count for one in found), "breach")
     return f"{total}: {', '.join(parts)}"
 
 
@@ -100,9 +96,9 @@ def of_report(
     doubts = list(dict.fromkeys(doubt for one in coverage for doubt in one.doubts()))
     undecided = verdicts.get("indeterminate", 0)
     if undecided:
-        doubts.append(f"{some(undecided, 'decision')} could not be judged")
+        doubts.append(f"{counted(undecided, 'decision')} could not be judged")
     unexplained = verdicts.get("unexplained", 0)
-    refused = f"{some(unexplained, 'refusal')} that no seal explains"
+    refused = f"{counted(unexplained, 'refusal')} that no seal explains"
     code = Exit.UNCERTAIN if doubts else Exit.FINE
     if found:
         result = "breach" if any(one.hole is None for one in found) else "known-holes"
@@ -204,7 +200,7 @@ def of_diff(
         parts = []
         if classes:
             named = ", ".join(f"{op} {count}" for op, count in answers.items())
-            parts.append(f"{some(classes, 'class', 'classes')} of calls ({named})")
+            parts.append(f"{counted(classes, 'class')} of calls ({named})")
         if variants:
             parts.append(f"what the self-tests found ({', '.join(variants)})")
         text = f"The kernels differ ({who}) in {' and in '.join(parts)}"
@@ -213,12 +209,12 @@ def of_diff(
         text = f"No difference seen ({who}), but not certain"
         result, code = "uncertain", Exit.UNCERTAIN
     else:
-        text = f"The kernels do not differ ({who}): {some(same, 'class', 'classes')} of calls alike"
+        text = f"The kernels do not differ ({who}): {counted(same, 'class')} of calls alike"
         result, code = "same", Exit.FINE
     breached = [counts.get("breach", 0) for counts in verdicts]
     more = [f"breaches: A {breached[0]:,}, B {breached[1]:,}"] if any(breached) else []
     more += [
-        f"{some(count, 'class', 'classes')} in {letter} alone"
+        f"{counted(count, 'class')} in {letter} alone"
         for letter, count in zip("AB", only, strict=True)
         if count and not empty
     ]

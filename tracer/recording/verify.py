@@ -22,7 +22,7 @@ from tracer.recording.tail import Counts, Hole, Sequences, count_by_cpu
 _HOLES_SHOWN = 20
 _HOLES_JSON = 1000
 _INNER = ("cpus", "final")
-_STATES = {Exit.FINE: "ok", Exit.FINDING: "DAMAGED", Exit.UNCERTAIN: "incomplete"}
+_STATES = {Exit.FINE: "ok", Exit.FINDING: "damaged", Exit.UNCERTAIN: "incomplete"}
 
 
 @dataclass
@@ -73,13 +73,31 @@ class VerifyReport:
         body = {key: value for key, value in asdict(self).items() if key not in _INNER}
         holes = self.holes[:_HOLES_JSON]
         body["holes"] = [{**hole._asdict(), "count": hole.size} for hole in holes]
-        return json.dumps({"ok": self.ok, **body}, indent=2)
+        first = {"ok": self.ok, "result": _STATES[self.exit_code], "summary": self.summary}
+        return json.dumps({**first, **body}, indent=2)
+
+    @property
+    def summary(self) -> str:
+        """The result in one sentence."""
+        if self.damage:
+            more = f", and {len(self.damage) - 1} more" if self.damage[1:] else ""
+            why = f"{self.damage[0].rstrip('.')}{more}"
+        elif self.unexplained:
+            numbers = counted(self.unexplained, "record")
+            why = f"{numbers} missing, and nobody declared that they were lost"
+        elif self.alive:
+            why = "it is still being written"
+        elif self.incomplete:
+            why = self.incomplete[0].rstrip(".")
+        else:
+            lost = f"; {counted(self.missing, 'record')} declared as lost" if self.missing else ""
+            why = f"whole, and nothing was changed{lost}"
+        return f"{_STATES[self.exit_code].upper()}: {self.path}: {why}"
 
     def lines(self) -> list[str]:
         """The same for people."""
-        state = _STATES[self.exit_code]
         rows = ", ".join(f"{name} {count:,}" for name, count in self.rows.items()) or "none"
-        lines = [f"{self.path}: {state}", f"  {counted(self.segments, 'segment')}; rows: {rows}"]
+        lines = [self.summary, f"  {counted(self.segments, 'segment')}; rows: {rows}"]
         lines += [f"  stopped: {self.reason}"] if self.reason is not None else []
         lines += [f"  digest: {self.digest}"] if self.ok else []
         lines += [f"  damage: {sentence}" for sentence in self.damage]

@@ -322,7 +322,8 @@ def test_a_recording_without_records(tmp_path: Path) -> None:
         writer.close("done")
     report = verify(tmp_path / "r.seal")
     assert report.lines() == [
-        f"{tmp_path / 'r.seal'}: ok", "  0 segments; rows: none", "  stopped: done",
+        f"OK: {tmp_path / 'r.seal'}: whole, and nothing was changed",
+        "  0 segments; rows: none", "  stopped: done",
         f"  digest: {report.digest}",
     ]  # fmt: skip
 
