@@ -23,6 +23,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from tracer.errors import UserError
+from tracer.filter.query import Query
 from tracer.live import cells
 from tracer.live.feed import Worker
 from tracer.live.snapshot import Alert, Find, Request, Rows, Snapshot
@@ -135,6 +136,7 @@ class SealsnoopApp(App[None]):
         keeper: "Keeper | None" = None,
         frozen: bool = False,
         read_only: bool = False,
+        query: Query | None = None,
     ) -> None:
         """``frozen``: nothing is drawn until :meth:`poll` is called.
 
@@ -147,7 +149,7 @@ class SealsnoopApp(App[None]):
         for own in themes.OWN:
             self.register_theme(own)
         self.theme = themes.check(theme, self.available_themes)
-        self.request = Request()
+        self.request = Request(query=query or Query())
         self.shot = Snapshot()
         self.paused = False
         self._bell = bell

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tracer.errors import UserError
 from tracer.escape import printable
+from tracer.filter.query import Query
 from tracer.live import recorder as signals
 from tracer.live.alerts import OnViolation
 from tracer.live.feed import LiveFeed, Worker
@@ -38,11 +39,18 @@ class View:
     """What the recording is audited by meanwhile."""
     read_only: bool = False
     """For a browser: nothing is written."""
+    query: Query | None = None
+    """The filter that it starts with."""
 
     def app(self, feed: Worker, keeper: Keeper | None = None) -> SealsnoopApp:
         """The application for a feed."""
         return SealsnoopApp(
-            feed, bell=self.bell, theme=self.theme, keeper=keeper, read_only=self.read_only
+            feed,
+            bell=self.bell,
+            theme=self.theme,
+            keeper=keeper,
+            read_only=self.read_only,
+            query=self.query,
         )
 
 

@@ -7,6 +7,7 @@ Apart from ``record``: who only follows must not import what records.
 import argparse
 import shlex
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tracer.cli.verb import actions
@@ -14,6 +15,7 @@ from tracer.errors import UserError
 
 if TYPE_CHECKING:
     from tracer.audit.policy import Policy
+    from tracer.filter.query import Query
     from tracer.walltime import Period
 
 
@@ -145,6 +147,34 @@ def period(args: argparse.Namespace) -> "Period":
         None if args.since is None else moment(args.since, "--since"),
         None if args.until is None else moment(args.until, "--until"),
     )
+
+
+def filters_of_kernel(args: argparse.Namespace) -> None:
+    """Puts ``--filter`` into the options of the kernel's filters.
+
+    UserError: a word that is none of them, or that an option says already.
+    """
+    if not args.filter:
+        return
+    from tracer.cli.verb import filter_query
+    from tracer.filter.pushdown import options
+
+    for name, value in options(filter_query(args), args.audit).values().items():
+        if getattr(args, name):
+            raise UserError(f"--{name} and --filter say different things; give one of them")
+        setattr(args, name, value)
+
+
+def words_of_filter(args: argparse.Namespace, query: "Query") -> list[str]:
+    """Words for a recorder whose rows are filtered by ``query`` afterwards, beside its options."""
+    from tracer.filter.pushdown import lossless
+
+    found = lossless(query)
+    if args.ops:
+        found = replace(found, ops=())
+    if args.name or args.unsealable:  # the kernel takes no prefix off a tmpfs file's name
+        found = replace(found, name="")
+    return found.words()
 
 
 def recorder_words(args: argparse.Namespace) -> list[str]:

@@ -18,8 +18,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tracer.capture.bpf_source import Filters
-from tracer.cli.options import recording_options
-from tracer.cli.verb import Verb, byte_count, import_without_threads, word_list
+from tracer.cli.options import filters_of_kernel, recording_options
+from tracer.cli.verb import Verb, byte_count, filter_option, import_without_threads, word_list
 from tracer.errors import Exit, UserError, nearest
 from tracer.kernel import privileges
 from tracer.kernel.audit_families import ALL_FAMILIES
@@ -54,6 +54,7 @@ class Record(Verb):
       sealsnoop record -o w.seal --name wl_    memfds called wl_..., until Ctrl-C
       sealsnoop record --pid 42 --duration 60  one process for a minute
       sealsnoop record --denied --seals write  refusals on write-sealed files
+      sealsnoop record --filter 'op:mmap uid:1000'
 
     exit code: the command's own (128 + N when signal N ended it), 126 or 127 when it
     cannot run; without a command 0, or 3 when events were lost. In any case 1 when the
@@ -73,6 +74,12 @@ class Record(Verb):
 
     def options(self, parser: argparse.ArgumentParser) -> None:
         recording_options(parser)
+        filter_option(
+            parser,
+            "only what matches, of the filters that the kernel can apply: op:mmap,write, uid:1000, "
+            "pid:42, name:ring*, seals:+WRITE, ret:error; creation and sealing of files, the "
+            "children of a pid too",
+        )
         parser.add_argument(
             "--audit",
             action="store_true",
@@ -87,6 +94,7 @@ class Record(Verb):
     def run(self, args: argparse.Namespace) -> int:
         """Records; the exit code is as in the help."""
         most_bytes = _check(args)
+        filters_of_kernel(args)
         with Steps(args.steps, args.quiet) as steps:
             steps(StartStep("looking at this kernel"))
             return self._run(args, most_bytes, steps)

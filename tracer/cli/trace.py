@@ -14,6 +14,7 @@ from tracer.cli.options import (
     recording_options,
     violation_command,
     violation_options,
+    words_of_filter,
     words_to_record,
 )
 from tracer.cli.verb import Verb, filter_help, filter_option, filter_query
@@ -102,6 +103,8 @@ class Trace(Verb):
             from tracer.audit.policy import RECORD_OPTIONS
 
             words += [word for word in RECORD_OPTIONS if word not in words]
+        elif args.output is None:  # nobody else reads it
+            words += words_of_filter(args, query)
         return traced.record(words, line)
 
 

@@ -189,27 +189,25 @@ def filter_help(judged: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def filter_option(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--filter``; may be given more than once, then all must hold."""
-    parser.add_argument(
-        "--filter",
-        metavar="EXPR",
-        action="append",
-        default=[],
-        help="only what matches, for example 'op:mmap ret:EPERM seals:+WRITE' (see below)",
-    )
+def filter_option(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup,
+    what: str = "only what matches, for example 'op:mmap ret:EPERM seals:+WRITE' (see below)",
+) -> None:
+    """Adds ``--filter``; may be given more than once, then all must hold. ``what``: its help."""
+    parser.add_argument("--filter", metavar="EXPR", action="append", default=[], help=what)
 
 
-def filter_query(args: argparse.Namespace, available: Collection[str]) -> "Query":
+def filter_query(args: argparse.Namespace, available: Collection[str] | None = None) -> "Query":
     """The query of ``--filter``.
 
-    :param available: the columns that there will be.
+    :param available: the columns that there will be; None: nobody reads any.
     :raises QueryError: not understood, or it needs another column.
     """
     from tracer.filter.query import parse
 
     query = functools.reduce(operator.and_, map(parse, args.filter), parse(""))
-    query.require(available)
+    if available is not None:
+        query.require(available)
     return query
 
 

@@ -90,6 +90,7 @@ class MainScreen(Base):
             yield AuditNotes()
 
     def on_mount(self) -> None:
+        self.query_one(FilterLine).put(self.view.request.query)
         self.settle_focus()
 
     def settle_focus(self) -> None:

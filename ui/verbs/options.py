@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from tracer.cli.options import policy, violation_command, violation_options
-from tracer.cli.verb import Verb
+from tracer.cli.verb import Verb, filter_option, filter_query
 from tracer.errors import UserError
 from tracer.escape import printable
 from tracer.steps import OPENING, StatusLine
@@ -31,6 +31,7 @@ class ViewVerb(Verb):
             metavar="NAME",
             help="colours: sealsnoop, sealsnoop-light, or one of Textual's",
         )
+        filter_option(group, "start with this filter; / changes it (see 'sealsnoop script --help')")
         group.add_argument("--no-bell", action="store_true", help="do not ring on a breach")
         violation_options(group, "meanwhile, in their own tab")
         group.add_argument(
@@ -50,6 +51,7 @@ class ViewVerb(Verb):
         """Shows it; 0 after q."""
         self.check(args)
         port_, violation, policy_ = port(args), violation_command(args.on_violation), policy(args)
+        query = filter_query(args)
         if args.web:
             from ui.web import serve_recording
 
@@ -61,7 +63,7 @@ class ViewVerb(Verb):
             theme_ = theme(args)
             from ui.session import View
 
-        view = View(theme_, not args.no_bell, violation, policy_, in_browser())
+        view = View(theme_, not args.no_bell, violation, policy_, in_browser(), query)
         return self.show(args, view)
 
     def check(self, args: argparse.Namespace) -> None:
@@ -157,6 +159,7 @@ def viewer_words(args: argparse.Namespace) -> list[str]:
             "--on-violation: not with --web, where anyone who loads the page would run it"
         )
     words += ["--no-bell"] if args.no_bell else []
+    words += [f"--filter={one}" for one in args.filter]
     if args.policy is not None:
         words.append(f"--audit={os.path.abspath(args.policy)}")
     return words

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from tracer.capture.bpf_source import Filters
-from tracer.cli.options import recording_options
-from tracer.cli.record import families, filters
+from tracer.cli.options import filters_of_kernel, recording_options, words_of_filter
+from tracer.cli.record import Record, families, filters
+from tracer.cli.trace import Trace
+from tracer.cli.verb import filter_query
 from tracer.errors import UserError
+from tracer.filter.grammar import QueryError
 from tracer.kernel.families import FAMILIES
 from tracer.words import Seal
 
@@ -234,3 +237,53 @@ def test_names() -> None:
     message = "--name: 250 bytes, but a name has at most 249"
     assert said("--name", "x" * 250) == message
     assert said("--name", "ä" * 125) == message
+
+
+# ---- --filter ---------------------------------------------------------------------------------
+
+
+def recording(*argv: str) -> argparse.Namespace:
+    args = Record().parser().parse_args(argv)
+    filters_of_kernel(args)
+    return args
+
+
+def test_a_filter_becomes_the_kernels() -> None:
+    mine = str(os.getpid())
+    words = f"op:mmap uid:1000 pid:{mine} name:wl_* seals:+WRITE ret:error"
+    args = recording("--filter", words)
+    assert filters(args, False) == Filters(
+        pids=(os.getpid(),), uids=(1000,), name=b"wl_", seals=Seal.WRITE, denied=True
+    )
+    assert hooked("mmap,add_seals,create") == hooked(args.ops)
+    assert filters(recording("--filter", "op:write"), False) == Filters()
+
+
+def test_operations_of_audits_in_a_filter() -> None:
+    with pytest.raises(QueryError, match="op:memslot cannot be applied"):
+        recording("--filter", "op:memslot")
+    assert "memslot" in recording("--audit", "--filter", "op:memslot").ops
+
+
+def test_a_filter_beside_options() -> None:
+    args = recording("--filter", "uid:1000", "--denied", "--name", "x")
+    assert filters(args, False) == Filters(uids=(1000,), denied=True, name=b"x")
+    with pytest.raises(UserError, match="--uid and --filter say different things"):
+        recording("--filter", "uid:1000", "--uid", "0")
+    with pytest.raises(QueryError, match=r"verdict:breach cannot be applied in the kernel"):
+        recording("--filter", "op:mmap verdict:breach")
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--filter", "op:mmap name:r*"], ["--ops=mmap,add_seals,create", "--name=r"]),
+        (["--filter", "op:mmap name:r*", "--ops", "write"], ["--name=r"]),
+        (["--filter", "op:mmap name:r*", "--unsealable"], ["--ops=mmap,add_seals,create"]),
+        (["--filter", "uid:0 verdict:breach"], []),
+        ([], []),
+    ],
+)
+def test_what_trace_has_left_out(argv: list[str], words: list[str]) -> None:
+    args = Trace().parser().parse_args(argv)
+    assert words_of_filter(args, filter_query(args)) == words

@@ -149,6 +149,14 @@ def test_a_policy_decides_what_is_recorded_and_who_sees_it() -> None:
     assert word == f"--audit={os.path.abspath(path)}"
 
 
+def test_a_filter_is_the_views_own(capsys: pytest.CaptureFixture[str]) -> None:
+    args = parsed("--filter", "op:mmap verdict:breach", "--filter", "uid:0")
+    assert recorder_words(args) == []
+    assert options.viewer_words(args) == ["--filter=op:mmap verdict:breach", "--filter=uid:0"]
+    assert main(["replay", str(SAMPLE), "--filter", "opp:x"]) == 1
+    assert "there is no key 'opp'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [("1", 1.0), ("0.1x", 0.1), ("100", 100.0), ("2.5x", 2.5), (".5", 0.5), ("max", float("inf"))],

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 
 from tests.unit.ui.still import Shown, run, shown, still
+from tracer.filter.query import parse
+from ui.app import SealsnoopApp
 
 GOLDEN = Path(__file__).parent / "golden" / "glance.txt"
 LOOKS = {
@@ -42,3 +44,14 @@ async def test_tables_filter_and_sort_look_as_they_did() -> None:
     if os.environ.get("REDRAW"):
         GOLDEN.write_text(text)
     assert text.splitlines() == GOLDEN.read_text().splitlines(), "see the top of this file"
+
+
+@run
+async def test_a_view_that_starts_with_a_filter() -> None:
+    app = SealsnoopApp(still(), frozen=True, query=parse("op:mmap verdict:breach"))
+    async with app.run_test(size=(150, 28)) as pilot:
+        one = Shown(app, pilot)
+        await one.draw()
+        assert "op:mmap verdict:breach" in one.text()
+        await one.press("escape")
+        assert not app.request.query
