@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup live check test elsewhere lowest matrix fuzz bench docs lint format clean
+.PHONY: help setup live check test elsewhere lowest matrix fuzz bench docs wheel lint format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -47,6 +47,15 @@ bench: setup ## Measure what recording costs beside bpftrace, trace-cmd and stra
 docs: setup ## Write the documents and man pages that are made from the code
 	@$(BIN)/python -m docs.make
 
+wheel: setup ## Build dist/*.whl, for hosts that only run it (README: Install)
+	@rm -rf build dist completion  # what is gone from the sources must not be in it
+	@mkdir -p completion/bash completion/zsh completion/fish
+	@$(BIN)/sealsnoop completion bash >completion/bash/sealsnoop
+	@$(BIN)/sealsnoop completion zsh >completion/zsh/_sealsnoop
+	@$(BIN)/sealsnoop completion fish >completion/fish/sealsnoop.fish
+	@$(BIN)/pip wheel -q --no-deps -w dist .
+	@ls dist/*.whl
+
 lint: setup ## Style, types and import rules
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
@@ -58,6 +67,6 @@ format: setup ## Rewrite the Python files in the project's style
 	@$(BIN)/ruff format --quiet .
 
 clean: ## Remove .venv and all caches of this checkout (kernels stay in ~/.cache/sealsnoop)
-	rm -rf .venv .venv-lowest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-lowest build dist completion *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
