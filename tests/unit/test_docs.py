@@ -1,13 +1,15 @@
 """Documents that are made from code: what is committed is what the code says today."""
 
 import json
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
-from docs.make import files, limitations, requirements, schema
+from docs.make import files, limitations, moving, requirements, schema
 from tests.unit.kernel.fake_kernel import btf_of, functions, symbols_of
 from tracer.capture import host
 from tracer.capture.bpf_source import Filters
@@ -169,3 +171,21 @@ def test_the_end_after_a_failure_is_described() -> None:
         reason="duration", error=DiskFull("full"), final_seq={}, rows=0, unsaved=0,
     )  # fmt: skip
     assert set(end) == set(END) - {"stopped_early"}
+
+
+# ---- the moving picture -------------------------------------------------------------------------
+
+
+def test_the_moving_picture_needs_nothing_else_and_says_what_is_printed() -> None:
+    text = moving.picture()
+    assert len(text) < 200_000
+    assert re.findall(r"https?://[^\s\"]+", text) == ["http://www.w3.org/2000/svg"]
+    assert not re.search(r"<script|@import|url\((?!#)|href", text)
+    root = ElementTree.fromstring(text)
+    shown = ["".join(one.itertext()) for one in root.iter("{http://www.w3.org/2000/svg}text")]
+    told = [line for scene in moving.SCENES for line in moving.printed(scene)]
+    words = " ".join(" ".join([f"$ {scene.command}" for scene in moving.SCENES] + told).split())
+    assert sum(line.startswith("$ sealsnoop ") for line in shown) == len(moving.SCENES)
+    for line in shown:
+        assert " ".join(line.split()) in words
+    assert len(told) > 20
