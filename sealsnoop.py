@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tracer import __version__
+from tracer import __version__, shipped
 
 if TYPE_CHECKING:
     from tracer.analysis.api import Analysis
@@ -28,7 +28,14 @@ __all__ = ["__version__", "load", "main"]
 def load(*paths: str | os.PathLike[str], keep: "Keep | None" = None) -> "Analysis":
     """Opens recordings; their tables are read and judged when they are first used.
 
-    :param paths: ``NAME.seal`` folders, finished or still being written.
+    >>> found = load("debian-6.1")
+    >>> int((found.decisions["verdict"] == "breach").sum())
+    8
+    >>> sorted(found.by_object.query("breach > 0")["name"])[:2]
+    ['memfd:future-write-merge-0', 'memfd:future-write-merge-1']
+
+    :param paths: ``NAME.seal`` folders, finished or still being written; or names of recordings
+        that come with sealsnoop.
     :param keep: which decisions count in the sums, for example
         ``tracer.filter.query.parse("op:mmap verdict:breach").mask``; None: all.
     :return: tables as DataFrames: ``decisions``, ``by_object``, ``by_fd``, ``by_process``,
@@ -37,7 +44,7 @@ def load(*paths: str | os.PathLike[str], keep: "Keep | None" = None) -> "Analysi
     """
     from tracer.analysis import api
 
-    return api.load(*paths, keep=keep)
+    return api.load(*(shipped.recording(os.fspath(path)) for path in paths), keep=keep)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

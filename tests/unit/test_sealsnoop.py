@@ -1,5 +1,6 @@
 """The public API and the command, as README shows them."""
 
+import doctest
 import importlib.metadata
 import subprocess
 import sys
@@ -21,6 +22,11 @@ def test_load_gives_data_frames() -> None:
         by_fd, decisions = found.by_fd, found.decisions
     assert {"pid", "fd", "name", "breach", "allowed"} <= set(by_fd)
     assert by_fd["breach"].sum() == (decisions["verdict"] == "breach").sum() == 8
+
+
+def test_its_examples() -> None:
+    assert doctest.testmod(sealsnoop).failed == 0
+    assert doctest.testmod(sealsnoop).attempted >= 3
 
 
 def test_load_says_what_cannot_be_read(tmp_path: Path) -> None:

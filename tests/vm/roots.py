@@ -16,6 +16,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -82,6 +83,20 @@ class Root:
         chroot = ["chroot", str(self.path), "sh", "-c", inside, "sh", *command]
         return shlex.join(chroot)
 
+    def typed(self, script: str) -> subprocess.CompletedProcess[str]:
+        """What root types there in an empty folder, by bash, until a command fails."""
+        clean = (
+            "cd $(mktemp -d); unset TMPDIR PYTHONPATH XDG_CACHE_HOME VIRTUAL_ENV; "
+            "export HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive "
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; "
+            f"set -ex\n{script}"
+        )
+        chroot = shlex.join(["chroot", str(self.path), "bash", "-c", clean])
+        whole = f"set -e\n{self.entry(seen=_network())}\nexec {chroot}"
+        return subprocess.run(
+            ["unshare", "--mount", "sh", "-c", whole], capture_output=True, text=True, check=False
+        )
+
     def run(self, command: Sequence[str]) -> int:
         """Runs a command there; its exit code."""
         script = f"set -e\n{self.entry(seen=_network())}\nexec {self.within(command)}"
@@ -109,10 +124,31 @@ def ready(suite: str, refresh: bool = False) -> Iterator[Root]:
             for old in home.glob(f"{suite}-*"):
                 shutil.rmtree(old)
             _debootstrap(suite, wanted, root.path)
-        _copy_checkout(root.path / CHECKOUT.relative_to("/"))
+        copy_checkout(root.path / CHECKOUT.relative_to("/"))
         if code := root.run(["tests/vm/setup", "tool"]):
             raise HarnessError(f"setting up in the root of {suite} failed with exit code {code}")
         yield root
+
+
+@contextlib.contextmanager
+def fresh(suite: str, wanted: Sequence[str]) -> Iterator[Root]:
+    """A root of a suite with these packages and nothing of ours; what is done in it is gone after.
+
+    The one that it is a copy of is kept, as those of `ready` are.
+    """
+    home = cache_folder().parent / "roots"
+    home.mkdir(parents=True, exist_ok=True)
+    base = home / f"fresh-{suite}-{_digest(wanted)}"
+    with (home / f"fresh-{suite}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        made = base / "var" / "lib" / "dpkg" / "status"
+        if not made.exists() or time.time() - made.stat().st_mtime > _STALE_S:
+            for old in home.glob(f"fresh-{suite}-*"):
+                shutil.rmtree(old)
+            _debootstrap(suite, wanted, base)
+        with tempfile.TemporaryDirectory(dir=home) as folder:
+            subprocess.run(["cp", "-a", "--reflink=auto", base, f"{folder}/root"], check=True)
+            yield Root(suite, Path(folder) / "root")
 
 
 def _digest(words: Sequence[str]) -> str:
@@ -129,7 +165,7 @@ def _debootstrap(suite: str, wanted: Sequence[str], final: Path) -> None:
         shutil.rmtree(work / "var/cache/apt", ignore_errors=True)
 
 
-def _copy_checkout(target: Path) -> None:
+def copy_checkout(target: Path) -> None:
     """As it lies here, whether or not it is committed."""
     target.mkdir(parents=True, exist_ok=True)
     for old in target.iterdir():

@@ -27,7 +27,7 @@ def test_the_copy_has_what_lies_here_and_keeps_its_own_environment(
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text("there")
     monkeypatch.setattr(roots, "PROJECT", project)
-    roots._copy_checkout(copy)
+    roots.copy_checkout(copy)
     files = {str(file.relative_to(copy)) for file in copy.rglob("*") if file.is_file()}
     assert files == {"tracer/a.py", ".venv/bin/python", ".gitignore", "samples/x/build/x"}
     assert (copy / ".venv/bin/python").read_text() == "there"
