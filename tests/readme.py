@@ -16,7 +16,7 @@ HERE = {
     "sealsnoop report s.seal": 0,
     "sudo sealsnoop ls --name 'ring*'": None,
     "sealsnoop report --diff debian-6.1 debian-7.3": 2,
-    "sealsnoop trace host.seal --since 03:00 --until 03:10": 0,
+    "sealsnoop report host.seal --since 03:00 --until 03:10": 4,
     "sealsnoop report s.seal --fail-on breach,unexplained": 2,
     "sealsnoop report debian-6.1 --html seals.html": 0,
     "sealsnoop trace --help": 0,
@@ -29,7 +29,6 @@ HERE = {
 ROOT_NEEDED = {
     "sudo sealsnoop trace -- ./program": "ends",
     "sudo sealsnoop trace --pid 4242": "prints",
-    "sudo sealsnoop trace --file /proc/4242/fd/7": "prints",
     "sudo sealsnoop record -o s.seal -- ./program": "ends",
     "sudo sealsnoop audit ordinary-qemu --live": "records",
     "sudo sealsnoop live": "shows",
