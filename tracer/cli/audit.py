@@ -188,7 +188,7 @@ def _write_reports(audit: "results.Audit", args: argparse.Namespace) -> dict[str
     if args.html:
         from tracer.output.audit import page
 
-        made["--html", args.html] = "".join(page(audit))
+        made["--html", args.html] = "".join(page(audit, args.policy))
     if args.sarif:
         from tracer.output.sarif import text
 

@@ -206,8 +206,25 @@ _MOST_ROWS = 500
 """Objects shown of a claim on a page; the JSON form has all."""
 
 
-def page(audit: Audit) -> Iterator[str]:
-    """The HTML file in pieces."""
+TONES = {
+    Result.FAIL: "bad",
+    Result.INDETERMINATE: "unsure",
+    Result.PASS: "fine",
+    Result.NOT_APPLICABLE: "plain",
+}
+_NAMES = 300
+"""Cells of the names of files of which the same is said."""
+
+
+def page(audit: Audit, policy: str = "POLICY") -> Iterator[str]:
+    """The HTML file in pieces.
+
+    :param policy: where the policy lies, for commands that can be typed.
+    """
     from tracer.output.html import render
 
-    return render("audit.html", script=False, audit=audit, sentences=sentences, most=_MOST_ROWS)
+    return render(
+        "audit.html", TONES[audit.result], summaries.text(audit),
+        list(summaries.todo(audit, policy)), audit=audit, sentences=sentences, summaries=summaries,
+        most=_MOST_ROWS, names=_NAMES,
+    )  # fmt: skip

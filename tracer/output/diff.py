@@ -527,10 +527,13 @@ def diff_page(diff: Diff, top: int) -> Iterator[str]:
         ),
         ("Files that differ, by name", diff.objects, _OBJECTS),
     ]
+    summary = diff.summary
     return html.render(
         "diff.html",
+        html.TONES[summary.result],
+        summary.text,
+        summary.todo,
         names=f"{diff.a.file_name} / {diff.b.file_name}",
-        summary=diff.summary,
         recordings=[("A: ", html.card(diff.a)), ("B: ", html.card(diff.b))],
         tables=[
             (heading, html.table_of("", frame, columns, {}, top))

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from tracer.escape import cells
 from tracer.output import tables as layout
 from tracer.output.coverage import Coverage
 from tracer.output.names import shortened
-from tracer.output.tables import WORST_FIRST, Column, Row, file, phrase, value
+from tracer.output.tables import ALARMS, WORST_FIRST, Column, Row, derived, file, phrase
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,8 +30,19 @@ if TYPE_CHECKING:
 
 _TEMPLATES = Path(__file__).parent / "templates"
 STYLE = (_TEMPLATES / "style.css").read_text("utf-8")
-SCRIPT = (_TEMPLATES / "sort.js").read_text("utf-8")
-"""Sorts tables."""
+SCRIPT = (_TEMPLATES / "tables.js").read_text("utf-8")
+"""Sorts and filters tables."""
+TONES = {
+    "breach": "bad",
+    "unexplained": "bad",
+    "known-holes": "known",
+    "uncertain": "unsure",
+    "different": "unsure",
+    "nothing": "plain",
+    "fine": "fine",
+    "same": "fine",
+}
+"""By :attr:`tracer.output.summary.Summary.result`."""
 _BARS = 12
 _HOLE = "known hole"
 
@@ -39,11 +51,10 @@ def _digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def security_policy(script: bool) -> str:
-    """The content security policy of a page, with or without :data:`SCRIPT`."""
-    scripts = f"script-src {_digest(SCRIPT)}; " if script else ""
+def security_policy() -> str:
+    """The content security policy of a page."""
     return (
-        f"default-src 'none'; style-src {_digest(STYLE)}; {scripts}"
+        f"default-src 'none'; style-src {_digest(STYLE)}; script-src {_digest(SCRIPT)}; "
         "base-uri 'none'; form-action 'none'"
     )
 
@@ -61,20 +72,27 @@ def _environment() -> Environment:
     return found
 
 
-def render(template: str, script: bool = True, **context: Any) -> Iterator[str]:
+def render(
+    template: str, tone: str, result: str, todo: Sequence[str], **context: Any
+) -> Iterator[str]:
     """A whole page in pieces.
 
     :param template: a file in templates/ that extends base.html.
-    :param script: whether the page has :data:`SCRIPT`.
+    :param tone: of the result: ``bad``, ``known``, ``unsure``, ``plain`` or ``fine``.
+    :param result: the first line.
+    :param todo: what to do about it.
     :param context: what the template names.
     """
     return (
         _environment()
         .get_template(template)
         .generate(
-            policy=security_policy(script),
+            policy=security_policy(),
             style=Markup(STYLE),
-            script=Markup(SCRIPT) if script else "",
+            script=Markup(SCRIPT),
+            tone=tone,
+            result=result,
+            todo=todo,
             **context,
         )
     )
@@ -103,8 +121,11 @@ def table_of(
     }
 
 
+_ONE_LINE = 40  # cells of a name that stay on one line
+
+
 def _css(column: Column) -> str:
-    return "r" if column.right else "wrap" if column.least else ""
+    return "r" if column.right else "wrap" if column.wraps else ""
 
 
 def _cell(column: Column, row: dict[str, Any]) -> tuple[str, str, str]:
@@ -112,6 +133,8 @@ def _cell(column: Column, row: dict[str, Any]) -> tuple[str, str, str]:
     text, key = column.text(row), column.key(row)
     word = column.verdict or (text if text in WORST_FIRST else None)
     css = f"{_css(column)} c-{word}".strip() if word else _css(column)
+    if not css and cells(text) > _ONE_LINE:
+        css = "long"
     return text, "" if key is None else str(key), css
 
 
@@ -120,8 +143,14 @@ def card(one: Coverage) -> dict[str, Any]:
     tested = list(one.self_test.sentences())
     return {
         "title": one.title,
+        "name": one.file_name,
+        "brief": one.brief,
         "command": one.command,
-        "alarms": [*one.alarms(), *(text for text, alarm in tested if alarm)],
+        "alarms": [
+            *one.alarms(),
+            *(text for text, alarm in tested if alarm),
+            *(f"UNSEEN: {family.sentence}" for family in one.failed),
+        ],
         "facts": [
             one.summary,
             *(text for text, alarm in tested if not alarm),
@@ -138,7 +167,7 @@ def card(one: Coverage) -> dict[str, Any]:
 def page(report: "Report", top: int) -> Iterator[str]:
     """The report in pieces; each table has at most ``top`` rows."""
     boots, several = layout.boots(report.coverage), report.several
-    frames = {**report.tables, "late": report.late, "busy": report.busy, "seals": report.seals}
+    frames = {"late": report.late, **report.tables, "seals": report.seals}
     charts: dict[str, Any] = {"times": [], "matrix": "", "bars": ""}
     if report.decisions:
         sums = report.tables["op"].groupby("op", sort=False, observed=True)[list(WORST_FIRST)].sum()
@@ -148,25 +177,31 @@ def page(report: "Report", top: int) -> Iterator[str]:
             "matrix": Markup(matrix(layout.rows(sums.reset_index()))),
             "bars": Markup(bars(objects, "memory files", several)),
         }
+    summary = report.summary
+    listed = list(_listed(report, boots, top))
+
+    def table(name: str, frame: "pd.DataFrame") -> Iterator[tuple[str, dict[str, Any]]]:
+        if not frame.empty:
+            columns = layout.telling(frame, layout.present(frame, name, several))
+            yield layout.TITLES[name], table_of(name, frame, columns, boots, top)
+
     return render(
         "report.html",
+        TONES[summary.result],
+        summary.text,
+        summary.todo,
         names=", ".join(one.file_name for one in report.coverage),
-        summary=report.summary,
+        letters=layout.LEGEND,
         recordings=[card(one) for one in report.coverage],
         verdicts={word: report.verdicts.get(word, 0) for word in WORST_FIRST},
         notes=list(report.notes()),
         several=several,
         legend=Markup(legend(report.verdicts)),
         **charts,
-        listed=_listed(report, boots, top),
-        tables=(
-            (
-                layout.TITLES[name],
-                table_of(name, frame, layout.present(frame, name, several), boots, top),
-            )
-            for name, frame in frames.items()
-            if not frame.empty
-        ),
+        alarming=[one for one in listed if one["verdict"] in ALARMS],
+        listings=[one for one in listed if one["verdict"] not in ALARMS],
+        busy=table("busy", report.busy),
+        tables=(one for name, frame in frames.items() for one in table(name, frame)),
     )
 
 
@@ -184,11 +219,10 @@ def _over_time(report: "Report", boots: Mapping[str, layout.Boot]) -> Iterator[t
 
 
 _LISTED_MORE: tuple[Column, ...] = (
-    Column("answer", layout.answer_and_marks, lambda row: row.get("answer")),
-    value("expected", "expected"),
+    Column("answer", layout.answer_and_expected, lambda row: row.get("answer"), wraps=True),
     phrase("reason", "reason"),
-    phrase("hole", _HOLE),
-    value("rule", "rule"),
+    derived(_HOLE, layout.hole),
+    phrase("rule", "rule"),
 )
 
 
@@ -331,7 +365,7 @@ def matrix(rows: Sequence[Row]) -> str:
 
 def bars(rows: Sequence[Row], label: str, hosts: bool = False) -> str:
     """One line an object: its name, a stacked bar of its decisions, and their number."""
-    left, right, line = 300, 70, 26
+    left, right, line = 340, 70, 26
     totals = [sum(int(row.get(word) or 0) for word in WORST_FIRST) for row in rows]
     most = max([*totals, 1])
     body = []

@@ -23,6 +23,8 @@ WORST_FIRST = tuple(verdict.word for verdict in sorted(Verdict, reverse=True))
 """``breach`` first, ``allowed`` last: the order of everything that lists verdicts."""
 LISTED = ("breach", "unexplained", "indeterminate", "blocked", "error")
 """Verdicts whose decisions are listed one by one (equal ones together)."""
+ALARMS = ("breach", "unexplained")
+"""Verdicts of which one is enough to look at."""
 LEGEND = (
     "seals: S seal, s shrink, g grow, w write, f future write, X exec or inaccessible; "
     "?????? unreadable"
@@ -133,6 +135,24 @@ def answer_and_marks(row: Row) -> str:
     return f"{answer(str(row.get('op')), row.get('answer'), flags)} {marks(row)}".strip()
 
 
+def answer_and_expected(row: Row) -> str:
+    """``EPERM`` where that is right; ``ok, not EPERM``."""
+    answered = answer(str(row.get("op")), row.get("answer"), int(row.get("flags") or 0))
+    expected = plain(row.get("expected"))
+    text = answered if answered == expected else f"{answered}, not {expected}"
+    return f"{text} {marks(row)}".strip()
+
+
+def hole(row: Row) -> str:
+    """The known hole behind a breach; that it is none of this kernel where that is known."""
+    name = row.get("hole")
+    if not name:
+        return ""
+    if known(name, row.get("holes")):
+        return plain(name)
+    return f"new: like {plain(name)}, which the self-test did not find in this kernel"
+
+
 def detail(row: Row) -> str:
     """What was wrong or right: ``answered ok, expected EPERM: FUTURE_WRITE, rule …``."""
     answered = answer(str(row.get("op")), row.get("answer"), int(row.get("flags") or 0))
@@ -141,10 +161,8 @@ def detail(row: Row) -> str:
     shown = f"answered {answered}, {as_expected}"
     shown += f": {plain(row['reason'])}" if row.get("reason") else ""
     shown += f", rule {plain(row['rule'])}" if row.get("rule") else ""
-    if hole := row.get("hole"):
-        had = known(hole, row.get("holes"))
-        shown += f", {'KNOWN HOLE' if had else 'NEW, though it fits'} {plain(hole)}"
-        shown += "" if had else ", which the self-test did not find in this kernel"
+    if text := hole(row):
+        shown += f", {text}" if text.startswith("new: ") else f", KNOWN HOLE {text}"
     return f"{shown}, {marks(row)}" if marks(row) else shown
 
 
@@ -172,6 +190,8 @@ class Column:
     """How it is cut."""
     verdict: str | None = None
     """Counts of this verdict: shown only where there are any."""
+    wraps: bool = False
+    """May take several lines on a page."""
 
 
 def value(
@@ -192,7 +212,7 @@ def value(
 
 def derived(title: str, text: Callable[[Row], str], *, rank: int = 0, least: int = 12) -> Column:
     """A column whose text comes from several values of a row."""
-    return Column(title, text, text, rank=rank, least=least)
+    return Column(title, text, text, rank=rank, least=least, wraps=True)
 
 
 def phrase(name: str, title: str, *, rank: int = 0) -> Column:
@@ -300,8 +320,8 @@ def _times(count: object) -> str:
     return f"{count:,}x" if isinstance(count, int) else "?"
 
 
-_FILE = replace(derived("file", file, least=26), cut=shortened)
-_WHO = derived("process", who)
+_FILE = replace(derived("file", file, least=26), cut=shortened, wraps=False)
+_WHO = replace(derived("process", who), wraps=False)
 REQUEST = derived("request", request, rank=2, least=0)
 """Whole or not at all; then the sentence below an entry has it."""
 _VERDICTS = tuple(map(_counts, WORST_FIRST))
@@ -404,6 +424,17 @@ def present(frame: "pd.DataFrame", table: str, several: bool) -> list[Column]:
         if (word := column.verdict) is None or (word in frame and bool((frame[word] > 0).any()))
     ]
     return [_HOST, *shown] if several else shown
+
+
+def telling(frame: "pd.DataFrame", columns: Sequence[Column]) -> list[Column]:
+    """Those of ``columns`` that may go only where their rows differ: all have one owner, say."""
+    few = rows(frame, _SOME)
+    if len(few) < 3:
+        return list(columns)
+    return [one for one in columns if one.rank < 5 or len({one.key(row) for row in few}) > 1]
+
+
+_SOME = 2000  # rows that are looked at
 
 
 class Boot(NamedTuple):

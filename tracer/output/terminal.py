@@ -14,7 +14,7 @@ from rich.text import Text
 from tracer.output import tables as layout
 from tracer.output.coverage import Coverage
 from tracer.output.summary import Summary
-from tracer.output.tables import GAP, LEGEND, WORST_FIRST, Column, fitted, widths
+from tracer.output.tables import ALARMS, GAP, LEGEND, WORST_FIRST, Column, fitted, widths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,8 +40,6 @@ RESULTS = {
     "same": "bold green",
 }
 """Styles of the first line, by :attr:`tracer.output.summary.Summary.result`."""
-ALARMS = ("breach", "unexplained")
-"""Verdicts of which one is enough to look at."""
 _ALARM = "bold red"
 _INDENT = "  "
 
