@@ -325,6 +325,11 @@ def marks(flags: int) -> list[str]:
     return [word for flag, word in _MARKS.items() if flags & flag]
 
 
+def flag_words(flags: int) -> list[str]:
+    """:func:`marks` for programs: without what says which of them are doubts."""
+    return [word.removeprefix("!") for word in marks(flags)]
+
+
 LOSSES: Mapping[str, str] = {
     "ring_full": "no room in the ring buffer",
     "inflight_full": "no room for calls in flight",
@@ -553,3 +558,15 @@ def seal_list(seals: int, bit5: Bit5) -> list[str] | None:
     if seals == SEALS_UNKNOWN:
         return None
     return seals_model.names(seals, bit5).split("|") if seals else []
+
+
+def meanings(
+    op: str, kind: str, arg: int, seals: int, seals_after: int, flags: int, bit5: Bit5
+) -> dict[str, list[str] | None]:
+    """All sets of flags of a row as lists, for JSON."""
+    return {
+        **arguments(op, kind, arg, bit5),
+        "seal_list": seal_list(seals, bit5),
+        "seal_list_after": seal_list(seals_after, bit5),
+        "flag_list": flag_words(flags),
+    }

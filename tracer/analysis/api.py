@@ -13,9 +13,9 @@ are its sums, ready to be sorted, filtered and plotted. ``found.problems``, ``fo
 columns ``host`` and ``boot_id`` tell them apart. A recording that is still being written is read as
 far as it goes.
 
-Times are ns of the host's boot clock; seals are bit sets as in fcntl.h (tracer.words.text
-shows them); answers are as the kernel gave them: 0, a count, an address, or -errno. Text is escaped
-text (tracer.escape.unescape gives the bytes).
+Times are ns of the host's boot clock, and ``time`` is by its wall clock; seals are bit sets as in
+fcntl.h (tracer.words.text shows them); answers are as the kernel gave them: 0, a count, an address,
+or -errno. Text is escaped text (tracer.escape.unescape gives the bytes).
 """
 
 import os
@@ -63,9 +63,11 @@ class Analysis:
         """One row a decision, whether kept or not, in the order of arrival.
 
         The columns of a recording's events (``time_ns``, ``pid``, ``comm``, ``op``, ``fd``,
-        ``seals``, ``answer`` ...), ``row`` (its number among the events), the object's ``name``,
-        and ``errno``, ``expected``, ``reason``, ``rule``, ``verdict`` (ordered, worst last),
-        ``hole``, ``severity``. All rows are in memory then: some 300 bytes each.
+        ``seals``, ``answer`` ...), ``time`` (``datetime64[ns, UTC]``), ``row`` (its number among
+        the events), what numbers mean (``prot``, ``map_flags``, ``seal_list`` ...: see
+        :func:`tracer.analysis.frames.with_meanings`), the object's ``name``, and ``errno``,
+        ``expected``, ``reason``, ``rule``, ``verdict`` (ordered, worst last), ``hole``,
+        ``severity``. All rows are in memory then: some 330 bytes each.
         """
         pieces = []
         for recording in self.recordings:
@@ -84,8 +86,10 @@ class Analysis:
         """
         pieces = []
         for recording in self.recordings if of is None else of:
-            batches = reading.batches(recording, ops=ops, source=Source.of(recording))
-            pieces.append(frames.concat(batches, reading.ALL))
+            source = Source.of(recording)
+            batches = reading.batches(recording, ops=ops, source=source)
+            frame = frames.concat(batches, reading.ALL)
+            pieces.append(frames.with_meanings(frame, recording.clock(), source.bit5))
         return frames.stacked(pieces)
 
     @cached_property

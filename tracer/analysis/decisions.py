@@ -28,7 +28,7 @@ from tracer.analysis.batches import Array, Batch, Source, Vocabulary, columns_of
 from tracer.analysis.features import COLUMNS
 from tracer.analysis.judge import Judge
 from tracer.filter.mask import Coded
-from tracer.recording.format import EVENTS
+from tracer.recording.format import EVENTS, TABLES
 from tracer.words import Flag, Op
 
 if TYPE_CHECKING:
@@ -197,9 +197,9 @@ def read(
     # Nothing more is announced once nobody writes it any more, whether it was ended or killed.
     growing = recording.alive
     into.window(source, window)
-    into.losses(recording.frame("losses"), source)
-    into.objects(recording.frame("objects"), source, complete=not growing)
-    into.mappings(recording.frame("mappings"), source)
+    into.losses(_stored(recording, "losses"), source)
+    into.objects(_stored(recording, "objects"), source, complete=not growing)
+    into.mappings(_stored(recording, "mappings"), source)
     names = [name for name in dict.fromkeys([*NEEDED, *columns]) if name in EVENTS.names]
     count = 0
     for batch in batches(recording, names, source=source):
@@ -208,9 +208,14 @@ def read(
             step(count, int(batch["time_ns"].max()))
         into.add(batch)
     if growing:  # what was announced meanwhile
-        into.objects(recording.frame("objects"), source, complete=True)
+        into.objects(_stored(recording, "objects"), source, complete=True)
     into.problems(recording.problems, source)
     give_back()
+
+
+def _stored(recording: "Recording", name: str) -> "pd.DataFrame":
+    """A table without what is not stored in it."""
+    return recording.frame(name, TABLES[name].names)
 
 
 def give_back() -> None:

@@ -19,11 +19,20 @@ from pandas.api.types import union_categoricals
 from tracer.analysis.batches import ENUMS, Array, Batch, Source, Vocabulary, columns_of, joined
 from tracer.analysis.features import COLUMNS
 from tracer.filter.mask import Coded, Numbers
-from tracer.labels import MAX_ERRNO, SEALS_UNKNOWN, errno_name
+from tracer.labels import (
+    ARGUMENTS,
+    MAX_ERRNO,
+    SEALS_UNKNOWN,
+    arguments,
+    errno_name,
+    flag_words,
+    seal_list,
+)
 from tracer.recording.format import EVENTS
 from tracer.rules.verdicts import Outcome
 from tracer.rules.verdicts import words as verdict_words
-from tracer.words import Flag
+from tracer.walltime import WallClock
+from tracer.words import Bit5, Flag
 from tracer.words import words as enum_words
 
 Frame = dict[str, Any]
@@ -197,6 +206,49 @@ def _alike(parts: Sequence[pd.Series]) -> list[pd.Series]:
         for part in parts
         for kind in (kinds or [part.cat.categories.dtype])[:1]
     ]
+
+
+# For people
+
+
+def with_meanings(frame: pd.DataFrame, clock: WallClock, bit5: Bit5) -> pd.DataFrame:
+    """Events with the wall clock, and what their numbers mean.
+
+    :param frame: as :func:`concat` makes them.
+    :param bit5: what the recorded kernel calls seal 0x20.
+    :return: ``time`` (``datetime64[ns, UTC]``) before ``time_ns``; behind the others categoricals
+        of texts, sets of flags joined by ``|`` (:func:`tracer.labels.arguments`): NA where the
+        operation has none.
+    """
+    made: dict[str, Any] = {}
+    for name in frame:
+        if name == "time_ns":
+            made["time"] = clock.column(frame["time_ns"].to_numpy())
+        made[str(name)] = frame[name].array
+    codes, requests = _distinct(frame, ["op", "kind", "arg"])
+    lists = [arguments(*(*one, bit5)) for one in requests]
+    for name in ARGUMENTS:
+        made[name] = _joined_texts(codes, [one.get(name) for one in lists])
+    for name, column in (("seal_list", "seals"), ("seal_list_after", "seals_after")):
+        codes, sets = _distinct(frame, [column])
+        made[name] = _joined_texts(codes, [seal_list(seals, bit5) for (seals,) in sets])
+    codes, sets = _distinct(frame, ["flags"])
+    made["flag_list"] = _joined_texts(codes, [flag_words(flags) for (flags,) in sets])
+    return pd.DataFrame(made, frame.index)
+
+
+def _distinct(frame: pd.DataFrame, names: list[str]) -> tuple[Array, list[Any]]:
+    """The place of each row's values among the different ones, and these."""
+    groups = frame.groupby(names, sort=False, observed=True, dropna=False)
+    codes = groups.ngroup().to_numpy()
+    first = np.unique(codes, return_index=True)[1]
+    rows = frame[names].iloc[first]
+    return codes, list(zip(*(rows[name].tolist() for name in names), strict=True))
+
+
+def _joined_texts(codes: Array, lists: Sequence[list[str] | None]) -> "pd.Categorical[object]":
+    texts = [None if one is None else "|".join(one) for one in lists]
+    return words(Coded(codes, texts))
 
 
 # What the judge takes and gives

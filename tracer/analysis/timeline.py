@@ -15,6 +15,7 @@ from tracer.analysis.frames import concat, shown, stacked
 from tracer.analysis.grouping import BEFORE, NEVER, Codes, Places
 from tracer.analysis.mappings import KEY, MAPPED, lifetimes
 from tracer.analysis.sums import is_busy
+from tracer.recording.format import TABLES
 from tracer.words import Op, Seal, names
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ def _baseline(recording: "Recording", source: Source, tables: "Tables") -> pd.Da
     """What the sweep of /proc at the start found, each row with its object's generation."""
     from tracer.analysis.decisions import scanned
 
-    rows = concat([scanned(recording.frame("mappings"), source)], MAPPED)
+    swept = recording.frame("mappings", TABLES["mappings"].names)
+    rows = concat([scanned(swept, source)], MAPPED)
     boot = np.full(len(rows), tables.boots.index(source.boot_id))
     place = tables.sums["objects"].keys.find([boot, *(rows[name].to_numpy() for name in KEY[1:])])
     return rows.assign(gen=tables.objects["gen"][tables.same_as[place]])

@@ -18,7 +18,7 @@ import numpy as np
 from tracer.analysis.decisions import ALL
 from tracer.escape import printable
 from tracer.filter.query import Query
-from tracer.labels import LOSSES, MAX_ERRNO, answer, cause, describe, marks, span
+from tracer.labels import LOSSES, MAX_ERRNO, answer, cause, describe, marks, meanings, span
 from tracer.live.feed import LiveFeed
 from tracer.live.log import readable
 from tracer.live.snapshot import OnAlert, State
@@ -140,6 +140,9 @@ _OF_LINE = (
 )  # fmt: skip
 
 
+_OF_MEANINGS = ("op", "kind", "arg", "seals", "seals_after", "flags")
+
+
 class Printer:
     """An observer of decisions: writes those that are wanted, each as a line."""
 
@@ -186,7 +189,11 @@ class Printer:
         if not self._json:
             return line(row, wall_ns, self.setters, self._bit5) + "\n"
         reason = why(row, self.setters)
-        more = {"verdict": Verdict(row["verdict"]).word, "why": printable(reason)}
+        more: dict[str, Any] = {
+            "verdict": Verdict(row["verdict"]).word,
+            "why": printable(reason),
+            **meanings(**{name: row[name] for name in _OF_MEANINGS}, bit5=self._bit5),
+        }
         # A foreign recording may have anything there.
         more |= {name: row[name] and printable(row[name]) for name in ("comm", "name")}
         return json.dumps({"time": iso(wall_ns), **row, **more}) + "\n"

@@ -27,13 +27,15 @@ goes away)::
     late_seals      list: seals that came after the file was shared or mapped writable
     busy            list: F_ADD_SEALS that failed EBUSY, with the holders of writable mappings
 
-Columns have the names they have in recordings; seals are integers, times are ns of the boot clock,
-text is escaped text (tracer.escape). Unknown is null. What seal 0x20 means stands in
-bit_0x20 of the recording's self_test; a reason names it EXEC or INACCESSIBLE accordingly.
+Columns have the names they have in recordings; seals are integers; times are ns of the boot clock
+(time_ns, first_ns, last_ns), and before each the same by the wall clock, ISO 8601 in UTC (time,
+time, last_time; null where the recording never read it). Text is escaped text (tracer.escape).
+Unknown is null. What seal 0x20 means stands in bit_0x20 of the recording's self_test; a reason
+names it EXEC or INACCESSIBLE accordingly.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +44,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracer.escape import printable
-from tracer.labels import arguments, describe, errno_name, marks, seal_list
+from tracer.labels import describe, errno_name, meanings
 from tracer.recording.identity import Identities
 from tracer.recording.tables import values
 from tracer.walltime import WallClock, isos
@@ -159,12 +161,7 @@ class Rows:
         return [known[row] for row in rows]
 
     def _list(self, op: str, kind: str, arg: int, seals: int, seals_after: int, flags: int) -> str:
-        found: dict[str, object] = {
-            **arguments(op, kind, arg, self._bit5),
-            "seal_list": seal_list(seals, self._bit5),
-            "seal_list_after": seal_list(seals_after, self._bit5),
-            "flag_list": [word.removeprefix("!") for word in marks(flags)],
-        }
+        found = meanings(op, kind, arg, seals, seals_after, flags, self._bit5)
         return "".join(f", {json.dumps(key)}: {json.dumps(one)}" for key, one in found.items())
 
 
@@ -209,7 +206,7 @@ def safe(frame: "pd.DataFrame") -> "pd.DataFrame":
     changed = {
         str(name): pd.Series(_texts(frame[name]), frame.index, object)
         for name, kind in frame.dtypes.items()
-        if not pd.api.types.is_numeric_dtype(kind)
+        if not (pd.api.types.is_numeric_dtype(kind) or isinstance(kind, pd.DatetimeTZDtype))
     }
     return frame.assign(**changed)
 
@@ -221,9 +218,35 @@ def json_table(frame: "pd.DataFrame") -> Iterator[str]:
     first = f'{{"{next(iter(frame), "")}":'
     for start in range(0, len(frame), _ROWS):
         part = safe(frame.iloc[start : start + _ROWS])
-        rows = part.to_json(orient="records", double_precision=9)[1:-1]
+        rows = part.to_json(
+            orient="records", double_precision=9, date_format="iso", date_unit="us"
+        )[1:-1]
         yield (",\n  " if start else "\n  ") + rows.replace(f"}},{first}", f"}},\n  {first}")
     yield "\n ]" if len(frame) else "]"
+
+
+_TIMES = {"time_ns": "time", "first_ns": "time", "last_ns": "last_time"}
+
+
+def timed(frame: "pd.DataFrame", clocks: Mapping[str, WallClock]) -> "pd.DataFrame":
+    """With wall-clock times before those of the boot clock; ``clocks``: of each ``boot_id``."""
+    import pandas as pd
+
+    if "boot_id" not in frame:
+        return frame  # without any rows
+    boots = frame["boot_id"].astype("category")
+    made: dict[str, Any] = {}
+    for name in map(str, frame):
+        if name in _TIMES:
+            times = frame[name]
+            found = np.full(len(frame), np.datetime64("NaT", "ns"))
+            for place, boot in enumerate(boots.cat.categories):
+                rows = ((boots.cat.codes == place) & times.notna()).to_numpy()
+                if boot in clocks:
+                    found[rows] = clocks[boot].all_at(times[rows].to_numpy(np.int64))
+            made[_TIMES[name]] = pd.DatetimeIndex(found).tz_localize("UTC")
+        made[name] = frame[name]
+    return pd.DataFrame(made, frame.index)
 
 
 def json_pieces(report: "Report", top: int | None = None) -> Iterator[str]:
@@ -234,7 +257,7 @@ def json_pieces(report: "Report", top: int | None = None) -> Iterator[str]:
 
     def rows(name: str, frame: "pd.DataFrame") -> Iterator[str]:
         yield f'"{name}": '
-        yield from json_table(frame if top is None else frame.head(top))
+        yield from json_table(timed(frame if top is None else frame.head(top), report.clocks))
 
     recordings = [asdict(one) | {"whole": one.whole} for one in report.coverage]
     summary = report.summary
@@ -257,7 +280,7 @@ def json_pieces(report: "Report", top: int | None = None) -> Iterator[str]:
         yield ",\n " if place else ""
         yield from rows(name, frame)
     yield '\n },\n "over_time": '
-    yield from json_table(report.over_time)
+    yield from json_table(timed(report.over_time, report.clocks))
     more = {"seals": report.seals, "late_seals": report.late, "busy": report.busy}
     for name, frame in more.items():
         yield ",\n "

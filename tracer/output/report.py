@@ -21,7 +21,7 @@ from tracer.output.summary import Breach, Summary
 from tracer.output.tables import LISTED, WORST_FIRST
 from tracer.recording.format import EVENTS
 from tracer.recording.reader import Recording
-from tracer.walltime import ALWAYS, Period
+from tracer.walltime import ALWAYS, Period, WallClock
 
 TABLES = ("object", "fd", "process", "op", "rule")
 """What ``--by`` may ask for."""
@@ -110,6 +110,8 @@ class Report:
     """Memory files that can never be sealed, of which only the creation was recorded."""
     unannounced: int = 0
     """Decisions on files whose announcement never came: of these little is known."""
+    clocks: Mapping[str, WallClock] = field(default_factory=dict)
+    """By boot id: which time it was."""
     breaches: tuple[Breach, ...] = ()
     """The breaches by cause."""
 
@@ -195,8 +197,8 @@ class Reader:
         self.source = replace(Source.of(recording), host=host)
         self._query = request.query
         self._last_ns: int | None = None
-        clock, last_ns = recording.clock(), recording.last_ns
-        self.window = Window(*request.period.limits(recording.path, clock, last_ns, tell))
+        self.clock, last_ns = recording.clock(), recording.last_ns
+        self.window = Window(*request.period.limits(recording.path, self.clock, last_ns, tell))
 
     def read(self, into: Decisions, step: Step, columns: Sequence[str] = ()) -> None:
         """Gives the driver everything. ``columns``: what its observers need beside the usual."""
@@ -230,6 +232,16 @@ def opened(paths: Sequence[str], request: Request, tell: Tell, stack: ExitStack)
         Reader(recording, host, request, tell)
         for recording, host in zip(recordings, hosts, strict=True)
     ]
+
+
+def _clocks(readers: Sequence[Reader]) -> dict[str, WallClock]:
+    """Of each boot, by all recordings of it."""
+    found: dict[str, WallClock] = {}
+    for reader in readers:
+        clock = found.setdefault(reader.source.boot_id, WallClock())
+        for one in reader.clock.anchors:
+            clock.add(*one)
+    return found
 
 
 def ordered(verdicts: Mapping[str, int]) -> dict[str, int]:
@@ -282,6 +294,7 @@ def build(
             unlisted=tables.unlisted,
             left_out=tables.left_out,
             unannounced=tables.unannounced,
+            clocks=_clocks(readers),
             breaches=summaries.breaches(tables.by_rule, found) if tables.verdicts["breach"] else (),
         )
 

@@ -479,26 +479,30 @@ class Recording:
         """A table as one DataFrame.
 
         :param name: as for :meth:`tables`.
-        :param columns: those wanted, in this order; None: all.
+        :param columns: those wanted, in this order; None: all, and ``time``: ``time_ns`` by the
+            wall clock, ``datetime64[ns, UTC]``.
         :param names: adds a column ``name``: the last that was announced for the row's
             (dev, ino, gen), null where none was.
         :raises StoreError: no such table or column, or the system does not let us read.
         """
-        wanted = None if columns is None else [c for c in columns if c != "name" or not names]
-        read = wanted if not names or wanted is None else [*dict.fromkeys([*wanted, *KEY])]
+        if columns is None and name in TABLES:
+            frame = self.frame(name, TABLES[name].names, names=names)
+            when = self.clock().column(frame["time_ns"].to_numpy())
+            frame.insert(list(frame).index("time_ns"), "time", when)
+            return frame
+        wanted = [c for c in columns or () if c != "name" or not names]
+        read = [*dict.fromkeys([*wanted, *KEY])] if names else wanted
         if name == "objects" and names:
             raise StoreError("objects have their names already")
         pieces = list(self.tables(name, read))
-        schema = TABLES[name]
-        if read is not None:
-            schema = pa.schema([schema.field(column) for column in read])
+        schema = pa.schema([TABLES[name].field(column) for column in read])
         table = pa.concat_tables([empty(schema), *pieces])
-        frame: pd.DataFrame = table.to_pandas()
+        found: pd.DataFrame = table.to_pandas()
         if not names:
-            return frame
+            return found
         known = self._objects([*KEY, "name"]).to_pandas().drop_duplicates(KEY, keep="last")
-        frame = frame.merge(known, on=KEY, how="left")
-        return frame if wanted is None else frame[[*wanted, "name"]]
+        found = found.merge(known, on=KEY, how="left")
+        return found[[*wanted, "name"]]
 
     def clock(self) -> WallClock:
         """Which time it was when, by the clocks that the recorder read. StoreError."""

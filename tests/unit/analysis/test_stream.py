@@ -1,12 +1,18 @@
 """Events in the order of time, without all of them in memory."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracer.analysis import stream
-from tracer.analysis.stream import _Order
+from tracer.analysis import api, stream
+from tracer.analysis.stream import Stream, _Order
+from tracer.labels import ARGUMENTS
+from tracer.output.data import Rows
+from tracer.recording.reader import Recording
 
 TIMES = st.lists(st.lists(st.integers(0, 50), max_size=6), max_size=6)
 
@@ -44,3 +50,21 @@ def test_what_waits_has_an_end() -> None:
     assert order.of(many, 0).num_rows == 100
     last = order.of(pa.table({"time_ns": np.array([0])}), None)
     assert (last.num_rows, order.late) == (most + 1, 1)
+
+
+def test_data_frames_say_what_json_says() -> None:
+    """Both make the same of a row's numbers."""
+    path = Path(__file__).parents[3] / "samples" / "recordings" / "debian-7.3.seal"
+    with api.load(path) as found:
+        frame = found.decisions.sort_values("time_ns", kind="stable")
+    with Recording.open(path) as recording:
+        rows_of = Stream(recording)
+        told = Rows(rows_of.names, rows_of.clock, recording.manifest.bit5)
+        lines = [line for table in rows_of.tables() for line in told.json(table)]
+    rows = [row for row in map(json.loads, lines) if row["verdict"]]
+    assert len(rows) == len(frame) > 1000
+    for name in (*ARGUMENTS, "seal_list", "seal_list_after", "flag_list"):
+        texts = [None if (one := row.get(name)) is None else "|".join(one) for row in rows]
+        assert frame[name].astype(object).where(frame[name].notna(), None).tolist() == texts
+    assert frame["time"].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ").tolist() == [r["time"] for r in rows]
+    assert frame["verdict"].tolist() == [row["verdict"] for row in rows]

@@ -157,7 +157,8 @@ def row(**more: Any) -> dict[str, Any]:
     return {
         "time_ns": 5, "comm": "p", "pid": 7, "op": "write", "kind": "memfd", "name": "memfd:x",
         "dev": 1, "ino": 2, "gen": 3, "arg": 0, "offset": 0, "length": 1, "size": 1, "seals": 0,
-        "answer": -1, "flags": 0, "verdict": 4, "expected": "ok", "reason": "", "hole": None,
+        "seals_after": 0, "answer": -1, "flags": 0, "verdict": 4, "expected": "ok", "reason": "",
+        "hole": None,
         **more,
     }  # fmt: skip
 

@@ -215,3 +215,17 @@ def test_the_writer_does_not_load_pandas(tmp_path: Path) -> None:
         "assert 'pandas' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "r")], check=True, timeout=60)
+
+
+def test_frames_have_the_time_by_the_wall_clock() -> None:
+    sample = Path(__file__).parents[3] / "samples" / "recordings" / "debian-6.1.seal"
+    with Recording.open(sample) as recording:
+        clock = recording.clock()
+        for name in ("events", "objects", "clocks"):
+            frame = recording.frame(name)
+            assert str(frame["time"].dtype) == "datetime64[ns, UTC]"
+            assert list(frame)[list(frame).index("time_ns") - 1] == "time"
+            first = frame.iloc[0]
+            assert first["time"].value == clock.at(int(first["time_ns"]))
+        assert "time" not in recording.frame("events", ["time_ns"])
+        assert [*recording.frame("events", names=True)][-1] == "name"
