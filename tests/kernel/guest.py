@@ -27,6 +27,7 @@ from tests.kernel import (
     scenes_judge,
     scenes_life,
     scenes_matrix,
+    scenes_readme,
     scenes_ui,
 )
 from tests.kernel.guest_tools import Results, preemption
@@ -68,6 +69,7 @@ LIFE: Scenes = (
     scenes_life.silent_file_system,
     scenes_life.privileges,
     scenes_life.without_root,
+    scenes_readme.readme,
 )
 """Programs of others; how recordings begin, end and survive: our own doing, so one kernel is
 enough."""
@@ -75,7 +77,7 @@ enough."""
 SCENES: Scenes = (*ON_EACH, *REPEATED, *LIFE)
 
 
-AT_LENGTH = ("kvm_comes_and_goes", "late_kvm", "privileges")
+AT_LENGTH = ("kvm_comes_and_goes", "late_kvm", "privileges", "readme")
 """Scenes of two or three minutes that `make matrix` alone plays, with the tests that are marked so:
 what they show has shorter ones beside it."""
 
