@@ -11,6 +11,7 @@ import pytest
 
 from docs.make import man, roff
 from sealsnoop import verbs as all_verbs
+from tracer import shipped
 from tracer.cli.main import parser
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -32,6 +33,12 @@ def text_of(name: str, *options: str) -> str:
 
 def test_one_for_each_verb() -> None:
     assert list(PAGES) == ["sealsnoop.1", *(f"sealsnoop-{verb}.1" for verb in all_verbs())]
+
+
+def test_what_comes_with_it_is_named() -> None:
+    text = " ".join(text_of("sealsnoop.1").split())
+    for name in (*shipped.policies(), *shipped.recordings()):
+        assert re.search(rf"\b{re.escape(name)}\b", text), name
 
 
 @pytest.mark.parametrize("name", PAGES)
