@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from docs.make import limitations, man, moving, requirements, schema
+from docs.make import limitations, man, moving, pictures, requirements, schema
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -14,6 +14,7 @@ def made() -> dict[Path, str]:
         ROOT / "docs/limitations.md": limitations.document(),
         ROOT / "docs/schema.md": schema.document(),
         ROOT / "docs/pictures/trace.svg": moving.picture(),
+        **pictures.drawn(),
         **{ROOT / "man" / name: text for name, text in man.pages().items()},
     }
 

@@ -54,18 +54,27 @@ SCENES = (
 )
 
 
+@contextlib.contextmanager
+def beside_the_recording() -> Iterator[None]:
+    """In the folder of the recordings that come with us, by the clock of UTC."""
+    with (
+        mock.patch.dict(os.environ, {"TZ": "UTC", "COLUMNS": str(COLUMNS)}),
+        contextlib.chdir(shipped.recordings()["debian-6.1"].parent),
+    ):
+        time.tzset()
+        yield
+    time.tzset()
+
+
 def printed(scene: Scene) -> list[str]:
     """What the command prints in a pipe, beside the recording, by the clock of UTC."""
     out = io.StringIO()
     with (
-        mock.patch.dict(os.environ, {"TZ": "UTC", "COLUMNS": str(COLUMNS)}),
-        contextlib.chdir(shipped.recordings()["debian-6.1"].parent),
+        beside_the_recording(),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(io.StringIO()),
     ):
-        time.tzset()
         main(scene.words)
-    time.tzset()
     return out.getvalue().splitlines()[: scene.lines]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from tracer.audit.doubts import not_hooked
-from tracer.audit.policy import WAYS
+from tracer.audit.policy import CLAIMS, WAYS
 from tracer.audit.result import (
     DOUBTS,
     WORST_FIRST,
@@ -124,11 +124,10 @@ def _todo(one: RecordingAudit, policy: str) -> Iterator[str]:
         yield "see which files there are: sealsnoop report; then mend the policy's scopes"
         return
     if one.result is Result.FAIL:
-        path = shlex.quote(one.path)
-        yield (
-            "who may do that must be named in the policy (by = …); to look closer: "
-            f"sealsnoop live {path} --audit {policy}"
-        )
+        failed = {claim.claim for claim in one.claims if claim.result is Result.FAIL}
+        if any("by" in CLAIMS[claim].keys for claim in failed):
+            yield "who may do that must be named in the policy (by = …)"
+        yield f"to look closer: sealsnoop live {shlex.quote(one.path)} --audit {policy}"
     if one.result is not Result.INDETERMINATE:
         return
     command = " --live"

@@ -182,13 +182,19 @@ def _record(args: argparse.Namespace) -> str:
     return str(path)
 
 
+def _typed(path: str) -> str:
+    """How a policy is given again: one that comes with us by its name."""
+    known = {str(found): name for name, found in policies().items()}
+    return known.get(path, path)
+
+
 def _write_reports(audit: "results.Audit", args: argparse.Namespace) -> dict[str, bytes]:
     """What was written, by the file's name."""
     made = {}
     if args.html:
         from tracer.output.audit import page
 
-        made["--html", args.html] = "".join(page(audit, args.policy))
+        made["--html", args.html] = "".join(page(audit, _typed(args.policy)))
     if args.sarif:
         from tracer.output.sarif import text
 
@@ -207,5 +213,5 @@ def _show(audit: "results.Audit", args: argparse.Namespace) -> None:
     from tracer.output.audit import Terminal
 
     Terminal(
-        console(None if sys.stdout.isatty() else 100), args.top, args.policy, args.coverage
+        console(None if sys.stdout.isatty() else 100), args.top, _typed(args.policy), args.coverage
     ).show(audit)
