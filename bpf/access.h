@@ -98,7 +98,7 @@ INLINE u64 my_mm(void)
 
 INLINE int access_wanted(void)
 {
-	return is_wanted(bpf_get_current_pid_tgid());
+	return is_wanted(bpf_get_current_pid_tgid(), 0, 0);
 }
 
 INLINE void begin_access(struct access *a, u8 op, u8 hook)

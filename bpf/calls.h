@@ -136,7 +136,7 @@ INLINE struct call *begin_call(u64 pid_tgid, struct slot *s, struct target *t, u
 	struct config *settings = my_config();
 	struct call *c;
 
-	if (!task_wanted(settings, pid_tgid))
+	if (!act_wanted(settings, pid_tgid, t->inode, t->ino))
 		return NULL;
 	if (unlikely(!s)) {
 		s = new_slot(pid_tgid);
@@ -232,7 +232,7 @@ INLINE void note_no_entry(u64 inode, u8 hook)
 	if (!kind || !is_sealable(inode_seals(inode, kind)))
 		return;
 	n = my_counts();
-	if (n && is_wanted(bpf_get_current_pid_tgid()))
+	if (n && is_wanted(bpf_get_current_pid_tgid(), inode, read_u64(inode + OFF_INODE_INO)))
 		count_loss(n, LOSS_NO_ENTRY, hook);
 }
 
@@ -350,6 +350,7 @@ INLINE void tell_call(u64 pid_tgid, struct slot *s, s64 answer, u8 hook, int dir
 	return;
 dropped:
 	__attribute__((unused));
+	follow_file(n, c->inode, c->ino, c->kind, hook);
 	lock_xadd(&n->totals[hook].dropped, 1);
 }
 

@@ -12,17 +12,6 @@
 #define REGION_GMEM_FD 40
 #define CREATE_GMEM_FLAGS 8	/* struct kvm_create_guest_memfd */
 
-/* fd to file in the current task; 0 if there is none. */
-INLINE u64 task_file(u32 fd)
-{
-	u64 files = load_u64(current_task() + OFF_TASK_FILES, TASK_DIRECT);
-	u64 table = read_u64(files + OFF_FILES_FDT);
-
-	if (fd >= read_u32(table + OFF_FDT_MAX))
-		return 0;
-	return read_u64(read_u64(table + OFF_FDT_FD) + (u64)fd * 8);
-}
-
 INLINE int kvm_has_gmem(void)
 {
 	int zero = 0;

@@ -221,7 +221,7 @@ INLINE void begin_mremap(u64 sp)
 	struct user_regs regs = {};
 	struct call *c;
 
-	if (!task_wanted(my_config(), me))
+	if (!BY_FILE && !act_wanted(my_config(), me, 0, 0))
 		return;
 	user_regs(task, &regs);
 	if (is_compat(task)) {
@@ -255,7 +255,7 @@ INLINE void begin_remap_file_pages(u64 sp)
 	struct user_regs regs = {};
 	struct call *c;
 
-	if (!task_wanted(my_config(), me))
+	if (!BY_FILE && !act_wanted(my_config(), me, 0, 0))
 		return;
 	user_regs(task, &regs);
 	if (is_compat(task)) {
@@ -392,7 +392,7 @@ INLINE void tell_create(struct made *made, s64 answer, u32 flags, u16 nr, u32 or
 	u32 seals = 0;
 	u8 kind = 0;
 
-	if (!n || made->before_enabled || !is_wanted(pid_tgid))
+	if (!n || made->before_enabled || !is_wanted(pid_tgid, 0, 0))
 		return;
 	lock_xadd(&n->totals[HOOK_CREATE].decided, 1);
 	if (answer < 0) {
@@ -418,6 +418,8 @@ INLINE void tell_create(struct made *made, s64 answer, u32 flags, u16 nr, u32 or
 	if (!kind)
 		goto dropped;
 #endif
+	if (!kind && is_of_others(NULL, 0))
+		goto dropped;
 	if (kind && !get_object(n, inode, made->ino, kind, OP_CREATE, HOOK_CREATE, seals, &flags,
 				&o))
 		goto dropped;
@@ -451,6 +453,8 @@ INLINE void tell_create(struct made *made, s64 answer, u32 flags, u16 nr, u32 or
 	return;
 dropped:
 	__attribute__((unused));
+	if (kind)
+		follow_file(n, inode, made->ino, kind, HOOK_CREATE);
 	lock_xadd(&n->totals[HOOK_CREATE].dropped, 1);
 }
 
@@ -484,7 +488,7 @@ INLINE int is_other_mm(u64 mm)
 INLINE void note_mapping(u64 vma, int direct, u8 op, u8 hook)
 {
 #if !FILTER_DENIED
-	u64 file = load_u64(vma + OFF_VMA_FILE, direct), inode, mm, start, pid_tgid;
+	u64 file = load_u64(vma + OFF_VMA_FILE, direct), inode, ino, mm, start, pid_tgid;
 	struct counts *n;
 	struct object o = {};
 	struct record *r;
@@ -502,12 +506,13 @@ INLINE void note_mapping(u64 vma, int direct, u8 op, u8 hook)
 		return;
 	n = my_counts();
 	pid_tgid = bpf_get_current_pid_tgid();
-	if (!n || !is_wanted(pid_tgid))
+	ino = read_u64(inode + OFF_INODE_INO);
+	if (!n || !is_wanted(pid_tgid, inode, ino))
 		return;
 	lock_xadd(&n->totals[hook].decided, 1);
 	if (!seals_wanted(seals))
 		goto dropped;
-	if (!get_object(n, inode, read_u64(inode + OFF_INODE_INO), kind, op, hook, seals, NULL, &o))
+	if (!get_object(n, inode, ino, kind, op, hook, seals, NULL, &o))
 		goto dropped;
 	r = plain_event(n, pid_tgid, &o, op, hook);
 	if (!r)
@@ -529,6 +534,7 @@ INLINE void note_mapping(u64 vma, int direct, u8 op, u8 hook)
 	return;
 dropped:
 	__attribute__((unused));
+	follow_file(n, inode, ino, kind, hook);
 	lock_xadd(&n->totals[hook].dropped, 1);
 #endif
 }
@@ -559,6 +565,26 @@ INLINE void note_evict(u64 inode)
 	r->event.size_after = r->event.size = inode_size(inode, 0);
 	submit(r);
 }
+
+#if FILTER_FILE
+/* The recorder has named a file (--file), which it holds open: the inode stays this one. */
+INLINE void note_followed(u32 fd)
+{
+	u64 file = task_file(fd), inode;
+	struct object o = {};
+	u8 kind;
+
+	if (!file)
+		return;
+	inode = file_inode(file, 0);
+	kind = inode_kind(inode, 0);
+	if (!kind)
+		return;
+	fill_object(&o, inode, read_u64(inode + OFF_INODE_INO), kind, object_name(inode).is_memfd);
+	o.followed = 1;
+	objects.update(&inode, &o);
+}
+#endif
 
 #if FILTER_PID
 INLINE void note_fork(u64 parent, u64 child)

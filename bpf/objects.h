@@ -201,6 +201,49 @@ INLINE void send_requested_name(struct counts *n, struct object *o, u64 text, u3
 	submit(object);
 }
 
+/* The object behind an inode of which nothing is known yet. */
+INLINE void fill_object(struct object *o, u64 inode, u64 ino, u8 kind, int is_memfd)
+{
+	o->ino = ino;
+	o->dev = read_u32(read_u64(inode + OFF_INODE_SB) + OFF_SB_DEV);
+	o->gen = read_u32(inode + OFF_INODE_GEN);
+	o->kind = kind == KIND_TMPFS && is_memfd ? KIND_MEMFD : kind;
+	o->announced = 0;
+	o->unwanted = 0;
+	o->followed = 0;
+}
+
+/* Of --file only files that the recorder has named. */
+INLINE int is_of_others(struct object *o, u64 ino)
+{
+#if FILTER_FILE
+	struct config *c = my_config();
+
+	return !(o && o->ino == ino && o->followed) &&
+	       !(c && c->test_tgid == bpf_get_current_pid_tgid() >> 32);
+#else
+	return 0;
+#endif
+}
+
+/*
+ * From now on the file is followed, if it is not: a followed task had to do
+ * with it, though nothing of that was recorded (or else get_object did it).
+ */
+INLINE void follow_file(struct counts *n, u64 inode, u64 ino, u8 kind, u8 hook)
+{
+#if FOLLOW_FILES
+	struct object *known = objects.lookup(&inode), o = {};
+
+	if (known && known->ino == ino && known->gen == read_u32(inode + OFF_INODE_GEN))
+		return;
+	fill_object(&o, inode, ino, kind, object_name(inode).is_memfd);
+	o.followed = 1;
+	if (objects.update(&inode, &o))
+		count_loss(n, LOSS_FILES_FULL, hook);
+#endif
+}
+
 /*
  * The object behind an inode, copied to *out and announced if it was not.
  * False: the name filter turned it away. The inode number guards against an
@@ -216,21 +259,21 @@ INLINE int get_object(struct counts *n, u64 inode, u64 ino, u8 kind, u8 op, u8 h
 		*out = *o;
 		return !o->unwanted;
 	}
+	if (is_of_others(o, ino))
+		return 0;
 
 	struct name name = object_name(inode);
+	u8 followed = FOLLOW_FILES || (FILTER_FILE && o && o->ino == ino && o->followed);
 
-	out->ino = ino;
-	out->dev = read_u32(read_u64(inode + OFF_INODE_SB) + OFF_SB_DEV);
-	out->gen = read_u32(inode + OFF_INODE_GEN);
-	out->kind = kind == KIND_TMPFS && name.is_memfd ? KIND_MEMFD : kind;
-	out->unwanted = 0;
+	fill_object(out, inode, ino, kind, name.is_memfd);
+	out->followed = followed;
 #if FILTER_NAME
 	out->unwanted = !name_wanted(&name);
 #endif
 	out->announced = out->unwanted ? 0 :
 		send_object(n, out, &name, inode, op, hook, seals, create_flags);
 	if (objects.update(&inode, out))
-		count_loss(n, LOSS_OBJECTS_FULL, hook);
+		count_loss(n, FOLLOW_FILES ? LOSS_FILES_FULL : LOSS_OBJECTS_FULL, hook);
 	return !out->unwanted;
 }
 
@@ -249,10 +292,9 @@ INLINE int look_at_object(u64 inode, u64 ino, u8 kind, struct object *out)
 #if FILTER_NAME
 	return 0;
 #else
-	out->ino = ino;
-	out->dev = read_u32(read_u64(inode + OFF_INODE_SB) + OFF_SB_DEV);
-	out->gen = read_u32(inode + OFF_INODE_GEN);
-	out->kind = kind == KIND_TMPFS && object_name(inode).is_memfd ? KIND_MEMFD : kind;
+	if (is_of_others(o, ino))
+		return 0;
+	fill_object(out, inode, ino, kind, object_name(inode).is_memfd);
 	return 1;
 #endif
 }

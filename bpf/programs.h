@@ -201,6 +201,15 @@ int on_free(struct bpf_raw_tracepoint_args *ctx)
 }
 #endif
 
+#if FILTER_FILE
+/* BPF_PROG_TEST_RUN alone starts it: its argument is a descriptor of a file that is to be followed. */
+int follow_descriptor(struct bpf_raw_tracepoint_args *ctx)
+{
+	note_followed(ctx->args[0]);
+	return 0;
+}
+#endif
+
 /* sched_process_exit: a task's slot goes with it. */
 int on_exit(struct bpf_raw_tracepoint_args *ctx)
 {

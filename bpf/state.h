@@ -27,7 +27,7 @@ struct counts {
 	struct totals totals[HOOK_MAX];
 };
 
-/* An object that was announced, or that the name filter turned away. */
+/* An object that was announced, or that the name filter turned away, or that is followed. */
 struct object {
 	u64 ino;
 	u32 dev;
@@ -35,7 +35,8 @@ struct object {
 	u8 kind;
 	u8 announced;
 	u8 unwanted;
-	u8 unused[5];
+	u8 followed;		/* what anybody does to it is recorded */
+	u8 unused[4];
 };
 
 /* One operation in flight at an outer hook (an mmap, a write call, …); inner hooks add to it. */
@@ -147,19 +148,49 @@ INLINE int is_enabled(struct config *c, u64 pid_tgid)
 	return c && (c->enabled || (c->test_tgid && c->test_tgid == pid_tgid >> 32));
 }
 
-/* Whose operations are recorded: decided before anything else is read. */
-INLINE int task_wanted(struct config *c, u64 pid_tgid)
+/*
+ * Files that are followed, whoever does something to them: those of --file
+ * alone (FILTER_FILE), or those that a command's own processes had to do with
+ * (FOLLOW_FILES), beside all that these processes do.
+ */
+#define BY_FILE (FILTER_FILE || FOLLOW_FILES)
+
+#if BY_FILE
+/*
+ * An inode's address and number may come again: an entry ends with its file's
+ * eviction, and one whose eviction was missed has another generation.
+ */
+INLINE int is_followed(u64 inode, u64 ino)
+{
+	struct object *o = objects.lookup(&inode);
+
+	return o && o->followed && o->ino == ino && o->gen == read_u32(inode + OFF_INODE_GEN);
+}
+#endif
+
+/*
+ * Whose operations are recorded, on which file: decided before anything else
+ * is read. inode 0: no file is at hand.
+ */
+INLINE int act_wanted(struct config *c, u64 pid_tgid, u64 inode, u64 ino)
 {
 	u32 tgid = pid_tgid >> 32;
 
 	if (!c || tgid == c->own_tgid)
 		return 0;
-#if FILTER_PID || FILTER_UID || FILTER_CGROUP
+#if FILTER_PID || FILTER_UID || FILTER_CGROUP || FILTER_FILE
 	if (tgid == c->test_tgid)
 		return 1;
 #endif
-#if FILTER_PID
+#if FILTER_PID && FOLLOW_FILES
+	if (!pids.lookup(&tgid) && !is_followed(inode, ino))
+		return 0;
+#elif FILTER_PID
 	if (!pids.lookup(&tgid))
+		return 0;
+#endif
+#if FILTER_FILE
+	if (inode && !is_followed(inode, ino))
 		return 0;
 #endif
 #if FILTER_UID
@@ -188,10 +219,10 @@ INLINE int seals_wanted(u32 seals)
 #endif
 }
 
-/* Recorded at all: tracing has begun, and the task is one of those. */
-INLINE int is_wanted(u64 pid_tgid)
+/* Recorded at all: tracing has begun, and the task or the file is one of those. */
+INLINE int is_wanted(u64 pid_tgid, u64 inode, u64 ino)
 {
 	struct config *c = my_config();
 
-	return is_enabled(c, pid_tgid) && task_wanted(c, pid_tgid);
+	return is_enabled(c, pid_tgid) && act_wanted(c, pid_tgid, inode, ino);
 }

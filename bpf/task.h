@@ -49,6 +49,17 @@ INLINE void user_regs(u64 task, struct user_regs *regs)
 }
 #endif
 
+/* fd to file in the current task; 0 if there is none. */
+INLINE u64 task_file(u32 fd)
+{
+	u64 files = load_u64(current_task() + OFF_TASK_FILES, TASK_DIRECT);
+	u64 table = read_u64(files + OFF_FILES_FDT);
+
+	if (fd >= read_u32(table + OFF_FDT_MAX))
+		return 0;
+	return read_u64(read_u64(table + OFF_FDT_FD) + (u64)fd * 8);
+}
+
 /* In a 32-bit system call, also that of a 64-bit program (int 0x80). */
 INLINE int is_compat(u64 task)
 {

@@ -340,6 +340,7 @@ LOSSES: Mapping[str, str] = {
     "seq_hole": "sequence numbers that never arrived",
     "name": "object name not readable",
     "pids_full": "no room to follow a child process",
+    "files_full": "no room to follow a file (what others did to it is not recorded)",
 }
 """Why events were lost, by the words of ``enum loss_cause``."""
 

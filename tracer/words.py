@@ -359,6 +359,7 @@ class LossCause(IntEnum):
     SEQ_HOLE = 7
     NAME = 8
     PIDS_FULL = 9
+    FILES_FULL = 10
 
 
 def words(enum: type[IntEnum]) -> dict[int, str]:

@@ -21,6 +21,7 @@ from tests.kernel import (
     scenes_attacks,
     scenes_audit,
     scenes_decisions,
+    scenes_followed,
     scenes_ftrace,
     scenes_guest,
     scenes_inaccessible,
@@ -53,7 +54,9 @@ ON_EACH: Scenes = (
 REPEATED: Scenes = (
     scenes_decisions.filters,
     scenes_ui.live_view,
-    scenes_ui.traced,
+    scenes_followed.traced,
+    scenes_followed.followed,
+    scenes_followed.followed_by_each,
 )
 """What is the same on all of them by our own code: `make test` plays it on one, `make matrix` on
 more."""
@@ -77,7 +80,7 @@ enough."""
 SCENES: Scenes = (*ON_EACH, *REPEATED, *LIFE)
 
 
-AT_LENGTH = ("kvm_comes_and_goes", "late_kvm", "privileges", "readme")
+AT_LENGTH = ("followed_by_each", "kvm_comes_and_goes", "late_kvm", "privileges", "readme")
 """Scenes of two or three minutes that `make matrix` alone plays, with the tests that are marked so:
 what they show has shorter ones beside it."""
 

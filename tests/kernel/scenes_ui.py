@@ -1,5 +1,4 @@
-"""Scenes in the guest: ``sealsnoop live`` on a terminal and ``sealsnoop trace`` in a pipe, while a
-program is refused a mapping."""
+"""A scene in the guest: ``sealsnoop live`` on a terminal, while a program is refused a mapping."""
 
 import json
 import shutil
@@ -7,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.kernel.guest_tools import Results, Tool, boottime_ns, wait_until
+from tests.kernel.guest_tools import Results, boottime_ns
 from tests.tty.tmux import SEALSNOOP, Terminal
 
 NAME = "ui-blocked"
@@ -59,18 +58,3 @@ def live_view(results: Results) -> None:
         results.tell("ui", truth=json.loads(log.read_text()))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def traced(results: Results) -> None:
-    """A line comes while the program still runs; its end ends the trace."""
-    script, log = results.out / "traced.py", results.out / "traced.json"
-    script.write_text(_PROGRAM.replace("time.sleep(3600)", "sys.stdin.read()"))
-    Path(f"{log}.go").touch()
-    tool = Tool(results, "trace", ["trace", "--", sys.executable, script, log], stdin=True)
-    printed = results.out / "trace.stdout"
-    wait_until("the refusal", lambda: "EPERM" in printed.read_text(), _PATIENCE_S)
-    results.tell("traced", shown_ns=boottime_ns(), running=tool.process.poll() is None)
-    assert tool.process.stdin
-    tool.process.stdin.close()
-    tool.wait()
-    results.tell("traced", truth=json.loads(log.read_text()))

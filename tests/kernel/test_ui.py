@@ -1,4 +1,4 @@
-"""The live view and the trace in a booted kernel: each showed a refusal that it had just made."""
+"""The live view in a booted kernel: it showed a refusal that it had just made."""
 
 import errno
 import re
@@ -60,18 +60,3 @@ def test_it_leaves_the_terminal_and_the_recording_in_order(kernel: Booted) -> No
     assert "ended with 0" in facts["end"]
     assert re.search(r"sealsnoop: the recording is \S+/ui\.seal\n", facts["end"])
     assert facts["modes"]["alternate_on"] == "0"
-
-
-def test_the_trace_prints_it_while_the_program_runs(kernel: Booted) -> None:
-    facts, told = kernel.facts("traced"), kernel.told("trace")
-    truth = facts["truth"]
-    assert truth["errno"] == errno.EPERM, "the kernel did refuse"
-    assert facts["running"]
-    seconds = (facts["shown_ns"] - truth["began_ns"]) / 1e9
-    assert 0 < seconds < _SOON_S, f"printed after {seconds:.1f} s"
-    print(f"\n  {kernel.name}: the trace printed it after {seconds:.2f} s")
-    [line] = [line for line in told.stdout.splitlines() if "-> EPERM" in line]
-    pid = truth["pid"]
-    assert f"/{pid} mmap SHARED rw- 0+4096 memfd:{NAME} -> EPERM  F_SEAL_WRITE, set " in line
-    assert line.endswith(f"/{pid}")
-    assert (told.code, told.stderr) == (0, "")

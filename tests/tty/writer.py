@@ -17,6 +17,7 @@ import numpy as np
 from tests.bench.analysis import synthetic
 from tracer.record import HEAD, RECORD_SIZE
 from tracer.recording.writer import RecordingWriter
+from tracer.steps import StartStep, Steps
 
 _TICK_S = 0.05
 
@@ -36,7 +37,8 @@ def manifest() -> dict[str, object]:
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("-o", required=True)
-    parser.add_argument("--steps", help="where its steps are told; there are none")
+    parser.add_argument("--quiet", action="store_true")
+    parser.add_argument("--steps", help="where its steps are told")
     parser.add_argument("--objects", type=int, default=40)
     parser.add_argument("--rate", type=int, default=2000, help="events a second")
     parser.add_argument("--events", type=int, help="end after so many")
@@ -46,6 +48,9 @@ def main() -> int:
     if args.fail:
         print(f"sealsnoop: {args.fail}", file=sys.stderr)
         return 1
+    steps = Steps(args.steps)
+    for number in range(3):
+        steps(StartStep("attaching hooks", number, 3))
     interrupted: list[int] = []
 
     def on_signal(number: int, frame: object) -> None:
@@ -57,6 +62,7 @@ def main() -> int:
     rng = np.random.default_rng(1)
     seals = rng.choice(np.array(synthetic.SEALS, np.uint32), args.objects)
     with RecordingWriter(args.o, manifest()) as writer:
+        steps.close()
         writer.append(synthetic.announcements(seals))
         command = subprocess.Popen(args.command) if args.command else None
         done, began = 0, time.monotonic()
@@ -85,8 +91,9 @@ def main() -> int:
     if command is not None and command.poll() is None:
         command.terminate()
         command.wait()
-    print(f"sealsnoop: {done:,} events, 0 lost: {args.o}", file=sys.stderr)
-    return 0
+    if not args.quiet:
+        print(f"sealsnoop: {done:,} events, 0 lost: {args.o}", file=sys.stderr)
+    return command.returncode if command is not None else 0
 
 
 if __name__ == "__main__":

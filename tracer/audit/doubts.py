@@ -209,6 +209,8 @@ def _filters(manifest: Manifest) -> Iterator[Doubt]:
     if tasks:
         yield Doubt("filter", f"Only some processes were recorded ({', '.join(tasks)}): what any "
                     "other did is not seen.")  # fmt: skip
+    if filters.files:
+        yield Doubt("filter", f"Only {len(filters.files)} named files were recorded (--file).")
     if filters.denied:
         yield Doubt("filter", "Only calls that failed were recorded.")
     if filters.seals:

@@ -8,7 +8,7 @@ long as the program is attached (kernel/bpf/trampoline.c takes a reference).
 import errno
 import os
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 
 from tracer.capture.bpf_source import Filters
 from tracer.capture.ledger import own_records
+from tracer.capture.named_files import NamedFile
 from tracer.capture.processes import Identity
 from tracer.capture.program import AttachError, Program
 from tracer.capture.ring import Records, Source
@@ -51,6 +52,10 @@ class Hooks(Protocol):
 
     def follow(self, pid: int) -> None:
         """Adds a process to those that the pid filter lets through."""
+        ...
+
+    def follow_files(self, files: Sequence[NamedFile]) -> None:
+        """From now on what anybody does to these files is wanted. UserError."""
         ...
 
     def enable(self) -> None: ...

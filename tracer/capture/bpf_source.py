@@ -117,12 +117,17 @@ class Filters:
     unsealable: bool = False
     """Also files that can never be sealed."""
     follow_command: bool = False
-    """The pid filter is on, though its first pid is not known yet."""
+    """The pid filter is on, though its first pid is not known yet; the files that those processes
+    have to do with are followed, whoever else does something to them."""
+    files: tuple[str, ...] = ()
+    """Only these (`tracer.capture.named_files.NamedFile.key`), whoever does something to them."""
 
     def macros(self, ring_bytes: int, audit: bool = False, page_size: int = 4096) -> dict[str, int]:
         """What of the program is compiled in, and how large its maps are."""
         return {
             "FILTER_PID": bool(self.pids) or self.follow_command,
+            "FOLLOW_FILES": self.follow_command,
+            "FILTER_FILE": bool(self.files),
             "FILTER_UID": bool(self.uids),
             "FILTER_CGROUP": bool(self.cgroups),
             "FILTER_NAME": bool(self.name),

@@ -10,7 +10,7 @@ import mmap
 import os
 import tempfile
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,9 +18,11 @@ import numpy as np
 
 from tracer.capture import bpf_source
 from tracer.capture.bpf_source import CAUSES, HOOKS, Filters
+from tracer.capture.named_files import NamedFile
 from tracer.capture.processes import Identity
 from tracer.capture.ring import Records, RingReader, map_ring
 from tracer.errors import UserError
+from tracer.escape import printable
 from tracer.kernel import bpf_syscall
 from tracer.kernel.audit_families import PROC_PIDS
 from tracer.kernel.btf import Btf
@@ -178,6 +180,29 @@ class Program:
     def follow(self, pid: int) -> None:
         """Adds a process to those that the pid filter lets through."""
         self._add("pids", pid)
+
+    def follow_files(self, files: Sequence[NamedFile]) -> None:
+        """From now on what anybody does to these files is wanted. They are held open meanwhile.
+
+        UserError: this kernel cannot be told, or a file is of a kind that is not recorded.
+        """
+        if not files:
+            return
+        program = -1
+        try:
+            program = self._load("follow_descriptor", bpf_syscall.RAW_TRACEPOINT)
+            for file in files:
+                bpf_syscall.run_raw(program, (file.fd,))
+        except OSError as error:
+            raise UserError(f"--file: this kernel cannot be told of a file: {error}") from error
+        finally:
+            if program >= 0:
+                os.close(program)
+        known = {(one.dev, one.ino) for one in self._bpf["objects"].values() if one.followed}
+        for file in files:
+            if (file.dev, file.ino) not in known:
+                kind = "guest_memfd and secretmem are recorded with --audit alone"
+                raise UserError(f"--file: {printable(file.text)} cannot be followed; {kind}")
 
     def attach(self, on_step: OnStep = lambda step: None) -> None:
         """Attaches every step of the plan: returns after entries, so that no return comes alone.

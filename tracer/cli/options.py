@@ -91,6 +91,14 @@ def recording_options(
         help="tasks in this cgroup v2 folder (not below it); repeatable",
     )
     group.add_argument(
+        "--file",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="only this memory file, whoever touches it: /proc/PID/fd/N, another path, or the "
+        "numbers that a report shows, MAJOR:MINOR/INODE; repeatable (any of them)",
+    )
+    group.add_argument(
         "--name",
         metavar="PREFIX",
         default="",

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -33,6 +34,7 @@ from tracer.words import BY_NAME, Op
 if TYPE_CHECKING:
     from tracer.capture.attach import Hooks, Kernel
     from tracer.capture.command import Command
+    from tracer.capture.named_files import NamedFile
     from tracer.capture.session import Progress
     from tracer.recording.writer import RecordingWriter
     from tracer.selftest.run import Examiner
@@ -104,7 +106,8 @@ class Record(Verb):
         from tracer.capture.command import Command
         from tracer.selftest.run import Examiner
 
-        wanted = filters(args, follow_command=bool(args.command) and not self.whole_host)
+        follows = bool(args.command) and not self.whole_host and not args.file
+        wanted = filters(args, follow_command=follows)
         hooks = families(args.ops, args.audit)
         # Forked now, before any thread, before bcc's memory and with the signals as they were when
         # we came; it waits for its turn.
@@ -115,6 +118,7 @@ class Record(Verb):
                 examiner = Examiner.prepare(False, wanted.name, args.audit)
             stop = Stopper(args.duration)
             from tracer.capture.attach import Kernel
+            from tracer.capture.named_files import held
             from tracer.recording.replace import refuse_existing
 
             if args.output:
@@ -123,7 +127,13 @@ class Record(Verb):
             kernel = Kernel.running(args.source)
             if args.audit:
                 kernel = kernel.with_kvm()
-            program = _attached(args, kernel, hooks, wanted, steps)
+            with held(args.file) as files:
+                wanted = replace(
+                    wanted,
+                    files=tuple(one.key for one in files),
+                    unsealable=wanted.unsealable or not all(one.sealable for one in files),
+                )
+                program = _attached(args, kernel, hooks, wanted, files, steps)
             try:
                 if stop.interrupted:
                     raise UserError("interrupted before the recording started", Exit.INTERRUPTED)
@@ -132,7 +142,9 @@ class Record(Verb):
                     examiner.on_step = steps
                     self_test = _self_test(examiner, program, wanted)
                 writer = _writer(args, kernel, program, wanted.to_json(), self_test)
-                return self._record(args, kernel, program, writer, stop, command, most_bytes, steps)
+                return self._record(
+                    args, kernel, program, wanted, writer, stop, command, most_bytes, steps
+                )
             finally:
                 program.close()
         finally:
@@ -146,6 +158,7 @@ class Record(Verb):
         args: argparse.Namespace,
         kernel: "Kernel",
         program: "Hooks",
+        wanted: Filters,
         writer: "RecordingWriter",
         stop: "Stopper",
         command: "Command | None",
@@ -174,7 +187,7 @@ class Record(Verb):
             steps.close()
             _keep(lasting)
             if command is not None:
-                if not self.whole_host:
+                if wanted.follow_command:
                     program.follow(command.pid)
                 command.release()
             stop.command = command
@@ -391,16 +404,24 @@ def _attached(
     kernel: "Kernel",
     hooks: "Collection[str] | None",
     wanted: "Filters",
+    files: "list[NamedFile]",
     steps: Steps,
 ) -> "Hooks":
     ring_bytes = args.ring << 20
     if args.source == "ftrace":
         from tracer.capture.ftrace.program import attach as attach_ftrace
 
-        return attach_ftrace(kernel, hooks, wanted, ring_bytes, tell, steps)
-    from tracer.capture.attach import attach
+        program: Hooks = attach_ftrace(kernel, hooks, wanted, ring_bytes, tell, steps)
+    else:
+        from tracer.capture.attach import attach
 
-    return attach(kernel, args.method, hooks, wanted, ring_bytes, tell, args.audit, steps)
+        program = attach(kernel, args.method, hooks, wanted, ring_bytes, tell, args.audit, steps)
+    try:
+        program.follow_files(files)
+    except BaseException:
+        program.close()
+        raise
+    return program
 
 
 def _self_test(examiner: "Examiner", program: "Hooks", wanted: "Filters") -> dict[str, Any]:

@@ -5,9 +5,9 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tracer.cli.options import (
     policy,
@@ -17,11 +17,14 @@ from tracer.cli.options import (
     words_of_filter,
     words_to_record,
 )
-from tracer.cli.verb import Verb, filter_help, filter_option, filter_query
+from tracer.cli.verb import Verb, filter_help, filter_option, filter_query, word_list
 from tracer.errors import Exit
 from tracer.escape import printable
 from tracer.output.console import tell
+from tracer.rules.verdicts import Verdict
 from tracer.steps import START, StartStep, StatusLine
+
+FAIL_ON = (*(verdict.word for verdict in reversed(Verdict)), "loss")
 
 if TYPE_CHECKING:
     from tracer.audit.policy import Policy
@@ -55,8 +58,9 @@ class Trace(Verb):
     exit code: the command's own (128 + N when signal N ended it), 126 or 127 when it
     cannot run; without a command 0, or 3 when events were lost or --max-size was
     reached. 1 when nothing could be recorded or read, or for a wrong option. With
-    --audit that of the audit (see 'sealsnoop audit --help'); the command's is said on
-    stderr then.
+    --audit that of the audit (see 'sealsnoop audit --help'), with --fail-on 2 when
+    something of it was there and 4 when there was no decision; the command's is said
+    on stderr then.
     """
 
     usage = (
@@ -64,6 +68,8 @@ class Trace(Verb):
         "       sealsnoop trace RECORDING [--all] [--json] [--filter EXPR]"
     )
     takes_command = True
+    recorder: ClassVar[Sequence[str]] = ()
+    """The words that start a recorder; empty: sealsnoop's own."""
 
     def options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
@@ -73,6 +79,12 @@ class Trace(Verb):
         parser.add_argument("--json", action="store_true", help="one JSON object per line")
         filter_option(parser)
         violation_options(parser, "at the end")
+        parser.add_argument(
+            "--fail-on",
+            metavar="WORD,…",
+            default="",
+            help="exit code 2 if there was any of: a verdict, loss; whatever was printed of it",
+        )
         recording_options(parser, "keep the recording, a folder (default: it is gone at the end)")
 
     def more_help(self) -> str:
@@ -81,31 +93,34 @@ class Trace(Verb):
     def run(self, args: argparse.Namespace) -> int:
         """Prints the decisions; the exit code is as in the help."""
         words = words_to_record(args)
+        fail_on = frozenset(word_list("--fail-on", args.fail_on, FAIL_ON))
         on_violation = violation_command(args.on_violation)
         with StatusLine(quiet=args.recording is not None) as line:
             line.show(START)
-            return self._run(args, words, on_violation, line)
+            return self._run(args, words, on_violation, fail_on, line)
 
     def _run(
         self,
         args: argparse.Namespace,
         words: list[str],
         on_violation: list[str] | None,
+        fail_on: frozenset[str],
         line: StatusLine,
     ) -> int:
         from tracer.live.trace import COLUMNS
 
         query, policy_ = filter_query(args, COLUMNS), policy(args)
-        traced = _Traced(args, query, on_violation, policy_)
+        traced = _Traced(args, query, on_violation, policy_, fail_on)
         if args.recording is not None:
             return traced.follow(args.recording)
         if policy_ is not None:
             from tracer.audit.policy import RECORD_OPTIONS
 
             words += [word for word in RECORD_OPTIONS if word not in words]
-        elif args.output is None:  # nobody else reads it
+        elif args.output is None and on_violation is None and not fail_on:
+            # Nobody else reads it, and nothing counts but what is printed.
             words += words_of_filter(args, query)
-        return traced.record(words, line)
+        return traced.record(words, line, self.recorder)
 
 
 class _Traced:
@@ -117,21 +132,24 @@ class _Traced:
         query: "Query",
         on_violation: list[str] | None,
         policy: "Policy | None",
+        fail_on: frozenset[str],
     ) -> None:
         self._args, self._query, self._policy = args, query, policy
-        self._on_violation = on_violation
+        self._on_violation, self._fail_on = on_violation, fail_on
         self._interrupts = 0
+        self._there: dict[str, int] = {}
+        """How many decisions of each verdict there were, and how many losses."""
 
     def follow(self, path: str) -> int:
         """A recording, until it ends or Ctrl-C."""
         with self._interruptible():
             self._print(path, lambda: not self._interrupts)
-        return self._audited(path, Exit.INTERRUPTED if self._interrupts else Exit.FINE)
+        return self._judged(path, Exit.INTERRUPTED if self._interrupts else Exit.FINE)
 
-    def record(self, words: list[str], line: StatusLine) -> int:
+    def record(self, words: list[str], line: StatusLine, program: Sequence[str]) -> int:
         """Records and prints until the recorder has ended."""
         from tracer.live import recorder as signals
-        from tracer.live.recorder import Place, Recorder, RecorderFailed
+        from tracer.live.recorder import RECORD, Place, Recorder, RecorderFailed
 
         signals.arm()
         args = self._args
@@ -141,7 +159,9 @@ class _Traced:
         try:
             with self._interruptible():
                 quiet = ["--quiet", *words] if "--quiet" not in words else words
-                recorder = Recorder(quiet, path, args.command, place.folder, visible=True)
+                recorder = Recorder(
+                    quiet, path, args.command, place.folder, program or RECORD, visible=True
+                )
                 try:
                     _prepare()  # which takes a second, while the recorder starts
 
@@ -162,7 +182,7 @@ class _Traced:
                     line.close()
                     with signals.ignored():  # a command is waited for only if nobody ended us
                         code = recorder.stop(tell, patient=in_order)
-            code = self._audited(os.fspath(path), code)
+            code = self._judged(os.fspath(path), code)
             if args.output is not None:
                 tell(f"the recording is {path}")
             return code
@@ -208,14 +228,31 @@ class _Traced:
             )
             with contextlib.closing(follower):
                 follower.run(sys.stdout.flush, going_on)
+                self._there = follower.there()
         finally:
             if hook is not None:
                 hook.close()
 
-    def _audited(self, path: str, code: int) -> int:
-        """The audit's exit code, if there is one; its claims are said first."""
-        if self._policy is None:
+    def _judged(self, path: str, code: int) -> int:
+        """The audit's exit code or that of ``--fail-on``, if there is one; else ``code``."""
+        found = self._audited(path) if self._policy is not None else None
+        if self._fail_on:
+            there = [word for word in FAIL_ON if word in self._fail_on and self._there.get(word)]
+            if there:
+                tell(f"--fail-on: there is {', '.join(there)}")
+            judged = sum(self._there.get(verdict.word, 0) for verdict in Verdict)
+            ours = Exit.FINDING if there else Exit.FINE if judged else Exit.NOTHING
+            if found in (None, Exit.FINE, Exit.NOTHING) or ours is Exit.FINDING:
+                found = ours
+        if found is None:
             return code
+        if self._args.command:
+            tell(f"the command's exit code was {code}")
+        return found
+
+    def _audited(self, path: str) -> int:
+        """The audit's exit code; its claims are said first."""
+        assert self._policy is not None
         from tracer import __version__
         from tracer.audit.evaluate import audit
         from tracer.recording.reader import Recording
@@ -226,8 +263,6 @@ class _Traced:
             for claim in one.claims:
                 tell(f"audit: {claim.result.value}: {claim.claim}")
         tell(f"audit: {found.result.value}")
-        if self._args.command:
-            tell(f"the command's exit code was {code}")
         return found.result.exit_code
 
 

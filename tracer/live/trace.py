@@ -279,6 +279,12 @@ class Trace:
                     break
                 time.sleep(_PAUSE_S)
 
+    def there(self) -> dict[str, int]:
+        """How many decisions there were of each verdict so far, printed or not, and ``loss``."""
+        counts = self._feed.book.watch.counts
+        lost = sum(n for word, n in self._feed.book.losses.items() if word not in CONTEXT)
+        return {verdict.word: int(counts[verdict]) for verdict in Verdict} | {"loss": lost}
+
     def close(self) -> None:
         """Reads no more."""
         self._feed.stop()

@@ -382,8 +382,10 @@ def _filters(manifest: Manifest) -> str:
         shown.append("only what failed")
     if not all(step.requested for step in manifest.hooks):
         shown.append("only some operations")
+    if of.files:
+        shown.append(f"only the files {', '.join(map(printable, of.files))}")
     if of.follow_command and manifest.command:
-        shown.append("only the command and its children")
+        shown.append("only the command, its children and their files")
     return "; ".join(shown)
 
 

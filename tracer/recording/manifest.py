@@ -111,7 +111,11 @@ class Filters:
         None,
         null=False,
     )
-    follow_command: bool = key("only the command and its children", False)
+    follow_command: bool = key(
+        "only the command and its children, and what others did to files that these had to do with",
+        False,
+    )
+    files: tuple[str, ...] = key("only these files, whoever did something to them", ())
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,12 @@ ROOT = Path(__file__).resolve().parents[3]
 Rows = dict[str, dict[str, Any]]
 
 
-def run_inside(kernel: str, options: list[str], rest: list[str]) -> tuple[dict[str, Any], Rows]:
+def run_inside(
+    kernel: str, options: list[str], rest: list[str], module: str = "tests.bench.capture.inside"
+) -> tuple[dict[str, Any], Rows]:
+    """What ``module`` printed in a booted kernel: facts, and the best of each measurement."""
     command = [str(ROOT / "tests/vm/boot"), "--kernel", kernel, "--timeout", "1500", *options, "--"]
-    inside = ["python", "-m", "tests.bench.capture.inside", *rest]
+    inside = ["python", "-m", module, *rest]
     facts: dict[str, Any] = {}
     rows: Rows = {}
     with subprocess.Popen(

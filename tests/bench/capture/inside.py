@@ -64,6 +64,9 @@ def main() -> None:
             for target, end in ((MEMFD, ""), (tmpfs, ", tmpfs")):
                 sealsnoop(load, work, method, target, f"sealsnoop {method}{end}", args.held)
                 untraced(load, tmpfs)
+            name = f"sealsnoop {method}, a command without files"
+            sealsnoop(load, work, method, MEMFD, name, args.held, "--", "sleep", "99999")
+            untraced(load, tmpfs)
         if not args.no_peers:
             bpftrace(load, work, "bpftrace kprobe pair, counting", COUNT, False, None)
             for buffer, end in ((None, ""), (OUR_BUFFER, ", 32 MiB")):

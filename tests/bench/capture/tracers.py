@@ -5,6 +5,7 @@ import mmap
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench.capture.load import MEMFD, Load, tell, wait_for
@@ -22,20 +23,32 @@ OUR_BUFFER = (32 << 20) // mmap.PAGESIZE
 """Pages of our own default ring: of what is lost in a small buffer the rest is never paid for."""
 
 
-def sealsnoop(load: Load, work: Path, method: str, target: str, name: str, held: bool) -> None:
-    """``held``: the recorder sleeps meanwhile, so that only what its programs cost is measured."""
-    recording = work / f"{method}-{Path(target).name}.seal"
-    command = ["sealsnoop", "record", "--method", method, "--no-baseline", "-o", str(recording)]
-    recorder = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+@contextlib.contextmanager
+def recorded(recording: Path, method: str, held: bool, *options: str) -> Iterator[None]:
+    """Records meanwhile.
+
+    ``held``: the recorder sleeps, so that only what its programs cost is measured.
+    """
+    words = ["--method", method, "--no-baseline", "-o", str(recording), *options]
+    recorder = subprocess.Popen(["sealsnoop", "record", *words], stderr=subprocess.PIPE, text=True)
     wait_for(lambda: _sends(recording), recorder)
     if held:
         recorder.send_signal(signal.SIGSTOP)
-    times = load.run(target)
+    yield
     recorder.send_signal(signal.SIGCONT)
-    recorder.send_signal(signal.SIGINT)
+    recorder.send_signal(signal.SIGTERM)
     said = recorder.communicate()[1]
-    if recorder.returncode != 0:
+    if recorder.returncode not in (0, 128 + signal.SIGTERM):  # that of a command that we ended
         raise SystemExit(f"sealsnoop record failed: {said}")
+
+
+def sealsnoop(
+    load: Load, work: Path, method: str, target: str, name: str, held: bool, *options: str
+) -> None:
+    """As `recorded`, around the load."""
+    recording = work / f"{len(list(work.iterdir()))}.seal"
+    with recorded(recording, method, held, *options):
+        times = load.run(target)
     tell(name, times, _recorded_writes(recording) / load.writes)
 
 

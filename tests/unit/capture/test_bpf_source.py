@@ -77,6 +77,8 @@ def test_flags_refuse_names(name: str) -> None:
 def test_macros() -> None:
     assert Filters().macros(32 << 20) == {
         "FILTER_PID": 0,
+        "FOLLOW_FILES": 0,
+        "FILTER_FILE": 0,
         "FILTER_UID": 0,
         "FILTER_CGROUP": 0,
         "FILTER_NAME": 0,
@@ -96,7 +98,8 @@ def test_macros() -> None:
     [
         (Filters(), {"FILTER_UNSEALABLE"}),
         (Filters(pids=(1,)), {"FILTER_PID", "FILTER_UNSEALABLE"}),
-        (Filters(follow_command=True), {"FILTER_PID", "FILTER_UNSEALABLE"}),
+        (Filters(follow_command=True), {"FILTER_PID", "FOLLOW_FILES", "FILTER_UNSEALABLE"}),
+        (Filters(files=("0:1/42/7",)), {"FILTER_FILE", "FILTER_UNSEALABLE"}),
         (Filters(uids=(0,)), {"FILTER_UID", "FILTER_UNSEALABLE"}),
         (Filters(cgroups=(1,)), {"FILTER_CGROUP", "FILTER_UNSEALABLE"}),
         (Filters(name=b"x"), {"FILTER_NAME", "FILTER_UNSEALABLE"}),
@@ -107,7 +110,7 @@ def test_macros() -> None:
 )
 def test_filters_shape_the_program(filters: Filters, on: set[str]) -> None:
     macros = filters.macros(1 << 20)
-    switches = {name for name in macros if name.startswith("FILTER_")}
+    switches = {name for name in macros if name.startswith(("FILTER_", "FOLLOW_"))}
     assert {name for name in switches if macros[name] == 1} == on
     assert {name for name in switches if macros[name] == 0} == switches - on
     assert macros["RING_PAGES"] == 256

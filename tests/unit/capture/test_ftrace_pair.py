@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.capture.ftrace_rows import INODE, KEY, Story, events, maker
+from tests.unit.capture.ftrace_rows import INO, INODE, KEY, Story, events, maker
 from tracer.capture.bpf_source import Filters
 from tracer.capture.ftrace import calls as pair_module
 from tracer.capture.ftrace.calls import NOWHERE, pair
@@ -365,6 +365,43 @@ def test_filters(filters: Filters, kept: list[int]) -> None:
     found = events(made.make(story.take()))
     assert found["answer"].tolist() == kept
     assert int(made.decided.sum() - made.dropped.sum()) == len(kept)
+
+
+@pytest.mark.parametrize("batches", [1, 4])
+def test_what_others_do_to_a_commands_file_is_told_from_its_first_act_on(batches: int) -> None:
+    """In one batch as in several, and no more when the file is gone."""
+    story, made = Story(), maker(Filters(follow_command=True))
+    made.tasks.follow(7)
+    found: list[int] = []
+
+    def told() -> None:
+        found.extend(events(made.make(story.take()))["answer"].tolist())
+
+    story.call(8, Op.WRITE, 1)  # not the command's file yet
+    told() if batches > 1 else None
+    story.call(7, Op.MMAP, 2)
+    told() if batches > 1 else None
+    story.call(8, Op.WRITE, 3)
+    story.call(1, Op.WRITE, 4)  # the recorder's own
+    story.call(8, Op.WRITE, 5, key=99)  # another file
+    told() if batches > 1 else None
+    story.call(7, Op.WRITE, 6)
+    told()
+    assert found == [2, 3, 6]
+    made.objects.forget(np.array([KEY], np.uint64))
+    story.call(8, Op.WRITE, 7)
+    told()
+    assert found == [2, 3, 6]
+
+
+def test_one_file_alone() -> None:
+    story, made = Story(), maker(Filters(files=(f"0:1/{INO}/0",)))
+    story.call(7, Op.WRITE, 1)
+    story.call(8, Op.WRITE, 2)
+    story.call(8, Op.WRITE, 3, ino=INO + 1)
+    story.call(8, Op.WRITE, 4, gen=1)
+    assert events(made.make(story.take()))["answer"].tolist() == [1, 2]
+    assert made.lost.sum() == 0
 
 
 def test_children_are_followed_from_their_birth_on() -> None:

@@ -7,7 +7,7 @@ import contextlib
 import mmap
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from tracer.capture.ftrace.probes import (
 from tracer.capture.ftrace.records import Maker, Objects, Window
 from tracer.capture.ftrace.tasks import Tasks
 from tracer.capture.ftrace.tracefs import Instance, find_tracefs, wait_for_writers
+from tracer.capture.named_files import NamedFile
 from tracer.capture.processes import Identity
 from tracer.capture.program import COUNTS
 from tracer.capture.ring import Records
@@ -295,6 +296,9 @@ class FtraceProgram:
     def follow(self, pid: int) -> None:
         """Adds a process to those that the pid filter lets through."""
         self._tasks.follow(pid)
+
+    def follow_files(self, files: Sequence[NamedFile]) -> None:
+        """Nothing to do: rows are filtered here, by numbers and generation."""
 
     @contextlib.contextmanager
     def tested_by(self, pid: int) -> Iterator[None]:

@@ -33,6 +33,8 @@ class Object:
     unwanted: bool
     """The name filter turns it away."""
     announced: bool = False
+    followed: bool = False
+    """One of the command's processes had to do with it: what others do to it is recorded too."""
 
 
 class Objects:
@@ -66,6 +68,14 @@ class Objects:
     def forget(self, keys: NDArray[np.uint64]) -> None:
         for key in keys.tolist():
             self._known.pop(key, None)
+
+    def follow(self, key: int) -> None:
+        """From now on, until it is forgotten."""
+        if key in self._known:
+            self._known[key].followed = True
+
+    def follows(self, key: int) -> bool:
+        return key in self._known and self._known[key].followed
 
     def find(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.bool_], ...]:
         """Of each key: whether it is a memfd, was announced, is unwanted."""
@@ -248,12 +258,46 @@ class Maker:
             ready,
         )
         calls, others = len(exits), len(facts)
+        events, source = call_events(rows, paired, found, who[:calls], self.objects)
+        self._follow(
+            np.concatenate([source, facts, abandoned]),
+            np.concatenate([exits["time_ns"], facts["time_ns"], abandoned["time_ns"]]),
+            who,
+        )
         self._count_abandoned(abandoned, who[calls + others :])
-        one = self._calls(rows, paired, found, who[:calls], doubts)
+        one = self._calls(rows, paired, events, source, who[:calls], doubts)
         two = self._facts(facts, who[calls : calls + others])
         records = self._in_order([one, two])
         self.objects.forget(facts["key"][facts["op"] == Op.EVICT])
         return records
+
+    def _follow(self, rows: Rows, times: NDArray[np.uint64], who: Rows) -> None:
+        """Adds to ``wanted`` what others did to followed files; of --file nothing else is left.
+
+        A command's file is followed from the first time on that one of its processes had to do
+        with it.
+        """
+        if self.tasks.test is not None:
+            return
+        if self.filters.files:
+            shown = (
+                f"{row['dev'] >> 20}:{row['dev'] & 0xFFFFF}/{row['ino']}/{row['gen']}"
+                for row in rows[["dev", "ino", "gen"]]
+            )
+            who["wanted"] &= np.fromiter((one in self.filters.files for one in shown), bool)
+        if self.filters.follow_command:
+            own = np.flatnonzero(who["wanted"])
+            own = own[np.argsort(times[own], kind="stable")]
+            keys, first = np.unique(rows["key"][own], return_index=True)
+            since = dict(zip(keys.tolist(), times[own][first].tolist(), strict=True))
+            rest = np.flatnonzero(who["others"] & ~who["wanted"] & (rows["key"] != 0))
+            keys, which = np.unique(rows["key"][rest], return_inverse=True)
+            from_ns = [
+                0 if self.objects.follows(key) else since.get(key, _EVER) for key in keys.tolist()
+            ]
+            who["wanted"][rest] = times[rest] >= np.array(from_ns, np.uint64)[which]
+            for key in since:
+                self.objects.follow(key)
 
     def _inside(self, times: NDArray[np.uint64]) -> NDArray[np.bool_]:
         inside: NDArray[np.bool_] = (times >= self.window.since) & (times <= self.window.until)
@@ -264,10 +308,15 @@ class Maker:
         np.add.at(self.lost[:, LossCause.NO_RETURN], rows["hook"][mine].astype(np.int64), 1)
 
     def _calls(
-        self, rows: Rows, paired: Paired, found: After, who: Rows, doubts: list[tuple[int, int]]
+        self,
+        rows: Rows,
+        paired: Paired,
+        events: Rows,
+        source: Rows,
+        who: Rows,
+        doubts: list[tuple[int, int]],
     ) -> tuple[Rows, Rows, Rows]:
         """EVENT records, the rows with their objects, and the time that each is told at."""
-        events, source = call_events(rows, paired, found, who, self.objects)
         begun, over = rows["time_ns"][paired.entry], rows["time_ns"][paired.exit]
         for begin, end in doubts:
             events["flags"][(begun <= end) & (over >= begin)] |= np.uint32(Flag.RETURN_MISSING)

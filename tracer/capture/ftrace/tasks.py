@@ -24,7 +24,7 @@ _TASK_EVENTS = (What.NEWTASK, What.CREDS, What.CGROUP, What.EXEC)
 
 WHO = np.dtype(
     [(name, EVENT[name]) for name in ("pid", "uid", "cgroup", "start_ns", "exec_id")]
-    + [("wanted", "?")]
+    + [("wanted", "?"), ("others", "?")]
 )
 
 
@@ -145,15 +145,16 @@ class Tasks:
                 task.cgroup = self._cgroup_of(tid) or task.cgroup
         return task
 
-    def _wanted(self, task: _Task) -> bool:
+    def _wanted(self, task: _Task) -> tuple[bool, bool]:
+        """Whether what it does is, and whether that is where its file is followed."""
         if self.test is not None:
-            return task.pid == self.test
-        return (
+            return (task.pid == self.test,) * 2
+        others = (
             task.pid != self._own
-            and (self._followed is None or task.pid in self._followed)
             and (not self._uids or task.uid in self._uids)
             and (not self._cgroups or task.cgroup in self._cgroups)
         )
+        return others and (self._followed is None or task.pid in self._followed), others
 
     def who(self, tids: NDArray[np.uint32], times: NDArray[np.uint64], rows: Rows) -> Rows:
         """`WHO` of each thread at its time; ``rows`` are new rows in order, with what changed.
@@ -182,5 +183,5 @@ class Tasks:
         for at, tid in enumerate(different.tolist()):
             task = self._look_at(tid)
             who = task.pid, task.uid, task.cgroup, task.start_ns, task.exec_id
-            facts[at] = (*who, self._wanted(task))
+            facts[at] = (*who, *self._wanted(task))
         found[places] = facts[which]

@@ -1,0 +1,59 @@
+"""Runs in the booted kernel: what a host does all day, untraced and beside a recorder.
+
+Prints a JSON line a measurement, as tests/bench/capture/inside.py.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.bench.capture.load import tell
+from tests.bench.capture.tracers import recorded
+
+PROGRAM = Path(__file__).with_name("host.c")
+LOADS = {
+    "fork+exec+exit": 1,
+    "open+close": 20,
+    "mmap+munmap": 20,
+    "page fault": 50,
+    "pipe": 50,
+    "socket": 20,
+}
+"""How many times each, for a count of one: they differ in what one takes."""
+METHODS = ("fexit", "kprobe")
+
+
+def measure(program: Path, count: int, rounds: int, end: str = "") -> None:
+    for load, times in LOADS.items():
+        command = [str(program), load, str(count * times)]
+        found = [
+            float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            for _ in range(rounds)
+        ]
+        tell(f"{load}{end}", found)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--count", type=int, default=500)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--held", action="store_true", help="the recorder sleeps meanwhile")
+    args = options.parse_args()
+    facts = {"kernel": os.uname().release, "cpus": os.cpu_count()}
+    print(json.dumps(facts | {"count": args.count, "rounds": args.rounds}), flush=True)
+    with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
+        work = Path(folder)
+        program = work / "host"
+        subprocess.run(["gcc", "-O2", "-static", "-o", program, PROGRAM], check=True)
+        measure(program, args.count, args.rounds)
+        for method in METHODS:
+            with recorded(work / f"{method}.seal", method, args.held):
+                measure(program, args.count, args.rounds, f", {method}")
+            measure(program, args.count, args.rounds)
+
+
+if __name__ == "__main__":
+    main()
