@@ -22,11 +22,12 @@ HERE = {
     "sealsnoop trace --help": 0,
     "sealsnoop doctor": None,
     "source <(sealsnoop completion bash)": 0,
-    "strace ./program": 0,
+    "strace ./workload": 0,
 }
 """Need neither root nor a kernel that can be traced; with the exit code, None: as the host is."""
 
 ROOT_NEEDED = {
+    "sudo sealsnoop trace -- ./workload": "ends",
     "sudo sealsnoop trace -- ./program": "ends",
     "sudo sealsnoop trace --pid 4242": "prints",
     "sudo sealsnoop record -o s.seal -- ./program": "ends",
@@ -56,6 +57,7 @@ ELSEWHERE = (
     "make live",  # tests/kernel/test_live.py
     "make test",  # which runs this
     "make wheel",  # tests/installed
+    "apt install python3-venv",  # part of the command above
     "dnf install python3-bcc pipx",  # nobody here: Fedora
     "pacman -S python-bcc python-pipx",  # nor Arch
 )

@@ -19,9 +19,10 @@ _PATIENCE_S = 300.0  # bcc compiles slowly in the emulated guest
 def readme(results: Results) -> None:
     """Each command, while a process beside it is refused a mapping again and again."""
     place = Path(tempfile.mkdtemp(prefix="readme-"))
-    program = place / "program"
-    program.write_text(f"#!/bin/sh\nexec {' '.join(map(str, python('ring.py', '--once')))}\n")
-    program.chmod(0o755)
+    for name in ("program", "workload"):
+        program = place / name
+        program.write_text(f"#!/bin/sh\nexec {' '.join(map(str, python('ring.py', '--once')))}\n")
+        program.chmod(0o755)
     try:
         with subprocess.Popen([*map(str, python("ring.py"))], cwd=place) as holder:
             try:

@@ -37,8 +37,8 @@ except PermissionError:
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """An empty folder with what the commands are about."""
-    (tmp_path / "program").write_text(PROGRAM)
-    (tmp_path / "program").chmod(0o755)
+    (tmp_path / "workload").write_text(PROGRAM)
+    (tmp_path / "workload").chmod(0o755)
     for name in ("s", "host"):
         shutil.copytree(SAMPLES / "debian-6.1.seal", tmp_path / f"{name}.seal")
     return tmp_path
@@ -108,9 +108,9 @@ def test_what_needs_root_is_a_right_command_line(command: str) -> None:
 def test_what_strace_and_we_say_of_the_same_call(place: Path) -> None:
     """The lines that README shows are printed: strace's by a run, ours from a recording."""
     (block,) = readme.blocks("")
-    assert "$ strace ./program" in block
+    assert "$ strace ./workload" in block
     refused = next(line for line in block.splitlines() if line.startswith("mmap("))
-    assert refused in typed("strace ./program", place).stderr.splitlines()
+    assert refused in typed("strace ./workload", place).stderr.splitlines()
     ours = [line for line in block.splitlines() if re.match(r"\d\d:\d\d:", line)]
     printed = typed("sealsnoop trace debian-6.1", place).stdout.splitlines()
     assert ours
