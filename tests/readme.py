@@ -30,6 +30,7 @@ ROOT_NEEDED = {
     "sudo sealsnoop trace -- ./workload": "ends",
     "sudo sealsnoop trace -- ./program": "ends",
     "sudo sealsnoop trace --pid 4242": "prints",
+    "sudo sealsnoop trace --file /proc/4242/fd/7": "prints",
     "sudo sealsnoop record -o s.seal -- ./program": "ends",
     "sudo sealsnoop audit ordinary-qemu --live": "records",
     "sudo sealsnoop live": "shows",
