@@ -89,6 +89,7 @@ def test_pause_filter_and_drill(terminal: Terminal) -> None:
     terminal.keys("p")
     terminal.wait_gone("PAUSED")
     terminal.keys("/")
+    terminal.wait_for("op:mmap verdict:")  # as long as nothing is typed
     terminal.write("name:~hugetlb")
     found = re.compile(rf"(\d+){FILTERED}")
     screen = terminal.wait("a filtered table", lambda screen: found.search(screen))
@@ -125,6 +126,7 @@ def test_to_the_background_and_back(terminal: Terminal) -> None:
     terminal.wait_for(EVENTS, OBJECTS)
     assert terminal.modes()["alternate_on"] == "1"
     terminal.keys("/")
+    terminal.wait_for("op:mmap verdict:")  # as long as nothing is typed
     terminal.write("op:mmap")
     terminal.wait_for("op:mmap", FILTERED)
     terminal.keys("Enter")

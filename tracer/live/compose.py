@@ -85,12 +85,22 @@ class Composer:
             self._filtered = Filtered(self._book, query, self._ids)
         if request.object is None:
             self._object, self._detail = None, None
-        elif self._object is None or self._object.key != request.object:
-            self._object, self._detail = ObjectBook(self._book, request.object), None
+        elif not self._has(request):
+            # Beside a table that moves nobody waits until all of a long recording was read again.
+            newest = request.brief and not self._book.is_complete
+            first = self._book.log.first if newest else 0
+            self._object, self._detail = ObjectBook(self._book, request.object, first), None
         if not request.frozen:
             self._until = None
         elif self._until is None:
             self._until = self._book.rows
+
+    def _has(self, request: Request) -> bool:
+        """Whether there is what a request wants to know of its object."""
+        found = self._object
+        if found is None or found.key != request.object:
+            return False
+        return request.brief or not found.first
 
     def snapshot(
         self,
@@ -165,9 +175,12 @@ class Composer:
 
     def _details(self, request: Request) -> Detail | None:
         if self._object is not None and not (request.frozen and self._detail is not None):
-            objects, fds = self._sums.rows("objects"), self._sums.rows("fds")
-            tables, window = self._sums.tables, request.object_window
-            self._detail = self._object.detail(tables, objects, fds, window)
+            objects, tables = self._sums.rows("objects"), self._sums.tables
+            if request.brief:
+                self._detail = self._object.brief(tables, objects)
+            else:
+                fds, window = self._sums.rows("fds"), request.object_window
+                self._detail = self._object.detail(tables, objects, fds, window)
         return self._detail
 
     def _search(self, find: Find | None) -> tuple[int, int | None]:

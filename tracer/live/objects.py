@@ -1,5 +1,7 @@
 """Second looks at all events, a batch at a time: for a filter, or for one object."""
 
+import time
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from errno import EBUSY
@@ -78,10 +80,11 @@ def _mappers(lives: pd.DataFrame) -> Rows:
 class Scan:
     """Gives each event of a log once to ``take``, old ones first, until none is left."""
 
-    def __init__(self, log: Log, take: Callable[[Batch], None]) -> None:
+    def __init__(self, log: Log, take: Callable[[Batch], None], first: int = 0) -> None:
+        """``first``: the event that it starts with."""
         self._log = log
         self._take = take
-        self.seen = 0
+        self.seen = first
         """How many it has seen."""
 
     @property
@@ -148,6 +151,11 @@ _NO_WRITES = int(Seal.WRITE | Seal.FUTURE_WRITE)
 _MOST_EVENTS = 1 << 16
 """Events of one object that are known at a time."""
 _SEALINGS = 200
+_TIMELINE = 60
+_TOLD = (Op.CREATE, Op.ADD_SEALS)
+"""Operations that a timeline has whatever came of them."""
+_EXPLAIN_S = 2.0
+"""Who maps it is found out so often, where nobody looks at all of it."""
 _SWEPT = [*MAPPED, "uid", "fd", "fmode"]
 Held = dict[tuple[int, int], Mapping[str, Any]]
 """By process id and descriptor: when it was first seen."""
@@ -156,11 +164,15 @@ Held = dict[tuple[int, int], Mapping[str, Any]]
 class ObjectBook:
     """Reads a recording's events again for one object, and goes on with what comes."""
 
-    def __init__(self, book: Book, key: Key) -> None:
+    def __init__(self, book: Book, key: Key, first: int = 0) -> None:
+        """``first``: the event that it starts with; the recording is not read for older ones."""
         self.key = key
+        self.first = first
         self._book = book
         self._numbers: list[npt.NDArray[np.int64]] = []
         self._seals: list[dict[str, Any]] = []
+        self._timeline: deque[Mapping[str, Any]] = deque(maxlen=_TIMELINE)
+        self._explain_s = 0.0
         self._matrix: dict[tuple[str, str], list[int]] = {}
         self._mapped = Mapped()
         self._explained: pd.DataFrame | None = None
@@ -171,7 +183,7 @@ class ObjectBook:
         self._mappers = no_rows("mappers")
         self._version: object = None  # of what the sweep at the start found
         self._sweep({key[2]})
-        self.scan = Scan(book.log, self._take)
+        self.scan = Scan(book.log, self._take, first)
 
     # Gathering
 
@@ -212,6 +224,9 @@ class ObjectBook:
         columns = readable(self._book.decisions.judge(part))
         rows = of_columns("", columns)
         self._count(columns, rows)
+        told = (columns["verdict"] > Verdict.ALLOWED) | np.isin(part["op"], _TOLD)
+        for place in np.flatnonzero(told)[-_TIMELINE:].tolist():
+            self._timeline.append(rows.record(place))
         for place in np.flatnonzero(part["op"] == Op.ADD_SEALS)[-_SEALINGS:].tolist():
             self._sealing(rows.record(place))
         del self._seals[:-_SEALINGS]
@@ -291,17 +306,31 @@ class ObjectBook:
 
     # What is known
 
+    def brief(self, tables: Tables, objects: Rows) -> Detail:
+        """What stands beside a table; it costs little."""
+        self._baseline(tables)
+        now_s = time.monotonic()
+        if self._explained is None or now_s >= self._explain_s:
+            self._explain()
+            self._explain_s = now_s + _EXPLAIN_S
+        return self._detail(objects, no_rows("fds"), no_rows("decisions"))
+
     def detail(self, tables: Tables, objects: Rows, fds: Rows, window: Window) -> Detail:
         """As the screen shows it; ``objects`` and ``fds`` are the whole tables."""
         self._baseline(tables)
         self._explain()
+        return self._detail(objects, fds, self._decisions(window, objects))
+
+    def _detail(self, objects: Rows, fds: Rows, decisions: Rows) -> Detail:
         return Detail(
             object=self._object(objects),
             seals=list(map(dict, self._seals)),
             matrix={key: tuple(counts) for key, counts in self._matrix.items()},
             holders=self._holders(fds),
             mappers=replace(self._mappers, now_ns=objects.now_ns, wall=self._book.clock.at),
-            decisions=self._decisions(window, objects),
+            decisions=decisions,
+            timeline=tuple(self._timeline),
+            whole=not self.first,
             busy=self.scan.share,
         )
 

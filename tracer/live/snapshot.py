@@ -6,7 +6,7 @@ Nothing here changes once it is published, so the screen's thread draws it witho
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,37 @@ from tracer.words import UNKNOWN, Bit5, HookState
 if TYPE_CHECKING:
     from tracer.audit.result import RecordingAudit
 
-Column = npt.NDArray[Any] | Coded | Numbers
+
+class Taken(NamedTuple):
+    """A column whose values are looked up in another one when they are wanted."""
+
+    column: npt.NDArray[Any] | Coded
+    at: npt.NDArray[np.int64]
+    """The place of each row's value there; negative: null."""
+
+    def value(self, place: int) -> Any:
+        """The value of one row."""
+        at = int(self.at[place])
+        if at < 0:
+            return None
+        if isinstance(self.column, Coded):
+            code = int(self.column.codes[at])
+            return None if code < 0 else self.column.words[code]
+        return self.column[at].item()
+
+    def whole(self) -> Coded | Numbers:
+        """All of it."""
+        valid = self.at >= 0
+        if isinstance(self.column, Coded):
+            codes = np.full(len(self.at), -1)
+            codes[valid] = self.column.codes[self.at[valid]]
+            return Coded(codes, self.column.words)
+        values = np.zeros(len(self.at), self.column.dtype)
+        values[valid] = self.column[self.at[valid]]
+        return Numbers(values, valid)
+
+
+Column = npt.NDArray[Any] | Coded | Numbers | Taken
 Wall = Callable[[int | None], int | None]
 """Real time, ns since 1970, at a moment of the boot clock; None: not known."""
 
@@ -64,6 +94,8 @@ class Rows:
         column = self.columns.get(name)
         if column is None:
             return None
+        if isinstance(column, Taken):
+            return column.value(place)
         if isinstance(column, Coded):
             code = int(column.codes[place])
             return None if code < 0 else column.words[code]
@@ -160,6 +192,8 @@ class Request:
     window: Window = Window()
     object: Key | None = None
     """The object whose details are wanted."""
+    brief: bool = False
+    """Not all of them: what stands beside a table."""
     object_window: Window = Window()
     find: Find | None = None
 
@@ -303,6 +337,10 @@ class Detail:
     holders: Rows
     mappers: Rows
     decisions: Rows
+    timeline: Sequence[Mapping[str, Any]] = ()
+    """The newest events that were not simply allowed, and how it was made and sealed."""
+    whole: bool = True
+    """Its whole past was looked at, not the newest events alone."""
     busy: float | None = None
 
 

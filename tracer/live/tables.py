@@ -12,7 +12,8 @@ from tracer.filter.mask import Coded, Numbers
 from tracer.labels import MAX_ERRNO
 from tracer.live import cells, wording
 from tracer.live.cells import SYMBOLS, VIOLATIONS
-from tracer.live.snapshot import Row, Rows
+from tracer.live.snapshot import Column as Values
+from tracer.live.snapshot import Row, Rows, Taken
 from tracer.live.worst import PREFIX
 from tracer.rules.verdicts import Verdict
 from tracer.walltime import time_of_day
@@ -75,6 +76,8 @@ class Column:
         column = rows.columns.get(self.name)
         if not self.varies or column is None or len(rows) < 2:
             return False
+        if isinstance(column, Taken):
+            column = column.whole()
         if isinstance(column, Coded):
             column = column.codes
         elif isinstance(column, Numbers):
@@ -93,8 +96,10 @@ class Column:
         return rank_of(rows.columns[self.name]) if self.keys is None else self.keys(rows)
 
 
-def rank_of(column: Array | Coded | Numbers) -> Array:
+def rank_of(column: Values) -> Array:
     """Numbers that sort as ``column`` does."""
+    if isinstance(column, Taken):
+        column = column.whole()
     if isinstance(column, Coded):
         texts = [word or "" for word in column.words]  # one may be there twice: files of one name
         place = {text: at for at, text in enumerate(sorted(set(texts)))}

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracer.analysis.frames import enum, outcome_columns
+from tracer.analysis.frames import enum
 from tracer.analysis.grouping import BEFORE
 from tracer.analysis.totals import Tables
 from tracer.filter.mask import Coded, Numbers
-from tracer.live.snapshot import Column
+from tracer.live.snapshot import Column, Taken
 
 PREFIX = "worst_"
 Places = npt.NDArray[np.int64]
@@ -38,42 +38,26 @@ def columns(
         cases[name] = groups[name][cases["group"]]
     of_case = ids(table, _keys(tables, cases))
     at = _best(of_case, np.lexsort((cases["last_ns"], cases["verdict"])), rows)
-    valid = at >= 0
-    some = cases if len(cases["group"]) else {name: _one(one) for name, one in cases.items()}
-    found: dict[str, Column] = {name: Numbers(some[name][at], valid) for name in _NUMBERS}
-    found["op"] = enum("op", np.where(valid, some["op"][at].astype(np.int64), -1))
-    outcomes = np.where(valid, some["outcome"][at], -1)
-    texts = outcome_columns(outcomes, tables.words.outcomes)
+    plain: dict[str, npt.NDArray[Any] | Coded] = {name: cases[name] for name in _NUMBERS}
+    plain["op"], plain["comm"] = enum("op", cases["op"]), tables.comms(cases["comm"])
     for name in ("expected", "reason", "rule", "hole"):
-        found[name] = _where(valid, texts[name])
-    comm = np.where(valid, some["comm"][at].astype(np.int64), -1)
-    known_ns = valid if last_ns.valid is None else valid | last_ns.valid
-    when = np.where(valid, some["last_ns"][at], last_ns.values)
-    found["last_ns"] = Numbers(when, None if last_ns.valid is None else known_ns)
+        texts = [getattr(outcome, name) for outcome in tables.words.outcomes]
+        plain[name] = Coded(cases["outcome"], texts)
+    if table == "processes":
+        files = tables.file_columns(tables.same_as[cases["object"]])
+        plain |= {name: files[name] for name in ("kind", "name", "dev", "ino", "gen")}
+    found: dict[str, Column] = {name: Taken(column, at) for name, column in plain.items()}
+    valid = at >= 0
+    when = np.array(last_ns.values)
+    when[valid] = cases["last_ns"][at[valid]]
+    found["last_ns"] = Numbers(when, None if last_ns.valid is None else valid | last_ns.valid)
     if table == "objects":
         last = _last(tables, rows, ids)
-        there = ~valid & (last >= 0)
-        pid = some["pid"][at]
-        pid[there] = tables.groups["pid"][last[there]]
-        found["pid"] = Numbers(pid, valid | there)
-        comm[there] = tables.groups["comm"][last[there]]
-    found["comm"] = tables.comms(comm)
-    if table == "processes":
-        files = tables.file_columns(tables.same_as[some["object"][at]])
-        for name in ("kind", "name", "dev", "ino", "gen"):
-            found[name] = _where(valid, files[name])
+        either = np.where(valid, at, np.where(last >= 0, last + len(cases["pid"]), -1))
+        for name in ("pid", "comm"):
+            both = np.concatenate([cases[name], tables.groups[name]])
+            found[name] = Taken(tables.comms(both) if name == "comm" else both, either)
     return {f"{PREFIX}{name}": column for name, column in found.items()}
-
-
-def _where(valid: npt.NDArray[np.bool_], column: Any) -> Column:
-    if isinstance(column, Coded):
-        return Coded(np.where(valid, column.codes, -1), column.words)
-    return Numbers(np.asarray(column), valid)
-
-
-def _one(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """One row that nobody sees: there has to be one to take."""
-    return np.zeros(1, column.dtype)
 
 
 def _keys(tables: Tables, rows: Mapping[str, Any]) -> dict[str, Column]:

@@ -273,7 +273,7 @@ class MainScreen(Base):
     def _ask_detail(self) -> None:
         self._timer = None
         if self.is_current and self.view.request.object != self._wanted:
-            self.view.ask(object=self._wanted, object_window=Window())
+            self.view.ask(object=self._wanted, brief=True, object_window=Window())
 
     def action_scroll_preview(self, lines: int) -> None:
         self.query_one(Preview).scroll_relative(y=lines, animate=False)

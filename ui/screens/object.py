@@ -167,12 +167,12 @@ class ObjectScreen(Base):
         titles = {**_PANES, "why": "Why", "matrix": "Seals x operations"}
         for panel in self.query(".panel"):
             panel.border_title = titles[panel.id or ""]
-        self.view.ask(object=self.key, object_window=Window())
+        self.view.ask(object=self.key, brief=False, object_window=Window())
         self.action_pane("decisions")
 
     def on_screen_resume(self) -> None:
-        if self.view.request.object != self.key:
-            self.view.ask(object=self.key, object_window=Window())
+        if self.view.request.object != self.key or self.view.request.brief:
+            self.view.ask(object=self.key, brief=False, object_window=Window())
         super().on_screen_resume()
 
     def on_unmount(self) -> None:
@@ -184,7 +184,7 @@ class ObjectScreen(Base):
     def show(self, shot: Snapshot) -> None:
         super().show(shot)
         detail = shot.detail
-        if detail is None or shot.request.object != self.key:
+        if detail is None or shot.request.object != self.key or shot.request.brief:
             return
         self.query_one(ObjectTitle).show(detail.object)
         counts = {

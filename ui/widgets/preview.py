@@ -18,8 +18,6 @@ from ui.widgets.lines import Page, facts, styled
 _MOST = 14
 """Lines of a timeline, the newest ones."""
 _HELD = 6
-_TOLD = ("create", "add_seals")
-"""Operations that a timeline has whatever came of them."""
 _COLUMNS = (
     "verdict", "op", "kind", "name", "dev", "ino", "gen", "comm", "pid", "arg", "offset", "length",
     "size", "answer", "flags", "expected", "reason", "rule", "hole", "last_ns", "count",
@@ -86,8 +84,9 @@ class Preview(Page, can_focus=False):
         if detail is None:
             yield "Timeline", [Line("", "reading …", "quiet")]
             return
-        reading = "" if detail.busy is None else f" (reading {detail.busy:.0%})"
-        yield f"Timeline{reading}", list(_timeline(detail)) or [Line("", "nothing yet", "quiet")]
+        title = "Timeline" if detail.whole else "Timeline of the newest events (⏎ reads all)"
+        title += "" if detail.busy is None else f" (reading {detail.busy:.0%})"
+        yield title, list(_timeline(detail, rows)) or [Line("", "nothing", "quiet")]
         gone = detail.object.get("evicted_ns") is not None
         yield "Was held by" if gone else "Held by", list(_holders(detail.holders))
         if len(detail.mappers):
@@ -122,20 +121,18 @@ class Preview(Page, can_focus=False):
         return lines + [line for line in why(event)[2:] if line.label != "because"]
 
 
-def _timeline(detail: Detail) -> Iterator[Line]:
-    """What was not simply allowed, and how it was sealed; equal ones in a row are one line."""
-    rows = detail.decisions
+def _timeline(detail: Detail, rows: Rows) -> Iterator[Line]:
+    """What was not simply allowed, and how it was sealed; equal ones in a row are one line.
+
+    ``rows`` knows the clock.
+    """
     notes = {call["time_ns"]: call["notes"] for call in detail.seals}
     entries: list[tuple[str, str, str, int]] = []
-    for place in rows.order.tolist():
-        verdict, op = rows.value("verdict", place), rows.value("op", place)
-        if verdict < 0 or (verdict == Verdict.ALLOWED and op not in _TOLD):
-            continue
-        row = rows.row(place)
-        said = next(iter(wording.forms(row, rows.bit5)), "")
-        time_ns = row("time_ns")
-        word = Verdict(verdict).word
-        text = f"{SYMBOLS[Verdict(verdict)]} {cells.who(row('comm'), row('pid'))} {said}"
+    for event in detail.timeline:
+        verdict = Verdict(max(0, event["verdict"]))
+        said = next(iter(wording.forms(event.get, rows.bit5)), "")
+        time_ns, word = event["time_ns"], verdict.word
+        text = f"{SYMBOLS[verdict]} {cells.who(event['comm'], event['pid'])} {said}"
         text += "".join(f"; {cells.text(note)}" for note in notes.get(time_ns) or ())
         if entries and entries[-1][1:3] == (text, word):
             entries[-1] = (*entries[-1][:3], entries[-1][3] + 1)
