@@ -14,6 +14,7 @@ from tracer.cli.verb import actions
 from tracer.errors import UserError
 
 if TYPE_CHECKING:
+    from tracer.analysis.decisions import Window
     from tracer.audit.policy import Policy
     from tracer.filter.query import Query
     from tracer.walltime import Period
@@ -155,6 +156,20 @@ def period(args: argparse.Namespace) -> "Period":
         None if args.since is None else moment(args.since, "--since"),
         None if args.until is None else moment(args.until, "--until"),
     )
+
+
+def window(args: argparse.Namespace, path: str) -> "Window":
+    """:func:`period` in a recording. StoreError; UserError: it cannot be found there."""
+    from tracer.analysis.decisions import EVERYTHING, Window
+
+    wanted = period(args)
+    if not wanted:
+        return EVERYTHING
+    from tracer.output.console import tell
+    from tracer.recording.reader import Recording
+
+    with Recording.open(path) as recording:
+        return Window(*wanted.limits(path, recording.clock(), recording.last_ns, tell))
 
 
 def filters_of_kernel(args: argparse.Namespace) -> None:

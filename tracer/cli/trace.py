@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tracer.cli.options import (
+    TIMES,
+    period,
     policy,
     recording_options,
+    time_options,
     violation_command,
     violation_options,
+    window,
     words_of_filter,
     words_to_record,
 )
 from tracer.cli.verb import Verb, filter_help, filter_option, filter_query, word_list
-from tracer.errors import Exit
+from tracer.errors import Exit, UserError
 from tracer.escape import printable
 from tracer.output.console import tell
 from tracer.rules.verdicts import Verdict
@@ -27,6 +31,7 @@ from tracer.steps import START, StartStep, StatusLine
 FAIL_ON = (*(verdict.word for verdict in reversed(Verdict)), "loss")
 
 if TYPE_CHECKING:
+    from tracer.analysis.decisions import Window
     from tracer.audit.policy import Policy
     from tracer.filter.query import Query
     from tracer.live.recorder import Recorder
@@ -48,6 +53,7 @@ class Trace(Verb):
       sudo sealsnoop trace --name ring --on-violation 'logger -t seals --'
       sealsnoop trace s.seal                   a recording, also a growing one
       sealsnoop trace s.seal --json | jq .why
+      sealsnoop trace s.seal --since 03:00 --until 03:05
 
     columns of a line:
       20:16:33.451 p/147 mmap SHARED rw- 0+4096 memfd:ring -> EPERM  F_SEAL_WRITE, set
@@ -65,7 +71,8 @@ class Trace(Verb):
 
     usage = (
         "sealsnoop trace [--all] [--json] [-o S] [options] [filters] [-- CMD ...]\n"
-        "       sealsnoop trace RECORDING [--all] [--json] [--filter EXPR]"
+        "       sealsnoop trace RECORDING [--all] [--json] [--filter EXPR]\n"
+        "                       [--since TIME] [--until TIME]"
     )
     takes_command = True
     recorder: ClassVar[Sequence[str]] = ()
@@ -78,6 +85,7 @@ class Trace(Verb):
         parser.add_argument("--all", action="store_true", help="what was allowed, too")
         parser.add_argument("--json", action="store_true", help="one JSON object per line")
         filter_option(parser)
+        time_options(parser, "decisions of a RECORDING")
         violation_options(parser, "at the end")
         parser.add_argument(
             "--fail-on",
@@ -88,7 +96,7 @@ class Trace(Verb):
         recording_options(parser, "keep the recording, a folder (default: it is gone at the end)")
 
     def more_help(self) -> str:
-        return filter_help(judged=True)
+        return f"{TIMES}\n{filter_help(judged=True)}"
 
     def run(self, args: argparse.Namespace) -> int:
         """Prints the decisions; the exit code is as in the help."""
@@ -113,6 +121,8 @@ class Trace(Verb):
         traced = _Traced(args, query, on_violation, policy_, fail_on)
         if args.recording is not None:
             return traced.follow(args.recording)
+        if period(args):
+            raise UserError("--since and --until: only of a RECORDING; --duration ends a trace")
         if policy_ is not None:
             from tracer.audit.policy import RECORD_OPTIONS
 
@@ -139,9 +149,11 @@ class _Traced:
         self._interrupts = 0
         self._there: dict[str, int] = {}
         """How many decisions of each verdict there were, and how many losses."""
+        self._window: Window | None = None
 
     def follow(self, path: str) -> int:
         """A recording, until it ends or Ctrl-C."""
+        self._window = window(self._args, path)
         with self._interruptible():
             self._print(path, lambda: not self._interrupts)
         return self._judged(path, Exit.INTERRUPTED if self._interrupts else Exit.FINE)
@@ -225,6 +237,7 @@ class _Traced:
                 all_=self._args.all,
                 as_json=self._args.json,
                 on_alert=hook,
+                window=self._window,
             )
             with contextlib.closing(follower):
                 follower.run(sys.stdout.flush, going_on)

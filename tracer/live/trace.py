@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracer.analysis.decisions import ALL
+from tracer.analysis.decisions import ALL, EVERYTHING, Window
 from tracer.escape import printable
 from tracer.filter.query import Query
 from tracer.labels import LOSSES, MAX_ERRNO, answer, cause, describe, marks, meanings, span
@@ -155,6 +155,8 @@ class Printer:
         self.setters = Setters()
         self.count = 0
         """Lines written."""
+        self.window = EVERYTHING
+        """Written is what is of this time; who set a seal before is known all the same."""
 
     def __call__(self, judged: "Judged") -> None:
         """The next decisions, in their order."""
@@ -177,6 +179,11 @@ class Printer:
 
     def _wanted(self, judged: "Judged") -> Any:
         wanted = np.ones(judged.rows, bool)
+        since_ns, until_ns = self.window
+        if since_ns is not None:
+            wanted &= judged["time_ns"] >= since_ns
+        if until_ns is not None:
+            wanted &= judged["time_ns"] < until_ns
         if not self._all:
             wanted &= judged["verdict"] != Verdict.ALLOWED
         if self._query and wanted.any():
@@ -245,6 +252,7 @@ class Trace:
         all_: bool = False,
         as_json: bool = False,
         on_alert: OnAlert | None = None,
+        window: Window | None = None,
     ) -> None:
         """Opens it; StoreError. ``note`` is given what stands between the lines, in sentences."""
         self._feed = LiveFeed(path, on_alert=on_alert)
@@ -253,6 +261,7 @@ class Trace:
         self.printer = Printer(
             write, self._wall, query=query, all_=all_, as_json=as_json, bit5=manifest.bit5
         )
+        self.printer.window = window or EVERYTHING
         self._feed.open(on_alert)
         self._feed.book.decisions.observe(self.printer)
         self._reported: dict[str, int] = {}

@@ -236,3 +236,26 @@ def test_a_visible_recorder_has_our_streams(tmp_path: Path, at_home: None) -> No
     )
     assert (done.returncode, done.stdout) == (0, "")
     assert "got x\n" in done.stderr
+
+
+def test_a_part_of_a_recording(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who set a seal before is known all the same."""
+    verb = Verb()
+
+    def printed(*argv: str) -> list[dict[str, Any]]:
+        args = verb.parser().parse_args([str(SAMPLE), "--json", *argv])
+        args.command = []
+        assert verb.run(args) == 0
+        return [json.loads(one) for one in capsys.readouterr().out.splitlines()]
+
+    whole = printed()
+    times = sorted(row["time"] for row in whole)
+    middle = times[len(times) // 2]
+    late = printed("--since", middle)
+    assert late == [row for row in whole if row["time"] >= middle]
+    assert printed("--until", middle) == [row for row in whole if row["time"] < middle]
+    assert any("before by" in row["why"] for row in late)
+    args = verb.parser().parse_args(["--since", "1"])
+    args.command = []
+    with pytest.raises(UserError, match="only of a RECORDING"):
+        verb.run(args)
