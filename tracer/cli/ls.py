@@ -4,11 +4,12 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracer.cli.verb import Verb
+from tracer.cli.verb import Verb, filter_option, filter_query
 from tracer.errors import Exit, UserError
 from tracer.escape import escape_bytes
 from tracer.labels import SEALS_UNKNOWN, seals_text, size, vm_text
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from tracer.capture.memory_files import MemoryFile
+    from tracer.filter.query import Query
 
 
 class Ls(Verb):
@@ -32,6 +34,7 @@ class Ls(Verb):
       sealsnoop ls
       sealsnoop ls --name 'frame-*'
       sealsnoop ls --pid 4242 --json | jq .seals
+      sealsnoop ls --filter 'seals:-WRITE comm:qemu* size:>1M'
 
     exit code: 0; 1 wrong option; 3 when nothing was found, and something could not be read
     """
@@ -47,11 +50,18 @@ class Ls(Verb):
             help="only files with such a name (of a memfd: without memfd:)",
         )
         parser.add_argument("--pid", type=int, metavar="PID", help="only files this process has")
+        filter_option(
+            parser,
+            "only files that match, for example 'seals:-WRITE comm:qemu* size:>1M': kind, name, "
+            "seals, size, writable, object, dev, ino, gen, and pid, comm, uid, fd of who has it "
+            "(open or mapped); see 'sealsnoop script --help'",
+        )
 
     def run(self, args: argparse.Namespace) -> int:
         """Lists the files; an empty list of what could not all be read is not certain."""
         if args.pid is not None and not Path(f"/proc/{args.pid}").is_dir():
             raise UserError(f"--pid: there is no process {args.pid}")
+        query = filter_query(args, FILTERED)
         from tracer.capture.procfs import Scanner
 
         try:
@@ -59,6 +69,7 @@ class Ls(Verb):
         except OSError as error:
             raise UserError(f"/proc cannot be read: {error.strerror}; is it mounted?") from error
         files = [file for file in scan.files if _wanted(file, args)]
+        files = matching(files, query) if query else files
         for problem in scan.problems:
             tell(str(problem))
         if args.json:
@@ -80,6 +91,66 @@ def _wanted(file: "MemoryFile", args: argparse.Namespace) -> bool:
         if args.pid not in users | {mapping.pid for mapping in file.mappings}:
             return False
     return args.name is None or fnmatchcase(escape_bytes(file.shown_name), args.name)
+
+
+FILTERED = frozenset(
+    ["kind", "name", "seals", "size", "writable", "dev", "ino", "gen", "pid", "comm", "uid", "fd"]
+)
+"""What a filter can ask for."""
+
+
+def matching(files: list["MemoryFile"], query: "Query") -> list["MemoryFile"]:
+    """The files that a filter takes: one of those who have it is as all its words say.
+
+    A word with ``!`` takes the other files: those that nobody has who is so.
+    """
+    import numpy as np
+
+    from tracer.filter.mask import Coded
+    from tracer.filter.query import Query
+
+    rows = [(place, file, one) for place, file in enumerate(files) for one in _having(file)]
+
+    def numbers(found: list[int | None]) -> Any:
+        return np.array([np.nan if one is None else one for one in found], np.float64)
+
+    def texts(found: list[str | None]) -> Coded:
+        return Coded(np.arange(len(found)), found)
+
+    columns: dict[str, Any] = {
+        "kind": texts([file.kind.name.lower() for _, file, _ in rows]),
+        "name": texts([escape_bytes(file.kernel_name) for _, file, _ in rows]),
+        "size": numbers([file.stat.size if file.stat else None for _, file, _ in rows]),
+        "writable": np.array([file.shared_writable for _, file, _ in rows], np.int64),
+        "comm": texts([one and escape_bytes(one[1]) for _, _, one in rows]),
+        "pid": numbers([one and one[0] for _, _, one in rows]),
+        "uid": numbers([one and one[2] for _, _, one in rows]),
+        "fd": numbers([one and one[3] for _, _, one in rows]),
+    }
+    for name in ("dev", "ino", "gen", "seals"):
+        columns[name] = np.array([getattr(file, name) for _, file, _ in rows], np.uint64)
+    places = np.array([place for place, _, _ in rows], np.int64)
+    found = np.ones(len(files), bool)
+    plain = Query(tuple(term for term in query.terms if not term.negated))
+    others = [Query((replace(term, negated=False),)) for term in query.terms if term.negated]
+    for one, takes in ((plain, True), *((one, False) for one in others)):
+        matched = np.zeros(len(files), bool)
+        matched[places[one.mask(columns)]] = True
+        found &= matched == takes
+    return [file for file, wanted in zip(files, found, strict=True) if wanted]
+
+
+def _having(file: "MemoryFile") -> Iterator[tuple[int, bytes, int, int] | None]:
+    """Pid, comm, uid and descriptor (-1: mapped) of each who has it; None for nobody."""
+    nobody = True
+    for holder in file.holders:
+        nobody = False
+        yield holder.pid, holder.who.comm, holder.who.uid, holder.fd
+    for mapping in file.mappings:
+        nobody = False
+        yield mapping.pid, mapping.who.comm, mapping.who.uid, -1
+    if nobody:
+        yield None
 
 
 HEADER = ("KIND", "SEALS", "SIZE", "MAPPINGS", "WRITABLE", "HOLDERS", "MAPPED BY", "NAME")

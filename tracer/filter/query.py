@@ -500,8 +500,8 @@ def _missing(name: str | None, columns: list[str]) -> str:
     key = None if name is None else find(name)
     if key is not None and key.judged:
         return (
-            f"{key.name} is not in raw events, only in judged decisions: "
-            f"use 'sealsnoop report', which judges and takes the same filter"
+            f"{key.name} cannot be used here: only judged decisions have it, which 'sealsnoop "
+            "script', 'report', 'trace' and 'live' show"
         )
     what = "a word without a key" if name is None else name
     return f"{what} cannot be used here: there is no column {', '.join(columns)}"

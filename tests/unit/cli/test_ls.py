@@ -6,6 +6,8 @@ import mmap
 import os
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -14,6 +16,7 @@ from tracer.capture.memory_files import MemoryFile
 from tracer.cli import ls
 from tracer.cli.main import main
 from tracer.errors import UserError
+from tracer.filter.query import parse
 from tracer.labels import SEALS_UNKNOWN
 from tracer.record import Kind
 
@@ -102,3 +105,56 @@ def test_table_shows_names_as_they_are() -> None:
     assert SHOWN in text
     assert "??????" in text
     assert file.seals == SEALS_UNKNOWN
+
+
+# ---- filters ----------------------------------------------------------------------------------
+
+
+def someone(pid: int, comm: bytes, fd: int) -> Any:
+    return SimpleNamespace(pid=pid, who=SimpleNamespace(comm=comm, uid=pid * 10), fd=fd, fmode=3)
+
+
+def file(ino: int, name: bytes, seals: int, *holders: Any) -> MemoryFile:
+    return MemoryFile(Kind.MEMFD, 1, ino, name, None, 7, seals, list(holders))
+
+
+FILES = [
+    file(1, b"/memfd:ring", 0x8, someone(5, b"qemu", 3), someone(6, b"gdb", 4)),
+    file(2, b"/memfd:frame", 0x6, someone(6, b"gdb", 3)),
+    file((1 << 63) + 1, b"/memfd:x", SEALS_UNKNOWN),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("name:ring", [0]),
+        ("seals:+WRITE", [0]),
+        ("seals:-WRITE", [1]),
+        ("seals:unknown", [2]),
+        ("pid:6", [0, 1]),
+        ("pid:6 fd:3", [1]),  # of one and the same who has it
+        ("!pid:5", [1, 2]),
+        ("!comm:gdb", [2]),
+        ("comm:gdb !comm:qemu", [1]),
+        ("uid:50..60", [0, 1]),
+        ("ino:9223372036854775809", [2]),
+        ("object:1:2:7,1:1:7", [0, 1]),
+        ("size:0", []),  # not known
+        ("gdb", [0, 1]),
+        ("kind:memfd,hugetlb", [0, 1, 2]),
+        ("kind:hugetlb", []),
+    ],
+)
+def test_a_filter(text: str, places: list[int]) -> None:
+    assert ls.matching(FILES, parse(text)) == [FILES[place] for place in places]
+
+
+def test_keys_that_files_do_not_have(memfd: int, capsys: pytest.CaptureFixture[str]) -> None:
+    for text, said in (("verdict:breach", "only judged"), ("op:mmap", "op cannot be used here")):
+        with pytest.raises(UserError, match=said):
+            call("--filter", text)
+    mine = f"pid:{os.getpid()} fd:{memfd}"
+    assert call("--json", "--filter", mine) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["name"] == f"memfd:{SHOWN}"

@@ -412,7 +412,7 @@ def test_missing_columns_are_named() -> None:
             parse(f"pid:1 {key.example}" if key.name != "pid" else key.example).mask(
                 table(op=["mmap"]) if key.name == "pid" else table(pid=[1])
             )
-        assert ("only in judged decisions" in caught.value.problem) is key.judged
+        assert ("only judged decisions have it" in caught.value.problem) is key.judged
         assert caught.value.word == str(parse(key.example))
 
 

@@ -1,7 +1,6 @@
 """The filter language: what it reads, how it writes it back, and how it says what is wrong."""
 
 import argparse
-import re
 
 import pytest
 from hypothesis import given, settings
@@ -263,6 +262,6 @@ def test_option() -> None:
     assert filter_query(parser.parse_args([]), []) == Query()
     with pytest.raises(QueryError, match="no column comm, name"):
         filter_query(args, ["op"])
-    with pytest.raises(QueryError, match=re.escape("'sealsnoop report'")) as caught:
+    with pytest.raises(QueryError, match="only judged decisions have it") as caught:
         filter_query(parser.parse_args(["--filter", "op:mmap verdict:breach"]), ["op"])
     assert caught.value.word == "verdict:breach"
