@@ -166,7 +166,7 @@ def card(one: Coverage) -> dict[str, Any]:
 
 def page(report: "Report", top: int) -> Iterator[str]:
     """The report in pieces; each table has at most ``top`` rows."""
-    boots, several = layout.boots(report.coverage), report.several
+    boots, several = layout.boots(report.coverage, report.clocks), report.several
     frames = {"late": report.late, **report.tables, "seals": report.seals}
     charts: dict[str, Any] = {"times": [], "matrix": "", "bars": ""}
     if report.decisions:

@@ -14,6 +14,7 @@ from tracer.labels import describe, seals_text, size, span
 from tracer.output.coverage import Coverage, holes, known
 from tracer.output.names import MOST_ROWS, braces, folded, shortened
 from tracer.rules.verdicts import Verdict
+from tracer.walltime import WallClock, date_and_time
 from tracer.words import DOUBTS, UNKNOWN, Bit5, names, ops
 
 if TYPE_CHECKING:
@@ -230,6 +231,25 @@ def seconds(name: str, title: str, *, rank: int = 0) -> Column:
     return Column(title, shown, lambda row: row.get(name), True, rank)
 
 
+def moment(name: str) -> Column:
+    """A boot-clock time ``name`` as the wall clock showed it, with the date if it is another day.
+
+    Where the recording does not tell, seconds since its start.
+    """
+
+    def shown(row: Row) -> str:
+        time_ns, start_ns, clock = row.get(name), row.get("start_ns"), row.get("clock")
+        if time_ns is None:
+            return "-"
+        if not clock:
+            return "-" if start_ns is None else f"+{(time_ns - start_ns) / 1e9:.3f}"
+        day, _, there = date_and_time(clock.at(time_ns)).partition(" ")
+        today = day == date_and_time(clock.at(start_ns)).partition(" ")[0]
+        return there if today else f"{day} {there}"
+
+    return Column("time", shown, lambda row: row.get(name), True, 1)
+
+
 def _counts(word: str) -> Column:
     """Decisions with the verdict ``word``."""
 
@@ -334,7 +354,7 @@ _HOST = derived("host", lambda row: plain(row.get("host")), rank=1)
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "listed": (
         value("count", "", _times, right=True),
-        seconds("first_ns", "s", rank=1),
+        moment("first_ns"),
         _WHO,
         value("op", "op"),
         _FILE,
@@ -390,7 +410,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "late": (
         _TIMES,
         _FILE,
-        seconds("time_ns", "sealed s", rank=1),
+        moment("time_ns"),
         derived("seal", lambda row: plain(row.get("seal")), least=0),
         replace(phrase("why", "why late"), least=24),
         derived("sealed by", who, rank=2),
@@ -398,7 +418,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "busy": (
         _TIMES,
         _FILE,
-        seconds("time_ns", "s", rank=1),
+        moment("time_ns"),
         derived("requested", _added, least=0),
         derived("by", who, rank=3),
         value("writable", "writable", right=True, rank=2),
@@ -406,7 +426,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "seals": (
         _FILE,
-        seconds("time_ns", "s", rank=1),
+        moment("time_ns"),
         value("op", "op"),
         value("seals", "before", seals),
         value("seals_after", "after", seals),
@@ -437,6 +457,10 @@ def telling(frame: "pd.DataFrame", columns: Sequence[Column]) -> list[Column]:
 _SOME = 2000  # rows that are looked at
 
 
+NO_CLOCKS: Mapping[str, WallClock] = {}
+"""By boot id, where no recording tells which time it was."""
+
+
 class Boot(NamedTuple):
     """What the rows of one boot have in common."""
 
@@ -448,6 +472,8 @@ class Boot(NamedTuple):
     """Not the whole host was recorded."""
     holes: frozenset[str] | None
     """The known holes that its kernel has; None: no self-test says which."""
+    clock: WallClock | None = None
+    """Which time it was, as far as is known."""
 
 
 _UNKNOWN_BOOT = Boot(None, UNKNOWN, False, None)
@@ -485,7 +511,9 @@ def entries(
     return found[:top], len(found) + max(0, len(frame) - MOST_ROWS)
 
 
-def boots(coverage: Iterable[Coverage]) -> dict[str, Boot]:
+def boots(
+    coverage: Iterable[Coverage], clocks: Mapping[str, WallClock] = NO_CLOCKS
+) -> dict[str, Boot]:
     """By boot id; of several recordings of a boot, one may know what another does not."""
     coverage = tuple(coverage)
     found: dict[str, Boot] = {}
@@ -498,5 +526,6 @@ def boots(coverage: Iterable[Coverage]) -> dict[str, Boot]:
             one.self_test.bit5 if before.bit5 == UNKNOWN else before.bit5,
             before.narrowed or bool(one.filters),
             of_kernels[one.boot_id],
+            clocks.get(one.boot_id),
         )
     return found

@@ -58,7 +58,7 @@ class Terminal:
 
     def show(self, report: "Report", tables: Sequence[str]) -> None:
         """Prints everything; ``tables`` are those of :attr:`Report.tables` that are wanted."""
-        self._boots = layout.boots(report.coverage)
+        self._boots = layout.boots(report.coverage, report.clocks)
         self.result(report.summary)
         self._verdicts(report)
         for one in report.coverage:

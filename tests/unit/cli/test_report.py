@@ -35,6 +35,7 @@ from tracer.output.console import Reading
 from tracer.output.report import TABLES
 from tracer.output.tables import WORST_FIRST
 from tracer.recording.writer import RecordingWriter
+from tracer.walltime import time_of_day
 from tracer.words import Hook
 
 pytestmark = pytest.mark.slow
@@ -94,7 +95,7 @@ def test_text(recording: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch)
     assert "coverage: 1 of 1 hooks live, nothing lost" in lines[-1]
     place = lines.index("NEW BREACH: 1 decision")
     assert " ".join(lines[place + 2].split()) == (
-        "1x 0.200 writer/42 mmap memfd:frame ----f- SHARED rw- 0+4096 fd3"
+        "1x 18:48:10.200 writer/42 mmap memfd:frame ----f- SHARED rw- 0+4096 fd3"
     )
     assert "answered ok, expected EPERM: FUTURE_WRITE" in lines[place + 3]
     assert err == ""
@@ -216,8 +217,9 @@ def test_late_seals_and_holders(capsys: Capture) -> None:
     )  # fmt: skip
     assert [(row["seals"], row["seals_after"]) for row in found["seals"]] == [(0, 0x10)]
     assert main(["report", "w.seal"]) == 0
+    at = time_of_day(WALL + 100_000_000)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "1x memfd:frame 0.100 WRITE writer/42 1 writer/43" in lines
+    assert f"1x memfd:frame {at} WRITE writer/42 1 writer/43" in lines
     for argv in (["--since", "0.25"], ["--filter", "name:~other"]):
         found = body(capsys, "w.seal", *argv, code=0 if "--since" in argv else 4)
         assert found["busy"] == found["late_seals"] == found["seals"] == []

@@ -16,10 +16,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from tests.unit.output.report_sample import HOSTILE, counts, coverage, entry, report
+from tests.unit.output.report_sample import HOSTILE, START, counts, coverage, entry, report
 from tracer.escape import cells as width_of
 from tracer.escape import printable
 from tracer.output import data
+from tracer.output import tables as layout
 from tracer.output.coverage import SelfTest
 from tracer.output.html import (
     SCRIPT,
@@ -33,6 +34,7 @@ from tracer.output.html import (
 )
 from tracer.output.report import TABLES, Question, Report
 from tracer.output.terminal import Terminal
+from tracer.walltime import WallClock
 
 GOLDEN = Path(__file__).parent / "golden" / "report"
 LOSSY = coverage(lost={"ring_full": 5}, incomplete={"name": 2}, state="killed", reason="")
@@ -389,3 +391,29 @@ def test_html_policy_names_what_is_there() -> None:
 def test_html_says_what_it_leaves_out() -> None:
     text = "".join(page(report(), 1))
     assert "and 2 more (--top 3)" in text
+
+
+def test_times_are_the_wall_clock_s_with_the_date_of_another_day(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        wall = 1_795_369_690 * 10**9
+        boots = layout.boots([coverage()], {"b1": WallClock([(START, wall)])})
+        column = layout.moment("time_ns")
+        told = [
+            column.text({"time_ns": START + ns} | boots["b1"]._asdict())
+            for ns in (451_999_999, 86_400 * 10**9)
+        ]
+        assert told == ["18:48:10.451", "2026-11-23 18:48:10.000"]
+        unknown = layout.boots([coverage()])["b1"]._asdict()
+        assert column.text({"time_ns": START + 451_999_999} | unknown) == "+0.452"
+        assert column.text({"time_ns": None} | unknown) == "-"
+        shown_here = shown(report(clocks={"b1": WallClock([(START, wall)])}), 120)
+        assert "18:48:10.852" in shown_here
+        page_text = "".join(page(report(clocks={"b1": WallClock([(START, wall)])}), 10))
+        assert ">18:48:10.852</td>" in page_text
+    finally:
+        monkeypatch.undo()
+        time.tzset()
