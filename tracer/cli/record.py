@@ -51,8 +51,13 @@ _LEAST_SIZE = 1 << 20
 class Record(Verb):
     """Record every seal decision of the running kernel.
 
+    With a command: what it and its children do, and what others do to a memory file
+    from the first time on that one of these had to do with it. With --file: what
+    anybody does to that file, and nothing else.
+
     examples:
       sealsnoop record -- ./program --option   a program and its children
+      sealsnoop record --file /proc/42/fd/7    one file, whoever touches it
       sealsnoop record -o w.seal --name wl_    memfds called wl_..., until Ctrl-C
       sealsnoop record --pid 42 --duration 60  one process for a minute
       sealsnoop record --denied --seals write  refusals on write-sealed files

@@ -40,9 +40,10 @@ if TYPE_CHECKING:
 class Trace(Verb):
     """Print decisions as they are made, a line each: strace for seals.
 
-    Without a RECORDING it records meanwhile: the command and its children, or the
-    whole host until Ctrl-C. Printed is what was not simply allowed: refusals with the
-    seal behind them and who set it, breaches, what nobody can explain, and errors.
+    Without a RECORDING it records meanwhile: the command, its children and what others
+    do to their files, or the whole host until Ctrl-C. Printed is what was not simply
+    allowed: refusals with the seal behind them and who set it, breaches, what nobody
+    can explain, and errors.
 
     The decisions alone are on stdout; what the command prints is on stderr.
 
@@ -50,6 +51,7 @@ class Trace(Verb):
       sudo sealsnoop trace -- ./program        what its seals refuse
       sudo sealsnoop trace --all -- ./program  every decision
       sudo sealsnoop trace --name ring         memfds called ring..., until Ctrl-C
+      sudo sealsnoop trace --file /proc/42/fd/7   one file, whoever touches it
       sudo sealsnoop trace --name ring --on-violation 'logger -t seals --'
       sealsnoop trace s.seal                   a recording, also a growing one
       sealsnoop trace s.seal --json | jq .why
