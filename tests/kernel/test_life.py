@@ -33,7 +33,7 @@ def _offsets(run: Run, pid: int) -> list[int]:
 
 def _readable(run: Run) -> None:
     """Whatever happened to the recorder: the events are there and can be shown."""
-    shown = run.script()
+    shown = run.script("--all")
     assert shown.returncode == 0, shown.stderr
     assert len(shown.stdout.splitlines()) == len(run.events)
     assert "Traceback" not in shown.stderr
@@ -166,7 +166,8 @@ def test_hostile_names(kernel: Booted) -> None:
     _readable(run)
     for form in ([], ["--json"], ["--csv"]):
         assert not _CONTROL.search(run.script(*form).stdout)
-    assert all(len(line) <= 100 for line in run.script().stdout.splitlines())
+    lines = run.script("--width", "100").stdout.splitlines()
+    assert all(len(line) <= 100 for line in lines)
 
 
 # ---- what is refused ----------------------------------------------------------------------
