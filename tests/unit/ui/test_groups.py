@@ -103,3 +103,32 @@ def test_rows_stand_still_while_counts_go_on(tmp_path: Path) -> None:
         assert live.now.events == after.now.events
         assert len(live.rows) == live.totals[table]
     writer.close("done")
+
+
+def test_beside_a_live_table_only_the_newest_events_are_looked_at() -> None:
+    feed = Still(DEBIAN_6_1)
+    feed.answer(Request())
+    rows = feed.snapshot.rows
+    place = int(rows.order[0])
+    dev, ino, gen = (int(rows.value(part, place)) for part in ("dev", "ino", "gen"))
+    key = dev, ino, gen
+    feed.answer(Request(object=key, brief=True))
+    whole = feed.snapshot.detail
+    assert whole is not None
+    assert whole.whole
+    assert [event["op"] for event in whole.timeline] == ["create", "add_seals", "mmap"]
+    assert len(whole.holders)
+    feed.book.is_complete = False  # as if it were still written
+    feed.book.log.skip(0)  # and nothing of it were in memory any more
+    feed.answer(Request())
+    feed.answer(Request(object=key, brief=True))
+    newest = feed.snapshot.detail
+    assert newest is not None
+    assert not newest.whole
+    assert not newest.timeline
+    feed.answer(Request(object=key))
+    again = feed.snapshot.detail
+    assert again is not None
+    assert again.whole, "its own page reads all of it"
+    assert len(again.timeline) == 3
+    assert len(again.decisions)

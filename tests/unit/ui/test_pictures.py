@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
+from textual.widgets import Input
 
 from tests.unit.ui.still import Shown, run, shown, still
 
@@ -35,11 +36,14 @@ def picture(svg: str) -> str:
 
 async def settled(one: Shown) -> str:
     """The picture when nothing changes any more: a layout may need a second try."""
-    found, before = picture(one.app.export_screenshot(simplify=True)), ""
-    while found != before:
+    for entry in one.app.screen.query(Input):
+        entry.cursor_blink = False
+    found, unchanged = picture(one.app.export_screenshot(simplify=True)), 0
+    while unchanged < 3:
         await one.pilot.pause(0.05)
         await one.draw()
         found, before = picture(one.app.export_screenshot(simplify=True)), found
+        unchanged = unchanged + 1 if found == before else 0
     return found
 
 

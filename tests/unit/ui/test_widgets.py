@@ -13,6 +13,7 @@ from rich.cells import cell_len
 
 from tracer import labels
 from tracer.escape import printable
+from tracer.filter.mask import Coded
 from tracer.live import cells
 from tracer.live.cells import BARS, SYMBOLS, VIOLATIONS
 from tracer.live.snapshot import (
@@ -20,12 +21,14 @@ from tracer.live.snapshot import (
     Alert,
     Coverage,
     Now,
+    Rows,
     Snapshot,
     State,
+    Taken,
     Verdicts,
     of_records,
 )
-from tracer.live.tables import COLUMNS, HOLDERS, MAPPERS, Column, decisions, fit
+from tracer.live.tables import COLUMNS, HOLDERS, MAPPERS, Column, decisions, fit, rank_of
 from tracer.recording.manifest import Hook, Manifest, SelfTest, Unexplained
 from tracer.rules.verdicts import Verdict
 from tracer.words import Kind
@@ -291,3 +294,17 @@ def test_columns_have_names_of_their_own() -> None:
         assert len(set(names)) == len(names)
         assert all(isinstance(column, Column) for column in columns)
     assert len(ENDINGS) == 3
+
+
+def test_values_that_are_looked_up_when_they_are_wanted() -> None:
+    at = np.array([2, -1, 0])
+    for column, values in (
+        (np.array([5, 6, 7]), [7, None, 5]),
+        (Coded(np.array([1, 0, -1]), ["a", "b"]), [None, None, "b"]),
+    ):
+        taken = Taken(column, at)
+        rows = Rows("objects", {"x": taken}, np.arange(3), np.arange(3), 3)
+        assert [rows.value("x", place) for place in range(3)] == values
+        whole = Rows("objects", {"x": taken.whole()}, np.arange(3), np.arange(3), 3)
+        assert [whole.value("x", place) for place in range(3)] == values
+        assert rank_of(taken).tolist() == rank_of(taken.whole()).tolist()
