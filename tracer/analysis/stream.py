@@ -177,7 +177,7 @@ def _arrow(name: str, judged: Judged) -> pa.Array:
         null = np.array([*(word is None for word in words), True])[column.codes]
         codes = np.asarray(column.codes, np.int32)
         return pa.DictionaryArray.from_arrays(
-            integers(np.where(null, 0, codes), null), texts(words or [""])
+            integers(np.where(null, 0, codes), null), texts([word or "" for word in words] or [""])
         )
     if name == "verdict":
         null = column < 0
@@ -198,6 +198,9 @@ class _Order:
     def __init__(self) -> None:
         self._held: list[pa.Table] = []
         self._last_ns = np.iinfo(np.int64).min
+        self._plain = (
+            False  # without dictionaries, which somebody made so that they do not go together
+        )
         self.late = 0
 
     def of(self, table: pa.Table | None, floor_ns: int | None) -> pa.Table:
@@ -206,10 +209,14 @@ class _Order:
         ``floor_ns``: whatever comes later is of this time or later; None: nothing comes.
         """
         if table is not None and table.num_rows:
-            self._held.append(table)
+            self._held.append(_strings(table) if self._plain else table)
         if not self._held:
             return empty(EVENTS)
-        whole = pa.concat_tables(self._held).unify_dictionaries()
+        try:
+            whole = pa.concat_tables(self._held).unify_dictionaries()
+        except pa.ArrowInvalid:
+            self._plain, self._held = True, [_strings(one) for one in self._held]
+            whole = pa.concat_tables(self._held)
         when = _times(whole)
         if len(when) > 1 and (when[1:] < when[:-1]).any():
             order = np.argsort(when, kind="stable")
@@ -222,6 +229,15 @@ class _Order:
             self._last_ns = max(self._last_ns, int(when[count - 1]))
         self._held = [whole.slice(count)] if count < len(when) else []
         return whole.slice(0, count)
+
+
+def _strings(table: pa.Table) -> pa.Table:
+    """With texts as such instead of dictionaries."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            plain_ = table.column(place).cast(field.type.value_type)
+            table = table.set_column(place, field.name, plain_)
+    return table
 
 
 def _steps(table: pa.Table) -> Iterator[pa.Table]:

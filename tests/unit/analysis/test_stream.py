@@ -68,3 +68,34 @@ def test_data_frames_say_what_json_says() -> None:
         assert frame[name].astype(object).where(frame[name].notna(), None).tolist() == texts
     assert frame["time"].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ").tolist() == [r["time"] for r in rows]
     assert frame["verdict"].tolist() == [row["verdict"] for row in rows]
+
+
+WORDS = st.lists(st.none() | st.sampled_from(["a", "b"]), min_size=1, max_size=3)
+
+
+@given(TIMES, st.lists(WORDS, min_size=6, max_size=6))
+def test_dictionaries_that_do_not_go_together(
+    pieces: list[list[int]], words: list[list[str | None]]
+) -> None:
+    """With nulls in them, as only somebody else writes them: Arrow makes no one of these."""
+    order, rows, found = _Order(), [], []
+    for (table, floor), known in zip(tables(pieces), words, strict=False):
+        codes = pa.array([n % len(known) for n in range(table.num_rows)], pa.int16())
+        column = pa.DictionaryArray.from_arrays(codes, pa.array(known, pa.string()))
+        odd = table.set_column(2, "op", column)
+        rows += odd.to_pylist()
+        found += order.of(odd, floor).to_pylist()
+    found += order.of(None, None).to_pylist()
+    assert found == sorted(rows, key=lambda row: (row["time_ns"], row["number"]))
+
+
+def test_judged_columns_go_together() -> None:
+    path = Path(__file__).parents[3] / "samples" / "recordings" / "debian-7.3.seal"
+    with Recording.open(path) as recording:
+        [table] = Stream(recording).tables()
+    half = table.num_rows // 2
+    order, late = _Order(), table.slice(half)
+    first = order.of(table.slice(0, half), int(late["time_ns"][0].as_py()) - 1)
+    again = pa.concat_tables([first, order.of(late, None)])
+    assert again.to_pylist() == table.to_pylist()
+    assert not order._plain
