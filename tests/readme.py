@@ -16,7 +16,7 @@ HERE = {
     "sealsnoop report s.seal": 0,
     "sudo sealsnoop ls --name 'ring*'": None,
     "sealsnoop report --diff debian-6.1 debian-7.3": 2,
-    "sealsnoop report host.seal --since 03:00 --until 03:10": 4,
+    "sealsnoop trace host.seal --since 03:00 --until 03:10": 0,
     "sealsnoop report s.seal --fail-on breach,unexplained": 2,
     "sealsnoop report debian-6.1 --html seals.html": 0,
     "sealsnoop trace --help": 0,
