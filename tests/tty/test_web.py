@@ -48,7 +48,7 @@ def test_in_a_browser(
             await browser.until(
                 "what is wrong", lambda: "breaches by known holes" in browser.received
             )
-            await browser.click(200, 10)  # keys go to the terminal when it was chosen
+            await browser.click(200, 200)  # keys go to the terminal when it was chosen
             await browser.write("/")
             await asyncio.sleep(1)
             await browser.write("name:~hugetlb")
