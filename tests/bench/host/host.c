@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a host does all day, none of it with a memory file: host LOAD COUNT
+ * What a host does all day, none of it with a memory file: host LOAD COUNT FILE
  * does it COUNT times and prints nanoseconds for each.
  */
 #define _GNU_SOURCE
@@ -14,11 +14,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ORDINARY "/etc/passwd"
 #define PAGE 4096L
 #define PAGES 64
 
 static int ends[2], file;
+static const char *ordinary;
 
 static void need(int holds, const char *what)
 {
@@ -43,7 +43,7 @@ static void fork_exec(void)
 
 static void open_close(void)
 {
-	int fd = open(ORDINARY, O_RDONLY | O_CLOEXEC);
+	int fd = open(ordinary, O_RDONLY | O_CLOEXEC);
 
 	need(fd >= 0 && !close(fd), "open");
 }
@@ -98,14 +98,15 @@ int main(int argc, char **argv)
 
 	if (argc < 2) /* what fork_exec executes */
 		return 0;
-	need(argc == 3, "host LOAD COUNT");
+	need(argc == 4, "host LOAD COUNT FILE");
 	count = atol(argv[2]);
+	ordinary = argv[3];
 	for (unsigned i = 0; i < sizeof(loads) / sizeof(*loads); i++)
 		if (!strcmp(loads[i].name, argv[1]))
 			once = loads[i].once;
 	need(once != NULL, argv[1]);
-	file = open(ORDINARY, O_RDONLY);
-	need(file >= 0, ORDINARY);
+	file = open(ordinary, O_RDONLY);
+	need(file >= 0, ordinary);
 	if (!strcmp(argv[1], "socket"))
 		need(!socketpair(AF_UNIX, SOCK_STREAM, 0, ends), "socketpair");
 	else

@@ -28,7 +28,7 @@ METHODS = ("fexit", "kprobe")
 
 def measure(program: Path, count: int, rounds: int, end: str = "") -> None:
     for load, times in LOADS.items():
-        command = [str(program), load, str(count * times)]
+        command = [str(program), load, str(count * times), str(program)]
         found = [
             float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             for _ in range(rounds)
@@ -46,7 +46,11 @@ def main() -> None:
     print(json.dumps(facts | {"count": args.count, "rounds": args.rounds}), flush=True)
     with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
         work = Path(folder)
-        program = work / "host"
+        # The guest's own files come from its host, for which a process would wait; and those of a
+        # tmpfs are memory files.
+        (work / "plain").mkdir()
+        subprocess.run(["mount", "-t", "ramfs", "ramfs", work / "plain"], check=True)
+        program = work / "plain" / "host"
         subprocess.run(["gcc", "-O2", "-static", "-o", program, PROGRAM], check=True)
         measure(program, args.count, args.rounds)
         for method in METHODS:
