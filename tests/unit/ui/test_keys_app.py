@@ -19,7 +19,7 @@ async def test_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.chdir(tmp_path)
     async with shown(still()) as one:
         more = int(one.app.shot.verdicts.counts[5]) - 1
-        assert f"KNOWN HOLE (and {more} more): hugetlb-grow-10, holes/184: mmap" in one.text()
+        assert f"KNOWN HOLE (and {more} more): hugetlb-grow-10, holes/184: " in one.text()
         await one.press("v")
         assert isinstance(one.app.screen, EventScreen)
         assert "hugetlb-grow" in one.text()
