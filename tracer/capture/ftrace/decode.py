@@ -337,6 +337,9 @@ def _key(rows: Rows) -> NDArray[np.uint64]:
     return found
 
 
+_DEFAULT_HIERARCHY = 0
+
+
 def _fill_tracepoint(part: Rows, data: Rows, what: What) -> None:
     if what == What.NEWTASK:
         thread = (data["clone_flags"].astype(np.uint64) & np.uint64(_CLONE_THREAD)) != 0
@@ -344,8 +347,8 @@ def _fill_tracepoint(part: Rows, data: Rows, what: What) -> None:
             np.uint64
         )
     elif what == What.CGROUP:
-        # Only of the default hierarchy (kernel/cgroup/cgroup.c: its root has the number 1).
-        part["what"][data["dst_root"] != 1] = What.NONE
+        # Only of v2's hierarchy, which is the first (kernel/cgroup/cgroup.c:cgroup_init).
+        part["what"][data["dst_root"] != _DEFAULT_HIERARCHY] = What.NONE
         part["number"] = data["dst_id"]
         part["tid"] = data["pid"]
 
