@@ -70,8 +70,8 @@ def test_offsets_are_those_of_the_source() -> None:
 
 
 def test_shape_macros_are_those_of_the_source() -> None:
-    names = r"\b(?:FILTER_[A-Z]+|AUDIT|RING_PAGES|MAX_TASKS|MAX_OUTER|MAX_OBJECTS)\b"
-    used = set(re.findall(names, code()))
+    names = "FILTER_[A-Z]+|FOLLOW_FILES|AUDIT|RING_PAGES|MAX_(?:TASKS|OUTER|OBJECTS)"
+    used = set(re.findall(rf"\b(?:{names})\b", code()))
     assert Filters().macros(1 << 20).keys() == used
 
 
