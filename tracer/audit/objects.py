@@ -188,10 +188,14 @@ def give_generations(swept: pd.DataFrame, known: Identities, *, twice: bool = Fa
 
 
 def announced(objects: pd.DataFrame, with_rows: bool) -> dict[Key3, MemoryFile]:
-    """What announcements (table ``objects``) tell; ``with_rows``: some claim has a ``where``."""
+    """What announcements (table ``objects``) tell; ``with_rows``: some claim has a ``where``.
+
+    A memfd_create that was refused is announced too, with the name that it asked for and inode 0:
+    it made no file that a claim could be about.
+    """
     found: dict[Key3, MemoryFile] = {}
     row: Any
-    for row in objects.itertuples(index=False):
+    for row in objects[objects["ino"] != 0].itertuples(index=False):
         key = (row.dev, row.ino, row.gen)
         file = found.setdefault(key, MemoryFile(key))
         file.kinds.add(str(row.kind))

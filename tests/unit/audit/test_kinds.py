@@ -33,6 +33,18 @@ def test_files_that_cannot_be_sealed(tmp_path: Path) -> None:
     assert of(path, NEVER_MAPPED, 'kind = "tmpfs"').result is OPEN
 
 
+def test_a_creation_that_was_refused_made_no_file(tmp_path: Path) -> None:
+    """Its name is announced all the same, with inode 0."""
+    story = Story()
+    story.create(RAM)
+    story.object(0, "noexec", Kind.UNKNOWN, gen=1807)
+    story.event("create", 0, kind=Kind.UNKNOWN, answer=-errno.EINVAL)
+    path = story.write(tmp_path / "a.seal")
+    found = of(path, NEVER_MAPPED)
+    assert found.result is PASS
+    assert len(found.findings) == 1
+
+
 def test_guest_memory_that_no_hook_knows(tmp_path: Path) -> None:
     scope = 'kind = "guest_memfd"'
     hooks = [step(one) for one in FAMILIES if not one.startswith("gmem")]
