@@ -1,6 +1,5 @@
 """What every test here is held to: it ends, and leaves nothing behind."""
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from tests.leftovers import pytest_runtest_call as pytest_runtest_call
 from tests.leftovers import pytest_runtest_setup as pytest_runtest_setup
 from tests.leftovers import pytest_runtest_teardown as pytest_runtest_teardown
-from tracer import walltime
+from tests.unit import zones
 
 
 @pytest.fixture
@@ -16,11 +15,6 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     """Local time is UTC, or that of the ``TZ`` in the parameter: on every machine."""
     with monkeypatch.context() as patched:
         patched.setenv("TZ", getattr(request, "param", "UTC"))
-        _changed()
+        zones.changed()
         yield
-    _changed()
-
-
-def _changed() -> None:
-    time.tzset()
-    walltime._local.cache_clear()
+    zones.changed()

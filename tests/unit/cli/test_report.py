@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -79,14 +78,10 @@ def failed(capsys: Capture, *argv: object) -> tuple[int, str]:
     return code, err + out
 
 
-def test_text(recording: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    time.tzset()
-    try:
-        assert main(["report", str(recording)]) == 0
-    finally:
-        monkeypatch.undo()
-        time.tzset()
+@pytest.mark.usefixtures("zone")
+@pytest.mark.parametrize("zone", ["Europe/Berlin"], indirect=True)
+def test_text(recording: Path, capsys: Capture) -> None:
+    assert main(["report", str(recording)]) == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert lines[0] == "1 breach: 1 new; 1 refusal that no seal explains"

@@ -12,7 +12,6 @@ import io
 import os
 import shutil
 import sys
-import time
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.unit import zones
 from tracer.analysis import api
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -86,13 +86,13 @@ def machine(folder: Path) -> Iterator[None]:
         for name in UNSET:
             patch.delenv(name, raising=False)
         patch.chdir(folder)
-        time.tzset()
+        zones.changed()
         _rename_version(actual, VERSION)
         try:
             yield
         finally:
             _rename_version(VERSION, actual)
-    time.tzset()
+    zones.changed()
 
 
 def run(*words: str, files: tuple[str, ...] = ()) -> str:

@@ -5,8 +5,6 @@ import io
 import json
 import os
 import re
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -47,17 +45,7 @@ def shown(what: Report, width: int, top: int = 10, tables: tuple[str, ...] = TAB
     return out.getvalue()
 
 
-@pytest.fixture
-def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Local time is UTC."""
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
-@pytest.mark.usefixtures("utc")
+@pytest.mark.usefixtures("zone")
 @pytest.mark.parametrize("width", [80, 100])
 def test_text_golden(width: int) -> None:
     text = shown(report(coverage=(LOSSY,)), width)
@@ -393,27 +381,21 @@ def test_html_says_what_it_leaves_out() -> None:
     assert "and 2 more (--top 3)" in text
 
 
-def test_times_are_the_wall_clock_s_with_the_date_of_another_day(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    time.tzset()
-    try:
-        wall = 1_795_369_690 * 10**9
-        boots = layout.boots([coverage()], {"b1": WallClock([(START, wall)])})
-        column = layout.moment("time_ns")
-        told = [
-            column.text({"time_ns": START + ns} | boots["b1"]._asdict())
-            for ns in (451_999_999, 86_400 * 10**9)
-        ]
-        assert told == ["18:48:10.451", "2026-11-23 18:48:10.000"]
-        unknown = layout.boots([coverage()])["b1"]._asdict()
-        assert column.text({"time_ns": START + 451_999_999} | unknown) == "+0.452"
-        assert column.text({"time_ns": None} | unknown) == "-"
-        shown_here = shown(report(clocks={"b1": WallClock([(START, wall)])}), 120)
-        assert "18:48:10.852" in shown_here
-        page_text = "".join(page(report(clocks={"b1": WallClock([(START, wall)])}), 10))
-        assert ">18:48:10.852</td>" in page_text
-    finally:
-        monkeypatch.undo()
-        time.tzset()
+@pytest.mark.usefixtures("zone")
+@pytest.mark.parametrize("zone", ["Europe/Berlin"], indirect=True)
+def test_times_are_the_wall_clock_s_with_the_date_of_another_day() -> None:
+    wall = 1_795_369_690 * 10**9
+    boots = layout.boots([coverage()], {"b1": WallClock([(START, wall)])})
+    column = layout.moment("time_ns")
+    told = [
+        column.text({"time_ns": START + ns} | boots["b1"]._asdict())
+        for ns in (451_999_999, 86_400 * 10**9)
+    ]
+    assert told == ["18:48:10.451", "2026-11-23 18:48:10.000"]
+    unknown = layout.boots([coverage()])["b1"]._asdict()
+    assert column.text({"time_ns": START + 451_999_999} | unknown) == "+0.452"
+    assert column.text({"time_ns": None} | unknown) == "-"
+    shown_here = shown(report(clocks={"b1": WallClock([(START, wall)])}), 120)
+    assert "18:48:10.852" in shown_here
+    page_text = "".join(page(report(clocks={"b1": WallClock([(START, wall)])}), 10))
+    assert ">18:48:10.852</td>" in page_text
