@@ -69,6 +69,14 @@ def date_and_zone(written: str) -> str:
     return datetime.fromisoformat(written).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
+def on_day_of(written: str, other: str | None) -> str:
+    """``20:16:33.451208``, local time, of what :func:`iso` wrote; with the date where that is not
+    the one of ``other``."""
+    here = datetime.fromisoformat(written).astimezone()
+    same = other is not None and here.date() == datetime.fromisoformat(other).astimezone().date()
+    return here.strftime("%H:%M:%S.%f" if same else "%Y-%m-%d %H:%M:%S.%f")
+
+
 def iso(wall_ns: int | None, digits: int = 6) -> str | None:
     """``2026-11-29T19:16:33.451208Z``; None: not known."""
     if wall_ns is None or not 0 <= wall_ns < _END_NS:

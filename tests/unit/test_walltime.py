@@ -17,6 +17,7 @@ from tracer.walltime import (
     iso,
     isos,
     moment,
+    on_day_of,
     time_of_day,
 )
 
@@ -38,6 +39,14 @@ def test_local_time_for_people_and_utc_for_programs(zone: None) -> None:
     assert date_and_time(at) == "2026-11-22 18:48:10.123"
     assert iso(at) == "2026-11-22T17:48:10.123456Z"
     assert iso(at, 0) == "2026-11-22T17:48:10Z"
+
+
+@BERLIN
+def test_a_time_has_its_date_where_that_is_another_one(zone: None) -> None:
+    late = "2026-11-22T22:59:59.000001Z"  # a second before midnight there
+    assert on_day_of(late, "2026-11-22T00:00:00.000Z") == "23:59:59.000001"
+    assert on_day_of("2026-11-22T23:00:00Z", late) == "2026-11-23 00:00:00.000000"
+    assert on_day_of(late, None) == "2026-11-22 23:59:59.000001"
 
 
 @pytest.mark.parametrize("hostile", [None, -1, 1 << 63, 1 << 100, -(1 << 70)])

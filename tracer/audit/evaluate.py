@@ -29,6 +29,7 @@ from tracer.audit.scope import OUT, Allowed, Answer, check_where, hidden, member
 from tracer.escape import printable
 from tracer.labels import describe
 from tracer.recording.reader import Recording
+from tracer.walltime import iso
 from tracer.words import Bit5, ops
 
 SEALABLE = ("memfd", "hugetlb", "tmpfs", "unknown")
@@ -169,10 +170,9 @@ def _finding(
         result = Result.INDETERMINATE if doubts else Result.PASS
         if result == Result.PASS and claim.claim == "sealed-with" and not shared(case):
             result = Result.NOT_APPLICABLE
-    bit5 = evidence.manifest.bit5
     proofs: dict[tuple[str, int, int], Proof] = {}
     for violation in violations:
-        proof = _proof(violation.row, violation.text, bit5)
+        proof = _proof(violation.row, violation.text, evidence)
         proofs.setdefault((proof.table, proof.cpu, proof.seq), proof)
     listed = list(proofs.values())
     more = max(0, len(listed) - MOST_PROOFS)
@@ -258,11 +258,8 @@ def _about(evidence: Evidence, file: MemoryFile) -> Iterator[Doubt]:
                     f"({', '.join(map(printable, sorted(odd)))}).")  # fmt: skip
 
 
-def _proof(row: Row, text: str, bit5: Bit5) -> Proof:
-    """``row`` as evidence for ``text``, which says what its process does.
-
-    ``bit5``: what the recorded kernel calls seal 0x20.
-    """
+def _proof(row: Row, text: str, evidence: Evidence) -> Proof:
+    """``row`` as evidence for ``text``, which says what its process does."""
     comm = printable(row.comm)
     # The recorder itself reads what an inode says of its mappings.
     if row.op != "mapped":
@@ -275,7 +272,8 @@ def _proof(row: Row, text: str, bit5: Bit5) -> Proof:
         text=text,
         comm=comm,
         op=printable(row.op),
-        asked=_request(row, bit5),
+        time=iso(evidence.clock.at(row.time_ns)),
+        asked=_request(row, evidence.manifest.bit5),
         count=row.times,
         **{name: getattr(row, name) for name in copied},
     )

@@ -29,7 +29,7 @@ from tracer.recording.format import EVENTS
 from tracer.recording.identity import EVENT_COLUMNS, Identities
 from tracer.recording.manifest import End, Filters, Manifest
 from tracer.recording.reader import Recording
-from tracer.walltime import iso
+from tracer.walltime import WallClock, iso
 from tracer.words import Op, ops
 
 Mask = npt.NDArray[np.bool_]
@@ -74,6 +74,7 @@ class Evidence:
     doubts: Sequence[Doubt]
     losses: Mapping[tuple[str, str], int]
     window: Window
+    clock: WallClock
     baseline: str
     """Empty if the look at the start missed nothing; else why it may have."""
     bit_0x20: str
@@ -127,6 +128,7 @@ def load(recording: Recording, claims: Sequence[Claim]) -> Evidence:
         slots=Slots(row for row in all_ if row.op in ("memslot", "vm_end")),
         losses=losses,
         window=_window(recording, both),
+        clock=recording.clock(),
         baseline=_looked(recording, start),
         bit_0x20=bit if manifest.tested.ran and bit in ("exec", "inaccessible") else "",
         doubts=of_reading(recording, doubts),  # when all has been read

@@ -11,7 +11,7 @@ from enum import Enum
 from tracer.errors import Exit
 from tracer.labels import seals_text
 from tracer.record import USER_CPU
-from tracer.walltime import date_and_zone
+from tracer.walltime import date_and_zone, on_day_of
 
 
 class Result(Enum):
@@ -93,6 +93,8 @@ class Proof:
     seq: int
     time_ns: int
     """Boot clock."""
+    time: str | None
+    """Wall clock, ISO 8601 UTC; None: not known."""
     pid: int
     start_ns: int
     """When that process started, boot clock; with ``exec_id``, its programs, it is nobody else."""
@@ -303,17 +305,23 @@ def counted(claim: ClaimResult) -> str:
     return f"{total:,} {'object' if total == 1 else 'objects'}: {parts}"
 
 
-def evidence(finding: Finding, start_ns: int | None, most: int | None = None) -> Iterator[str]:
+def evidence(
+    finding: Finding, seen: Window, most: int | None = None, *, local: bool = True
+) -> Iterator[str]:
     """A line for each row of evidence, with its place in the recording; then how many are hidden.
 
-    :param start_ns: start of the recording, on the boot clock.
+    :param seen: what the recording saw.
     :param most: rows that are shown; None: all that the finding lists.
+    :param local: with local times, for people here; else in UTC.
     """
     shown = finding.violations[:most]
     for one in shown:
-        when = (
-            f"{one.time_ns} ns" if start_ns is None else f"{(one.time_ns - start_ns) / 1e9:+.6f} s"
-        )
+        if one.time is not None:
+            when = on_day_of(one.time, seen.start) if local else one.time
+        elif seen.start_ns is not None:
+            when = f"{(one.time_ns - seen.start_ns) / 1e9:+.6f} s"
+        else:
+            when = f"{one.time_ns} ns"
         times = f", {one.count:,} times" if one.count > 1 else ""
         asked = f" [{one.asked}]" if one.asked else ""
         cpu = "recorder" if one.cpu == USER_CPU else f"CPU {one.cpu}"

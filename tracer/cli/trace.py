@@ -266,18 +266,20 @@ class _Traced:
         return found
 
     def _audited(self, path: str) -> int:
-        """The audit's exit code; its claims are said first."""
+        """The audit's exit code. Its result is said, then that of each claim."""
         assert self._policy is not None
         from tracer import __version__
+        from tracer.audit import summary
         from tracer.audit.evaluate import audit
+        from tracer.audit.result import title
         from tracer.recording.reader import Recording
 
         with Recording.open(path) as recording:
             found = audit(self._policy, [recording], f"sealsnoop {__version__}")
+        tell(f"audit: {summary.text(found)}")
         for one in found.recordings:
             for claim in one.claims:
-                tell(f"audit: {claim.result.value}: {claim.claim}")
-        tell(f"audit: {found.result.value}")
+                tell(f"audit: {claim.result.value}: {title(claim)}")
         return found.result.exit_code
 
 

@@ -196,7 +196,7 @@ class Terminal:
         if len(group.findings) > 1:
             name = group.named(self.console.width - len(f"  {group.result.value}: 999 objects: "))
         self._line(f"{group.result.value}: {name}", style, 2, 2)
-        for said in sentences.evidence(first, one.window.start_ns, self._proofs):
+        for said in sentences.evidence(first, one.window, self._proofs):
             self._line(said, "", 4, 2)
         for doubt in group.doubts:
             self._line(f"? {doubt}", "", 4, 2)

@@ -87,7 +87,7 @@ def _results(claim: ClaimResult, index: int, one: RecordingAudit) -> Iterator[di
     """A result for each finding, and one for what touches the claim as a whole."""
     for finding in claim.findings:
         file, name = finding.object, sentences.named(finding.object)
-        lines = [name, *islice(sentences.evidence(finding, one.window.start_ns), 10)]
+        lines = [name, *islice(sentences.evidence(finding, one.window, local=False), 10)]
         lines += [doubt.text for doubt in finding.doubts]
         first = next(iter(finding.violations), None)
         id_ = f"{claim.id}:{one.boot_id}:{file.dev}:{file.ino}:{file.gen}"

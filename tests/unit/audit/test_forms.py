@@ -19,6 +19,7 @@ from tracer.output import audit as page
 from tracer.output import sarif
 from tracer.output.audit import Terminal
 from tracer.recording.reader import Recording
+from tracer.walltime import iso
 
 HOSTILE = "<script>alert(1)</script>[bold]\x1b[2J\u202e\n"
 CLAIMS = (
@@ -62,7 +63,10 @@ def test_json_fits_its_schema(found: Audit) -> None:
     document = json.loads(data.text(found))
     assert fits(document, data.schema())
     assert document["exit_code"] == 2
-    assert document["recordings"][0]["claims"][0]["findings"][0]["violations"][0]["op"] == "map"
+    proof = document["recordings"][0]["claims"][0]["findings"][0]["violations"][0]
+    assert proof["op"] == "map"
+    wall_ns = Story.wall_ns - 1_000_000  # the reading of both clocks stands a step behind
+    assert proof["time"] == iso(wall_ns + proof["time_ns"])
     assert not fits({**document, "more": 1}, data.schema())
     del document["policy"]
     assert not fits(document, data.schema())

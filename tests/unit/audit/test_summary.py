@@ -101,7 +101,7 @@ def test_hooks_of_one_way_are_one_sentence_and_common_doubts_are_told_once() -> 
 
 
 def test_files_of_which_the_same_is_said_are_one_group() -> None:
-    proof = Proof("x", "events", 0, 1, 2, 3, 4, 5, 6, 7, 8, "c", "map", 0, 0)
+    proof = Proof("x", "events", 0, 1, 2, None, 3, 4, 5, 6, 7, 8, "c", "map", 0, 0)
     hard = replace(finding(F, 9, "bad"), violations=(proof,))
     group, *rest = summary.groups(
         claim(

@@ -79,7 +79,7 @@ def failed(capsys: Capture, *argv: object) -> tuple[int, str]:
 
 
 @pytest.mark.usefixtures("zone")
-@pytest.mark.parametrize("zone", ["Europe/Berlin"], indirect=True)
+@pytest.mark.parametrize("zone", ["CET-1CEST,M3.5.0,M10.5.0/3"], indirect=True)
 def test_text(recording: Path, capsys: Capture) -> None:
     assert main(["report", str(recording)]) == 0
     out, err = capsys.readouterr()
