@@ -10,10 +10,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 
+from tracer.analysis.decisions import EVERYTHING
+from tracer.analysis.decisions import Window as Period
 from tracer.audit.claims import CHECKS, NO_SHARE, Case, Violation, shared
 from tracer.audit.evidence import Evidence, load
-from tracer.audit.objects import MemoryFile, Row
-from tracer.audit.policy import ALWAYS_BLIND, BY_ADDRESS, CLAIMS, WAYS, Claim, Policy, needed
+from tracer.audit.objects import FOREVER, MemoryFile, Row
+from tracer.audit.policy import (
+    ALWAYS_BLIND,
+    BY_ADDRESS,
+    CLAIMS,
+    WAYS,
+    Claim,
+    Policy,
+    narrowed,
+    needed,
+)
 from tracer.audit.result import (
     WORST_FIRST,
     Audit,
@@ -27,6 +38,7 @@ from tracer.audit.result import (
 )  # fmt: skip
 from tracer.audit.scope import OUT, Allowed, Answer, check_where, hidden, member, rights, who
 from tracer.escape import printable
+from tracer.filter.query import Query
 from tracer.labels import describe
 from tracer.recording.reader import Recording
 from tracer.walltime import iso
@@ -34,33 +46,50 @@ from tracer.words import Bit5, ops
 
 SEALABLE = ("memfd", "hugetlb", "tmpfs", "unknown")
 """tmpfs files carry F_SEAL_SEAL from birth: they can have no other seal."""
+EVERY_FILE = Query()
 _KNOWN_OPS = ops()
 MOST_PROOFS = 100
 """Violations that a finding lists; the others are counted."""
 
 
-def audit(policy: Policy, recordings: Sequence[Recording], tool: str) -> Audit:
+def audit(
+    policy: Policy,
+    recordings: Sequence[Recording],
+    tool: str,
+    *,
+    periods: Sequence[Period] | None = None,
+    query: Query = EVERY_FILE,
+) -> Audit:
     """Compares each recording with the policy.
 
     :param recordings: open ones, of any hosts and boots; one that is still being written never
         passes.
     :param tool: name and version of the program that audits; the result repeats it.
+    :param periods: of each recording the time in which violations are looked for, None: all of it.
+        What was broken before leaves a claim open: what was taken then may still be held.
+    :param query: only files that it matches are looked at, beside what the policy says.
     :return: a result for each recording, in their order.
     :raises UserError: a scope's ``where`` needs what objects do not have.
     :raises StoreError: a recording cannot be read. What is damaged in one that can is a doubt.
     """
+    policy = narrowed(policy, query)
     for claim in policy.claims:
         check_where(claim.scope)
-    found = tuple(one_recording(policy, recording) for recording in recordings)
-    return Audit(policy.name, policy.text, policy.sha256, tool, found)
+    found = tuple(
+        one_recording(policy, recording, *([periods[place]] if periods else []))
+        for place, recording in enumerate(recordings)
+    )
+    return Audit(policy.name, policy.text, policy.sha256, tool, found, str(query))
 
 
-def one_recording(policy: Policy, recording: Recording) -> RecordingAudit:
+def one_recording(
+    policy: Policy, recording: Recording, period: Period = EVERYTHING
+) -> RecordingAudit:
     """Compares one recording with all claims of the policy, as :func:`audit` does.
 
     :raises StoreError: it cannot be read.
     """
-    evidence = load(recording, policy.claims)
+    evidence = load(recording, policy.claims, period)
     claims = tuple(evaluate(claim, evidence) for claim in policy.claims)
     manifest, plan = evidence.manifest, evidence.plan
     ways = {need.family: need.way for claim in claims for need in claim.needs}
@@ -157,6 +186,8 @@ def _finding(
             doubts.append(objection)
         else:
             violations.append(objection)
+    violations, open_ = _of_period(violations, evidence.period, file)
+    doubts += open_
     doubts += case.allowed.doubts
     doubts += general
     result = Result.FAIL
@@ -177,6 +208,38 @@ def _finding(
     listed = list(proofs.values())
     more = max(0, len(listed) - MOST_PROOFS)
     return Finding(audited, result, tuple(listed[:MOST_PROOFS]), more, tuple(_unique(doubts)))
+
+
+def _of_period(
+    found: Sequence[Violation], period: Period, file: MemoryFile
+) -> tuple[list[Violation], list[Doubt]]:
+    """The violations of a time, and a doubt where others may touch it.
+
+    One that began later does not. An earlier one may: a mapping, a pin or a descriptor stays. Nor
+    is it known when what the looks at the start and the end saw, or a mapping of which the end
+    alone was seen, began; and of equal ones only the first and the last time are.
+
+    :param file: what they are about.
+    """
+    if period == EVERYTHING:
+        return [*found], []
+    since_ns, until_ns = (
+        -FOREVER if period.since_ns is None else period.since_ns,
+        FOREVER if period.until_ns is None else period.until_ns,
+    )
+    begun = {(one.start, one.until_ns) for one in file.ranges if one.begun and not one.blurred}
+    inside, doubts = [], []
+    for one in found:
+        row = one.row
+        seen_to_begin = row.op != "unmap" or (row.address, row.time_ns) in begun
+        times = row.time_ns, max(row.time_ns, row.last_ns)
+        if any(since_ns <= time_ns < until_ns for time_ns in times):
+            inside.append(one)
+        elif row.time_ns < until_ns or row.table != "events" or not seen_to_begin:
+            doubts.append(Doubt("period", "It was broken before the time that was asked about, "
+                                "or when is not known: what was taken may have been held "
+                                "then."))  # fmt: skip
+    return inside, doubts
 
 
 def _case(claim: Claim, evidence: Evidence, file: MemoryFile) -> tuple[Case, list[Doubt]]:

@@ -16,7 +16,8 @@ import pandas as pd
 import pyarrow as pa
 
 from tracer.analysis.batches import Batch, Source
-from tracer.analysis.decisions import NEEDED, Decisions, batches
+from tracer.analysis.decisions import EVERYTHING, NEEDED, Decisions, batches
+from tracer.analysis.decisions import Window as Period
 from tracer.analysis.frames import enum, shown
 from tracer.audit import objects as files
 from tracer.audit.doubts import Plan, of_reading, of_recording, plan_of
@@ -74,6 +75,8 @@ class Evidence:
     doubts: Sequence[Doubt]
     losses: Mapping[tuple[str, str], int]
     window: Window
+    period: Period
+    """In which violations are looked for."""
     clock: WallClock
     baseline: str
     """Empty if the look at the start missed nothing; else why it may have."""
@@ -86,9 +89,10 @@ class Evidence:
         return self.manifest.filters or Filters()
 
 
-def load(recording: Recording, claims: Sequence[Claim]) -> Evidence:
+def load(recording: Recording, claims: Sequence[Claim], period: Period = EVERYTHING) -> Evidence:
     """Reads everything that may touch ``claims``.
 
+    :param period: when a claim must be broken to count; all is read whatever it is.
     :raises StoreError: the recording cannot be read.
     """
     doubts, losses = of_recording(recording)
@@ -127,7 +131,8 @@ def load(recording: Recording, claims: Sequence[Claim]) -> Evidence:
         unseen=[row for row in all_ if row.op in UNSEEN],
         slots=Slots(row for row in all_ if row.op in ("memslot", "vm_end")),
         losses=losses,
-        window=_window(recording, both),
+        window=_window(recording, both, period),
+        period=period,
         clock=recording.clock(),
         baseline=_looked(recording, start),
         bit_0x20=bit if manifest.tested.ran and bit in ("exec", "inaccessible") else "",
@@ -305,7 +310,7 @@ def _hull(rows: pd.DataFrame) -> pd.DataFrame:
     return _first(rows.drop(columns="_until"), same)
 
 
-def _window(recording: Recording, both: pd.DataFrame) -> Window:
+def _window(recording: Recording, both: pd.DataFrame, period: Period) -> Window:
     clock = recording.clock()
     times = [one.boot_ns for one in clock.anchors]
     if recording.end is None and len(both):
@@ -318,7 +323,14 @@ def _window(recording: Recording, both: pd.DataFrame) -> Window:
         start=walls[0],
         end=walls[-1] if ended else None,
         wall_jump_s=clock.jump_s,
+        since=_limit(clock, period.since_ns),
+        until=_limit(clock, period.until_ns),
     )
+
+
+def _limit(clock: WallClock, time_ns: int | None) -> str | None:
+    """A recording without any reading of the clock gives the boot clock's time."""
+    return None if time_ns is None else iso(clock.at(time_ns), 3) or f"{time_ns} ns after boot"
 
 
 def _looked(recording: Recording, start: pd.DataFrame) -> str:

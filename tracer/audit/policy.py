@@ -10,7 +10,7 @@ import hashlib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from tracer.audit import forms
@@ -18,6 +18,7 @@ from tracer.audit.forms import Fail, Form, Key, Path, Schema, line_of, places
 from tracer.errors import UserError
 from tracer.escape import printable
 from tracer.filter import grammar
+from tracer.filter.query import Query
 from tracer.filter.query import parse as parse_filter
 from tracer.words import BY_NAME as SEALS
 from tracer.words import ops
@@ -243,6 +244,17 @@ class Policy:
     path: str = ""
     sha256: str = ""
     source: bytes = field(default=b"", repr=False)
+
+
+def narrowed(policy: Policy, query: Query) -> Policy:
+    """The policy about those of its files alone that ``query`` matches."""
+    if not query:
+        return policy
+    claims = (
+        replace(one, scope=replace(one.scope, where=f"{one.scope.where} {query}".strip()))
+        for one in policy.claims
+    )
+    return replace(policy, claims=tuple(claims))
 
 
 def _where(text: str) -> object:

@@ -78,6 +78,7 @@ DOUBTS: Mapping[str, str] = {
     "sweep": "the last look at who maps the object and the events do not agree",
     "not-seen": "what happens through a mapping is not seen",
     "unjudged": "decisions that could not be judged",
+    "period": "it was broken before the time that was asked about, or when is not known",
 }
 
 
@@ -186,6 +187,10 @@ class Window:
     start: str | None
     end: str | None
     wall_jump_s: float
+    since: str | None = None
+    until: str | None = None
+    """Violations were looked for from ``since`` on and before ``until`` alone; None: no limit. ISO
+    8601 UTC, or ns after boot where the wall clock is not known."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +225,8 @@ class Audit:
     policy_sha256: str
     tool: str
     recordings: tuple[RecordingAudit, ...]
+    filter: str = ""
+    """Only files that this matches were looked at, too (``audit --filter``)."""
 
     @property
     def result(self) -> Result:
@@ -239,6 +246,19 @@ def window(one: RecordingAudit) -> Iterator[str]:
         yield (
             f"the wall clock was set by {seen.wall_jump_s:.0f} s meanwhile; the boot clock holds"
         )
+
+
+def limits(one: RecordingAudit) -> str:
+    """``only violations from 03:00:00.000 on were looked for``, local time; empty: all were."""
+    since, until = (_local(limit, one) for limit in (one.window.since, one.window.until))
+    since, until = since and f"from {since} on", until and f"before {until}"
+    found = " and ".join(filter(None, (since, until)))
+    return f"only violations {found} were looked for" if found else ""
+
+
+def _local(limit: str | None, one: RecordingAudit) -> str:
+    known = limit is not None and limit.endswith("Z")
+    return on_day_of(limit, one.window.start)[:-3] if limit and known else limit or ""
 
 
 def when(one: RecordingAudit) -> str:

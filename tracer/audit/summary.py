@@ -22,6 +22,7 @@ from tracer.audit.result import (
     Need,
     RecordingAudit,
     Result,
+    limits,
 )
 from tracer.escape import cells, clip, printable
 from tracer.labels import counted
@@ -37,6 +38,16 @@ _NAME = 40  # cells of a claim's name there, which a policy of somebody else may
 
 def text(audit: Audit) -> str:
     """The first line."""
+    parts = []
+    if audit.filter:
+        parts.append(f"files that match {clip(printable(audit.filter), _COMMAND)}")
+    if any(map(limits, audit.recordings)):
+        parts.append("violations of the time that was asked about")
+    only = f" ({' and '.join(parts)} alone)" if parts else ""
+    return f"{_text(audit)}{only}"
+
+
+def _text(audit: Audit) -> str:
     claims = [claim for one in audit.recordings for claim in one.claims]
     files = {
         (one.boot_id, finding.object.dev, finding.object.ino, finding.object.gen)

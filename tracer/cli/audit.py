@@ -7,7 +7,8 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
-from tracer.cli.verb import Verb, import_without_threads
+from tracer.cli.options import TIMES, time_options, window
+from tracer.cli.verb import Verb, filter_help, filter_option, filter_query, import_without_threads
 from tracer.errors import Exit, UserError
 from tracer.output.console import console, prepare, quiet_pipe, tell, write
 from tracer.shipped import policies
@@ -74,6 +75,8 @@ class Audit(Verb):
             action="store_true",
             help="hooks, clocks and blind spots at length, not in one line",
         )
+        filter_option(parser, "only files that match, for example 'name:ring* kind:memfd'")
+        time_options(parser, "violations")
         parser.add_argument("--json", action="store_true", help="the result as one JSON object")
         parser.add_argument("--html", metavar="FILE", help="also as one file for a browser")
         parser.add_argument("--sarif", metavar="FILE", help="also as SARIF 2.1.0")
@@ -82,6 +85,9 @@ class Audit(Verb):
         parser.add_argument(
             "--schema", choices=("policy", "result"), help="print a JSON Schema and do nothing else"
         )
+
+    def more_help(self) -> str:
+        return f"{TIMES}\n{filter_help(judged=False)}"
 
     def run(self, args: argparse.Namespace) -> int:
         """Prints the audit; the exit code is as in the help."""
@@ -106,11 +112,18 @@ class Audit(Verb):
 
         from tracer import __version__
         from tracer.audit.evaluate import audit as hold
+        from tracer.recording.format import OBJECTS
         from tracer.recording.reader import Recording
 
         with ExitStack() as stack:
             recordings = [stack.enter_context(Recording.open(path)) for path in paths]
-            audit = hold(policy, recordings, f"sealsnoop {__version__}")
+            audit = hold(
+                policy,
+                recordings,
+                f"sealsnoop {__version__}",
+                periods=[window(args, path) for path in paths],
+                query=filter_query(args, OBJECTS.names),
+            )
             written = _write_reports(audit, args)
             if args.statement:
                 from tracer.audit.statement import text
@@ -149,6 +162,10 @@ def _check(args: argparse.Namespace) -> None:
         _usage("name what to audit: a RECORDING, --live, or -- CMD")
     if not recorded and (args.output or args.duration is not None or args.max_size is not None):
         _usage("-o, --duration and --max-size are for --live and -- CMD")
+    if recorded and (args.since or args.until):
+        _usage("--since and --until are for a RECORDING; --duration ends --live and -- CMD")
+    if args.statement and (args.since or args.until or args.filter):
+        _usage("a statement is about whole recordings: no --since, --until or --filter")
     if args.sign and not args.statement:
         _usage("--sign signs the file of --statement FILE")
     if args.top is not None and args.top < 1:

@@ -153,6 +153,8 @@ class Terminal:
 
     def _recording(self, one: RecordingAudit) -> None:
         self._line(sentences.when(one))
+        if said := sentences.limits(one):
+            self._line(said, "bold", 2, 2)
         if one.losses:
             self._line(sentences.losses(one), "bold red", 2)
         for doubt in one.doubts:
