@@ -46,6 +46,8 @@ def _drawn(title: str, name: str, lines: int, show: Callable[[Console], None]) -
     show(Console(file=out, width=_WIDTH, force_terminal=True, color_system="standard",
                  highlight=False, markup=False))  # fmt: skip
     printed = out.getvalue().splitlines()[:lines]
+    while not Text.from_ansi(printed[-1]).plain.strip():
+        printed.pop()  # some versions of rich draw an empty last line, others do not
     console = Console(file=io.StringIO(), width=_WIDTH, record=True, highlight=False, markup=False)
     console.print(Text.from_ansi("\n".join(printed)))
     return console.export_svg(title=title, code_format=_FORMAT, unique_id=name)

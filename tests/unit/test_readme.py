@@ -46,7 +46,8 @@ def place(tmp_path: Path) -> Path:
 
 def environ() -> dict[str, str]:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "TZ": "UTC", "TERM": "xterm-256color"}
+    shown_in = {"TZ": "UTC", "LC_ALL": "C.UTF-8"}  # strace speaks the user's language
+    return {**os.environ, "PATH": path, "TERM": "xterm-256color", **shown_in}
 
 
 def typed(command: str, place: Path) -> "subprocess.CompletedProcess[str]":

@@ -139,7 +139,14 @@ def frames(*names: str, rows: bool = True) -> str:
 def _frame(name: str, frame: pd.DataFrame) -> str:
     types = "".join(f"  {column}: {_type(frame[column])}\n" for column in frame.columns)
     index = f"{type(frame.index).__name__} {frame.index.names}"
-    rows = frame.to_csv(na_rep=MISSING, lineterminator="\n")
+    # How many digits a time is written with differs between versions of pandas.
+    times = {
+        str(name): frame[name].map(
+            lambda one: one.isoformat(timespec="nanoseconds"), na_action="ignore"
+        )
+        for name in frame.select_dtypes("datetimetz")
+    }
+    rows = frame.assign(**times).to_csv(na_rep=MISSING, lineterminator="\n")
     return f"# {name}: {len(frame)} rows, {index}\n{types}{rows}"
 
 
