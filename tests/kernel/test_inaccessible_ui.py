@@ -88,7 +88,7 @@ def by_inaccessible(one: Shown) -> Counter[tuple[str, str]]:
     titles, *rows = one.app.screen.query_one(Matrix).text.splitlines()
     counts: Counter[tuple[str, str]] = Counter()
     for row in rows:
-        if row.split()[0] == "INACCESSIBLE" or "nothing in the way" in row:
+        if row.split()[0] in ("INACCESSIBLE", "nothing"):
             shown_counts = row.replace("nothing in the way", "nothing").split()[1:]
             for op, cell in zip(titles.split(), shown_counts, strict=True):
                 if op in RULES and cell != cells.NONE:
