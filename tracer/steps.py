@@ -119,5 +119,5 @@ def last(path: Path) -> StartStep | None:
             lines = file.read(_MOST_BYTES).split(b"\n")[:-1]
         what, done, of = json.loads(lines[-1])
         return StartStep(printable(str(what)), int(done), int(of))
-    except (OSError, ValueError, TypeError, IndexError):
+    except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
         return None

@@ -50,8 +50,12 @@ def test_what_is_told_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "\n", '["half', '["half", 1, 2]', "[]\n", "{}\n", '["x", "y", 1]\n', "7\n"]
-)
+    "text",
+    [
+        "", "\n", '["half', '["half", 1, 2]', "[]\n", "{}\n", '["x", "y", 1]\n', "7\n",
+        '["x", Infinity, 1]\n', "[" * 4000 + "\n",
+    ],
+)  # fmt: skip
 def test_nonsense_is_no_step(tmp_path: Path, text: str) -> None:
     (tmp_path / "steps").write_text(text)
     assert last(tmp_path / "steps") is None

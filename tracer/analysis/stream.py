@@ -110,9 +110,12 @@ class Stream:
             rows += table.num_rows
             place = int(np.searchsorted(ends, rows, "right"))
             floor = int(floors[place]) if place < len(floors) else None
-            yield from _steps(order.of(self._wanted(table), floor))
-        yield from _steps(order.of(empty(EVENTS), None))
+            ready = order.of(self._wanted(table), floor)
+            self.late = order.late
+            yield from _steps(ready)
+        ready = order.of(None, None)
         self.late = order.late
+        yield from _steps(ready)
 
     def _floors(self) -> tuple[Numbers, Numbers]:
         """Of each piece the number of its last event, and the earliest time from it on."""
@@ -198,9 +201,8 @@ class _Order:
     def __init__(self) -> None:
         self._held: list[pa.Table] = []
         self._last_ns = np.iinfo(np.int64).min
-        self._plain = (
-            False  # without dictionaries, which somebody made so that they do not go together
-        )
+        # Somebody may have made dictionaries so that they do not go together.
+        self._without_dictionaries = False
         self.late = 0
 
     def of(self, table: pa.Table | None, floor_ns: int | None) -> pa.Table:
@@ -209,13 +211,13 @@ class _Order:
         ``floor_ns``: whatever comes later is of this time or later; None: nothing comes.
         """
         if table is not None and table.num_rows:
-            self._held.append(_strings(table) if self._plain else table)
+            self._held.append(_strings(table) if self._without_dictionaries else table)
         if not self._held:
             return empty(EVENTS)
         try:
             whole = pa.concat_tables(self._held).unify_dictionaries()
         except pa.ArrowInvalid:
-            self._plain, self._held = True, [_strings(one) for one in self._held]
+            self._without_dictionaries, self._held = True, [_strings(one) for one in self._held]
             whole = pa.concat_tables(self._held)
         when = _times(whole)
         if len(when) > 1 and (when[1:] < when[:-1]).any():

@@ -58,7 +58,6 @@ def script(shell: str, verbs: Mapping[str, str]) -> str:
 
 def _shared_values() -> dict[str, Collection[str]]:
     """Option → its values, of the options that several verbs have."""
-    from tracer.cli.report import FAIL_ON
     from tracer.kernel.audit_families import ALL_FAMILIES
     from tracer.words import BY_NAME, Op
 
@@ -66,7 +65,6 @@ def _shared_values() -> dict[str, Collection[str]]:
     return {
         "--ops": [op.name.lower() for op in Op if op in hooked],
         "--seals": [name.lower() for name in BY_NAME],
-        "--fail-on": FAIL_ON,
     }
 
 

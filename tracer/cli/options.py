@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tracer.cli.verb import actions
 from tracer.errors import UserError
+from tracer.rules.verdicts import Verdict
 
 if TYPE_CHECKING:
     from tracer.analysis.decisions import Window
@@ -126,6 +127,8 @@ def recording_options(
     )
 
 
+FAIL_ON = (*(verdict.word for verdict in reversed(Verdict)), "loss")
+"""What ``--fail-on`` may name of one recording."""
 TIMES = """\
 times (--since, --until), local time where they name no zone:
   03:00                   the last one before the recording's end; --until: the

@@ -3,9 +3,10 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from tracer.cli import options
 from tracer.cli.options import TIMES, period, time_options
 from tracer.cli.verb import (
     Verb,
@@ -17,7 +18,6 @@ from tracer.cli.verb import (
 )
 from tracer.errors import Exit, UserError
 from tracer.output.console import console, quiet_pipe, tell, write
-from tracer.rules.verdicts import Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 BY = ("object", "fd", "process", "op", "rule")
 SHOWN = ("object", "fd")
 """Tables of the text form without ``--by``."""
-FAIL_ON = (*(verdict.word for verdict in reversed(Verdict)), "loss", "difference")
+FAIL_ON = (*options.FAIL_ON, "difference")
 _TOP_TEXT, _TOP_HTML = 10, 500
 _PIPE_WIDTH = 100
 
@@ -98,6 +98,9 @@ class Report(Verb):
             default="",
             help="exit code 2 if there is any of: a verdict, loss, difference (with --diff)",
         )
+
+    def values(self) -> Mapping[str, Collection[str]]:
+        return {"--fail-on": FAIL_ON}
 
     def more_help(self) -> str:
         return f"{TIMES}\n{filter_help(judged=True)}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tracer.cli.options import TIMES, period, time_options
 from tracer.cli.verb import Verb, filter_help, filter_option, filter_query, word_list
 from tracer.errors import Exit, UserError
+from tracer.labels import counted
 from tracer.output.console import tell
 
 if TYPE_CHECKING:
@@ -104,10 +105,10 @@ class Script(Verb):
                 tell(sentence)
             clock = recording.clock()
             window = Window(*limits.limits(recording.path, clock, recording.last_ns, tell))
+            stream = Stream(
+                recording, query=query, window=window, columns=columns, follow=args.follow
+            )
             try:
-                stream = Stream(
-                    recording, query=query, window=window, columns=columns, follow=args.follow
-                )
                 form, header = _form(args, recording, stream, clock)
                 if header:
                     print(header)
@@ -116,6 +117,8 @@ class Script(Verb):
                 code = Exit.INTERRUPTED
             for sentence in narration(recording, told):
                 tell(sentence)
+            if stream.late:
+                tell(f"{counted(stream.late, 'event')} came too late to stand in the order of time")
         return code
 
 

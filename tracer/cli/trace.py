@@ -5,11 +5,12 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tracer.cli.options import (
+    FAIL_ON,
     TIMES,
     period,
     policy,
@@ -27,8 +28,6 @@ from tracer.escape import printable
 from tracer.output.console import tell
 from tracer.rules.verdicts import Verdict
 from tracer.steps import START, StartStep, StatusLine
-
-FAIL_ON = (*(verdict.word for verdict in reversed(Verdict)), "loss")
 
 if TYPE_CHECKING:
     from tracer.analysis.decisions import Window
@@ -96,6 +95,9 @@ class Trace(Verb):
             help="exit code 2 if there was any of: a verdict, loss; whatever was printed of it",
         )
         recording_options(parser, "keep the recording, a folder (default: it is gone at the end)")
+
+    def values(self) -> Mapping[str, Collection[str]]:
+        return {"--fail-on": FAIL_ON}
 
     def more_help(self) -> str:
         return f"{TIMES}\n{filter_help(judged=True)}"

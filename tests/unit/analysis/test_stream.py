@@ -98,4 +98,4 @@ def test_judged_columns_go_together() -> None:
     first = order.of(table.slice(0, half), int(late["time_ns"][0].as_py()) - 1)
     again = pa.concat_tables([first, order.of(late, None)])
     assert again.to_pylist() == table.to_pylist()
-    assert not order._plain
+    assert not order._without_dictionaries

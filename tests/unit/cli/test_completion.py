@@ -93,6 +93,8 @@ TYPED = {
     "record --ops mmap,trunc\t": "{record}{--ops}{mmap,truncate}",
     "record --seals write,future_\t": "{record}{--seals}{write,future_write}",
     "report x --fail-on loss,bre\t": "{report}{x}{--fail-on}{loss,breach}",
+    "report x --fail-on diff\t": "{report}{x}{--fail-on}{difference}",
+    "trace --fail-on los\t": "{trace}{--fail-on}{loss}",
     "live --theme sealsnoop-l\t": "{live}{--theme}{sealsnoop-light}",
     "audit ordin\t": "{audit}{ordinary-qemu}",
     "trace --audit seale\t": "{trace}{--audit}{sealed-buffer}",

@@ -233,6 +233,16 @@ def test_json(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert rows[6]["name"] is None
 
 
+def test_events_out_of_order_are_told(
+    recording: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(str(recording))
+    assert "too late" not in capsys.readouterr().err
+    monkeypatch.setattr(Stream, "late", property(lambda _: 2, lambda *_: None), raising=False)
+    call(str(recording))
+    assert "2 events came too late to stand in the order of time" in capsys.readouterr().err
+
+
 def test_csv_round_trip(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call(str(recording), "--json")
     wanted = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
