@@ -39,6 +39,9 @@ class Source:
     """What the self-test found: question to choice (tracer.rules.variants)."""
     bit5: Bit5 = UNKNOWN
     """What the kernel calls seal 0x20."""
+    holes: frozenset[str] | None = None
+    """The known holes that the self-test found in it; None: it did not run. A breach that another
+    one would explain is new on this kernel, and has none."""
     leaves_out: bool = False
     """Of a file that can never be sealed, only the creation was recorded (no ``--unsealable``)."""
 
@@ -53,6 +56,7 @@ class Source:
             release=manifest.kernel.release,
             variants=variants(manifest),
             bit5=manifest.bit5,
+            holes=frozenset(manifest.tested.holes) if manifest.tested.ran else None,
             leaves_out=manifest.filters is not None and manifest.filters.unsealable is False,
         )
 

@@ -29,6 +29,7 @@ from tracer.analysis.features import COLUMNS
 from tracer.analysis.judge import Judge
 from tracer.filter.mask import Coded
 from tracer.recording.format import EVENTS, TABLES
+from tracer.rules.variants import HOLES
 from tracer.words import Flag, Op
 
 if TYPE_CHECKING:
@@ -337,7 +338,7 @@ class Decisions:
         self._observers = tuple(observers)
         self._timeline = timeline
         self._told = 0  # announcements
-        self._judges: dict[frozenset[tuple[str, str]], Judge] = {}
+        self._judges: dict[object, Judge] = {}
         self._waiting: list[Rows] = []
         self._problems: dict[Source, dict[str, None]] = {}
         self._losses: dict[Source, pd.DataFrame] = {}
@@ -416,9 +417,11 @@ class Decisions:
     def _codes(self, batch: Batch, objects: Array) -> Array:
         """The outcome of each row, as a number of :attr:`words`; -1: no decision."""
         variants = batch.source.variants if self._variants is None else self._variants
-        key = frozenset(variants.items())
+        known = batch.source.holes
+        key = frozenset(variants.items()), known
         if key not in self._judges:
-            self._judges[key] = Judge(variants)
+            holes = [one for one in HOLES if known is None or one.name in known]
+            self._judges[key] = Judge(variants, holes=holes)
         judge = self._judges[key]
         of_objects: dict[str, Array] = {
             "folio_order_max": self._sums["objects"].at(objects, "order"),

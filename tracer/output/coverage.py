@@ -251,25 +251,6 @@ class Coverage:
             yield family.sentence, family.essential
 
 
-def holes(coverage: Iterable[Coverage]) -> dict[str, frozenset[str] | None]:
-    """By boot id the known holes that its kernel has; None: no self-test says which."""
-    found: dict[str, frozenset[str] | None] = {}
-    for one in coverage:
-        told = frozenset(one.self_test.holes) if one.self_test.ran else None
-        before = found.get(one.boot_id)
-        found[one.boot_id] = told if before is None else before | (told or frozenset())
-    return found
-
-
-def known(hole: str | None, of_kernel: frozenset[str] | None) -> bool:
-    """Whether a breach is told apart from new ones: by a hole that this kernel is known to have.
-
-    :param hole: the one whose conditions it fits.
-    :param of_kernel: see :func:`holes`.
-    """
-    return hole is not None and (of_kernel is None or hole in of_kernel)
-
-
 def losses(recording: "Recording") -> Counter[str]:
     """Lost events by cause.
 

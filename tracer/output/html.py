@@ -21,7 +21,7 @@ from tracer.escape import cells
 from tracer.output import tables as layout
 from tracer.output.coverage import Coverage
 from tracer.output.names import shortened
-from tracer.output.tables import ALARMS, WORST_FIRST, Column, Row, derived, file, phrase
+from tracer.output.tables import ALARMS, WORST_FIRST, Column, Row, file, phrase
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -221,7 +221,7 @@ def _over_time(report: "Report", boots: Mapping[str, layout.Boot]) -> Iterator[t
 _LISTED_MORE: tuple[Column, ...] = (
     Column("answer", layout.answer_and_expected, lambda row: row.get("answer"), wraps=True),
     phrase("reason", "reason"),
-    derived(_HOLE, layout.hole),
+    phrase("hole", _HOLE),
     phrase("rule", "rule"),
 )
 

@@ -153,7 +153,6 @@ class Report:
 
         Breaches by known holes of their kernel stand apart from new ones.
         """
-        of_kernels = coverages.holes(self.coverage)
         for verdict in LISTED:
             found = self.listed[self.listed["verdict"] == verdict]
             count, missing = self.verdicts.get(verdict, 0), self.unlisted.get(verdict, 0)
@@ -167,14 +166,7 @@ class Report:
             if verdict != "breach":
                 yield Listing(verdict, _heading(verdict.upper(), count, found), found, more)
                 continue
-            columns = (found[name].astype(object) for name in ("boot_id", "hole"))
-            old = np.array(
-                [
-                    coverages.known(hole if isinstance(hole, str) else None, of_kernels.get(boot))
-                    for boot, hole in zip(*columns, strict=True)
-                ],
-                np.bool_,
-            )
+            old = found["hole"].notna()
             parts = [("NEW BREACH", ~old), ("BREACH BY KNOWN HOLES", old)]
             there = [(word, found[rows]) for word, rows in parts if rows.any()]
             for place, (word, some) in enumerate(there):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tracer.errors import Exit
 from tracer.escape import clip, printable
 from tracer.labels import counted
-from tracer.output.coverage import Coverage, holes, known
+from tracer.output.coverage import Coverage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,12 +55,11 @@ def release(kernel: str) -> str:
 def breaches(by_rule: "pd.DataFrame", coverage: Sequence[Coverage]) -> tuple[Breach, ...]:
     """The breaches of a table of rules (:attr:`tracer.analysis.totals.Tables.by_rule`)."""
     kernels = {one.boot_id: release(one.kernel) for one in coverage}
-    of_kernels = holes(coverage)
     counts: dict[tuple[str, str | None], int] = {}
     rows = by_rule[by_rule["verdict"] == "breach"]
     columns = (rows[name].astype(object) for name in ("boot_id", "hole", "decisions"))
     for boot, hole, count in zip(*columns, strict=True):
-        name = hole if isinstance(hole, str) and known(hole, of_kernels.get(boot)) else None
+        name = hole if isinstance(hole, str) else None
         key = (kernels.get(boot, "unknown"), name)
         counts[key] = counts.get(key, 0) + int(count)
     return tuple(Breach(kernel, hole, count) for (kernel, hole), count in counts.items())

@@ -11,7 +11,7 @@ from tracer import labels
 from tracer.escape import cells as width_of
 from tracer.escape import clip, pad, printable
 from tracer.labels import describe, seals_text, size, span
-from tracer.output.coverage import Coverage, holes, known
+from tracer.output.coverage import Coverage
 from tracer.output.names import MOST_ROWS, braces, folded, shortened
 from tracer.rules.verdicts import Verdict
 from tracer.walltime import WallClock, date_and_time
@@ -144,16 +144,6 @@ def answer_and_expected(row: Row) -> str:
     return f"{text} {marks(row)}".strip()
 
 
-def hole(row: Row) -> str:
-    """The known hole behind a breach; that it is none of this kernel where that is known."""
-    name = row.get("hole")
-    if not name:
-        return ""
-    if known(name, row.get("holes")):
-        return plain(name)
-    return f"new: like {plain(name)}, which the self-test did not find in this kernel"
-
-
 def detail(row: Row) -> str:
     """What was wrong or right: ``answered ok, expected EPERM: FUTURE_WRITE, rule …``."""
     answered = answer(str(row.get("op")), row.get("answer"), int(row.get("flags") or 0))
@@ -162,8 +152,7 @@ def detail(row: Row) -> str:
     shown = f"answered {answered}, {as_expected}"
     shown += f": {plain(row['reason'])}" if row.get("reason") else ""
     shown += f", rule {plain(row['rule'])}" if row.get("rule") else ""
-    if text := hole(row):
-        shown += f", {text}" if text.startswith("new: ") else f", KNOWN HOLE {text}"
+    shown += f", KNOWN HOLE {plain(row['hole'])}" if row.get("hole") else ""
     return f"{shown}, {marks(row)}" if marks(row) else shown
 
 
@@ -470,13 +459,11 @@ class Boot(NamedTuple):
     """What its kernel calls seal 0x20."""
     narrowed: bool
     """Not the whole host was recorded."""
-    holes: frozenset[str] | None
-    """The known holes that its kernel has; None: no self-test says which."""
     clock: WallClock | None = None
     """Which time it was, as far as is known."""
 
 
-_UNKNOWN_BOOT = Boot(None, UNKNOWN, False, None)
+_UNKNOWN_BOOT = Boot(None, UNKNOWN, False)
 
 
 def with_boot(found: Sequence[dict[str, Any]], known: Mapping[str, Boot]) -> list[dict[str, Any]]:
@@ -515,9 +502,7 @@ def boots(
     coverage: Iterable[Coverage], clocks: Mapping[str, WallClock] = NO_CLOCKS
 ) -> dict[str, Boot]:
     """By boot id; of several recordings of a boot, one may know what another does not."""
-    coverage = tuple(coverage)
     found: dict[str, Boot] = {}
-    of_kernels = holes(coverage)
     for one in coverage:
         before = found.get(one.boot_id, _UNKNOWN_BOOT)
         starts = [ns for ns in (before.start_ns, one.start_ns) if ns is not None]
@@ -525,7 +510,6 @@ def boots(
             min(starts, default=None),
             one.self_test.bit5 if before.bit5 == UNKNOWN else before.bit5,
             before.narrowed or bool(one.filters),
-            of_kernels[one.boot_id],
             clocks.get(one.boot_id),
         )
     return found

@@ -1,5 +1,7 @@
 """judge(): DataFrames as a recording gives them, and worse ones."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,11 @@ from tests.unit.rules.rule_cases import (
     write,
 )
 from tests.unit.rules.rule_table import CASES
+from tracer.analysis.batches import Source
+from tracer.analysis.decisions import NEEDED, Decisions, batches
 from tracer.analysis.tables import judge
+from tracer.recording.reader import Recording
+from tracer.rules.verdicts import Verdict
 from tracer.rules.verdicts import words as verdict_words
 from tracer.words import Kind, Op, words
 
@@ -185,3 +191,27 @@ def test_a_single_null_among_numbers() -> None:
     judged = judge(events, None, MODERN)
     assert judged["verdict"].tolist() == ["blocked", "indeterminate"]
     assert judged["reason"].tolist() == ["WRITE", "seals not known"]
+
+
+def test_a_hole_that_the_self_test_did_not_find_explains_nothing() -> None:
+    """What goes through there is new on this kernel; without a self-test nobody knows."""
+    path = Path(__file__).parents[3] / "samples" / "recordings" / "debian-6.1.seal"
+    with Recording.open(path) as recording:
+        source = Source.of(recording)
+        assert source.holes is not None
+        merge = {"future-write-merge"}
+        assert source.holes > merge
+        for found, expected in (
+            (None, 8),
+            (source.holes, 8),
+            (frozenset(merge), 3),
+            (frozenset(), 0),
+        ):
+            decisions, breaches, named = Decisions(), 0, 0
+            for batch in batches(recording, NEEDED, source=replace(source, holes=found)):
+                judged = decisions.judge(batch)
+                there = judged["verdict"] == Verdict.BREACH
+                known = np.array([word is not None for word in judged["hole"].words])
+                breaches += int(there.sum())
+                named += int(known[judged["hole"].codes[there]].sum())
+            assert (breaches, named) == (8, expected), found

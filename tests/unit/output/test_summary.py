@@ -113,14 +113,14 @@ def test_the_question_stands_in_the_first_line() -> None:
     assert one.text == "Nothing to judge: no decision matches (filter op:mmap)"
 
 
-def test_a_hole_that_this_kernel_does_not_have_is_new() -> None:
+def test_breaches_by_known_holes_are_told_from_new_ones() -> None:
     rows = pd.DataFrame(
         [
             {"boot_id": boot, "verdict": verdict, "hole": hole, "decisions": count}
             for boot, verdict, hole, count in (
                 ("b1", "breach", "merge", 3),
                 ("b1", "breach", None, 1),
-                ("b2", "breach", "merge", 5),
+                ("b2", "breach", None, 5),
                 ("b3", "breach", "merge", 7),
                 ("b1", "blocked", None, 9),
             )
