@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache
 
 from tracer.analysis.decisions import EVERYTHING
-from tracer.analysis.decisions import Window as Period
+from tracer.analysis.decisions import Window as Part
 from tracer.audit.claims import CHECKS, NO_SHARE, Case, Violation, shared
 from tracer.audit.evidence import Evidence, load
 from tracer.audit.objects import FOREVER, MemoryFile, Row
@@ -57,7 +57,7 @@ def audit(
     recordings: Sequence[Recording],
     tool: str,
     *,
-    periods: Sequence[Period] | None = None,
+    parts: Sequence[Part] | None = None,
     query: Query = EVERY_FILE,
 ) -> Audit:
     """Compares each recording with the policy.
@@ -65,7 +65,7 @@ def audit(
     :param recordings: open ones, of any hosts and boots; one that is still being written never
         passes.
     :param tool: name and version of the program that audits; the result repeats it.
-    :param periods: of each recording the time in which violations are looked for, None: all of it.
+    :param parts: of each recording the time in which violations are looked for, None: all of it.
         What was broken before leaves a claim open: what was taken then may still be held.
     :param query: only files that it matches are looked at, beside what the policy says.
     :return: a result for each recording, in their order.
@@ -76,20 +76,18 @@ def audit(
     for claim in policy.claims:
         check_where(claim.scope)
     found = tuple(
-        one_recording(policy, recording, *([periods[place]] if periods else []))
+        one_recording(policy, recording, *([parts[place]] if parts else []))
         for place, recording in enumerate(recordings)
     )
     return Audit(policy.name, policy.text, policy.sha256, tool, found, str(query))
 
 
-def one_recording(
-    policy: Policy, recording: Recording, period: Period = EVERYTHING
-) -> RecordingAudit:
+def one_recording(policy: Policy, recording: Recording, part: Part = EVERYTHING) -> RecordingAudit:
     """Compares one recording with all claims of the policy, as :func:`audit` does.
 
     :raises StoreError: it cannot be read.
     """
-    evidence = load(recording, policy.claims, period)
+    evidence = load(recording, policy.claims, part)
     claims = tuple(evaluate(claim, evidence) for claim in policy.claims)
     manifest, plan = evidence.manifest, evidence.plan
     ways = {need.family: need.way for claim in claims for need in claim.needs}
@@ -186,7 +184,7 @@ def _finding(
             doubts.append(objection)
         else:
             violations.append(objection)
-    violations, open_ = _of_period(violations, evidence.period, file)
+    violations, open_ = _of_part(violations, evidence.part, file)
     doubts += open_
     doubts += case.allowed.doubts
     doubts += general
@@ -210,8 +208,8 @@ def _finding(
     return Finding(audited, result, tuple(listed[:MOST_PROOFS]), more, tuple(_unique(doubts)))
 
 
-def _of_period(
-    found: Sequence[Violation], period: Period, file: MemoryFile
+def _of_part(
+    found: Sequence[Violation], part: Part, file: MemoryFile
 ) -> tuple[list[Violation], list[Doubt]]:
     """The violations of a time, and a doubt where others may touch it.
 
@@ -221,11 +219,11 @@ def _of_period(
 
     :param file: what they are about.
     """
-    if period == EVERYTHING:
+    if part == EVERYTHING:
         return [*found], []
     since_ns, until_ns = (
-        -FOREVER if period.since_ns is None else period.since_ns,
-        FOREVER if period.until_ns is None else period.until_ns,
+        -FOREVER if part.since_ns is None else part.since_ns,
+        FOREVER if part.until_ns is None else part.until_ns,
     )
     begun = {(one.start, one.until_ns) for one in file.ranges if one.begun and not one.blurred}
     inside, doubts = [], []

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from tracer.analysis.batches import Batch, Source
 from tracer.analysis.decisions import EVERYTHING, NEEDED, Decisions, batches
-from tracer.analysis.decisions import Window as Period
+from tracer.analysis.decisions import Window as Part
 from tracer.analysis.frames import enum, shown
 from tracer.audit import objects as files
 from tracer.audit.doubts import Plan, of_reading, of_recording, plan_of
@@ -75,7 +75,7 @@ class Evidence:
     doubts: Sequence[Doubt]
     losses: Mapping[tuple[str, str], int]
     window: Window
-    period: Period
+    part: Part
     """In which violations are looked for."""
     clock: WallClock
     baseline: str
@@ -89,10 +89,10 @@ class Evidence:
         return self.manifest.filters or Filters()
 
 
-def load(recording: Recording, claims: Sequence[Claim], period: Period = EVERYTHING) -> Evidence:
+def load(recording: Recording, claims: Sequence[Claim], part: Part = EVERYTHING) -> Evidence:
     """Reads everything that may touch ``claims``.
 
-    :param period: when a claim must be broken to count; all is read whatever it is.
+    :param part: when a claim must be broken to count; all is read whatever it is.
     :raises StoreError: the recording cannot be read.
     """
     doubts, losses = of_recording(recording)
@@ -131,8 +131,8 @@ def load(recording: Recording, claims: Sequence[Claim], period: Period = EVERYTH
         unseen=[row for row in all_ if row.op in UNSEEN],
         slots=Slots(row for row in all_ if row.op in ("memslot", "vm_end")),
         losses=losses,
-        window=_window(recording, both, period),
-        period=period,
+        window=_window(recording, both, part),
+        part=part,
         clock=recording.clock(),
         baseline=_looked(recording, start),
         bit_0x20=bit if manifest.tested.ran and bit in ("exec", "inaccessible") else "",
@@ -310,7 +310,7 @@ def _hull(rows: pd.DataFrame) -> pd.DataFrame:
     return _first(rows.drop(columns="_until"), same)
 
 
-def _window(recording: Recording, both: pd.DataFrame, period: Period) -> Window:
+def _window(recording: Recording, both: pd.DataFrame, part: Part) -> Window:
     clock = recording.clock()
     times = [one.boot_ns for one in clock.anchors]
     if recording.end is None and len(both):
@@ -323,8 +323,8 @@ def _window(recording: Recording, both: pd.DataFrame, period: Period) -> Window:
         start=walls[0],
         end=walls[-1] if ended else None,
         wall_jump_s=clock.jump_s,
-        since=_limit(clock, period.since_ns),
-        until=_limit(clock, period.until_ns),
+        since=_limit(clock, part.since_ns),
+        until=_limit(clock, part.until_ns),
     )
 
 

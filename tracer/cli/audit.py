@@ -121,7 +121,7 @@ class Audit(Verb):
                 policy,
                 recordings,
                 f"sealsnoop {__version__}",
-                periods=[window(args, path) for path in paths],
+                parts=[window(args, path) for path in paths],
                 query=filter_query(args, OBJECTS.names),
             )
             written = _write_reports(audit, args)

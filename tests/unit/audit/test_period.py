@@ -20,7 +20,7 @@ from tracer.recording.reader import Recording
 def looked_at(path: Path, period: Window, query: str = "") -> Audit:
     rules = parse(policy(NEVER_MAPPED, scope='kind = "memfd"'))
     with Recording.open(path) as recording:
-        return audit(rules, [recording], "t", periods=[period], query=parse_filter(query))
+        return audit(rules, [recording], "t", parts=[period], query=parse_filter(query))
 
 
 @pytest.fixture
