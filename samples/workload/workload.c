@@ -480,10 +480,20 @@ static void map_once(const struct object *o, int fd, long long length, int prot,
 	map_ended(o, index);
 }
 
+/*
+ * Addresses of one worker, where the kernel by itself puts nothing: what moves out or is refused
+ * leaves a gap, and the mapping of another thread that lay there would be unmapped with the rest.
+ */
+static uint64_t own_addresses(void)
+{
+	return (1ULL << 44) + ((uint64_t)w->index << 24);
+}
+
+/* Pages to map over; one arena of a worker at a time. */
 static char *arena(long pages)
 {
-	char *start = mmap(NULL, (size_t)(pages * PAGE), PROT_NONE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *start = mmap((void *)(own_addresses() + (1 << 23)), (size_t)(pages * PAGE), PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 
 	if (start == MAP_FAILED)
 		die("mmap");
@@ -603,14 +613,11 @@ static void do_mremap(const struct object *o, bool huge)
 	close(ro);
 }
 
-/*
- * Two pages of the file, from its page 5 on, where the kernel by itself puts nothing: a refusal by
- * the file can leave a gap there, and no other thread may get it.
- */
+/* Two pages of the file, from its page 5 on. */
 static size_t window(const struct object *o, int fd, int prot, int flags, int place)
 {
 	const char *variant = w->variant;
-	uint64_t start = (1ULL << 44) + ((uint64_t)w->index << 24) + (uint64_t)place * 4 * PAGE;
+	uint64_t start = own_addresses() + (uint64_t)place * 4 * PAGE;
 	long address;
 
 	w->setup = true;
