@@ -30,7 +30,11 @@
 #define TS_COMPAT 0x0002
 #define MAX_ERRNO 4095
 #define EPERM 1
+#define ENOENT 2
+#define EBADF 9
 #define EACCES 13
+#define EFAULT 14
+#define ENOTDIR 20
 #define S_APPEND 4
 #define S_IMMUTABLE 8
 

@@ -164,6 +164,41 @@ PROGRAM_K(kprobe, remap_file_pages, begin_remap_file_pages(SP_K))
 PROGRAM_K(kretprobe, remap_file_pages, finish_my_call(ANSWER_K, HOOK_MMAP, 0, 0, 0, SP_K))
 #endif
 
+#if WITH_FENTRY_EXEC_BEGIN
+PROGRAM_F(fentry, exec_begin, exec_begins(F0, 1))
+#endif
+#if WITH_KPROBE_EXEC_BEGIN
+PROGRAM_K(kprobe, exec_begin, exec_begins(K0, 0))
+#endif
+
+#if WITH_FENTRY_EXEC_CHECK
+PROGRAM_F(fentry, exec_check, exec_checked(F0, 1))
+#endif
+#if WITH_KPROBE_EXEC_CHECK
+PROGRAM_K(kprobe, exec_check, exec_checked(K0, 0))
+#endif
+
+#if WITH_FENTRY_EXEC_OPEN
+PROGRAM_F(fexit, exec_open, exec_opened(ANSWER_F(NARGS_EXEC_OPEN)))
+#endif
+#if WITH_KPROBE_EXEC_OPEN
+PROGRAM_K(kretprobe, exec_open, exec_opened(ANSWER_K))
+#endif
+
+#if WITH_FENTRY_EXEC
+PROGRAM_F(fexit, exec, exec_ends(INT(ANSWER_F(NARGS_EXEC))))
+#endif
+#if WITH_KPROBE_EXEC
+PROGRAM_K(kretprobe, exec, exec_ends(INT(ANSWER_K)))
+#endif
+
+#if WITH_FENTRY_EXEC_REFUSED
+PROGRAM_F(fexit, exec_refused, exec_refused(ANSWER_F(NARGS_EXEC_REFUSED)))
+#endif
+#if WITH_KPROBE_EXEC_REFUSED
+PROGRAM_K(kretprobe, exec_refused, exec_refused(ANSWER_K))
+#endif
+
 #if WITH_FENTRY_MAP
 PROGRAM_F(fentry, map, note_mapping(F0, 1, OP_MAP, HOOK_MAP))
 #endif

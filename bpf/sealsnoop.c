@@ -15,6 +15,7 @@
 #include "calls.h"
 #include "vma.h"
 #include "hooks.h"
+#include "exec.h"
 #include "programs.h"
 #if AUDIT
 #include "access.h"

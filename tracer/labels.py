@@ -28,7 +28,21 @@ from string import Formatter
 from typing import NamedTuple
 
 from tracer import words as seals_model
-from tracer.words import DOUBTS, OPS, UNKNOWN, Bit5, Device, Fill, Flag, Receipt, ops, words
+from tracer.words import (
+    DOUBTS,
+    EXEC_CHECK,
+    OPS,
+    UNKNOWN,
+    Bit5,
+    Device,
+    ExecForm,
+    ExecRole,
+    Fill,
+    Flag,
+    Receipt,
+    ops,
+    words,
+)
 
 MAX_ERRNO = 4095
 """Answers in ``-MAX_ERRNO..-1`` are errors (include/linux/err.h)."""
@@ -230,14 +244,24 @@ _CAUSES = {
     "EINTR": "a signal interrupted it",
     "ERESTARTSYS": "a signal interrupted it",
 }
-_CAUSES_OF_OP = {("mmap", "EAGAIN"): "more locked memory than RLIMIT_MEMLOCK allows"}
+_CAUSES_OF_OP = {
+    ("mmap", "EAGAIN"): "more locked memory than RLIMIT_MEMLOCK allows",
+    ("exec", "ETXTBSY"): "it is open for writing",
+    ("exec", "ENOEXEC"): "no program that the kernel knows the format of",
+    ("exec", "E2BIG"): "arguments and environment too long",
+    ("exec", "ENOENT"): "what it needs for an interpreter is not there",
+    ("exec", "EAGAIN"): "more processes than RLIMIT_NPROC allows",
+    ("exec", "ELIBBAD"): "its loader is no program of a format that the kernel knows",
+}
 
 
 def cause(op: str, answer: int) -> str:
     """Why such a call fails with an error that has no rule, as seals never give it; may be empty.
 
     fs/read_write.c:generic_write_checks_count and fs/attr.c:inode_newsize_ok for RLIMIT_FSIZE,
-    mm/mmap.c:do_mmap (mlock_future_ok) for RLIMIT_MEMLOCK; the others mean the same everywhere.
+    mm/mmap.c:do_mmap (mlock_future_ok) for RLIMIT_MEMLOCK; fs/exec.c (deny_write_access,
+    exec_binprm, bprm_stack_limits, do_execveat_common) and fs/binfmt_elf.c for exec; the others
+    mean the same everywhere.
     """
     name = errno_name(answer) or ""
     return _CAUSES_OF_OP.get((op, name)) or _CAUSES.get(name, "")
@@ -306,6 +330,11 @@ FLAGS: Mapping[Flag, tuple[str, str]] = {
     Flag.IMMUTABLE: (
         "immutable",
         "refused with EPERM or EACCES, and the file is immutable (chattr +i)",
+    ),
+    Flag.INFERRED: (
+        "inferred",
+        "exec: refused before the kernel had a file in hand; which it was follows from the "
+        "descriptor that the call named, as it was at the return",
     ),
     Flag.CHECK_REACHED: ("check-reached", "`check_answer` holds"),
     Flag.FILE_MMAP_REACHED: ("file-mmap-reached", "`file_answer` holds"),
@@ -439,6 +468,22 @@ def create_text(kind: str, arg: int, bit5: Bit5) -> str:
     return "|".join(create_flags(kind, arg, bit5)) or "0"
 
 
+_FORMS: Mapping[int, str] = {
+    ExecForm.PATH: "by path",
+    ExecForm.PROC_FD: "by /proc/self/fd",
+    ExecForm.EMPTY_PATH: "by AT_EMPTY_PATH",
+}
+_ROLES: Mapping[int, str] = {ExecRole.INTERPRETER: "as interpreter", ExecRole.LOADER: "as loader"}
+
+
+@lru_cache(maxsize=256)
+def exec_text(arg: int) -> str:
+    """``by AT_EMPTY_PATH``, ``as loader``: how it was named, or as what it was executed."""
+    form, role = arg & 0xFF, arg >> 8 & 0xFF
+    known = _ROLES.get(role) or _FORMS.get(form) or f"{arg & 0xFFFF:#x}"
+    return f"{known}, only asked" if arg & EXEC_CHECK else known
+
+
 def _word(enum: type[IntEnum], value: int) -> str:
     return words(enum).get(value, str(value))
 
@@ -475,6 +520,7 @@ _PARTS: Mapping[str, Callable[[_Request], str | int]] = {
     "advice": lambda row: MADV.get(row.arg, str(row.arg)),
     "receipt": lambda row: _word(Receipt, row.arg & 0xFFFFFFFF) if row.arg else "",
     "device": lambda row: _word(Device, row.arg),
+    "execution": lambda row: exec_text(row.arg),
     "slot": lambda row: f"+{row.length:#x} at {row.offset}" if row.length else " deleted",
 }
 """What a request (`tracer.words.Operation.request`) may name in braces."""

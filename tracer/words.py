@@ -113,6 +113,7 @@ class Op(IntEnum):
     RING = 32
     DEVICE = 33
     REMAP_FILE_PAGES = 34
+    EXEC = 35
 
 
 class Fill(IntEnum):
@@ -141,6 +142,27 @@ class Device(IntEnum):
     """``arg`` of DEVICE."""
 
     UDMABUF = 1
+
+
+class ExecForm(IntEnum):
+    """The lowest byte of EXEC's ``arg``: how the system call named the program."""
+
+    PATH = 1
+    PROC_FD = 2
+    EMPTY_PATH = 3
+
+
+class ExecRole(IntEnum):
+    """The next byte: as what the memory file was executed."""
+
+    PROGRAM = 1
+    INTERPRETER = 2
+    LOADER = 3
+
+
+EXEC_CHECK = 1 << 16
+"""Bit of EXEC's ``arg``: the caller only asked whether it may (AT_EXECVE_CHECK, since 6.14,
+a5874fde3c08)."""
 
 
 class Kind(IntEnum):
@@ -184,6 +206,7 @@ class Hook(IntEnum):
     ADVISE = 26
     RING = 27
     DEVICE = 28
+    EXEC = 29
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +340,12 @@ OPS: Mapping[Op, Operation] = {
         "another part of the file is mapped at the start address, with the rights of the mapping "
         "there", "arg: vm_flags << 8 \\| page of the start << 16; offset: the new part; answer: 0",
         (Hook.MMAP,), judged=True, request="{mapping} {range} at {pages:#x}", of_mapping=True),
+    Op.EXEC: Operation(
+        "it is executed, or is the interpreter of what is; by the task as it was when it asked",
+        "arg: of a program 1 path, 2 /proc/self/fd/N, 3 AT_EMPTY_PATH \\| role << 8: 1 program, 2 "
+        "interpreter (`#!`, binfmt_misc), 3 loader of an ELF program \\| 0x10000 AT_EXECVE_CHECK; "
+        "mm: the address space that it gets; answer: 0", (Hook.EXEC,), ("exec",), judged=True,
+        request="{execution}"),
 }  # fmt: skip
 """Each operation once, in the order of its numbers."""
 
@@ -343,9 +372,12 @@ class Flag(IntFlag):
     FINAL = 512
     APPEND_ONLY = 1024
     IMMUTABLE = 2048
+    INFERRED = 4096
 
 
-DOUBTS = Flag.RACED_SEALS | Flag.RACED_SIZE | Flag.ENTRY_MISSING | Flag.RETURN_MISSING
+DOUBTS = (
+    Flag.RACED_SEALS | Flag.RACED_SIZE | Flag.ENTRY_MISSING | Flag.RETURN_MISSING | Flag.INFERRED
+)
 """Flags of incomplete evidence; all others say what was the case."""
 
 
@@ -378,6 +410,9 @@ class Seal(IntFlag):
     January 2022 used the same bit; which one a kernel means is for the self-test to tell
     (tracer.words), and in code this name stands for either."""
 
+
+CONTENT = Seal.WRITE | Seal.SHRINK | Seal.GROW
+"""With all of these a file's content can never change again; as runc seals itself."""
 
 BY_NAME: Mapping[str, int] = {seal.name or "": int(seal) for seal in Seal} | {
     "INACCESSIBLE": int(Seal.EXEC)

@@ -62,7 +62,7 @@ def programs() -> None:
         check_run(f"samples/{sample} does not build", ["make", "-s", "-C", f"samples/{sample}"])
     (_PROGRAMS / "build").mkdir(exist_ok=True)
     flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
-    for name in ("race", "slots", "inaccessible", "creators", "passing"):
+    for name in ("race", "slots", "inaccessible", "creators", "passing", "execs"):
         files = [str(_PROGRAMS / "build" / name), str(_PROGRAMS / f"{name}.c")]
         check_run(f"{name}.c does not build", ["cc", *flags, "-o", *files])
     flags = ["-O1", "-Wall", "-Wextra", "-Werror", "-static", "-nostdlib", "-ffreestanding"]

@@ -21,6 +21,7 @@ from tests.kernel import (
     scenes_attacks,
     scenes_audit,
     scenes_decisions,
+    scenes_exec,
     scenes_followed,
     scenes_ftrace,
     scenes_guest,
@@ -46,6 +47,7 @@ ON_EACH: Scenes = (
     scenes_ftrace.ftrace,
     scenes_ftrace.ftrace_awkward,
     scenes_decisions.race,
+    scenes_exec.execs,
     scenes_judge.holes,
     scenes_judge.memfd_test,
 )

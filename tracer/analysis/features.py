@@ -52,6 +52,7 @@ _MFD = (
     (0x10, Fact.ASKS_EXEC),
     (BEYOND_SIX, Fact.ASKS_UNKNOWN),
 )
+_EXEC_INFERRED = 1
 
 
 class Case(NamedTuple):
@@ -114,6 +115,8 @@ class Key(NamedTuple):
             yield "", row | self._sealing()
         elif self.op == Op.CREATE:
             yield "", row | sum(fact for flag, fact in _MFD if self.asked & flag)
+        elif self.op == Op.EXEC:
+            yield "", row | (Fact.INFERRED if self.asked & _EXEC_INFERRED else 0)
         else:
             yield "", row | self.facts & _SIZE
             if self.facts & Fact.RACED_SIZE:
@@ -427,6 +430,12 @@ def _create(rows: Rows) -> U64:
     return _asked(flags & np.uint64(_MFD_KNOWN), beyond) | _executable(rows)
 
 
+def _exec(rows: Rows) -> U64:
+    inferred = rows.get("flags", np.uint32) & np.uint32(Flag.INFERRED) != 0
+    asked = inferred.astype(np.uint64) * np.uint64(_EXEC_INFERRED)
+    return _asked(asked, np.zeros(len(asked), np.uint8)) | _executable(rows)
+
+
 DETAILS: dict[Op, Callable[[Rows], U64]] = {
     **{op: _of_mapping for op, entry in OPS.items() if entry.of_mapping},
     Op.MMAP: _mmap,
@@ -440,6 +449,7 @@ DETAILS: dict[Op, Callable[[Rows], U64]] = {
     Op.PUNCH_HOLE: _punch_hole,
     Op.ADD_SEALS: _add_seals,
     Op.CREATE: _create,
+    Op.EXEC: _exec,
 }
 """By operation: all facts of its rows, with the size at entry."""
 

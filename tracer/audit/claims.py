@@ -14,7 +14,7 @@ from tracer.audit.result import Doubt
 from tracer.audit.scope import Allowed, same, wanted_seals, who
 from tracer.labels import SEALS_UNKNOWN, VM_SHARED, VM_WRITE
 from tracer.words import BY_NAME as SEALS
-from tracer.words import Flag
+from tracer.words import EXEC_CHECK, Flag
 
 NO_SHARE = frozenset({"unmap", "evict", "mapped", "attach", "memslot", "vm_end"}) | UNSEEN
 """Rows that do not show their process to have the object: the recorder's own, or what ends it."""
@@ -158,6 +158,30 @@ def sealed_with(case: Case) -> Objections:
             yield Violation(row, f"{how}, not yet sealed with {named}")
 
 
+def executed_with(case: Case) -> Objections:
+    """It has the seals when it is executed. Later they cannot go."""
+    bits, sure = wanted_seals(case.claim.seals, case.evidence.bit_0x20)
+    if sure is None:
+        yield Doubt("self-test", "What seal 0x20 means on this kernel is not known.")
+    for row in case.file.rows:
+        if row.op != "exec" or row.failed or row.arg & EXEC_CHECK:
+            continue
+        if row.unanswered:
+            yield Doubt("incomplete", f"How exec of {_who(row)} ended was not seen.")
+        elif row.seals == SEALS_UNKNOWN:
+            yield Doubt("incomplete", f"Its seals when {_who(row)} executed it are not known.")
+        elif sure is False or row.seals & bits != bits:
+            missing = [name for name in case.claim.seals if not row.seals & SEALS[name]]
+            named = ", ".join(missing or case.claim.seals)
+            yield Violation(row, f"executes it, not sealed with {named}")
+
+
+def executed(case: Case) -> bool:
+    """Whether it was executed at all (else executed-with has nothing to say)."""
+    rows = (row for row in case.file.rows if row.op == "exec")
+    return any(not row.failed and not row.arg & EXEC_CHECK for row in rows)
+
+
 def no_breach(case: Case) -> Objections:
     """Nothing went through that a seal denies."""
     evidence, seals = case.evidence, case.file.seals or 0
@@ -181,6 +205,7 @@ CHECKS: Mapping[str, Callable[[Case], Objections]] = {
     "never-writable-outside": never_writable_outside,
     "never-read-or-written": never_read_or_written,
     "sealed-with": sealed_with,
+    "executed-with": executed_with,
     "never-pinned-except": never_pinned_except,
     "no-breach": no_breach,
 }

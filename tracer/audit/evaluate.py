@@ -12,7 +12,7 @@ from functools import cache
 
 from tracer.analysis.decisions import EVERYTHING
 from tracer.analysis.decisions import Window as Part
-from tracer.audit.claims import CHECKS, NO_SHARE, Case, Violation, shared
+from tracer.audit.claims import CHECKS, NO_SHARE, Case, Violation, executed, shared
 from tracer.audit.evidence import Evidence, load
 from tracer.audit.objects import FOREVER, MemoryFile, Row
 from tracer.audit.policy import (
@@ -125,12 +125,14 @@ def evaluate(claim: Claim, evidence: Evidence) -> ClaimResult:
         if answer is OUT:
             continue
         kinds.add(file.kind)
-        doubts = [*of_kind(file.kind), *_about(evidence, file)]
+        doubts = [*of_kind(file.kind), *_about(claim, evidence, file)]
         findings.append(_finding(claim, evidence, file, answer, why, doubts))
     needs = {family: way for kind in sorted(kinds) or ["unknown"]
              for family, way in needed(claim.claim, kind, claim.meant).items()}  # fmt: skip
     # What was lost or not seen may have been about an object that is not here at all.
-    general = _unique([*hidden(claim.scope, evidence), *_general(evidence, needs)])
+    general = _unique(
+        [*hidden(claim.scope, evidence, _all_told(claim, evidence)), *_general(evidence, needs)]
+    )
     if evidence.baseline:
         general.append(Doubt("past", f"Objects older than the trace may be missing: "
                              f"{evidence.baseline}"))  # fmt: skip
@@ -197,7 +199,8 @@ def _finding(
         result = Result.INDETERMINATE
     elif not violations:
         result = Result.INDETERMINATE if doubts else Result.PASS
-        if result == Result.PASS and claim.claim == "sealed-with" and not shared(case):
+        silent = {"sealed-with": shared, "executed-with": executed}.get(claim.claim)
+        if result == Result.PASS and silent and not silent(case):
             result = Result.NOT_APPLICABLE
     proofs: dict[tuple[str, int, int], Proof] = {}
     for violation in violations:
@@ -307,9 +310,14 @@ def _nobody(claim: Claim, case: Case, doubts: Sequence[Doubt]) -> Doubt | None:
     return None
 
 
-def _about(evidence: Evidence, file: MemoryFile) -> Iterator[Doubt]:
+def _all_told(claim: Claim, evidence: Evidence) -> bool:
+    """Whether what breaks the claim was recorded of files that can never be sealed as well."""
+    return evidence.filters.unsealable or CLAIMS[claim.claim].without_option
+
+
+def _about(claim: Claim, evidence: Evidence, file: MemoryFile) -> Iterator[Doubt]:
     """What leaves every claim about this object open."""
-    if file.only_seal and not evidence.filters.unsealable:
+    if file.only_seal and not _all_told(claim, evidence):
         yield Doubt("filter", "It cannot be sealed, and what happens to such files was not "
                     "recorded: record with --unsealable.")  # fmt: skip
     if file.kind == "unknown":

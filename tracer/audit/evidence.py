@@ -41,7 +41,7 @@ EXACT = 64
 """So many mappings of a file by somebody, and so many places of accesses by address, are kept as
 they are; of more the audit knows only between which addresses and times they were."""
 
-_WHOLE = frozenset({"receive", "give", "trace", "share_mm", "device"})
+_WHOLE = frozenset({"receive", "give", "trace", "share_mm", "device", "exec"})
 """Of these ops who gave, who is traced and the like stands in the columns :data:`_BY_WHOLE`."""
 _BY_WHOLE = ["offset", "arg", "check_answer", "vm"]
 _ALWAYS = [Op[word.upper()] for word in BY_ADDRESS | UNSEEN | {"memslot", "vm_end"}]

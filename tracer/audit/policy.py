@@ -121,6 +121,16 @@ WAYS: Mapping[str, Way] = {
             **_same(SECRET, "created", "secretmem_create"),
         },
     ),
+    "exec": Way(
+        "execve and execveat",
+        {
+            **_same((*SHMEM, *HUGETLB), "exec", "exec_begin", "exec_check", "exec_open"),
+            # Neither has a read function, by which the kernel would look at its first bytes.
+            **_same(GUEST),
+            **_same(SECRET),
+        },
+        call=True,
+    ),
     "memslot": Way(
         "KVM memslots, and the end of a VM",
         {
@@ -335,6 +345,8 @@ class ClaimType:
     """Accesses by address that can break it."""
     sealable_only: bool = False
     """It says nothing about files that can have no seals."""
+    without_option: bool = False
+    """What breaks it is recorded of files that can never be sealed also without --unsealable."""
 
 
 CLAIMS: Mapping[str, ClaimType] = {
@@ -358,6 +370,13 @@ CLAIMS: Mapping[str, ClaimType] = {
         ("create", "map", "mmap", "seals", "receive", "write"),
         {"seals": Key(_SEALS, "seals it must have when it is first shared", required=True)},
         sealable_only=True,
+    ),
+    "executed-with": ClaimType(
+        "It has these seals whenever it is executed.",
+        ("exec",),
+        {"seals": Key(_SEALS, "seals it must have when it is executed", required=True)},
+        sealable_only=True,
+        without_option=True,
     ),
     "never-pinned-except": ClaimType(
         "Nobody else pins its pages for long.",

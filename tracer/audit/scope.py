@@ -322,8 +322,11 @@ def _memslot(vmm: Actor, file: MemoryFile, evidence: "Evidence") -> tuple[Answer
     return OUT, ""
 
 
-def hidden(scope: Scope, evidence: "Evidence") -> Iterator[Doubt]:
-    """Why something may be in scope that is not in the recording at all."""
+def hidden(scope: Scope, evidence: "Evidence", all_told: bool) -> Iterator[Doubt]:
+    """Why something may be in scope that is not in the recording at all.
+
+    ``all_told``: files that can never be sealed are in it, too, where the claim is about them.
+    """
     kinds = scope.kind or (scope.kind if scope.name else ("guest_memfd", "secretmem"))
     for kind in kinds:
         if family := RECOGNISED_BY.get(kind):
@@ -335,7 +338,7 @@ def hidden(scope: Scope, evidence: "Evidence") -> Iterator[Doubt]:
     if scope.seals:
         yield from evidence.plan.doubts({"seals": "seals"})
     # A memfd that cannot be sealed is known from its creation or the baseline, a tmpfs file is not.
-    if not evidence.filters.unsealable and {"tmpfs", "hugetlb"} & set(scope.kind or ("tmpfs",)):
+    if not all_told and {"tmpfs", "hugetlb"} & set(scope.kind or ("tmpfs",)):
         yield Doubt("filter", "Files of tmpfs and hugetlbfs that cannot be sealed were left out "
                     "(record with --unsealable), and some may be in scope: name the kinds in the "
                     "policy if none can.")  # fmt: skip

@@ -10,7 +10,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tracer.words import Device, Fill, Flag, Hook, Kind, LossCause, Op, Receipt, RecordType
+from tracer.words import (
+    EXEC_CHECK,
+    Device,
+    ExecForm,
+    ExecRole,
+    Fill,
+    Flag,
+    Hook,
+    Kind,
+    LossCause,
+    Op,
+    Receipt,
+    RecordType,
+)
 
 BPF_DIR = Path(__file__).resolve().parents[2] / "bpf"
 HEADERS = BPF_DIR / "include"
@@ -31,6 +44,8 @@ _PREFIXES = {
     "FILL": Fill,
     "RECEIPT": Receipt,
     "DEVICE": Device,
+    "FORM": ExecForm,
+    "ROLE": ExecRole,
 }
 
 
@@ -39,7 +54,7 @@ def enumerators() -> dict[str, int]:
     found = {
         f"{prefix}_{one.name}": one.value for prefix, enum in _PREFIXES.items() for one in enum
     }
-    return found | {"HOOK_MAX": HOOKS, "LOSS_MAX": CAUSES}
+    return found | {"HOOK_MAX": HOOKS, "LOSS_MAX": CAUSES, "EXEC_CHECK": EXEC_CHECK}
 
 
 def text() -> str:
@@ -139,6 +154,7 @@ class Filters:
             "MAX_TASKS": 16384,
             "MAX_OUTER": 4096,  # calls at once that wait for one inside of them
             "MAX_OBJECTS": 65536,
+            "MAX_EXECS": 4096,  # executions of memory files at the same time
         }
 
     def to_json(self) -> dict[str, Any]:

@@ -31,9 +31,12 @@ _UDMABUF = BlindSpot(
     "writable whatever is sealed later.",
 )
 _EXEC = BlindSpot(
-    "execve and execveat of a memory file",
-    "A program run from a memfd is mapped by the kernel's own loader, which passes vm_mmap_pgoff: "
-    "its mappings are recorded, that it was executed is not. No seal forbids that.",
+    "execve of a memory file, or of its interpreter, that is refused before the kernel has it in "
+    "hand, unless by a descriptor of its own",
+    "Without an execute bit, on a noexec mount or while the file is open for writing the kernel "
+    "opens nothing (fs/exec.c:do_open_execat). Of /proc/self/fd/N and AT_EMPTY_PATH the "
+    "descriptor tells which file that was (`inferred`); of any other path only a hook that "
+    "everybody's path look-ups pay for would. What is executed is recorded in any case.",
 )
 
 _CUT_SHORT = BlindSpot(
@@ -122,6 +125,7 @@ FTRACE_BLIND_SPOTS = (
     "keep its arguments (since 6.9); on others it follows from the call and its answer, and from "
     "all F_ADD_SEALS calls seen meanwhile",
     "by ftrace: mremap and remap_file_pages (the mappings that they make and end are seen)",
+    "by ftrace: execve and execveat of memory files",
     "by ftrace: on kernels that count a fault in a fetch as a missed probe (until 5.13) another "
     "probe in the same calls tells whether mmap's own are missed",
     "by ftrace: the descriptor and number of a system call that lies deep in the kernel's stack; "

@@ -205,6 +205,59 @@ FAMILIES = (
         "remap_file_pages", essential=False,
     ),
     Family(
+        "exec_begin", Hook.EXEC, (Op.EXEC,),
+        "which program an execve has in hand",
+        # Called by bprm_execve on all kernels, once the program is open; alloc_bprm opens it since
+        # 6.8 (978ffcbf00d8), before it bprm_execve itself.
+        (Alternative("security_bprm_creds_for_exec", "security/security.c, since 5.8",
+                     takes=("linux_binprm",)),),
+        at_return=False, tells_truth_alone=False,
+    ),
+    Family(
+        "exec_check", Hook.EXEC, (Op.EXEC,),
+        "which interpreter an execve goes on with (#!, binfmt_misc)",
+        (Alternative("security_bprm_check", "security/security.c, by search_binary_handler",
+                     takes=("linux_binprm",)),),
+        at_return=False, tells_truth_alone=False,
+    ),
+    Family(
+        "exec_open", Hook.EXEC, (Op.EXEC,), "which loader an ELF program has (PT_INTERP)",
+        (
+            # Which has open_exec inlined.
+            Alternative("bprm_open_interpreter", "fs/exec.c, since 7.3"),
+            Alternative("open_exec", "fs/exec.c, until 7.2"),
+        ),
+        at_entry=False, tells_truth_alone=False,
+    ),
+    Family(
+        "exec", Hook.EXEC, (Op.EXEC,), "executions of memory files",
+        # Four parameters until 6.7, one since.
+        (Alternative("bprm_execve", "fs/exec.c, since 5.9"),),
+        at_entry=False,
+    ),
+    Family(
+        "exec_refused", Hook.EXEC, (Op.EXEC,),
+        "execve of a memory file that is refused before the kernel has it in hand",
+        (Alternative("__x64_sys_execve", "fs/exec.c by SYSCALL_DEFINE3"),),
+        at_entry=False,
+    ),
+    Family(
+        "exec_refused_at", Hook.EXEC, (Op.EXEC,),
+        "execveat of a memory file that is refused before the kernel has it in hand",
+        (Alternative("__x64_sys_execveat", "fs/exec.c by SYSCALL_DEFINE5"),),
+        "exec_refused", at_entry=False,
+    ),
+    Family(
+        "exec_refused_compat", Hook.EXEC, (Op.EXEC,), "the same by 32-bit execve",
+        (Alternative("__ia32_compat_sys_execve", "fs/exec.c by COMPAT_SYSCALL_DEFINE3"),),
+        "exec_refused", at_entry=False, essential=False,
+    ),
+    Family(
+        "exec_refused_at_compat", Hook.EXEC, (Op.EXEC,), "the same by 32-bit execveat",
+        (Alternative("__ia32_compat_sys_execveat", "fs/exec.c by COMPAT_SYSCALL_DEFINE5"),),
+        "exec_refused", at_entry=False, essential=False,
+    ),
+    Family(
         "map", Hook.MAP, (Op.MAP,), "where mappings begin",
         (
             Alternative("mapping_rmap_tree_insert", "mm/interval_tree.c, since 7.3"),

@@ -23,6 +23,8 @@ goes away)::
     unannounced     decisions on files whose announcement never came: little is known of these
     tables          object, fd, process, op, rule: lists, worst first; counts by verdict
     over_time       list: host, boot_id, time_ns (start of a step), counts by verdict
+    executed        list: programs run from memory files; state: immutable (sealed WRITE, SHRINK
+                    and GROW then) or could be changed; how; times
     seals           list: each file's creation and each change of its seals, file by file
     late_seals      list: seals that came after the file was shared or mapped writable
     busy            list: F_ADD_SEALS that failed EBUSY, with the holders of writable mappings
@@ -281,7 +283,12 @@ def json_pieces(report: "Report", top: int | None = None) -> Iterator[str]:
         yield from rows(name, frame)
     yield '\n },\n "over_time": '
     yield from json_table(timed(report.over_time, report.clocks))
-    more = {"seals": report.seals, "late_seals": report.late, "busy": report.busy}
+    more = {
+        "executed": report.executed,
+        "seals": report.seals,
+        "late_seals": report.late,
+        "busy": report.busy,
+    }
     for name, frame in more.items():
         yield ",\n "
         yield from rows(name, frame)

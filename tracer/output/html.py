@@ -167,7 +167,12 @@ def card(one: Coverage) -> dict[str, Any]:
 def page(report: "Report", top: int) -> Iterator[str]:
     """The report in pieces; each table has at most ``top`` rows."""
     boots, several = layout.boots(report.coverage, report.clocks), report.several
-    frames = {"late": report.late, **report.tables, "seals": report.seals}
+    frames = {
+        "executed": report.executed,
+        "late": report.late,
+        **report.tables,
+        "seals": report.seals,
+    }
     charts: dict[str, Any] = {"times": [], "matrix": "", "bars": ""}
     if report.decisions:
         sums = report.tables["op"].groupby("op", sort=False, observed=True)[list(WORST_FIRST)].sum()

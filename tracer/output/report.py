@@ -10,6 +10,7 @@ import pandas as pd
 
 from tracer.analysis.batches import Source
 from tracer.analysis.decisions import Decisions, Keep, Window, read
+from tracer.analysis.executed import executed
 from tracer.analysis.timeline import holders
 from tracer.analysis.totals import Tables
 from tracer.filter.query import Query
@@ -102,6 +103,8 @@ class Report:
     """Seals that came after the file was shared or mapped writable."""
     busy: pd.DataFrame
     """F_ADD_SEALS that failed EBUSY, with who held writable mappings."""
+    executed: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Programs run from memory files, those first that could still be changed (see there)."""
     seals: pd.DataFrame = field(default_factory=pd.DataFrame)
     """Each file's creation and each change of its seals, file by file."""
     unlisted: Mapping[str, int] = field(default_factory=dict)
@@ -265,11 +268,14 @@ def build(
         sums = dict(zip(tables.recordings["path"], tables.recordings["decisions"], strict=True))
         # Reads once more, if there is any, and may find more problems.
         busy = holders([reader.recording for reader in readers], tables)
+        ran = executed([(reader.recording, reader.source) for reader in readers], tables)
         found = [reader.coverage(int(sums.get(reader.source.path, 0))) for reader in readers]
         by_name: dict[str, pd.DataFrame] = {name: getattr(tables, f"by_{name}") for name in wanted}
         late, seals = tables.late_seals, tables.seals if wanted == TABLES else _NOTHING
         if request.question != Question():
-            late, busy, seals = (_narrowed(one, tables, readers) for one in (late, busy, seals))
+            late, busy, seals, ran = (
+                _narrowed(one, tables, readers) for one in (late, busy, seals, ran)
+            )
             if "object" in by_name:  # files without such a decision are no answer to a question
                 objects = by_name["object"]
                 by_name["object"] = objects[objects["decisions"] > 0]
@@ -282,6 +288,7 @@ def build(
             over_time=tables.over_time(),
             late=late,
             busy=busy,
+            executed=ran,
             seals=seals,
             unlisted=tables.unlisted,
             left_out=tables.left_out,

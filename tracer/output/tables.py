@@ -299,6 +299,7 @@ TITLES = {
     "process": "Processes",
     "op": "Operations",
     "rule": "Rules and reasons",
+    "executed": "Programs run from memory files, and whether they could still be changed then",
     "late": "Late seals: others could have written before",
     "busy": "F_ADD_SEALS that failed EBUSY, and who held writable mappings",
     "seals": "Seals over time",
@@ -395,6 +396,15 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         phrase("rule", "rule", rank=2),
         phrase("hole", "hole", rank=1),
         _ALL,
+    ),
+    "executed": (
+        _TIMES,
+        _FILE,
+        value("state", "state"),
+        value("seals", "seals", seals),
+        derived("by", who),
+        value("how", "how", rank=2),
+        seconds("time_ns", "first s", rank=1),
     ),
     "late": (
         _TIMES,

@@ -73,7 +73,8 @@ class Fact(IntFlag):
     PROTECTED = 1 << 39
     """Refused, and the inode is append-only or, of other calls than mmap, immutable."""
 
-    # From here on worked out from what F_ADD_SEALS or memfd_create asked for (``ASKED_SHIFT``).
+    # From here on worked out from what F_ADD_SEALS, memfd_create or an execve asked for
+    # (``ASKED_SHIFT``).
     ASKS_UNKNOWN = 1 << 40
     """A seal or a flag that none of these rules knows."""
     ASKS_BIT5 = 1 << 41
@@ -92,6 +93,8 @@ class Fact(IntFlag):
     """MFD_EXEC."""
     ASKS_HUGETLB = 1 << 48
     """MFD_HUGETLB."""
+    INFERRED = 1 << 49
+    """Of exec: which file it was follows from the descriptor that the call named."""
 
 
 SIZE_FACTS = (
@@ -106,8 +109,8 @@ SIZE_FACTS = (
 """Facts that another size of the file can change."""
 
 ASKED_SHIFT = 25
-"""add_seals and create have no facts about the size: in their place stands what they asked for, six
-bits and a seventh for anything beyond."""
+"""add_seals, create and exec have no facts about the size: in their place stands what they asked
+for, six bits and a seventh for anything beyond."""
 
 SHMEM = (Kind.MEMFD, Kind.TMPFS)
 """Kinds that mm/shmem.c serves."""

@@ -36,6 +36,8 @@ _ADDING = "mm/memfd.c:memfd_add_seals"
 _MAPPED = "writable mapping exists"
 _PROPOSAL = f"{_ADDING}, tests/vm/inaccessible after list patch v4 01/12 of 18 Jan 2022"
 _CREATE = (Op.CREATE,)
+_EXEC = (Op.EXEC,)
+_MAY_EXEC = "fs/exec.c:do_open_execat, fs/namei.c:may_open and generic_permission"
 _MADE = (Kind.MEMFD, Kind.HUGETLB)
 _FAILED = (Kind.UNKNOWN,)
 """A call that failed made no file of any kind."""
@@ -277,6 +279,32 @@ RULES: tuple[Rule, ...] = (
          "A new file has no seals beside SEAL and EXEC (or INACCESSIBLE).", _SYSCALL, kinds=_MADE,
          seals=Seal.SHRINK | Seal.GROW | Seal.WRITE | Seal.FUTURE_WRITE,
          reason="born with seals that nobody asked for", broken=Verdict.UNEXPLAINED),
+    # ---- exec: no seal refuses it. F_SEAL_EXEC keeps the execute bits as they are.
+    # Of an inferred file nothing is sure: another thread may have put it at that number since.
+    Rule("exec-sealed", _EXEC, "EACCES",
+         "A file without an execute bit that is sealed EXEC can never be executed.",
+         f"{_MAY_EXEC}, S_IXUGO, also for root; mm/shmem.c:shmem_setattr since 6.3 (6fd7353829ca)",
+         seals=BIT5, unless=Fact.EXECUTABLE, variant=EXEC, reason="no execute bit, and sealed EXEC",
+         # The kernel asks when it opens the file, which is before it is looked at here: meanwhile
+         # its bits may be taken away and the seal added.
+         denied=Verdict.ERROR, broken=Verdict.INDETERMINATE),
+    refusal("exec-mode", _EXEC, "EACCES", "no execute bit", f"{_MAY_EXEC}, S_IXUGO, also for root",
+            unless=Fact.EXECUTABLE),
+    Rule("exec-inferred", _EXEC, "EACCES",
+         "Refused before the kernel had the file in hand; which file that was is only inferred.",
+         _MAY_EXEC, needs=Fact.INFERRED, certain=False,
+         reason="which file it was is only inferred", denied=Verdict.INDETERMINATE),
+    Rule("exec-inferred-forbidden", _EXEC, "EPERM",
+         "Refused before the kernel had the file in hand; which file that was is only inferred.",
+         "security/security.c:security_file_open and others", needs=Fact.INFERRED, certain=False,
+         reason="which file it was is only inferred", denied=Verdict.INDETERMINATE),
+    refusal("exec-forbidden", _EXEC, "EACCES",
+            "a security module, or what it needs for an interpreter, refused it",
+            "fs/exec.c:bprm_execve, security_bprm_check, security_bprm_creds_for_exec, open_exec",
+            certain=False),
+    refusal("exec-not-permitted", _EXEC, "EPERM", "a security module refused it",
+            "fs/exec.c:bprm_execve, security_bprm_check, security_bprm_creds_for_exec",
+            certain=False),
     # ---- whatever changes a file
     # Only a call that has to change the mode as well gets as far as our hooks.
     refusal("change-protected", _CHANGES, "EPERM", "append-only or immutable file",

@@ -8,6 +8,7 @@ mm/filemap.c:generic_perform_write splits a write into chunks, each of them asks
 (mm/shmem.c:shmem_write_begin), and the first one that ends past the end stops the write.
 """
 
+import ctypes
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
@@ -34,12 +35,13 @@ from tracer.selftest.scratch import (
     Maker,
     Mapping,
     Scratch,
+    execveat,
     mmap,
     munmap,
     system_call,
     vmsplice,
 )
-from tracer.words import Kind, Op, Seal
+from tracer.words import ExecForm, ExecRole, Kind, Op, Seal
 
 PAGE_SIZE, LARGEST = 4096, 2 << 20
 """The chunks of kernels so far: pages until 6.10 and from 6.13 to 7.1, 2 MiB in others."""
@@ -226,6 +228,18 @@ def _show_page(mapping: Mapping, page: int) -> None:
     )
 
 
+def try_executing(maker: Maker) -> None:
+    """An execve that the kernel has in hand and refuses: what it finds there is no program."""
+    with maker.sized() as file:
+        with file.mapped(READ_WRITE) as mapping:
+            if not mapping:
+                return
+            # Zeros would make the kernel ask for a module (fs/exec.c:search_binary_handler).
+            ctypes.memmove(mapping.address, b"no program", 10)
+        arg = ExecForm.EMPTY_PATH | ExecRole.PROGRAM << 8
+        file.attempt(Op.EXEC, partial(execveat, file.fd), arg=arg, fmode=3)
+
+
 def _exec_brings_write(file: Scratch) -> None:
     """F_SEAL_EXEC on an executable file brings F_SEAL_WRITE, which a writable mapping forbids.
 
@@ -301,6 +315,7 @@ def attempt_all(
     try_creating(attempts)
     maker = Maker(attempts, huge=False)
     if maker.available:
+        try_executing(maker)
         try_growing(maker)
         try_fork(maker)
         if thorough:

@@ -23,6 +23,8 @@ _SCARCE = ("ENOMEM", "ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "EAGAIN", "EINTR", 
 _TORN = Outcome(
     Verdict.UNEXPLAINED, PARTIAL, "no known chunk size gives that count", "write-grow", None, 2
 )
+_MEANT = {Op.EXEC: "ENOEXEC"}
+"""The error that an attempt is made for, of operations that should not go through."""
 _ERRNO = {rule.name: rule.errno for rule in RULES}
 
 
@@ -121,7 +123,7 @@ def _wrong(one: Attempt, outcome: Outcome) -> bool:
     """
     if outcome.verdict == Verdict.ERROR:
         answer = errno_name(one.answer)
-        return answer not in _SCARCE and answer != _ERRNO.get(outcome.rule)
+        return answer not in (*_SCARCE, _ERRNO.get(outcome.rule), _MEANT.get(Op(one.op)))
     return outcome.verdict in _DOUBTFUL and not outcome.hole
 
 

@@ -19,7 +19,7 @@ Key = tuple[int, ...]
 _OF_SHMEM = (Op.WRITE, Op.READ)
 """hugetlb files have no write, and their reads are hooked for audits alone."""
 _DECISION = ("seals", "seals_after", "size", "size_after")
-_ALWAYS = (Op.CREATE, Op.ADD_SEALS, Op.EVICT)
+_ALWAYS = (Op.CREATE, Op.ADD_SEALS, Op.EXEC, Op.EVICT)
 """Recorded of files that cannot be sealed as well."""
 
 

@@ -43,6 +43,7 @@ BY_COMM = 'claim = "mapped-only-by"\nby = [{ comm = "vm?", uid = 1000 }]'
 BY_PID = 'claim = "mapped-only-by"\nby = [{ pid = 100 }]'
 WRITABLE = 'claim = "never-writable-outside"\nby = ["creator"]'
 SEALED = 'claim = "sealed-with"\nseals = ["WRITE", "SHRINK"]'
+EXECUTED = 'claim = "executed-with"\nseals = ["WRITE", "SHRINK"]'
 READ = 'claim = "never-read-or-written"\nby = ["creator"]'
 PINNED = 'claim = "never-pinned-except"\nby = ["creator"]'
 WRITABLE_BY_PID = WRITABLE.replace('"creator"', "{ pid = 100 }")
@@ -75,6 +76,15 @@ def shared(seals: int, after: int | None = None, **more: Any) -> Tell:
         story.create(RAM)
         values = {"seals": seals, "seals_after": seals if after is None else after, **more}
         story.event("receive", RAM, 200, comm=b"peer", answer=9, **values)
+
+    return tell
+
+
+def executed(seals: int, answer: int = 0, arg: int = 0x102, **more: Any) -> Tell:
+    def tell(story: Story) -> None:
+        story.create(RAM)
+        values = {"seals": seals, "seals_after": seals, **more}
+        story.event("exec", RAM, 200, comm=b"runc", answer=answer, arg=arg, **values)
 
     return tell
 

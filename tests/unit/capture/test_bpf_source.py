@@ -90,6 +90,7 @@ def test_macros() -> None:
         "MAX_TASKS": 16384,
         "MAX_OUTER": 4096,
         "MAX_OBJECTS": 65536,
+        "MAX_EXECS": 4096,
     }
 
 

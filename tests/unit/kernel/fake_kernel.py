@@ -24,6 +24,13 @@ __x64_sys_mremap(pt_regs *)
 __ia32_sys_mremap(pt_regs *)
 __x64_sys_remap_file_pages(pt_regs *)
 __ia32_sys_remap_file_pages(pt_regs *)
+security_bprm_creds_for_exec(linux_binprm *)
+security_bprm_check(linux_binprm *)
+open_exec(char *)
+__x64_sys_execve(pt_regs *)
+__x64_sys_execveat(pt_regs *)
+__ia32_compat_sys_execve(pt_regs *)
+__ia32_compat_sys_execveat(pt_regs *)
 security_file_receive(file *)
 scm_fp_dup(scm_fp_list *)
 scm_detach_fds(msghdr *, scm_cookie *)
@@ -47,12 +54,19 @@ io_submit_sqes(io_ring_ctx *, uint)
 shmem_evict_inode(inode *)
 hugetlbfs_evict_inode(inode *)
 """
+_UNTIL_67 = """
+bprm_execve(linux_binprm *, int, filename *, int)
+"""
+_SINCE_68 = """
+bprm_execve(linux_binprm *)
+"""
 _UNTIL_72 = """
 vma_interval_tree_insert(vm_area_struct *, rb_root_cached *)
 vma_interval_tree_insert_after(vm_area_struct *, vm_area_struct *, rb_root_cached *)
 vma_interval_tree_remove(vm_area_struct *, rb_root_cached *)
 """
 _SINCE_73 = """
+bprm_open_interpreter(linux_binprm *, char *)
 mapping_rmap_tree_insert(vm_area_struct *, address_space *)
 mapping_rmap_tree_insert_after(vm_area_struct *, vm_area_struct *, address_space *)
 mapping_rmap_tree_remove(vm_area_struct *, address_space *)
@@ -81,7 +95,9 @@ secretmem_release(inode *, file *)
 __io_fixed_fd_install(io_ring_ctx *, file *, uint)
 io_msg_ring(io_kiocb *, uint)
 """
-_SINCE_612 = """
+_SINCE_612 = (
+    _SINCE_68
+    + """
 pin_user_pages(ulong, ulong, uint, page **)
 pin_user_pages_remote(mm_struct *, ulong, ulong, uint, page **, int *)
 secretmem_setattr(mnt_idmap *, dentry *, iattr *)
@@ -91,9 +107,11 @@ mfill_atomic_zeropage(userfaultfd_ctx *, ulong, ulong)
 mfill_atomic_continue(userfaultfd_ctx *, ulong, ulong, uint)
 udmabuf_create(miscdevice *, udmabuf_create_list *, udmabuf_create_item *)
 """
+)
 PROTOTYPES = {
     "5.10": _SINCE_510
     + _UNTIL_64
+    + _UNTIL_67
     + _UNTIL_72
     + _OLD_MMAP
     + """
@@ -106,6 +124,7 @@ pin_user_pages_remote(mm_struct *, ulong, ulong, uint, page **, vm_area_struct *
 """,
     "6.1": _SINCE_510
     + _UNTIL_64
+    + _UNTIL_67
     + _SINCE_61
     + _UNTIL_72
     + _OLD_MMAP

@@ -99,6 +99,12 @@ def remap_file_pages(answer: int | str = 0, vm_flags: int = 0x8B, **fields: int)
     return event(Op.REMAP_FILE_PAGES, answer, **given | fields)
 
 
+def execute(answer: int | str = 0, **fields: int) -> Row:
+    """Of an executable file, in hand, unless said otherwise."""
+    given: dict[str, Any] = {"arg": 0x102, "fmode": 1, "length": 0}
+    return event(Op.EXEC, answer, **given | fields)
+
+
 def truncate(length: int, answer: int | str = 0, **fields: Any) -> Row:
     return event(Op.TRUNCATE, answer, length=length, arg=RESIZED, fmode=0, **fields)
 

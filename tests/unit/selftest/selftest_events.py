@@ -11,11 +11,15 @@ from tracer.selftest.scratch import Attempt
 FAMILIES = (
     "mmap", "mmap_check", "shmem_mmap", "hugetlb_mmap", "shmem_setattr", "hugetlb_setattr",
     "write_check", "write", "shmem_fallocate", "hugetlb_fallocate", "read", "seals", "created",
-    "create", "mremap", "remap_file_pages", "map", "map_after", "unmap", "shmem_evict",
+    "create", "mremap", "remap_file_pages", "exec", "map", "map_after", "unmap", "shmem_evict",
     "hugetlb_evict",
 )  # fmt: skip
-UNTRIED = ("create_compat", "mremap_compat", "remap_file_pages_compat")
-"""A 64-bit program makes no 32-bit system call without code of its own."""
+UNTRIED = (
+    "create_compat", "mremap_compat", "remap_file_pages_compat", "exec_begin", "exec_check",
+    "exec_open", "exec_refused", "exec_refused_at", "exec_refused_compat", "exec_refused_at_compat",
+)  # fmt: skip
+"""A 64-bit program makes no 32-bit system call without code of its own; of exec it makes one call,
+which is told where it ends."""
 _SAME = ("op", "kind", "ino", "seals", "seals_after", "size", "size_after", "offset", "length",
          "arg", "answer", "duration_ns", "writable", "mode", "fmode", "uid")  # fmt: skip
 SEAL = 1
@@ -23,7 +27,9 @@ SEAL = 1
 
 def told(one: Attempt) -> bool:
     """A hook sees it, and it is about a file that can be sealed (or that is always recorded)."""
-    return bool(one.hooked) and (one.seals != SEAL or one.op in (Op.CREATE, Op.ADD_SEALS, Op.EVICT))
+    return bool(one.hooked) and (
+        one.seals != SEAL or one.op in (Op.CREATE, Op.ADD_SEALS, Op.EXEC, Op.EVICT)
+    )
 
 
 def events_of(attempts: Sequence[Attempt], pid: int = 0) -> Any:

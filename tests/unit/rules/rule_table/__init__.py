@@ -1,6 +1,14 @@
 """The committed table of cases: at least one for every rule, every condition of it, every hole."""
 
-from tests.unit.rules.rule_table import content, creating, mapping, racing, resizing, sealing
+from tests.unit.rules.rule_table import (
+    content,
+    creating,
+    executing,
+    mapping,
+    racing,
+    resizing,
+    sealing,
+)
 from tracer.words import Kind
 
 _CASES = [
@@ -9,6 +17,7 @@ _CASES = [
     *resizing.CASES,
     *sealing.CASES,
     *creating.CASES,
+    *executing.CASES,
     *racing.CASES,
 ]
 
