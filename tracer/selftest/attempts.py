@@ -9,6 +9,7 @@ mm/filemap.c:generic_perform_write splits a write into chunks, each of them asks
 """
 
 import ctypes
+import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
@@ -237,7 +238,9 @@ def try_executing(maker: Maker) -> None:
             # Zeros would make the kernel ask for a module (fs/exec.c:search_binary_handler).
             ctypes.memmove(mapping.address, b"no program", 10)
         arg = ExecForm.EMPTY_PATH | ExecRole.PROGRAM << 8
-        file.attempt(Op.EXEC, partial(execveat, file.fd), arg=arg, fmode=3)
+        if file.attempt(Op.EXEC, partial(execveat, file.fd), arg=arg, fmode=3) == -errno.ENOEXEC:
+            # The kernel reads its beginning (fs/exec.c:prepare_binprm, BINPRM_BUF_SIZE).
+            file.note(Op.READ, 0, 256, answer=256)
 
 
 def _exec_brings_write(file: Scratch) -> None:
