@@ -7,7 +7,7 @@ same on every machine. ``--since`` and ``--until`` take what :func:`moment` read
 """
 
 import re
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -108,22 +108,25 @@ class WallClock:
     """What the wall clock showed on a recording's host, by its readings of both clocks.
 
     Between two readings the earlier one counts, before the first one that: who has shown a time
-    once does not change it when there are more readings.
+    once does not change it when there are more readings. Of one moment the last given counts.
     """
 
     def __init__(self, anchors: Iterable[tuple[int, int]] = ()) -> None:
         """``anchors``: boot clock and Unix time at one moment each, ns, in any order."""
         self.anchors: list[Anchor] = []
         """In the order of the boot clock."""
-        for one in anchors:
-            self.add(*one)
+        self.extend(anchors)
 
     def __bool__(self) -> bool:
         return bool(self.anchors)
 
-    def add(self, boot_ns: int, wall_ns: int) -> None:
-        """One more reading."""
-        insort(self.anchors, Anchor(boot_ns, wall_ns), key=lambda one: one.boot_ns)
+    def extend(self, anchors: Iterable[tuple[int, int]]) -> None:
+        """More readings. Sorted at once: somebody else's recording may have many, in any order."""
+        new = dict(anchors)
+        if self.anchors and new and min(new) <= self.anchors[-1].boot_ns:
+            new = {**dict(self.anchors), **new}
+            self.anchors.clear()
+        self.anchors += (Anchor(*one) for one in sorted(new.items()))
 
     @property
     def start_ns(self) -> int | None:
@@ -364,9 +367,9 @@ class Period:
         if since_ns is not None and until_ns is not None and since_ns >= until_ns:
             raise UserError("--since is not before --until: nothing lies between them")
         if start_ns is not None and until_ns is not None and until_ns <= start_ns:
-            tell(f"{path} started after --until: nothing of it is shown")
+            tell(f"{path} started after --until: nothing in it is of that time")
         if end_ns is not None and since_ns is not None and since_ns > end_ns:
-            tell(f"{path} ended before --since: nothing of it is shown")
+            tell(f"{path} ended before --since: nothing in it is of that time")
         return since_ns, until_ns
 
     @staticmethod

@@ -264,9 +264,11 @@ def test_what_lies_outside_is_said(zone: None) -> None:
     assert limits("21:00", None, 18, 20)[1] == [
         "x.seal has no 21:00: it is from 2026-11-22 18:00:00 to 2026-11-22 20:00:00"
     ]
-    assert limits("30h", None, -6, 8)[1] == ["x.seal ended before --since: nothing of it is shown"]
+    assert limits("30h", None, -6, 8)[1] == [
+        "x.seal ended before --since: nothing in it is of that time"
+    ]
     assert limits(None, "2020-01-01", -6, 8)[1] == [
-        "x.seal started after --until: nothing of it is shown"
+        "x.seal started after --until: nothing in it is of that time"
     ]
 
 

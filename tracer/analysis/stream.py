@@ -38,7 +38,7 @@ _OF_OBJECTS = (*OBJECT_COLUMNS, "seq", "folio_order_max", "owner_uid", "mode", "
 _STEP = 1 << 16
 """Rows that are turned into Python objects at once."""
 _HELD = 1 << 20
-"""Rows that wait for earlier ones at most."""
+"""Rows that wait for earlier ones at most; where more would, half of them are given."""
 _PAUSE_S = 0.1
 
 Numbers = npt.NDArray[np.int64]
@@ -92,8 +92,8 @@ class Stream:
         elif name == "mappings":
             self.names.sweep(table)
         elif name == "clocks":
-            for row in table.select(["time_ns", "realtime_ns"]).to_pylist():
-                self.clock.add(row["time_ns"], row["realtime_ns"])
+            both = (table.column(one).to_pylist() for one in ("time_ns", "realtime_ns"))
+            self.clock.extend(zip(*both, strict=True))
 
     def tables(self) -> Iterator[pa.Table]:
         """Tables of at most 65,536 events with the columns :data:`JUDGED` behind theirs.
@@ -200,6 +200,10 @@ class _Order:
 
     def __init__(self) -> None:
         self._held: list[pa.Table] = []
+        self._rows = self._new = 0
+        """Held; of these, not yet sorted among the others."""
+        self._least_ns = np.iinfo(np.int64).max
+        """Of the held ones."""
         self._last_ns = np.iinfo(np.int64).min
         # Somebody may have made dictionaries so that they do not go together.
         self._without_dictionaries = False
@@ -212,7 +216,9 @@ class _Order:
         """
         if table is not None and table.num_rows:
             self._held.append(_strings(table) if self._without_dictionaries else table)
-        if not self._held:
+            self._rows, self._new = self._rows + table.num_rows, self._new + table.num_rows
+            self._least_ns = min(self._least_ns, int(_times(table).min()))
+        if not self._held or (floor_ns is not None and self._waits(floor_ns)):
             return empty(EVENTS)
         try:
             whole = pa.concat_tables(self._held).unify_dictionaries()
@@ -225,12 +231,20 @@ class _Order:
             whole, when = whole.take(integers(order)), when[order]
         count = len(when)
         if floor_ns is not None:
-            count = max(int(np.searchsorted(when, floor_ns, "right")), len(when) - _HELD)
+            most = _HELD if len(when) <= _HELD else _HELD // 2
+            count = max(int(np.searchsorted(when, floor_ns, "right")), len(when) - most)
         self.late += int((when[:count] < self._last_ns).sum())
         if count:
             self._last_ns = max(self._last_ns, int(when[count - 1]))
         self._held = [whole.slice(count)] if count < len(when) else []
+        self._rows, self._new = len(when) - count, 0
+        self._least_ns = int(when[count]) if self._held else np.iinfo(np.int64).max
         return whole.slice(0, count)
+
+    def _waits(self, floor_ns: int) -> bool:
+        """Whether none can be given, or few of many: these are not sorted again for a few."""
+        few = self._new * 4 < self._rows
+        return self._rows <= _HELD and (few or self._least_ns > floor_ns)
 
 
 def _strings(table: pa.Table) -> pa.Table:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from tracer.audit.policy import WAYS
-from tracer.audit.result import Doubt, Need
+from tracer.audit.result import Doubt, Need, Window
 from tracer.escape import printable
 from tracer.output.coverage import CONTEXT, loss_sentences
 from tracer.recording.manifest import Count, Hook, Manifest, SelfTest
@@ -152,6 +152,24 @@ def of_reading(recording: Recording, known: Sequence[Doubt]) -> list[Doubt]:
     texts = {doubt.text for doubt in known}
     late = map(printable, recording.problems)
     return [*known, *(Doubt("damage", text) for text in late if text not in texts)]
+
+
+def of_period(
+    since_ns: int | None, until_ns: int | None, window: Window, told: Sequence[str]
+) -> Iterator[Doubt]:
+    """What keeps a recording from telling about the time that was asked about.
+
+    :param since_ns: with ``until_ns``, that time; boot clock, None: no limit.
+    :param told: what was told when it was looked for in the recording.
+    """
+    for text in told:
+        yield Doubt("time", f"{printable(text)}.")
+    if told or window.start_ns is None or window.end_ns is None:
+        return
+    limits = [one for one in (since_ns, until_ns) if one is not None]
+    if any(not window.start_ns <= one <= window.end_ns for one in limits):
+        yield Doubt("time", "The recording does not cover all of the time that was asked "
+                    "about.")  # fmt: skip
 
 
 def _integrity(report: VerifyReport) -> Iterator[Doubt]:

@@ -5,6 +5,7 @@ with a doubt no claim passes.
 """
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -41,7 +42,7 @@ from tracer.escape import printable
 from tracer.filter.query import Query
 from tracer.labels import describe
 from tracer.recording.reader import Recording
-from tracer.walltime import iso
+from tracer.walltime import ALWAYS, Period, iso
 from tracer.words import Bit5, ops
 
 SEALABLE = ("memfd", "hugetlb", "tmpfs", "unknown")
@@ -57,7 +58,7 @@ def audit(
     recordings: Sequence[Recording],
     tool: str,
     *,
-    parts: Sequence[Part] | None = None,
+    period: Period = ALWAYS,
     query: Query = EVERY_FILE,
 ) -> Audit:
     """Compares each recording with the policy.
@@ -65,29 +66,30 @@ def audit(
     :param recordings: open ones, of any hosts and boots; one that is still being written never
         passes.
     :param tool: name and version of the program that audits; the result repeats it.
-    :param parts: of each recording the time in which violations are looked for, None: all of it.
-        What was broken before leaves a claim open: what was taken then may still be held.
+    :param period: in which violations are looked for. What was broken before leaves a claim open:
+        what was taken then may still be held. So does a time that a recording does not cover.
     :param query: only files that it matches are looked at, beside what the policy says.
     :return: a result for each recording, in their order.
-    :raises UserError: a scope's ``where`` needs what objects do not have.
+    :raises UserError: a scope's ``where`` needs what objects do not have; the period cannot be
+        found in a recording.
     :raises StoreError: a recording cannot be read. What is damaged in one that can is a doubt.
     """
     policy = narrowed(policy, query)
     for claim in policy.claims:
         check_where(claim.scope)
-    found = tuple(
-        one_recording(policy, recording, *([parts[place]] if parts else []))
-        for place, recording in enumerate(recordings)
+    found = tuple(one_recording(policy, recording, period) for recording in recordings)
+    return Audit(
+        printable(policy.name), printable(policy.text), policy.sha256, tool, found, str(query)
     )
-    return Audit(policy.name, policy.text, policy.sha256, tool, found, str(query))
 
 
-def one_recording(policy: Policy, recording: Recording, part: Part = EVERYTHING) -> RecordingAudit:
+def one_recording(policy: Policy, recording: Recording, period: Period = ALWAYS) -> RecordingAudit:
     """Compares one recording with all claims of the policy, as :func:`audit` does.
 
     :raises StoreError: it cannot be read.
+    :raises UserError: the period cannot be found in it.
     """
-    evidence = load(recording, policy.claims, part)
+    evidence = load(recording, policy.claims, period)
     claims = tuple(evaluate(claim, evidence) for claim in policy.claims)
     manifest, plan = evidence.manifest, evidence.plan
     ways = {need.family: need.way for claim in claims for need in claim.needs}
@@ -101,7 +103,7 @@ def one_recording(policy: Policy, recording: Recording, part: Part = EVERYTHING)
         host=printable(manifest.host),
         boot_id=printable(manifest.boot_id or ""),
         kernel=printable(manifest.kernel.release),
-        command=" ".join(map(printable, manifest.command)),
+        command=shlex.join(map(printable, manifest.command)),
         window=evidence.window,
         claims=claims,
         # Every planned family, then those that are needed and were not even planned.
@@ -146,7 +148,8 @@ def evaluate(claim: Claim, evidence: Evidence) -> ClaimResult:
     ]
     findings.sort(key=lambda one: (WORST_FIRST.index(one.result), one.object.ino))
     return ClaimResult(
-        claim.id, claim.claim, claim.text, result, tuple(findings), tuple(general),
+        printable(claim.id), claim.claim, printable(claim.text), result, tuple(findings),
+        tuple(general),
         tuple(evidence.plan.need(family, way) for family, way in needs.items()),
     )  # fmt: skip
 

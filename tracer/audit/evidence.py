@@ -16,11 +16,11 @@ import pandas as pd
 import pyarrow as pa
 
 from tracer.analysis.batches import Batch, Source
-from tracer.analysis.decisions import EVERYTHING, NEEDED, Decisions, batches
+from tracer.analysis.decisions import NEEDED, Decisions, batches
 from tracer.analysis.decisions import Window as Part
 from tracer.analysis.frames import enum, shown
 from tracer.audit import objects as files
-from tracer.audit.doubts import Plan, of_reading, of_recording, plan_of
+from tracer.audit.doubts import Plan, of_period, of_reading, of_recording, plan_of
 from tracer.audit.objects import KEY, VM_FAULT_ERROR, Key3, MemoryFile, Row, Slots
 from tracer.audit.policy import BY_ADDRESS, UNSEEN, Claim
 from tracer.audit.result import Doubt, Window
@@ -30,7 +30,7 @@ from tracer.recording.format import EVENTS
 from tracer.recording.identity import EVENT_COLUMNS, Identities
 from tracer.recording.manifest import End, Filters, Manifest
 from tracer.recording.reader import Recording
-from tracer.walltime import WallClock, iso
+from tracer.walltime import ALWAYS, Period, WallClock, iso
 from tracer.words import Op, ops
 
 Mask = npt.NDArray[np.bool_]
@@ -89,13 +89,16 @@ class Evidence:
         return self.manifest.filters or Filters()
 
 
-def load(recording: Recording, claims: Sequence[Claim], part: Part = EVERYTHING) -> Evidence:
+def load(recording: Recording, claims: Sequence[Claim], period: Period = ALWAYS) -> Evidence:
     """Reads everything that may touch ``claims``.
 
-    :param part: when a claim must be broken to count; all is read whatever it is.
+    :param period: when a claim must be broken to count; all is read whatever it is.
     :raises StoreError: the recording cannot be read.
+    :raises UserError: the period cannot be found in it.
     """
     doubts, losses = of_recording(recording)
+    clock, told = recording.clock(), list[str]()
+    part = Part(*period.limits(recording.path, clock, recording.last_ns, told.append))
     manifest, identities = recording.manifest, Identities()
     [listed] = recording.tables("objects")
     identities.announce(listed)
@@ -123,6 +126,7 @@ def load(recording: Recording, claims: Sequence[Claim], part: Part = EVERYTHING)
             known[row.key].rows.append(row)
     for file in known.values():
         file.ranges = files.ranges(file.rows)
+    window = _window(recording, clock, both, part)
     return Evidence(
         manifest=manifest,
         plan=plan_of(manifest, start),
@@ -131,12 +135,13 @@ def load(recording: Recording, claims: Sequence[Claim], part: Part = EVERYTHING)
         unseen=[row for row in all_ if row.op in UNSEEN],
         slots=Slots(row for row in all_ if row.op in ("memslot", "vm_end")),
         losses=losses,
-        window=_window(recording, both, part),
+        window=window,
         part=part,
-        clock=recording.clock(),
+        clock=clock,
         baseline=_looked(recording, start),
         bit_0x20=bit if manifest.tested.ran and bit in ("exec", "inaccessible") else "",
-        doubts=of_reading(recording, doubts),  # when all has been read
+        # Of the rows when all have been read.
+        doubts=[*of_reading(recording, doubts), *of_period(*part, window, told)],
     )
 
 
@@ -310,8 +315,7 @@ def _hull(rows: pd.DataFrame) -> pd.DataFrame:
     return _first(rows.drop(columns="_until"), same)
 
 
-def _window(recording: Recording, both: pd.DataFrame, part: Part) -> Window:
-    clock = recording.clock()
+def _window(recording: Recording, clock: WallClock, both: pd.DataFrame, part: Part) -> Window:
     times = [one.boot_ns for one in clock.anchors]
     if recording.end is None and len(both):
         times.append(int(both["time_ns"].max()))

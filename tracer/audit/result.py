@@ -78,6 +78,7 @@ DOUBTS: Mapping[str, str] = {
     "sweep": "the last look at who maps the object and the events do not agree",
     "not-seen": "what happens through a mapping is not seen",
     "unjudged": "decisions that could not be judged",
+    "time": "not all of the time that was asked about is in the recording, or its clock was set",
     "period": "it was broken before the time that was asked about, or when is not known",
 }
 

@@ -7,7 +7,7 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
-from tracer.cli.options import TIMES, time_options, window
+from tracer.cli.options import TIMES, period, time_options
 from tracer.cli.verb import Verb, filter_help, filter_option, filter_query, import_without_threads
 from tracer.errors import Exit, UserError
 from tracer.output.console import console, prepare, quiet_pipe, tell, write
@@ -121,7 +121,7 @@ class Audit(Verb):
                 policy,
                 recordings,
                 f"sealsnoop {__version__}",
-                parts=[window(args, path) for path in paths],
+                period=period(args),
                 query=filter_query(args, OBJECTS.names),
             )
             written = _write_reports(audit, args)

@@ -222,8 +222,7 @@ class Book:
 
     def _clocks(self, table: pa.Table) -> None:
         boot, real = (table.column(name).to_pylist() for name in ("time_ns", "realtime_ns"))
-        for one in zip(boot, real, strict=True):
-            self.clock.add(*one)
+        self.clock.extend(zip(boot, real, strict=True))
         if self.start_ns is None:
             self.start_ns = self.clock.start_ns
         self._saw(max(boot, default=None))

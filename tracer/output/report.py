@@ -234,8 +234,7 @@ def _clocks(readers: Sequence[Reader]) -> dict[str, WallClock]:
     found: dict[str, WallClock] = {}
     for reader in readers:
         clock = found.setdefault(reader.source.boot_id, WallClock())
-        for one in reader.clock.anchors:
-            clock.add(*one)
+        clock.extend(reader.clock.anchors)
     return found
 
 

@@ -509,8 +509,7 @@ class Recording:
         found = WallClock()
         for table in self.tables("clocks", ["time_ns", "realtime_ns"]):
             boots, walls = (names_of.values(table, name) for name in ("time_ns", "realtime_ns"))
-            for boot_ns, wall_ns in zip(boots, walls, strict=True):
-                found.add(boot_ns, wall_ns)
+            found.extend(zip(boots, walls, strict=True))
         return found
 
     def last_ns(self) -> int | None:

@@ -5,14 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.recording.store_records import SMALL, numbered
 from tracer.analysis import api, stream
 from tracer.analysis.stream import Stream, _Order
 from tracer.labels import ARGUMENTS
 from tracer.output.data import Rows
 from tracer.recording.reader import Recording
+from tracer.recording.writer import RecordingWriter
 
 TIMES = st.lists(st.lists(st.integers(0, 50), max_size=6), max_size=6)
 
@@ -47,9 +50,59 @@ def test_what_waits_has_an_end() -> None:
     """One that comes very late stands behind others, and is counted."""
     order, most = _Order(), stream._HELD
     many = pa.table({"time_ns": np.arange(10, most + 110)})
-    assert order.of(many, 0).num_rows == 100
+    assert order.of(many, 0).num_rows == 100 + most // 2
     last = order.of(pa.table({"time_ns": np.array([0])}), None)
-    assert (last.num_rows, order.late) == (most + 1, 1)
+    assert (last.num_rows, order.late) == (most // 2 + 1, 1)
+
+
+def recording(path: Path, *parts: list[int]) -> Path:
+    """Of events at these times, each list a part of its own."""
+    with RecordingWriter(path, {"host": "test"}, limits=SMALL) as writer:
+        for place, times in enumerate(parts):
+            whole = np.resize(np.array(times), SMALL.rows)  # so many make a part
+            whole[len(times) :] = times[-1]
+            records = numbered(SMALL.rows, first=place * SMALL.rows)
+            records["time_ns"] = whole
+            writer.append(records)
+        writer.close("done", None)
+    with Recording.open(path) as found:
+        read = [table["time_ns"].to_pylist() for table in found.tables("events", ["time_ns"])]
+    assert [list(dict.fromkeys(times)) for times in read] == [[*parts[n]] for n in range(len(read))]
+    assert len(read) == len(parts)
+    return path
+
+
+def test_a_recording_whose_parts_overlap_comes_in_order(tmp_path: Path) -> None:
+    """And as early as may be: what nothing can come before does not wait."""
+    parts = [[10, 40, 30, 90], [50, 60, 95], [35, 20, 97], [93, 100], [200, 150]]
+    path = recording(tmp_path / "a.seal", *parts)
+    with Recording.open(path) as found:
+        rows_of = Stream(found)
+        pieces = [table["time_ns"].to_pylist() for table in rows_of.tables()]
+    times = [one for piece in pieces for one in piece]
+    assert times == sorted(times)
+    assert set(times) == {one for part in parts for one in part}
+    assert len(times) == len(parts) * SMALL.rows
+    assert rows_of.late == 0
+    assert [sorted(set(piece)) for piece in pieces] == [
+        [10], [20, 30, 35, 40, 50, 60, 90], [93, 95, 97, 100], [150, 200],
+    ]  # fmt: skip
+
+
+def test_what_comes_too_late_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However late what came late before was."""
+    monkeypatch.setattr(stream, "_HELD", 2)
+    path = recording(tmp_path / "a.seal", [10, 20], [5], [7], [30])
+    with Recording.open(path) as found:
+        rows_of, late, latest = Stream(found), 0, 0
+        for table in rows_of.tables():
+            for time_ns in table["time_ns"].to_pylist():
+                late += time_ns < latest
+                latest = max(latest, time_ns)
+            assert rows_of.late == late
+    assert late == 2 * SMALL.rows
 
 
 def test_data_frames_say_what_json_says() -> None:

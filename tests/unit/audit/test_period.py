@@ -15,12 +15,21 @@ from tracer.cli.main import main
 from tracer.filter.query import parse as parse_filter
 from tracer.output import audit as forms
 from tracer.recording.reader import Recording
+from tracer.walltime import Moment, Period
 
 
-def looked_at(path: Path, period: Window, query: str = "") -> Audit:
+def looked_at(path: Path, part: Window, query: str = "") -> Audit:
+    with Recording.open(path) as recording:
+        start_ns = recording.clock().start_ns
+    assert start_ns is not None
+    since, until = (None if one is None else Moment("start", one - start_ns) for one in part)
+    return in_period(path, Period(since, until), query)
+
+
+def in_period(path: Path, period: Period, query: str = "") -> Audit:
     rules = parse(policy(NEVER_MAPPED, scope='kind = "memfd"'))
     with Recording.open(path) as recording:
-        return audit(rules, [recording], "t", parts=[period], query=parse_filter(query))
+        return audit(rules, [recording], "t", period=period, query=parse_filter(query))
 
 
 @pytest.fixture
@@ -93,6 +102,57 @@ def test_equal_violations_of_which_none_may_be_of_that_time(tmp_path: Path) -> N
     assert looked_at(path, Window(middle - 1, middle)).result is not FAIL
     assert looked_at(path, Window(first + 1, last)).result is not PASS
     assert looked_at(path, Window(until_ns=first)).result is PASS
+
+
+def unmapped(path: Path) -> Story:
+    """A file that nobody maps, in a recording that is written there."""
+    story = Story()
+    story.create(RAM)
+    story.event("write", RAM)
+    story.write(path)
+    return story
+
+
+@pytest.mark.parametrize(
+    ("since_ms", "until_ms", "expected"),
+    [
+        (0, None, PASS),
+        (-1, None, OPEN),
+        (None, 1, PASS),
+        (None, 10_000, OPEN),
+        (-20_000, -10_000, OPEN),
+        (10_000, 20_000, OPEN),
+    ],
+)
+def test_nothing_passes_by_a_time_that_is_not_in_the_recording(
+    tmp_path: Path, since_ms: int | None, until_ms: int | None, expected: Result
+) -> None:
+    path = tmp_path / "a.seal"
+    unmapped(path)
+    since, until = (
+        None if one is None else Moment("start", one * 1_000_000) for one in (since_ms, until_ms)
+    )
+    found = in_period(path, Period(since, until))
+    assert found.result is expected
+    assert ("time: " in said(found.recordings[0].claims[0])) == (expected is OPEN)
+
+
+@pytest.mark.parametrize(("back_s", "expected"), [(0, PASS), (3600, OPEN)])
+def test_a_clock_that_was_set_back_hides_nothing(
+    tmp_path: Path, back_s: int, expected: Result
+) -> None:
+    """Whoever may set the clock chooses what lies in a time of the wall clock."""
+    story = Story()
+    story.create(RAM)
+    story.wall_ns -= back_s * 1_000_000_000
+    story.clock()
+    story.event("write", RAM)
+    path = story.write(tmp_path / "a.seal")
+    until = Moment("wall", story.wall_ns + story.now_ns - 2_000_000)
+    found = in_period(path, Period(until=until))
+    assert found.result is expected
+    assert ("time: " in said(found.recordings[0].claims[0])) == (expected is OPEN)
+    assert in_period(path, Period(until=Moment("end", -1))).result is PASS
 
 
 def test_files_that_a_filter_matches(tmp_path: Path) -> None:
