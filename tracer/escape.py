@@ -74,6 +74,11 @@ def escape_bytes(raw: bytes) -> str:
     return "".join(_pieces(text))
 
 
+def one_word(text: str) -> str:
+    """:func:`printable`, and blanks are escapes, too: what stands behind it in a line is ours."""
+    return printable(text).replace(" ", "\\x20")
+
+
 def printable(text: str) -> str:
     """``text`` with everything that a terminal might obey made visible; backslashes stay.
 

@@ -29,7 +29,8 @@ def _by_name(folder: str, suffix: str) -> dict[str, Path]:
 def policy(given: str) -> str:
     """The path of a policy.
 
-    :param given: a path, or the name of one that comes with us; a file of that name goes first.
+    :param given: a path, or the name of one that comes with us; ``./NAME`` is a file of that name.
+        Where somebody put one does not change what the name means.
     :raises UserError: it is neither, and not written as a path.
     """
     found = _find(given, policies())
@@ -49,4 +50,4 @@ def recording(given: str) -> str:
 
 
 def _find(given: str, known: dict[str, Path]) -> str:
-    return given if os.path.lexists(given) or given not in known else os.fspath(known[given])
+    return os.fspath(known[given]) if given in known else given

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -111,11 +112,16 @@ class Steps:
 def last(path: Path) -> StartStep | None:
     """The newest step in a file that :class:`Steps` writes; None: there is none that can be read.
 
-    What stands there is escaped: a folder that others write to may hold it.
+    What stands there is escaped, and nothing but a file is read: a folder that others write to may
+    hold it.
     """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _MOST_BYTES))
+        with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                return None
+            file.seek(max(0, about.st_size - _MOST_BYTES))
             lines = file.read(_MOST_BYTES).split(b"\n")[:-1]
         what, done, of = json.loads(lines[-1])
         return StartStep(printable(str(what)), int(done), int(of))

@@ -49,6 +49,18 @@ def test_what_is_told_is_read(tmp_path: Path) -> None:
         assert str(last(path)) == "attaching hooks (299 of 300)"
 
 
+def test_only_a_file_is_read(tmp_path: Path) -> None:
+    """The folder may be one that others write to: nothing waits for them, no link is followed."""
+    (tmp_path / "file").write_text('["compiling", 0, 0]\n')
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "pipe")
+    holder = os.open(tmp_path / "pipe", os.O_RDWR)
+    os.write(holder, b'["compiling", 0, 0]\n')
+    assert last(tmp_path / "file") == StartStep("compiling")
+    assert [last(tmp_path / name) for name in ("link", "pipe", ".")] == [None, None, None]
+    os.close(holder)
+
+
 @pytest.mark.parametrize(
     "text",
     [

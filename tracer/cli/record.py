@@ -22,6 +22,7 @@ from tracer.capture.bpf_source import Filters
 from tracer.cli.options import filters_of_kernel, recording_options
 from tracer.cli.verb import Verb, byte_count, filter_option, import_without_threads, word_list
 from tracer.errors import Exit, UserError, nearest
+from tracer.filter.pushdown import NAME_BYTES
 from tracer.kernel import privileges
 from tracer.kernel.audit_families import ALL_FAMILIES
 from tracer.kernel.families import FAMILIES
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from tracer.recording.writer import RecordingWriter
     from tracer.selftest.run import Examiner
 
-_NAME_BYTES = 249
-"""The longest name of a memfd: mm/memfd.c, MFD_NAME_MAX_LEN."""
 _CGROUPS = "/sys/fs/cgroup"
 _NO_UID = 0xFFFFFFFF
 """No user has (uid_t)-1."""
@@ -319,8 +318,8 @@ def families(words: str, audit: bool = False) -> frozenset[str] | None:
 def filters(args: argparse.Namespace, follow_command: bool) -> Filters:
     """The filters that the options ask for. Raises UserError for a bad value."""
     name = os.fsencode(args.name)
-    if len(name) > _NAME_BYTES:
-        raise UserError(f"--name: {len(name)} bytes, but a name has at most {_NAME_BYTES}")
+    if len(name) > NAME_BYTES:
+        raise UserError(f"--name: {len(name)} bytes, but a name has at most {NAME_BYTES}")
     return Filters(
         pids=tuple(_pid(pid) for pid in args.pid),
         uids=tuple(_uid(user) for user in args.uid),

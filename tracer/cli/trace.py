@@ -258,7 +258,11 @@ class _Traced:
             if there:
                 tell(f"--fail-on: there is {', '.join(there)}")
             judged = sum(self._there.get(verdict.word, 0) for verdict in Verdict)
-            ours = Exit.FINDING if there else Exit.FINE if judged else Exit.NOTHING
+            doubts = [] if there else self._doubts(path)
+            if doubts:
+                tell(f"--fail-on: not certain: {'; '.join(doubts)}")
+            fine = Exit.UNCERTAIN if doubts else Exit.FINE if judged else Exit.NOTHING
+            ours = Exit.FINDING if there else fine
             if found in (None, Exit.FINE, Exit.NOTHING) or ours is Exit.FINDING:
                 found = ours
         if found is None:
@@ -266,6 +270,22 @@ class _Traced:
         if self._args.command:
             tell(f"the command's exit code was {code}")
         return found
+
+    def _doubts(self, path: str) -> list[str]:
+        """Why something of ``--fail-on`` may have been missed."""
+        from tracer.labels import counted
+        from tracer.output.coverage import coverage
+        from tracer.recording.errors import StoreError
+        from tracer.recording.reader import Recording
+
+        try:
+            with Recording.open(path) as recording:
+                doubts = [*coverage(recording, "", "", None).doubts()]
+        except StoreError as error:
+            return [str(error)]
+        if undecided := self._there.get(Verdict.INDETERMINATE.word):
+            doubts.append(f"{counted(undecided, 'decision')} could not be judged")
+        return doubts
 
     def _audited(self, path: str) -> int:
         """The audit's exit code. Its result is said, then that of each claim."""

@@ -21,6 +21,8 @@ from tracer.words import BY_NAME, Op
 KEPT = (Op.CREATE, Op.ADD_SEALS)
 """Recorded in any case: without them nobody can tell how a file came to its seals."""
 _SAFE = re.compile(r"[\w.@%+/ :-]+", re.ASCII)
+NAME_BYTES = 249
+"""The longest name of a memfd: mm/memfd.c, MFD_NAME_MAX_LEN."""
 _MOST = 64
 """Numbers of one word that become options."""
 
@@ -206,6 +208,8 @@ def _prefix(term: Term, whole: bool = True) -> str:
     star = pattern.pieces[1:] == (("*", True),)
     if pattern.contains or wild or not (whole or star):
         return ""
-    if not _SAFE.fullmatch(text) or "memfd:".startswith(text) or text.startswith("memfd:"):
+    if not _SAFE.fullmatch(text) or len(text) > NAME_BYTES:
+        return ""
+    if "memfd:".startswith(text) or text.startswith("memfd:"):
         return ""
     return text if unescape(text) == text.encode() else ""

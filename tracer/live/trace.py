@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tracer.analysis.decisions import ALL, EVERYTHING, Window
-from tracer.escape import printable
+from tracer.escape import one_word, printable
 from tracer.filter.query import Query
 from tracer.labels import LOSSES, MAX_ERRNO, answer, cause, describe, marks, meanings, span
 from tracer.live.feed import LiveFeed
@@ -118,10 +118,10 @@ def line(row: Mapping[str, Any], wall_ns: int | None, setters: Setters, bit5: Bi
         name = ""  # it made no file
     words = [
         time_of_day(wall_ns),
-        f"{row['comm'] or '?'}/{row['pid']}",
+        f"{one_word(row['comm'] or '?')}/{row['pid']}",
         op,
         request,
-        name,
+        one_word(name),
         "->",
         told,
     ]
@@ -215,7 +215,7 @@ class Printer:
         key = row["dev"], row["ino"], row["gen"]
         if row["op"] == "create":
             self.setters.made(key)
-        who = f"{row['comm'] or '?'}/{row['pid']}"
+        who = f"{one_word(row['comm'] or '?')}/{row['pid']}"
         self.setters.saw(key, row["seals"], row["seals_after"], row["time_ns"], who)
 
 

@@ -4,6 +4,7 @@ The facts come from the manifest, the end marker and the table of losses. All of
 somebody else's: text is made printable.
 """
 
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from tracer.labels import LOSSES
 from tracer.recording.manifest import End, Filters, Manifest
 from tracer.recording.reader import ALIVE, KILLED
 from tracer.recording.tables import values
+from tracer.recording.verify import RING_CAUSES
 from tracer.walltime import date_and_zone, iso
 from tracer.words import UNKNOWN, Bit5, HookState, bit5_of, names
 
@@ -266,6 +268,26 @@ def losses(recording: "Recording") -> Counter[str]:
     return counts
 
 
+def undeclared(recording: "Recording", lost: Mapping[str, int]) -> int:
+    """Records that never arrived, and of which nobody said so, as far as counts can tell.
+
+    A recorder says at its end how many sequence numbers each CPU gave out, and the chain how many
+    records there are. :func:`tracer.recording.verify.check` looks at each number.
+
+    :param lost: by cause (:func:`losses`).
+    """
+    shot = recording.snapshot()
+    shot.close()
+    if shot.end is None or shot.tails:
+        return 0  # not all of them are in the chain
+    there = Counter[str]()
+    for link in shot.links:
+        there.update({str(cpu): counts[2] for cpu, counts in link.cpus.items()})
+    missing = sum(max(0, count - there[cpu]) for cpu, count in shot.end.final_seq.items())
+    declared = sum(lost.get(cause, 0) for cause in RING_CAUSES)
+    return max(0, missing - shot.end.unsaved - declared)
+
+
 def loss_sentences(counts: Counter[str]) -> list[str]:
     """At most two sentences about ``counts``: events lost, and events without their context."""
     context = Counter({cause: counts[cause] for cause in CONTEXT if counts[cause]})
@@ -381,6 +403,11 @@ def coverage(recording: "Recording", host: str, boot_id: str, last_ns: int | Non
     came = modules_that_came(recording.tables("mappings", ["op", "answer", "hook"]))
     problems = list(recording.problems)
     end = recording.end or End()
+    if missing := undeclared(recording, counts):
+        problems.append(
+            f"{missing:,} records are missing, and nobody declared that they were lost "
+            "(see sealsnoop verify)."
+        )
     if end.stopped_early:
         problems.append(f"the recorder stopped early: {printable(end.reason or '')}")
     manifest = recording.manifest
@@ -390,7 +417,7 @@ def coverage(recording: "Recording", host: str, boot_id: str, last_ns: int | Non
         host=host,
         boot_id=boot_id,
         kernel=printable(manifest.kernel.release) or "unknown",
-        command=" ".join(map(printable, manifest.command)),
+        command=shlex.join(map(printable, manifest.command)),
         filters=_filters(manifest),
         start_ns=clock.start_ns,
         end_ns=max(times, default=None),

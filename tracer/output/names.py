@@ -23,7 +23,7 @@ _SIGN = re.compile(r"\\(?:x..|u.{4}|U.{8}|.)|.", re.DOTALL)
 """A character, or what stands for one in escaped text (tracer.escape)."""
 _TOKEN = re.compile(r"\\(?:x..|u.{4}|U.{8}|.)|\d+|[^\W\d]+|.", re.DOTALL)
 """A sign, or several that make a number or a word."""
-_NUMBER = re.compile(r"[0-9a-fA-F]*\d[0-9a-fA-F]*")
+_HEX = re.compile(r"[0-9a-fA-F]+")
 
 
 def shortened(text: str, width: int) -> str:
@@ -77,6 +77,11 @@ def _common(parts: Sequence[Sequence[str]]) -> int:
     return next((at for at in range(shortest) if len({part[at] for part in parts}) > 1), shortest)
 
 
+def _number(found: re.Match[str]) -> str:
+    """``#`` for hex digits of which one at least is decimal."""
+    return "#" if any(map(str.isdecimal, found[0])) else found[0]
+
+
 def folded(
     entries: Iterable[Mapping[str, Any]],
     same: Callable[[Row], Hashable],
@@ -95,7 +100,7 @@ def folded(
     seen: set[Hashable] = set()
     for row in entries:
         text = file(row)
-        key = (same(row), _NUMBER.sub("#", text))
+        key = (same(row), _HEX.sub(_number, text))
         first = found.setdefault(key, {**row, "files": [], "times": 0})
         if first["times"]:
             if "count" in row:

@@ -120,7 +120,7 @@ class VerifyReport:
         return lines
 
 
-_RING_CAUSES = ("ring_full", "seq_hole")
+RING_CAUSES = ("ring_full", "seq_hole")
 """Losses of records that had a sequence number. seq_hole counts only what ring_full does not."""
 _STRANGERS = 20
 
@@ -259,7 +259,7 @@ class _Check:
         user = sum(hole.size for hole in report.holes if hole.cpu == USER_CPU)
         kernel = report.missing - user
         for (cause, _), total in sorted(self.lost.items()):
-            if cause in _RING_CAUSES and total:
+            if cause in RING_CAUSES and total:
                 report.accounted[cause] = report.accounted.get(cause, 0) + total
         kernel -= min(kernel, sum(report.accounted.values()))
         other = {

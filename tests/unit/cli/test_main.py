@@ -158,15 +158,19 @@ def test_a_recording_by_its_name(
     assert "hugetlb-grow" in capsys.readouterr().out
 
 
-def test_a_file_goes_before_what_comes_with_us(
+def test_a_name_means_the_same_wherever_one_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Who puts a file into a folder does not choose the policy; by ``./`` it is meant."""
     monkeypatch.chdir(tmp_path)
     Path("ordinary-qemu").write_text("nonsense")
     Path("debian-6.1").mkdir()
-    assert main.main(["audit", "ordinary-qemu", "debian-6.1"]) == 1
-    assert capsys.readouterr().err.startswith("sealsnoop: ordinary-qemu:1: ")
-    assert main.main(["report", "debian-6.1"]) == 1
+    assert main.main(["audit", "ordinary-qemu", "debian-6.1"]) in (0, 2, 3, 4)
+    assert main.main(["report", "debian-6.1"]) == 0
+    capsys.readouterr()
+    assert main.main(["audit", "./ordinary-qemu", "debian-6.1"]) == 1
+    assert capsys.readouterr().err.startswith("sealsnoop: ./ordinary-qemu:1: ")
+    assert main.main(["report", "./debian-6.1"]) == 1
     assert "no sealsnoop recording" in capsys.readouterr().err
 
 

@@ -28,6 +28,8 @@ KEPT_WORDS = {op.name.lower() for op in KEPT}
         ("name:ring*", []),  # a refused creation has a name, too
         ("name:ring* op:mmap", ["--ops=mmap,add_seals,create", "--name=ring"]),
         ("name:ring !op:create", None),
+        (f"name:{'r' * 249}* op:mmap", ["--ops=mmap,add_seals,create", f"--name={'r' * 249}"]),
+        (f"name:{'r' * 250}* op:mmap", ["--ops=mmap,add_seals,create"]),
         ("name:ring*x*,ring* op:mmap", ["--ops=mmap,add_seals,create"]),
         ("name:r?ng* op:mmap", ["--ops=mmap,add_seals,create", "--name=r"]),
         ("name:~ring op:mmap", ["--ops=mmap,add_seals,create"]),

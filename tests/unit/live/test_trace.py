@@ -17,6 +17,7 @@ from tests.bench.analysis import synthetic
 from tracer.cli.main import main
 from tracer.cli.trace import Trace as Verb
 from tracer.errors import UserError
+from tracer.escape import unescape
 from tracer.filter.query import parse
 from tracer.live.recorder import Recorder
 from tracer.live.trace import Printer, Setters, Trace, line, named_seals, why
@@ -167,6 +168,17 @@ def test_hostile_texts_stay_in_their_line() -> None:
     text = line(row(comm="\x1b[2J\n", name="a\u202e\nb"), None, Setters(), EXEC)
     assert text.isprintable()
     assert text.startswith("? \\x1b[2J\\n/7 write 0+1 memfd:a\\u202e\\nb -> EPERM  UNEXPLAINED")
+
+
+def test_a_name_does_not_look_like_an_answer() -> None:
+    """A line is read by its words: what others may choose is one."""
+    text = line(row(comm="p/1 write", name="x -> = 1  allowed"), None, Setters(), EXEC)
+    assert (
+        text.split(" -> ")[0]
+        == "? p/1\\x20write/7 write 0+1 memfd:x\\x20->\\x20=\\x201\\x20\\x20allowed"
+    )
+    assert text.split(" -> ")[1].startswith("EPERM  UNEXPLAINED")
+    assert unescape(text.split()[4]) == b"memfd:x -> = 1  allowed"
 
 
 def test_hostile_texts_in_json_are_harmless_when_decoded() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tracer.cli.main import main
 from tracer.recording.reader import Recording
 
 pytestmark = pytest.mark.slow
@@ -150,6 +152,18 @@ def test_fail_on_comes_before_the_commands_code(tmp_path: Path) -> None:
     code, _, said = Traced(tmp_path, words).end()
     assert code == 2
     assert said.endswith("sealsnoop: the command's exit code was 7\n")
+
+
+def test_that_nothing_was_seen_is_not_certain_after_losses(tmp_path: Path) -> None:
+    """As with report. What was seen counts all the same."""
+    sample = tmp_path / "killed.seal"
+    shutil.copytree(ROOT / "samples/recordings/debian-7.3.seal", sample)
+    (sample / "end.json").unlink()
+    words = [str(sample), "--filter", "name:nobody"]
+    assert Traced(tmp_path, [*words, "--fail-on", "breach"]).end()[0] == 2
+    code, _, said = Traced(tmp_path, [*words, "--fail-on", "unexplained"]).end()
+    assert code == main(["report", str(sample), "--fail-on", "unexplained"]) == 3
+    assert "--fail-on: not certain: " in said
 
 
 def test_a_recording_is_judged_likewise(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.recording import store_records
-from tracer.output.coverage import Coverage, coverage, labels, self_test, unseen
+from tracer.output.coverage import Coverage, coverage, labels, self_test, undeclared, unseen
 from tracer.record import CLOCK, LOSS, USER_CPU, RecordType
 from tracer.recording.manifest import Count, Filters, Hook, Kernel, Manifest, SelfTest
 from tracer.recording.reader import Recording
+from tracer.recording.verify import verify
 from tracer.recording.writer import RecordingWriter
 
 MANIFEST: dict[str, Any] = {
@@ -75,7 +76,7 @@ WALL = 1_795_369_690 * 10**9
 def test_a_whole_recording(tmp_path: Path) -> None:
     one = make(tmp_path / "x.seal", MANIFEST, clock(5 * 10**9, WALL, 0), clock(8 * 10**9, WALL, 1))
     assert (one.kernel, one.state, one.reason) == ("6.1.0", "ended", "interrupted")
-    assert one.command == "./a b c\\x1b"
+    assert one.command == "./a 'b c\\x1b'"
     assert (one.start_ns, one.end_ns) == (5 * 10**9, 9 * 10**9)
     assert ", 4.000 s, host h1, kernel 6.1.0" in one.title
     assert one.started == "2026-11-22T17:48:10Z"
@@ -101,6 +102,26 @@ def test_loss_and_death(tmp_path: Path) -> None:
     assert said[0].startswith("The recorder was killed")
     assert said[1].startswith("LOST 7 events: 7 no room in the ring buffer")
     assert "no end.json" not in "".join(said)  # once is enough
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [({0: 4}, 0), ({0: 9}, 0), ({0: 11}, 2), ({0: 4, 1: 7}, 2), ({0: 1, 1: 5}, 0), ({}, 0)],
+)
+def test_records_that_nobody_declared_as_lost(
+    tmp_path: Path, given: dict[int, int], missing: int
+) -> None:
+    """Four are there, five are declared."""
+    with RecordingWriter(tmp_path / "x.seal", {}) as writer:
+        for row in (clock(0, WALL, 0), loss(1, 5, 1), loss(8, 3, 2), clock(1, WALL, 3)):
+            row["cpu"] = 0
+            writer.append(row)
+        writer.close("done", given)
+    with Recording.open(tmp_path / "x.seal") as recording:
+        found = coverage(recording, "h1", "b1", None)
+        assert undeclared(recording, found.lost) == missing
+    assert ("nobody declared" in " ".join(found.doubts())) == (missing > 0)
+    assert verify(tmp_path / "x.seal").unexplained == missing
 
 
 def test_a_manifest_that_says_nothing(tmp_path: Path) -> None:
