@@ -122,28 +122,29 @@ def busy(tables: "Tables") -> pd.DataFrame:
     )
 
 
-# Who held the mappings that F_ADD_SEALS failed for
+# Who held the mappings or pages that F_ADD_SEALS failed for
 
 
 def holders(recordings: "Sequence[Recording]", tables: "Tables") -> pd.DataFrame:
     """F_ADD_SEALS that failed EBUSY, with ``held`` and ``holders`` (:func:`with_holders`).
 
-    Reads the map and unmap events of just these objects; nothing where there was no EBUSY.
+    Reads the map, unmap and pin events of just these objects; nothing where there was no EBUSY.
     """
     from tracer.analysis.decisions import batches
 
     found = tables.busy
-    events, baselines = [], []
+    events, baselines, pins = [], [], []
     for recording in recordings if len(found) else ():
         source = Source.of(recording)
         wanted = found[found["boot_id"].astype(str) == source.boot_id].drop_duplicates(KEY[1:])
-        parts = batches(recording, MAPPED, (Op.MAP, Op.UNMAP), source=source, where=_among(wanted))
-        events.append(concat(parts, MAPPED))
+        for ops, into in (((Op.MAP, Op.UNMAP), events), ((Op.PIN,), pins)):
+            parts = batches(recording, MAPPED, ops, source=source, where=_among(wanted))
+            into.append(concat(parts, MAPPED))
         baselines.append(_baseline(recording, source, tables))
     if not events:
         return found.assign(held=0, holders="")
     lives = lifetimes(stacked(events), stacked(baselines))
-    return with_holders(found, lives)
+    return with_holders(found, lives, stacked(pins))
 
 
 def _baseline(recording: "Recording", source: Source, tables: "Tables") -> pd.DataFrame:
@@ -167,14 +168,16 @@ def _among(wanted: pd.DataFrame) -> Callable[[Batch], Array]:
     return found
 
 
-def with_holders(busy: pd.DataFrame, lives: pd.DataFrame) -> pd.DataFrame:
+def with_holders(busy: pd.DataFrame, lives: pd.DataFrame, pins: pd.DataFrame) -> pd.DataFrame:
     """``busy`` with who held shared writable mappings at that moment.
 
     ``lives``: tracer.analysis.mappings.lifetimes of these objects' events and baseline. Added are
     ``held``, how many mappings are known, and ``holders``, whose they are: ``comm/pid``, the one
     with the most first (``comm/pid fork``: a child of that process, not known by its own id).
     Empty where ``writable`` is not 0: the holders mapped it unseen. Where it is 0, pages were
-    pinned, or a mapping went away meanwhile.
+    pinned, or a mapping went away meanwhile: ``comm/pid pin`` made a long-term pin of pages of
+    the file before (``pins``: such events, which --audit records), the last one first. That a pin
+    has ended is not seen.
     """
     lives = lives[lives["writable"].astype(bool)]
     lives = lives.assign(boot_id=lives["boot_id"].astype(object))
@@ -185,14 +188,25 @@ def with_holders(busy: pd.DataFrame, lives: pd.DataFrame) -> pd.DataFrame:
     begin_ns, end_ns = lives["begin_ns"].to_numpy(), lives["end_ns"].to_numpy()
     of_object = lives.groupby(KEY).indices
     held, holders = [], []
-    for *key, when in busy[[*KEY, "time_ns"]].itertuples(index=False):
+    pins_of = pins.groupby(KEY).indices
+    for *key, when, writable in busy[[*KEY, "time_ns", "writable"]].itertuples(index=False):
         rows = of_object.get(tuple(key), np.empty(0, np.intp))
         rows = rows[(begin_ns[rows] <= when) & (end_ns[rows] > when)]
         counts = np.bincount(codes[rows], minlength=len(names))
         most = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
         held.append(len(rows))
-        holders.append(_listed([str(name) for name in names[most]]))
+        found = [str(name) for name in names[most]]
+        if not found and not writable:
+            found = _pinned(pins.iloc[pins_of.get(tuple(key), [])], when)
+        holders.append(_listed(found))
     return busy.assign(held=np.array(held, np.int64), holders=holders)
+
+
+def _pinned(pins: pd.DataFrame, when: int) -> list[str]:
+    """Who pinned pages before, ``comm/pid pin``, the last one first."""
+    before = pins[(pins["time_ns"] <= when) & (pins["answer"] > 0)].sort_values("time_ns")
+    names = before["comm"].astype(str) + "/" + before["pid"].astype(str) + " pin"
+    return list(dict.fromkeys(reversed(names.tolist())))
 
 
 def _listed(holders: list[str]) -> str:

@@ -220,7 +220,8 @@ RULES: tuple[Rule, ...] = (
          needs=Fact.EXEC_BRINGS_WRITE | Fact.MAPPED_WRITABLE, variant=EXEC, reason=_MAPPED),
     Rule("add-write-pinned", _ADD_SEALS, "EBUSY",
          "F_SEAL_WRITE cannot be added while something holds pages of the file; the kernel waits "
-         "about 150 ms for them.", "mm/memfd.c:memfd_wait_for_pins",
+         "about 150 ms for them.",
+         "mm/memfd.c:memfd_wait_for_pins; before 6.0 (f2b277c4d1c6) huge pages look pinned, too",
          needs=Fact.ADDS_WRITE | Fact.SLOW, certain=False, reason="pages pinned"),
     Rule("add-write-busy", _ADD_SEALS, "EBUSY",
          "A mapping that came after the call began, or a wait for pins that a signal cut short.",

@@ -260,13 +260,34 @@ def test_who_held_the_mappings() -> None:
     tables = folded(
         sealing({"op": "add_seals", "at": 50, "pid": 7, "arg": 8, "answer": -16, "writable": 5})
     )
-    found = with_holders(tables.busy, lifetimes(maps, old))
+    nobody = maps.head(0)
+    found = with_holders(tables.busy, lifetimes(maps, old), nobody)
     assert found["held"].tolist() == [5]
     assert found["holders"].tolist() == ["vmm/7 before/20 helper/8 vmm/8 fork"]
-    empty = with_holders(tables.busy, lifetimes(maps.head(0), old.head(0)))
+    empty = with_holders(tables.busy, lifetimes(maps.head(0), old.head(0)), nobody)
     assert empty["holders"].tolist() == [""]
-    none = with_holders(tables.busy.head(0), lifetimes(maps, old))
+    none = with_holders(tables.busy.head(0), lifetimes(maps, old), nobody)
     assert list(none.columns) == list(found.columns)
+
+
+@pytest.mark.parametrize(("writable", "wanted"), [(0, "late/9 pin vmm/7 pin"), (1, "")])
+def test_who_pinned_pages_of_a_file_that_nobody_maps(writable: int, wanted: str) -> None:
+    """Where the kernel counted a writable mapping, that is why it was busy."""
+    pins = mapped(
+        {"op": "pin", "at": 10, "pid": 7},
+        {"op": "pin", "at": 11, "pid": 7},
+        {"op": "pin", "at": 20, "pid": 9, "comm": "late"},
+        {"op": "pin", "at": 21, "pid": 10, "comm": "refused", "answer": -14},
+        {"op": "pin", "at": 51, "pid": 11, "comm": "after"},
+        {"op": "pin", "at": 12, "pid": 12, "comm": "elsewhere", "ino": 6},
+    ).assign(boot_id=BOOT)
+    tables = folded(
+        sealing(
+            {"op": "add_seals", "at": 50, "pid": 7, "arg": 8, "answer": -16, "writable": writable}
+        )
+    )
+    lives = lifetimes(mapped().assign(boot_id=BOOT), baseline(0, 0).assign(boot_id=BOOT))
+    assert with_holders(tables.busy, lives, pins)["holders"].tolist() == [wanted]
 
 
 def test_many_holders_are_counted() -> None:
@@ -275,7 +296,7 @@ def test_many_holders_are_counted() -> None:
         sealing({"op": "add_seals", "at": 50, "pid": 7, "arg": 8, "answer": -16, "writable": 9})
     )
     lives = lifetimes(maps.assign(boot_id=BOOT), baseline(0, 0).assign(boot_id=BOOT))
-    (holders,) = with_holders(tables.busy, lives)["holders"]
+    (holders,) = with_holders(tables.busy, lives, maps.head(0).assign(boot_id=BOOT))["holders"]
     assert holders == "vmm/0 vmm/1 vmm/2 vmm/3 vmm/4 +4 more"
 
 
