@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tracer import walltime
@@ -92,9 +92,20 @@ def test_the_reading_before_counts() -> None:
     assert (WallClock().at(5), WallClock().jump_s, WallClock([(1, 1)]).at(None)) == (None, 0, None)
 
 
+@given(st.lists(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)))))
+def test_readings_may_come_in_any_pieces(pieces: list[list[tuple[int, int]]]) -> None:
+    clock = WallClock()
+    for piece in pieces:
+        clock.extend(piece)
+    # Of one moment the last that was given.
+    wanted = dict(one for piece in pieces for one in piece)
+    assert [tuple(one) for one in clock.anchors] == sorted(wanted.items())
+
+
 NEAR = st.integers(0, 10**12)
 
 
+@example([(0, 0), (0, 2), (0, 0)], 1)
 @given(st.lists(st.tuples(NEAR, NEAR), min_size=1, max_size=5), NEAR)
 def test_from_a_time_on_is_no_earlier_time(anchors: list[tuple[int, int]], wall_ns: int) -> None:
     clock = WallClock(anchors)
