@@ -126,14 +126,17 @@ def busy(tables: "Tables") -> pd.DataFrame:
 
 
 def holders(recordings: "Sequence[Recording]", tables: "Tables") -> pd.DataFrame:
-    """F_ADD_SEALS that failed EBUSY, with ``held`` and ``holders`` (:func:`with_holders`).
+    """F_ADD_SEALS that failed EBUSY, with ``held`` and ``holders`` (:func:`with_holders`,
+    :func:`with_pins`).
 
     Reads the map, unmap and pin events of just these objects; nothing where there was no EBUSY.
     """
     from tracer.analysis.decisions import batches
 
     found = tables.busy
-    events, baselines, pins = [], [], []
+    events: list[pd.DataFrame] = []
+    baselines: list[pd.DataFrame] = []
+    pins: list[pd.DataFrame] = []
     for recording in recordings if len(found) else ():
         source = Source.of(recording)
         wanted = found[found["boot_id"].astype(str) == source.boot_id].drop_duplicates(KEY[1:])
@@ -144,7 +147,7 @@ def holders(recordings: "Sequence[Recording]", tables: "Tables") -> pd.DataFrame
     if not events:
         return found.assign(held=0, holders="")
     lives = lifetimes(stacked(events), stacked(baselines))
-    return with_holders(found, lives, stacked(pins))
+    return with_pins(with_holders(found, lives), stacked(pins))
 
 
 def _baseline(recording: "Recording", source: Source, tables: "Tables") -> pd.DataFrame:
@@ -168,16 +171,14 @@ def _among(wanted: pd.DataFrame) -> Callable[[Batch], Array]:
     return found
 
 
-def with_holders(busy: pd.DataFrame, lives: pd.DataFrame, pins: pd.DataFrame) -> pd.DataFrame:
+def with_holders(busy: pd.DataFrame, lives: pd.DataFrame) -> pd.DataFrame:
     """``busy`` with who held shared writable mappings at that moment.
 
     ``lives``: tracer.analysis.mappings.lifetimes of these objects' events and baseline. Added are
     ``held``, how many mappings are known, and ``holders``, whose they are: ``comm/pid``, the one
     with the most first (``comm/pid fork``: a child of that process, not known by its own id).
     Empty where ``writable`` is not 0: the holders mapped it unseen. Where it is 0, pages were
-    pinned, or a mapping went away meanwhile: ``comm/pid pin`` made a long-term pin of pages of
-    the file before (``pins``: such events, which --audit records), the last one first. That a pin
-    has ended is not seen.
+    pinned, or a mapping went away meanwhile.
     """
     lives = lives[lives["writable"].astype(bool)]
     lives = lives.assign(boot_id=lives["boot_id"].astype(object))
@@ -188,18 +189,29 @@ def with_holders(busy: pd.DataFrame, lives: pd.DataFrame, pins: pd.DataFrame) ->
     begin_ns, end_ns = lives["begin_ns"].to_numpy(), lives["end_ns"].to_numpy()
     of_object = lives.groupby(KEY).indices
     held, holders = [], []
-    pins_of = pins.groupby(KEY).indices
-    for *key, when, writable in busy[[*KEY, "time_ns", "writable"]].itertuples(index=False):
+    for *key, when in busy[[*KEY, "time_ns"]].itertuples(index=False):
         rows = of_object.get(tuple(key), np.empty(0, np.intp))
         rows = rows[(begin_ns[rows] <= when) & (end_ns[rows] > when)]
         counts = np.bincount(codes[rows], minlength=len(names))
         most = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
         held.append(len(rows))
-        found = [str(name) for name in names[most]]
-        if not found and not writable:
-            found = _pinned(pins.iloc[pins_of.get(tuple(key), [])], when)
-        holders.append(_listed(found))
+        holders.append(_listed([str(name) for name in names[most]]))
     return busy.assign(held=np.array(held, np.int64), holders=holders)
+
+
+def with_pins(held: pd.DataFrame, pins: pd.DataFrame) -> pd.DataFrame:
+    """What :func:`with_holders` gives, with who pinned pages where nobody had mapped the file.
+
+    ``pins``: events of such pins, which --audit records; their end is not seen. Where the kernel
+    counted no writable mapping and none is known, ``comm/pid pin`` made a long-term pin before, the
+    last one first.
+    """
+    of_object = pins.groupby(KEY).indices
+    holders = held["holders"].tolist()
+    for place in ((held["holders"] == "") & (held["writable"] == 0)).to_numpy().nonzero()[0]:
+        key, when = tuple(held[KEY].iloc[place]), held["time_ns"].iloc[place]
+        holders[place] = _listed(_pinned(pins.iloc[of_object.get(key, [])], when))
+    return held.assign(holders=holders)
 
 
 def _pinned(pins: pd.DataFrame, when: int) -> list[str]:

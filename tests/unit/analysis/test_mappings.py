@@ -13,7 +13,7 @@ from tracer.analysis.decisions import Decisions
 from tracer.analysis.frames import batch_of
 from tracer.analysis.grouping import BEFORE, NEVER
 from tracer.analysis.mappings import lifetimes
-from tracer.analysis.timeline import with_holders
+from tracer.analysis.timeline import with_holders, with_pins
 from tracer.analysis.totals import Tables
 
 pytestmark = pytest.mark.slow
@@ -260,13 +260,12 @@ def test_who_held_the_mappings() -> None:
     tables = folded(
         sealing({"op": "add_seals", "at": 50, "pid": 7, "arg": 8, "answer": -16, "writable": 5})
     )
-    nobody = maps.head(0)
-    found = with_holders(tables.busy, lifetimes(maps, old), nobody)
+    found = with_holders(tables.busy, lifetimes(maps, old))
     assert found["held"].tolist() == [5]
     assert found["holders"].tolist() == ["vmm/7 before/20 helper/8 vmm/8 fork"]
-    empty = with_holders(tables.busy, lifetimes(maps.head(0), old.head(0)), nobody)
+    empty = with_holders(tables.busy, lifetimes(maps.head(0), old.head(0)))
     assert empty["holders"].tolist() == [""]
-    none = with_holders(tables.busy.head(0), lifetimes(maps, old), nobody)
+    none = with_holders(tables.busy.head(0), lifetimes(maps, old))
     assert list(none.columns) == list(found.columns)
 
 
@@ -287,7 +286,7 @@ def test_who_pinned_pages_of_a_file_that_nobody_maps(writable: int, wanted: str)
         )
     )
     lives = lifetimes(mapped().assign(boot_id=BOOT), baseline(0, 0).assign(boot_id=BOOT))
-    assert with_holders(tables.busy, lives, pins)["holders"].tolist() == [wanted]
+    assert with_pins(with_holders(tables.busy, lives), pins)["holders"].tolist() == [wanted]
 
 
 def test_many_holders_are_counted() -> None:
@@ -296,7 +295,7 @@ def test_many_holders_are_counted() -> None:
         sealing({"op": "add_seals", "at": 50, "pid": 7, "arg": 8, "answer": -16, "writable": 9})
     )
     lives = lifetimes(maps.assign(boot_id=BOOT), baseline(0, 0).assign(boot_id=BOOT))
-    (holders,) = with_holders(tables.busy, lives, maps.head(0).assign(boot_id=BOOT))["holders"]
+    (holders,) = with_holders(tables.busy, lives)["holders"]
     assert holders == "vmm/0 vmm/1 vmm/2 vmm/3 vmm/4 +4 more"
 
 
