@@ -245,6 +245,24 @@ int follow_descriptor(struct bpf_raw_tracepoint_args *ctx)
 }
 #endif
 
+#if HAVE_CGROUPS
+/* cgroup_mkdir(cgroup, path): before anybody can be in it, or see it. */
+int on_mkdir(struct bpf_raw_tracepoint_args *ctx)
+{
+	note_cgroup(ctx->args[0]);
+	return 0;
+}
+
+#if FILTER_CGROUP
+/* cgroup_rmdir(cgroup, path): nobody is in it any more. */
+int on_rmdir(struct bpf_raw_tracepoint_args *ctx)
+{
+	forget_cgroup(ctx->args[0]);
+	return 0;
+}
+#endif
+#endif
+
 /* sched_process_exit: a task's slot goes with it. */
 int on_exit(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -92,6 +92,23 @@ struct name_body {
 	char text[172];
 };
 
+/*
+ * type CGROUP: a folder of the cgroup v2 tree, told once: as it is made, and
+ * those that are there at the start by user space. A longer name has a second
+ * record. Numbers of cgroups are never used again in a boot.
+ */
+struct cgroup_body {
+	u64 cgroup;		/* its number: the inode number of its folder */
+	u64 parent;		/* of the folder above; 0: it is the root, or that is not known */
+	u32 named_by;		/* user who made it, and so chose its name; ~0: not known */
+	u16 part;		/* piece number of its name, from 0 */
+	u16 length;		/* bytes used in text */
+	u16 more;		/* 1: another piece follows */
+	u16 unused_u16;
+	u32 unused_u32;
+	char text[144];
+};
+
 /* type LOSS: written by user space once a second while counts move. */
 struct loss_body {
 	u32 cause;		/* LOSS_* */

@@ -12,6 +12,7 @@
 #include "state.h"
 #include "emit.h"
 #include "objects.h"
+#include "cgroups.h"
 #include "calls.h"
 #include "vma.h"
 #include "hooks.h"

@@ -87,6 +87,7 @@ struct record {
 		struct event_body event;
 		struct object_body object;
 		struct name_body name;
+		struct cgroup_body cgroup;
 	};
 };
 
@@ -120,7 +121,8 @@ BPF_HASH(pids, u32, u64, MAX_TASKS);
 BPF_HASH(uids, u32, u8, 1024);
 #endif
 #if FILTER_CGROUP
-BPF_HASH(cgroups, u64, u8, 1024);
+/* Those of the option and all below them, by number: bpf/cgroups.h. */
+BPF_HASH(cgroups, u64, u8, MAX_CGROUPS);
 #endif
 
 INLINE struct counts *my_counts(void)

@@ -11,36 +11,28 @@ user's own service manager was named by who runs there; it is parsed, too, but k
 Where each form comes from stands in ``tests/unit/cgroup_forms.py``.
 """
 
+import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-_MADE_BY_OTHERS = 0o022
-"""Mode bits by which others than a folder's owner make folders in it."""
-
-
-class Level(NamedTuple):
-    """One folder of a cgroup path, as it was when its cgroup was seen first."""
-
-    name: str
-    """As the kernel has it; the root's is empty."""
-    uid: int | None
-    """Who owns it; None: not known."""
-    mode: int = 0o755
+UNKNOWN_USER = 0xFFFFFFFF
+"""Who named a level is not known. The kernel's own number for no user (INVALID_UID)."""
 
 
-def roots_levels(levels: Sequence[Level]) -> int:
-    """How many levels below the root root alone named. ``levels``: from the root (included) down.
+ROOT = 1
+"""Number of the root of the cgroup v2 tree, on every host (fs/kernfs/dir.c counts from it)."""
 
-    Whoever may write to a folder makes folders of any name in it, so a name is root's as long as
-    every folder above it is. Its own owner says nothing: systemd gives ``user@1000.service`` to its
-    user (``Delegate=``), who could not have called it so.
+
+def roots_levels(named_by: Iterable[int]) -> int:
+    """How many levels root alone named: the first ones that user 0 made.
+
+    Who owns a level says nothing: systemd gives ``user@1000.service`` to its user
+    (``Delegate=``), who could not have called it so.
+
+    :param named_by: of each level below the root, the outermost first.
     """
-    for below, level in enumerate(levels[:-1]):
-        if level.uid != 0 or level.mode & _MADE_BY_OTHERS:
-            return below
-    return len(levels) - 1 if levels else 0
+    return sum(1 for _ in itertools.takewhile(lambda user: user == 0, named_by))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +88,9 @@ _UNIT = re.compile(
     r"[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\@-]+)?\.(?:service|scope|socket|mount|swap)"
 )
 _USER = re.compile(r"user-(\d{1,10})\.slice|user@(\d{1,10})\.service")
-_MACHINE = re.compile(r"machine-(.+)\.scope")
-_LIBVIRT_SCOPE = re.compile(r"(qemu|lxc|ch|xen)-\d+-(.+)")
-_LIBVIRT = re.compile(r"(?:(?:qemu|lxc|ch|xen)-\d+-)?(.+)\.libvirt-(qemu|lxc|ch|xen)")
+_MACHINE = re.compile(r"machine-(.+)\.scope", re.S)
+_LIBVIRT_SCOPE = re.compile(r"(qemu|lxc|ch|xen)-\d+-(.+)", re.S)
+_LIBVIRT = re.compile(r"(?:(?:qemu|lxc|ch|xen)-\d+-)?(.+)\.libvirt-(qemu|lxc|ch|xen)", re.S)
 _TEMPLATE = re.compile(r"systemd-(nspawn|vmspawn)@(.+)\.service")
 _PROXMOX_VM = re.compile(r"(\d+)\.scope")
 _ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
@@ -106,8 +98,10 @@ _ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
 
 def unescaped(name: str) -> str:
     """A machine's name before systemd escaped it (src/basic/unit-name.c, ``unit_name_escape``)."""
-    raw = _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), name.encode())
-    return raw.decode("utf-8", "backslashreplace")
+    raw = _ESCAPED.sub(
+        lambda found: bytes([int(found[1], 16)]), name.encode("utf-8", "surrogateescape")
+    )
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def _folder(name: str) -> str:

@@ -64,6 +64,7 @@ def _dtype(body: str) -> np.dtype:
 EVENT = _dtype("event_body")
 OBJECT = _dtype("object_body")
 NAME = _dtype("name_body")
+CGROUP = _dtype("cgroup_body")
 LOSS = _dtype("loss_body")
 CLOCK = _dtype("clock_body")
 TOTALS = _dtype("totals_body")

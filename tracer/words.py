@@ -75,6 +75,7 @@ class RecordType(IntEnum):
     LOSS = 5
     CLOCK = 6
     TOTALS = 7
+    CGROUP = 8
 
 
 class Op(IntEnum):
@@ -392,6 +393,8 @@ class LossCause(IntEnum):
     NAME = 8
     PIDS_FULL = 9
     FILES_FULL = 10
+    CGROUP_NAME = 11
+    CGROUPS_FULL = 12
 
 
 def words(enum: type[IntEnum]) -> dict[int, str]:

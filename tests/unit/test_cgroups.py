@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.cgroup_forms import FORMS, ID, POD, UPOD, Form
-from tracer.cgroups import Level, Place, label, parse, roots_levels
+from tracer.cgroups import UNKNOWN_USER, Place, label, parse, roots_levels
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.path)
@@ -29,33 +29,18 @@ def test_what_nobody_believes_names_nobody(form: Form) -> None:
 # ---- what root named ---------------------------------------------------------------------------
 
 
-def levels(*owned: tuple[str, int | None, int]) -> list[Level]:
-    return [Level("", 0), *(Level(*one) for one in owned)]
-
-
 @pytest.mark.parametrize(
-    ("owned", "count"),
+    ("named_by", "count"),
     [
         ([], 0),
-        ([("system.slice", 0, 0o755), ("ssh.service", 0, 0o755)], 2),
-        # A folder given away was still named by root; what is made in it was not.
-        ([("user@1.service", 1, 0o755)], 1),
-        ([("user@1.service", 1, 0o755), ("app.slice", 1, 0o755)], 1),
-        ([("user@1.service", 1, 0o755), ("app.slice", 0, 0o755), ("x", 0, 0o755)], 1),
-        # Anybody may make folders there.
-        ([("pub", 0, 0o777), ("docker", 0, 0o755)], 1),
-        ([("pub", 0, 0o775), ("docker", 0, 0o755)], 1),
-        # Who owns it is not known: not root's.
-        ([("a", None, 0o755), ("b", 0, 0o755)], 1),
+        ([0, 0], 2),
+        ([0, 1000, 0], 1),  # root's below a user's: the user chose what it stands in
+        ([1000], 0),
+        ([0, UNKNOWN_USER, 0], 1),
     ],
 )
-def test_levels_that_root_named(owned: list[tuple[str, int | None, int]], count: int) -> None:
-    assert roots_levels(levels(*owned)) == count
-
-
-def test_a_path_whose_root_is_not_known_is_nobodys() -> None:
-    assert roots_levels([Level("", None), Level("system.slice", 0)]) == 0
-    assert roots_levels([]) == 0
+def test_levels_that_root_named(named_by: list[int], count: int) -> None:
+    assert roots_levels(named_by) == count
 
 
 # ---- forgeries ---------------------------------------------------------------------------------

@@ -122,7 +122,7 @@ class Filters:
     """Thread group ids; their children are followed."""
     uids: tuple[int, ...] = ()
     cgroups: tuple[int, ...] = ()
-    """cgroup ids: the inode number of the folder in the cgroup v2 tree."""
+    """cgroup ids: the inode number of the folder in the cgroup v2 tree; also all below them."""
     name: bytes = b""
     """What the file's name begins with (a memfd's without ``memfd:``), at most 249 bytes."""
     seals: int = 0
@@ -155,6 +155,7 @@ class Filters:
             "MAX_OUTER": 4096,  # calls at once that wait for one inside of them
             "MAX_OBJECTS": 65536,
             "MAX_EXECS": 4096,  # executions of memory files at the same time
+            "MAX_CGROUPS": 65536,
         }
 
     def to_json(self) -> dict[str, Any]:

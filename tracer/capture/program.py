@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tracer.capture import bpf_source
+from tracer.capture import bpf_source, cgroups
 from tracer.capture.bpf_source import CAUSES, HOOKS, Filters
 from tracer.capture.named_files import NamedFile
 from tracer.capture.processes import Identity
@@ -155,6 +155,7 @@ class Program:
         for table in ("pids", "uids", "cgroups"):
             for value in getattr(filters, table):
                 self._add(table, value)
+        self._below = filters.cgroups
 
     @contextlib.contextmanager
     def _changed(self, table: str) -> Iterator[Any]:
@@ -215,6 +216,10 @@ class Program:
         tracepoints = [("sched_process_exit", "on_exit")]
         if self._lib.bpf_function_start(self._bpf.module, b"on_fork"):
             tracepoints += [("sched_process_fork", "on_fork"), ("sched_process_free", "on_free")]
+        if self._lib.bpf_function_start(self._bpf.module, b"on_mkdir"):
+            tracepoints.append(("cgroup_mkdir", "on_mkdir"))
+        if self._lib.bpf_function_start(self._bpf.module, b"on_rmdir"):
+            tracepoints.append(("cgroup_rmdir", "on_rmdir"))
         for tracepoint, function in tracepoints:
             try:
                 fd = self._load(function, bpf_syscall.RAW_TRACEPOINT)
@@ -222,6 +227,12 @@ class Program:
                 self._tracepoints.append(bpf_syscall.attach(fd, tracepoint))
             except OSError as error:
                 raise UserError(f"cannot attach to the tracepoint {tracepoint}: {error}") from error
+        # New ones are seen by now, below those that the kernel side knows.
+        known = set(self._below)
+        while fresh := cgroups.below(known) - known:
+            for cgroup in fresh:
+                self._add("cgroups", cgroup)
+            known |= fresh
 
     def attach_step(self, step: Step) -> None:
         """Attaches one step. Raises AttachError."""

@@ -16,6 +16,7 @@ import numpy as np
 from tracer.capture.attach import Hooks, ModuleWatch
 from tracer.capture.baseline import baseline_records
 from tracer.capture.bpf_source import CAUSES, HOOKS
+from tracer.capture.cgroups import cgroup_records
 from tracer.capture.ledger import Ledger, clock_record
 from tracer.capture.memory_files import Mounts, Scan
 from tracer.capture.processes import Identity, folder
@@ -106,6 +107,8 @@ class Session:
         self._append(clock_record())
         self._missed_before = self._program.missed()
         self._program.enable()
+        if with_baseline:
+            self._append(cgroup_records())
         self._sweep(with_baseline, final=False)
 
     def _sweep(self, with_baseline: bool, final: bool) -> None:

@@ -90,7 +90,7 @@ def recording_options(
         action="append",
         metavar="PATH",
         default=[],
-        help="tasks in this cgroup v2 folder (not below it); repeatable",
+        help="tasks in this cgroup v2 folder or below it; repeatable",
     )
     group.add_argument(
         "--file",

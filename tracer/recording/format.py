@@ -169,6 +169,21 @@ _NAMES = {
     "text": Column(pa.binary(), "", "its bytes, not escaped"),
 }
 
+_CGROUPS = {
+    **_WHEN,
+    "cgroup": Column(_U64, "", "its id: the inode number of its folder, not used again in a boot"),
+    "parent": Column(_U64, "", "of the folder above it; 0: it is the root"),
+    "named_by": Column(
+        _U32,
+        "",
+        "who made it and so chose its name, as user id of the initial user namespace; of folders "
+        "that were there before the trace: who owns the folder above. 4294967295: not known",
+    ),
+    "part": Column(_U16, "", "number of the piece of its name, from 0"),
+    "more": Column(pa.bool_(), "", "whether another piece follows"),
+    "text": Column(pa.binary(), "", "the piece's bytes, not escaped"),
+}
+
 _LOSSES = {
     **_WHEN,
     "cause": Column(WORD, "", "a word of `cause` below"),
@@ -196,6 +211,7 @@ COLUMNS: dict[str, dict[str, Column]] = {
     "objects": _OBJECTS,
     "names": _NAMES,
     "mappings": _EVENTS,
+    "cgroups": _CGROUPS,
     "losses": _LOSSES,
     "clocks": _CLOCKS,
     "totals": _TOTALS,
@@ -216,6 +232,9 @@ MEANINGS = {
     "(ops `open` and `map`; with `--audit` who traces whom and who shares an address space: "
     "`trace` and `share_mm`); with `--audit` also at the stop (flag FINAL), whether an inode has "
     "any mapping (`mapped`), and when hooks in a module came and went (`attach`).",
+    "cgroups": "One row for each folder of the cgroup v2 tree (longer names: two): those that were "
+    "there when the trace started, and each that was made since. The path of a cgroup is its "
+    "name behind its parents'; who runs there, by that path, is `tracer.cgroups`' word.",
     "losses": "Events that happened and are not in the recording; a row each second while counts "
     "move.",
     "clocks": "Both other clocks, read at one moment with the boot clock.",

@@ -102,7 +102,7 @@ class Hook:
 class Filters:
     pids: tuple[int, ...] = key("only these processes and their children", ())
     uids: tuple[int, ...] = key("only these users", ())
-    cgroups: tuple[int, ...] = key("only tasks in these cgroups", ())
+    cgroups: tuple[int, ...] = key("only tasks in these cgroups and below them", ())
     name: str = key("only files whose name starts with this prefix, escaped", "")
     seals: int = key("F_SEAL_* bits, only files that carry all of them", 0)
     denied: bool = key("only operations that failed", False)

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from tracer.escape import escape_bytes
 from tracer.record import (
+    CGROUP,
     CLOCK,
     EVENT,
     HEAD,
@@ -287,13 +288,17 @@ def joined(objects: pa.Table, names: pa.Table) -> pa.Table:
     return objects
 
 
+def _pieces(rows: Records) -> pa.Array:
+    lengths = zip(rows["text"], rows["length"].tolist(), strict=True)
+    return binaries([text.tobytes()[:length] for text, length in lengths])
+
+
 def objects_tables(records: Records) -> tuple[pa.Table, pa.Table]:
     """OBJECT and NAME records in the order of arrival as tables of OBJECTS and of NAMES."""
     # As one field: numpy would copy each field by itself.
     whole = records.view(f"V{RECORD_SIZE}")
     pieces = whole[records["type"] == RecordType.NAME].view(NAME)
-    lengths = zip(pieces["text"], pieces["length"].tolist(), strict=True)
-    names = _table("names", pieces, text=binaries([t.tobytes()[:length] for t, length in lengths]))
+    names = _table("names", pieces, text=_pieces(pieces))
     rows = whole[records["type"] == RecordType.OBJECT].view(OBJECT)
     orders = rows["mapping_flags"]
     halves = np.ascontiguousarray(rows["comm"]).view("<u8").reshape(-1, 2)
@@ -432,6 +437,7 @@ class Naming:
 _OF_TYPE = {
     RecordType.EVENT: ("events", EVENT),
     RecordType.BASELINE: ("mappings", EVENT),
+    RecordType.CGROUP: ("cgroups", CGROUP),
     RecordType.LOSS: ("losses", LOSS),
     RecordType.CLOCK: ("clocks", CLOCK),
     RecordType.TOTALS: ("totals", TOTALS),
@@ -464,7 +470,11 @@ def split(records: Records) -> tuple[dict[str, Records], Records, int]:
 
 def build(name: str, rows: Records) -> pa.Table:
     """A table (not ``objects`` or ``names``) from its rows, as :func:`split` gives them."""
-    return event_table(rows) if name in ("events", "mappings") else _table(name, rows)
+    if name in ("events", "mappings"):
+        return event_table(rows)
+    if name == "cgroups":
+        return _table(name, rows, text=_pieces(rows), more=booleans(rows["more"] != 0))
+    return _table(name, rows)
 
 
 def tables(records: Records, wanted: Collection[str] = TABLES) -> dict[str, pa.Table]:

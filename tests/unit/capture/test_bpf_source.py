@@ -91,6 +91,7 @@ def test_macros() -> None:
         "MAX_OUTER": 4096,
         "MAX_OBJECTS": 65536,
         "MAX_EXECS": 4096,
+        "MAX_CGROUPS": 65536,
     }
 
 

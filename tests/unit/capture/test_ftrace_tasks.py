@@ -4,10 +4,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from tracer.capture.ftrace import tasks as tasks_module
 from tracer.capture.ftrace.decode import ROW, THREAD_BIT
 from tracer.capture.ftrace.pages import What
 from tracer.capture.ftrace.tasks import Tasks
+
+
+@pytest.fixture(autouse=True)
+def no_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of this host's cgroups is below those that are wanted."""
+    monkeypatch.setattr(tasks_module, "below", set)
 
 
 def lay(root: Path, tid: int, pid: int, uid: int, cgroup: str = "/") -> None:
@@ -115,6 +123,22 @@ def test_cgroups_by_event_and_for_the_newborn_by_proc(tmp_path: Path) -> None:
     lay(tmp_path, 30, 30, 0)  # CLONE_INTO_CGROUP: it is in the root's
     rows = changes((50, What.NEWTASK, 10, 30))
     assert ask(asked, (30, 60), rows=rows)[0][2:] == (1, False)
+
+
+def test_a_cgroup_below_one_that_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[set[int]] = []
+
+    def below(wanted: set[int]) -> set[int]:
+        looked.append(set(wanted))
+        return wanted | {556}
+
+    monkeypatch.setattr(tasks_module, "below", below)
+    lay(tmp_path, 10, 10, 0)
+    asked = tasks(tmp_path, cgroups=(555,))
+    rows = changes((20, What.CGROUP, 10, 556), (40, What.CGROUP, 10, 777))
+    found = ask(asked, (10, 10), (10, 25), (10, 45), (10, 46), rows=rows)
+    assert [row[2:] for row in found] == [(1, False), (556, True), (777, False), (777, False)]
+    assert len(looked) == 2, "the tree is looked at once for each one that is new"
 
 
 def test_a_self_test_is_past_all_filters(tmp_path: Path) -> None:

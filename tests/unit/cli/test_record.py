@@ -19,6 +19,7 @@ BODIES = {
     "event_body": record.EVENT,
     "object_body": record.OBJECT,
     "name_body": record.NAME,
+    "cgroup_body": record.CGROUP,
     "loss_body": record.LOSS,
     "clock_body": record.CLOCK,
     "totals_body": record.TOTALS,

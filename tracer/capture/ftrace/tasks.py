@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.capture.cgroups import below
 from tracer.capture.ftrace.decode import THREAD_BIT
 from tracer.capture.ftrace.pages import Rows, What
 from tracer.capture.processes import start_ns
@@ -55,7 +56,8 @@ class Tasks:
         self._proc = root / "proc"
         self._known: dict[int, _Task] = {}
         self._followed = None if follow is None else set(follow)
-        self._uids, self._cgroups, self._own = frozenset(uids), frozenset(cgroups), own
+        self._uids, self._own = frozenset(uids), own
+        self._cgroups, self._others = set(cgroups), set[int]()
         self._ids: dict[str, int] = {}
         self._prune_at = _MANY
         self.test: int | None = None
@@ -152,9 +154,16 @@ class Tasks:
         others = (
             task.pid != self._own
             and (not self._uids or task.uid in self._uids)
-            and (not self._cgroups or task.cgroup in self._cgroups)
+            and (not self._cgroups or self._is_below(task.cgroup))
         )
         return others and (self._followed is None or task.pid in self._followed), others
+
+    def _is_below(self, cgroup: int) -> bool:
+        """Whether it is one of those wanted or below them: one that is new is looked for once."""
+        if cgroup not in self._cgroups and cgroup not in self._others:
+            self._cgroups |= below(self._cgroups)
+            self._others.add(cgroup)
+        return cgroup in self._cgroups
 
     def who(self, tids: NDArray[np.uint32], times: NDArray[np.uint64], rows: Rows) -> Rows:
         """`WHO` of each thread at its time; ``rows`` are new rows in order, with what changed.
