@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from tracer.labels import SEALS_UNKNOWN
 from tracer.recording.format import EVENTS, TEXT
 from tracer.recording.manifest import Manifest
+from tracer.recording.places import Places
 from tracer.recording.tables import plain
 from tracer.rules import DECISIONS
 from tracer.rules.variants import UNEXPLAINED, doubt
@@ -44,6 +45,8 @@ class Source:
     one would explain is new on this kernel, and has none."""
     leaves_out: bool = False
     """Of a file that can never be sealed, only the creation was recorded (no ``--unsealable``)."""
+    places: Places = field(default_factory=Places, compare=False, repr=False)
+    """Its cgroups, as far as they have been read."""
 
     @classmethod
     def of(cls, recording: "Recording") -> "Source":

@@ -27,7 +27,7 @@ import pyarrow as pa
 from tracer.analysis.batches import Array, Batch, Source, Vocabulary, columns_of
 from tracer.analysis.features import COLUMNS
 from tracer.analysis.judge import Judge
-from tracer.filter.mask import Coded
+from tracer.filter.mask import PLACES, Coded, placed
 from tracer.recording.format import EVENTS, TABLES
 from tracer.rules.variants import HOLES
 from tracer.words import Flag, Op
@@ -201,7 +201,10 @@ def read(
     into.losses(_stored(recording, "losses"), source)
     into.objects(_stored(recording, "objects"), source, complete=not growing)
     into.mappings(_stored(recording, "mappings"), source)
-    names = [name for name in dict.fromkeys([*NEEDED, *columns]) if name in EVENTS.names]
+    for table in recording.tables("cgroups"):
+        source.places.add(table)
+    wanted = dict.fromkeys([*NEEDED, *columns, *(["cgroup"] if {*columns} & {*PLACES} else [])])
+    names = [name for name in wanted if name in EVENTS.names]
     count = 0
     for batch in batches(recording, names, source=source):
         count += len(batch)
@@ -252,8 +255,8 @@ class Judged(Mapping[str, Any]):
     """Columns of judged rows as tracer.filter takes them: numpy arrays, and texts as ``Coded``.
 
     All that the batch has, plus ``name``, ``expected``, ``reason``, ``rule``, ``hole`` (texts),
-    ``verdict`` (numbers of tracer.rules.verdicts.Verdict, -1: no decision) and ``severity``. They
-    are made when they are wanted.
+    ``verdict`` (numbers of tracer.rules.verdicts.Verdict, -1: no decision) and ``severity``, and,
+    with ``cgroup``, what that tells (``PLACES``). They are made when they are wanted.
     """
 
     def __init__(self, words: "Words", batch: Batch, outcome: Array, name: Array) -> None:
@@ -266,9 +269,15 @@ class Judged(Mapping[str, Any]):
         }
         for text in ("expected", "reason", "rule", "hole"):
             self._made[text] = partial(self._text, text)
+        if "cgroup" in batch.columns:
+            for place in PLACES:
+                self._made[place] = partial(self._place, place)
 
     def _text(self, name: str) -> Coded:
         return Coded(self._outcome, [getattr(one, name) for one in self._words.outcomes])
+
+    def _place(self, name: str) -> Coded:
+        return placed(self.batch["cgroup"], self.source.places)[name]
 
     def _number(self, name: str, none: int) -> npt.NDArray[np.int8]:
         # One more at the end: that is what -1 finds.

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from tracer.analysis.batches import Source, Vocabulary
 from tracer.analysis.decisions import EVERYTHING, NEEDED, Decisions, Judged, Window, batch_of
-from tracer.filter.mask import Coded, matching
+from tracer.filter.mask import PLACES, Coded, matching, placed
 from tracer.filter.mask import columns as columns_of
 from tracer.filter.query import Query
 from tracer.recording.follow import EVERYTHING as TABLES
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 JUDGED = ("verdict", "expected", "reason", "rule", "hole", "severity")
 """The columns that judging adds; null (severity: 0) for what no rule judges."""
-COLUMNS = frozenset({*EVENTS.names, "name", *JUDGED})
+COLUMNS = frozenset({*EVENTS.names, "name", *JUDGED, *PLACES})
 """What a filter can ask for."""
 MAPPINGS = tuple(op.name.lower() for op in (Op.MAP, Op.UNMAP, Op.EVICT))
 """Operations that nobody requested: most rows of many recordings."""
@@ -47,7 +47,7 @@ Numbers = npt.NDArray[np.int64]
 class Stream:
     """The events of ``recording`` that are wanted, now or (``follow``) until it ends.
 
-    :attr:`names` and :attr:`clock` know what is known so far.
+    :attr:`names`, :attr:`places` and :attr:`clock` know what is known so far.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Stream:
         self._raw = Query(tuple(raw))
         self._judged = Query(tuple(term for term in query.terms if term not in raw))
         self._source, self._comms = Source.of(recording), Vocabulary()
+        self.places = self._source.places
         self._decisions = Decisions(timeline=False)
         self._columns: list[str] | None = None
         if columns is not None and not follow:
@@ -80,6 +81,7 @@ class Stream:
                 ("clocks", ["time_ns", "realtime_ns"]),
                 ("objects", [*_OF_OBJECTS]),
                 ("mappings", [*SWEEP_COLUMNS]),
+                ("cgroups", None),
             ):
                 for table in recording.tables(name, needed):
                     self._take(name, table)
@@ -91,12 +93,15 @@ class Stream:
             self._decisions.objects(table, self._source)
         elif name == "mappings":
             self.names.sweep(table)
+        elif name == "cgroups":
+            self.places.add(table)
         elif name == "clocks":
             both = (table.column(one).to_pylist() for one in ("time_ns", "realtime_ns"))
             self.clock.extend(zip(*both, strict=True))
 
     def tables(self) -> Iterator[pa.Table]:
-        """Tables of at most 65,536 events with the columns :data:`JUDGED` behind theirs.
+        """Tables of at most 65,536 events, with the columns :data:`JUDGED` behind theirs and, if
+        they have their cgroups, what these tell (``PLACES``).
 
         Followed events are in the order of time as far as they come together. StoreError.
         """
@@ -155,33 +160,40 @@ class Stream:
             table = table.filter(booleans(wanted))
         if not table.num_rows:
             return None
-        found = next(matching([table], self._raw, self.names), None)
+        found = next(matching([table], self._raw, self.names, self.places), None)
         if found is None:
             return None
         judged = self._judge(found)
-        return next(matching([judged], self._judged, self.names), None)
+        return next(matching([judged], self._judged, self.names, self.places), None)
 
     def _judge(self, table: pa.Table) -> pa.Table:
-        names = [name for name in NEEDED if name in table.column_names]
+        names = [name for name in (*NEEDED, "cgroup") if name in table.column_names]
         batch = batch_of(table, names, self._source, self._comms, 0)
         judged = self._decisions.judge(batch)
         for name in JUDGED:
             table = table.append_column(name, _arrow(name, judged))
+        if "cgroup" in table.column_names:
+            for name, column in placed(batch["cgroup"], self.places).items():
+                table = table.append_column(name, _coded(column))
         return table
 
 
 _VERDICTS = texts([*verdict_words()])
 
 
+def _coded(column: Coded) -> pa.Array:
+    words = list(column.words)
+    null = np.array([*(word is None for word in words), True])[column.codes]
+    codes = np.asarray(column.codes, np.int32)
+    return pa.DictionaryArray.from_arrays(
+        integers(np.where(null, 0, codes), null), texts([word or "" for word in words] or [""])
+    )
+
+
 def _arrow(name: str, judged: Judged) -> pa.Array:
     column: Any = judged[name]
     if isinstance(column, Coded):
-        words = list(column.words)
-        null = np.array([*(word is None for word in words), True])[column.codes]
-        codes = np.asarray(column.codes, np.int32)
-        return pa.DictionaryArray.from_arrays(
-            integers(np.where(null, 0, codes), null), texts([word or "" for word in words] or [""])
-        )
+        return _coded(column)
     if name == "verdict":
         null = column < 0
         return pa.DictionaryArray.from_arrays(integers(np.where(null, 0, column), null), _VERDICTS)

@@ -16,6 +16,7 @@ from tracer.filter.grammar import Bits, In, Like, Range, Term, Test
 from tracer.filter.query import Query, find
 from tracer.recording.format import EVENTS
 from tracer.recording.identity import KEY, Identities
+from tracer.recording.places import Places
 from tracer.recording.tables import booleans, integers, plain
 
 Values = npt.NDArray[Any]
@@ -240,7 +241,9 @@ def mask(terms: tuple[Term, ...], columns: Columns) -> npt.NDArray[np.bool_]:
     return _folded(np.logical_and, (_term(term, columns) for term in terms))
 
 
-COLUMNS = frozenset({*EVENTS.names, "name"})
+PLACES = ("cgroup_path", "unit", "runtime", "container", "pod", "vm_name")
+"""Columns that a row's cgroup tells (tracer.recording.places); null: it does not."""
+COLUMNS = frozenset({*EVENTS.names, "name", *PLACES})
 """The columns that a filter over raw events can use."""
 
 
@@ -249,6 +252,8 @@ def columns(query: Query) -> list[str]:
     wanted = set(query.columns())
     if "name" in wanted:
         wanted |= {*KEY}
+    if wanted.intersection(PLACES):
+        wanted.add("cgroup")
     return [name for name in EVENTS.names if name in wanted]
 
 
@@ -264,19 +269,34 @@ def named(table: pa.Table, names: Identities) -> Coded:
     return Coded(codes, names.names(table.select([*KEY]).take(integers(first))))
 
 
-def matching(tables: Iterable[pa.Table], query: Query, names: Identities) -> Iterator[pa.Table]:
+def placed(cgroups: Values, places: Places) -> dict[str, Coded]:
+    """The columns :data:`PLACES` of rows in these cgroups, each looked up once."""
+    distinct, codes = np.unique(cgroups, return_inverse=True)
+    found = [places.of(int(cgroup)) for cgroup in distinct]
+    told = {"cgroup_path": [one.path or None for one in found]}
+    for name in PLACES[1:]:
+        told[name] = [getattr(one.place, name.removesuffix("_name")) or None for one in found]
+    return {name: Coded(codes, words) for name, words in told.items()}
+
+
+def matching(
+    tables: Iterable[pa.Table], query: Query, names: Identities, places: Places
+) -> Iterator[pa.Table]:
     """The rows of event tables that ``query`` matches; tables without any are left out.
 
-    ``names`` is used when a table's turn comes, so that it may grow on the way.
+    ``names`` and ``places`` are used when a table's turn comes, so that they may grow on the way.
     """
     if not query:
         yield from tables
         return
     needs_names = "name" in query.columns()
+    needs_places = not query.columns().isdisjoint(PLACES)
     for table in tables:
         source: dict[str, Any] = {name: table.column(name) for name in table.column_names}
         if needs_names:
             source["name"] = named(table, names)
+        if needs_places:
+            source |= placed(Columns(table).numbers("cgroup").values, places)
         found = query.mask(source)
         if found.any():
             yield table if found.all() else table.filter(booleans(found))

@@ -203,6 +203,8 @@ class Book:
             self.baseline.append(decisions.scanned(table, self.source))
             self.came |= modules_that_came([table])
             self.decisions.mappings(table, self.source)
+        elif name == "cgroups":
+            self.source.places.add(table)
         elif name == "losses":
             causes, lost = (table.column(column).to_pylist() for column in ("cause", "count"))
             for cause, count in zip(map(cells.text, causes), lost, strict=True):

@@ -17,6 +17,7 @@ import numpy as np
 
 from tracer.analysis.decisions import ALL, EVERYTHING, Window
 from tracer.escape import one_word, printable
+from tracer.filter.mask import PLACES
 from tracer.filter.query import Query
 from tracer.labels import LOSSES, MAX_ERRNO, answer, cause, describe, marks, meanings, span
 from tracer.live.feed import LiveFeed
@@ -35,7 +36,18 @@ if TYPE_CHECKING:
 Key = tuple[int, int, int]
 Wall = Callable[[int], int | None]
 Write = Callable[[str], object]
-COLUMNS = (*ALL, "errno", "name", "verdict", "severity", "expected", "reason", "rule", "hole")
+COLUMNS = (
+    *ALL,
+    "errno",
+    "name",
+    "verdict",
+    "severity",
+    "expected",
+    "reason",
+    "rule",
+    "hole",
+    *PLACES,
+)
 """What a filter may ask about."""
 _OVER = (State.ENDED, State.GONE, State.BROKEN)
 _PAUSE_S = 0.05
