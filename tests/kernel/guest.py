@@ -29,6 +29,7 @@ from tests.kernel import (
     scenes_judge,
     scenes_life,
     scenes_matrix,
+    scenes_names,
     scenes_readme,
     scenes_ui,
 )
@@ -55,6 +56,7 @@ ON_EACH: Scenes = (
 
 REPEATED: Scenes = (
     scenes_decisions.filters,
+    scenes_names.names,
     scenes_ui.live_view,
     scenes_followed.traced,
     scenes_followed.followed,
