@@ -216,7 +216,10 @@ def _parse(levels: Sequence[str], trusted: int) -> Place:
 
 
 def label(place: Place) -> str:
-    """In a few words, outermost first: ``pod 1f3a…, containerd 0123456789ab``; empty: nothing."""
+    """In a few words, outermost first: ``pod 1f3a…, containerd 0123456789ab``; empty: nothing.
+
+    A user's session or service manager is not said: it tells no more than the user.
+    """
     return ", ".join(_parts(place))
 
 
@@ -232,6 +235,8 @@ def _parts(place: Place) -> Iterator[str]:
         yield f"{place.runtime or 'container'} {short}"
     elif place.vm:
         yield f"vm {place.vm}"
+    elif place.user is not None:
+        return
     elif place.unit:
         yield place.unit
     elif place.slice and not place.pod:

@@ -79,6 +79,12 @@ def _seals(value: Any, bit5: Bit5) -> str:
     return f"{cells.seals(value)}  {known if value else 'none'}"
 
 
+def _cgroup(event: Mapping[str, Any]) -> str:
+    """Who runs there and its path, as far as they are known; else its number."""
+    known = (event.get("place"), event.get("cgroup_path"))
+    return ": ".join(cells.text(one) for one in known if one) or str(event.get("cgroup"))
+
+
 def fields(
     event: Mapping[str, Any], start_ns: int | None, bit5: Bit5, wall: Wall = no_clock
 ) -> list[Line]:
@@ -100,7 +106,8 @@ def fields(
     lines = [
         Line("time", f"{since}boot clock {when} ns"),
         Line("process", f"{cells.who(get('comm'), get('pid'))}, thread {get('tid')}"),
-        Line("user", f"uid {get('uid')}, cgroup {get('cgroup')}"),
+        Line("user", f"uid {get('uid')}"),
+        Line("cgroup", _cgroup(event)),
         Line(
             "operation", f"{cells.text(get('op'))} {cells.requested(get, bit5)}".strip(), "strong"
         ),

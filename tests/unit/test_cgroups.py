@@ -120,7 +120,8 @@ def test_a_label_is_short() -> None:
         "/system.slice/ssh.service": "ssh.service",
         "/system.slice": "system.slice",
         "/machine.slice/machine-qemu\\x2d1\\x2dvm1.scope": "vm vm1",
-        f"{_MANAGER}/docker-{ID}.scope": "user@1000.service",
+        f"{_MANAGER}/docker-{ID}.scope": "",
+        "/user.slice/user-1000.slice/session-3.scope": "",
         "/": "",
     }
     assert {path: label(parse(path)) for path in said} == said

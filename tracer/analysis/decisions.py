@@ -17,7 +17,7 @@ import ctypes
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -51,7 +51,8 @@ ALL = tuple(EVENTS.names)
 NEEDED = tuple(
     name
     for name in ALL
-    if name in {*COLUMNS, "time_ns", "pid", "tid", "uid", "comm", "dev", "ino", "gen", "fd", "mm"}
+    if name in {*COLUMNS, "time_ns", "dev", "ino", "gen", "fd", "mm"}
+    or name in {"pid", "tid", "uid", "cgroup", "comm"}
 )
 """What judging and counting need."""
 WAITING = 1 << 18
@@ -203,8 +204,7 @@ def read(
     into.mappings(_stored(recording, "mappings"), source)
     for table in recording.tables("cgroups"):
         source.places.add(table)
-    wanted = dict.fromkeys([*NEEDED, *columns, *(["cgroup"] if {*columns} & {*PLACES} else [])])
-    names = [name for name in wanted if name in EVENTS.names]
+    names = [name for name in dict.fromkeys([*NEEDED, *columns]) if name in EVENTS.names]
     count = 0
     for batch in batches(recording, names, source=source):
         count += len(batch)
@@ -277,7 +277,11 @@ class Judged(Mapping[str, Any]):
         return Coded(self._outcome, [getattr(one, name) for one in self._words.outcomes])
 
     def _place(self, name: str) -> Coded:
-        return placed(self.batch["cgroup"], self.source.places)[name]
+        return self._placed[name]
+
+    @cached_property
+    def _placed(self) -> dict[str, Coded]:
+        return placed(self.batch["cgroup"], self.source.places)
 
     def _number(self, name: str, none: int) -> npt.NDArray[np.int8]:
         # One more at the end: that is what -1 finds.

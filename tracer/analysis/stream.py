@@ -167,7 +167,7 @@ class Stream:
         return next(matching([judged], self._judged, self.names, self.places), None)
 
     def _judge(self, table: pa.Table) -> pa.Table:
-        names = [name for name in (*NEEDED, "cgroup") if name in table.column_names]
+        names = [name for name in NEEDED if name in table.column_names]
         batch = batch_of(table, names, self._source, self._comms, 0)
         judged = self._decisions.judge(batch)
         for name in JUDGED:

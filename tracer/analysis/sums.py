@@ -50,6 +50,8 @@ SHOWN = (
     "duration_ns", "flags", "writable",
 )  # fmt: skip
 """Columns that equal decisions may differ in: those of the first one are kept."""
+_LATEST = {"last_op": "op", "last_answer": "answer", "cgroup": "cgroup"}
+"""What groups keep of their last decision."""
 _COUNTED = ("count", "first_ns", "last_ns", "verdict")
 _SEALING = ("time_ns", "op", "seals", "seals_after", "arg", "answer", "writable")
 
@@ -78,7 +80,7 @@ RULES: dict[str, Rules] = {
         total=VERDICTS,
         least=("used_ns", "first_ns"),  # used_ns: when it first had to do with its object
         most=("held",),  # whether it had to do with it before the trace
-        last={("last_ns", "last_rank"): ("last_op", "last_answer")},
+        last={("last_ns", "last_rank"): ("last_op", "last_answer", "cgroup")},
     ),
     "hosts": Rules(("boot",), most=("now_ns",)),
     "sources": Rules(("source",), total=VERDICTS),
@@ -336,7 +338,7 @@ class Sums:
         verdict = self.words.verdicts[outcome]
         groups = self["groups"]
         latest = {"first_ns": when, "last_ns": when, "last_rank": rows.rank}
-        answers = {"last_op": batch["op"], "last_answer": batch["answer"]}
+        answers = {name: batch[column] for name, column in _LATEST.items()}
         groups.put(rows.groups, {**latest, **answers})
         counts = np.bincount(verdict, minlength=len(VERDICTS))
         for number in np.flatnonzero(counts).tolist():

@@ -38,8 +38,9 @@ from tracer.analysis.grouping import (
 )
 from tracer.analysis.objects import all_known
 from tracer.analysis.sums import OBJECT, VERDICTS, Sums
-from tracer.filter.mask import Coded, Numbers
+from tracer.filter.mask import PLACES, Coded, Numbers, placed
 from tracer.labels import cause
+from tracer.recording.places import Together
 from tracer.rules.verdicts import Verdict
 from tracer.words import Seal
 
@@ -47,7 +48,8 @@ STEPS = 200
 """Steps of time at most, where no width was requested."""
 _NAMING = ("boot", "kind_told", "kind_seen", "name", "dev", "ino", "gen")
 _LISTED = [
-    "host", "boot_id", "verdict", "count", "first_ns", "last_ns", "pid", "tid", "uid", "comm", "op",
+    "host", "boot_id", "verdict", "count", "first_ns", "last_ns", "pid", "tid", "uid", "comm",
+    *PLACES, "op",
     "kind", "dev", "ino", "gen", "name", "fd", "seals", "seals_after", "size", "size_after",
     "offset", "length", "arg", "answer", "errno", "duration_ns", "flags", "writable", "expected",
     "reason", "rule", "hole", "severity",
@@ -60,7 +62,7 @@ def _counting(key: tuple[str, ...]) -> Rules:
         key,
         total=VERDICTS,
         least=("first_ns",),
-        last={("last_ns", "last_rank"): ("last_op", "last_answer", "uid", "comm")},
+        last={("last_ns", "last_rank"): ("last_op", "last_answer", "uid", "comm", "cgroup")},
     )
 
 
@@ -216,6 +218,20 @@ class Tables:
     def comms(self, codes: Array) -> Coded:
         return Coded(codes, self.words.comms.texts)
 
+    def places(self, boots: Array, cgroups: Array) -> dict[str, Coded]:
+        """What the cgroup of each row tells (``PLACES``); of several recordings of a boot, what
+        the first tells that knows it."""
+        found: dict[str, Coded] = {}
+        for number, boot in enumerate(self.boots):
+            places = Together([one.places for one in self.sources if one.boot_id == boot])
+            rows = boots == number
+            for name, column in placed(cgroups[rows], places).items():
+                before = found.get(name, Coded(np.full(len(cgroups), -1), []))
+                codes = np.array(before.codes)
+                codes[rows] = np.asarray(column.codes) + len(before.words)
+                found[name] = Coded(codes, [*before.words, *column.words])
+        return found
+
     # The tables
 
     @cached_property
@@ -236,7 +252,8 @@ class Tables:
     def by_fd(self) -> pd.DataFrame:
         """One row for each (process, file descriptor, object) that decisions were asked for.
 
-        ``pid``, ``comm`` and ``uid`` (as they were at the last decision), ``fd`` (-1: not known, as
+        ``pid``, ``comm``, ``uid`` and what its cgroup tells (tracer.filter.mask.PLACES), as they
+        were at the last decision, ``fd`` (-1: not known, as
         in a kernel thread), the object's ``kind``, ``name``, ``dev``, ``ino``, ``gen``. A number
         that was closed and opened for another object has a row for each.
         """
@@ -244,7 +261,7 @@ class Tables:
 
     @cached_property
     def by_process(self) -> pd.DataFrame:
-        """One row a process id; ``comm`` and ``uid`` are those of its last decision.
+        """One row a process id; ``comm``, ``uid`` and places (``PLACES``) are of its last decision.
 
         ``comms`` and ``uids`` say how many it had: threads have names of their own, exec gives a
         new one, and a process id that was used again looks just like that (events do not tell the
@@ -312,6 +329,7 @@ class Tables:
             "pid": columns["pid"],
             "comm": self.comms(columns["comm"]),
             "uid": columns["uid"],
+            **self.places(know["boot"][columns["object"]], columns["cgroup"]),
             "fd": columns["fd"],
             **files,
             **found.frame(),
@@ -335,6 +353,7 @@ class Tables:
             "pid": found.columns["pid"],
             "comm": self.comms(found.columns["comm"]),
             "uid": found.columns["uid"],
+            **self.places(found.columns["boot"], found.columns["cgroup"]),
             "comms": how_many("comm"),
             "uids": how_many("uid"),
             "objects": how_many("object", files),
@@ -406,13 +425,14 @@ class Tables:
         """
         found = self.sums["cases"].columns()
         groups = _some(self.sums["groups"].columns(), found["group"])
-        found |= {name: groups[name] for name in ("object", "pid", "fd", "uid", "comm")}
+        found |= {name: groups[name] for name in ("object", "pid", "fd", "uid", "comm", "cgroup")}
         found = _some(found, np.lexsort((found["rank"], -found["count"], -found["verdict"])))
         frame = shown(
             {
                 **found,
                 **self.file_columns(self.same_as[found["object"]]),
                 "comm": self.comms(found["comm"]),
+                **self.places(self.objects["boot"][found["object"]], found["cgroup"]),
                 **outcome_columns(found["outcome"], self.words.outcomes),
                 "verdict": found["verdict"].astype(np.int8),
                 "op": enum("op", found["op"]),

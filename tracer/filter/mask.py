@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tracer.cgroups import label
 from tracer.filter.grammar import Bits, In, Like, Range, Term, Test
 from tracer.filter.query import Query, find
 from tracer.recording.format import EVENTS
 from tracer.recording.identity import KEY, Identities
-from tracer.recording.places import Places
+from tracer.recording.places import Places, Together
 from tracer.recording.tables import booleans, integers, plain
 
 Values = npt.NDArray[Any]
@@ -241,7 +242,7 @@ def mask(terms: tuple[Term, ...], columns: Columns) -> npt.NDArray[np.bool_]:
     return _folded(np.logical_and, (_term(term, columns) for term in terms))
 
 
-PLACES = ("cgroup_path", "unit", "runtime", "container", "pod", "vm_name")
+PLACES = ("place", "cgroup_path", "unit", "runtime", "container", "pod", "vm_name")
 """Columns that a row's cgroup tells (tracer.recording.places); null: it does not."""
 COLUMNS = frozenset({*EVENTS.names, "name", *PLACES})
 """The columns that a filter over raw events can use."""
@@ -269,12 +270,15 @@ def named(table: pa.Table, names: Identities) -> Coded:
     return Coded(codes, names.names(table.select([*KEY]).take(integers(first))))
 
 
-def placed(cgroups: Values, places: Places) -> dict[str, Coded]:
+def placed(cgroups: Values, places: Places | Together) -> dict[str, Coded]:
     """The columns :data:`PLACES` of rows in these cgroups, each looked up once."""
     distinct, codes = np.unique(cgroups, return_inverse=True)
     found = [places.of(int(cgroup)) for cgroup in distinct]
-    told = {"cgroup_path": [one.path or None for one in found]}
-    for name in PLACES[1:]:
+    told = {
+        "place": [label(one.place) or None for one in found],
+        "cgroup_path": [one.path or None for one in found],
+    }
+    for name in PLACES[2:]:
         told[name] = [getattr(one.place, name.removesuffix("_name")) or None for one in found]
     return {name: Coded(codes, words) for name, words in told.items()}
 

@@ -61,6 +61,8 @@ class Column:
     """It is there only while there is a decision with this verdict."""
     varies: bool = False
     """It is there only while its rows differ."""
+    sparse: bool = False
+    """It is there only while some row has a value."""
     default: bool = False
     """What rows are sorted by where nothing else was chosen, the worst first."""
 
@@ -72,12 +74,14 @@ class Column:
         return self.show(row(self.name)) if self.text_of is None else self.text_of(row)
 
     def is_dull(self, rows: Rows) -> bool:
-        """Whether it says the same in each of several rows."""
+        """Whether it says nothing, or the same in each of several rows."""
         column = rows.columns.get(self.name)
-        if not self.varies or column is None or len(rows) < 2:
-            return False
         if isinstance(column, Taken):
             column = column.whole()
+        if self.sparse:
+            return not _has_text(column, rows.order)
+        if not self.varies or column is None or len(rows) < 2:
+            return False
         if isinstance(column, Coded):
             column = column.codes
         elif isinstance(column, Numbers):
@@ -94,6 +98,14 @@ class Column:
     def sort_keys(self, rows: Rows) -> Array:
         """What rows are sorted by: numbers, or ranks of texts."""
         return rank_of(rows.columns[self.name]) if self.keys is None else self.keys(rows)
+
+
+def _has_text(column: Values | None, places: Array) -> bool:
+    """Whether a column of texts has one at some of these places."""
+    if isinstance(column, Coded):
+        codes = np.unique(np.asarray(column.codes)[places]).tolist()
+        return any(code >= 0 and column.words[code] for code in codes)
+    return column is not None and any(np.asarray(column)[places].tolist())
 
 
 def rank_of(column: Values) -> Array:
@@ -342,6 +354,11 @@ def _who() -> Column:
     return Column(f"{PREFIX}comm", "who", 9, 24, 13, text_of=text, ask=ask)
 
 
+def _where(name: str, rank: int) -> Column:
+    """The unit, container or virtual machine of who that was."""
+    return Column(name, "where", 8, 30, 18, rank=rank, sparse=True, style=lambda row: "dim")
+
+
 def moment(rows: Rows, time_ns: int | None, digits: int = 3) -> str:
     """The time of day; where no clock tells, seconds since the start."""
     if time_ns is None:
@@ -410,6 +427,7 @@ def decisions(with_file: bool = True) -> Sequence[Column]:
         _when("time_ns", rank=2, title="time", digits=(6, 3)),
         _COMMAND,
         _number("pid", 6, rank=5, ask="pid"),
+        _where("place", 3),
         Column("op", "op", 10, ask="op"),
         *named,
         _seals(),
@@ -438,6 +456,7 @@ OBJECTS: Sequence[Column] = (
     _file(14, 36, wish=22),
     _seals(),
     _who(),
+    _where(f"{PREFIX}place", 3),
     _decision(),
     _worst_count(),
     _when(_ANSWERED_LAST),
@@ -454,6 +473,7 @@ FDS: Sequence[Column] = (
     _mark("worst"),
     _COMMAND,
     _PID,
+    _where("place", 3),
     _fd(4),
     _file(16, 36),
     _seals(rank=4),
@@ -467,6 +487,7 @@ PROCESSES: Sequence[Column] = (
     _mark("worst"),
     _COMMAND,
     _PID,
+    _where("place", 2),
     Column(f"{PREFIX}name", "file", 10, 36, text_of=_worst_file, rank=3),
     _decision(),
     _worst_count(),
@@ -485,6 +506,7 @@ HOLDERS: Sequence[Column] = (
     _COMMAND,
     _PID,
     _number("uid", 5, rank=3, varies=True),
+    _where("place", 3),
     _fd(4),
     Column("fmode", "opened", 6, show=lambda mode: _ACCESS.get(mode or 0, "??"),
            style=lambda row: "strong" if (row("fmode") or 0) & 2 else "dim"),

@@ -120,6 +120,11 @@ def why(row: Mapping[str, Any], setters: Setters) -> str:
     return f"{verdict.word.upper()}, {expected}{more}{hole}"
 
 
+def _place_word(place: str) -> str:
+    """``pod:1f3a…,docker:0123456789ab``: what stands behind it in a line is ours."""
+    return one_word(place.replace(", ", ",").replace(" ", ":"))
+
+
 def line(row: Mapping[str, Any], wall_ns: int | None, setters: Setters, bit5: Bit5) -> str:
     """One decision as a line, whole: nothing is cut."""
     op, kind, flags = str(row["op"]), str(row["kind"]), row["flags"]
@@ -131,6 +136,7 @@ def line(row: Mapping[str, Any], wall_ns: int | None, setters: Setters, bit5: Bi
     words = [
         time_of_day(wall_ns),
         f"{one_word(row['comm'] or '?')}/{row['pid']}",
+        f"({_place_word(place)})" if (place := row.get("place")) else "",
         op,
         request,
         one_word(name),
@@ -149,6 +155,7 @@ _RACED = int(Flag.RACED_SEALS | Flag.ENTRY_MISSING | Flag.RETURN_MISSING)
 _OF_LINE = (
     "time_ns", "comm", "pid", "op", "kind", "name", "dev", "ino", "gen", "arg", "offset", "length",
     "size", "seals", "seals_after", "answer", "flags", "verdict", "expected", "reason", "hole",
+    "place",
 )  # fmt: skip
 
 

@@ -31,15 +31,17 @@ def columns(
 
     Of several equally bad ones it is the latest. ``rows``: the id of each row, ``ids`` gives them.
     Without one (or where there was no room to keep it) all are null but ``worst_last_ns``, and of
-    an object ``worst_pid`` and ``worst_comm``: these are of its last decision, at ``last_ns``.
+    an object ``worst_pid``, ``worst_comm`` and ``worst_place``: these are of its last decision, at
+    ``last_ns``.
     """
     cases, groups = tables.sums["cases"].columns(), tables.sums["groups"]
-    for name in ("object", "pid", "fd", "uid", "comm"):
+    for name in ("object", "pid", "fd", "uid", "comm", "cgroup"):
         cases[name] = groups[name][cases["group"]]
     of_case = ids(table, _keys(tables, cases))
     at = _best(of_case, np.lexsort((cases["last_ns"], cases["verdict"])), rows)
     plain: dict[str, npt.NDArray[Any] | Coded] = {name: cases[name] for name in _NUMBERS}
     plain["op"], plain["comm"] = enum("op", cases["op"]), tables.comms(cases["comm"])
+    plain["place"] = _place(tables, cases)
     for name in ("expected", "reason", "rule", "hole"):
         texts = [getattr(outcome, name) for outcome in tables.words.outcomes]
         plain[name] = Coded(cases["outcome"], texts)
@@ -54,10 +56,20 @@ def columns(
     if table == "objects":
         last = _last(tables, rows, ids)
         either = np.where(valid, at, np.where(last >= 0, last + len(cases["pid"]), -1))
-        for name in ("pid", "comm"):
-            both = np.concatenate([cases[name], tables.groups[name]])
-            found[name] = Taken(tables.comms(both) if name == "comm" else both, either)
+        both = {
+            name: np.concatenate([cases[name], tables.groups[name]])
+            for name in ("object", "pid", "comm", "cgroup")
+        }
+        found["pid"] = Taken(both["pid"], either)
+        found["comm"] = Taken(tables.comms(both["comm"]), either)
+        found["place"] = Taken(_place(tables, both), either)
     return {f"{PREFIX}{name}": column for name, column in found.items()}
+
+
+def _place(tables: Tables, rows: Mapping[str, Any]) -> Coded:
+    """Where each of cases or groups was: its unit, container or virtual machine."""
+    places = tables.places(tables.objects["boot"][rows["object"]], rows["cgroup"])
+    return places.get("place", Coded(np.full(len(rows["pid"]), -1), []))
 
 
 def _keys(tables: Tables, rows: Mapping[str, Any]) -> dict[str, Column]:

@@ -182,6 +182,8 @@ class Column:
     """Counts of this verdict: shown only where there are any."""
     wraps: bool = False
     """May take several lines on a page."""
+    sparse: str = ""
+    """Shown only where this column of the frame has a value in some row."""
 
 
 def value(
@@ -332,6 +334,8 @@ def _times(count: object) -> str:
 
 _FILE = replace(derived("file", file, least=26), cut=shortened, wraps=False)
 _WHO = replace(derived("process", who), wraps=False)
+_WHERE = replace(phrase("place", "where", rank=3), least=12, sparse="place")
+"""The unit, container or virtual machine that a process is of."""
 REQUEST = derived("request", request, rank=2, least=0)
 """Whole or not at all; then the sentence below an entry has it."""
 _VERDICTS = tuple(map(_counts, WORST_FIRST))
@@ -346,6 +350,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         value("count", "", _times, right=True),
         moment("first_ns"),
         _WHO,
+        _WHERE,
         value("op", "op"),
         _FILE,
         value("seals", "seals", seals),
@@ -368,6 +373,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "fd": (
         _WHO,
+        _WHERE,
         value("fd", "fd", number, right=True),
         _FILE,
         *_VERDICTS,
@@ -378,6 +384,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "process": (
         _WHO,
+        _WHERE,
         value("uid", "uid", number, right=True, rank=3),
         value("objects", "files", right=True, rank=4),
         value("fds", "fds", right=True, rank=5),
@@ -436,11 +443,18 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
 
 
 def present(frame: "pd.DataFrame", table: str, several: bool) -> list[Column]:
-    """The columns of ``table`` that say something here: verdicts that occur, host if several."""
+    """The columns of ``table`` that say something here: verdicts that occur, host if several, names
+    if any are known."""
     shown = [
         column
         for column in COLUMNS[table]
-        if (word := column.verdict) is None or (word in frame and bool((frame[word] > 0).any()))
+        if (
+            ((word := column.verdict) is None or (word in frame and bool((frame[word] > 0).any())))
+            and (
+                not column.sparse
+                or (column.sparse in frame and bool(frame[column.sparse].notna().any()))
+            )
+        )
     ]
     return [_HOST, *shown] if several else shown
 

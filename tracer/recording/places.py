@@ -1,5 +1,6 @@
 """Which cgroup a number is: its path, and who runs there, from a recording's table ``cgroups``."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
@@ -52,6 +53,18 @@ def _escaped(place: Place) -> Place:
     }
     inner = _escaped(place.inner) if place.inner else None
     return replace(place, inner=inner, **texts)  # type: ignore[arg-type]
+
+
+class Together:
+    """The cgroups of several recordings of one boot: what the first tells that knows it."""
+
+    def __init__(self, places: "Sequence[Places]") -> None:
+        self._places = places
+
+    def of(self, cgroup: int) -> Where:
+        """The cgroup with this number."""
+        known = (places.of(cgroup) for places in self._places)
+        return next((one for one in known if one is not NOWHERE), NOWHERE)
 
 
 class Places:

@@ -20,7 +20,7 @@ _MOST = 14
 _HELD = 6
 _COLUMNS = (
     "verdict", "op", "kind", "name", "dev", "ino", "gen", "comm", "pid", "arg", "offset", "length",
-    "size", "answer", "flags", "expected", "reason", "rule", "hole", "last_ns", "count",
+    "size", "answer", "flags", "expected", "reason", "rule", "hole", "last_ns", "count", "place",
 )  # fmt: skip
 
 
@@ -113,9 +113,11 @@ class Preview(Page, can_focus=False):
         times = f", {event['count']:,} times" if (event["count"] or 0) > 1 else ""
         when = moment(row.rows, event["last_ns"])
         who = cells.who(event["comm"], event["pid"])
+        who += f" ({cells.text(event['place'])})" if event["place"] else ""
         if row.rows.table == "processes":
             file = (event[part] for part in ("kind", "name", "dev", "ino"))
-            who = f"on {cells.name_of(*file)}"
+            where = f" in {cells.text(event['place'])}" if event["place"] else ""
+            who = f"on {cells.name_of(*file)}{where}"
         lines = [Line("what", said, verdict.word), Line("who", f"{who} at {when}{times}")]
         # The verdict and what was expected are said already.
         return lines + [line for line in why(event)[2:] if line.label != "because"]
