@@ -10,9 +10,16 @@ import pytest
 from tests.unit.cgroup_forms import ID
 from tests.unit.cli.test_script import announcement, call, clock, events
 from tests.unit.recording.test_places import ROOT, SLICE, row
+from tests.unit.ui.still import Still
+from tracer.cli.main import main
 from tracer.cli.report import Report
+from tracer.filter.query import parse
+from tracer.live import cells
+from tracer.live.snapshot import Request, Rows
+from tracer.live.tables import COLUMNS
 from tracer.recording.writer import RecordingWriter
-from tracer.words import Op
+from tracer.words import UNKNOWN, Op
+from ui.explain import fields
 
 SSH, WEB, VM, FORGED, UNTOLD = 3, 4, 6, 8, 99
 NAMED = (
@@ -95,3 +102,84 @@ def test_a_report_filters_by_them(recording: str, capsys: pytest.CaptureFixture[
     verb.run(verb.parser().parse_args([recording, "--json", "--filter", f"container:{ID}"]))
     report = json.loads(capsys.readouterr().out)
     assert [one["pid"] for one in report["tables"]["process"]] == [101, 105]
+
+
+def test_a_report_says_where(recording: str, capsys: pytest.CaptureFixture[str]) -> None:
+    verb = Report()
+    verb.run(verb.parser().parse_args([recording, "--by", "process"]))
+    text = capsys.readouterr().out
+    lines = [line for line in text.splitlines() if "/10" in line]
+    for pid, place in ((100, "ssh.service"), (101, f"docker {ID[:12]}"), (102, "vm bank")):
+        found = [line for line in lines if f"/{pid} " in line]
+        assert len(found) == 2, "among the decisions and among the processes"
+        assert all(place in line for line in found)
+    assert not any("docker" in line for line in lines if "/103 " in line)
+    verb.run(verb.parser().parse_args([recording, "--json"]))
+    report = json.loads(capsys.readouterr().out)
+    for rows in (report["listed"], *(report["tables"][name] for name in ("process", "fd"))):
+        told = {one["pid"]: one for one in rows}
+        assert (told[100]["place"], told[100]["unit"]) == ("ssh.service", "ssh.service")
+        assert told[102]["vm_name"] == "bank"
+        assert told[104]["place"] is None
+
+
+def test_without_names_there_is_no_column(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "y.seal"
+    writer = RecordingWriter(path, {})
+    for rows in (clock(), *announcement(7, b"memfd:x", 0), events([{"op": Op.WRITE, "ino": 7}])):
+        writer.append(rows)
+    writer.close("test")
+    verb = Report()
+    verb.run(verb.parser().parse_args([str(path), "--by", "process"]))
+    assert "where" not in capsys.readouterr().out
+    rows = answer(path, "processes")
+    where = next(one for one in COLUMNS["processes"] if one.title == "where")
+    assert where.is_dull(rows)
+
+
+def test_a_trace_says_where(recording: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", recording]) in (0, 2)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("/", 1)[1].split(" write ")[0] for line in lines] == [
+        "100 (ssh.service)",
+        f"101 (docker {ID[:12]})",
+        "102 (vm bank)",
+        "103 (open.service)",
+        "104",
+        f"105 (docker {ID[:12]})",
+    ]
+
+
+def answer(path: str | Path, table: str, query: str = "") -> Rows:
+    feed = Still(path)
+    feed.answer(Request(table, parse(query)))
+    return feed.snapshot.rows
+
+
+@pytest.mark.parametrize("table", ["objects", "fds", "processes", "events"])
+def test_the_view_says_where(recording: str, table: str) -> None:
+    rows = answer(recording, table)
+    where = next(one for one in COLUMNS[table] if one.title == "where")
+    assert not where.is_dull(rows)
+    shown = {where.text(rows.row(place)) for place in rows.order.tolist()}
+    if table == "objects":
+        assert shown == {f"docker {ID[:12]}"}, "of the last one"
+    else:
+        assert shown == {
+            "ssh.service", f"docker {ID[:12]}", "vm bank", "open.service", cells.NONE
+        }  # fmt: skip
+    where.sort_keys(rows)
+
+
+def test_the_view_filters_by_them(recording: str) -> None:
+    assert len(answer(recording, "processes", f"container:{ID}")) == 2
+    assert len(answer(recording, "events", "vm:bank")) == 1
+
+
+def test_an_event_says_where(recording: str) -> None:
+    rows = answer(recording, "events", "vm:bank")
+    event = rows.record(int(rows.order[0]))
+    told = next(line.value for line in fields(event, None, UNKNOWN) if line.label == "cgroup")
+    assert told == "vm bank: /machine.slice/machine-qemu\\\\x2d1\\\\x2dbank.scope"
