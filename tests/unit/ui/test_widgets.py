@@ -76,10 +76,10 @@ def test_wider_terminals_show_no_less() -> None:
 @pytest.mark.parametrize(
     ("table", "order"),
     [
-        ("objects", "error fds owner_uid blocked kind mappings decisions size"),
-        ("fds", "kind decisions seals worst_last_ns"),
-        ("processes", "uid fds objects decisions worst_name worst_last_ns"),
-        ("events", "duration_ns expected fd pid reason time_ns arg"),
+        ("objects", "error fds owner_uid blocked kind mappings decisions size worst_place"),
+        ("fds", "kind decisions seals place worst_last_ns"),
+        ("processes", "uid fds objects decisions worst_name place worst_last_ns"),
+        ("events", "duration_ns expected fd pid reason place time_ns arg"),
         ("hooks", "decided method self_test"),
         ("audit", "time_ns seals evidence"),
     ],
