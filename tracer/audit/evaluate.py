@@ -38,6 +38,7 @@ from tracer.audit.result import (
     worst,
 )  # fmt: skip
 from tracer.audit.scope import OUT, Allowed, Answer, check_where, hidden, member, rights, who
+from tracer.cgroups import label
 from tracer.escape import printable
 from tracer.filter.query import Query
 from tracer.labels import describe
@@ -252,7 +253,12 @@ def _case(claim: Claim, evidence: Evidence, file: MemoryFile) -> tuple[Case, lis
                     key=lambda pair: pair[0])  # fmt: skip
     memslots = [row for _, row in backed if not row.failed and not row.unanswered]
     since = {row: since_ns for since_ns, row in backed}
-    allowed = Allowed(claim.by, claim.children, rights(file.rows, memslots, since, claim.handover))
+    allowed = Allowed(
+        claim.by,
+        claim.children,
+        rights(file.rows, memslots, since, claim.handover),
+        evidence.places,
+    )
     breaking = CLAIMS[claim.claim].by_address
     by_address = [row for row in evidence.by_address if row.op in breaking] if breaking else ()
     reached, maybe = _reached(by_address, file)
@@ -332,10 +338,12 @@ def _about(claim: Claim, evidence: Evidence, file: MemoryFile) -> Iterator[Doubt
 
 def _proof(row: Row, text: str, evidence: Evidence) -> Proof:
     """``row`` as evidence for ``text``, which says what its process does."""
-    comm = printable(row.comm)
+    comm, where = printable(row.comm), evidence.places.of(row.cgroup)
+    place = label(where.place)
     # The recorder itself reads what an inode says of its mappings.
     if row.op != "mapped":
-        text = f"{comm or '?'}/{row.pid} (uid {row.uid}) {text}"
+        told = f"{place}, uid {row.uid}" if place else f"uid {row.uid}"
+        text = f"{comm or '?'}/{row.pid} ({told}) {text}"
     if row.table != "events":
         text += ", as it was at the end" if row.final else ", as it was when the trace began"
     copied = ("table", "cpu", "seq", "time_ns", "pid", "start_ns", "exec_id", "tid", "uid",
@@ -343,6 +351,8 @@ def _proof(row: Row, text: str, evidence: Evidence) -> Proof:
     return Proof(
         text=text,
         comm=comm,
+        place=place,
+        cgroup_path=where.path,
         op=printable(row.op),
         time=iso(evidence.clock.at(row.time_ns)),
         asked=_request(row, evidence.manifest.bit5),

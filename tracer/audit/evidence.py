@@ -29,6 +29,7 @@ from tracer.escape import printable
 from tracer.recording.format import EVENTS
 from tracer.recording.identity import EVENT_COLUMNS, Identities
 from tracer.recording.manifest import End, Filters, Manifest
+from tracer.recording.places import Places
 from tracer.recording.reader import Recording
 from tracer.walltime import ALWAYS, Period, WallClock, iso
 from tracer.words import Op, ops
@@ -78,6 +79,8 @@ class Evidence:
     part: Part
     """In which violations are looked for."""
     clock: WallClock
+    places: Places
+    """Its cgroups."""
     baseline: str
     """Empty if the look at the start missed nothing; else why it may have."""
     bit_0x20: str
@@ -138,6 +141,7 @@ def load(recording: Recording, claims: Sequence[Claim], period: Period = ALWAYS)
         window=window,
         part=part,
         clock=clock,
+        places=Places.of_tables(recording.tables("cgroups")),
         baseline=_looked(recording, start),
         bit_0x20=bit if manifest.tested.ran and bit in ("exec", "inaccessible") else "",
         # Of the rows when all have been read.

@@ -198,11 +198,21 @@ class Actor:
     uid: tuple[int, ...] = ()
     cgroup: tuple[int, ...] = ()
     comm: tuple[str, ...] = ()
+    unit: tuple[str, ...] = ()
+    container: tuple[str, ...] = ()
+    vm: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> dict[str, tuple[str, ...]]:
+        """What its cgroup has to be called, by names of `tracer.cgroups.Place`."""
+        parts = {"unit": self.unit, "container": self.container, "vm": self.vm}
+        return {name: globs for name, globs in parts.items() if globs}
 
     def __str__(self) -> str:
         if self.word:
             return self.word
         parts = {"comm": self.comm, "pid": self.pid, "uid": self.uid, "cgroup": self.cgroup}
+        parts |= self.places
         return " ".join(f"{k}={','.join(map(str, v))}" for k, v in parts.items() if v)
 
 
@@ -284,6 +294,7 @@ _PIDS = forms.several(forms.count("a process id", _PID))
 _UIDS = forms.several(forms.count("a user number", _U32 - 1))
 _CGROUPS = forms.several(forms.count("a cgroup id (the inode number of its folder)", _U64))
 _COMMS = forms.several(forms.text("a command name of at most 15 bytes, * and ? match", _comm))
+_NAMES = forms.several(forms.text("a name, * and ? match"))
 _WHO: dict[str, Key] = {
     "comm": Key(
         _COMMS, "command name, which a process may change at will: a weak sign of who it is"
@@ -291,6 +302,9 @@ _WHO: dict[str, Key] = {
     "pid": Key(_PIDS, "process id, as the host's initial pid namespace has it"),
     "uid": Key(_UIDS, "user number"),
     "cgroup": Key(_CGROUPS, "cgroup id"),
+    "unit": Key(_NAMES, "systemd unit"),
+    "container": Key(_NAMES, "container's id or name"),
+    "vm": Key(_NAMES, "virtual machine, as its cgroup is called (libvirt, machined)"),
 }
 ACTORS = forms.several(
     forms.either(
@@ -551,7 +565,9 @@ def _costs(claims: list[Claim]) -> Iterator[tuple[str, int, int]]:
     scopes = {claim.scope for claim in claims}
     actors = [actor for claim in claims for actor in claim.by]
     actors += [scope.memslot for scope in scopes if scope.memslot]
-    globs = sum(len(scope.name) for scope in scopes) + sum(len(actor.comm) for actor in actors)
+    globs = sum(len(scope.name) for scope in scopes) + sum(
+        len(actor.comm) + sum(map(len, actor.places.values())) for actor in actors
+    )
     yield "names and commands", globs, _MOST_GLOBS
     yield "filters", sum(bool(scope.where) for scope in scopes), _MOST_FILTERS
 

@@ -109,6 +109,10 @@ class Proof:
     answer: int
     flags: int
     asked: str = ""
+    place: str = ""
+    """Its unit, container or virtual machine; empty: it has none, or that is not known."""
+    cgroup_path: str = ""
+    """Of its cgroup; begins with ``?`` where not all of it is known."""
     count: int = 1
     """So many equal ones; this is the first."""
     last_ns: int = 0

@@ -20,6 +20,7 @@ from tracer.filter.grammar import glob, matches
 from tracer.filter.query import parse
 from tracer.record import PROC_TICK_NS
 from tracer.recording.format import OBJECTS
+from tracer.recording.places import Places
 from tracer.words import BY_NAME as SEALS
 from tracer.words import Receipt
 
@@ -69,13 +70,27 @@ def same(one: Who, other: Who) -> bool | None:
     return None if one.start_ns // PROC_TICK_NS == other.start_ns // PROC_TICK_NS else False
 
 
-def matching(actor: Actor, row: Row) -> bool:
-    """Whether the row's process fulfils all conditions of ``actor`` (which is no word)."""
-    return (
+def matching(actor: Actor, row: Row, places: Places) -> bool | None:
+    """Whether the row's process fulfils all conditions of ``actor`` (which is no word).
+
+    None: what its cgroup is called is not known, and all else holds. Names count as far as root
+    alone gave them (tracer.cgroups).
+    """
+    if not (
         (not actor.pid or row.pid in actor.pid)
         and (not actor.uid or row.uid in actor.uid)
         and (not actor.cgroup or row.cgroup in actor.cgroup)
         and (not actor.comm or any(matches(comm, row.comm) for comm in actor.comm))
+    ):
+        return False
+    if not actor.places:
+        return True
+    where = places.of(row.cgroup)
+    if not where.whole:
+        return None
+    return all(
+        bool(told := getattr(where.place, name)) and any(matches(one, told) for one in globs)
+        for name, globs in actor.places.items()
     )
 
 
@@ -96,6 +111,7 @@ class Allowed:
     children: bool = False
     rights: Mapping[str, Sequence[Right]] = field(default_factory=dict)
     """By the words of a policy."""
+    places: Places = field(default_factory=Places)
     _doubts: dict[str, Doubt] = field(default_factory=dict)
 
     def __call__(self, row: Row) -> bool:
@@ -124,9 +140,13 @@ class Allowed:
     def _held(self, actor: Actor, row: Row) -> Iterator[Doubt | None]:
         """None: ``actor`` is the row's process; a doubt: it may be."""
         if not actor.word:
-            if matching(actor, row):
+            found = matching(actor, row, self.places)
+            if found:
                 yield Doubt("assumed", f"{_named(row)} may by {actor} alone, which any process "
                             "with its rights can have as well.")  # fmt: skip
+            elif found is None:
+                yield Doubt("identity", f"Whether {_named(row)} is {actor} is not known: what its "
+                            "cgroup is called was not recorded.")  # fmt: skip
             return
         mine = who(row)
         for right in self.rights.get(actor.word, ()):
@@ -312,8 +332,11 @@ def _sealed_so(scope: Scope, file: MemoryFile, evidence: "Evidence") -> tuple[An
 
 
 def _memslot(vmm: Actor, file: MemoryFile, evidence: "Evidence") -> tuple[Answer, str]:
-    if evidence.slots.of(file):
-        return any(matching(vmm, slot.row) for slot in evidence.slots.of(file)), ""
+    if slots := evidence.slots.of(file):
+        found = {matching(vmm, slot.row, evidence.places) for slot in slots}
+        if True in found or None not in found:
+            return True in found, ""
+        return MAYBE, "what the cgroup of its VMM is called was not recorded"
     need = evidence.plan.need("memslot", "memslot")
     if not need.holds:
         return MAYBE, f"whether it backs guest memory is not known (memslot is {need.state})"

@@ -1,8 +1,8 @@
 """Which cgroup a number is: its path, and who runs there, from a recording's table ``cgroups``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import pyarrow as pa
 
@@ -40,6 +40,11 @@ class Where:
     place: Place
     """Who runs there, as far as root named the levels; its texts are escaped, too."""
 
+    @property
+    def whole(self) -> bool:
+        """All of its path is known."""
+        return self.path.startswith("/")
+
 
 NOWHERE = Where("", Place())
 """A cgroup of which nothing was recorded."""
@@ -73,6 +78,14 @@ class Places:
     def __init__(self) -> None:
         self._folders: dict[int, _Folder] = {}
         self._known: dict[int, Where] = {}
+
+    @classmethod
+    def of_tables(cls, tables: Iterable[pa.Table]) -> Self:
+        """All that is in some tables ``cgroups``."""
+        found = cls()
+        for table in tables:
+            found.add(table)
+        return found
 
     def add(self, table: pa.Table) -> None:
         """Takes rows of the table ``cgroups``."""

@@ -134,9 +134,8 @@ def test_without_names_there_is_no_column(
     verb = Report()
     verb.run(verb.parser().parse_args([str(path), "--by", "process"]))
     assert "where" not in capsys.readouterr().out
-    rows = answer(path, "processes")
     where = next(one for one in COLUMNS["processes"] if one.title == "where")
-    assert where.is_dull(rows)
+    assert where.is_dull(answer(path, "processes"))
 
 
 def test_a_trace_says_where(recording: str, capsys: pytest.CaptureFixture[str]) -> None:
