@@ -23,6 +23,7 @@ VERBS = {
     "ls": "tracer.cli.ls:Ls",
     "doctor": "tracer.cli.doctor:Doctor",
     "verify": "tracer.cli.verify:Verify",
+    "redact": "tracer.cli.redact:Redact",
     "completion": "tracer.cli.completion:Completion",
 }
 """Each verb's class, in the order of the help; a module is imported when it is needed."""

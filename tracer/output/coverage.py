@@ -153,6 +153,8 @@ class Coverage:
     """Events that are there without their context, by cause."""
     problems: tuple[str, ...]
     """What is missing or damaged in the recording, in sentences."""
+    redacted: bool = False
+    """A copy that `sealsnoop redact` made: names are pseudonyms."""
     decisions: int = 0
     """Of this recording in the report: after filter and time window."""
 
@@ -180,6 +182,7 @@ class Coverage:
         parts += [f"host {self.host}"] if self.host else []
         if self.kernel not in self.host:
             parts.append(f"kernel {self.kernel}")
+        parts += ["a redacted copy: names are pseudonyms"] if self.redacted else []
         return f"{self.path}: {', '.join(parts)}"
 
     @property
@@ -432,4 +435,5 @@ def coverage(recording: "Recording", host: str, boot_id: str, last_ns: int | Non
         lost={cause: counts[cause] for cause, _ in counts.most_common() if cause not in CONTEXT},
         incomplete={cause: counts[cause] for cause in CONTEXT if counts[cause]},
         problems=tuple(printable(one) for one in problems if one not in (ALIVE, KILLED)),
+        redacted=bool(manifest.redacted_from),
     )

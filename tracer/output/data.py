@@ -14,7 +14,8 @@ goes away)::
                     hooks, unseen (list: family, what, reason, essential), blind_spots, self_test
                     (ran, cases, variants, unexplained, silent, lost, bit_0x20, failed, open,
                     holes, unconfirmed), lost (events by cause),
-                    incomplete (by cause), problems (sentences), decisions, whole (true: nothing
+                    incomplete (by cause), problems (sentences), redacted (true: a copy where
+                    names are pseudonyms), decisions, whole (true: nothing
                     lost, nothing missing, ended in order)
     verdicts        decisions by verdict, all six, the worst first
     listed          list: decisions that were not simply allowed, equal ones as one with count

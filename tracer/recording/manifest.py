@@ -210,6 +210,11 @@ class Manifest(Document):
     ring_bytes: int = key("bytes of the ring buffer", 0)
     command: tuple[str, ...] = key("the command that was run, empty: none", ())
     self_test: SelfTest | None = key("null: it was not requested", None)
+    redacted_from: str = key(
+        "only in a copy that `sealsnoop redact` made, where names are pseudonyms: the final digest "
+        "of the recording that it was made of",
+        "",
+    )
 
     @property
     def host_name(self) -> str:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 import pyarrow as pa
 
 from tracer.errors import Exit
+from tracer.escape import printable
 from tracer.labels import counted
 from tracer.record import USER_CPU
 from tracer.recording.chain import TAIL_FOLDER, Link, part_number, tail_number, wrong
@@ -39,6 +40,8 @@ class VerifyReport:
     """Of the chain's last line: of all that it vouches for."""
     alive: bool = False
     """It was being written while it was checked."""
+    redacted_from: str = ""
+    """It is a copy where names are pseudonyms: the digest of the recording that it is of."""
     damage: list[str] = field(default_factory=list)
     """What cannot have come from an accident of the recorder: changed, removed, added."""
     incomplete: list[str] = field(default_factory=list)
@@ -100,6 +103,10 @@ class VerifyReport:
         lines = [self.summary, f"  {counted(self.segments, 'segment')}; rows: {rows}"]
         lines += [f"  stopped: {self.reason}"] if self.reason is not None else []
         lines += [f"  digest: {self.digest}"] if self.ok else []
+        if self.redacted_from:
+            lines.append(
+                f"  a redacted copy, of the recording with the digest {self.redacted_from}"
+            )
         lines += [f"  damage: {sentence}" for sentence in self.damage]
         lines += [f"  incomplete: {sentence}" for sentence in self.incomplete]
         if self.missing:
@@ -139,6 +146,7 @@ class _Check:
             report.segments = len(shot.links)
             report.alive = shot.alive
             report.digest = chain.digest
+            report.redacted_from = printable(self.recording.manifest.redacted_from)
             if shot.end is not None:
                 report.reason = str(shot.end.reason)
             for link in shot.links:
