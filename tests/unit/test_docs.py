@@ -148,7 +148,8 @@ def test_manifest_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     program: Any = Stub(plan=plan)
     self_test = SelfTest(finding, {"mmap": Count(1, 1)}).to_json()
     record._writer(args, kernel, program, Filters().to_json(), self_test)
-    head = {"format": "", "schema_version": 1, "record_size": 176}
+    # Of the writer, and of a copy that redact makes.
+    head = {"format": "", "schema_version": 1, "record_size": 176, "redacted_from": ""}
     assert _paths(written | head, MANIFEST) == set(MANIFEST)
     assert written["blind_spots"] == list(BLIND_SPOTS)
     assert {f"hooks[].{field.name}" for field in fields(Step)} <= set(MANIFEST)

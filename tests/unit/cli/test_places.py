@@ -143,11 +143,11 @@ def test_a_trace_says_where(recording: str, capsys: pytest.CaptureFixture[str]) 
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("/", 1)[1].split(" write ")[0] for line in lines] == [
         "100 (ssh.service)",
-        f"101 (docker {ID[:12]})",
-        "102 (vm bank)",
+        f"101 (docker:{ID[:12]})",
+        "102 (vm:bank)",
         "103 (open.service)",
         "104",
-        f"105 (docker {ID[:12]})",
+        f"105 (docker:{ID[:12]})",
     ]
 
 
