@@ -22,7 +22,6 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 
-from tracer.record import Hook, Kind, LossCause, Op, words
 from tracer.recording.chain import END, MANIFEST, TAIL_FOLDER, ChainWriter, Link, info
 from tracer.recording.errors import StoreError, from_os
 from tracer.recording.folder import Folder
@@ -31,7 +30,7 @@ from tracer.recording.manifest import End, Manifest
 from tracer.recording.part import Part
 from tracer.recording.reader import Recording, Snapshot, tail_tables
 from tracer.recording.replace import new_folder
-from tracer.recording.tables import binaries, empty, texts, values
+from tracer.recording.tables import binaries, empty, texts, values, words_of
 from tracer.recording.tail import Counts, count_by_cpu
 from tracer.recording.verify import check
 
@@ -115,17 +114,25 @@ _ROOM = 144
 
 # ---- decisions: columns --------------------------------------------------------------------------
 
-_WORDS = {"op": Op, "seen_by": Op, "kind": Kind, "hook": Hook, "cause": LossCause}
+OF_OBJECT = "name of an object"
+OF_CGROUP = "name of a cgroup"
+PATH = "path"
+HIDE = "hide"
 COLUMNS: dict[tuple[str, str], str] = {
     ("events", "comm"): "comm",
     ("mappings", "comm"): "comm",
     ("objects", "comm"): "comm",
-    ("objects", "name"): "name",
-    ("names", "text"): "piece of a name",
-    ("cgroups", "text"): "piece of a cgroup's name",
+    ("objects", "name"): OF_OBJECT,
+    ("names", "text"): OF_OBJECT,
+    ("cgroups", "text"): OF_CGROUP,
+    ("modules", "text"): PATH,
+    ("modules", "build_id"): HIDE,  # whoever has the program knows its name by that
+    ("stacks", "name"): "symbol",
 }
-"""What each column of texts is; columns of words (`op`, `kind`, …) have known ones, and no others.
-"""
+"""What each column of texts is: a kind of pseudonyms, or what is put together from pieces;
+columns of words (`op`, `kind`, …) have known ones, and no others."""
+PIECES = {"cgroups": "cgroup", "modules": "module"}
+"""Tables with texts in pieces, and the column that says which pieces belong together."""
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -261,28 +268,39 @@ class _Copy:
         ]
         self._objects = {"name": whole, "name_complete": complete, "name_len": lengths}
         self._texts = list(_pieces(objects, pieces, whole))
-        self._folders = self._cgroups(recording)
+        self._wholes = {
+            table: self._put_together(recording, table, key)
+            for table, key in PIECES.items()
+            if table in TABLES
+        }
         self._given = {"objects": 0, "names": 0}
 
-    def _cgroups(self, recording: Recording) -> dict[int, bytes]:
-        """The new name of each cgroup, all of it in its first piece."""
+    def _put_together(self, recording: Recording, name: str, key: str) -> dict[int, bytes]:
+        """The new text of each thing that has one in pieces; it goes into the first piece."""
         parts: dict[int, dict[int, bytes]] = {}
-        for table in recording.tables("cgroups"):
-            rows = zip(*(values(table, name) for name in ("cgroup", "part", "text")), strict=True)
-            for cgroup, part, text in rows:
-                parts.setdefault(cgroup, {})[part] = text
+        for table in recording.tables(name):
+            rows = zip(*(values(table, one) for one in (key, "part", "text")), strict=True)
+            for number, part, text in rows:
+                parts.setdefault(number, {})[part] = text
+        hide = self._names.folder if COLUMNS[name, "text"] == OF_CGROUP else self._path
         return {
-            cgroup: self._names.folder(b"".join(text for _, text in sorted(known.items())))
-            for cgroup, known in parts.items()
+            number: hide(b"".join(text for _, text in sorted(known.items())))
+            for number, known in parts.items()
         }
+
+    def _path(self, path: bytes) -> bytes:
+        return self._names.of(PATH)(path.decode("latin-1")).encode()
 
     def of(self, name: str, table: pa.Table) -> pa.Table:
         """The next rows of a table."""
         for field in table.schema:
+            kind = COLUMNS.get((name, field.name))
             if field.type == WORD:
                 table = _replaced(table, field.name, _known_words(field.name))
-            elif COLUMNS.get((name, field.name)) == "comm":
-                table = _replaced(table, field.name, self._names.of("comm"))
+            elif kind == HIDE:
+                table = _put(table, **{field.name: texts([""] * table.num_rows)})
+            elif kind is not None and pa.types.is_dictionary(field.type):
+                table = _replaced(table, field.name, self._names.of(kind))
         if name == "objects":
             made = self._next(name, table, self._objects)
             length = pa.array(made["name_len"], pa.uint32())
@@ -291,11 +309,11 @@ class _Copy:
         elif name == "names":
             made = self._next(name, table, {"text": self._texts})
             table = _put(table, text=binaries(made["text"]))
-        elif name == "cgroups":
-            first = [part == 0 for part in values(table, "part")]
-            both = zip(values(table, "cgroup"), first, strict=True)
-            names = [self._folders[cgroup] if one else b"" for cgroup, one in both]
-            table = _put(table, text=binaries(names))
+        elif name in PIECES:
+            both = zip(values(table, PIECES[name]), values(table, "part"), strict=True)
+            whole = self._wholes[name]
+            pieces = [whole[number] if part == 0 else b"" for number, part in both]
+            table = _put(table, text=binaries(pieces))
         return table
 
     def _next(self, name: str, table: pa.Table, lists: Mapping[str, list[Any]]) -> dict[str, Any]:
@@ -326,9 +344,9 @@ def _replaced(table: pa.Table, name: str, hide: Hide) -> pa.Table:
 
 def _known_words(name: str) -> Hide:
     """Words of ours stay; who made a recording by hand may have written anything there."""
-    known = {*words(_WORDS[name]).values()}
-    later = re.compile(rf"{name}_\d{{1,5}}")
-    return lambda word: word if word in known or later.fullmatch(word) else f"{name}_65535"
+    of = words_of(name)
+    later = re.compile(rf"{of.label}_\d{{1,5}}")
+    return lambda word: word if word in of.known or later.fullmatch(word) else f"{of.label}_65535"
 
 
 def _pieces(objects: pa.Table, pieces: pa.Table, whole: list[str | None]) -> Iterator[bytes]:

@@ -134,6 +134,8 @@ class Words:
         every = range(self._first, self._last + 1)
         self._dictionary = texts([known.get(number, f"{label}_{number}") for number in every])
         self._known = known
+        self.label = label
+        self.known = frozenset(known.values())
 
     def array(self, numbers: npt.NDArray[np.unsignedinteger]) -> pa.DictionaryArray:
         """One word per number."""
@@ -237,6 +239,11 @@ def comm_column(records: Records) -> pa.DictionaryArray:
 
 
 _WORDS = {"op": OPS, "seen_by": OPS, "kind": KINDS, "hook": HOOKS, "cause": CAUSES}
+
+
+def words_of(column: str) -> Words:
+    """The words that a column of the type `tracer.recording.format.WORD` may have."""
+    return _WORDS[column]
 
 
 def _table(name: str, records: Records, /, **special: pa.Array) -> pa.Table:

@@ -230,6 +230,26 @@ def test_a_new_key_of_a_document_needs_one() -> None:
     assert [*leaves(Wider)] == ["text", "list_[]"]
 
 
+def test_a_column_is_hidden_by_its_decision(recording: Path, tmp_path: Path) -> None:
+    with Recording.open(recording) as one:
+        copy = module._Copy(one, Pseudonyms())
+    coded = pa.array([SECRET, "b", SECRET]).dictionary_encode()
+    found = copy.of("stacks", pa.table({"name": coded}))
+    assert found.column("name").to_pylist() == ["symbol-1", "symbol-2", "symbol-1"]
+    copy._wholes["modules"] = {1: copy._path(f"/{SECRET}".encode()), 2: copy._path(b"")}
+    table = pa.table(
+        {
+            "module": [1, 1, 2],
+            "part": [0, 1, 0],
+            "build_id": ["abcd", "abcd", ""],
+            "text": pa.array([SECRET.encode()] * 3, pa.binary()),
+        }
+    )
+    found = copy.of("modules", table)
+    assert found.column("build_id").to_pylist() == ["", "", ""]
+    assert found.column("text").to_pylist() == [b"path-1", b"", b""]
+
+
 def test_words_that_no_version_has_do_not_pass() -> None:
     hide = module._known_words("op")
     assert (hide("write"), hide("op_77")) == ("write", "op_77")
