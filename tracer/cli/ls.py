@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tracer.cgroups import label
 from tracer.cli.verb import Verb, filter_option, filter_query
 from tracer.errors import Exit, UserError
 from tracer.escape import escape_bytes
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from tracer.capture.memory_files import MemoryFile
     from tracer.filter.query import Query
+    from tracer.recording.places import Places
 
 
 class Ls(Verb):
@@ -35,6 +37,7 @@ class Ls(Verb):
       sealsnoop ls --name 'frame-*'
       sealsnoop ls --pid 4242 --json | jq .seals
       sealsnoop ls --filter 'seals:-WRITE comm:qemu* size:>1M'
+      sealsnoop ls --filter 'unit:nginx.service'
 
     exit code: 0; 1 wrong option; 3 when nothing was found, and something could not be read
     """
@@ -53,15 +56,17 @@ class Ls(Verb):
         filter_option(
             parser,
             "only files that match, for example 'seals:-WRITE comm:qemu* size:>1M': kind, name, "
-            "seals, size, writable, object, dev, ino, gen, and pid, comm, uid, fd of who has it "
-            "(open or mapped); see 'sealsnoop script --help'",
+            "seals, size, writable, object, dev, ino, gen, and pid, comm, uid, fd, cgroup, unit, "
+            "container, pod, vm of who has it (open or mapped); see 'sealsnoop script --help'",
         )
 
     def run(self, args: argparse.Namespace) -> int:
         """Lists the files; an empty list of what could not all be read is not certain."""
         if args.pid is not None and not Path(f"/proc/{args.pid}").is_dir():
             raise UserError(f"--pid: there is no process {args.pid}")
-        query = filter_query(args, FILTERED)
+        from tracer.filter.mask import PLACES
+
+        query = filter_query(args, FILTERED | {*PLACES})
         from tracer.capture.procfs import Scanner
 
         try:
@@ -69,12 +74,13 @@ class Ls(Verb):
         except OSError as error:
             raise UserError(f"/proc cannot be read: {error.strerror}; is it mounted?") from error
         files = [file for file in scan.files if _wanted(file, args)]
-        files = matching(files, query) if query else files
+        named = _places() if args.json or not query.columns().isdisjoint(PLACES) else None
+        files = matching(files, query, named) if query else files
         for problem in scan.problems:
             tell(str(problem))
         if args.json:
             for file in files:
-                print(json.dumps(as_dict(file)))
+                print(json.dumps(as_dict(file, named)))
         elif not sys.stdout.isatty():
             for line in lines(files):
                 print(line)
@@ -93,20 +99,33 @@ def _wanted(file: "MemoryFile", args: argparse.Namespace) -> bool:
     return args.name is None or fnmatchcase(escape_bytes(file.shown_name), args.name)
 
 
+def _places() -> "Places":
+    """What cgroups are called now."""
+    from tracer.capture.cgroups import cgroup_records
+    from tracer.recording.places import Places
+    from tracer.recording.tables import tables
+
+    return Places.of_tables(tables(cgroup_records(), ("cgroups",)).values())
+
+
 FILTERED = frozenset(
-    ["kind", "name", "seals", "size", "writable", "dev", "ino", "gen", "pid", "comm", "uid", "fd"]
-)
-"""What a filter can ask for."""
+    ["kind", "name", "seals", "size", "writable", "dev", "ino", "gen", "pid", "comm", "uid", "fd",
+     "cgroup"]
+)  # fmt: skip
+"""What a filter can ask for, beside what a cgroup tells."""
 
 
-def matching(files: list["MemoryFile"], query: "Query") -> list["MemoryFile"]:
+def matching(
+    files: list["MemoryFile"], query: "Query", named: "Places | None" = None
+) -> list["MemoryFile"]:
     """The files that a filter takes: one of those who have it is as all its words say.
 
-    A word with ``!`` takes the other files: those that nobody has who is so.
+    A word with ``!`` takes the other files: those that nobody has who is so. ``named``: what
+    cgroups are called, where the filter asks.
     """
     import numpy as np
 
-    from tracer.filter.mask import Coded
+    from tracer.filter.mask import Coded, placed
     from tracer.filter.query import Query
 
     rows = [(place, file, one) for place, file in enumerate(files) for one in _having(file)]
@@ -126,7 +145,10 @@ def matching(files: list["MemoryFile"], query: "Query") -> list["MemoryFile"]:
         "pid": numbers([one and one[0] for _, _, one in rows]),
         "uid": numbers([one and one[2] for _, _, one in rows]),
         "fd": numbers([one and one[3] for _, _, one in rows]),
+        "cgroup": np.array([one[4] if one else 0 for _, _, one in rows], np.uint64),
     }
+    if named is not None:
+        columns |= placed(columns["cgroup"], named)
     for name in ("dev", "ino", "gen", "seals"):
         columns[name] = np.array([getattr(file, name) for _, file, _ in rows], np.uint64)
     places = np.array([place for place, _, _ in rows], np.int64)
@@ -140,15 +162,15 @@ def matching(files: list["MemoryFile"], query: "Query") -> list["MemoryFile"]:
     return [file for file, wanted in zip(files, found, strict=True) if wanted]
 
 
-def _having(file: "MemoryFile") -> Iterator[tuple[int, bytes, int, int] | None]:
-    """Pid, comm, uid and descriptor (-1: mapped) of each who has it; None for nobody."""
+def _having(file: "MemoryFile") -> Iterator[tuple[int, bytes, int, int, int] | None]:
+    """Pid, comm, uid, descriptor (-1: mapped) and cgroup of each who has it; None for nobody."""
     nobody = True
     for holder in file.holders:
         nobody = False
-        yield holder.pid, holder.who.comm, holder.who.uid, holder.fd
+        yield holder.pid, holder.who.comm, holder.who.uid, holder.fd, holder.who.cgroup
     for mapping in file.mappings:
         nobody = False
-        yield mapping.pid, mapping.who.comm, mapping.who.uid, -1
+        yield mapping.pid, mapping.who.comm, mapping.who.uid, -1, mapping.who.cgroup
     if nobody:
         yield None
 
@@ -212,8 +234,15 @@ def lines(files: list["MemoryFile"]) -> Iterator[str]:
         yield "\t".join(_cells(file, str(file.stat.size) if file.stat else "?", None))
 
 
-def as_dict(file: "MemoryFile") -> dict[str, Any]:
-    """The JSON object of a file; names as in recordings, null where it could not be read."""
+def as_dict(file: "MemoryFile", named: "Places | None" = None) -> dict[str, Any]:
+    """The JSON object of a file; names as in recordings, null where it could not be read.
+
+    ``named``: what cgroups are called.
+    """
+
+    def place(cgroup: int) -> str | None:
+        return (named and label(named.of(cgroup).place)) or None
+
     return {
         "kind": file.kind.name.lower(),
         "name": escape_bytes(file.kernel_name),
@@ -230,6 +259,7 @@ def as_dict(file: "MemoryFile") -> dict[str, Any]:
                 "pid": holder.pid,
                 "comm": escape_bytes(holder.who.comm),
                 "uid": holder.who.uid,
+                "place": place(holder.who.cgroup),
                 "fd": holder.fd,
                 "readable": bool(holder.fmode & 1),
                 "writable": bool(holder.fmode & 2),
@@ -241,6 +271,7 @@ def as_dict(file: "MemoryFile") -> dict[str, Any]:
                 "pid": mapping.pid,
                 "comm": escape_bytes(mapping.who.comm),
                 "uid": mapping.who.uid,
+                "place": place(mapping.who.cgroup),
                 "address": mapping.line.start,
                 "length": mapping.line.end - mapping.line.start,
                 "offset": mapping.line.offset,

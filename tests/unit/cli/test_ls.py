@@ -12,6 +12,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tests.unit.cgroup_forms import ID
+from tests.unit.recording.test_places import ROOT, SLICE
+from tests.unit.recording.test_places import places as cgroups
+from tests.unit.recording.test_places import row as cgroup
 from tracer.capture.memory_files import MemoryFile
 from tracer.cli import ls
 from tracer.cli.main import main
@@ -111,7 +115,8 @@ def test_table_shows_names_as_they_are() -> None:
 
 
 def someone(pid: int, comm: bytes, fd: int) -> Any:
-    return SimpleNamespace(pid=pid, who=SimpleNamespace(comm=comm, uid=pid * 10), fd=fd, fmode=3)
+    known = SimpleNamespace(comm=comm, uid=pid * 10, cgroup=pid)
+    return SimpleNamespace(pid=pid, who=known, fd=fd, fmode=3)
 
 
 def file(ino: int, name: bytes, seals: int, *holders: Any) -> MemoryFile:
@@ -148,6 +153,40 @@ FILES = [
 )
 def test_a_filter(text: str, places: list[int]) -> None:
     assert ls.matching(FILES, parse(text)) == [FILES[place] for place in places]
+
+
+NAMED = cgroups(
+    ROOT, SLICE, cgroup(5, 2, b"vm.service"), cgroup(6, 2, f"docker-{ID}.scope".encode())
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("unit:vm.service", [0]),
+        (f"container:{ID[:12]}*", [0, 1]),
+        ("!container:*", [2]),
+        ("unit:vm.service comm:gdb", []),
+        ("cgroup:5", [0]),
+        ("vm:*", []),
+    ],
+)
+def test_a_filter_by_what_cgroups_are_called(text: str, places: list[int]) -> None:
+    assert ls.matching(FILES, parse(text), NAMED) == [FILES[place] for place in places]
+
+
+def test_json_says_where() -> None:
+    found = [one["place"] for one in ls.as_dict(FILES[0], NAMED)["holders"]]
+    assert found == ["vm.service", f"docker {ID[:12]}"]
+    assert ls.as_dict(FILES[0])["holders"][0]["place"] is None
+
+
+def test_cgroups_of_this_host(memfd: int, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = f"pid:{os.getpid()} fd:{memfd}"
+    assert call("--json", "--filter", f"{mine} !unit:no.service") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    assert call("--json", "--filter", f"{mine} unit:no.service") in (0, 3)
+    assert capsys.readouterr().out == ""
 
 
 def test_keys_that_files_do_not_have(memfd: int, capsys: pytest.CaptureFixture[str]) -> None:
