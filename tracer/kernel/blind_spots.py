@@ -125,7 +125,8 @@ FTRACE_BLIND_SPOTS = (
     "keep its arguments (since 6.9); on others it follows from the call and its answer, and from "
     "all F_ADD_SEALS calls seen meanwhile",
     "by ftrace: mremap and remap_file_pages (the mappings that they make and end are seen)",
-    "by ftrace: execve and execveat of memory files",
+    "by ftrace: execve of a memory file that is refused before the kernel has it in hand (no fetch "
+    "can look a descriptor up), and the address space that an execution gets",
     "by ftrace: on kernels that count a fault in a fetch as a missed probe (until 5.13) another "
     "probe in the same calls tells whether mmap's own are missed",
     "by ftrace: the descriptor and number of a system call that lies deep in the kernel's stack; "

@@ -69,7 +69,7 @@ def test_definitions_are_within_the_kernel_s_limits(
 @pytest.mark.parametrize("release", ["5.10", "6.1", "6.12", "7.3"])
 def test_every_family_is_served(tmp_path: object, release: str) -> None:
     fetch = Fetch(LAYOUT)
-    left_out = ("mremap", "remap", "exec")
+    left_out = ("mremap", "remap", "exec")  # of exec see below
     live = plan(tmp_path, release).live
     steps = [step for step in live if not step.program.startswith(left_out)]
     for step in steps:
@@ -157,11 +157,28 @@ def test_where_a_fault_is_a_miss_nothing_is_fetched_beyond_the_stack() -> None:
 
 def test_a_family_that_needs_more_than_fetches_is_left_out(tmp_path: object) -> None:
     """Their file is found by walking the address space; their return alone tells nothing."""
-    families = ("mremap", "mremap_compat", "remap_file_pages", "remap_file_pages_compat", "exec")
-    for family in families:
+    families = ("mremap", "mremap_compat", "remap_file_pages", "remap_file_pages_compat")
+    for family in (*families, "exec_refused", "exec_refused_at"):
         step = plan(tmp_path, "6.1").step(family)
         assert step.live
         assert list(for_step(step, Fetch(LAYOUT), False)) == []
+
+
+@pytest.mark.parametrize("release", ["5.10", "6.1", "6.12", "7.3"])
+def test_files_of_an_execution_have_no_return_of_their_own(tmp_path: object, release: str) -> None:
+    found = {}
+    for family in ("exec_begin", "exec_check", "exec_open", "exec"):
+        step = plan(tmp_path, release).step(family)
+        [found[family]] = for_step(step, Fetch(LAYOUT), False)
+    whats = [one.what for one in found.values()]
+    assert whats == [What.IN_HAND, What.IN_HAND, What.IN_HAND, What.EXECUTED]
+    assert [one.kind[0] for one in found.values()] == ["p", "p", "r", "r"]
+    assert found["exec"].narrow
+    path = [one.partition("=")[0] for one in found["exec_begin"].arguments][-2:]
+    assert path == ["path", "fdpath"]
+    # Files that cannot be sealed are executed too.
+    assert not any("seals" in one.condition for one in found.values())
+    assert all("16914836" in found[one].condition for one in ("exec_begin", "exec_open"))
 
 
 def test_a_compat_program_s_flags_are_in_another_register(tmp_path: object) -> None:

@@ -25,7 +25,9 @@ FRED = {"ss": 7 << 48 | 1 << 32 | 0x2B}
 FRED_INT_80 = {"ss": 4 << 48 | 0x80 << 32 | 0x2B}
 
 
-def filled(regs: dict[str, int], how: str, padding: int = 0, status: int = 0) -> Any:
+def filled(
+    regs: dict[str, int], how: str, padding: int = 0, status: int = 0, op: Op = Op.WRITE
+) -> Any:
     """One row, as an event would give it that fetches the registers in one of three ways."""
     stack = np.zeros(TOP // 8, "<u8")
     begin = len(stack) - padding - len(WORDS)
@@ -46,7 +48,7 @@ def filled(regs: dict[str, int], how: str, padding: int = 0, status: int = 0) ->
                 data[name] = after[int(name[1:])]
         data["sp"] = sp + 0xFFFF000000000000
     rows: Rows = np.zeros(1, ROW)
-    rows["op"], rows["fd"], rows["nr"] = Op.WRITE, -1, NO_SYSCALL
+    rows["op"], rows["fd"], rows["nr"] = op, -1, NO_SYSCALL
     fill(rows, data)
     return rows[0]
 

@@ -293,7 +293,7 @@ def after(rows: Rows, paired: Paired, sealings: Rows) -> After:
     sealed_meanwhile = has_chunk & (chunk["seals"] != entries["seals"])
     seals = np.where(sealed_meanwhile, seals | chunk["seals"], seals)
     found = After(seals.astype(np.uint32), size, offset, flags, writable)
-    _races(found, entries, exits, sealings, later)
+    races(found, entries, exits, sealings, later)
     found.flags[found.seals != expected] |= np.uint32(Flag.RACED_SEALS)
     refused = (op == Op.MMAP) & (answer == _EPERM) & (found.seals & _NO_WRITE == 0)
     found.flags[refused & (entries["writable"] < 0)] |= np.uint32(Flag.RACED_SEALS)
@@ -341,7 +341,7 @@ def _writable(
     return result
 
 
-def _races(
+def races(
     found: After, entries: Rows, exits: Rows, sealings: Rows, later: NDArray[np.bool_]
 ) -> None:
     """Calls that an F_ADD_SEALS of another thread on the same file overlaps."""

@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.capture.ftrace.execs import fill_file
 from tracer.capture.ftrace.pages import Format, Rows, What, cut, strings
 from tracer.capture.ftrace.probes import KIND_OF_MAGIC, Probe
 from tracer.capture.memory_files import HUGETLBFS_MAGIC
 from tracer.kernel.offsets import THREAD_SIZE
 from tracer.record import EVENT, NO_SYSCALL
-from tracer.words import Flag, Op
+from tracer.words import EXEC_CHECK, Flag, Hook, Op
 
 NAME_BYTES = 256
 
@@ -209,6 +210,7 @@ def _set(
     compat = called & (compat | (regs[:, _CS] & np.uint64(0xFFFF) == _USER32_CS))
     rows["flags"][places[worker]] |= np.uint32(Flag.KERNEL_TASK)
     rows["flags"][places[compat]] |= np.uint32(Flag.COMPAT)
+    _set_check(rows, places[called], regs[called], compat[called])
     plain = called & ~compat & (number < NO_SYSCALL)
     places, regs, number = places[plain], regs[plain], number[plain].astype(np.int64)
     rows["nr"][places] = number
@@ -218,6 +220,19 @@ def _set(
     has = np.flatnonzero(register)
     value: Any = regs[has, register[has]].astype(np.uint32).view(np.int32)
     rows["fd"][places[has]] = value
+
+
+_EXECVEAT, _COMPAT_EXECVEAT = 322, 358
+
+
+def _set_check(
+    rows: Rows, places: NDArray[np.intp], regs: NDArray[np.uint64], compat: NDArray[np.bool_]
+) -> None:
+    """Whether an execveat only asks: its flags are the fifth argument."""
+    asks = regs[:, _ORIG_AX] == np.where(compat, _COMPAT_EXECVEAT, _EXECVEAT)
+    asks &= np.where(compat, regs[:, _DI], regs[:, _R8]) & np.uint64(EXEC_CHECK) != 0
+    asks &= rows["op"][places] == Op.EXEC
+    rows["arg"][places[asks]] |= np.uint64(EXEC_CHECK)
 
 
 _FORKED = "map_after"
@@ -301,6 +316,8 @@ class Decoder:
         _copy(part, data, names, (("number", "cuid"), ("sp", "sp")))
         fill_identity(part, data, names)
         fill_request(part, data, names)
+        if probe.hook == Hook.EXEC:
+            fill_file(part, data, names, probe.family)
         fill(part, data)
         if "ino" in names:
             part["key"] = _key(part)

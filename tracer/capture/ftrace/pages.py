@@ -40,6 +40,11 @@ class What(IntEnum):
     CREDS = 10
     CGROUP = 11
     EXEC = 12
+    """A process has become another program."""
+    IN_HAND = 13
+    """An execve has one of its files open."""
+    EXECUTED = 14
+    """It returns."""
 
 
 _ID = re.compile(r"^ID: (\d+)$", re.M)

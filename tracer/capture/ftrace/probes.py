@@ -190,6 +190,8 @@ def for_step(step: Step, fetch: Fetch, unsealable: bool) -> Iterator[Probe]:
     """The events that serve one family of a plan; none: that one needs what no fetch can do."""
     if step.program == "created":
         yield _install(step, fetch)
+    if step.program == "exec_open":
+        yield _opened(step, fetch, fetch.sealable(True))
     if step.program not in _ENTRIES and step.program not in _RETURNS:
         return
     place, hook = step.symbol or "", Hook[step.hook.upper()]
@@ -206,12 +208,13 @@ def for_step(step: Step, fetch: Fetch, unsealable: bool) -> Iterator[Probe]:
         )  # fmt: skip
 
 
-_INT = frozenset({"mmap_check", "shmem_mmap", "hugetlb_mmap", "setattr", "write_check"})
+_INT = frozenset({"mmap_check", "shmem_mmap", "hugetlb_mmap", "setattr", "write_check", "exec"})
 _RETURNS = {
     "mmap_check": What.CHECK,
     "write_check": What.CHECK,
     "shmem_mmap": What.FILE_MMAP,
     "hugetlb_mmap": What.FILE_MMAP,
+    "exec": What.EXECUTED,
 }
 
 _Made = tuple[What, Op | None, list[str], str]
@@ -224,6 +227,30 @@ def _install(step: Step, fetch: Fetch) -> Probe:
         "install", step.family, Hook.CREATE, What.INSTALL, None, "p", "fd_install",
         arguments, fetch.sealable(True),
     )  # fmt: skip
+
+
+def _opened(step: Step, fetch: Fetch, sealable: str) -> Probe:
+    """What open_exec returns: a loader. Of an error nothing can be fetched."""
+    arguments = [
+        f"fmode={fetch.at('FILE_MODE', '$retval')}:u32",
+        *fetch.object(fetch.inode("$retval")),
+        *fetch.task(deep=True),
+    ]
+    return Probe(
+        "exec_open_ret", step.family, Hook.EXEC, What.IN_HAND, Op.EXEC, f"r{_MAXACTIVE}",
+        step.symbol or "", tuple(arguments), sealable,
+    )  # fmt: skip
+
+
+def _in_hand(step: Step, fetch: Fetch, sealable: str) -> _Made:
+    """A program, or an interpreter in its place. Files that cannot be sealed are executed too."""
+    file = fetch.at("BPRM_FILE", "%di")
+    arguments = [f"fmode={fetch.at('FILE_MODE', file)}:u32", *fetch.object(fetch.inode(file))]
+    arguments += fetch.task(deep=True)
+    if step.program == "exec_begin":
+        path = at(0, fetch.at("BPRM_FILENAME", "%di"))
+        arguments += [f"path={path}:x64[4]", f"fdpath={fetch.at('BPRM_FDPATH', '%di')}:x64"]
+    return What.IN_HAND, Op.EXEC, arguments, fetch.sealable(True)
 
 
 def _mmap(step: Step, fetch: Fetch, sealable: str) -> _Made:
@@ -329,6 +356,8 @@ _ENTRIES = {
     "map": _vma,
     "unmap": _vma,
     "evict": _evict,
+    "exec_begin": _in_hand,
+    "exec_check": _in_hand,
 }
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tracer.capture.bpf_source import CAUSES, HOOKS, Filters
 from tracer.capture.ftrace.calls import NOWHERE, After, Paired, Sealings, after, is_error, pair
+from tracer.capture.ftrace.execs import Executions, Over, state_after
 from tracer.capture.ftrace.pages import Rows, What
 from tracer.capture.ftrace.tasks import Tasks
 from tracer.capture.ledger import name_records
@@ -148,6 +149,21 @@ def call_events(
     return events, source
 
 
+def exec_events(over: Over, found: After, objects: Objects) -> Rows:
+    """Events of executions (bpf/exec.h:exec_record); the address space that it got is not told."""
+    files, exits = over.files, over.exits
+    events = _events(files, over.who, objects)
+    answer = exits["ret"]
+    for name in ("nr", "mode", "writable", "fmode"):
+        events[name] = files[name]
+    events["cpu"], events["flags"] = exits["cpu"], found.flags
+    events["answer"], events["duration_ns"] = answer, exits["time_ns"] - files["time_ns"]
+    events["size_after"], events["seals_after"] = found.size, found.seals
+    refused = np.isin(answer, (-errno.EPERM, -errno.EACCES))
+    events["flags"][refused] |= files["bound"][refused]
+    return events
+
+
 def fact_events(facts: Rows, who: Rows, objects: Objects) -> Rows:
     """Events of what has no return: map, unmap, evict."""
     events = _events(facts, who, objects)
@@ -209,6 +225,7 @@ class Maker:
     def __post_init__(self) -> None:
         self._carried: Rows | None = None
         self._sealings = Sealings()
+        self._executions = Executions()
         self._seq: dict[int, int] = {}
         self.lost = np.zeros((HOOKS, CAUSES), np.uint64)
         self.decided = np.zeros(HOOKS, np.uint64)
@@ -217,12 +234,13 @@ class Maker:
     @property
     def in_flight(self) -> int:
         """Calls that have begun, and not returned yet, as far as they are wanted."""
+        executions = int(self._inside(self._executions.wanted_since).sum())
         rows = self._carried
         if rows is None:
-            return 0
+            return executions
         rows = rows[(rows["what"] == What.ENTRY) & self._inside(rows["time_ns"])]
         who = self.tasks.who(rows["tid"], rows["time_ns"], rows[:0])
-        return int(who["wanted"].sum())
+        return int(who["wanted"].sum()) + executions
 
     @property
     def sequence(self) -> dict[int, int]:
@@ -242,6 +260,8 @@ class Maker:
         carried = rows[paired.open]
         begun = carried["time_ns"][carried["what"] == What.ENTRY]
         oldest = int(begun.min()) if len(begun) else int(rows["time_ns"].max(initial=0))
+        oldest = min(oldest, self._executions.begun_ns or oldest)
+        execs = self._executions.rows(ready)
         sealings = self._sealings.take(rows, paired, oldest)
         found = after(rows, paired, sealings)
         facts = rows[(rows["what"] == What.FACT) & (rows["recorded"] == 0)]
@@ -252,22 +272,18 @@ class Maker:
 
         exits = rows[paired.exit]
         abandoned = rows[paired.abandoned]
+        times = np.concatenate([one["time_ns"] for one in (exits, facts, abandoned, execs)])
         who = self.tasks.who(
-            np.concatenate([exits["tid"], facts["tid"], abandoned["tid"]]),
-            np.concatenate([exits["time_ns"], facts["time_ns"], abandoned["time_ns"]]),
-            ready,
+            np.concatenate([one["tid"] for one in (exits, facts, abandoned, execs)]), times, ready
         )
-        calls, others = len(exits), len(facts)
+        calls, others, executed = len(exits), len(facts), len(who) - len(execs)
         events, source = call_events(rows, paired, found, who[:calls], self.objects)
-        self._follow(
-            np.concatenate([source, facts, abandoned]),
-            np.concatenate([exits["time_ns"], facts["time_ns"], abandoned["time_ns"]]),
-            who,
-        )
-        self._count_abandoned(abandoned, who[calls + others :])
+        self._follow(np.concatenate([source, facts, abandoned, execs]), times, who)
+        self._count_abandoned(abandoned, who[calls + others : executed])
         one = self._calls(rows, paired, events, source, who[:calls], doubts)
         two = self._facts(facts, who[calls : calls + others])
-        records = self._in_order([one, two])
+        three = self._executed(execs, who[executed:], sealings, doubts)
+        records = self._in_order([one, two, three])
         self.objects.forget(facts["key"][facts["op"] == Op.EVICT])
         return records
 
@@ -318,13 +334,25 @@ class Maker:
     ) -> tuple[Rows, Rows, Rows]:
         """EVENT records, the rows with their objects, and the time that each is told at."""
         begun, over = rows["time_ns"][paired.entry], rows["time_ns"][paired.exit]
-        for begin, end in doubts:
-            events["flags"][(begun <= end) & (over >= begin)] |= np.uint32(Flag.RETURN_MISSING)
+        _mark(events, begun, over, doubts)
         mine = who["wanted"] & self._inside(begun)
         refused = is_error(events["answer"])
         unwanted = self.objects.find(source["key"])[2]
         nameless = (events["op"] == Op.CREATE) & (events["ino"] == 0) & bool(self.filters.name)
         return self._pass(events, source, over, mine, refused, unwanted | nameless)
+
+    def _executed(
+        self, rows: Rows, who: Rows, sealings: Rows, doubts: list[tuple[int, int]]
+    ) -> tuple[Rows, Rows, Rows]:
+        over, lost = self._executions.take(rows, who)
+        self._count_abandoned(*lost)
+        events = exec_events(over, state_after(over, sealings), self.objects)
+        begun, ended = over.files["time_ns"], over.exits["time_ns"]
+        _mark(events, begun, ended, doubts)
+        mine = over.who["wanted"] & self._inside(begun)
+        unwanted = self.objects.find(over.files["key"])[2]
+        refused = is_error(events["answer"])
+        return self._pass(events, over.files, ended, mine, refused, unwanted)
 
     def _facts(self, facts: Rows, who: Rows) -> tuple[Rows, Rows, Rows]:
         events = fact_events(facts, who, self.objects)
@@ -394,6 +422,17 @@ class Maker:
             start = self._seq.get(cpu, 0)
             records["seq"][mine] = np.arange(start, start + len(mine), dtype=np.uint64)
             self._seq[cpu] = start + len(mine)
+
+
+def _mark(
+    events: Rows,
+    begun: NDArray[np.uint64],
+    over: NDArray[np.uint64],
+    doubts: list[tuple[int, int]],
+) -> None:
+    """Those of a time in which the kernel dropped events: their return may be another's."""
+    for begin, end in doubts:
+        events["flags"][(begun <= end) & (over >= begin)] |= np.uint32(Flag.RETURN_MISSING)
 
 
 def _create_flags(announcement: Records, event: np.void) -> None:
