@@ -34,7 +34,8 @@ matrix: setup ## Boot every kernel that Debian serves and write docs/kernels.md
 	@$(BIN)/pytest tests/kernel/test_matrix.py tests/kernel/test_inaccessible.py \
 		tests/kernel/test_filters.py tests/kernel/test_ui.py tests/kernel/test_guest.py \
 		tests/kernel/test_audit.py tests/kernel/test_attacks.py tests/kernel/test_ways.py \
-		tests/kernel/test_life.py tests/kernel/test_readme.py --all-kernels --matrix-doc docs/kernels.md
+		tests/kernel/test_life.py tests/kernel/test_readme.py tests/kernel/test_exec.py \
+		--all-kernels --matrix-doc docs/kernels.md
 	@$(BIN)/pytest tests/installed -q
 	@$(BIN)/python tests/elsewhere old
 	@$(BIN)/python tests/lowest -q -m slow

@@ -110,9 +110,9 @@ class Run(Told):
         """``sealsnoop script`` of it, on this host."""
         return _host("script", self.path, *options)
 
-    def report(self) -> "subprocess.CompletedProcess[str]":
+    def report(self, *options: str) -> "subprocess.CompletedProcess[str]":
         """``sealsnoop report`` of it, on this host."""
-        return _host("report", self.path)
+        return _host("report", self.path, *options)
 
     @property
     def misses(self) -> int:

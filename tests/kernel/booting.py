@@ -178,7 +178,7 @@ class Matrix:
             # Where the boot option is not known, it is ignored; where it is, it may be off.
             # 5.10 lets as many calls wait for a kretprobe as there may be CPUs (limitations.md).
             options = ["--append", "secretmem.enable=1 possible_cpus=16"]
-            scenes = "matrix,ftrace_awkward"
+            scenes = ",".join(chosen(self._config, ["matrix", "ftrace_awkward", "execs_at_length"]))
             if name == USER_SPACE.kernel:
                 options += ["--root", USER_SPACE.suite]
                 scenes += ",live_without_apt"

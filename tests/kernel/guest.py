@@ -84,7 +84,14 @@ enough."""
 SCENES: Scenes = (*ON_EACH, *REPEATED, *LIFE)
 
 
-AT_LENGTH = ("followed_by_each", "kvm_comes_and_goes", "late_kvm", "privileges", "readme")
+AT_LENGTH = (
+    "followed_by_each",
+    "kvm_comes_and_goes",
+    "late_kvm",
+    "privileges",
+    "readme",
+    "execs_at_length",
+)
 """Scenes of two or three minutes that `make matrix` alone plays, with the tests that are marked so:
 what they show has shorter ones beside it."""
 
@@ -96,6 +103,7 @@ def lockdown(results: Results) -> None:
 OTHER_SCENES: Scenes = (
     lockdown,
     scenes_matrix.matrix,
+    scenes_exec.execs_at_length,
     scenes_inaccessible.proposal,
     scenes_inaccessible.proposal_swap,
     scenes_inaccessible.proposal_race,

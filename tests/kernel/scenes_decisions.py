@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -59,7 +59,11 @@ def _workload(results: Results, name: str, *options: str | Path) -> list[str | P
 
 
 def by_both_methods(
-    results: Results, name: str, command: Callable[[str], list[str | Path]], attempts: int = 3
+    results: Results,
+    name: str,
+    command: Callable[[str], list[str | Path]],
+    attempts: int = 3,
+    options: Sequence[str] = (),
 ) -> None:
     """Two recorders at once, each with a command of its own: neither may see the other's.
 
@@ -68,7 +72,7 @@ def by_both_methods(
     is whole, so that is recorded once more; how often stands in the results.
     """
     for attempt in range(1, attempts + 1):
-        fexit, _ = _at_once(results, name, command)
+        fexit, _ = _at_once(results, name, command, options)
         results.tell(f"{name}-fexit", attempt=attempt)
         if not (preempts(preemption()) and attempt < attempts and fexit.misses):
             return
@@ -77,7 +81,10 @@ def by_both_methods(
 
 
 def _at_once(
-    results: Results, name: str, command: Callable[[str], list[str | Path]]
+    results: Results,
+    name: str,
+    command: Callable[[str], list[str | Path]],
+    options: Sequence[str],
 ) -> list[Recorder]:
     """Both have ended; in the order of `METHODS`."""
     recorders = []
@@ -92,7 +99,7 @@ def _at_once(
             Recorder(
                 results,
                 f"{name}-{mine}",
-                *("--method", mine),
+                *("--method", mine, *options),
                 command=[*gate, f"{name}-{other}", *command(f"{name}-{mine}")],
             )
         )

@@ -26,8 +26,9 @@ LOADS = {
 METHODS = ("fexit", "kprobe")
 
 
-def measure(program: Path, count: int, rounds: int, end: str = "") -> None:
-    for load, times in LOADS.items():
+def measure(program: Path, loads: list[str], count: int, rounds: int, end: str = "") -> None:
+    for load in loads:
+        times = LOADS[load]
         command = [str(program), load, str(count * times), str(program)]
         found = [
             float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -41,7 +42,11 @@ def main() -> None:
     options.add_argument("--count", type=int, default=500)
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--held", action="store_true", help="the recorder sleeps meanwhile")
+    options.add_argument("--ops", help="record only these operations")
+    options.add_argument("--load", choices=[*LOADS], help="only this one")
     args = options.parse_args()
+    loads = [args.load] if args.load else [*LOADS]
+    only = ["--ops", args.ops] if args.ops else []
     facts = {"kernel": os.uname().release, "cpus": os.cpu_count()}
     print(json.dumps(facts | {"count": args.count, "rounds": args.rounds}), flush=True)
     with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
@@ -52,11 +57,11 @@ def main() -> None:
         subprocess.run(["mount", "-t", "ramfs", "ramfs", work / "plain"], check=True)
         program = work / "plain" / "host"
         subprocess.run(["gcc", "-O2", "-static", "-o", program, PROGRAM], check=True)
-        measure(program, args.count, args.rounds)
+        measure(program, loads, args.count, args.rounds)
         for method in METHODS:
-            with recorded(work / f"{method}.seal", method, args.held):
-                measure(program, args.count, args.rounds, f", {method}")
-            measure(program, args.count, args.rounds)
+            with recorded(work / f"{method}.seal", method, args.held, *only):
+                measure(program, loads, args.count, args.rounds, f", {method}")
+            measure(program, loads, args.count, args.rounds)
 
 
 if __name__ == "__main__":

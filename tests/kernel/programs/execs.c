@@ -2,9 +2,9 @@
 /*
  * Executes memory files, half of them sealed, among as many ordinary ones: execs TIMES FOLDER,
  * where FOLDER is on no file system in memory. From children of fork and of vfork, and from threads
- * that are not their process's first; then each way in which it is refused. Prints one line for
- * each memory file that a call had to do with: what it was, and what the call answered. A program
- * that ran is known by its exit code.
+ * that are not their process's first; then each way in which it is refused, and as runc and droppers
+ * do it. Prints one line for each memory file that a call had to do with: what it was, and what the
+ * call answered. A program that ran is known by its exit code.
  */
 #define _GNU_SOURCE
 #include <elf.h>
@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -98,13 +99,18 @@ static void fill(int fd, const void *from, size_t size)
 		die("write");
 }
 
-static int memory_file(unsigned int flags, const void *content, size_t size)
+static int named_file(const char *name, unsigned int flags, const void *content, size_t size)
 {
-	int fd = syscall(SYS_memfd_create, "execs", flags);
+	int fd = syscall(SYS_memfd_create, name, flags);
 
 	if (fd >= 0 && content)
 		fill(fd, content, size);
 	return fd;
+}
+
+static int memory_file(unsigned int flags, const void *content, size_t size)
+{
+	return named_file("execs", flags, content, size);
 }
 
 static void seal(int fd, int seals)
@@ -329,6 +335,33 @@ static void refusals(const unsigned char *image, size_t size)
 	}
 }
 
+/* runc runs a sealed copy of itself (libcontainer/nsenter/cloned_binary.c); a dropper what it has. */
+static void copies(const unsigned char *image, size_t size)
+{
+	char *again[] = { "execs", "again", NULL }, path[64];
+	struct call call = { .form = EMPTY_PATH, .arguments = again };
+	int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	struct stat st;
+
+	if (self < 0 || fstat(self, &st))
+		die("/proc/self/exe");
+	call.fd = named_file("runc_cloned:/proc/self/exe", MFD_CLOEXEC | MFD_ALLOW_SEALING, NULL, 0);
+	if (call.fd < 0 || sendfile(call.fd, self, NULL, st.st_size) != st.st_size)
+		die("a copy");
+	seal(call.fd, ALL_SEALS);
+	if (one("copy", call))
+		die("a copy was not executed");
+	close(call.fd);
+	close(self);
+
+	call = (struct call){ .form = PROC_FD, .path = path };
+	call.fd = named_file("dropper", MFD_CLOEXEC, image, size);
+	sprintf(path, "/proc/self/fd/%d", call.fd);
+	if (one("dropper", call))
+		die("what was dropped was not executed");
+	close(call.fd);
+}
+
 /* By a name of its own, and a script in huge pages, where there are any. */
 static void elsewhere(const unsigned char *image, size_t size)
 {
@@ -364,6 +397,8 @@ int main(int argc, char **argv)
 	unsigned char image[4096];
 	size_t size;
 
+	if (argc == 2)
+		return RAN;	/* the copy */
 	if (argc != 3)
 		return 2;
 	folder = argv[2];
@@ -378,6 +413,7 @@ int main(int argc, char **argv)
 	many(atoi(argv[1]), image, size);
 	interpreters(image, size);
 	refusals(image, size);
+	copies(image, size);
 	elsewhere(image, size);
 	return 0;
 }
