@@ -138,6 +138,8 @@ def _todo(one: RecordingAudit, policy: str) -> Iterator[str]:
         failed = {claim.claim for claim in one.claims if claim.result is Result.FAIL}
         if any("by" in CLAIMS[claim].keys for claim in failed):
             yield "who may do that must be named in the policy (by = …)"
+        if "executed-with" in failed:
+            yield "seal what is run before it is run (F_ADD_SEALS), as runc does with its copy"
         yield f"to look closer: sealsnoop live {shlex.quote(one.path)} --audit {policy}"
     if one.result is not Result.INDETERMINATE:
         return

@@ -170,3 +170,18 @@ def test_with_audit_a_hook_that_is_not_there_is_told() -> None:
     needs = (Need("pin", "pin", "not live", "", "", "", "not asked for"),)
     one = recorded(claim(I, needs=needs), coverage=needs)
     assert not summary.without_audit(one)
+
+
+@pytest.mark.parametrize(
+    ("claim_type", "advice"),
+    [
+        ("mapped-only-by", "named in the policy (by = "),
+        ("executed-with", "seal what is run before it is run"),
+        ("sealed-with", ""),
+    ],
+)
+def test_what_to_do_is_what_the_claim_can_be_kept_by(claim_type: str, advice: str) -> None:
+    """Nobody can be named in a claim that has no `by`."""
+    failed = replace(claim(F, finding(F)), claim=claim_type)
+    said = [line for line in summary.todo(of(failed)) if not line.startswith("to look closer")]
+    assert [advice in line for line in said] == ([True] if advice else [])
