@@ -116,6 +116,8 @@ def test_a_seal_added_meanwhile_is_a_race(answer: int) -> None:
     hand(story, 7, PROGRAM, seals=1)
     story.call(9, Op.ADD_SEALS, answer, arg=8)
     made.make(story.take())
+    story.call(10, Op.WRITE, 1)
+    made.make(story.take())
     over(story, 7)
     [found] = events(made.make(story.take()))
     after, flag = (9, Flag.RACED_SEALS) if answer == 0 else (1, 0)

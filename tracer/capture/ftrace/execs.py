@@ -128,7 +128,6 @@ class Executions:
                 return
         if call.files:
             row["time_ns"] = call.files[0]["time_ns"]
-            row["tid"] = call.files[0]["tid"]
         call.files.append(row)
         call.who.append(who)
 
