@@ -251,16 +251,23 @@ INLINE void add_exec_file(struct exec *e, u64 file, u64 inode, u8 kind, u8 role)
 
 /*
  * security_bprm_creds_for_exec(bprm): the program is open, once for each call.
- * What another call left behind, if its return was missed, ends here.
+ * What this task, or one before it at this address, left behind has lost its
+ * return.
  */
 INLINE void exec_begins(u64 bprm, int direct)
 {
 	u64 task = current_task(), key = exec_key(task), file, inode;
 	u8 kind;
 	struct exec_call call;
-	struct exec *e;
+	struct exec *e = execs.lookup(&key);
+	struct counts *n;
 
-	execs.delete(&key);
+	if (unlikely(e)) {
+		n = my_counts();
+		if (n && !e->told)
+			count_loss(n, LOSS_NO_RETURN, HOOK_EXEC);
+		execs.delete(&key);
+	}
 	file = load_u64(bprm + OFF_BPRM_FILE, direct);
 	inode = file_inode(file, direct);
 	kind = executable_kind(inode, direct);

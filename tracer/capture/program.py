@@ -362,6 +362,7 @@ class Program:
         taken += self._bpf["calls"].values()
         calls = [slot.call for slot in taken] + self._bpf["outer_calls"].values()
         count = sum(1 for call in calls if call.op and not call.before_enabled)
+        count += sum(not one.told for one in self._bpf["execs"].values())
         return count + (len(self._bpf["accesses"].values()) if self._audit else 0)
 
     def learn_kvm(self, modules: Mapping[str, Btf], gmem_iops: int) -> None:
