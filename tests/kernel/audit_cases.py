@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tests.unit.selftest import selftest_events
+
 PASS, FAIL, OPEN, NOTHING = "pass", "fail", "indeterminate", "not-applicable"
 VMM, OTHER, CHILD = "VMM", "other process", "VMM, for its child"
 """Who the evidence must name. A mapping that a fork copies is told by the parent."""
@@ -12,7 +14,7 @@ UNTRIED = {
     "ptrace", "ptrace_traceme", "ptrace_link", "share_mm", "vfork_end", "advise",
     "udmabuf", "ring", "ring_file", "msg_ring", "pidfd_getfd", "proc_link",
     "map_files", "jump", "seccomp", "copy", "message", "message_end",
-    "create_compat", "mremap_compat", "remap_file_pages_compat", "secretmem_create_compat",
+    "secretmem_create_compat", *selftest_events.UNTRIED,
 }  # fmt: skip
 """tracer.selftest.ways says why; the self-test makes no 32-bit system call."""
 
