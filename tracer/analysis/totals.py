@@ -221,12 +221,12 @@ class Tables:
     def places(self, boots: Array, cgroups: Array) -> dict[str, Coded]:
         """What the cgroup of each row tells (``PLACES``); of several recordings of a boot, what
         the first tells that knows it."""
-        found: dict[str, Coded] = {}
+        found = {name: Coded(np.full(len(cgroups), -1), []) for name in PLACES}
         for number, boot in enumerate(self.boots):
             places = Together([one.places for one in self.sources if one.boot_id == boot])
             rows = boots == number
             for name, column in placed(cgroups[rows], places).items():
-                before = found.get(name, Coded(np.full(len(cgroups), -1), []))
+                before = found[name]
                 codes = np.array(before.codes)
                 codes[rows] = np.asarray(column.codes) + len(before.words)
                 found[name] = Coded(codes, [*before.words, *column.words])

@@ -104,7 +104,10 @@ def test_a_report_filters_by_them(recording: str, capsys: pytest.CaptureFixture[
     assert [one["pid"] for one in report["tables"]["process"]] == [101, 105]
 
 
-def test_a_report_says_where(recording: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_says_where(
+    recording: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     verb = Report()
     verb.run(verb.parser().parse_args([recording, "--by", "process"]))
     text = capsys.readouterr().out
