@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.unit.recording import store_records
 from tracer.output.coverage import Coverage, coverage, labels, self_test, undeclared, unseen
-from tracer.record import CLOCK, LOSS, USER_CPU, RecordType
+from tracer.record import CLOCK, LOSS, USER_CPU, LossCause, RecordType
 from tracer.recording.manifest import Count, Filters, Hook, Kernel, Manifest, SelfTest
 from tracer.recording.reader import Recording
 from tracer.recording.verify import verify
@@ -122,6 +122,16 @@ def test_records_that_nobody_declared_as_lost(
         assert undeclared(recording, found.lost) == missing
     assert ("nobody declared" in " ".join(found.doubts())) == (missing > 0)
     assert verify(tmp_path / "x.seal").unexplained == missing
+
+
+def test_names_that_could_not_be_read_are_no_lost_events(tmp_path: Path) -> None:
+    causes = (LossCause.NAME, LossCause.CGROUP_NAME)
+    rows = [loss(cause, 1, place) for place, cause in enumerate(causes)]
+    one = make(tmp_path / "x.seal", {}, *rows)
+    assert (one.lost, one.incomplete) == ({}, {"name": 1, "cgroup_name": 1})
+    assert one.whole
+    full = make(tmp_path / "y.seal", {}, loss(LossCause.CGROUPS_FULL, 1, 0))
+    assert full.lost == {"cgroups_full": 1}
 
 
 def test_a_manifest_that_says_nothing(tmp_path: Path) -> None:
