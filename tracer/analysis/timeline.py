@@ -203,22 +203,24 @@ def with_pins(held: pd.DataFrame, pins: pd.DataFrame) -> pd.DataFrame:
     """What :func:`with_holders` gives, with who pinned pages where nobody had mapped the file.
 
     ``pins``: events of such pins, which --audit records; their end is not seen. Where the kernel
-    counted no writable mapping and none is known, ``comm/pid pin`` made a long-term pin before, the
-    last one first.
+    counted no writable mapping and none is known, ``comm/pid pin`` made a long-term pin before, who
+    began last stands first.
     """
-    of_object = pins.groupby(KEY).indices
+    # Each process once: it may pin for ever.
+    firsts = pins[pins["answer"] > 0].sort_values("time_ns", kind="stable")
+    firsts = firsts.drop_duplicates([*KEY, "comm", "pid"])
+    names = firsts["comm"].astype(str) + "/" + firsts["pid"].astype(str) + " pin"
+    of_object = {
+        key: (firsts["time_ns"].to_numpy()[rows], names.to_numpy()[rows])
+        for key, rows in firsts.groupby(KEY, observed=True).indices.items()
+    }
     holders = held["holders"].tolist()
     for place in ((held["holders"] == "") & (held["writable"] == 0)).to_numpy().nonzero()[0]:
-        key, when = tuple(held[KEY].iloc[place]), held["time_ns"].iloc[place]
-        holders[place] = _listed(_pinned(pins.iloc[of_object.get(key, [])], when))
+        known = of_object.get(tuple(held[KEY].iloc[place]))
+        if known is not None:
+            count = np.searchsorted(known[0], held["time_ns"].iloc[place], "right")
+            holders[place] = _listed(known[1][:count][::-1].tolist())
     return held.assign(holders=holders)
-
-
-def _pinned(pins: pd.DataFrame, when: int) -> list[str]:
-    """Who pinned pages before, ``comm/pid pin``, the last one first."""
-    before = pins[(pins["time_ns"] <= when) & (pins["answer"] > 0)].sort_values("time_ns")
-    names = before["comm"].astype(str) + "/" + before["pid"].astype(str) + " pin"
-    return list(dict.fromkeys(reversed(names.tolist())))
 
 
 def _listed(holders: list[str]) -> str:
