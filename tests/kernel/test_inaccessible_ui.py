@@ -18,6 +18,7 @@ from tracer.live import cells
 from ui.screens.main import MainScreen
 from ui.screens.object import EventScreen, ObjectScreen
 from ui.widgets.details import Matrix, SealLine
+from ui.widgets.grid import Grid
 from ui.widgets.lines import FactList
 
 SIZE = (160, 50)
@@ -100,7 +101,8 @@ async def copied(one: Shown) -> dict[str, str]:
     """The cells of the row below the cursor, as they are shown, by their columns' names."""
     await one.press("y")
     cells = [cell.strip() for cell in one.app.clipboard.split("\t")]
-    return dict(zip((column.name for column in main_grid(one).columns), cells, strict=True))
+    grid = one.app.screen.query_one(Grid)
+    return dict(zip((column.name for column in grid.columns), cells, strict=True))
 
 
 @pytest.mark.parametrize("seals", [BORN, SEALED])
