@@ -109,6 +109,44 @@ struct cgroup_body {
 	char text[144];
 };
 
+/*
+ * type CALLER: what became of one sample of a user stack. Written by user
+ * space, as FRAME and MODULE are; the stack's bytes are stored nowhere.
+ */
+struct caller_body {
+	u32 sample;		/* as user_stack of the event, from 1 */
+	u32 stack;		/* number of the stack, in FRAME records; 0: none */
+	u16 state;		/* STACK_* */
+	u16 maps_from;		/* MAPS_FROM_* */
+	u32 unused_u32;
+	u64 unused[20];
+};
+
+/* type FRAME: one frame of a stack, told once for all samples that have it. */
+struct frame_body {
+	u32 stack;		/* its number, from 1 */
+	u32 module;		/* in MODULE records, 0: none */
+	u64 offset;		/* address in the file's own terms */
+	u16 depth;		/* 0: the one that made the system call */
+	u16 what;		/* FRAME_* */
+	u16 interrupted;	/* 1: offset is the next instruction, 0: a return address */
+	u16 unused_u16;
+	u64 unused[19];
+};
+
+/* type MODULE: a file with code; the head has its dev, ino and gen. */
+struct module_body {
+	u32 module;		/* its number, from 1 */
+	u16 part;		/* piece number of its path, from 0 */
+	u16 length;		/* bytes used in text */
+	u64 size;		/* i_size */
+	u16 more;		/* 1: another piece follows */
+	u16 id_length;		/* bytes used in build_id */
+	u32 unused_u32;
+	char build_id[32];
+	char text[120];
+};
+
 /* type LOSS: written by user space once a second while counts move. */
 struct loss_body {
 	u32 cause;		/* LOSS_* */

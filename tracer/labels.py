@@ -372,8 +372,37 @@ LOSSES: Mapping[str, str] = {
     "files_full": "no room to follow a file (what others did to it is not recorded)",
     "cgroup_name": "a cgroup whose name could not be read",
     "cgroups_full": "no room to follow a new cgroup below one of --cgroup",
+    "stack": "no room for the user stack of an event",
+    "stack_rate": "a user stack left out, since there were too many a second",
+    "stack_map": "no room to tell where code lies in an address space",
 }
 """Why events were lost, by the words of ``enum loss_cause``."""
+
+
+STACK_STATES: Mapping[str, str] = {
+    "whole": "to the outermost caller",
+    "cut": "the innermost ones, since there was more of the stack than is looked at",
+    "unknown": "the innermost ones, up to code of which it is not known how to go on",
+    "lost": "none: who looked at it did not come to an end",
+    "no_unwinder": "the innermost one, since drgn was not installed",
+}
+"""How far callers are known, by the words of `StackState`."""
+MAPS_FROM: Mapping[str, str] = {
+    "none": "nobody",
+    "kernel": "the kernel, as each mapping was made",
+    "proc": "/proc/PID/maps, some time after the stack was taken: what came between may have "
+    "changed it",
+}
+"""Who told where code lay, by the words of `MapsFrom`."""
+FRAMES: Mapping[str, str] = {
+    "code": "in a file",
+    "jit": "in memory of no file",
+    "vdso": "in what the kernel puts into each process",
+    "gone": "in a file that could not be read",
+    "kernel": "in the kernel",
+    "unknown": "in no mapping that is known",
+}
+"""In what a frame lies, by the words of `FrameWhat`."""
 
 
 RECEIPTS: Mapping[str, str] = {

@@ -14,11 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from tracer.words import Flag as Flag
+from tracer.words import FrameWhat as FrameWhat
 from tracer.words import Hook as Hook
 from tracer.words import Kind as Kind
 from tracer.words import LossCause as LossCause
+from tracer.words import MapsFrom as MapsFrom
 from tracer.words import Op as Op
 from tracer.words import RecordType as RecordType
+from tracer.words import StackState as StackState
 from tracer.words import words as words
 
 HEADER = Path(__file__).resolve().parents[1] / "bpf" / "record.h"
@@ -65,6 +68,9 @@ EVENT = _dtype("event_body")
 OBJECT = _dtype("object_body")
 NAME = _dtype("name_body")
 CGROUP = _dtype("cgroup_body")
+CALLER = _dtype("caller_body")
+FRAME = _dtype("frame_body")
+MODULE = _dtype("module_body")
 LOSS = _dtype("loss_body")
 CLOCK = _dtype("clock_body")
 TOTALS = _dtype("totals_body")

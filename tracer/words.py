@@ -76,6 +76,9 @@ class RecordType(IntEnum):
     CLOCK = 6
     TOTALS = 7
     CGROUP = 8
+    CALLER = 9
+    FRAME = 10
+    MODULE = 11
 
 
 class Op(IntEnum):
@@ -208,6 +211,7 @@ class Hook(IntEnum):
     RING = 27
     DEVICE = 28
     EXEC = 29
+    CODE = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,6 +399,38 @@ class LossCause(IntEnum):
     FILES_FULL = 10
     CGROUP_NAME = 11
     CGROUPS_FULL = 12
+    STACK = 13
+    STACK_RATE = 14
+    STACK_MAP = 15
+
+
+class StackState(IntEnum):
+    """How far the callers of a system call are known."""
+
+    WHOLE = 1
+    CUT = 2
+    UNKNOWN = 3
+    LOST = 4
+    NO_UNWINDER = 5
+
+
+class MapsFrom(IntEnum):
+    """Who told which file lay where in an address space."""
+
+    NONE = 0
+    KERNEL = 1
+    PROC = 2
+
+
+class FrameWhat(IntEnum):
+    """In what a frame's code lies."""
+
+    CODE = 1
+    JIT = 2
+    VDSO = 3
+    GONE = 4
+    KERNEL = 5
+    UNKNOWN = 6
 
 
 def words(enum: type[IntEnum]) -> dict[int, str]:

@@ -6,10 +6,22 @@ from enum import IntEnum
 import pyarrow as pa
 
 from docs.make.markdown import code, filled, table, wrapped
-from tracer.labels import FLAGS, LOSSES, RECEIPTS
+from tracer.labels import FLAGS, FRAMES, LOSSES, MAPS_FROM, RECEIPTS, STACK_STATES
 from tracer.recording import manifest as documents
 from tracer.recording.format import COLUMNS, MEANINGS, SCHEMA_VERSION, TABLES
-from tracer.words import OPS, Flag, Hook, Kind, LossCause, Op, Receipt, words
+from tracer.words import (
+    OPS,
+    Flag,
+    FrameWhat,
+    Hook,
+    Kind,
+    LossCause,
+    MapsFrom,
+    Op,
+    Receipt,
+    StackState,
+    words,
+)
 
 _OPS = {
     op.name.lower(): "; ".join(part for part in (one.meaning, one.fields) if part)
@@ -31,6 +43,9 @@ def document() -> str:
         _words("kind", Kind, {}),
         _words("hook", Hook, {}),
         _words("cause", LossCause, LOSSES),
+        _words("state", StackState, STACK_STATES),
+        _words("maps_from", MapsFrom, MAPS_FROM),
+        _words("what", FrameWhat, FRAMES),
         _flags(),
     ]
     changes = ((f"{version}", text) for version, text in documents.CHANGES.items())

@@ -18,7 +18,7 @@ SCHEMA_VERSION = 2
 """Of the whole recording: raised when an older program could misread a newer recording."""
 
 WORD = pa.dictionary(pa.int16(), pa.string())
-"""op, kind, hook, cause: 16 bits, so that any number of unknown values (``op_77``) finds room."""
+"""op, kind, hook, …: 16 bits, so that any number of unknown values (``op_77``) finds room."""
 TEXT = pa.dictionary(pa.int32(), pa.string())
 """comm: escaped text (tracer.escape), cut at the first NUL."""
 
@@ -184,6 +184,54 @@ _CGROUPS = {
     "text": Column(pa.binary(), "", "the piece's bytes, not escaped"),
 }
 
+_CALLERS = {
+    **_WHEN,
+    "sample": Column(_U32, "", "`user_stack` of the event; counts the samples from 1"),
+    "stack": Column(_U32, "", "number of the stack; 0: none of its frames is known"),
+    "state": Column(WORD, "", "how far it is known, a word of `state` below"),
+    "maps_from": Column(WORD, "", "who told which file lay where, a word of `maps_from` below"),
+}
+
+_STACKS = {
+    **_WHEN,
+    "stack": Column(_U32, "", "its number, from 1; the same callers have one stack"),
+    "depth": Column(_U16, "", "0: the frame that made the system call; its caller is 1, and so on"),
+    "module": Column(_U32, "", "number of the file that its code is of, 0: none"),
+    "offset": Column(
+        _U64,
+        "",
+        "where the code is: code: address as the ELF file has it; vdso: bytes from its start; "
+        "gone: bytes into the file; else 0",
+    ),
+    "what": Column(WORD, "", "in what the code lies, a word of `what` below"),
+    "interrupted": Column(
+        pa.bool_(),
+        "",
+        "true: the offset is of the next instruction, as where the call was made and where a "
+        "signal came; false: a return address, whose call is at offset - 1",
+    ),
+}
+
+_MODULES = {
+    **_WHEN,
+    "module": Column(_U32, "", "its number, from 1"),
+    "dev": Column(_U32, "", "device of the file's inode, major << 20 \\| minor"),
+    "ino": Column(_U64, "", "inode number"),
+    "gen": Column(_U32, "", "inode generation; 0: it has none, or that is not known"),
+    "size": Column(_U64, "bytes", "of the file when it was mapped"),
+    "build_id": Column(
+        pa.string(), "", "of the file, in hex; empty: it has none, or could not be read"
+    ),
+    "part": Column(_U16, "", "number of the piece of its path, from 0"),
+    "more": Column(pa.bool_(), "", "whether another piece follows"),
+    "text": Column(
+        pa.binary(),
+        "",
+        "the piece's bytes, not escaped; as the kernel has the path, from the "
+        "root of the process's mounts",
+    ),
+}
+
 _LOSSES = {
     **_WHEN,
     "cause": Column(WORD, "", "a word of `cause` below"),
@@ -212,6 +260,9 @@ COLUMNS: dict[str, dict[str, Column]] = {
     "names": _NAMES,
     "mappings": _EVENTS,
     "cgroups": _CGROUPS,
+    "callers": _CALLERS,
+    "stacks": _STACKS,
+    "modules": _MODULES,
     "losses": _LOSSES,
     "clocks": _CLOCKS,
     "totals": _TOTALS,
@@ -235,6 +286,11 @@ MEANINGS = {
     "cgroups": "One row for each folder of the cgroup v2 tree (longer names: two): those that were "
     "there when the trace started, and each that was made since. The path of a cgroup is its "
     "name behind its parents'; who runs there, by that path, is `tracer.cgroups`' word.",
+    "callers": "One row for each sample of a user stack: what is known of an event's callers. A "
+    "sample that has no row was under way when the recorder ended.",
+    "stacks": "One row for each frame of each stack, the innermost first. What a program had on "
+    "its stack is stored nowhere.",
+    "modules": "One row for each file whose code is in a stack (with longer paths: several).",
     "losses": "Events that happened and are not in the recording; a row each second while counts "
     "move.",
     "clocks": "Both other clocks, read at one moment with the boot clock.",

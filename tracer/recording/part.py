@@ -333,6 +333,7 @@ _NAME_PARTS = 2
 may be longer than any file's."""
 _NAME_MAX = 4 * _NAME_PARTS * NAME["text"].itemsize
 """Characters of an escaped name: each byte of it is at most four."""
+_BUILD_ID = re.compile(r"[0-9a-f]{0,64}")
 _COMM_MAX = 4 * EVENT["comm"].itemsize
 
 
@@ -490,6 +491,7 @@ def _escaped(most: int) -> Callable[[str], bool]:
 _CHECKS: dict[str, Callable[..., bool]] = {
     "comm": _escaped(_COMM_MAX),
     "name": _escaped(_NAME_MAX),
+    "build_id": lambda text: _BUILD_ID.fullmatch(text) is not None,
     "text": lambda piece: len(piece) <= NAME["text"].itemsize,
 }
-"""What is no word: texts of traced processes, and the raw pieces of names."""
+"""What is no word: texts of traced processes, digits, and the raw pieces of names."""

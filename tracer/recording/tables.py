@@ -18,20 +18,26 @@ import pyarrow as pa
 
 from tracer.escape import escape_bytes
 from tracer.record import (
+    CALLER,
     CGROUP,
     CLOCK,
     EVENT,
+    FRAME,
     HEAD,
     LOSS,
+    MODULE,
     NAME,
     OBJECT,
     RECORD_SIZE,
     TOTALS,
+    FrameWhat,
     Hook,
     Kind,
     LossCause,
+    MapsFrom,
     Op,
     RecordType,
+    StackState,
     words,
 )
 from tracer.recording.format import EVENTS, OBJECTS, TABLES
@@ -151,6 +157,9 @@ OPS = Words(Op, "op")
 KINDS = Words(Kind, "kind")
 HOOKS = Words(Hook, "hook")
 CAUSES = Words(LossCause, "cause")
+STATES = Words(StackState, "state")
+MAPS_FROM = Words(MapsFrom, "maps_from")
+FRAMES = Words(FrameWhat, "what")
 
 _SLOT_BITS = 15
 _SHIFT = np.uint64(64 - _SLOT_BITS)
@@ -238,7 +247,16 @@ def comm_column(records: Records) -> pa.DictionaryArray:
     return comms.array(codes)
 
 
-_WORDS = {"op": OPS, "seen_by": OPS, "kind": KINDS, "hook": HOOKS, "cause": CAUSES}
+_WORDS = {
+    "op": OPS,
+    "seen_by": OPS,
+    "kind": KINDS,
+    "hook": HOOKS,
+    "cause": CAUSES,
+    "state": STATES,
+    "maps_from": MAPS_FROM,
+    "what": FRAMES,
+}
 
 
 def words_of(column: str) -> Words:
@@ -298,6 +316,11 @@ def joined(objects: pa.Table, names: pa.Table) -> pa.Table:
 def _pieces(rows: Records) -> pa.Array:
     lengths = zip(rows["text"], rows["length"].tolist(), strict=True)
     return binaries([text.tobytes()[:length] for text, length in lengths])
+
+
+def _build_ids(rows: Records) -> list[str]:
+    lengths = zip(rows["build_id"], rows["id_length"].tolist(), strict=True)
+    return [whole.tobytes()[:length].hex() for whole, length in lengths]
 
 
 def objects_tables(records: Records) -> tuple[pa.Table, pa.Table]:
@@ -445,6 +468,9 @@ _OF_TYPE = {
     RecordType.EVENT: ("events", EVENT),
     RecordType.BASELINE: ("mappings", EVENT),
     RecordType.CGROUP: ("cgroups", CGROUP),
+    RecordType.CALLER: ("callers", CALLER),
+    RecordType.FRAME: ("stacks", FRAME),
+    RecordType.MODULE: ("modules", MODULE),
     RecordType.LOSS: ("losses", LOSS),
     RecordType.CLOCK: ("clocks", CLOCK),
     RecordType.TOTALS: ("totals", TOTALS),
@@ -481,6 +507,11 @@ def build(name: str, rows: Records) -> pa.Table:
         return event_table(rows)
     if name == "cgroups":
         return _table(name, rows, text=_pieces(rows), more=booleans(rows["more"] != 0))
+    if name == "stacks":
+        return _table(name, rows, interrupted=booleans(rows["interrupted"] != 0))
+    if name == "modules":
+        more, build_id = booleans(rows["more"] != 0), texts(_build_ids(rows))
+        return _table(name, rows, text=_pieces(rows), more=more, build_id=build_id)
     return _table(name, rows)
 
 
