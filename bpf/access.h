@@ -158,9 +158,15 @@ INLINE void tell_access_of(struct access *a, u64 pid_tgid, u8 hook, s64 answer, 
 			       !look_at_object(a->inode, ino, a->kind, &o))
 			goto dropped;
 	}
+#if STACKS
+	u32 stack = a->op == OP_MPROTECT ? take_stack(n, hook, a->op, answer, seals) : 0;
+#endif
 	r = plain_event(n, pid_tgid, &o, a->op, hook);
 	if (!r)
 		return;
+#if STACKS
+	r->event.user_stack = stack;
+#endif
 	r->head.time_ns = a->time_ns;
 	r->head.flags = syscall_origin(r, current_task(), a->op, &regs);
 	r->head.seals = seals;

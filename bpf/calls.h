@@ -309,6 +309,9 @@ INLINE void tell_call(u64 pid_tgid, struct slot *s, s64 answer, u8 hook, int dir
 		if (!get_object(n, c->inode, c->ino, c->kind, op, hook, c->seals, NULL, &s->known))
 			goto dropped;
 	}
+#if STACKS
+	u32 stack = take_stack(n, hook, op, answer, c->seals);
+#endif
 	r = new_record(n, TYPE_EVENT, hook);
 	if (!r)
 		return;
@@ -343,6 +346,9 @@ INLINE void tell_call(u64 pid_tgid, struct slot *s, s64 answer, u8 hook, int dir
 	r->event.fmode = c->fmode;
 	r->event.checks = c->checks;
 	set_spare(r);
+#if STACKS
+	r->event.user_stack = stack;
+#endif
 	r->head.flags |= raced_flags(c, op, hook, answer, seals_after, r->event.size_after);
 	if (unlikely(answer == -EACCES || answer == -EPERM))
 		r->head.flags |= inode_flags(inode, direct);

@@ -389,11 +389,19 @@ INLINE void exec_ends(s64 answer)
 	if (!e)
 		return;
 	n = my_counts();
+#if STACKS
+	/* After a success the stack is another program's, which has not begun. */
+	u32 stack = n && is_error(answer) ? take_stack(n, HOOK_EXEC, OP_EXEC, answer, 0) : 0;
+#endif
 #pragma clang loop unroll(full)
 	for (int i = 0; i < EXEC_FILES; i++) {
 		if (!n || i >= e->files)
 			break;
 		r = exec_record(n, e, &e->file[i], answer);
+#if STACKS
+		if (r)
+			r->event.user_stack = stack;
+#endif
 		if (r)
 			submit(r);
 	}
@@ -456,7 +464,14 @@ INLINE void exec_refused(s64 answer)
 	if (kind && exec_wanted(inode, 0))
 		add_exec_file(e, file, inode, kind, ROLE_PROGRAM);
 	if (e->files) {
+#if STACKS
+		u32 stack = take_stack(n, HOOK_EXEC, OP_EXEC, answer, 0);
+#endif
 		r = exec_record(n, e, &e->file[0], answer);
+#if STACKS
+		if (r)
+			r->event.user_stack = stack;
+#endif
 		if (r)
 			submit(r);
 	}

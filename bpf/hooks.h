@@ -436,9 +436,15 @@ INLINE void tell_create(struct made *made, s64 answer, u32 flags, u16 nr, u32 or
 	} else if (is_error(answer) && name) {
 		send_requested_name(n, &o, name, &flags, HOOK_CREATE);
 	}
+#if STACKS
+	u32 stack = take_stack(n, HOOK_CREATE, OP_CREATE, answer, seals);
+#endif
 	r = plain_event(n, pid_tgid, &o, OP_CREATE, HOOK_CREATE);
 	if (!r)
 		return;
+#if STACKS
+	r->event.user_stack = stack;
+#endif
 	r->head.seals = seals;
 	r->head.nr = nr;
 	r->head.flags = origin | made->flags;

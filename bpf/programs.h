@@ -220,6 +220,13 @@ PROGRAM_F(fentry, unmap, note_mapping(F0, 1, OP_UNMAP, HOOK_UNMAP))
 PROGRAM_K(kprobe, unmap, note_mapping(K0, 0, OP_UNMAP, HOOK_UNMAP))
 #endif
 
+#if WITH_FENTRY_CODE
+PROGRAM_F(fentry, code, note_code(F0))
+#endif
+#if WITH_KPROBE_CODE
+PROGRAM_K(kprobe, code, note_code(K0))
+#endif
+
 #if WITH_FENTRY_EVICT
 PROGRAM_F(fentry, evict, note_evict(F0))
 #endif
@@ -239,6 +246,15 @@ int on_fork(struct bpf_raw_tracepoint_args *ctx)
 int on_free(struct bpf_raw_tracepoint_args *ctx)
 {
 	note_free(ctx->args[0]);
+	return 0;
+}
+#endif
+
+#if STACKS
+/* sched_process_fork(parent, child) */
+int on_copy(struct bpf_raw_tracepoint_args *ctx)
+{
+	note_code_copied(ctx->args[0], ctx->args[1]);
 	return 0;
 }
 #endif

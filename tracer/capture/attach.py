@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tracer.capture.bpf_source import Filters
+from tracer.capture.bpf_source import Filters, Stacks
 from tracer.capture.ledger import own_records
 from tracer.capture.named_files import NamedFile
 from tracer.capture.processes import Identity
@@ -158,11 +158,12 @@ class Kernel:
         families: Collection[str] | None = None,
         left_out: Mapping[str, str] | None = None,
         audit: bool = False,
+        stacks: bool = False,
     ) -> Plan:
         planner = Planner(
             self.btf, self.symbols, self.trampolines, self.kprobes, self.preempts, self.modules
         )
-        return planner.plan(method, no_fexit, families, left_out, audit)
+        return planner.plan(method, no_fexit, families, left_out, audit, stacks)
 
 
 def kvm_gmem_iops() -> int:
@@ -185,23 +186,27 @@ def attach(
     tell: Callable[[str], None],
     audit: bool = False,
     on_step: OnStep = lambda step: None,
+    stacks: Stacks = Stacks.OFF,
 ) -> Program:
     """An attached program that does not send yet; ``audit``: with the hooks that audits need.
 
     A family that cannot be attached as planned is tried by kprobe where ``method`` allows it, and
-    left out otherwise: what stays unseen then stands in ``program.plan`` and was told.
+    left out otherwise: what stays unseen then stands in ``program.plan`` and was told. Where the
+    kernel refuses a program that takes ``stacks``, nothing is tried but without them: a decision
+    is worth more than who made it.
     Raises UserError when nothing at all could be attached.
     """
     no_fexit: set[str] = set()
     left_out: dict[str, str] = {}
+    suspect, why, wanted, innocent = "", "", stacks, set[str]()
     while True:
-        plan = kernel.plan(method, no_fexit, families, left_out, audit)
+        plan = kernel.plan(method, no_fexit, families, left_out, audit, bool(stacks))
         if not plan.live:
             reasons = "\n".join(f"  {step.family}: {step.reason}" for step in plan.uncovered)
             raise UserError(f"no hook could be attached:\n{reasons}")
         on_step(StartStep("compiling the BPF programs"))
         program = Program(
-            plan, kernel.layout, filters, kernel.btf, ring_bytes, audit, kernel.modules
+            plan, kernel.layout, filters, kernel.btf, ring_bytes, audit, kernel.modules, stacks
         )
         try:
             program.learn_kvm(kernel.modules, kernel.gmem_iops)
@@ -210,6 +215,12 @@ def attach(
             program.close()
             family = error.step.family
             reason = f"{error}{_verdict(error.kernel_log)}"
+            if stacks and error.step.hook != _CODE and family not in innocent:
+                suspect, wanted, stacks, why = family, stacks, Stacks.OFF, reason
+                continue
+            if family == suspect:  # it fails without stacks, too
+                innocent.add(family)
+                suspect, stacks = "", wanted
             if error.step.method == "fexit" and method == "auto" and kernel.kprobes:
                 no_fexit.add(family)
                 tell(f"{reason}; trying a kprobe")
@@ -220,9 +231,12 @@ def attach(
             program.close()
             raise
         else:
+            if suspect:
+                tell(f"no user stacks: {why}")
             return program
 
 
+_CODE = Hook.CODE.name.lower()
 _LIVE = b"live"
 ON, OFF, REFUSED = 0, -errno.ENOENT, -errno.EOPNOTSUPP
 

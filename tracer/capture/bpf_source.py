@@ -7,6 +7,7 @@ value is 0 or 1, and their values go through maps.
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,19 @@ def with_way(code: bytes, way: int) -> bytes:
     return code[:at] + way.to_bytes(4, "little") + code[at + 4 :]
 
 
+class Stacks(IntEnum):
+    """Of which decisions the user stacks are taken: ``STACKS`` of ``bpf/stacks.h``."""
+
+    OFF = 0
+    DENIED = 1
+    BREACH = 2
+    ALL = 3
+
+
+STACK_RING_BYTES, CODE_RING_BYTES = 8 << 20, 4 << 20
+"""Room for 400 stacks, and for 3000 mappings with code."""
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
     """Conditions that must all hold; an empty one always does."""
@@ -137,7 +151,13 @@ class Filters:
     files: tuple[str, ...] = ()
     """Only these (`tracer.capture.named_files.NamedFile.key`), whoever does something to them."""
 
-    def macros(self, ring_bytes: int, audit: bool = False, page_size: int = 4096) -> dict[str, int]:
+    def macros(
+        self,
+        ring_bytes: int,
+        audit: bool = False,
+        page_size: int = 4096,
+        stacks: Stacks = Stacks.OFF,
+    ) -> dict[str, int]:
         """What of the program is compiled in, and how large its maps are."""
         return {
             "FILTER_PID": bool(self.pids) or self.follow_command,
@@ -156,6 +176,9 @@ class Filters:
             "MAX_OBJECTS": 65536,
             "MAX_EXECS": 4096,  # executions of memory files at the same time
             "MAX_CGROUPS": 65536,
+            "STACKS": int(stacks),
+            "STACK_RING_PAGES": STACK_RING_BYTES // page_size,
+            "CODE_RING_PAGES": CODE_RING_BYTES // page_size,
         }
 
     def to_json(self) -> dict[str, Any]:

@@ -17,10 +17,18 @@ from typing import Any
 import numpy as np
 
 from tracer.capture import bpf_source, cgroups
-from tracer.capture.bpf_source import CAUSES, HOOKS, Filters
+from tracer.capture.bpf_source import (
+    CAUSES,
+    CODE_RING_BYTES,
+    HOOKS,
+    STACK_RING_BYTES,
+    Filters,
+    Stacks,
+)
 from tracer.capture.named_files import NamedFile
 from tracer.capture.processes import Identity
 from tracer.capture.ring import Records, RingReader, map_ring
+from tracer.capture.stacks.samples import CODE_MAP, SAMPLE
 from tracer.errors import UserError
 from tracer.escape import printable
 from tracer.kernel import bpf_syscall
@@ -105,6 +113,7 @@ class Program:
         ring_bytes: int,
         audit: bool = False,
         modules: Mapping[str, Btf] | None = None,
+        stacks: Stacks = Stacks.OFF,
     ) -> None:
         os.environ["BCC_KERNEL_SOURCE"] = str(bpf_source.HEADERS)
         from bcc import BPF, libbcc, utils
@@ -124,11 +133,13 @@ class Program:
         self._identifying = threading.Lock()
         self._tracepoints: list[int] = []
         self._ring_bytes = ring_bytes
+        self.stacks = stacks
+        """Of which decisions user stacks are taken."""
         self.plan = plan
         self.attached: list[Attached] = []
         # bcc asks for debug information, which nobody reads and which takes a fifth of the time.
         cpus = {"CPUS": 1 + max(utils.get_possible_cpus())}
-        chosen = filters.macros(ring_bytes, audit)
+        chosen = filters.macros(ring_bytes, audit, stacks=stacks)
         flags = [*bpf_source.flags(layout, plan.macros(), chosen, cpus), "-g0"]
         text = bpf_source.text().encode()
         with _captured_stderr() as messages, _plain_letters():
@@ -216,6 +227,8 @@ class Program:
         tracepoints = [("sched_process_exit", "on_exit")]
         if self._lib.bpf_function_start(self._bpf.module, b"on_fork"):
             tracepoints += [("sched_process_fork", "on_fork"), ("sched_process_free", "on_free")]
+        if self._lib.bpf_function_start(self._bpf.module, b"on_copy"):
+            tracepoints.append(("sched_process_fork", "on_copy"))
         if self._lib.bpf_function_start(self._bpf.module, b"on_mkdir"):
             tracepoints.append(("cgroup_mkdir", "on_mkdir"))
         if self._lib.bpf_function_start(self._bpf.module, b"on_rmdir"):
@@ -330,6 +343,13 @@ class Program:
 
     def ring(self) -> RingReader:
         return map_ring(self._bpf["ring"].map_fd, self._ring_bytes)
+
+    def stack_rings(self) -> tuple[RingReader, RingReader]:
+        """Of user stacks: the samples, and where code lies. Only with :attr:`stacks`."""
+        return (
+            map_ring(self._bpf["stack_samples"].map_fd, STACK_RING_BYTES, SAMPLE),
+            map_ring(self._bpf["code_maps"].map_fd, CODE_RING_BYTES, CODE_MAP),
+        )
 
     def counts(self) -> Records:
         """One row of `COUNTS` for each possible CPU, as they stand now."""

@@ -23,14 +23,19 @@ BATCH = 1 << 13
 """Records of one poll at most: few enough to stay in the processor's cache until they are encoded,
 and the kernel has their space back before the next ones are looked at (tests/bench/ring)."""
 
-_FRAME = np.dtype(
-    {
-        "names": ["length", "record"],
-        "formats": ["<u4", HEAD],
-        "offsets": [0, HEADER_SIZE],
-        "itemsize": STRIDE,
-    }
-)
+
+
+def _framed(record: np.dtype[np.void]) -> np.dtype[np.void]:
+    """A record with its header before it."""
+    return np.dtype(
+        {
+            "names": ["length", "record"],
+            "formats": ["<u4", record],
+            "offsets": [0, HEADER_SIZE],
+            "itemsize": HEADER_SIZE + record.itemsize,
+        }
+    )
+
 
 Records = NDArray[np.void]
 
@@ -60,25 +65,31 @@ class RingReader:
     """
 
     def __init__(
-        self, consumer: memoryview | mmap.mmap, producer: memoryview, data: memoryview
+        self,
+        consumer: memoryview | mmap.mmap,
+        producer: memoryview,
+        data: memoryview,
+        record: np.dtype[np.void] = HEAD,
     ) -> None:
         self._consumer = np.frombuffer(consumer, "<u8", 1)
         self._producer = np.frombuffer(producer, "<u8", 1)
         self._data = np.frombuffer(data, "u1")
         self._size = len(data) // 2
         self._taken = 0
+        self._frame = _framed(record)
 
     def poll(self) -> Records:
         start = int(self._consumer[0])
         # A position is only moved after what lies before it is reserved, so
         # what lies between the two is whole frames, the last of them perhaps
         # still being written.
-        count = min((int(self._producer[0]) - start) // STRIDE, BATCH)
+        stride = self._frame.itemsize
+        count = min((int(self._producer[0]) - start) // stride, BATCH)
         offset = start % self._size
-        frames = self._data[offset : offset + count * STRIDE].view(_FRAME)
-        if (frames["length"] != RECORD_SIZE).any():
+        frames = self._data[offset : offset + count * stride].view(self._frame)
+        if (frames["length"] != stride - HEADER_SIZE).any():
             return self._ready(frames)
-        self._taken = len(frames) * STRIDE
+        self._taken = len(frames) * stride
         return frames["record"]
 
     def _ready(self, frames: Records) -> Records:
@@ -86,7 +97,7 @@ class RingReader:
         lengths = frames["length"].copy()  # the kernel goes on changing them
         busy = (lengths & BUSY) != 0
         count = int(busy.argmax()) if busy.any() else len(frames)
-        self._taken = count * STRIDE
+        self._taken = count * self._frame.itemsize
         ready: Records = frames["record"][:count]
         kept: Records = ready[(lengths[:count] & DISCARDED) == 0]
         return kept
@@ -101,8 +112,10 @@ class RingReader:
         return (int(self._producer[0]) - int(self._consumer[0])) / self._size
 
 
-def map_ring(fd: int, size: int) -> RingReader:
+def map_ring(fd: int, size: int, record: np.dtype[np.void] = HEAD) -> RingReader:
     """Maps the ring buffer map behind ``fd``, whose data area has ``size`` bytes.
+
+    ``record``: what all of its records are, of a size that is a multiple of 8.
 
     Raises OSError if the kernel does not let it be mapped.
     """
@@ -110,4 +123,4 @@ def map_ring(fd: int, size: int) -> RingReader:
     consumer = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
     rest = mmap.mmap(fd, page + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
     view = memoryview(rest)
-    return RingReader(consumer, view[:page], view[page:])
+    return RingReader(consumer, view[:page], view[page:], record)

@@ -303,3 +303,13 @@ FAMILIES = (
         "evict", at_return=False, essential=False,
     ),
 )  # fmt: skip
+
+STACK_FAMILIES = (
+    Family(
+        "code", Hook.CODE, (), "where code lies in an address space, for user stacks",
+        # Tells exec, dlopen, mprotect to PROT_EXEC, anonymous code; also with no perf event there.
+        (Alternative("perf_event_mmap", "kernel/events/core.c", takes=("vm_area_struct",)),),
+        at_return=False, essential=False, tells_truth_alone=False,
+    ),
+)  # fmt: skip
+"""What only user stacks need."""

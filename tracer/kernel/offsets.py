@@ -86,6 +86,17 @@ OFFSETS = (
     Offset("OFF_VMA_END", "vm_area_struct", ("vm_end",)),
     Offset("OFF_VMA_PGOFF", "vm_area_struct", ("vm_pgoff",)),
     Offset("OFF_VMA_FLAGS", "vm_area_struct", ("vm_flags", "__vm_flags")),
+    # For user stacks.
+    Offset("OFF_FILE_PATH", "file", ("f_path",), optional=True),
+    Offset("OFF_PATH_MNT", "path", ("mnt",), optional=True),
+    Offset("OFF_MOUNT_MNT", "mount", ("mnt",), optional=True),
+    Offset("OFF_MOUNT_NS", "mount", ("mnt_ns",), optional=True),
+    Offset("OFF_MOUNT_PARENT", "mount", ("mnt_parent",), optional=True),
+    Offset("OFF_MOUNT_POINT", "mount", ("mnt_mountpoint",), optional=True),
+    Offset("OFF_VFSMOUNT_ROOT", "vfsmount", ("mnt_root",), optional=True),
+    # A file of overlayfs's layers, since 6.8 (def3ae83da02).
+    Offset("OFF_BACKING_PATH", "backing_file", ("user_path",), optional=True),
+    Offset("OFF_MM_VDSO", "mm_struct", ("context.vdso",), optional=True),
     # For audits.
     Offset("OFF_INODE_IOPS", "inode", ("i_op",)),
     Offset("OFF_MAPPING_TREE", "address_space", ("i_mmap.rb_root.rb_node",)),
@@ -133,6 +144,13 @@ _ENUMERATORS = (
 )
 """``(macro, enumerator, value where BTF has none)``"""
 
+_PATHS = (
+    ("file", "f_path"), ("path", "mnt"), ("path", "dentry"), ("mount", "mnt"),
+    ("mount", "mnt_ns"), ("mount", "mnt_parent"), ("mount", "mnt_mountpoint"),
+    ("vfsmount", "mnt_root"),
+)  # fmt: skip
+"""What a file's path is put together from."""
+
 THREAD_SIZE = 16384
 """arch/x86/include/asm/page_64_types.h: 4 pages, without KASAN."""
 
@@ -158,6 +176,7 @@ def macros(btf: Btf) -> dict[str, int]:
     found = {wanted.macro: _offset(btf, wanted) for wanted in OFFSETS}
     found["HAVE_TASK_PT_REGS"] = int(btf.find_enumerator("BPF_FUNC_task_pt_regs") is not None)
     found["HAVE_CGROUPS"] = int(btf.has_member("task_struct", "cgroups"))
+    found["HAVE_CODE_PATHS"] = int(all(btf.has_member(*one) for one in _PATHS))
     found["THREAD_SIZE"] = THREAD_SIZE
     found["HAVE_MAPLE_TREE"] = int(btf.has_member("mm_struct", "mm_mt.ma_root"))
     # Since 6.10 and 6.1.141 or so; before, only the copying of a message's files shows it sent.

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from tracer.kernel.audit_families import ALL_FAMILIES
 from tracer.kernel.btf import Btf, Prototype
 from tracer.kernel.btf_file import BtfMissing
-from tracer.kernel.families import FAMILIES, WAYS, Alternative, Family
+from tracer.kernel.families import FAMILIES, STACK_FAMILIES, WAYS, Alternative, Family
 from tracer.kernel.symbols import Symbols
 from tracer.words import HookState
 
@@ -136,18 +136,23 @@ class Planner:
         families: Collection[str] | None = None,
         left_out: Mapping[str, str] | None = None,
         audit: bool = False,
+        stacks: bool = False,
     ) -> Plan:
         """How each family is served, in the order of `ALL_FAMILIES`; raises nothing.
 
         ``no_fexit``: families whose trampoline the kernel refused. ``families``: the only ones
         wanted, None: all. ``left_out``: families that could not be attached at all, with the
-        reason. ``audit``: those that only an audit needs, too.
+        reason. ``audit``: those that only an audit needs, too; ``stacks``: those of user stacks, which
+        have no operation that could be asked for.
         """
         left_out = left_out or {}
         steps: list[Step] = []
         taken: dict[str, int] = {}
-        for family in ALL_FAMILIES if audit else FAMILIES:
-            if families is not None and family.name not in families:
+        for family in (
+            *(ALL_FAMILIES if audit else FAMILIES),
+            *(STACK_FAMILIES if stacks else ()),
+        ):
+            if families is not None and family.ops and family.name not in families:
                 steps.append(_off(family, "not asked for"))
                 continue
             if family.name in left_out:
