@@ -295,14 +295,15 @@ INLINE void note_code(u64 vma)
 	code_maps.ringbuf_submit(m, BPF_RB_NO_WAKEUP);
 }
 
-/* A process that was just made has the mappings of its parent, if not its very address space. */
+/* A process that was just made has the mappings of its parent, or (vfork) its very address space. */
 INLINE void note_code_copied(u64 parent, u64 child)
 {
 	struct counts *n = my_counts();
 	u64 from = read_u64(parent + OFF_TASK_MM), mm = read_u64(child + OFF_TASK_MM), leader;
 	struct code_map *m;
 
-	if (!mm || !from || mm == from || !code_wanted(n))
+	if (!mm || !from || read_u32(parent + OFF_TASK_TGID) == read_u32(child + OFF_TASK_TGID) ||
+	    !code_wanted(n))
 		return;
 	m = new_code_map(n, CODE_FORK);
 	if (!m)

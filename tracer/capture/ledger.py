@@ -18,10 +18,13 @@ from tracer.record import (
     NO_SYSCALL,
     TOTALS,
     USER_CPU,
+    Hook,
     LossCause,
     RecordType,
 )
 
+OF_STACKS = (LossCause.STACK, LossCause.STACK_RATE, LossCause.STACK_MAP)
+"""No event is lost by these."""
 _TOTALS = ("decided", "dropped")
 _PIECE: int = NAME["text"].itemsize
 
@@ -71,8 +74,8 @@ class Ledger:
 
     @property
     def lost(self) -> int:
-        """All losses so far."""
-        return int(self._lost.sum())
+        """All losses so far, but those of stacks."""
+        return int(self._lost.sum()) - int(self._lost[:, list(OF_STACKS)].sum())
 
     @property
     def decided(self) -> int:
@@ -95,7 +98,10 @@ class Ledger:
         """
         lost = counts["lost"].sum(axis=0)
         for hook, times in missed.items():
-            lost[hook, LossCause.MISSED] = times
+            if hook == Hook.CODE:  # no event is lost by that
+                lost[hook, LossCause.STACK_MAP] += times
+            else:
+                lost[hook, LossCause.MISSED] = times
         totals = np.stack([counts["totals"][name].sum(axis=0) for name in _TOTALS], axis=1)
         # What the kernel did not tell this time is as it was: a count never goes back.
         lost, totals = np.maximum(lost, self._lost), np.maximum(totals, self._totals)

@@ -24,7 +24,6 @@ BATCH = 1 << 13
 and the kernel has their space back before the next ones are looked at (tests/bench/ring)."""
 
 
-
 def _framed(record: np.dtype[np.void]) -> np.dtype[np.void]:
     """A record with its header before it."""
     return np.dtype(
@@ -78,13 +77,13 @@ class RingReader:
         self._taken = 0
         self._frame = _framed(record)
 
-    def poll(self) -> Records:
+    def poll(self, most: int = BATCH) -> Records:
         start = int(self._consumer[0])
         # A position is only moved after what lies before it is reserved, so
         # what lies between the two is whole frames, the last of them perhaps
         # still being written.
         stride = self._frame.itemsize
-        count = min((int(self._producer[0]) - start) // stride, BATCH)
+        count = min((int(self._producer[0]) - start) // stride, most)
         offset = start % self._size
         frames = self._data[offset : offset + count * stride].view(self._frame)
         if (frames["length"] != stride - HEADER_SIZE).any():

@@ -17,11 +17,12 @@ from tracer.capture.attach import Hooks, ModuleWatch
 from tracer.capture.baseline import baseline_records
 from tracer.capture.bpf_source import CAUSES, HOOKS
 from tracer.capture.cgroups import cgroup_records
-from tracer.capture.ledger import Ledger, clock_record
+from tracer.capture.ledger import OF_STACKS, Ledger, clock_record
 from tracer.capture.memory_files import Mounts, Scan
 from tracer.capture.processes import Identity, folder
 from tracer.capture.procfs import Scanner
 from tracer.capture.ring import Records, Source
+from tracer.capture.stacks.reader import StackReader
 from tracer.record import USER_CPU, Hook
 from tracer.recording.writer import RecordingWriter
 
@@ -31,6 +32,7 @@ _LAST_RECORDS_S = 1.0
 _BATCHES = 16
 """Polls in a row before the tail and the clock are looked at again."""
 _PROGRESS_S = 0.25
+_OF_STACKS = frozenset(cause.name.lower() for cause in OF_STACKS)
 _DRAIN_EVERY = 1000
 """Files that are looked at in between."""
 
@@ -63,6 +65,7 @@ class Session:
         watch: ModuleWatch | None = None,
         interrupts: Callable[[], int] = lambda: 0,
         most_bytes: int | None = None,
+        stacks: StackReader | None = None,
     ) -> None:
         """``interrupts``: how often somebody has wanted an end; a look at /proc heeds the next.
         ``most_bytes``: what the recording may take on the disk, and what the ring and the
@@ -71,6 +74,7 @@ class Session:
         self.full = False
         """It took so much and was stopped for that."""
         self._most_bytes = most_bytes
+        self._stacks, self._stacks_failed = stacks, False
         self.sweeps: dict[str, dict[str, list[str]] | None] = {}
         """``start`` and, for audits, ``final``: what was missed in looking at /proc, in words;
         None where it was not looked at."""
@@ -99,14 +103,21 @@ class Session:
 
     @property
     def losses(self) -> dict[str, int]:
-        """``{cause: count}`` so far."""
-        return self._ledger.by_cause()
+        """``{cause: count}`` so far, of events and what stands around them."""
+        return {cause: n for cause, n in self._ledger.by_cause().items() if cause not in _OF_STACKS}
+
+    @property
+    def lost_stacks(self) -> dict[str, int]:
+        """The same of user stacks: no event is lost by that."""
+        return {cause: n for cause, n in self._ledger.by_cause().items() if cause in _OF_STACKS}
 
     def begin(self, with_baseline: bool = True) -> None:
         """Starts sending. The baseline is read after that, so that nothing falls in between."""
         self._append(clock_record())
         self._missed_before = self._program.missed()
         self._program.enable()
+        if self._stacks is not None:
+            self._stacks.start()
         if with_baseline:
             self._append(cgroup_records())
         self._sweep(with_baseline, final=False)
@@ -201,6 +212,8 @@ class Session:
             if changed is not None:
                 self._append(changed)
             busy = self._drain()
+            if self._stacks is not None:
+                self._append_stacks(self._stacks.take())
             now_s = time.monotonic()
             self._writer.tick(now_s)
             if now_s >= self._next_second_s:
@@ -254,11 +267,21 @@ class Session:
         until_s = time.monotonic() + _LAST_RECORDS_S
         while self._drain() or (self._source.fill and time.monotonic() < until_s):
             time.sleep(0)
+        if self._stacks is not None:
+            self._append_stacks(self._stacks.finish())
         self._each_second()
         self._append(clock_record())
         return {
             cpu: int(row["seq"]) for cpu, row in enumerate(self._program.counts()) if row["seq"]
         } | {USER_CPU: self._user_seq}
+
+    def _append_stacks(self, records: Records | None) -> None:
+        if records is not None:
+            self._append(records)
+        failure = self._stacks.failure if self._stacks is not None else None
+        if failure is not None and not self._stacks_failed:
+            self._stacks_failed = True
+            self._tell(f"no more user stacks: {type(failure).__name__}: {failure}")
 
     @property
     def in_flight(self) -> int:

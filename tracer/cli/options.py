@@ -21,9 +21,14 @@ if TYPE_CHECKING:
     from tracer.walltime import Period
 
 
+STACKS = ("denied", "breach", "all", "off")
+"""Words of ``--stacks``."""
+
+
 def recording_options(
     parser: argparse.ArgumentParser,
     output: str = "the recording, a folder (default: NAME-DATE-TIME.seal here)",
+    stacks_default: str = "off",
 ) -> None:
     """Adds the options that whoever records has; ``output``: the help of ``-o``."""
     parser.add_argument("-o", "--output", metavar="S", help=output)
@@ -67,6 +72,13 @@ def recording_options(
         "--no-self-test",
         action="store_true",
         help="do not test on scratch files how this kernel decides and whether hooks report",
+    )
+    parser.add_argument(
+        "--stacks",
+        choices=STACKS,
+        help="who called, to the outermost caller, of these decisions: denied; breach: what "
+        "succeeded on a file with a seal that may forbid it; all (default: "
+        f"{stacks_default})",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="errors and losses only")
     group = parser.add_argument_group("filters (in the kernel; all must hold)")

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from tracer.capture.bpf_source import Filters
+from tracer.capture.bpf_source import Filters, Stacks
 from tracer.cli.options import filters_of_kernel, recording_options
 from tracer.cli.verb import Verb, byte_count, filter_option, import_without_threads, word_list
 from tracer.errors import Exit, UserError, nearest
@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     from tracer.capture.attach import Hooks, Kernel
     from tracer.capture.command import Command
     from tracer.capture.named_files import NamedFile
+    from tracer.capture.program import Program
     from tracer.capture.session import Progress
+    from tracer.capture.stacks.reader import StackReader
+    from tracer.capture.stacks.zygote import Zygote
     from tracer.recording.writer import RecordingWriter
     from tracer.selftest.run import Examiner
 
@@ -116,8 +119,10 @@ class Record(Verb):
         # Forked now, before any thread, before bcc's memory and with the signals as they were when
         # we came; it waits for its turn.
         command = Command.prepare(args.command) if args.command else None
-        examiner = None
+        examiner = zygote = None
         try:
+            if _stacks(args):
+                zygote = _zygote()
             if not args.no_self_test:
                 examiner = Examiner.prepare(False, wanted.name, args.audit)
             stop = Stopper(args.duration)
@@ -147,13 +152,15 @@ class Record(Verb):
                     self_test = _self_test(examiner, program, wanted)
                 writer = _writer(args, kernel, program, wanted.to_json(), self_test)
                 return self._record(
-                    args, kernel, program, wanted, writer, stop, command, most_bytes, steps
+                    args, kernel, program, wanted, writer, stop, command, most_bytes, steps, zygote
                 )
             finally:
                 program.close()
         finally:
             if examiner is not None:
                 examiner.close()
+            if zygote is not None:
+                zygote.close()
             if command is not None:
                 command.terminate()  # if it has not ended
 
@@ -168,6 +175,7 @@ class Record(Verb):
         command: "Command | None",
         most_bytes: int | None,
         steps: Steps,
+        zygote: "Zygote | None",
     ) -> int:
         from tracer.capture.attach import ModuleWatch
         from tracer.capture.program import Program
@@ -180,9 +188,14 @@ class Record(Verb):
         watch = None
         if args.audit and isinstance(program, Program):
             watch = ModuleWatch(program, kernel, args.method, tell)
+        stacks = None
+        if zygote is not None and isinstance(program, Program) and program.stacks:
+            stacks = _stack_reader(program, zygote)
         lasting, sweeping = _privileges(args, kernel, command)
         _keep(lasting | sweeping, lasting)
-        session = Session(program, writer, tell, args.audit, watch, stop.interrupts, most_bytes)
+        session = Session(
+            program, writer, tell, args.audit, watch, stop.interrupts, most_bytes, stacks
+        )
         line = ProgressLine(args.quiet)
         try:
             if not args.no_baseline:
@@ -193,6 +206,8 @@ class Record(Verb):
             if command is not None:
                 if wanted.follow_command:
                     program.follow(command.pid)
+                if stacks is not None:
+                    stacks.spaces.follow(command.pid)
                 command.release()
             stop.command = command
             stop.begin()
@@ -203,7 +218,7 @@ class Record(Verb):
             writer.close(
                 reason,
                 final_seq,
-                lost=session.losses,
+                lost=session.losses | session.lost_stacks,
                 in_flight=session.in_flight,
                 baseline=session.sweeps,
                 **({"stopped_early": True} if session.full else {}),
@@ -226,6 +241,9 @@ class Record(Verb):
             tell(f"final digest, for verify --digest: {writer.digest}")
         if session.losses:
             tell("LOST: " + ", ".join(f"{n:,} {cause}" for cause, n in session.losses.items()))
+        if session.lost_stacks:
+            found = ", ".join(f"{n:,} {cause}" for cause, n in session.lost_stacks.items())
+            tell(f"user stacks that are not there: {found}")
         if session.full:
             tell(f"RECORDING STOPPED: {reason}; what happens from now on is not recorded")
             self.stopped_early = True
@@ -248,12 +266,37 @@ def _check(args: argparse.Namespace) -> int | None:
         )
     if args.source == "ftrace" and args.method == "fexit":
         raise UserError("--method fexit needs --source bpf: ftrace has only kprobes")
+    if args.source == "ftrace" and args.stacks not in (None, "off"):
+        raise UserError("--stacks needs --source bpf: ftrace cannot copy a stack")
     if args.max_size is None:
         return None
     most_bytes = byte_count("--max-size", args.max_size)
     if most_bytes < _LEAST_SIZE:
         raise UserError(f"--max-size: at least {_LEAST_SIZE >> 20}M")
     return most_bytes
+
+
+def _stacks(args: argparse.Namespace) -> Stacks:
+    """Of which decisions user stacks are taken."""
+    return Stacks[args.stacks.upper()] if args.stacks else Stacks.OFF
+
+
+def _zygote() -> "Zygote":
+    """Forked now, as the command is; it has drgn, and we never do."""
+    from tracer.capture.stacks import unwind
+    from tracer.capture.stacks.reader import prepared
+    from tracer.capture.stacks.zygote import Zygote
+
+    return Zygote.start(prepared, unwind.serve)
+
+
+def _stack_reader(program: "Program", zygote: "Zygote") -> "StackReader":
+    from tracer.capture.stacks.reader import StackReader
+
+    told = any(step.live for step in program.plan.steps if step.family == "code")
+    if not told:
+        tell("where code lies is read from /proc, when a stack is looked at")
+    return StackReader.of(program.stack_rings(), zygote, told)
 
 
 def _uid(user: str) -> int:
@@ -419,7 +462,9 @@ def _attached(
     else:
         from tracer.capture.attach import attach
 
-        program = attach(kernel, args.method, hooks, wanted, ring_bytes, tell, args.audit, steps)
+        program = attach(
+            kernel, args.method, hooks, wanted, ring_bytes, tell, args.audit, steps, _stacks(args)
+        )
     try:
         program.follow_files(files)
     except BaseException:
@@ -461,6 +506,7 @@ def _writer(
         "source": args.source,
         "method": args.method if args.source == "bpf" else "kprobe",
         "audit": args.audit,
+        "stacks": args.stacks or "off",
         "blind_spots": [
             *(AUDIT_BLIND_SPOTS if args.audit else BLIND_SPOTS),
             *(FTRACE_BLIND_SPOTS if args.source == "ftrace" else ()),
@@ -487,6 +533,8 @@ def _privileges(
     sweeping = set(SWEEPS)
     if args.source == "bpf":
         lasting |= set(READS_MAPS)
+        if _stacks(args):
+            lasting |= set(SWEEPS)  # whose stack it is may be seen at any time
         if args.audit:
             sweeping |= set(LATE_HOOKS)
             sweeping |= set(LATE_BY_ADMIN if privileges.late_takes_admin(kernel.kprobes) else ())

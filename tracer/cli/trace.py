@@ -94,7 +94,11 @@ class Trace(Verb):
             default="",
             help="exit code 2 if there was any of: a verdict, loss; whatever was printed of it",
         )
-        recording_options(parser, "keep the recording, a folder (default: it is gone at the end)")
+        recording_options(
+            parser,
+            "keep the recording, a folder (default: it is gone at the end)",
+            "denied with a command, else off",
+        )
 
     def values(self) -> Mapping[str, Collection[str]]:
         return {"--fail-on": FAIL_ON}
@@ -104,6 +108,8 @@ class Trace(Verb):
 
     def run(self, args: argparse.Namespace) -> int:
         """Prints the decisions; the exit code is as in the help."""
+        if args.stacks is None and args.command and args.source == "bpf":
+            args.stacks = "denied"
         words = words_to_record(args)
         fail_on = frozenset(word_list("--fail-on", args.fail_on, FAIL_ON))
         on_violation = violation_command(args.on_violation)

@@ -142,8 +142,8 @@ class Planner:
 
         ``no_fexit``: families whose trampoline the kernel refused. ``families``: the only ones
         wanted, None: all. ``left_out``: families that could not be attached at all, with the
-        reason. ``audit``: those that only an audit needs, too; ``stacks``: those of user stacks, which
-        have no operation that could be asked for.
+        reason. ``audit``: those that only an audit needs, too; ``stacks``: those of user
+        stacks, which have no operation that could be asked for.
         """
         left_out = left_out or {}
         steps: list[Step] = []

@@ -205,6 +205,7 @@ class Manifest(Document):
     source: str = key("bpf or ftrace; not there: bpf", "bpf")
     method: str = key("the requested method: auto, fexit or kprobe", "")
     audit: bool = key("recorded with --audit", False)
+    stacks: str = key("of which decisions user stacks were taken: the word of --stacks", "off")
     blind_spots: tuple[str, ...] = key("what no hook looks at (docs/limitations.md)", ())
     filters: Filters | None = key("", None, null=False)
     ring_bytes: int = key("bytes of the ring buffer", 0)

@@ -155,7 +155,7 @@ KEYS: dict[str, str] = {
             "self_test.bit_0x20", "self_test.holes[]", "self_test.unexplained[].op",
             "self_test.unexplained[].rule", "self_test.variants{}", "self_test.variants{key}",
             "self_test.verdicts{key}", "self_test.hooks{key}", "self_test.lost{key}",
-            "reason", "asked_reason", "final_seq{key}", "lost{key}",
+            "reason", "asked_reason", "final_seq{key}", "lost{key}", "stacks",
         ),
         KEEP,
     ),

@@ -1,0 +1,202 @@
+"""Processes without privileges, for what reads files of those that are traced.
+
+The first one is forked early, while we have no threads and little memory. It gives away all that
+it may, and forks a worker whenever one is asked for. A worker that dies, by a file that is cut
+while it is mapped or by whatever is in it, is one stack lost: the next comes from there.
+"""
+
+import ctypes
+import gc
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NoReturn, Self
+
+from tracer.kernel import privileges
+
+_NOBODY = 65534
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP = 1, 4, 22
+_MEMORY = 4 << 30
+"""Of addresses: files are mapped whole."""
+_DESCRIPTORS = 1024
+_PATIENCE_S = 20.0
+_LEAVING_S = 2.0
+_libc = ctypes.CDLL(None, use_errno=True)
+
+Serve = Callable[[Any, socket.socket], None]
+
+
+class Zygote:
+    """Where workers come from."""
+
+    def __init__(self, pid: int, control: socket.socket) -> None:
+        self.pid = pid
+        self._control = control
+        self._control.settimeout(_PATIENCE_S)
+
+    @classmethod
+    def start(cls, prepare: Callable[[], Any], serve: Serve) -> Self:
+        """Forks it. ``prepare`` is called there while it still may read files (imports);
+        ``serve`` in each worker, with what that gave and its socket. Call it before threads are
+        started.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            _live(theirs, parent, prepare, serve)
+        theirs.close()
+        return cls(pid, ours)
+
+    def worker(self) -> tuple[socket.socket, int]:
+        """A connection to a new worker, and its pid. OSError: there is none to be had."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                socket.send_fds(self._control, [b"w"], [theirs.fileno()])
+                answer = self._control.recv(16)
+            except OSError:
+                ours.close()
+                raise
+        if not answer.isdigit():
+            ours.close()
+            raise ConnectionError("no process without privileges could be made")
+        return ours, int(answer)
+
+    def kill(self, pid: int) -> None:
+        """Ends a worker, which is not ours to kill: it is another user's."""
+        with suppress(OSError):
+            self._control.send(b"k%d" % pid)
+
+    def close(self) -> None:
+        """Ends it; workers end as their connections do."""
+        self._control.close()
+        until_s = time.monotonic() + _LEAVING_S
+        with suppress(ChildProcessError):
+            while not os.waitpid(self.pid, os.WNOHANG)[0] and time.monotonic() < until_s:
+                time.sleep(0.01)
+
+
+def _live(
+    control: socket.socket, parent: int, prepare: Callable[[], Any], serve: Serve
+) -> NoReturn:
+    """Its whole life."""
+    try:
+        _settle(control.fileno(), parent)
+        state = prepare()
+        drop()
+        gc.freeze()
+        workers: set[int] = set()
+        while True:
+            data, fds, _, _ = socket.recv_fds(control, 16, 1)
+            with suppress(ChildProcessError):
+                while (gone := os.waitpid(-1, os.WNOHANG)[0]) > 0:
+                    workers.discard(gone)
+            if not data:
+                break
+            if not fds:
+                if (pid := int(data[1:])) in workers:
+                    workers.discard(pid)
+                    with suppress(OSError):
+                        os.kill(pid, signal.SIGKILL)
+                continue
+            child = os.fork()
+            if child == 0:
+                control.close()
+                _work(socket.socket(fileno=fds[0]), state, serve)
+            os.close(fds[0])
+            workers.add(child)
+            control.send(b"%d" % child)
+    except BaseException as error:
+        if os.environ.get("SEALSNOOP_DEBUG"):
+            print("zygote:", repr(error), file=sys.stderr)
+    finally:
+        os._exit(0)
+
+
+def _settle(keep: int, parent: int) -> None:
+    """Signals of the terminal are not for us; we end with whoever made us."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_IGN)
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(0)
+    nowhere = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1):
+        os.dup2(nowhere, fd)
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        if fd > 2 and fd != keep:
+            with suppress(OSError):
+                os.close(fd)
+
+
+def drop() -> None:
+    """Gives everything away, for good: user, groups, files, capabilities. OSError: some stays."""
+    if os.geteuid() == 0:
+        empty = tempfile.mkdtemp(prefix="sealsnoop-")
+        os.chdir(empty)
+        os.rmdir(empty)  # so that nobody can put anything there
+        os.chroot(".")
+        os.setgroups([])
+        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+    privileges.keep(())
+    _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    # Who changes its user loses this one.
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _work(sock: socket.socket, state: Any, serve: Serve) -> NoReturn:
+    """A worker's whole life."""
+    try:
+        for kind, most in (
+            (resource.RLIMIT_AS, _MEMORY),
+            (resource.RLIMIT_NOFILE, _DESCRIPTORS),
+            (resource.RLIMIT_FSIZE, 0),
+            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_NPROC, 0),
+        ):
+            resource.setrlimit(kind, (most, most))
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        confine()
+        serve(state, sock)
+    except BaseException as error:
+        if os.environ.get("SEALSNOOP_DEBUG"):
+            print("worker:", repr(error), file=sys.stderr)
+    finally:
+        os._exit(0)
+
+
+_ALLOWED = (
+    0, 1, 3, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 24, 25, 28, 32, 39, 44, 45, 46, 47,
+    60, 72, 96, 131, 186, 202, 204, 228, 229, 230, 231, 262, 271, 273, 302, 318, 332, 334,
+)  # fmt: skip
+"""x86-64: read write close fstat poll lseek mmap mprotect munmap brk rt_sigaction rt_sigprocmask
+rt_sigreturn ioctl pread64 writev sched_yield mremap madvise dup getpid sendto recvfrom sendmsg
+recvmsg exit fcntl gettimeofday sigaltstack gettid futex sched_getaffinity clock_gettime
+clock_getres clock_nanosleep exit_group newfstatat ppoll set_robust_list prlimit64 getrandom statx
+rseq. Anything else is refused (EPERM)."""
+
+
+def confine() -> None:
+    """Only these system calls from now on. OSError: this kernel has no such filters."""
+    steps = [(0x20, 0, 0, 4), (0x15, 1, 0, 0xC000003E), (0x06, 0, 0, 0x00050001), (0x20, 0, 0, 0)]
+    count = len(_ALLOWED)
+    steps += [(0x15, count - place, 0, number) for place, number in enumerate(_ALLOWED)]
+    steps += [(0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000)]
+    code = b"".join(struct.pack("=HBBI", *step) for step in steps)
+    buffer = ctypes.create_string_buffer(code, len(code))
+    program = struct.pack("@HxxxxxxP", len(steps), ctypes.addressof(buffer))
+    if _libc.prctl(_PR_SET_SECCOMP, 2, ctypes.c_char_p(program), 0, 0):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
