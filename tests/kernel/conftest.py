@@ -26,6 +26,7 @@ from tests.kernel.booting import (
     results_folder,
 )
 from tests.kernel.guest_tools import PROJECT, wait_until
+from tests.kernel.scenes_stacks import STACKS
 
 _BEHIND_S = 1800
 _PROGRAMS = PROJECT / "tests" / "kernel" / "programs"
@@ -65,6 +66,10 @@ def programs() -> None:
     for name in ("race", "slots", "inaccessible", "creators", "passing", "execs"):
         files = [str(_PROGRAMS / "build" / name), str(_PROGRAMS / f"{name}.c")]
         check_run(f"{name}.c does not build", ["cc", *flags, "-o", *files])
+    for name, more in STACKS.items():
+        flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-fno-optimize-sibling-calls", *more]
+        files = [str(_PROGRAMS / "build" / f"stacks-{name}"), str(_PROGRAMS / "stacks.c")]
+        check_run("stacks.c does not build", ["cc", *flags, "-o", *files])
     flags = ["-O1", "-Wall", "-Wextra", "-Werror", "-static", "-nostdlib", "-ffreestanding"]
     flags += ["-fno-pic", "-fno-pie", "-no-pie", "-fno-stack-protector"]
     for bits, more in COMPAT.items():

@@ -31,6 +31,7 @@ from tests.kernel import (
     scenes_matrix,
     scenes_names,
     scenes_readme,
+    scenes_stacks,
     scenes_ui,
 )
 from tests.kernel.guest_tools import Results, preemption
@@ -62,6 +63,7 @@ REPEATED: Scenes = (
     scenes_followed.traced,
     scenes_followed.followed,
     scenes_followed.followed_by_each,
+    scenes_stacks.stacks,
 )
 """What is the same on all of them by our own code, or is asked of others in short
 (scenes_matrix): `make test` plays it on one, `make matrix` on more."""

@@ -223,7 +223,8 @@ def serve(unwinder: Unwinder, sock: Any) -> None:
 def question(key: int, ranges: list[Range], sample: Any) -> bytes:
     """What `answer` is asked: ``sample`` is a `tracer.capture.stacks.samples.SAMPLE`."""
     head = REQUEST.pack(int(sample["base"]), int(sample["present"]), sample["regs"].tobytes())
-    return b"U" + head + sample["pages"].tobytes() + json.dumps([key, ranges]).encode()
+    pages: bytes = sample["pages"].tobytes()
+    return b"U" + head + pages + json.dumps([key, ranges]).encode()
 
 
 _PAGES = 5 * PAGE
