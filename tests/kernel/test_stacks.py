@@ -17,6 +17,8 @@ from tests.kernel.guest_tools import HERE
 from tests.kernel.scenes_decisions import METHODS
 from tests.kernel.scenes_stacks import STACKS
 from tests.unit.recording import store_records
+from tracer.record import EVENT
+from tracer.recording.format import TABLES
 from tracer.recording.reader import Recording
 
 REFUSED = 4 * 3  # by the process, its child, and what that executes
@@ -82,7 +84,7 @@ def buffers(path: Path) -> Iterator[bytes]:
         if file.is_file():
             yield file.read_bytes()
     with Recording.open(path) as recording:
-        for name in store_records.TABLES:
+        for name in TABLES:
             for table in recording.tables(name):
                 for column in table.columns:
                     for chunk in column.chunks:
@@ -112,7 +114,7 @@ def test_a_leak_would_be_found(tmp_path: Path) -> None:
     records = store_records.numbered(3)
     path = store_records.write(tmp_path / "clean.seal", records)
     assert not holds(path, secret)
-    events = records.view(store_records.EVENT)
+    events = records.view(EVENT)
     events["offset"][1] = np.frombuffer(secret[8:16], "<i8")[0]
     assert holds(store_records.write(tmp_path / "leak.seal", records), secret)
 

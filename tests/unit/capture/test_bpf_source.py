@@ -92,7 +92,39 @@ def test_macros() -> None:
         "MAX_OBJECTS": 65536,
         "MAX_EXECS": 4096,
         "MAX_CGROUPS": 65536,
+        "STACKS": 0,
+        "STACK_RING_PAGES": 2048,
+        "CODE_RING_PAGES": 1024,
     }
+
+
+def _preprocessed(source: str, **macros: int) -> list[str]:
+    """Its lines of code, as the compiler goes on with them."""
+    source = re.sub(r"^#include.*$", "", source, flags=re.MULTILINE)
+    command = ["cpp", "-P", *(f"-D{name}={value}" for name, value in macros.items())]
+    done = subprocess.run(command, input=source, capture_output=True, text=True, check=True)
+    return [line for line in done.stdout.splitlines() if line.strip()]
+
+
+_BLOCK = re.compile(r"^#if STACKS\n.*?^#endif\n", re.MULTILINE | re.DOTALL)
+
+
+def test_without_stacks_the_program_is_as_if_there_were_none() -> None:
+    """Nothing of user stacks is compiled: neither programs nor a branch in those of decisions."""
+    plain = text()
+    at = plain.index('#line 1 "stacks.h"')
+    less = plain[:at] + plain[plain.index("#line 1", at + 1) :]
+    blocks = _BLOCK.findall(less)
+    assert len(blocks) == 10, "each is found, and none has another condition in it"
+    assert not any("#if" in block[3:] or "#else" in block for block in blocks)
+    less = _BLOCK.sub("", less)
+    assert "STACKS" not in less
+    assert "stack_wanted" not in less
+    programs = {f"WITH_{kind}_{name}": 1 for kind in ("FENTRY", "KPROBE")
+                for name in ("WRITE", "MMAP", "EXEC", "CREATE")}  # fmt: skip
+    macros = {**programs, "AUDIT": 1, "FILTER_PID": 1, "HAVE_CGROUPS": 1, "HAVE_TASK_PT_REGS": 1}
+    assert _preprocessed(plain, STACKS=0, **macros) == _preprocessed(less, **macros)
+    assert "take_stack" in "".join(_preprocessed(plain, STACKS=1, **macros))
 
 
 @pytest.mark.parametrize(

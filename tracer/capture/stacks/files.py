@@ -7,6 +7,7 @@ held by O_PATH, and looked at only when its mount is of such a kind as well.
 """
 
 import ctypes
+import itertools
 import os
 import re
 import stat
@@ -30,6 +31,8 @@ _FRESH_S = 1.0
 _MOST_OPEN = 256
 _OPENAT2 = 437
 _RESOLVE_NO_SYMLINKS = 0x04  # nor those of /proc
+_NUMBERS = itertools.count(1)
+"""Of no two files: a worker may know the earlier one."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -88,7 +91,6 @@ class Files:
         self._internal = set(internal_mounts())
         self._open: OrderedDict[File, tuple[int, int]] = OrderedDict()
         self._failed: OrderedDict[tuple[File, int], float] = OrderedDict()
-        self._numbers = 0
         self.dropped: Callable[[int], None] = lambda number: None
         """Called with the number of a file that is not kept any more."""
 
@@ -107,8 +109,7 @@ class Files:
                 while len(self._failed) > 4 * _MOST_OPEN:
                     self._failed.popitem(last=False)
                 return None
-            self._numbers += 1
-            found = self._open[file] = self._numbers, fd
+            found = self._open[file] = next(_NUMBERS), fd
             while len(self._open) > _MOST_OPEN:
                 _, (number, old) = self._open.popitem(last=False)
                 os.close(old)
@@ -120,8 +121,7 @@ class Files:
         """A number and a descriptor for bytes of our own."""
         fd = os.memfd_create("sealsnoop-code", os.MFD_CLOEXEC)
         os.write(fd, data)
-        self._numbers += 1
-        return self._numbers, fd
+        return next(_NUMBERS), fd
 
     def close(self) -> None:
         """Gives them all back."""
@@ -146,7 +146,7 @@ class Files:
         return None
 
     def _by_path(self, path: bytes) -> int:
-        if not path.startswith(b"/") or path != strip_deleted(path):
+        if not path.startswith(b"/") or b"\0" in path or path != strip_deleted(path):
             raise FileNotFoundError(path)
         self._mounts.look()
         if not self._mounts.answers(path):

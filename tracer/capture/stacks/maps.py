@@ -6,6 +6,7 @@ too late for what has come in between: those parts are left out, and the rest is
 unmapped is not told: no code runs there, and what comes to lie there then is told.
 """
 
+import itertools
 import os
 import re
 from collections import OrderedDict
@@ -34,6 +35,7 @@ _LINE = re.compile(
     rb"([0-9a-f]+)-([0-9a-f]+) ..x. ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+) *([^\n]*)\n"
 )
 _VDSO = b"[vdso]"
+_KEYS = itertools.count(1)
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
@@ -81,7 +83,6 @@ class Spaces:
     _pids: OrderedDict[int, tuple[int, int]] = field(default_factory=OrderedDict)
     """Of processes: when they began, and the address space that was seen last."""
     _lost: int = 0
-    _keys: int = 0
     _followed: int = 0
 
     def follow(self, pid: int) -> None:
@@ -117,16 +118,12 @@ class Spaces:
             start, end = int(row["start"]), int(row["end"])
             one = Range(start, end, int(row["pgoff"]) * PAGE, kind, file)
             known.ranges = (*_without(known.ranges, start, end), one)[-MOST_RANGES:]
-            known.key = self._next()
+            known.key = next(_KEYS)
             self._spaces.move_to_end(mm)
         self._pids[pid] = start_ns, mm
         self._pids.move_to_end(pid)
         while len(self._pids) > MOST_SPACES:
             self._pids.popitem(last=False)
-
-    def _next(self) -> int:
-        self._keys += 1
-        return self._keys
 
     def _put(self, mm: int, space: Space) -> None:
         self._spaces[mm] = space
@@ -166,7 +163,7 @@ class Spaces:
             told = {(one.start, one.end, one.pgoff): one for one in space.ranges}
             found = [told.get((one.start, one.end, one.pgoff), one) for one in _ranges(text)]
             space.ranges = tuple(found[:MOST_RANGES])
-            space.key = self._next()
+            space.key = next(_KEYS)
             space.read = True
 
     def came_late(self, sample: Any, row: Any) -> None:
@@ -178,7 +175,7 @@ class Spaces:
             return
         if int(row["mm"]) == mm:
             space.ranges = tuple(_without(space.ranges, int(row["start"]), int(row["end"])))
-            space.key = self._next()
+            space.key = next(_KEYS)
         elif int(row["pid"]) == space.pid:
             space.ranges, space.read = (), False
 
