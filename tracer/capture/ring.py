@@ -77,13 +77,13 @@ class RingReader:
         self._taken = 0
         self._frame = _framed(record)
 
-    def poll(self, most: int = BATCH) -> Records:
+    def poll(self, most: int | None = None) -> Records:
         start = int(self._consumer[0])
         # A position is only moved after what lies before it is reserved, so
         # what lies between the two is whole frames, the last of them perhaps
         # still being written.
         stride = self._frame.itemsize
-        count = min((int(self._producer[0]) - start) // stride, most)
+        count = min((int(self._producer[0]) - start) // stride, most or BATCH)
         offset = start % self._size
         frames = self._data[offset : offset + count * stride].view(self._frame)
         if (frames["length"] != stride - HEADER_SIZE).any():

@@ -129,6 +129,7 @@ def _run(args: argparse.Namespace, examiner: "Examiner | None") -> int:
         self_test,
         code,
         host.elsewhere,
+        _unwinder(),
     )
     if args.json:
         _print_json(report)
@@ -155,6 +156,8 @@ class Report:
     code: Exit
     elsewhere: str
     """How another kernel can be traced."""
+    unwinder: str | None = None
+    """The version of drgn, which finds the callers for --stacks; None: it is not there."""
 
     @property
     def blocking(self) -> Sequence[Finding]:
@@ -181,6 +184,12 @@ def lines(report: Report, verbose: bool = False) -> Iterator[str]:
             yield from _step(step, report)
     else:
         yield from _families(report.plan, report.method)
+    yield "\nuser stacks (--stacks)"
+    if report.unwinder:
+        yield _row("ok", f"drgn {report.unwinder} finds the callers")
+    else:
+        yield from _wrapped("missing", "drgn: of each stack only the innermost frame is found")
+        yield _row("", "→ pip install drgn, into the environment of sealsnoop")
     yield "\nnever seen, on any kernel, by this version"
     for spot in report.blind_spots:
         yield from textwrap.wrap(
@@ -326,6 +335,16 @@ def _self_test(examiner: "Examiner", method: Any, traceable: bool) -> "SelfTest"
         program.close()
 
 
+def _unwinder() -> str | None:
+    """Found, not imported: that takes a while."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("drgn")
+    except metadata.PackageNotFoundError:
+        return None
+
+
 def _plan(
     method: Any, host: "Host", findings: "list[Finding]", audit: bool
 ) -> "tuple[Plan | None, str | None]":
@@ -376,6 +395,7 @@ def _print_json(report: "Report") -> None:
         },
         "hooks": report.plan.to_json() if report.plan else None,
         "no_plan_because": report.obstacle,
+        "drgn": report.unwinder,
         "blind_spots": list(report.blind_spots),
         "self_test": report.self_test.to_json() if report.self_test else None,
     }

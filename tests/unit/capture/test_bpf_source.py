@@ -115,7 +115,7 @@ def test_without_stacks_the_program_is_as_if_there_were_none() -> None:
     at = plain.index('#line 1 "stacks.h"')
     less = plain[:at] + plain[plain.index("#line 1", at + 1) :]
     blocks = _BLOCK.findall(less)
-    assert len(blocks) == 10, "each is found, and none has another condition in it"
+    assert len(blocks) == 11, "each is found, and none has another condition in it"
     assert not any("#if" in block[3:] or "#else" in block for block in blocks)
     less = _BLOCK.sub("", less)
     assert "STACKS" not in less

@@ -23,7 +23,20 @@ from tracer.capture.procfs import Scanner
 from tracer.capture.program import COUNTS, Program
 from tracer.capture.ring import STRIDE
 from tracer.capture.session import Progress, Session
-from tracer.record import EVENT, HEAD, USER_CPU, Flag, Hook, LossCause, Op, RecordType
+from tracer.capture.stacks.reader import StackReader
+from tracer.capture.stacks.records import caller_records
+from tracer.record import (
+    EVENT,
+    HEAD,
+    USER_CPU,
+    Flag,
+    Hook,
+    LossCause,
+    MapsFrom,
+    Op,
+    RecordType,
+    StackState,
+)
 from tracer.recording.errors import DiskFull
 from tracer.recording.format import Limits
 from tracer.recording.reader import Recording
@@ -537,3 +550,73 @@ def test_a_flood_is_stopped_at_the_size_asked_for(tmp_path: Path, audit: bool) -
     assert most / 2 < on_disk < most + SIZE + in_memory + (1 << 18)
     assert len(setting.table("events")) == sent, "all that came until then"
     assert "known final" not in setting.program.calls, "no last look: it takes room too"
+
+
+class FakeStacks:
+    """What `tracer.capture.stacks.reader.StackReader` gives a session."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.failure: BaseException | None = None
+        self.ready: list[Any] = []
+
+    def start(self) -> None:
+        self.calls.append("start")
+
+    def take(self) -> Any:
+        return self.ready.pop(0) if self.ready else None
+
+    def finish(self) -> Any:
+        self.calls.append("finish")
+        return caller_records(9, 0, StackState.LOST, MapsFrom.NONE)
+
+
+def test_stacks_are_stored_and_numbered(setting: Setting) -> None:
+    stacks = FakeStacks()
+    setting.session._stacks = cast("StackReader", stacks)
+    setting.session.begin(with_baseline=False)
+    setting.run(
+        stop_after(
+            [
+                lambda: stacks.ready.append(
+                    caller_records(3, 1, StackState.WHOLE, MapsFrom.KERNEL)
+                ),
+                lambda: None,
+            ]
+        )
+    )
+    end = setting.end()
+    assert stacks.calls == ["start", "finish"]
+    rows = setting.table("callers")
+    assert [(row["sample"], row["state"]) for row in rows] == [(3, "whole"), (9, "lost")]
+    own = [*rows, *setting.table("clocks"), *setting.table("totals"), *setting.table("losses")]
+    assert sorted(row["seq"] for row in own) == [*range(end["final_seq"][str(USER_CPU)])]
+
+
+def test_stacks_that_fail_are_told_once(setting: Setting) -> None:
+    stacks = FakeStacks()
+    setting.session._stacks = cast("StackReader", stacks)
+    setting.session.begin(with_baseline=False)
+    stacks.failure = ValueError("why")
+    setting.run(stop_after([lambda: None] * 3))
+    setting.end()
+    assert [text for text in setting.told if "user stacks" in text] == [
+        "no more user stacks: ValueError: why"
+    ]
+
+
+def test_a_stack_that_is_not_there_is_no_lost_event(setting: Setting) -> None:
+    setting.session.begin(with_baseline=False)
+    setting.program.row["lost"][0, Hook.WRITE, LossCause.STACK] = 4
+    setting.program.row["lost"][1, Hook.WRITE, LossCause.STACK_RATE] = 2
+    setting.program.skipped = {"code": 3}
+    setting.run(stop_after([lambda: None]))
+    setting.end()
+    assert setting.session.losses == {}
+    assert setting.session.progress.lost == 0
+    assert setting.session.lost_stacks == {"stack": 4, "stack_rate": 2, "stack_map": 3}
+    assert {(row["cause"], row["total"]) for row in setting.table("losses")} == {
+        ("stack", 4),
+        ("stack_rate", 2),
+        ("stack_map", 3),
+    }
