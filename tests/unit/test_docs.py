@@ -12,7 +12,7 @@ import pytest
 from docs.make import files, limitations, moving, requirements, schema
 from tests.unit.kernel.fake_kernel import btf_of, functions, symbols_of
 from tracer.capture import host
-from tracer.capture.bpf_source import Filters
+from tracer.capture.bpf_source import Filters, Stacks
 from tracer.cli import record
 from tracer.cli.main import main
 from tracer.kernel.blind_spots import AUDIT, AUDIT_BLIND_SPOTS, BLIND_SPOTS, PLAIN
@@ -145,7 +145,7 @@ def test_manifest_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         source="bpf", method="auto", audit=False, ring=32, command=["x"], output="x", force=False
     )
     kernel: Any = Stub(btf=Stub(digest="00"))
-    program: Any = Stub(plan=plan)
+    program: Any = Stub(plan=plan, stacks=Stacks.OFF)
     self_test = SelfTest(finding, {"mmap": Count(1, 1)}).to_json()
     record._writer(args, kernel, program, Filters().to_json(), self_test)
     # Of the writer, and of a copy that redact makes.

@@ -42,6 +42,11 @@ class Hooks(Protocol):
     @property
     def plan(self) -> Plan: ...
 
+    @property
+    def stacks(self) -> Stacks:
+        """Of which decisions user stacks are taken."""
+        ...
+
     def ring(self) -> Source:
         """Where records come from; the same one each time."""
         ...

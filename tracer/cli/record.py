@@ -506,7 +506,7 @@ def _writer(
         "source": args.source,
         "method": args.method if args.source == "bpf" else "kprobe",
         "audit": args.audit,
-        "stacks": args.stacks or "off",
+        "stacks": program.stacks.name.lower(),
         "blind_spots": [
             *(AUDIT_BLIND_SPOTS if args.audit else BLIND_SPOTS),
             *(FTRACE_BLIND_SPOTS if args.source == "ftrace" else ()),

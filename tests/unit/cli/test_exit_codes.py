@@ -76,6 +76,7 @@ class Ended:
     full, sweeps, in_flight = False, None, 0
     progress = Progress(1.0, 7, 0, 4096)
     losses: ClassVar[dict[str, int]] = {}
+    lost_stacks: ClassVar[dict[str, int]] = {"stack": 1}
 
     def __init__(self, *args: Any) -> None: ...
 
@@ -99,7 +100,9 @@ def test_a_recording_that_lacks_something_is_not_certain(
     monkeypatch.setattr(Ended, "full", full)
     monkeypatch.setattr("tracer.capture.session.Session", Ended)
     monkeypatch.setattr(record, "_keep", lambda *kept: None)
-    args = Namespace(audit=False, quiet=True, no_baseline=True, source="ftrace", max_size="1M")
+    args = Namespace(
+        audit=False, quiet=True, no_baseline=True, source="ftrace", max_size="1M", stacks=None
+    )
     program = SimpleNamespace(plan=SimpleNamespace(uncovered=()), follow=lambda pid: None)
     stop = SimpleNamespace(interrupts=lambda: 0, begin=lambda: None)
     writer = SimpleNamespace(close=lambda *words, **more: None, path="w.seal")

@@ -11,7 +11,7 @@ from tracer.kernel import offsets
 from tracer.kernel.audit_families import ALL_FAMILIES, AUDIT_FAMILIES
 from tracer.kernel.blind_spots import AUDIT_BLIND_SPOTS, BLIND_SPOTS
 from tracer.kernel.btf_file import BtfMissing
-from tracer.kernel.families import WAYS
+from tracer.kernel.families import STACK_FAMILIES, WAYS
 from tracer.words import OPS, Hook, Op
 
 
@@ -26,7 +26,7 @@ def emitted(root: Path) -> set[str]:
     found: set[str] = set()
     for release in RELEASES:
         for method in ("auto", "kprobe"):
-            found |= planner(release, root).plan(method, audit=True).macros().keys()
+            found |= planner(release, root).plan(method, audit=True, stacks=True).macros().keys()
     return found
 
 
@@ -42,7 +42,7 @@ def test_macros_of_plans_are_those_of_the_programs(tmp_path: Path) -> None:
 def test_every_program_exists_for_both_methods() -> None:
     found = set(re.findall(r"PROGRAM_[FK]\((\w+), (\w+),", code()))
     wanted = set()
-    for family in ALL_FAMILIES:
+    for family in (*ALL_FAMILIES, *STACK_FAMILIES):
         if family.at_entry:
             wanted.add(("kprobe", family.program))
         if family.at_entry and not family.begun_by:
@@ -70,7 +70,8 @@ def test_offsets_are_those_of_the_source() -> None:
 
 
 def test_shape_macros_are_those_of_the_source() -> None:
-    names = "FILTER_[A-Z]+|FOLLOW_FILES|AUDIT|RING_PAGES|MAX_(?:TASKS|OUTER|OBJECTS|EXECS|CGROUPS)"
+    names = "FILTER_[A-Z]+|FOLLOW_FILES|AUDIT|(?:STACK_|CODE_)?RING_PAGES|STACKS"
+    names += "|MAX_(?:TASKS|OUTER|OBJECTS|EXECS|CGROUPS)"
     used = set(re.findall(rf"\b(?:{names})\b", code()))
     assert Filters().macros(1 << 20).keys() == used
 

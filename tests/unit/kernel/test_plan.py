@@ -277,3 +277,14 @@ def test_on_this_kernel() -> None:
         "shmem_inode_info", "vfs_inode"
     )
     assert found["HAVE_TASK_PT_REGS"] == 1, "no kernel before 5.15 runs these tests"
+
+
+def test_where_code_lies_is_asked_for_stacks_alone(tmp_path: Path) -> None:
+    plain = planner("6.1", tmp_path).plan()
+    assert "code" not in {step.family for step in plain.steps}
+    plan = planner("6.1", tmp_path).plan(stacks=True, families={"write", "write_check"})
+    assert plan.step("code").live
+    assert plan.steps[:-1] == planner("6.1", tmp_path).plan(families={"write", "write_check"}).steps
+    without = planner("5.10", tmp_path).plan(stacks=True)
+    assert not without.step("code").live
+    assert without.step("code") not in without.uncovered

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from tracer.capture.bpf_source import Filters
+from tracer.capture.bpf_source import Filters, Stacks
 from tracer.cli import record
 from tracer.selftest import run as run_module
 from tracer.selftest.hooks import Count
@@ -83,7 +83,7 @@ def test_a_self_test_that_failed_is_stored_as_such(
 @pytest.mark.parametrize("result", [None, SelfTest(FINDING, {"mmap": Count(1, 1)}).to_json()])
 def test_the_manifest_has_it(tmp_path: Path, result: dict[str, Any] | None) -> None:
     kernel: Any = SimpleNamespace(btf=SimpleNamespace(digest="0" * 64))
-    program: Any = SimpleNamespace(plan=SimpleNamespace(to_json=list))
+    program: Any = SimpleNamespace(plan=SimpleNamespace(to_json=list), stacks=Stacks.DENIED)
     args = argparse.Namespace(
         source="bpf",
         method="auto",
@@ -96,6 +96,7 @@ def test_the_manifest_has_it(tmp_path: Path, result: dict[str, Any] | None) -> N
     record._writer(args, kernel, program, {}, result).close("test")
     manifest = json.loads((tmp_path / "x.seal" / "manifest.json").read_text())
     assert manifest["self_test"] == result
+    assert manifest["stacks"] == "denied"
 
 
 def parse(*argv: str) -> argparse.Namespace:

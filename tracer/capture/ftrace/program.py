@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tracer.capture.attach import Kernel
-from tracer.capture.bpf_source import Filters
+from tracer.capture.bpf_source import Filters, Stacks
 from tracer.capture.ftrace import probes
 from tracer.capture.ftrace.decode import ROW, Decoder, Kinded
 from tracer.capture.ftrace.pages import Rows, What, has_gaps, page_size, parse
@@ -178,6 +178,9 @@ class FtraceSource:
 
 class FtraceProgram:
     """Attached kprobe events for a plan. Close it to leave nothing behind."""
+
+    stacks = Stacks.OFF
+    """An event has no room for one."""
 
     def __init__(
         self,
