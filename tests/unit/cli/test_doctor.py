@@ -30,6 +30,7 @@ KEYS = [
     "sources",
     "hooks",
     "no_plan_because",
+    "drgn",
     "blind_spots",
     "self_test",
 ]

@@ -23,9 +23,11 @@ from tracer.capture.stacks.records import File
 
 _ANSWER = frozenset(
     b"ext2 ext3 ext4 xfs btrfs f2fs bcachefs zfs tmpfs ramfs rootfs overlay squashfs erofs iso9660 "
-    b"vfat exfat udf hfsplus jfs reiserfs nilfs2 minix romfs cramfs".split()
+    b"vfat exfat udf hfsplus jfs reiserfs nilfs2 minix romfs cramfs "
+    b"nfs nfs4 cifs smb3 9p virtiofs ceph".split()
 )
-"""File systems that ask nobody outside of the kernel but disks."""
+"""File systems that ask nobody outside of the kernel but disks; and those of servers that root
+alone can mount: one that does not answer holds up the stacks, and nothing else."""
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _FRESH_S = 1.0
 _MOST_OPEN = 256

@@ -411,7 +411,7 @@ def test_mounts_that_may_not_answer_are_not_entered(tmp_path: Path) -> None:
         b"1 0 8:1 / / rw - 9p root rw\n"
         b"2 1 0:40 / /home/eve/slow rw - fuse.sshfs eve rw\n"
         b"3 1 0:41 / /var\\040x rw - ext4 /dev/sda rw\n"
-        b"4 3 0:42 / /var\\040x/n rw - nfs4 server:/ rw\n"
+        b"4 3 0:42 / /var\\040x/n rw - fuse server:/ rw\n"
         b"5 1 0:43 / /both rw - ext4 /dev/sdb rw\n"
         b"6 5 0:44 / /both rw - fuse x rw\n"
     )
