@@ -184,12 +184,6 @@ def lines(report: Report, verbose: bool = False) -> Iterator[str]:
             yield from _step(step, report)
     else:
         yield from _families(report.plan, report.method)
-    yield "\nuser stacks (--stacks)"
-    if report.unwinder:
-        yield _row("ok", f"drgn {report.unwinder} finds the callers")
-    else:
-        yield from _wrapped("missing", "drgn: of each stack only the innermost frame is found")
-        yield _row("", "→ pip install drgn, into the environment of sealsnoop")
     yield "\nnever seen, on any kernel, by this version"
     for spot in report.blind_spots:
         yield from textwrap.wrap(
@@ -211,6 +205,11 @@ def _host(report: Report, verbose: bool) -> Iterator[str]:
     for one in report.findings:
         if one not in well:
             yield from _finding(one, report)
+    if report.unwinder and verbose:
+        yield _row("ok", f"drgn: {report.unwinder}, finds the callers for --stacks")
+    elif not report.unwinder:
+        yield from _wrapped("missing", "drgn: --stacks finds the innermost frame alone")
+        yield _row("", "→ pip install drgn, into the environment of sealsnoop")
 
 
 def _finding(one: Finding, report: Report) -> Iterator[str]:

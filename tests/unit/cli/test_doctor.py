@@ -56,8 +56,10 @@ def ask(
     plan: Plan | None,
     *argv: str,
     obstacle: str | None = None,
+    drgn: str | None = "0.3.0",
 ) -> int:
     """Runs the verb with what was found out about some host."""
+    monkeypatch.setattr(doctor, "_unwinder", lambda: drgn)
     monkeypatch.setattr(checks, "check", lambda host: findings)
     monkeypatch.setattr(doctor, "_plan", lambda method, host, found, audit: (plan, obstacle))
     return run(*argv)
@@ -225,6 +227,18 @@ def test_no_hook_at_all(
     nothing = Planner(btf_of(found), symbols_of(found, tmp_path), False, False).plan()
     assert ask(monkeypatch, GOOD, nothing, "--json") == 2
     assert read(capsys)["can_record"] is False
+
+
+def test_whether_callers_can_be_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_of(tmp_path)
+    assert ask(monkeypatch, GOOD, plan, "--json", drgn=None) == 0, "recording works without"
+    assert read(capsys)["drgn"] is None
+    assert ask(monkeypatch, GOOD, plan, drgn=None) == 0
+    assert "missing drgn: --stacks finds the innermost frame alone" in capsys.readouterr().out
+    assert ask(monkeypatch, GOOD, plan, "-v") == 0
+    assert "  ok      drgn: 0.3.0, finds" in capsys.readouterr().out
 
 
 def test_for_audits(
