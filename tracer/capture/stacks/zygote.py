@@ -25,7 +25,8 @@ _NOBODY = 65534
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP = 1, 4, 22
 _MEMORY = 4 << 30
 """Of addresses: files are mapped whole."""
-_DESCRIPTORS = 1024
+_DESCRIPTORS = 1 << 14
+"""drgn may keep each file of each address space open."""
 _PATIENCE_S = 20.0
 _LEAVING_S = 2.0
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -158,9 +159,10 @@ def drop() -> None:
 def _work(sock: socket.socket, state: Any, serve: Serve) -> NoReturn:
     """A worker's whole life."""
     try:
+        there = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         for kind, most in (
             (resource.RLIMIT_AS, _MEMORY),
-            (resource.RLIMIT_NOFILE, _DESCRIPTORS),
+            (resource.RLIMIT_NOFILE, min(there, _DESCRIPTORS)),
             (resource.RLIMIT_FSIZE, 0),
             (resource.RLIMIT_CORE, 0),
             (resource.RLIMIT_NPROC, 0),
@@ -168,7 +170,8 @@ def _work(sock: socket.socket, state: Any, serve: Serve) -> NoReturn:
             resource.setrlimit(kind, (most, most))
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        confine()
+        with suppress(OSError):  # a kernel without such filters
+            confine()
         serve(state, sock)
     except BaseException as error:
         if os.environ.get("SEALSNOOP_DEBUG"):

@@ -1,6 +1,7 @@
 """Stacks of processes that stand still, unwound by a process without privileges."""
 
 import bisect
+import importlib.util
 import json
 import os
 import random
@@ -8,6 +9,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -32,6 +34,9 @@ WAYS = {
     "static": ("-fomit-frame-pointer", "-static-pie"),
     "fixed": ("-fomit-frame-pointer", "-no-pie"),
 }
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("drgn") is None, reason="drgn, of the extra `stacks`, is not there"
+)
 NAMES = ["last", "compare", "sorted", "middle", "main", "_start"]
 Ask = Callable[[bytes, dict[int, int]], Any]
 
@@ -166,6 +171,31 @@ def test_code_of_32_bits_is_left_alone(shared: Path) -> None:
         sample["regs"][0][CS] = 0x23
         found = told(never, sample, mapped(pid), pid)
     assert found["callers"][0]["state"] == "unknown"
+
+
+def test_without_drgn_the_innermost_frame_is_known(
+    monkeypatch: pytest.MonkeyPatch, shared: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "drgn", None)
+    unwinder = unwind.Unwinder()
+    assert not unwinder.there
+
+    def ask(question: bytes, files: dict[int, int]) -> Any:
+        for number, fd in files.items():
+            unwinder.keep(number, os.dup(fd))
+        answer = unwind.answer(unwinder, question[1:])
+        for number in files:
+            unwinder.drop(number)
+        return answer
+
+    with stopped(shared) as (pid, sample):
+        found = told(ask, sample, mapped(pid), pid)
+    assert found["callers"][0]["state"] == "no_unwinder"
+    [frame] = found["stacks"]
+    assert (frame["what"], frame["interrupted"]) == ("code", True)
+    [module] = found["modules"]
+    assert module["text"].endswith(b"/libc.so.6")
+    assert module["build_id"]
 
 
 def test_the_same_callers_have_one_stack(shared: Path, workers: Workers) -> None:
