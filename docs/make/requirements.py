@@ -37,7 +37,7 @@ def document() -> str:
 def _kept() -> Iterator[str]:
     groups = (
         (READS_MAPS, "the end, by source bpf"),
-        (SWEEPS, "the baseline is read; with --audit the end"),
+        (SWEEPS, "the baseline is read; with --audit or --stacks the end"),
         (LATE_HOOKS, "the end, with --audit"),
         (LATE_BY_ADMIN, "the end, with --audit"),
         (COMMAND, "the end"),
