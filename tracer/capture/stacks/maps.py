@@ -152,8 +152,7 @@ class Spaces:
         return space, space.told_by
 
     def _read(self, space: Space) -> None:
-        """What /proc has, if that is still the same process."""
-        space.read = False
+        """What /proc has, if that is still the same process; else what it had stays."""
         folder = self.proc / str(space.pid)
         with suppress(OSError, ValueError, IndexError):
             with (folder / "maps").open("rb") as file:

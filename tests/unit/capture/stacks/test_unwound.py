@@ -127,6 +127,16 @@ def test_one_that_is_gone(shared: Path, workers: Workers) -> None:
     assert found["callers"][0]["state"] == "whole"
 
 
+def test_what_proc_told_is_never_called_the_kernels_word(shared: Path) -> None:
+    """Where mappings are not told /proc is read again for each stack, as long as it is there."""
+    spaces = Spaces(live=False)
+    with stopped(shared) as (_, sample):
+        space, told_by = spaces.of(sample[0])
+        assert (told_by.name, bool(space.ranges)) == ("PROC", True)
+    space, told_by = spaces.of(sample[0])
+    assert (told_by.name, bool(space.ranges)) == ("PROC", True)
+
+
 def test_a_file_that_was_replaced_is_gone(tmp_path: Path, workers: Workers) -> None:
     program = build(tmp_path, *WAYS["shared"])
     with stopped(program) as (pid, sample):
