@@ -22,6 +22,9 @@ def stacks(results: Results) -> None:
     """Each program once by each method: what it, its child, and what that executes are refused."""
     programs = [shlex.quote(str(HERE / "programs" / "build" / f"stacks-{name}")) for name in STACKS]
     command = ["sh", "-c", " && ".join(programs)]
-    for method in METHODS:
-        name = f"stacks-{method}"
-        Recorder(results, name, "--method", method, *_OPTIONS, command=command).wait()
+    recorders = [
+        Recorder(results, f"stacks-{method}", "--method", method, *_OPTIONS, command=command)
+        for method in METHODS
+    ]
+    for recorder in recorders:
+        recorder.wait()
