@@ -21,6 +21,8 @@ from tracer.record import EVENT
 from tracer.recording.format import TABLES
 from tracer.recording.reader import Recording
 
+ON_ONE = True  # see conftest.py: one kernel, unless all are asked
+CONTEXT = ("stack_map",)
 REFUSED = 4 * 3  # by the process, its child, and what that executes
 CHAIN = ["stacks_call", "stacks_compare", "stacks_sort", "stacks_secret", "main", "_start"]
 
@@ -64,9 +66,11 @@ def test_every_refused_call_has_a_whole_stack(kernel: Booted, method: str) -> No
     run = kernel.run(f"stacks-{method}")
     assert run.code == 0, run.stderr
     refused = run.events[run.events["answer"] < 0]
-    assert len(refused) == REFUSED * len(STACKS)
     callers = run.table("callers")
     assert set(refused["user_stack"]) == set(callers["sample"]) - {0}
+    if not kernel.is_whole(run, method, CONTEXT):
+        return
+    assert len(refused) == REFUSED * len(STACKS)
     assert (run.events[run.events["answer"] >= 0]["user_stack"] == 0).all()
     assert set(callers["state"].astype(str)) == {"whole"}
     assert set(callers["maps_from"].astype(str)) == {"kernel"}
@@ -75,7 +79,13 @@ def test_every_refused_call_has_a_whole_stack(kernel: Booted, method: str) -> No
 @pytest.mark.parametrize("name", STACKS)
 @pytest.mark.parametrize("method", METHODS)
 def test_each_frame_is_there(kernel: Booted, method: str, name: str) -> None:
-    assert chains(kernel.run(f"stacks-{method}"), name) == [CHAIN] * REFUSED
+    run = kernel.run(f"stacks-{method}")
+    found = chains(run, name)
+    if kernel.is_whole(run, method, CONTEXT):
+        assert found == [CHAIN] * REFUSED
+    else:  # a mapping that was not told ends a stack, and makes none that is wrong
+        assert found
+        assert all(one == CHAIN[: len(one)] for one in found)
 
 
 def buffers(path: Path) -> Iterator[bytes]:
