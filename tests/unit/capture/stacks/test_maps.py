@@ -73,6 +73,7 @@ def test_what_is_executed_is_seen_from_its_start() -> None:
     assert parts(spaces, 7, 2) == [(3, 4, 0)]
     assert spaces.of(sample(7, 2))[1] is MapsFrom.KERNEL
     assert spaces.of(sample(7, 2))[0].whole
+    assert spaces.of(sample(5, 1))[0].pid == 1, "whose /proc is looked at"
 
 
 def test_another_process_of_the_same_number_is_not_known() -> None:

@@ -328,6 +328,19 @@ def test_what_is_no_program(tmp_path: Path, data: bytes) -> None:
     os.close(fd)
 
 
+def test_where_a_file_was_mapped() -> None:
+    """Its parts need not begin with a page, as lld leaves them."""
+    code = elf.Segment(
+        offset=0x6C0, address=0x16C0, in_file=0x900, in_memory=0x900, executable=True
+    )
+    data = elf.Segment(0, 0, 0x6C0, 0x6C0, executable=False)
+    found = elf.Elf((data, code), b"")
+    assert found.bias(0x55550000_1000, 0) == 0x55550000_0000
+    assert found.span == (0, 0x1FC0)
+    with pytest.raises(elf.NotElf):
+        found.bias(0x55550000_1000, 0x1000)
+
+
 def test_a_build_id_that_is_too_long_is_none() -> None:
     note = struct.pack("<III", 4, 4000, 3) + b"GNU\0" + b"x" * 4000
     assert elf._build_id(note) == b""
@@ -363,6 +376,7 @@ def test_a_worker_may_nothing() -> None:
         sock, pid = source.worker()
         with sock:
             status = Path(f"/proc/{pid}/status").read_text()
+            assert os.readlink(f"/proc/{pid}/root").endswith(" (deleted)"), "empty for good"
             sock.send(b"?")
             sock.settimeout(10)
             found = json.loads(sock.recv(1 << 16))
