@@ -1,0 +1,119 @@
+"""How user stacks read: as lines below an event, as values for programs, as one name a frame."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tracer.escape import printable
+from tracer.stacks.names import Names, Place
+from tracer.stacks.recorded import Frame, Stack, Stacks
+
+_ENDS = {
+    "whole": "",
+    "cut": "… deeper than what was copied of the stack",
+    "unknown": "… called by code that lies in no known file",
+    "lost": "… the stack was lost",
+    "no_unwinder": "… no callers: whoever recorded had no drgn to unwind with",
+}
+"""What stands behind the frames, by how far a stack is known."""
+_FROM_PROC = "(which file lay where was read from /proc, after the call)"
+_LIBRARIES = (
+    "libc.so", "libc-", "ld-linux", "ld-", "libpthread", "libm.so", "libc.musl", "ld-musl",
+    "libstdc++", "libgcc_s",
+)  # fmt: skip
+"""What every program goes through on its way into the kernel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function on a stack; of an inlined one the frame is its caller's."""
+
+    frame: Frame
+    place: Place
+    inlined: bool = False
+
+    @property
+    def label(self) -> str:
+        """Its name in one word: the function's, or where its code lies."""
+        return printable(self.place.function) or self.frame.where
+
+    @property
+    def text(self) -> str:
+        """``map_ring (ring.c:88) in prog``; ``prog+0x1139`` where it has no name."""
+        module, place = self.frame.module, self.place
+        if not place.function and not place.source:
+            return self.frame.where
+        source = f" ({printable(place.source)})" if place.source else ""
+        end = " inlined" if self.inlined else f" in {module.name}" if module else ""
+        return f"{self.label}{source}{end}"
+
+    def data(self) -> dict[str, Any]:
+        """For programs: what is not known is null."""
+        module, place = self.frame.module, self.place
+        return {
+            "module": module.path or None if module else None,
+            "offset": self.frame.offset,
+            "build_id": module.build_id or None if module else None,
+            "what": self.frame.what,
+            "function": place.function or None,
+            "file": place.file or None,
+            "line": place.line or None,
+            "inlined": self.inlined,
+        }
+
+
+_NOWHERE = Place("")
+
+
+class Callers:
+    """The stacks of one recording with their names."""
+
+    def __init__(self, stacks: Stacks, names: Names) -> None:
+        self.stacks, self.names = stacks, names
+
+    def ask(self, samples: Iterable[int]) -> None:
+        """Looks all names up that stacks of these samples need: at once it is faster."""
+        known = (self.stacks.of(sample) for sample in dict.fromkeys(samples))
+        self.names.ask(frame for stack in known if stack is not None for frame in stack.frames)
+
+    def calls(self, stack: Stack) -> list[Call]:
+        """Who called, innermost first."""
+        self.names.ask(stack.frames)
+        found: list[Call] = []
+        for frame in stack.frames:
+            places = self.names.known(frame) or (_NOWHERE,)
+            last = len(places) - 1
+            found += [Call(frame, place, at < last) for at, place in enumerate(places)]
+        return found
+
+    def lines(self, sample: int) -> Iterator[str]:
+        """What stands below an event with this ``user_stack``; nothing where none was taken."""
+        stack = self.stacks.of(sample)
+        if stack is None:
+            return
+        yield from (call.text for call in self.calls(stack))
+        end = _ENDS.get(stack.state, f"… {stack.state}")
+        if end:
+            yield end
+        if stack.maps_from == "proc" and stack.frames:
+            yield _FROM_PROC
+
+    def data(self, sample: int) -> dict[str, Any]:
+        """For programs: ``stack``, a list, and ``stack_state``; nothing where none was taken."""
+        stack = self.stacks.of(sample)
+        if stack is None:
+            return {}
+        calls = [call.data() for call in self.calls(stack)]
+        return {"stack": calls, "stack_state": stack.state, "stack_maps": stack.maps_from or None}
+
+    def origin(self, stack: Stack) -> Call | None:
+        """The innermost function of the application: not one of the C library."""
+        calls = self.calls(stack)
+        own = (call for call in calls if not _everybodys(call.frame))
+        return next(own, calls[0] if calls else None)
+
+
+def _everybodys(frame: Frame) -> bool:
+    if frame.module is None:
+        return frame.what in ("vdso", "kernel")
+    return frame.module.name.startswith(_LIBRARIES)
