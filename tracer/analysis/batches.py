@@ -18,6 +18,7 @@ from tracer.recording.places import Places
 from tracer.recording.tables import plain
 from tracer.rules import DECISIONS
 from tracer.rules.variants import UNEXPLAINED, doubt
+from tracer.stacks.recorded import Stacks
 from tracer.words import UNKNOWN, Bit5, Flag, Hook, Kind, Op, words
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Source:
     """Of a file that can never be sealed, only the creation was recorded (no ``--unsealable``)."""
     places: Places = field(default_factory=Places, compare=False, repr=False)
     """Its cgroups, as far as they have been read."""
+    stacks: Stacks = field(default_factory=Stacks, compare=False, repr=False)
+    """Its user stacks, likewise."""
 
     @classmethod
     def of(cls, recording: "Recording") -> "Source":

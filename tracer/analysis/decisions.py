@@ -30,6 +30,7 @@ from tracer.analysis.judge import Judge
 from tracer.filter.mask import PLACES, Coded, placed
 from tracer.recording.format import EVENTS, TABLES
 from tracer.rules.variants import HOLES
+from tracer.stacks.recorded import TABLES as STACKS
 from tracer.words import Flag, Op
 
 if TYPE_CHECKING:
@@ -204,6 +205,9 @@ def read(
     into.mappings(_stored(recording, "mappings"), source)
     for table in recording.tables("cgroups"):
         source.places.add(table)
+    for name in STACKS:
+        for table in recording.tables(name):
+            source.stacks.take(name, table)
     names = [name for name in dict.fromkeys([*NEEDED, *columns]) if name in EVENTS.names]
     count = 0
     for batch in batches(recording, names, source=source):

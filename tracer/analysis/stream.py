@@ -22,6 +22,7 @@ from tracer.recording.format import EVENTS
 from tracer.recording.identity import EVENT_COLUMNS, OBJECT_COLUMNS, SWEEP_COLUMNS, Identities
 from tracer.recording.tables import booleans, empty, integers, plain, texts
 from tracer.rules.verdicts import words as verdict_words
+from tracer.stacks.recorded import TABLES as STACKS
 from tracer.walltime import WallClock
 from tracer.words import Op
 
@@ -47,7 +48,7 @@ Numbers = npt.NDArray[np.int64]
 class Stream:
     """The events of ``recording`` that are wanted, now or (``follow``) until it ends.
 
-    :attr:`names`, :attr:`places` and :attr:`clock` know what is known so far.
+    :attr:`names`, :attr:`places`, :attr:`stacks` and :attr:`clock` know what is known so far.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Stream:
         self._judged = Query(tuple(term for term in query.terms if term not in raw))
         self._source, self._comms = Source.of(recording), Vocabulary()
         self.places = self._source.places
+        self.stacks = self._source.stacks
         self._decisions = Decisions(timeline=False)
         self._columns: list[str] | None = None
         if columns is not None and not follow:
@@ -82,6 +84,7 @@ class Stream:
                 ("objects", [*_OF_OBJECTS]),
                 ("mappings", [*SWEEP_COLUMNS]),
                 ("cgroups", None),
+                *((name, None) for name in STACKS),
             ):
                 for table in recording.tables(name, needed):
                     self._take(name, table)
@@ -95,6 +98,8 @@ class Stream:
             self.names.sweep(table)
         elif name == "cgroups":
             self.places.add(table)
+        elif name in STACKS:
+            self.stacks.take(name, table)
         elif name == "clocks":
             both = (table.column(one).to_pylist() for one in ("time_ns", "realtime_ns"))
             self.clock.extend(zip(*both, strict=True))

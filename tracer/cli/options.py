@@ -5,6 +5,7 @@ Apart from ``record``: who only follows must not import what records.
 """
 
 import argparse
+import os
 import shlex
 import shutil
 from dataclasses import replace
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from tracer.cli.verb import actions
 from tracer.errors import UserError
+from tracer.escape import printable
 from tracer.rules.verdicts import Verdict
 
 if TYPE_CHECKING:
     from tracer.analysis.decisions import Window
     from tracer.audit.policy import Policy
     from tracer.filter.query import Query
+    from tracer.stacks.names import Names
     from tracer.walltime import Period
 
 
@@ -137,6 +140,29 @@ def recording_options(
         help="also files that can never be sealed: tmpfs files, and memfds without "
         "MFD_ALLOW_SEALING (of these, creation is recorded in any case)",
     )
+
+
+def stack_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Adds ``--debug-dir``: for who shows user stacks."""
+    parser.add_argument(
+        "--debug-dir",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="where debug files lie by build id, for functions and lines in stacks; repeatable "
+        "(default: /usr/lib/debug)",
+    )
+
+
+def stack_names(args: argparse.Namespace) -> "Names":
+    """What looks names up for stacks; UserError: a folder is none."""
+    from tracer.stacks.files import DEBUG_DIRS, Files
+    from tracer.stacks.names import Names
+
+    for folder in args.debug_dir:
+        if not os.path.isdir(folder):
+            raise UserError(f"--debug-dir {printable(folder)}: is no folder")
+    return Names(Files(args.debug_dir or DEBUG_DIRS))
 
 
 FAIL_ON = (*(verdict.word for verdict in reversed(Verdict)), "loss")

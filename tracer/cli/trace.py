@@ -15,6 +15,8 @@ from tracer.cli.options import (
     period,
     policy,
     recording_options,
+    stack_names,
+    stack_options,
     time_options,
     violation_command,
     violation_options,
@@ -94,6 +96,10 @@ class Trace(Verb):
             default="",
             help="exit code 2 if there was any of: a verdict, loss; whatever was printed of it",
         )
+        parser.add_argument(
+            "--no-stacks", action="store_true", help="without who called, below each decision"
+        )
+        stack_options(parser)
         recording_options(
             parser,
             "keep the recording, a folder (default: it is gone at the end)",
@@ -108,7 +114,8 @@ class Trace(Verb):
 
     def run(self, args: argparse.Namespace) -> int:
         """Prints the decisions; the exit code is as in the help."""
-        if args.stacks is None and args.command and args.source == "bpf":
+        shown = args.output is not None or not args.no_stacks
+        if args.stacks is None and args.command and args.source == "bpf" and shown:
             args.stacks = "denied"
         words = words_to_record(args)
         fail_on = frozenset(word_list("--fail-on", args.fail_on, FAIL_ON))
@@ -238,6 +245,7 @@ class _Traced:
         if hook is not None:
             hook.failed = tell
             hook.start()
+        names = None if self._args.no_stacks else stack_names(self._args)
         try:
             follower: Follower = Follower(
                 path,
@@ -248,11 +256,14 @@ class _Traced:
                 as_json=self._args.json,
                 on_alert=hook,
                 window=self._window,
+                names=names,
             )
             with contextlib.closing(follower):
                 follower.run(sys.stdout.flush, going_on)
                 self._there = follower.there()
         finally:
+            if names is not None:
+                names.close()
             if hook is not None:
                 hook.close()
 
@@ -320,4 +331,5 @@ def _prepare() -> None:
     """Imports all that printing takes."""
     import tracer.live.book
     import tracer.live.compose
-    import tracer.live.trace  # noqa: F401
+    import tracer.live.trace
+    import tracer.stacks.shown  # noqa: F401

@@ -21,6 +21,7 @@ from tracer.recording.follow import MISSING
 from tracer.recording.format import TABLES
 from tracer.recording.reader import Recording
 from tracer.rules.verdicts import Verdict
+from tracer.stacks.recorded import TABLES as STACKS
 from tracer.walltime import WallClock
 
 Numbers = npt.NDArray[np.int64]
@@ -205,6 +206,8 @@ class Book:
             self.decisions.mappings(table, self.source)
         elif name == "cgroups":
             self.source.places.add(table)
+        elif name in STACKS:
+            self.source.stacks.take(name, table)
         elif name == "losses":
             causes, lost = (table.column(column).to_pylist() for column in ("cause", "count"))
             for cause, count in zip(map(cells.text, causes), lost, strict=True):

@@ -4,14 +4,16 @@
 
 The reader is the view's own (tracer.live.feed), without its thread and its screens: an observer of
 the book's decisions turns those that are wanted into lines. What was lost, and what was not seen,
-stands between the lines, at the place where it was found out.
+stands between the lines, at the place where it was found out. A line whose callers are still being
+worked out waits for them a moment, and those behind it with it.
 """
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +34,8 @@ from tracer.words import BY_NAME, Bit5, Flag, HookState, Op, Seal
 if TYPE_CHECKING:
     from tracer.analysis.decisions import Judged
     from tracer.recording.manifest import Manifest
+    from tracer.stacks.names import Names
+    from tracer.stacks.shown import Callers
 
 Key = tuple[int, int, int]
 Wall = Callable[[int], int | None]
@@ -56,6 +60,9 @@ _SLICE_S = 0.2
 _MANY = 4096
 """Rows turned into Python objects at once."""
 _ALLOWED = int(Verdict.ALLOWED)
+_WAIT_S = 2.0
+"""So long a line waits for its callers: unwinding takes some milliseconds."""
+_INDENT = "    "
 _OBJECTS = 1 << 16
 """Files whose seals' setters are known at a time; the oldest are forgotten."""
 
@@ -155,20 +162,43 @@ _RACED = int(Flag.RACED_SEALS | Flag.ENTRY_MISSING | Flag.RETURN_MISSING)
 _OF_LINE = (
     "time_ns", "comm", "pid", "op", "kind", "name", "dev", "ino", "gen", "arg", "offset", "length",
     "size", "seals", "seals_after", "answer", "flags", "verdict", "expected", "reason", "hole",
-    "place",
+    "place", "user_stack",
 )  # fmt: skip
 
 
 _OF_MEANINGS = ("op", "kind", "arg", "seals", "seals_after", "flags")
 
 
+class _Held(NamedTuple):
+    """A decision that is to be printed."""
+
+    told: str | dict[str, Any]
+    sample: int
+    """Of its callers; 0: there are none to be waited for."""
+    until_s: float
+    """Of the monotonic clock: then it waits no longer."""
+
+
 class Printer:
     """An observer of decisions: writes those that are wanted, each as a line."""
 
     def __init__(
-        self, write: Write, wall: Wall, *, query: Query, all_: bool, as_json: bool, bit5: Bit5
+        self,
+        write: Write,
+        wall: Wall,
+        *,
+        query: Query,
+        all_: bool,
+        as_json: bool,
+        bit5: Bit5,
+        callers: "Callers | None" = None,
     ) -> None:
-        """``all_``: what was simply allowed, too. ``wall``: boot clock to real time, ns."""
+        """``all_``: what was simply allowed, too. ``wall``: boot clock to real time, ns.
+
+        ``callers``: who called is printed below each line, as far as that was recorded.
+        """
+        self._callers = callers
+        self._held: deque[_Held] = deque()
         self._write, self._wall, self._query = write, wall, query
         self._all, self._json, self._bit5 = all_, as_json, bit5
         self.setters = Setters()
@@ -187,14 +217,42 @@ class Printer:
             columns = {name: columns[name] for name in _OF_LINE if name in columns}
         for start in range(0, len(places), _MANY):
             some = places[start : start + _MANY]
-            lines: list[str] = []
+            until_s = time.monotonic() + _WAIT_S
             for row, shown in zip(_rows(columns, some), wanted[some].tolist(), strict=True):
                 if shown:
-                    lines.append(self.text(row))
+                    sample = row.get("user_stack", 0) if self._callers else 0
+                    self._held.append(_Held(self._told(row), sample, until_s))
                 if row["op"] in _SETTING_WORDS:
                     self._learn(row)
-            self.count += len(lines)
-            self._write("".join(lines))
+            self.release()
+
+    def release(self, *, all_: bool = False) -> None:
+        """Writes the lines that wait for nothing any more; ``all_``: nothing will come."""
+        ready: list[_Held] = []
+        now_s = time.monotonic() if self._held else 0.0
+        while self._held:
+            first = self._held[0]
+            if first.sample and not (all_ or now_s >= first.until_s or self._known(first.sample)):
+                break
+            ready.append(self._held.popleft())
+        if not ready:
+            return
+        if self._callers is not None:
+            self._callers.ask(one.sample for one in ready)
+        self.count += len(ready)
+        self._write("".join(self._whole(one) for one in ready))
+
+    def _known(self, sample: int) -> bool:
+        return self._callers is not None and self._callers.stacks.of(sample) is not None
+
+    def _whole(self, held: "_Held") -> str:
+        """A line, or an object of JSON, with who called."""
+        callers = self._callers if held.sample else None
+        if isinstance(held.told, dict):
+            more = {} if callers is None else callers.data(held.sample)
+            return json.dumps(held.told | more) + "\n"
+        below = [] if callers is None else callers.lines(held.sample)
+        return "".join([held.told + "\n", *(f"{_INDENT}{printable(one)}\n" for one in below)])
 
     def _wanted(self, judged: "Judged") -> Any:
         wanted = np.ones(judged.rows, bool)
@@ -209,11 +267,11 @@ class Printer:
             wanted &= self._query.mask(readable(judged))
         return wanted
 
-    def text(self, row: dict[str, Any]) -> str:
-        """One judged row as a line, or as JSON."""
+    def _told(self, row: dict[str, Any]) -> str | dict[str, Any]:
+        """One judged row as a line, or as the values of JSON."""
         wall_ns = self._wall(row["time_ns"])
         if not self._json:
-            return line(row, wall_ns, self.setters, self._bit5) + "\n"
+            return line(row, wall_ns, self.setters, self._bit5)
         reason = why(row, self.setters)
         more: dict[str, Any] = {
             "verdict": Verdict(row["verdict"]).word,
@@ -222,7 +280,7 @@ class Printer:
         }
         # A foreign recording may have anything there.
         more |= {name: row[name] and printable(row[name]) for name in ("comm", "name")}
-        return json.dumps({"time": iso(wall_ns), **row, **more}) + "\n"
+        return {"time": iso(wall_ns), **row, **more}
 
     def _learn(self, row: dict[str, Any]) -> None:
         """From a call that made a file or sealed one.
@@ -272,16 +330,32 @@ class Trace:
         as_json: bool = False,
         on_alert: OnAlert | None = None,
         window: Window | None = None,
+        names: "Names | None" = None,
     ) -> None:
-        """Opens it; StoreError. ``note`` is given what stands between the lines, in sentences."""
+        """Opens it; StoreError. ``note`` is given what stands between the lines, in sentences.
+
+        ``names``: user stacks are printed, with names by these.
+        """
         self._feed = LiveFeed(path, on_alert=on_alert)
         self._note = note
         manifest = self._feed.recording.manifest
+        self._feed.open(on_alert)
+        callers = None
+        if names is not None:
+            from tracer.stacks.shown import Callers
+
+            callers = Callers(self._feed.book.source.stacks, names)
         self.printer = Printer(
-            write, self._wall, query=query, all_=all_, as_json=as_json, bit5=manifest.bit5
+            write,
+            self._wall,
+            query=query,
+            all_=all_,
+            as_json=as_json,
+            bit5=manifest.bit5,
+            callers=callers,
         )
         self.printer.window = window or EVERYTHING
-        self._feed.open(on_alert)
+        self._names = names
         self._feed.book.decisions.observe(self.printer)
         self._reported: dict[str, int] = {}
         self._sentences: set[str] = set()
@@ -294,6 +368,7 @@ class Trace:
     def step(self) -> bool:
         """Writes what is new, for a moment; whether there was more."""
         more = self._feed.read(time.monotonic() + _SLICE_S)
+        self.printer.release(all_=not more and self._feed.now().state in _OVER)
         self._losses()
         return more
 
@@ -315,6 +390,7 @@ class Trace:
 
     def close(self) -> None:
         """Reads no more."""
+        self.printer.release(all_=True)
         self._feed.stop()
 
     def _losses(self) -> None:
@@ -324,7 +400,8 @@ class Trace:
                 self._reported[word] = count
                 lost = "incomplete" if word in CONTEXT else "LOST"
                 self._note(f"{lost}: {new} x {LOSSES.get(word, word)}")
-        for sentence in self._feed.problems():
+        names = () if self._names is None else self._names.notes()
+        for sentence in (*self._feed.problems(), *names):
             if sentence not in self._sentences:
                 self._sentences.add(sentence)
                 self._note(sentence)
