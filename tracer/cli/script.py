@@ -1,14 +1,17 @@
 """``sealsnoop script``: a recording's events as text, JSON lines or CSV on stdout."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from tracer.cli.options import TIMES, period, time_options
+from tracer.cli.options import TIMES, period, stack_names, stack_options, time_options
 from tracer.cli.verb import Verb, filter_help, filter_option, filter_query, word_list
 from tracer.errors import Exit, UserError
+from tracer.escape import printable
 from tracer.labels import counted
 from tracer.output.console import tell
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
     from tracer.analysis.stream import Stream
     from tracer.recording.reader import Recording
+    from tracer.stacks.shown import Callers
     from tracer.walltime import WallClock
 
 Form = Callable[["pa.Table"], Iterator[str]]
@@ -74,6 +78,12 @@ class Script(Verb):
         )
         filter_option(parser)
         time_options(parser, "events")
+        parser.add_argument(
+            "--stacks",
+            action="store_true",
+            help="who called, as far as it was recorded: lines below an event, in JSON 'stack'",
+        )
+        stack_options(parser)
         parser.add_argument("--limit", type=int, metavar="N", help="stop after N events")
         parser.add_argument(
             "--width",
@@ -91,6 +101,7 @@ class Script(Verb):
         from tracer.analysis.stream import COLUMNS, MAPPINGS, Stream
         from tracer.output.text import narration
         from tracer.recording.reader import Recording
+        from tracer.stacks.shown import Callers
 
         query = filter_query(args, COLUMNS)
         if args.ops is not None:
@@ -99,7 +110,8 @@ class Script(Verb):
             query = query.plus("op", MAPPINGS, negated=True)
         columns, limits = _columns(args), period(args)
         code = Exit.FINE
-        with Recording.open(args.recording) as recording:
+        with ExitStack() as stack:
+            recording = stack.enter_context(Recording.open(args.recording))
             told = narration(recording)
             for sentence in told:
                 tell(sentence)
@@ -108,14 +120,18 @@ class Script(Verb):
             stream = Stream(
                 recording, query=query, window=window, columns=columns, follow=args.follow
             )
+            names = stack.enter_context(stack_names(args)) if args.stacks else None
             try:
                 form, header = _form(args, recording, stream, clock)
+                if names is not None:
+                    form = _with_callers(form, Callers(stream.stacks, names), args.json)
                 if header:
                     print(header)
                 _print(stream.tables(), form, args)
             except KeyboardInterrupt:
                 code = Exit.INTERRUPTED
-            for sentence in narration(recording, told):
+            more = () if names is None else names.notes()
+            for sentence in (*narration(recording, told), *more):
                 tell(sentence)
             if stream.late:
                 tell(f"{counted(stream.late, 'event')} came too late to stand in the order of time")
@@ -136,7 +152,11 @@ def _columns(args: argparse.Namespace) -> list[str] | None:
 
     if args.limit is not None and args.limit < 0:
         raise UserError("--limit: a count of events, not below 0")
-    return None if args.json or args.csv else COLUMNS
+    if args.stacks and args.csv:
+        raise UserError("--stacks: not with --csv, which has one line an event; --json has both")
+    if args.json or args.csv:
+        return None
+    return [*COLUMNS, "user_stack"] if args.stacks else COLUMNS
 
 
 def _width(requested: int | None) -> int | None:
@@ -173,6 +193,25 @@ def _form(
     dated = len(days) > 1
     lines = Lines(stream.names, stream.clock, bit5, _width(args.width), dated=dated)
     return lines.of, lines.header() if sys.stdout.isatty() else None
+
+
+def _with_callers(form: Form, callers: "Callers", as_json: bool) -> Form:
+    """With what is known of the callers of each event."""
+
+    def made(table: "pa.Table") -> Iterator[str]:
+        from tracer.recording.tables import values
+
+        samples = [one or 0 for one in values(table, "user_stack", 0)]
+        callers.ask(samples)
+        for line, sample in zip(form(table), samples, strict=True):
+            if as_json:
+                more = json.dumps(callers.data(sample))[1:-1]
+                yield f"{line[:-1]}, {more}}}" if more else line
+                continue
+            yield line
+            yield from (f"    {printable(one)}" for one in callers.lines(sample))
+
+    return made
 
 
 def _print(tables: Iterable["pa.Table"], form: Form, args: argparse.Namespace) -> None:

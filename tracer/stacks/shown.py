@@ -10,10 +10,10 @@ from tracer.stacks.recorded import Frame, Stack, Stacks
 
 _ENDS = {
     "whole": "",
-    "cut": "… deeper than what was copied of the stack",
-    "unknown": "… called by code that lies in no known file",
+    "cut": "… and more: the stack is deeper than what was looked at",
+    "unknown": "… and more: how it goes on from there is not known",
     "lost": "… the stack was lost",
-    "no_unwinder": "… no callers: whoever recorded had no drgn to unwind with",
+    "no_unwinder": "… and more: the recorder had no drgn to unwind with",
 }
 """What stands behind the frames, by how far a stack is known."""
 _FROM_PROC = "(which file lay where was read from /proc, after the call)"
