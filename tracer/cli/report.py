@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tracer.cli import options
-from tracer.cli.options import TIMES, period, time_options
+from tracer.cli.options import TIMES, period, stack_names, stack_options, time_options
 from tracer.cli.verb import (
     Verb,
     filter_help,
@@ -89,6 +89,16 @@ class Report(Verb):
         form.add_argument("--json", action="store_true", help="all of it as one JSON object")
         form.add_argument("--csv", action="store_true", help="the table of --by (default object)")
         form.add_argument("--html", metavar="FILE", help="one file for a browser; - is stdout")
+        form.add_argument(
+            "--folded",
+            metavar="FILE",
+            help="who called, as folded stacks: a line for each way, outermost caller first, and "
+            "how many decisions came so; - is stdout",
+        )
+        form.add_argument(
+            "--flame", metavar="FILE", help="the same drawn, for a browser; - is stdout"
+        )
+        stack_options(parser)
         parser.add_argument(
             "--diff", action="store_true", help="what is different in the second of two recordings"
         )
@@ -125,7 +135,12 @@ class Report(Verb):
                 there |= {"difference"} if summary.result == "different" else set()
             else:
                 wanted = _tables(args)
-                report = reports.build(args.recordings, request, reading.step, tell, wanted)
+                with stack_names(args) as names:
+                    report = reports.build(
+                        args.recordings, request, reading.step, tell, wanted, names
+                    )
+                    for sentence in names.notes():
+                        tell(sentence)
                 summary = report.summary
                 there = _there([report.verdicts], report.coverage)
         with quiet_pipe():
@@ -148,6 +163,9 @@ def _check(args: argparse.Namespace) -> frozenset[str]:
         raise UserError(f"--diff compares two recordings, {len(args.recordings)} given")
     if args.diff and args.by:
         raise UserError("--by: not with --diff, which always compares by request and by file")
+    drawn = next((one for one in ("folded", "flame") if getattr(args, one) is not None), None)
+    if drawn and (args.by or args.diff):
+        raise UserError(f"--{drawn}: not with {'--by' if args.by else '--diff'}")
     if args.html is not None and args.by:
         raise UserError("--by: not with --html, which has all tables")
     real = [os.path.realpath(path) for path in args.recordings]
@@ -180,11 +198,11 @@ def _print(lines: Iterable[str], end: str = "") -> None:
     sys.stdout.flush()
 
 
-def _page(pieces: Iterable[str], path: str) -> None:
+def _page(pieces: Iterable[str], path: str, option: str = "--html") -> None:
     if path == "-":
         _print(pieces)
     else:
-        write("--html", path, pieces)
+        write(option, path, pieces)
 
 
 def _tables(args: argparse.Namespace) -> Sequence[str]:
@@ -215,6 +233,14 @@ def _show(report: "reports.Report", args: argparse.Namespace) -> None:
         from tracer.output.html import page
 
         _page(page(report, args.top or _TOP_HTML), args.html)
+    elif args.folded is not None:
+        from tracer.output.flames import folded
+
+        _page(folded(report.paths), args.folded, "--folded")
+    elif args.flame is not None:
+        from tracer.output.flames import page as flames
+
+        _page(flames(report), args.flame, "--flame")
     else:
         from tracer.output.terminal import Terminal
 

@@ -24,6 +24,9 @@ goes away)::
     unannounced     decisions on files whose announcement never came: little is known of these
     tables          object, fd, process, op, rule: lists, worst first; counts by verdict
     over_time       list: host, boot_id, time_ns (start of a step), counts by verdict
+    origins         list: decisions by the function that they come from, if user stacks were
+                    recorded: origin in words; function, file, line, module; stacks, how many
+                    different ways led through it; comm that came so most often
     executed        list: programs run from memory files; state: immutable (sealed WRITE, SHRINK
                     and GROW then) or could be changed; how; times
     seals           list: each file's creation and each change of its seals, file by file
@@ -285,6 +288,7 @@ def json_pieces(report: "Report", top: int | None = None) -> Iterator[str]:
     yield '\n },\n "over_time": '
     yield from json_table(timed(report.over_time, report.clocks))
     more = {
+        "origins": report.origins,
         "executed": report.executed,
         "seals": report.seals,
         "late_seals": report.late,

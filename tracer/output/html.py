@@ -168,6 +168,7 @@ def page(report: "Report", top: int) -> Iterator[str]:
     """The report in pieces; each table has at most ``top`` rows."""
     boots, several = layout.boots(report.coverage, report.clocks), report.several
     frames = {
+        "origins": report.refused_from,
         "executed": report.executed,
         "late": report.late,
         **report.tables,

@@ -11,6 +11,7 @@ import pandas as pd
 from tracer.analysis.batches import Source
 from tracer.analysis.decisions import Decisions, Keep, Window, read
 from tracer.analysis.executed import executed
+from tracer.analysis.origins import Found, Origins, Path, recorded
 from tracer.analysis.timeline import holders
 from tracer.analysis.totals import Tables
 from tracer.filter.mask import PLACES
@@ -23,6 +24,7 @@ from tracer.output.summary import Breach, Summary
 from tracer.output.tables import LISTED, WORST_FIRST
 from tracer.recording.format import EVENTS
 from tracer.recording.reader import Recording
+from tracer.stacks.names import Names
 from tracer.walltime import ALWAYS, Period, WallClock
 
 TABLES = ("object", "fd", "process", "op", "rule")
@@ -118,6 +120,10 @@ class Report:
     """By boot id: which time it was."""
     breaches: tuple[Breach, ...] = ()
     """The breaches by cause."""
+    origins: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Decisions by the function that they come from, as far as stacks were recorded."""
+    paths: tuple[Path, ...] = ()
+    """Each way that decisions came."""
 
     @property
     def summary(self) -> Summary:
@@ -136,6 +142,13 @@ class Report:
     def several(self) -> bool:
         """Whether a column must say which host a row is of."""
         return len({one.host for one in self.coverage}) > 1
+
+    @property
+    def refused_from(self) -> pd.DataFrame:
+        """:attr:`origins` of what was not simply allowed."""
+        if self.origins.empty:
+            return self.origins
+        return self.origins[self.origins["verdict"] != "allowed"]
 
     def notes(self) -> Iterator[str]:
         """What the numbers of verdicts do not tell."""
@@ -250,20 +263,25 @@ def build(
     step: Step,
     tell: Tell,
     wanted: Sequence[str] = TABLES,
+    names: Names | None = None,
 ) -> Report:
     """The report of the recordings ``paths``.
 
     :param step: see :data:`Step`.
     :param tell: see :data:`Tell`.
     :param wanted: the tables to make, for some are long; with all of them comes ``Report.seals``.
+    :param names: looks up where decisions come from; None: that is not wanted.
     :raises StoreError: one cannot be read.
     :raises UserError: the request's times cannot be found in one.
     """
     with ExitStack() as stack:
         readers = opened(paths, request, tell, stack)
         decisions = Decisions(keep=request.keep)
+        stacks = Origins()
+        if names is not None and any(recorded(reader.recording) for reader in readers):
+            decisions.observe(stacks)
         for reader in readers:
-            reader.read(decisions, step)
+            reader.read(decisions, step, ["user_stack"] if names is not None else [])
         tables = decisions.tables()
         sums = dict(zip(tables.recordings["path"], tables.recordings["decisions"], strict=True))
         # Reads once more, if there is any, and may find more problems.
@@ -271,6 +289,7 @@ def build(
         ran = executed([(reader.recording, reader.source) for reader in readers], tables)
         found = [reader.coverage(int(sums.get(reader.source.path, 0))) for reader in readers]
         by_name: dict[str, pd.DataFrame] = {name: getattr(tables, f"by_{name}") for name in wanted}
+        came = Found(stacks.counts, names) if names is not None and stacks.counts else None
         late, seals = tables.late_seals, tables.seals if wanted == TABLES else _NOTHING
         if request.question != Question():
             late, busy, seals, ran = (
@@ -294,6 +313,8 @@ def build(
             left_out=tables.left_out,
             unannounced=tables.unannounced,
             clocks=_clocks(readers),
+            origins=_NOTHING if came is None else came.frame(),
+            paths=() if came is None else tuple(came.paths()),
             breaches=summaries.breaches(tables.by_rule, found) if tables.verdicts["breach"] else (),
         )
 

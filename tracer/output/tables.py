@@ -301,6 +301,7 @@ TITLES = {
     "process": "Processes",
     "op": "Operations",
     "rule": "Rules and reasons",
+    "origins": "Where decisions come from: the innermost function that is not the C library's",
     "executed": "Programs run from memory files, and whether they could still be changed then",
     "late": "Late seals: others could have written before",
     "busy": "F_ADD_SEALS that failed EBUSY, and who held writable mappings",
@@ -403,6 +404,15 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         phrase("rule", "rule", rank=2),
         phrase("hole", "hole", rank=1),
         _ALL,
+    ),
+    "origins": (
+        value("count", "", _times, right=True),
+        value("verdict", "verdict"),
+        value("op", "op"),
+        replace(derived("comes from", lambda row: plain(row.get("origin"))), least=26),
+        phrase("rule", "rule", rank=3),
+        value("comm", "command", rank=2),
+        value("stacks", "stacks", right=True, rank=4),
     ),
     "executed": (
         _TIMES,

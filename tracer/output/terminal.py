@@ -71,6 +71,7 @@ class Terminal:
         for listing in listings:
             if listing.verdict not in ALARMS:
                 self._listed(listing, report.several)
+        self._table("origins", report.refused_from, report.several)
         self._table("executed", report.executed, report.several)
         self._table("late", report.late, report.several)
         for name in tables:

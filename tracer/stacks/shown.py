@@ -1,6 +1,6 @@
 """How user stacks read: as lines below an event, as values for programs, as one name a frame."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,14 +38,21 @@ class Call:
         return printable(self.place.function) or self.frame.where
 
     @property
-    def text(self) -> str:
+    def origin(self) -> str:
         """``map_ring (ring.c:88) in prog``; ``prog+0x1139`` where it has no name."""
         module, place = self.frame.module, self.place
         if not place.function and not place.source:
             return self.frame.where
         source = f" ({printable(place.source)})" if place.source else ""
-        end = " inlined" if self.inlined else f" in {module.name}" if module else ""
-        return f"{self.label}{source}{end}"
+        return f"{self.label}{source}" + (f" in {module.name}" if module else "")
+
+    @property
+    def text(self) -> str:
+        """The same among others: of an inlined function the next one says which file it is in."""
+        if not self.inlined:
+            return self.origin
+        source = f" ({printable(self.place.source)})" if self.place.source else ""
+        return f"{self.label}{source} inlined"
 
     def data(self) -> dict[str, Any]:
         """For programs: what is not known is null."""
@@ -106,9 +113,9 @@ class Callers:
         calls = [call.data() for call in self.calls(stack)]
         return {"stack": calls, "stack_state": stack.state, "stack_maps": stack.maps_from or None}
 
-    def origin(self, stack: Stack) -> Call | None:
+    @staticmethod
+    def origin_of(calls: Sequence[Call]) -> Call | None:
         """The innermost function of the application: not one of the C library."""
-        calls = self.calls(stack)
         own = (call for call in calls if not _everybodys(call.frame))
         return next(own, calls[0] if calls else None)
 
