@@ -22,6 +22,7 @@ from ui.app import SealsnoopApp
 
 if TYPE_CHECKING:
     from tracer.audit.policy import Policy
+    from tracer.stacks.names import Names
 
 _LINES = 40
 """Lines of what the recorder and its command wrote that are shown at the end."""
@@ -41,9 +42,12 @@ class View:
     """For a browser: nothing is written."""
     query: Query | None = None
     """The filter that it starts with."""
+    names: "Names | None" = None
+    """Looks up who called."""
 
     def app(self, feed: Worker, keeper: Keeper | None = None) -> SealsnoopApp:
         """The application for a feed."""
+        feed.names = self.names
         return SealsnoopApp(
             feed,
             bell=self.bell,

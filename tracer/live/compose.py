@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from tracer.filter.query import Query
 from tracer.live.book import Book
+from tracer.live.callers import Looked
 from tracer.live.coverage import coverage
 from tracer.live.groups import GROUPED, Grouped, RowIds, answers, ordered
 from tracer.live.log import LogView
@@ -23,6 +24,7 @@ from tracer.live.snapshot import (
     no_rows,
 )
 from tracer.recording.reader import Recording
+from tracer.stacks.names import Names
 
 _STILL = (State.ENDED, State.GONE, State.HELD)
 """States in which nothing comes any more: what is shown has to be the last word."""
@@ -31,7 +33,8 @@ _STILL = (State.ENDED, State.GONE, State.HELD)
 class Composer:
     """Keeps what a request needs from one snapshot to the next."""
 
-    def __init__(self, recording: Recording, book: Book) -> None:
+    def __init__(self, recording: Recording, book: Book, names: Names) -> None:
+        """``names``: looks up who called."""
         self._recording = recording
         self._book = book
         self._ids = RowIds()
@@ -42,6 +45,7 @@ class Composer:
             wall=book.clock.at,
             bit5=recording.manifest.bit5,
         )
+        self._callers = Looked(book.source.stacks, names)
         self._until: int | None = None  # rows of a frozen log
         self._log = LogView(book.log, Query())
         self._filtered: Filtered | None = None
@@ -74,6 +78,11 @@ class Composer:
         if more:
             self._log.search_back()
         return more
+
+    @property
+    def looking(self) -> bool:
+        """Names of callers are being looked up: the next snapshot will have them."""
+        return self._callers.busy
 
     def _prepare(self, request: Request) -> None:
         query = request.query
@@ -142,6 +151,7 @@ class Composer:
             coverage=cover,
             alerts=tuple(one for one in book.watch.alerts if not now.is_ahead(one.time_ns)),
             detail=self._details(request),
+            callers=(request.sample, self._callers.lines(request.sample)),
             found=self._search(request.find),
             wall=book.clock.at,
         )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tracer.live.auditing import Auditing
     from tracer.live.book import Book
     from tracer.live.compose import Composer
+    from tracer.stacks.names import Names
 
 
 def trouble(recording: Recording, follower: Follower) -> str:
@@ -68,6 +69,8 @@ class Worker:
     ) -> None:
         """``policy``: the recording is audited by it while it is shown."""
         self.recording = recording
+        self.names: Names | None = None
+        """Looks up who called; None: that is to be made."""
         self.auditing: Auditing | None = None
         """What audits it."""
         self._policy = policy
@@ -82,6 +85,7 @@ class Worker:
         self._arrivals: deque[tuple[float, int]] = deque()
         self._published: tuple[object, ...] = ()
         self._published_s = 0.0
+        self._looking = False
         self.book: Book
         self._composer: Composer
 
@@ -104,6 +108,8 @@ class Worker:
             self.auditing.stop()
         if self._thread is not None:
             self._thread.join(5)
+        if self.names is not None:
+            self.names.close()
         self.recording.close()
 
     def ask(self, request: Request) -> None:
@@ -129,9 +135,11 @@ class Worker:
         """A new book, with nothing read."""
         from tracer.live.book import Book
         from tracer.live.compose import Composer
+        from tracer.stacks.names import Names
 
         self.book = Book(self.recording, on_alert)
-        self._composer = Composer(self.recording, self.book)
+        self.names = self.names or Names()
+        self._composer = Composer(self.recording, self.book, self.names)
 
     def read(self, until_s: float) -> bool:
         """Reads until a moment of the monotonic clock; False: there is nothing more for now."""
@@ -229,6 +237,8 @@ class Worker:
     def _news(self, now_s: float) -> bool:
         """Whether a new snapshot would show anything else than the one before."""
         changed = self._published != (self.book.version, self._now().state, self._audited)
+        looking, self._looking = self._looking, self._composer.looking
+        changed |= looking
         return changed or now_s >= self._published_s + _IDLE_S or self.moving()
 
     def _publish(self, request: Request, quick: bool) -> None:

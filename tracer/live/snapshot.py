@@ -195,6 +195,8 @@ class Request:
     brief: bool = False
     """Not all of them: what stands beside a table."""
     object_window: Window = Window()
+    sample: int = 0
+    """``user_stack`` of the event whose callers are wanted; 0: of none."""
     find: Find | None = None
 
 
@@ -398,6 +400,8 @@ class Snapshot:
     detail: Detail | None = None
     audited: Audited | None = None
     """None: there is no policy."""
+    callers: tuple[int, Sequence[str]] = (0, ())
+    """Who called: of which ``user_stack``, and a line a function; empty: not known."""
     found: tuple[int, int | None] = (0, None)
     """Number of the search that was answered last, and the row that it found."""
     wall: Wall = no_clock

@@ -339,6 +339,7 @@ class Trace:
         self._feed = LiveFeed(path, on_alert=on_alert)
         self._note = note
         manifest = self._feed.recording.manifest
+        self._feed.names = names
         self._feed.open(on_alert)
         callers = None
         if names is not None:

@@ -83,9 +83,10 @@ class Callers:
         known = (self.stacks.of(sample) for sample in dict.fromkeys(samples))
         self.names.ask(frame for stack in known if stack is not None for frame in stack.frames)
 
-    def calls(self, stack: Stack) -> list[Call]:
-        """Who called, innermost first."""
-        self.names.ask(stack.frames)
+    def calls(self, stack: Stack, *, ask: bool = True) -> list[Call]:
+        """Who called, innermost first; without ``ask`` with the names that are known already."""
+        if ask:
+            self.names.ask(stack.frames)
         found: list[Call] = []
         for frame in stack.frames:
             places = self.names.known(frame) or (_NOWHERE,)
@@ -93,12 +94,12 @@ class Callers:
             found += [Call(frame, place, at < last) for at, place in enumerate(places)]
         return found
 
-    def lines(self, sample: int) -> Iterator[str]:
+    def lines(self, sample: int, *, ask: bool = True) -> Iterator[str]:
         """What stands below an event with this ``user_stack``; nothing where none was taken."""
         stack = self.stacks.of(sample)
         if stack is None:
             return
-        yield from (call.text for call in self.calls(stack))
+        yield from (call.text for call in self.calls(stack, ask=ask))
         end = _ENDS.get(stack.state, f"… {stack.state}")
         if end:
             yield end

@@ -21,7 +21,7 @@ from ui.screens.object import EventScreen, EvidenceScreen, ObjectScreen
 from ui.widgets.details import AuditNotes, CoverageNotes
 from ui.widgets.filterline import FilterLine
 from ui.widgets.grid import Grid
-from ui.widgets.preview import Preview
+from ui.widgets.preview import Preview, newest_callers
 from ui.widgets.strips import Bar, VerdictLine
 
 _TITLES = {
@@ -76,6 +76,8 @@ class MainScreen(Base):
         self._awaited: int | None = None  # the event that the cursor goes to when it is shown
         self._wanted: Key | None = None  # the object that the preview is to tell about
         self._timer: Timer | None = None
+        self._sample = 0  # of the event whose callers the preview is to tell
+        self._callers_timer: Timer | None = None
         self._moved_s = 0.0  # when the user moved the cursor
 
     def body(self) -> ComposeResult:
@@ -243,10 +245,12 @@ class MainScreen(Base):
         preview, place = self.query_one(Preview), self.grid.place
         if not preview.display:
             self._want(None)
+            self._want_callers(0)
             return
         if place is None or self.grid.rows.table != self.table:
             preview.show(None, None)
             self._want(None)
+            self._want_callers(0)
             return
         row = self.grid.rows.row(place)
         key = None
@@ -254,7 +258,27 @@ class MainScreen(Base):
             key = (int(row("dev")), int(row("ino")), int(row("gen")))
         self._want(key)
         known = key is not None and shot.request.object == key
-        preview.show(row, shot.detail if known else None)
+        detail = shot.detail if known else None
+        sample, of = int(row("user_stack") or 0), ""
+        if not sample and detail is not None:
+            sample, of = newest_callers(detail)
+        self._want_callers(sample)
+        callers = shot.callers[1] if sample and shot.callers[0] == sample else ()
+        preview.show(row, detail, callers, of)
+
+    def _want_callers(self, sample: int) -> None:
+        """Has it looked up who called, once the cursor rests."""
+        if sample == self._sample:
+            return
+        self._sample = sample
+        if self._callers_timer is not None:
+            self._callers_timer.stop()
+        self._callers_timer = self.set_timer(_REST_S, self._ask_callers)
+
+    def _ask_callers(self) -> None:
+        self._callers_timer = None
+        if self.is_current and self.view.request.sample != self._sample:
+            self.view.ask(sample=self._sample)
 
     def _want(self, key: Key | None) -> None:
         """Has the recording read for an object, once the cursor rests."""

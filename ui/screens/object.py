@@ -1,6 +1,6 @@
 """The screens behind a row: all about one event, one object, one claim of an audit."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -34,6 +34,8 @@ class EventScreen(Base):
         super().__init__()
         self.event = event
         self._start_ns = start_ns
+        self._sample = 0
+        self._callers: Sequence[str] = ()
 
     def body(self) -> ComposeResult:
         yield Lines(id="title")
@@ -53,9 +55,22 @@ class EventScreen(Base):
             style = f"bold {title.style_of(verdict.word)}"
             text = Text(f" {SYMBOLS[verdict]} {verdict.word} ", style).append_text(text)
         title.put(text)
-        self.query_one("#why", FactList).show(why(self.event))
+        self._sample = int(self.event.get("user_stack") or 0)
+        if self._sample:
+            self.view.ask(sample=self._sample)
+        self.query_one("#why", FactList).show(self._why())
         self.query_one("#fields", FactList).show(self._fields())
         self.settle_focus()
+
+    def show(self, shot: Snapshot) -> None:
+        super().show(shot)
+        if self._sample and shot.callers[0] == self._sample:
+            self._callers = shot.callers[1]
+            self.query_one("#why", FactList).show(self._why())
+
+    def _why(self) -> list[Line]:
+        called = [Line("" if at else "called by", one) for at, one in enumerate(self._callers)]
+        return [*why(self.event), *called]
 
     def _fields(self) -> list[Line]:
         shot = self.view.shot
@@ -69,7 +84,7 @@ class EventScreen(Base):
         self.app.switch_screen(ObjectScreen((dev, ino, gen)))
 
     def action_copy(self) -> None:
-        lines = [*why(self.event), *self._fields()]
+        lines = [*self._why(), *self._fields()]
         self.view.copy_row("\n".join(f"{line.label}: {line.value}" for line in lines if line.value))
 
 

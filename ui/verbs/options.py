@@ -7,7 +7,13 @@ import sys
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from tracer.cli.options import policy, violation_command, violation_options
+from tracer.cli.options import (
+    policy,
+    stack_names,
+    stack_options,
+    violation_command,
+    violation_options,
+)
 from tracer.cli.verb import Verb, filter_option, filter_query
 from tracer.errors import UserError
 from tracer.escape import printable
@@ -33,6 +39,7 @@ class ViewVerb(Verb):
         )
         filter_option(group, "start with this filter; / changes it (see 'sealsnoop script --help')")
         group.add_argument("--no-bell", action="store_true", help="do not ring on a breach")
+        stack_options(group)
         violation_options(group, "meanwhile, in their own tab")
         group.add_argument(
             "--web", action="store_true", help="show it in a browser on this host, not here"
@@ -63,7 +70,8 @@ class ViewVerb(Verb):
             theme_ = theme(args)
             from ui.session import View
 
-        view = View(theme_, not args.no_bell, violation, policy_, in_browser(), query)
+        names = stack_names(args)
+        view = View(theme_, not args.no_bell, violation, policy_, in_browser(), query, names)
         return self.show(args, view)
 
     def check(self, args: argparse.Namespace) -> None:
@@ -160,6 +168,7 @@ def viewer_words(args: argparse.Namespace) -> list[str]:
         )
     words += ["--no-bell"] if args.no_bell else []
     words += [f"--filter={one}" for one in args.filter]
+    words += [f"--debug-dir={os.path.abspath(one)}" for one in args.debug_dir]
     if args.policy is not None:
         words.append(f"--audit={os.path.abspath(args.policy)}")
     return words

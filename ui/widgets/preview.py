@@ -41,11 +41,20 @@ class Preview(Page, can_focus=False):
         super().__init__(self._made, id="preview")
         self._row: Row | None = None
         self._detail: Detail | None = None
+        self._callers: list[Line] = []
+        self._of = ""
         self._shown: tuple[object, list[Section]] = (None, [])
 
-    def show(self, row: Row | None, detail: Detail | None) -> None:
-        """``detail``: of its object, None: it is not known yet."""
+    def show(
+        self, row: Row | None, detail: Detail | None, callers: Sequence[str] = (), of: str = ""
+    ) -> None:
+        """``detail``: of its object, None: it is not known yet.
+
+        ``callers``: who called, a line a function; ``of``: which event, where that is not the row.
+        """
         self._row, self._detail = row, detail
+        self._callers = [Line("", one) for one in callers]
+        self._of = of
         told = self._told()
         if told != self._shown:
             if told[0] != self._shown[0]:
@@ -74,11 +83,13 @@ class Preview(Page, can_focus=False):
         if rows.table == "events":
             event = rows.record(row.place)
             yield self._headline(event.get, rows), why(event)
+            yield from self._called()
             known = fields(event, rows.start_ns, rows.bit5, rows.wall)
             yield "All of it", known[: known.index(Line("", ""))]
             return
         event = worst_event(row)
         yield self._headline(event.get, rows, row), self._why(row, event)
+        yield from self._called()
         if rows.table == "processes":
             return
         if detail is None:
@@ -91,6 +102,10 @@ class Preview(Page, can_focus=False):
         yield "Was held by" if gone else "Held by", list(_holders(detail.holders))
         if len(detail.mappers):
             yield "Mapped by", list(_mappers(detail.mappers))
+
+    def _called(self) -> Iterator[Section]:
+        if self._callers:
+            yield f"Called by{self._of and f' ({self._of})'}", self._callers
 
     def _headline(self, get: Any, rows: Rows, row: Row | None = None) -> str:
         name = cells.name_of(*(get(part) for part in ("kind", "name", "dev", "ino")))
@@ -121,6 +136,16 @@ class Preview(Page, can_focus=False):
         lines = [Line("what", said, verdict.word), Line("who", f"{who} at {when}{times}")]
         # The verdict and what was expected are said already.
         return lines + [line for line in why(event)[2:] if line.label != "because"]
+
+
+def newest_callers(detail: Detail) -> tuple[int, str]:
+    """Of the newest event that was not simply allowed: its ``user_stack``, and which it is."""
+    for event in reversed(detail.timeline):
+        sample = int(event.get("user_stack") or 0)
+        if sample and (event["verdict"] or 0) > Verdict.ALLOWED:
+            who = cells.who(event["comm"], event["pid"])
+            return sample, f"the newest that was refused: {cells.text(event['op'])} by {who}"
+    return 0, ""
 
 
 def _timeline(detail: Detail, rows: Rows) -> Iterator[Line]:
