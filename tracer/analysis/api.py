@@ -7,6 +7,7 @@ Then ``found.decisions`` is a DataFrame with one row a decision and its verdict,
 
     found.by_object     found.by_fd      found.by_process    found.by_op    found.by_rule
     found.listed        found.seals      found.late_seals    found.busy     found.over_time()
+    found.callers       found.stacks()
 
 are its sums, ready to be sorted, filtered and plotted. ``found.problems``, ``found.losses`` and
 ``found.unannounced`` say what is missing. Several recordings (hosts) may be given at once: the
@@ -150,6 +151,29 @@ class Analysis:
     def over_time(self, step_ns: int | None = None) -> pd.DataFrame:
         """Decisions by verdict in steps (``Tables.over_time``)."""
         return self.tables.over_time(step_ns)
+
+    @cached_property
+    def callers(self) -> pd.DataFrame:
+        """Which stack a decision's ``user_stack`` is (:func:`tracer.analysis.callers.callers`)."""
+        from tracer.analysis import callers
+
+        return callers.callers(self.recordings)
+
+    def stacks(self, *debug_dirs: str | os.PathLike[str]) -> pd.DataFrame:
+        """The functions of each stack, with names (:func:`tracer.analysis.callers.frames`)::
+
+            at = ["host", "boot_id", "stack"]
+            found.decisions.merge(found.callers).merge(found.stacks(), on=at, suffixes=("", "_of"))
+
+        :param debug_dirs: where debug files lie by build id; none: where distributions put them.
+        """
+        from tracer.analysis import callers
+        from tracer.stacks.files import DEBUG_DIRS, Files
+        from tracer.stacks.names import Names
+
+        folders = [os.fspath(one) for one in debug_dirs] or DEBUG_DIRS
+        with Names(Files(folders)) as names:
+            return callers.frames(self.recordings, names)
 
     @property
     def losses(self) -> pd.DataFrame:

@@ -220,11 +220,17 @@ class Printer:
             until_s = time.monotonic() + _WAIT_S
             for row, shown in zip(_rows(columns, some), wanted[some].tolist(), strict=True):
                 if shown:
-                    sample = row.get("user_stack", 0) if self._callers else 0
-                    self._held.append(_Held(self._told(row), sample, until_s))
+                    self._held.append(self._waiting(row, until_s))
                 if row["op"] in _SETTING_WORDS:
                     self._learn(row)
             self.release()
+
+    def text(self, row: dict[str, Any]) -> str:
+        """One judged row as a line or as JSON, with who called as far as that is known now."""
+        return self._whole(self._waiting(row, 0.0))
+
+    def _waiting(self, row: dict[str, Any], until_s: float) -> "_Held":
+        return _Held(self._told(row), row.get("user_stack", 0) if self._callers else 0, until_s)
 
     def release(self, *, all_: bool = False) -> None:
         """Writes the lines that wait for nothing any more; ``all_``: nothing will come."""

@@ -153,7 +153,7 @@ class Names:
 
     def known(self, frame: Frame) -> tuple[Place, ...]:
         """The same, of what was asked before."""
-        if frame.module is None:
+        if frame.module is None or frame.what != "code":
             return ()
         return self._known.get((_key(frame.module), frame.address), ())
 

@@ -226,6 +226,22 @@ class Stacks:
         places = np.minimum(np.searchsorted(known, samples), len(known) - 1)
         return np.where((known[places] == samples) & (samples != 0), stacks[places], 0)
 
+    def samples(self) -> dict[str, Any]:
+        """All samples as columns."""
+        sample, stack, state, maps = self._calls.sorted()
+        words, sources = np.array(self._states.words, object), np.array(self._sources.words, object)
+        empty = np.empty(0, object)
+        return {
+            "user_stack": sample,
+            "stack": stack,
+            "state": words[state] if len(state) else empty,
+            "maps_from": sources[maps] if len(maps) else empty,
+        }
+
+    def known(self) -> list[int]:
+        """The numbers of all stacks of which there are frames."""
+        return sorted(self._frames)
+
     def frames(self, stack: int) -> tuple[Frame, ...]:
         """The frames of a stack as far as no one between is missing."""
         found = self._known.get(stack)

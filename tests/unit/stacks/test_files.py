@@ -1,0 +1,144 @@
+"""Which files are opened at the word of a recording, and which never."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.unit.stacks.compiled import Program, compiled
+from tracer.stacks.elf import layout
+from tracer.stacks.files import Files, Mounts
+from tracer.stacks.recorded import Module
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    return compiled(tmp_path_factory.mktemp("program"))
+
+
+def used(module: Module) -> bool:
+    found = Files([]).module(module)
+    if found is not None:
+        found.close()
+    return found is not None
+
+
+def at(program: Program, path: Path | bytes) -> Module:
+    return program.module(raw=os.fsencode(path))
+
+
+def test_the_file_that_ran(program: Program) -> None:
+    found = Files([]).module(program.module())
+    assert found is not None
+    assert found.layout.build_id == program.build_id
+    assert found.layout.low == 0
+    found.close()
+
+
+def test_no_link_is_followed(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(program.path)
+    (tmp_path / "folder").symlink_to(program.path.parent)
+    assert not used(at(program, tmp_path / "link"))
+    assert not used(at(program, tmp_path / "folder/prog"))
+    assert not used(at(program, b"/proc/self/exe"))
+
+
+def test_a_fifo_or_a_device_is_not_opened(program: Program, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    assert not used(at(program, tmp_path / "fifo"))
+    assert not used(at(program, b"/dev/zero"))
+    assert not used(at(program, b"/dev/null"))
+
+
+@pytest.mark.parametrize("path", [b"", b"prog", b"../prog", b"/a\0b", b"/", b"/nowhere/x"])
+def test_what_is_no_path_of_a_file(program: Program, path: bytes) -> None:
+    assert not used(at(program, path))
+
+
+def test_no_path_is_followed_out_of_a_file_that_is_no_program(
+    program: Program, tmp_path: Path
+) -> None:
+    for name, data in (("text", b"hello"), ("empty", b""), ("head", b"\x7fELF\x02\x01")):
+        (tmp_path / name).write_bytes(data)
+        assert not used(at(program, tmp_path / name))
+
+
+def test_a_build_id_names_no_path_of_its_own(program: Program, tmp_path: Path) -> None:
+    debug = tmp_path / "debug"
+    (debug / ".build-id").mkdir(parents=True)
+    for evil in ("", "a", "ab", "../../etc/passwd", "zz" * 20):
+        assert Files([str(debug)]).debug(evil) is None
+
+
+MOUNTS = b"""\
+21 1 0:19 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+22 21 0:20 / /net rw - autofs /etc/auto.net rw,fd=5
+23 21 0:21 / /home/a\\040b rw - nfs4 server:/x rw
+24 21 0:22 / /data rw - fuseblk /dev/sdb1 rw
+25 21 0:23 / /mnt rw - fuse.sshfs x rw
+26 21 0:24 / /mnt rw - tmpfs x rw
+27 21 0:24 / /mnt/inner rw - cifs x rw
+nonsense
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "answers"),
+    [
+        (b"/usr/bin/x", True),
+        (b"/net", False),
+        (b"/net/evil.host/share/x", False),
+        (b"/network/x", True),
+        (b"/home/a b/x", False),
+        (b"/data/x", True),
+        (b"/mnt/x", True),  # the later mount covers the earlier one
+        (b"/mnt/inner/x", False),
+    ],
+)
+def test_nobody_is_asked_over_a_network(tmp_path: Path, path: bytes, answers: bool) -> None:
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/mountinfo").write_bytes(MOUNTS)
+    assert Mounts(tmp_path).answers(path) is answers
+
+
+def test_the_root_is_looked_at_wherever_it_lies(tmp_path: Path) -> None:
+    """A guest's root may come from its host."""
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/mountinfo").write_bytes(b"21 1 0:19 / / rw - 9p root rw\n")
+    assert Mounts(tmp_path).answers(b"/usr/bin/x")
+    assert Mounts(tmp_path / "none").answers(b"/usr/bin/x")
+
+
+# ---- ELF files ----------------------------------------------------------------------------------
+
+
+def test_a_layout_of_whatever_bytes_is_one_or_none(program: Program, tmp_path: Path) -> None:
+    import random
+
+    rng = random.Random(7)
+    data = program.path.read_bytes()
+    path = tmp_path / "damaged"
+    sane = 0
+    for _ in range(400):
+        damaged = bytearray(data)
+        for _ in range(rng.choice((1, 2, 8, 40))):
+            damaged[rng.randrange(0, 1200)] = rng.randrange(256)
+        path.write_bytes(damaged)
+        with path.open("rb") as file:
+            try:
+                found = layout(file.fileno())
+            except ValueError:
+                continue
+        sane += 1
+        assert 0 <= found.low < found.high < 1 << 63
+        assert len(found.build_id) <= 128
+    assert sane > 20
+
+
+def test_a_build_id_is_found_in_what_strip_leaves(program: Program, tmp_path: Path) -> None:
+    import subprocess
+
+    path = tmp_path / "debug"
+    subprocess.run(["objcopy", "--only-keep-debug", program.path, path], check=True)
+    with path.open("rb") as file:
+        assert layout(file.fileno()).build_id == program.build_id
