@@ -8,7 +8,12 @@ import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from tests.unit.recording.stack_records import LIBC, StackStory
+from tracer.capture.stacks.records import File
+from tracer.capture.stacks.records import Frame as Recorded
+from tracer.record import FrameWhat, StackState
 from tracer.stacks.recorded import Frame, Module
 
 SOURCE = r"""
@@ -129,3 +134,26 @@ def debug_file(program: Program, folder: Path) -> Path:
     subprocess.run(["objcopy", "--only-keep-debug", program.path, path], check=True)
     subprocess.run(["strip", program.path], check=True)
     return path
+
+
+def record(program: Program, path: Path, comm: bytes = b"prog") -> Path:
+    """A recording of refused calls that came from a program's functions, as they really lie.
+
+    Three writes came through ``plain``, a fourth through ``map_ring``, and nobody knows whence a
+    fifth came.
+    """
+    story = StackStory()
+    story.object(5, "ring")
+    about = program.module()
+    file = File(about.dev, about.ino, 0, about.size, about.raw)
+    story.module(1, file, bytes.fromhex(program.build_id))
+    story.module(2, LIBC, bytes.fromhex("ffeeddccbbaa99887766554433221100ffeeddcc"))
+    inside = Recorded(2, 0x1018AD, FrameWhat.CODE, True)
+    for number, call in ((1, "plain"), (2, "map_ring")):
+        story.stack(number, [inside, Recorded(1, program.calls[call].offset, FrameWhat.CODE)])
+    refused: dict[str, Any] = {"answer": -1, "length": 8, "seals": 8, "seals_after": 8}
+    for stack in (1, 1, 2, 1):
+        story.called(stack, "write", 5, 100, comm, **refused)
+    story.called(0, "write", 5, 100, comm, state=StackState.LOST, **refused)
+    story.event("write", 5, 100, comm, answer=8, length=8)
+    return story.write(path)
