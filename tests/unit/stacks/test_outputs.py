@@ -258,12 +258,10 @@ def test_flames_need_nothing_else_and_run_nothing_of_others(
     assert "<script>a" not in page
     assert "&lt;script&gt;a;b 1" in page
     assert not re.search(r"(src|href)=", page)
-    assert "default-src 'none'" in page
+    assert "default-src &#39;none&#39;" in page
     assert "prefers-color-scheme:dark" in page
-    widths = [
-        float(one) for one in re.findall(r'<rect x="[0-9.]+" y="\d+" width="([0-9.]+)"', page)
-    ]
-    assert max(widths) <= 1200
+    widths = re.findall(r'<rect x="[0-9.]+" y="\d+" width="([0-9.]+)"', page)
+    assert 1190 < max(map(float, widths)) <= 1200
     capsys.readouterr()
     main(["report", str(evil), "--folded", "-"])
     assert "<script>a:b 1;plain;" in capsys.readouterr().out
@@ -293,10 +291,13 @@ def test_data_frames(program: Program, path: Path) -> None:
         joined = decisions.merge(found.callers).merge(
             stacks, on=["host", "boot_id", "stack"], suffixes=("", "_of")
         )
-    called = joined[joined["depth"] == 1].groupby("function")["line"].agg(["size", "max"])
-    assert called.loc["plain"].tolist() == [3, program.calls["plain"].line]
-    assert called.loc["map_ring"].tolist() == [1, program.calls["map_ring"].line]
-    assert called.loc["outer"].tolist() == [1, program.calls["outer"].line]
+    called = joined[joined["depth"] == 1].value_counts(["function", "line"]).to_dict()
+    line = {name: told.line for name, told in program.calls.items()}
+    assert called == {
+        ("plain", line["plain"]): 3,
+        ("map_ring", line["map_ring"]): 1,
+        ("outer", line["outer"]): 1,
+    }
     assert sorted(found.callers["state"]) == ["lost", *["whole"] * 4]
 
 
@@ -377,8 +378,8 @@ def test_another_root_with_the_recording_and_debug_files_alone(tmp_path: Path) -
     folders = dict.fromkeys([sys.prefix, sys.base_prefix, str(ROOT)])
     more = [one for one in folders if not one.startswith("/usr")]
     own = ["--map-root-user"] if os.geteuid() else []
-    words: list[Any] = ["unshare", "--mount", *own, "sh", "-c", _ROOT, "sh", tmp_path / "root", path,
-                        debug, sys.executable, *more]  # fmt: skip
+    script = ["unshare", "--mount", *own, "sh", "-c", _ROOT, "sh"]
+    words: list[Any] = [*script, tmp_path / "root", path, debug, sys.executable, *more]
     ran = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=120)
     told = lines_below(built)
     assert below(ran.stdout)[:4] == [
