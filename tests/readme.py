@@ -19,6 +19,7 @@ HERE = {
     "sealsnoop trace host.seal --since 03:00 --until 03:10": 0,
     "sealsnoop report s.seal --fail-on breach,unexplained": 2,
     "sealsnoop report debian-6.1 --html seals.html": 0,
+    "sealsnoop report s.seal --flame flame.html": 0,
     "sealsnoop trace --help": 0,
     "sealsnoop doctor": None,
     "source <(sealsnoop completion bash)": 0,
