@@ -120,17 +120,20 @@ class Script(Verb):
             stream = Stream(
                 recording, query=query, window=window, columns=columns, follow=args.follow
             )
-            names = stack.enter_context(stack_names(args)) if args.stacks else None
+            callers = None
+            if args.stacks:
+                names = stack.enter_context(stack_names(args))
+                callers = Callers(stream.stacks, names)
             try:
                 form, header = _form(args, recording, stream, clock)
-                if names is not None:
-                    form = _with_callers(form, Callers(stream.stacks, names), args.json)
+                if callers is not None:
+                    form = _with_callers(form, callers, args.json)
                 if header:
                     print(header)
                 _print(stream.tables(), form, args)
             except KeyboardInterrupt:
                 code = Exit.INTERRUPTED
-            more = () if names is None else names.notes()
+            more = () if callers is None else callers.notes()
             for sentence in (*narration(recording, told), *more):
                 tell(sentence)
             if stream.late:

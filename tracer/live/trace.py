@@ -362,7 +362,7 @@ class Trace:
             callers=callers,
         )
         self.printer.window = window or EVERYTHING
-        self._names = names
+        self._callers = callers
         self._feed.book.decisions.observe(self.printer)
         self._reported: dict[str, int] = {}
         self._sentences: set[str] = set()
@@ -407,7 +407,7 @@ class Trace:
                 self._reported[word] = count
                 lost = "incomplete" if word in CONTEXT else "LOST"
                 self._note(f"{lost}: {new} x {LOSSES.get(word, word)}")
-        names = () if self._names is None else self._names.notes()
+        names = () if self._callers is None else self._callers.notes()
         for sentence in (*self._feed.problems(), *names):
             if sentence not in self._sentences:
                 self._sentences.add(sentence)

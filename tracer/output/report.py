@@ -25,6 +25,7 @@ from tracer.output.tables import LISTED, WORST_FIRST
 from tracer.recording.format import EVENTS
 from tracer.recording.reader import Recording
 from tracer.stacks.names import Names
+from tracer.stacks.shown import LEFT_OUT
 from tracer.walltime import ALWAYS, Period, WallClock
 
 TABLES = ("object", "fd", "process", "op", "rule")
@@ -289,6 +290,8 @@ def build(
         ran = executed([(reader.recording, reader.source) for reader in readers], tables)
         found = [reader.coverage(int(sums.get(reader.source.path, 0))) for reader in readers]
         by_name: dict[str, pd.DataFrame] = {name: getattr(tables, f"by_{name}") for name in wanted}
+        if any(source.stacks.left_out for source in stacks.counts):
+            tell(LEFT_OUT)
         came = Found(stacks.counts, names) if names is not None and stacks.counts else None
         late, seals = tables.late_seals, tables.seals if wanted == TABLES else _NOTHING
         if request.question != Question():

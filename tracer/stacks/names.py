@@ -29,8 +29,8 @@ LOOKUP = (sys.executable, "-P", "-m", "tracer.stacks.lookup")
 _START_S, _ANSWER_S = 20.0, 60.0
 _DEATHS = 8
 """So many files may end the process before no other is started."""
-_KEPT = 1 << 18
-"""Places that are kept."""
+_KEPT = 1 << 25
+"""Characters of names that are kept."""
 _LOADED_ALREADY = Layout(0, 1, "")
 _LOADED = 64
 """Modules in the process: then a new one is started, with none."""
@@ -138,6 +138,7 @@ class Names:
     def __init__(self, files: Files | None = None) -> None:
         self._files = files or Files()
         self._known: dict[tuple[Key, int], tuple[Place, ...]] = {}
+        self._size = 0
         self._numbers: dict[Key, int] = {}
         self._without: dict[Key, str] = {}
         """Modules that have no names, and why; empty: nothing of theirs is here."""
@@ -188,10 +189,12 @@ class Names:
                 return
             if places is None:
                 return
-            if len(self._known) > _KEPT:
+            if self._size > _KEPT:
                 self._known.clear()
+                self._size = 0
             for address, found in zip(some, places, strict=True):
                 self._known[key, address] = found
+                self._size += 64 + sum(len(one.function) + len(one.file) for one in found)
 
     def _places(
         self, key: Key, module: Module, addresses: list[int]

@@ -17,10 +17,11 @@ from tracer.recording.tables import values
 
 DEEPEST = 256
 """Frames of a stack that are taken; a recorder writes no more than half of them."""
-_MOST = 1 << 20
-"""Stacks, and modules, that are kept of one recording."""
-_PATH = 1 << 14
-"""Bytes of a path; longer ones are no path of a kernel's (PATH_MAX)."""
+_FRAMES = 1 << 21
+"""Frames that are kept of one recording; each is stored once for all samples that have it."""
+_MODULES = 1 << 16
+_PIECES = 1 << 7
+"""Of a path: longer ones are no path of a kernel's (PATH_MAX)."""
 TABLES = ("modules", "stacks", "callers")
 
 Numbers = npt.NDArray[np.int64]
@@ -141,8 +142,9 @@ class Stacks:
         self._modules: dict[int, tuple[dict[str, Any], dict[int, tuple[bytes, bool]]]] = {}
         self._known: dict[int, tuple[Frame, ...]] = {}
         self._named: dict[int, Module] = {}
+        self._count = 0  # frames
         self.left_out = False
-        """There is more than is kept."""
+        """There is more than is kept: some stacks end too early, or have no files."""
 
     @classmethod
     def of_tables(cls, tables: Iterable[tuple[str, pa.Table]]) -> Self:
@@ -179,12 +181,13 @@ class Stacks:
         columns = (_numbers(table, one) for one in ("stack", "depth", "module", "offset"))
         more = values(table, "what", "?"), values(table, "interrupted", False)
         for stack, depth, module, offset, what, interrupted in zip(*columns, *more, strict=True):
-            if stack not in self._frames and len(self._frames) >= _MOST:
+            if self._count >= _FRAMES:
                 self.left_out = True
-                continue
+                break
             frames = self._frames.setdefault(stack, {})
-            if depth < DEEPEST:
-                frames.setdefault(depth, (module, offset, str(what or "?"), bool(interrupted)))
+            if depth < DEEPEST and depth not in frames:
+                frames[depth] = module, offset, str(what or "?"), bool(interrupted)
+                self._count += 1
         self._known.clear()
 
     def _take_modules(self, table: pa.Table) -> None:
@@ -194,12 +197,13 @@ class Stacks:
         for module, dev, ino, size, part, build_id, goes_on, text in zip(
             *columns, *more, strict=True
         ):
-            if module not in self._modules and len(self._modules) >= _MOST:
+            if module not in self._modules and len(self._modules) >= _MODULES:
                 self.left_out = True
-                continue
+                break
             about = {"build_id": _hex(build_id), "dev": dev, "ino": ino, "size": size}
             _, pieces = self._modules.setdefault(module, (about, {}))
-            pieces.setdefault(part, (bytes(text or b""), bool(goes_on)))
+            if part < _PIECES:
+                pieces.setdefault(part, (bytes(text or b""), bool(goes_on)))
         self._known.clear()
         self._named.clear()
 
@@ -263,7 +267,7 @@ class Stacks:
                 return None
             about, pieces = self._modules[number]
             path, part, goes_on = b"", 0, True
-            while goes_on and part in pieces and len(path) < _PATH:
+            while goes_on and part in pieces:
                 text, goes_on = pieces[part]
                 path += text
                 part += 1

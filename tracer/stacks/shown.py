@@ -70,6 +70,13 @@ class Call:
 
 
 _NOWHERE = Place("")
+_CALLS = 512
+"""Functions of a stack that are named."""
+_KEPT = 1 << 12
+"""Stacks whose lines are kept."""
+_LINES = 100
+"""Lines below an event: who was traced chose how deep its stack is."""
+LEFT_OUT = "the recording has more stacks than are read: some end too early, or have no files"
 
 
 class Callers:
@@ -77,6 +84,7 @@ class Callers:
 
     def __init__(self, stacks: Stacks, names: Names) -> None:
         self.stacks, self.names = stacks, names
+        self._lines: dict[tuple[int, str, str], tuple[Stack, tuple[str, ...]]] = {}
 
     def ask(self, samples: Iterable[int]) -> None:
         """Looks all names up that stacks of these samples need: at once it is faster."""
@@ -92,19 +100,42 @@ class Callers:
             places = self.names.known(frame) or (_NOWHERE,)
             last = len(places) - 1
             found += [Call(frame, place, at < last) for at, place in enumerate(places)]
-        return found
+            if len(found) >= _CALLS:
+                break
+        return found[:_CALLS]
 
     def lines(self, sample: int, *, ask: bool = True) -> Iterator[str]:
         """What stands below an event with this ``user_stack``; nothing where none was taken."""
         stack = self.stacks.of(sample)
         if stack is None:
             return
-        yield from (call.text for call in self.calls(stack, ask=ask))
+        key = stack.number, stack.state, stack.maps_from
+        before, lines = self._lines.get(key, (None, ()))
+        # A growing recording may tell more of a stack.
+        if before is None or before.frames is not stack.frames or not ask:
+            lines = tuple(self._made(stack, ask))
+            if len(self._lines) > _KEPT:
+                self._lines.clear()
+            if ask:
+                self._lines[key] = stack, lines
+        yield from lines
+
+    def _made(self, stack: Stack, ask: bool) -> Iterator[str]:
+        calls = self.calls(stack, ask=ask)
+        yield from (call.text for call in calls[:_LINES])
+        if len(calls) > _LINES:
+            yield f"… {len(calls) - _LINES} more"
         end = _ENDS.get(stack.state, f"… {stack.state}")
         if end:
             yield end
         if stack.maps_from == "proc" and stack.frames:
             yield _FROM_PROC
+
+    def notes(self) -> Iterator[str]:
+        """What is missing, in sentences."""
+        yield from self.names.notes()
+        if self.stacks.left_out:
+            yield LEFT_OUT
 
     def data(self, sample: int) -> dict[str, Any]:
         """For programs: ``stack``, a list, and ``stack_state``; nothing where none was taken."""

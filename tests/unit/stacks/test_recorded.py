@@ -12,7 +12,10 @@ from tests.unit.recording.stack_records import LIBC, LONG, PROGRAM
 from tracer.analysis.callers import read
 from tracer.recording.format import TABLES
 from tracer.recording.reader import Recording
+from tracer.stacks import recorded
+from tracer.stacks.names import Names
 from tracer.stacks.recorded import DEEPEST, Frame, Module, Stacks
+from tracer.stacks.shown import LEFT_OUT, Callers
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +198,27 @@ def test_an_address_is_never_negative() -> None:
 
 
 def test_the_tables_are_the_recordings() -> None:
-    from tracer.stacks import recorded
-
     assert set(recorded.TABLES) < set(TABLES)
+
+
+def test_more_than_is_kept_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorded, "_FRAMES", 10)
+    count = 40
+    stacks = made(
+        callers={"sample": [*range(1, count)], "stack": [*range(1, count)]},
+        stacks={"stack": [*range(1, count)], "depth": [0] * (count - 1)},
+    )
+    assert stacks.left_out
+    assert [bool(one.frames) for n in range(1, count) if (one := stacks.of(n))].count(True) == 10
+    assert list(Callers(stacks, Names()).notes()) == [LEFT_OUT]
+
+
+def test_a_deep_stack_has_not_more_lines_than_can_be_read() -> None:
+    depth = DEEPEST
+    stacks = made(
+        callers={"sample": [1], "stack": [1], "state": ["cut"], "maps_from": ["kernel"]},
+        stacks={"stack": [1] * depth, "depth": [*range(depth)], "what": ["jit"] * depth},
+    )
+    lines = list(Callers(stacks, Names()).lines(1))
+    assert lines[100:] == ["… 156 more", "… and more: the stack is deeper than what was looked at"]
+    assert len(Callers(stacks, Names()).data(1)["stack"]) == depth
