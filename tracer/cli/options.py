@@ -152,17 +152,25 @@ def stack_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> 
         help="where debug files lie by build id, for functions and lines in stacks; repeatable "
         "(default: /usr/lib/debug)",
     )
+    parser.add_argument(
+        "--debuginfod",
+        action="store_true",
+        help="fetch debug files that are not here from the servers of $DEBUGINFOD_URLS; these "
+        "learn by it what was traced",
+    )
 
 
 def stack_names(args: argparse.Namespace) -> "Names":
     """What looks names up for stacks; UserError: a folder is none."""
+    from tracer.stacks.debuginfod import Debuginfod, servers
     from tracer.stacks.files import DEBUG_DIRS, Files
     from tracer.stacks.names import Names
 
     for folder in args.debug_dir:
         if not os.path.isdir(folder):
             raise UserError(f"--debug-dir {printable(folder)}: is no folder")
-    return Names(Files(args.debug_dir or DEBUG_DIRS))
+    debuginfod = Debuginfod(servers()) if args.debuginfod else None
+    return Names(Files(args.debug_dir or DEBUG_DIRS, debuginfod))
 
 
 FAIL_ON = (*(verdict.word for verdict in reversed(Verdict)), "loss")

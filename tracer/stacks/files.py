@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tracer.stacks.debuginfod import Debuginfod
 from tracer.stacks.elf import Layout, layout
 from tracer.stacks.recorded import Module
 
@@ -127,8 +128,12 @@ def _unescaped(text: bytes) -> bytes:
 class Files:
     """Looks for the files of modules, and for their debug files by build id."""
 
-    def __init__(self, debug_dirs: Sequence[str] = DEBUG_DIRS) -> None:
+    def __init__(
+        self, debug_dirs: Sequence[str] = DEBUG_DIRS, debuginfod: Debuginfod | None = None
+    ) -> None:
+        """``debuginfod``: asked for what is not here; None: nobody is asked."""
         self._debug_dirs = tuple(debug_dirs)
+        self._debuginfod = debuginfod
         self._mounts: Mounts | None = None
 
     def module(self, module: Module) -> Found | None:
@@ -165,9 +170,18 @@ class Files:
             found.close()
         return None
 
+    def fetched(self, build_id: str) -> Found | None:
+        """A debug file with this build id from a server, if those are to be asked."""
+        path = None if self._debuginfod is None else self._debuginfod.path(build_id)
+        found = None if path is None else _looked_at(os.fsencode(path), None)
+        if found is not None and found.layout.build_id != build_id:
+            found.close()
+            return None
+        return found
+
     def shared(self, of: Found, path: str, build_id: str) -> Found | None:
         """What several debug files have in common (dwz): by its build id, or as ``of`` says."""
-        found = self.debug(build_id)
+        found = self.debug(build_id) or self.fetched(build_id)
         if found is not None or len(build_id) < 4:
             return found
         beside = os.path.realpath(os.path.join(os.path.dirname(of.path), path))

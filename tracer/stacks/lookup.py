@@ -107,6 +107,12 @@ class _Module:
         self._module.try_file("file", fd=fd, force=True)
 
     @property
+    def lines(self) -> bool:
+        """It has debug information."""
+        have: bool = self._module.debug_file_status == self._drgn.ModuleFileStatus.HAVE
+        return have
+
+    @property
     def wants(self) -> list[str] | None:
         """Path and build id of the file that its debug file shares with others, if that lacks."""
         wanted = self._drgn.ModuleFileStatus.WANT_SUPPLEMENTARY
@@ -151,7 +157,8 @@ def _serve(sock: socket.socket, drgn: Any, readable: Callable[[str], str]) -> No
             while fds:
                 module.add(fds.pop(0))
             places = [module.places(one, readable) for one in asked["addresses"]]
-            answer: dict[str, Any] = {"places": places, "wants": module.wants}
+            answer: dict[str, Any] = {"places": places}
+            answer |= {"wants": module.wants, "lines": module.lines}
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"[:_TEXT]}
         for fd in fds:

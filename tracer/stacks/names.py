@@ -206,27 +206,30 @@ class Names:
             answer = self._lookup.ask(number, _LOADED_ALREADY, [], addresses)
             return self._checked(key, module, answer, len(addresses))
         own, debug = self._files.module(module), self._files.debug(module.build_id)
+        if own is None and debug is None:
+            debug = self._files.fetched(module.build_id)
+        held = [one for one in (own, debug) if one is not None]
+        if not held:
+            self._without[key] = ""
+            return None
         try:
-            found = debug or own
-            if found is None:
-                self._without[key] = ""
-                return None
             if self._lookup is None:
                 self._lookup = _Lookup()
-            fds = [one.fd for one in (own, debug) if one is not None]
-            layout = (own or found).layout
+            fds, layout = [one.fd for one in held], held[0].layout
             answer = self._lookup.ask(number, layout, fds, addresses)
-            shared = self._shared(found, answer.get("wants"))
+            if debug is None and answer.get("lines") is False:
+                debug = self._files.fetched(module.build_id)
+                if debug is not None:
+                    held.append(debug)
+                    answer = self._lookup.ask(number, layout, [debug.fd], addresses)
+            shared = self._shared(held[-1], answer.get("wants"))
             if shared is not None:
-                try:
-                    answer = self._lookup.ask(number, layout, [shared.fd], addresses)
-                finally:
-                    shared.close()
+                held.append(shared)
+                answer = self._lookup.ask(number, layout, [shared.fd], addresses)
             return self._checked(key, module, answer, len(addresses))
         finally:
-            for one in (own, debug):
-                if one is not None:
-                    one.close()
+            for one in held:
+                one.close()
 
     def _shared(self, of: Found, wants: Any) -> Found | None:
         """The file that several debug files share (dwz), if that is wanted and there."""

@@ -169,6 +169,7 @@ def viewer_words(args: argparse.Namespace) -> list[str]:
     words += ["--no-bell"] if args.no_bell else []
     words += [f"--filter={one}" for one in args.filter]
     words += [f"--debug-dir={os.path.abspath(one)}" for one in args.debug_dir]
+    words += ["--debuginfod"] if args.debuginfod else []
     if args.policy is not None:
         words.append(f"--audit={os.path.abspath(args.policy)}")
     return words
