@@ -86,7 +86,7 @@ def recorded(recording: "Recording") -> bool:
     return any(table.num_rows for table in recording.tables("callers", ["sample"]))
 
 
-class Path(NamedTuple):
+class Way(NamedTuple):
     """Decisions of one verdict that came one way."""
 
     comm: str
@@ -116,13 +116,13 @@ class Found:
             }
             yield source, callers, calls
 
-    def paths(self) -> Iterator[Path]:
+    def ways(self) -> Iterator[Way]:
         """Each way that decisions came, with how many came so."""
         for source, _, calls in self._stacks():
             for kind, count in self.counts[source].items():
                 verdict = Verdict(kind.verdict).word
                 op = _OPS.get(kind.op, f"op_{kind.op}")
-                yield Path(kind.comm, calls[kind.stack], op, verdict, count)
+                yield Way(kind.comm, calls[kind.stack], op, verdict, count)
 
     def frame(self) -> "pd.DataFrame":
         """Decisions by where they come from, the worst and the most frequent first.

@@ -236,7 +236,7 @@ def _show(report: "reports.Report", args: argparse.Namespace) -> None:
     elif args.folded is not None:
         from tracer.output.flames import folded
 
-        _page(folded(report.paths), args.folded, "--folded")
+        _page(folded(report.ways), args.folded, "--folded")
     elif args.flame is not None:
         from tracer.output.flames import page as flames
 

@@ -24,8 +24,8 @@ goes away)::
     unannounced     decisions on files whose announcement never came: little is known of these
     tables          object, fd, process, op, rule: lists, worst first; counts by verdict
     over_time       list: host, boot_id, time_ns (start of a step), counts by verdict
-    origins         list: decisions by the function that they come from, if user stacks were
-                    recorded: origin in words; function, file, line, module; stacks, how many
+    origins         only if user stacks were recorded; list: decisions by the function that they
+                    come from: origin in words; function, file, line, module; stacks, how many
                     different ways led through it; comm that came so most often
     executed        list: programs run from memory files; state: immutable (sealed WRITE, SHRINK
                     and GROW then) or could be changed; how; times
@@ -287,8 +287,9 @@ def json_pieces(report: "Report", top: int | None = None) -> Iterator[str]:
         yield from rows(name, frame)
     yield '\n },\n "over_time": '
     yield from json_table(timed(report.over_time, report.clocks))
+    origins = {"origins": report.origins} if len(report.origins.columns) else {}
     more = {
-        "origins": report.origins,
+        **origins,
         "executed": report.executed,
         "seals": report.seals,
         "late_seals": report.late,

@@ -8,6 +8,7 @@ A folded stack is a line as Brendan Gregg's flamegraph.pl, speedscope and infern
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
@@ -18,7 +19,7 @@ from tracer.output import html
 from tracer.output import tables as layout
 
 if TYPE_CHECKING:
-    from tracer.analysis.origins import Path
+    from tracer.analysis.origins import Way
     from tracer.output.report import Report
 
 _DEEPEST = 512
@@ -31,15 +32,16 @@ _LEAST = 0.4
 _MOST = 20_000
 """… nor what would be more than this."""
 _TOP = 500
+_STYLE = (Path(__file__).parent / "templates" / "flame.css").read_text("utf-8")
 
 
-def _labels(path: "Path") -> tuple[str, ...]:
+def _labels(path: "Way") -> tuple[str, ...]:
     """The names of a way, outermost first, then what was decided."""
     calls = [call.label for call in path.calls[:_DEEPEST]]
     return (path.comm or "?", *reversed(calls or ["not known"]), f"{path.op} [{path.verdict}]")
 
 
-def _sums(paths: Iterable["Path"]) -> dict[tuple[str, ...], int]:
+def _sums(paths: Iterable["Way"]) -> dict[tuple[str, ...], int]:
     sums: dict[tuple[str, ...], int] = {}
     for path in paths:
         labels = _labels(path)
@@ -47,7 +49,7 @@ def _sums(paths: Iterable["Path"]) -> dict[tuple[str, ...], int]:
     return sums
 
 
-def folded(paths: Iterable["Path"]) -> Iterator[str]:
+def folded(paths: Iterable["Way"]) -> Iterator[str]:
     """A line for each way that decisions came."""
     for labels, count in sorted(_sums(paths).items()):
         # A semicolon is ours, and so is the last blank.
@@ -63,7 +65,7 @@ class _Node:
     """Of what was decided there; empty: it is a function."""
 
 
-def _tree(paths: Iterable["Path"]) -> _Node:
+def _tree(paths: Iterable["Way"]) -> _Node:
     root = _Node("all")
     for path in paths:
         labels = _labels(path)
@@ -111,7 +113,7 @@ def _box(node: _Node, left: float, width: float, depth: int, whole: int) -> str:
     )
 
 
-def flame(paths: Iterable["Path"]) -> str:
+def flame(paths: Iterable["Way"]) -> str:
     """SVG: callers above what they called, as wide as many decisions came through them."""
     root = _tree(paths)
     boxes = list(_boxes(root))
@@ -132,16 +134,17 @@ def page(report: "Report") -> Iterator[str]:
         columns = layout.present(origins, "origins", report.several)
         table = html.table_of("origins", origins, columns, boots, _TOP)
         tables.append((layout.TITLES["origins"], table))
-    there = {path.verdict for path in report.paths}
+    there = {path.verdict for path in report.ways}
     return html.render(
         "flame.html",
         html.TONES[summary.result],
         summary.text,
         summary.todo,
+        html.STYLE + _STYLE,
         names=", ".join(one.file_name for one in report.coverage),
         recordings=[html.card(one) for one in report.coverage],
         legend=Markup(html.legend(dict.fromkeys(there, 1))),
-        drawing=Markup(flame(report.paths)) if report.paths else "",
-        count=sum(path.times for path in report.paths),
+        drawing=Markup(flame(report.ways)) if report.ways else "",
+        count=sum(path.times for path in report.ways),
         tables=tables,
     )

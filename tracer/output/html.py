@@ -51,10 +51,10 @@ def _digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def security_policy() -> str:
+def security_policy(style: str = STYLE) -> str:
     """The content security policy of a page."""
     return (
-        f"default-src 'none'; style-src {_digest(STYLE)}; script-src {_digest(SCRIPT)}; "
+        f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(SCRIPT)}; "
         "base-uri 'none'; form-action 'none'"
     )
 
@@ -73,7 +73,12 @@ def _environment() -> Environment:
 
 
 def render(
-    template: str, tone: str, result: str, todo: Sequence[str], **context: Any
+    template: str,
+    tone: str,
+    result: str,
+    todo: Sequence[str],
+    style: str = STYLE,
+    **context: Any,
 ) -> Iterator[str]:
     """A whole page in pieces.
 
@@ -81,14 +86,15 @@ def render(
     :param tone: of the result: ``bad``, ``known``, ``unsure``, ``plain`` or ``fine``.
     :param result: the first line.
     :param todo: what to do about it.
+    :param style: all of the page's.
     :param context: what the template names.
     """
     return (
         _environment()
         .get_template(template)
         .generate(
-            policy=security_policy(),
-            style=Markup(STYLE),
+            policy=security_policy(style),
+            style=Markup(style),
             script=Markup(SCRIPT),
             tone=tone,
             result=result,

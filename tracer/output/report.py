@@ -11,7 +11,7 @@ import pandas as pd
 from tracer.analysis.batches import Source
 from tracer.analysis.decisions import Decisions, Keep, Window, read
 from tracer.analysis.executed import executed
-from tracer.analysis.origins import Found, Origins, Path, recorded
+from tracer.analysis.origins import Found, Origins, Way, recorded
 from tracer.analysis.timeline import holders
 from tracer.analysis.totals import Tables
 from tracer.filter.mask import PLACES
@@ -123,7 +123,7 @@ class Report:
     """The breaches by cause."""
     origins: pd.DataFrame = field(default_factory=pd.DataFrame)
     """Decisions by the function that they come from, as far as stacks were recorded."""
-    paths: tuple[Path, ...] = ()
+    ways: tuple[Way, ...] = ()
     """Each way that decisions came."""
 
     @property
@@ -279,10 +279,11 @@ def build(
         readers = opened(paths, request, tell, stack)
         decisions = Decisions(keep=request.keep)
         stacks = Origins()
-        if names is not None and any(recorded(reader.recording) for reader in readers):
+        called = names is not None and any(recorded(reader.recording) for reader in readers)
+        if called:
             decisions.observe(stacks)
         for reader in readers:
-            reader.read(decisions, step, ["user_stack"] if names is not None else [])
+            reader.read(decisions, step, ["user_stack"] if called else [])
         tables = decisions.tables()
         sums = dict(zip(tables.recordings["path"], tables.recordings["decisions"], strict=True))
         # Reads once more, if there is any, and may find more problems.
@@ -292,7 +293,7 @@ def build(
         by_name: dict[str, pd.DataFrame] = {name: getattr(tables, f"by_{name}") for name in wanted}
         if any(source.stacks.left_out for source in stacks.counts):
             tell(LEFT_OUT)
-        came = Found(stacks.counts, names) if names is not None and stacks.counts else None
+        came = Found(stacks.counts, names) if names is not None and called else None
         late, seals = tables.late_seals, tables.seals if wanted == TABLES else _NOTHING
         if request.question != Question():
             late, busy, seals, ran = (
@@ -317,7 +318,7 @@ def build(
             unannounced=tables.unannounced,
             clocks=_clocks(readers),
             origins=_NOTHING if came is None else came.frame(),
-            paths=() if came is None else tuple(came.paths()),
+            ways=() if came is None else tuple(came.ways()),
             breaches=summaries.breaches(tables.by_rule, found) if tables.verdicts["breach"] else (),
         )
 
