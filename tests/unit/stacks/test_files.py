@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,11 +44,25 @@ def test_no_link_is_followed(program: Program, tmp_path: Path) -> None:
     assert not used(at(program, b"/proc/self/exe"))
 
 
-def test_a_fifo_or_a_device_is_not_opened(program: Program, tmp_path: Path) -> None:
+def test_a_fifo_or_a_device_is_not_opened(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[object] = []
+    real = os.open
+
+    def noted(path: Any, flags: int, *more: Any, **other: Any) -> int:
+        if not flags & os.O_PATH:
+            opened.append(path)
+        return real(path, flags, *more, **other)
+
+    monkeypatch.setattr(os, "open", noted)
     os.mkfifo(tmp_path / "fifo")
     assert not used(at(program, tmp_path / "fifo"))
     assert not used(at(program, b"/dev/zero"))
     assert not used(at(program, b"/dev/null"))
+    assert opened == []
+    assert used(program.module())
+    assert len(opened) == 1
 
 
 @pytest.mark.parametrize("path", [b"", b"prog", b"../prog", b"/a\0b", b"/", b"/nowhere/x"])
