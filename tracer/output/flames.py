@@ -32,7 +32,10 @@ _LEAST = 0.4
 _MOST = 20_000
 """… nor what would be more than this."""
 _TOP = 500
-_STYLE = (Path(__file__).parent / "templates" / "flame.css").read_text("utf-8")
+_TEMPLATES = Path(__file__).parent / "templates"
+_STYLE = (_TEMPLATES / "flame.css").read_text("utf-8")
+_SCRIPT = (_TEMPLATES / "flame.js").read_text("utf-8")
+"""Makes a function as wide as the drawing."""
 
 
 def _labels(path: "Way") -> tuple[str, ...]:
@@ -107,8 +110,9 @@ def _box(node: _Node, left: float, width: float, depth: int, whole: int) -> str:
         shown = escape(clip(printable(node.label), room))
         on = ' class="on"' if node.verdict else ""
         text = f'<text x="{left + 4:.1f}" y="{y + 14}"{on}>{shown}</text>'
+    name = escape(printable(node.label))
     return (
-        f'<g><title>{escape(title)}</title><rect x="{left:.2f}" y="{y}" '
+        f'<g data-name="{name}"><title>{escape(title)}</title><rect x="{left:.2f}" y="{y}" '
         f'width="{max(0.3, width - 0.5):.2f}" height="{_ROW - 1}" rx="2" class="{css}"/>{text}</g>'
     )
 
@@ -141,6 +145,7 @@ def page(report: "Report") -> Iterator[str]:
         summary.text,
         summary.todo,
         html.STYLE + _STYLE,
+        html.SCRIPT + _SCRIPT,
         names=", ".join(one.file_name for one in report.coverage),
         recordings=[html.card(one) for one in report.coverage],
         legend=Markup(html.legend(dict.fromkeys(there, 1))),

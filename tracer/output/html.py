@@ -51,10 +51,10 @@ def _digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def security_policy(style: str = STYLE) -> str:
+def security_policy(style: str = STYLE, script: str = SCRIPT) -> str:
     """The content security policy of a page."""
     return (
-        f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(SCRIPT)}; "
+        f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
 
@@ -78,6 +78,7 @@ def render(
     result: str,
     todo: Sequence[str],
     style: str = STYLE,
+    script: str = SCRIPT,
     **context: Any,
 ) -> Iterator[str]:
     """A whole page in pieces.
@@ -87,15 +88,16 @@ def render(
     :param result: the first line.
     :param todo: what to do about it.
     :param style: all of the page's.
+    :param script: likewise.
     :param context: what the template names.
     """
     return (
         _environment()
         .get_template(template)
         .generate(
-            policy=security_policy(style),
+            policy=security_policy(style, script),
             style=Markup(style),
-            script=Markup(SCRIPT),
+            script=Markup(script),
             tone=tone,
             result=result,
             todo=todo,
