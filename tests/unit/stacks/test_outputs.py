@@ -13,6 +13,7 @@ import pytest
 import sealsnoop
 from tests.unit.recording import stack_records
 from tests.unit.stacks.compiled import Program, compiled, debug_file, record
+from tracer.cli import trace as verb
 from tracer.cli.main import main
 from tracer.filter.query import parse
 from tracer.live import trace as tracing
@@ -385,3 +386,28 @@ def test_another_root_with_the_recording_and_debug_files_alone(tmp_path: Path) -
     assert below(ran.stdout)[:4] == [
         told["plain"], told["plain"], told["map_ring"], told["plain"],
     ], ran.stderr  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "stacks"),
+    [
+        ([], ["--stacks=denied"]),
+        (["--stacks", "all"], ["--stacks=all"]),
+        (["--stacks", "off"], ["--stacks=off"]),
+        (["--no-stacks"], []),
+        (["--no-stacks", "-o", "kept.seal"], ["--stacks=denied"]),
+        (["--source", "ftrace"], []),
+    ],
+)
+def test_what_nobody_will_see_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], stacks: list[str]
+) -> None:
+    seen: list[list[str]] = []
+
+    def record(self: object, words: list[str], *_: object) -> int:
+        seen.append(words)
+        return 0
+
+    monkeypatch.setattr(verb._Traced, "record", record)
+    assert main(["trace", *options, "--", "true"]) == 0
+    assert [word for word in seen[0] if word.startswith("--stacks")] == stacks
