@@ -60,8 +60,10 @@ _SLICE_S = 0.2
 _MANY = 4096
 """Rows turned into Python objects at once."""
 _ALLOWED = int(Verdict.ALLOWED)
-_WAIT_S = 2.0
-"""So long a line waits for its callers: unwinding takes some milliseconds."""
+_WAIT_S = 10.0
+"""So long a line waits for its callers at most: unwinding takes milliseconds, or seconds where a
+kernel is emulated or the machine has too much to do."""
+_LATE = "… who called was not known in time"
 _INDENT = "    "
 _OBJECTS = 1 << 16
 """Files whose seals' setters are known at a time; the oldest are forgotten."""
@@ -257,7 +259,7 @@ class Printer:
         if isinstance(held.told, dict):
             more = {} if callers is None else callers.data(held.sample)
             return json.dumps(held.told | more) + "\n"
-        below = [] if callers is None else callers.lines(held.sample)
+        below = [] if callers is None else [*callers.lines(held.sample)] or [_LATE]
         return "".join([held.told + "\n", *(f"{_INDENT}{printable(one)}\n" for one in below)])
 
     def _wanted(self, judged: "Judged") -> Any:

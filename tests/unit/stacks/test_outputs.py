@@ -190,7 +190,7 @@ def test_it_does_not_wait_for_ever(path: Path, monkeypatch: pytest.MonkeyPatch) 
     recording, _, printer = read(path, lines)
     with recording:
         printer.release()
-        assert below("".join(lines)) == [[]] * 6
+        assert below("".join(lines)) == [[f"    {tracing._LATE}"]] * 5 + [[]]
 
 
 def test_at_the_end_nothing_is_held_back(path: Path) -> None:
@@ -198,7 +198,7 @@ def test_at_the_end_nothing_is_held_back(path: Path) -> None:
     recording, _, printer = read(path, lines)
     with recording:
         printer.release(all_=True)
-        assert below("".join(lines)) == [[]] * 6
+        assert below("".join(lines)) == [[f"    {tracing._LATE}"]] * 5 + [[]]
 
 
 # ---- report ------------------------------------------------------------------------------------
