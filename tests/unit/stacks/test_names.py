@@ -256,7 +256,7 @@ def test_damaged_programs_end_nobody(program: Program, tmp_path: Path) -> None:
 
     rng = random.Random(5)
     data = program.path.read_bytes()
-    for number in range(40):
+    for number in range(15):
         damaged = bytearray(data)
         for _ in range(rng.choice((1, 4, 64, 400))):
             damaged[rng.randrange(64, len(damaged))] = rng.randrange(256)
@@ -269,7 +269,7 @@ def test_damaged_programs_end_nobody(program: Program, tmp_path: Path) -> None:
             for call in ("plain", "map_ring", "last"):
                 for place in names.of(built.frame(call)):
                     assert place.function.isprintable()
-            if number % 10 == 0:
+            if number % 5 == 0:
                 assert len(names.of(program.frame("plain"))) == 1
 
 
