@@ -63,7 +63,6 @@ _ALLOWED = int(Verdict.ALLOWED)
 _WAIT_S = 10.0
 """So long a line waits for its callers at most: unwinding takes milliseconds, or seconds where a
 kernel is emulated or the machine has too much to do."""
-_LATE = "… who called was not known in time"
 _INDENT = "    "
 _OBJECTS = 1 << 16
 """Files whose seals' setters are known at a time; the oldest are forgotten."""
@@ -259,7 +258,7 @@ class Printer:
         if isinstance(held.told, dict):
             more = {} if callers is None else callers.data(held.sample)
             return json.dumps(held.told | more) + "\n"
-        below = [] if callers is None else [*callers.lines(held.sample)] or [_LATE]
+        below = [] if callers is None else callers.lines(held.sample)
         return "".join([held.told + "\n", *(f"{_INDENT}{printable(one)}\n" for one in below)])
 
     def _wanted(self, judged: "Judged") -> Any:

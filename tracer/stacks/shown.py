@@ -76,6 +76,8 @@ _KEPT = 1 << 12
 """Stacks whose lines are kept."""
 _LINES = 100
 """Lines below an event: who was traced chose how deep its stack is."""
+LATE = "… who called was not known in time"
+"""Of a sample that was taken, and had not been looked at."""
 LEFT_OUT = "the recording has more stacks than are read: some end too early, or have no files"
 
 
@@ -108,6 +110,8 @@ class Callers:
         """What stands below an event with this ``user_stack``; nothing where none was taken."""
         stack = self.stacks.of(sample)
         if stack is None:
+            if sample:
+                yield LATE
             return
         key = stack.number, stack.state, stack.maps_from
         before, lines = self._lines.get(key, (None, ()))

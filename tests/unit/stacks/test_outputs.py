@@ -24,7 +24,7 @@ from tracer.recording.redact import redact
 from tracer.stacks.files import Files
 from tracer.stacks.names import Names
 from tracer.stacks.recorded import TABLES
-from tracer.stacks.shown import Callers
+from tracer.stacks.shown import LATE, Callers
 from tracer.words import EXEC
 
 ROOT = Path(__file__).parents[3]
@@ -190,7 +190,7 @@ def test_it_does_not_wait_for_ever(path: Path, monkeypatch: pytest.MonkeyPatch) 
     recording, _, printer = read(path, lines)
     with recording:
         printer.release()
-        assert below("".join(lines)) == [[f"    {tracing._LATE}"]] * 5 + [[]]
+        assert below("".join(lines)) == [[f"    {LATE}"]] * 5 + [[]]
 
 
 def test_at_the_end_nothing_is_held_back(path: Path) -> None:
@@ -198,7 +198,7 @@ def test_at_the_end_nothing_is_held_back(path: Path) -> None:
     recording, _, printer = read(path, lines)
     with recording:
         printer.release(all_=True)
-        assert below("".join(lines)) == [[f"    {tracing._LATE}"]] * 5 + [[]]
+        assert below("".join(lines)) == [[f"    {LATE}"]] * 5 + [[]]
 
 
 # ---- report ------------------------------------------------------------------------------------
@@ -239,6 +239,14 @@ def test_a_recording_without_stacks_has_no_such_section(capsys: Capture) -> None
     sample = ROOT / "samples/recordings/debian-6.1.seal"
     main(["report", str(sample)])
     assert "Where decisions come from" not in capsys.readouterr().out
+
+
+def test_report_as_a_page(program: Program, path: Path, tmp_path: Path, capsys: Capture) -> None:
+    page = tmp_path / "r.html"
+    printed(capsys, "report", path, "--html", page)
+    told = f"plain (prog.c:{program.calls['plain'].line}) in prog"
+    assert "Where decisions come from" in page.read_text()
+    assert told in page.read_text()
 
 
 def test_folded_stacks(path: Path, capsys: Capture) -> None:
