@@ -31,6 +31,7 @@ HARNESS = {
 UNIT_TESTS = {
     "strace": "what a program really called",
     "zsh": "its completion", "fish": "its completion",
+    "g++": "names of C++ in a stack",
     "groff-base": "man pages as man shows them",
     "dwarves": "pahole's own view of a BTF",
     "locales": "tests/elsewhere: other languages", "tzdata": "tests/elsewhere: other zones",
