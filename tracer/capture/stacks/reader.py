@@ -41,7 +41,7 @@ _ANSWER_BYTES = 1 << 16
 _MOST_STACKS = 1 << 16
 """Different ones that are told apart; then they are told anew, by new numbers."""
 _MOST_MODULES = 1 << 14
-_LAST_S = 3.0
+_LAST_S = 10.0
 """How long what is left is looked at in the end."""
 _STATES = {
     unwind.WHOLE: StackState.WHOLE,
