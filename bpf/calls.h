@@ -37,6 +37,7 @@ INLINE struct slot *new_slot(u64 me)
 		s->call.op = 0;
 		s->depth = 0;
 		s->known_inode = 0;
+		s->told.start_ns = 0;
 		s->owner = me;
 		return s;
 	}
@@ -285,6 +286,7 @@ INLINE void tell_call(u64 pid_tgid, struct slot *s, s64 answer, u8 hook, int dir
 	u8 op = operation(c, hook);
 	struct counts *n = my_counts();
 	struct user_regs regs = {};
+	struct actor who;
 	struct record *r;
 	u32 seals_after;
 	u64 task;
@@ -309,6 +311,11 @@ INLINE void tell_call(u64 pid_tgid, struct slot *s, s64 answer, u8 hook, int dir
 		if (!get_object(n, c->inode, c->ino, c->kind, op, hook, c->seals, NULL, &s->known))
 			goto dropped;
 	}
+	task = current_task();
+	who = current_actor(task);
+	if (unlikely(s->told.start_ns != who.start_ns || s->told.exec_id != who.exec_id) &&
+	    tell_task(n, task, load_u64(task + OFF_TASK_MM, TASK_DIRECT), &who))
+		s->told = who;
 	r = new_record(n, TYPE_EVENT, hook);
 	if (!r)
 		return;
@@ -316,7 +323,6 @@ INLINE void tell_call(u64 pid_tgid, struct slot *s, s64 answer, u8 hook, int dir
 	r->head.op = op;
 	r->head.seals = c->seals;
 	set_key(r, &s->known);
-	task = current_task();
 	set_task(r, task, pid_tgid);
 	r->head.flags = c->flags | syscall_origin(r, task, op, &regs);
 	r->event.size = c->size;

@@ -189,6 +189,8 @@ INLINE struct exec *my_exec(u64 task)
 	e->form = FORM_PATH;
 	e->nr = exec_call(task).nr;
 	e->flags = is_compat(task) ? FLAG_COMPAT : 0;
+	/* Now, as it is another program at the return. */
+	tell_me(0);
 	return e;
 }
 

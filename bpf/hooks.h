@@ -432,6 +432,7 @@ INLINE void tell_create(struct made *made, s64 answer, u32 flags, u16 nr, u32 or
 	} else if (is_error(answer) && name) {
 		send_requested_name(n, &o, name, &flags, HOOK_CREATE);
 	}
+	tell_me(0);
 	r = plain_event(n, pid_tgid, &o, OP_CREATE, HOOK_CREATE);
 	if (!r)
 		return;
@@ -514,10 +515,11 @@ INLINE void note_mapping(u64 vma, int direct, u8 op, u8 hook)
 		goto dropped;
 	if (!get_object(n, inode, ino, kind, op, hook, seals, NULL, &o))
 		goto dropped;
+	mm = read_u64(vma + OFF_VMA_MM);
+	tell_me(is_other_mm(mm) ? 0 : mm);
 	r = plain_event(n, pid_tgid, &o, op, hook);
 	if (!r)
 		return;
-	mm = read_u64(vma + OFF_VMA_MM);
 	start = read_u64(vma + OFF_VMA_START);
 	r->head.flags = is_other_mm(mm) ? FLAG_OTHER_MM : 0;
 	r->head.seals = seals;
@@ -557,6 +559,7 @@ INLINE void note_evict(u64 inode)
 	if (!n || !o.announced || !is_enabled(my_config(), pid_tgid))
 		return;
 	lock_xadd(&n->totals[HOOK_EVICT].decided, 1);
+	tell_me(0);
 	r = plain_event(n, pid_tgid, &o, OP_EVICT, HOOK_EVICT);
 	if (!r)
 		return;

@@ -13,6 +13,7 @@
 #include "emit.h"
 #include "objects.h"
 #include "cgroups.h"
+#include "tasks.h"
 #include "calls.h"
 #include "vma.h"
 #include "hooks.h"

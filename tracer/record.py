@@ -19,6 +19,7 @@ from tracer.words import Kind as Kind
 from tracer.words import LossCause as LossCause
 from tracer.words import Op as Op
 from tracer.words import RecordType as RecordType
+from tracer.words import TaskText as TaskText
 from tracer.words import words as words
 
 HEADER = Path(__file__).resolve().parents[1] / "bpf" / "record.h"
@@ -65,6 +66,7 @@ EVENT = _dtype("event_body")
 OBJECT = _dtype("object_body")
 NAME = _dtype("name_body")
 CGROUP = _dtype("cgroup_body")
+TASK = _dtype("task_body")
 LOSS = _dtype("loss_body")
 CLOCK = _dtype("clock_body")
 TOTALS = _dtype("totals_body")

@@ -76,6 +76,8 @@ class RecordType(IntEnum):
     CLOCK = 6
     TOTALS = 7
     CGROUP = 8
+    TASK = 12
+    """A piece of what is known of an actor."""
 
 
 class Op(IntEnum):
@@ -395,6 +397,14 @@ class LossCause(IntEnum):
     FILES_FULL = 10
     CGROUP_NAME = 11
     CGROUPS_FULL = 12
+    TASK_TEXT = 15
+
+
+class TaskText(IntEnum):
+    """What a TASK record has a piece of."""
+
+    EXE = 1
+    CMDLINE = 2
 
 
 def words(enum: type[IntEnum]) -> dict[int, str]:

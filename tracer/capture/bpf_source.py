@@ -23,6 +23,7 @@ from tracer.words import (
     Op,
     Receipt,
     RecordType,
+    TaskText,
 )
 
 BPF_DIR = Path(__file__).resolve().parents[2] / "bpf"
@@ -46,6 +47,7 @@ _PREFIXES = {
     "DEVICE": Device,
     "FORM": ExecForm,
     "ROLE": ExecRole,
+    "TASK": TaskText,
 }
 
 
@@ -134,6 +136,8 @@ class Filters:
     follow_command: bool = False
     """The pid filter is on, though its first pid is not known yet; the files that those processes
     have to do with are followed, whoever else does something to them."""
+    no_cmdline: bool = False
+    """Command lines of who acts are not read."""
     files: tuple[str, ...] = ()
     """Only these (`tracer.capture.named_files.NamedFile.key`), whoever does something to them."""
 
@@ -149,6 +153,7 @@ class Filters:
             "FILTER_SEALS": bool(self.seals),
             "FILTER_DENIED": self.denied,
             "FILTER_UNSEALABLE": not self.unsealable,
+            "CMDLINE": not self.no_cmdline,
             "AUDIT": audit,
             "RING_PAGES": ring_bytes // page_size,
             "MAX_TASKS": 16384,

@@ -329,6 +329,7 @@ def filters(args: argparse.Namespace, follow_command: bool) -> Filters:
         denied=args.denied,
         unsealable=args.unsealable,
         follow_command=follow_command,
+        no_cmdline=args.no_cmdline,
     )
 
 

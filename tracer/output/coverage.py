@@ -24,7 +24,7 @@ from tracer.words import UNKNOWN, Bit5, HookState, bit5_of, names
 if TYPE_CHECKING:
     from tracer.recording.reader import Recording
 
-CONTEXT = ("objects_full", "name", "cgroup_name")
+CONTEXT = ("objects_full", "name", "cgroup_name", "task_text")
 """Causes by which no event is lost, only what stands around it."""
 _PROBLEM = 90  # cells of a problem in the first line
 

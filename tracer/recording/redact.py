@@ -128,6 +128,8 @@ COLUMNS: dict[tuple[str, str], str] = {
     ("modules", "text"): PATH,
     ("modules", "build_id"): HIDE,  # whoever has the program knows its name by that
     ("stacks", "name"): "symbol",
+    ("tasks", "exe"): PATH,
+    ("tasks", "cmdline"): "cmdline",
 }
 """What each column of texts is: a kind of pseudonyms, or what is put together from pieces;
 columns of words (`op`, `kind`, …) have known ones, and no others."""

@@ -26,12 +26,14 @@ from tracer.record import (
     NAME,
     OBJECT,
     RECORD_SIZE,
+    TASK,
     TOTALS,
     Hook,
     Kind,
     LossCause,
     Op,
     RecordType,
+    TaskText,
     words,
 )
 from tracer.recording.format import EVENTS, OBJECTS, TABLES
@@ -295,9 +297,25 @@ def joined(objects: pa.Table, names: pa.Table) -> pa.Table:
     return objects
 
 
-def _pieces(rows: Records) -> pa.Array:
+def _texts(rows: Records) -> list[bytes]:
     lengths = zip(rows["text"], rows["length"].tolist(), strict=True)
-    return binaries([text.tobytes()[:length] for text, length in lengths])
+    return [text.tobytes()[:length] for text, length in lengths]
+
+
+def _pieces(rows: Records) -> pa.Array:
+    return binaries(_texts(rows))
+
+
+def _tasks_table(rows: Records) -> pa.Table:
+    """Each row has a piece of one of the two texts."""
+    pieces = _texts(rows)
+    is_exe = rows["what"] == TaskText.EXE
+    both = {
+        name: binaries([text if mine else b"" for text, mine in zip(pieces, which, strict=True)])
+        for name, which in (("exe", is_exe), ("cmdline", ~is_exe))
+    }
+    truths = {name: booleans(rows[name] != 0) for name in ("more", "cut", "unlinked")}
+    return _table("tasks", rows, **both, **truths, of_exe=booleans(is_exe))
 
 
 def objects_tables(records: Records) -> tuple[pa.Table, pa.Table]:
@@ -445,6 +463,7 @@ _OF_TYPE = {
     RecordType.EVENT: ("events", EVENT),
     RecordType.BASELINE: ("mappings", EVENT),
     RecordType.CGROUP: ("cgroups", CGROUP),
+    RecordType.TASK: ("tasks", TASK),
     RecordType.LOSS: ("losses", LOSS),
     RecordType.CLOCK: ("clocks", CLOCK),
     RecordType.TOTALS: ("totals", TOTALS),
@@ -481,6 +500,8 @@ def build(name: str, rows: Records) -> pa.Table:
         return event_table(rows)
     if name == "cgroups":
         return _table(name, rows, text=_pieces(rows), more=booleans(rows["more"] != 0))
+    if name == "tasks":
+        return _tasks_table(rows)
     return _table(name, rows)
 
 
