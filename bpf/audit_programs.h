@@ -120,7 +120,7 @@ INLINE int finish_way(u64 way, s64 answer)
 
 /* Each way's entry: X is F or K, the arguments by trampoline or in registers. */
 #define ENTER_WAY(X) \
-	u64 way = my_way(), before = tells_at_entry(way) ? sent_so_far() : 0; \
+	u64 way = my_way(), before = tells_at_entry(way) ? sent_so_far() : 0, other = 0; \
 	struct access a = { .fd = -1 }; \
 	struct asked asked = {}; \
 	if (way == WAY_GMEM_CREATE || way == WAY_SECRET_CREATE) { \
@@ -130,7 +130,7 @@ INLINE int finish_way(u64 way, s64 answer)
 	switch (way) { /* often called: cheap first */ \
 	case WAY_OPEN: note_open(&a, X##0, DIRECT_##X); goto done; \
 	case WAY_VFORK_END: note_exit_of_vfork(); goto done; \
-	case WAY_SHARE_MM: note_new_task(X##0, DIRECT_##X); goto done; \
+	case WAY_SHARE_MM: other = X##0; note_new_task(other, DIRECT_##X); goto done; \
 	case WAY_ADVISE: \
 		if (ADVISE_BY_STRUCT) \
 			note_advice(&a, read_u64(X##2 + OFF_MADVISE_MM), X##0, X##1, \
@@ -155,7 +155,7 @@ INLINE int finish_way(u64 way, s64 answer)
 	case WAY_UFFD_COPY: asked = asked_fill(FILLED_MM(X##0), X##1, X##3, FILL_COPY); break; \
 	case WAY_UFFD_ZERO: asked = asked_fill(FILLED_MM(X##0), X##1, X##2, FILL_ZERO); break; \
 	case WAY_UFFD_CONTINUE: asked = asked_fill(FILLED_MM(X##0), X##1, X##2, FILL_CONTINUE); break; \
-	case WAY_TRACE: note_link(X##0, X##1); goto done; \
+	case WAY_TRACE: other = X##1; note_link(X##0, other); goto done; \
 	case WAY_ATTACH: begin_trace(&a, X##0); goto done; \
 	case WAY_TRACEME: begin_trace(&a, 0); goto done; \
 	case WAY_PIDFD_GETFD: begin_taking(X##0, 0, RECEIPT_PIDFD_GETFD); goto done; \
@@ -188,7 +188,7 @@ INLINE int finish_way(u64 way, s64 answer)
 	begin_by_address(&a, &asked); \
 done: \
 	if (way == WAY_OPEN ? a.told : tells_at_entry(way) && sent_so_far() != before) \
-		tell_actor(way == WAY_TRACE ? X##1 : way == WAY_SHARE_MM ? X##0 : 0)
+		tell_actor(other)
 
 /* Those return how many bytes they filled. */
 INLINE int is_fill(u64 way)

@@ -286,9 +286,9 @@ INLINE void tell_call(u64 pid_tgid, struct slot *s, s64 answer, u8 hook, int dir
 	u8 op = operation(c, hook);
 	struct counts *n = my_counts();
 	struct user_regs regs = {};
-	struct actor who;
 	struct record *r;
 	u32 seals_after;
+	int is_told;
 	u64 task;
 
 	if (!n || c->before_enabled)
@@ -312,10 +312,6 @@ INLINE void tell_call(u64 pid_tgid, struct slot *s, s64 answer, u8 hook, int dir
 			goto dropped;
 	}
 	task = current_task();
-	who = current_actor(task);
-	if (unlikely(s->told.start_ns != who.start_ns || s->told.exec_id != who.exec_id) &&
-	    tell_task(n, task, load_u64(task + OFF_TASK_MM, TASK_DIRECT), &who))
-		s->told = who;
 	r = new_record(n, TYPE_EVENT, hook);
 	if (!r)
 		return;
@@ -352,7 +348,11 @@ INLINE void tell_call(u64 pid_tgid, struct slot *s, s64 answer, u8 hook, int dir
 	r->head.flags |= raced_flags(c, op, hook, answer, seals_after, r->event.size_after);
 	if (unlikely(answer == -EACCES || answer == -EPERM))
 		r->head.flags |= inode_flags(inode, direct);
+	/* Of most tasks everything has been told: one look at what this slot has is all. */
+	is_told = r->event.start_ns == s->told.start_ns && r->event.exec_id == s->told.exec_id;
 	submit(r);
+	if (unlikely(!is_told))
+		tell_slot(n, s);
 	return;
 dropped:
 	__attribute__((unused));

@@ -189,8 +189,6 @@ INLINE struct exec *my_exec(u64 task)
 	e->form = FORM_PATH;
 	e->nr = exec_call(task).nr;
 	e->flags = is_compat(task) ? FLAG_COMPAT : 0;
-	/* Now, as it is another program at the return. */
-	tell_me(0);
 	return e;
 }
 
@@ -281,6 +279,8 @@ INLINE void exec_begins(u64 bprm, int direct)
 	call = exec_call(task);
 	exec_form(e, &call, bprm);
 	add_exec_file(e, file, inode, kind, ROLE_PROGRAM);
+	/* Now, as it is another program at the return. */
+	tell_me(0);
 }
 
 /* A further file of the call: of an ordinary program nothing waits yet. */
@@ -293,8 +293,10 @@ INLINE void exec_goes_on(u64 file, int direct, u8 role)
 	if (!kind || !exec_wanted(inode, direct))
 		return;
 	e = my_exec(current_task());
-	if (e)
-		add_exec_file(e, file, inode, kind, role);
+	if (!e)
+		return;
+	add_exec_file(e, file, inode, kind, role);
+	tell_me(0);
 }
 
 /* security_bprm_check(bprm), for the program and for each interpreter in its place. */
@@ -443,10 +445,15 @@ INLINE void exec_refused(s64 answer)
 	kind = inode ? executable_kind(inode, 0) : KIND_UNKNOWN;
 	if (kind && exec_wanted(inode, 0))
 		add_exec_file(e, file, inode, kind, ROLE_PROGRAM);
+	told = 0;
 	if (e->files) {
 		r = exec_record(n, e, &e->file[0], answer);
-		if (r)
+		if (r) {
 			submit(r);
+			told = 1;
+		}
 	}
 	execs.delete(&key);
+	if (told)
+		tell_me(0);
 }

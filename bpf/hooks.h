@@ -432,7 +432,6 @@ INLINE void tell_create(struct made *made, s64 answer, u32 flags, u16 nr, u32 or
 	} else if (is_error(answer) && name) {
 		send_requested_name(n, &o, name, &flags, HOOK_CREATE);
 	}
-	tell_me(0);
 	r = plain_event(n, pid_tgid, &o, OP_CREATE, HOOK_CREATE);
 	if (!r)
 		return;
@@ -451,6 +450,7 @@ INLINE void tell_create(struct made *made, s64 answer, u32 flags, u16 nr, u32 or
 		r->event.fmode = 3;
 	}
 	submit(r);
+	tell_me(0);
 	return;
 dropped:
 	__attribute__((unused));
@@ -516,7 +516,6 @@ INLINE void note_mapping(u64 vma, int direct, u8 op, u8 hook)
 	if (!get_object(n, inode, ino, kind, op, hook, seals, NULL, &o))
 		goto dropped;
 	mm = read_u64(vma + OFF_VMA_MM);
-	tell_me(is_other_mm(mm) ? 0 : mm);
 	r = plain_event(n, pid_tgid, &o, op, hook);
 	if (!r)
 		return;
@@ -532,7 +531,10 @@ INLINE void note_mapping(u64 vma, int direct, u8 op, u8 hook)
 	r->event.answer = start;
 	r->event.mm = mm_number(mm, 0);
 	r->event.writable = read_u32(inode + OFF_INODE_DATA + OFF_MAPPING_WRITABLE);
+	/* Its last mm, if it is exiting. */
+	mm &= same(r->head.flags, 0);
 	submit(r);
+	tell_me(mm);
 	return;
 dropped:
 	__attribute__((unused));
@@ -559,7 +561,6 @@ INLINE void note_evict(u64 inode)
 	if (!n || !o.announced || !is_enabled(my_config(), pid_tgid))
 		return;
 	lock_xadd(&n->totals[HOOK_EVICT].decided, 1);
-	tell_me(0);
 	r = plain_event(n, pid_tgid, &o, OP_EVICT, HOOK_EVICT);
 	if (!r)
 		return;
@@ -567,6 +568,7 @@ INLINE void note_evict(u64 inode)
 	r->event.seals_after = r->head.seals;
 	r->event.size_after = r->event.size = inode_size(inode, 0);
 	submit(r);
+	tell_me(0);
 }
 
 #if FILTER_FILE

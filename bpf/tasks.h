@@ -7,11 +7,11 @@
  * memory, and mm->exe_file is set by prctl(PR_SET_MM_EXE_FILE), for which the
  * owner of a user namespace needs nobody's leave (kernel/sys.c).
  */
-#define TASK_PIECE 120
+#define TASK_PIECE 127
+#define TASK_PIECES 17		/* of both texts together */
+#define CMDLINE_ROOM 2047
 #define PATH_ROOM 1024
-#define PATH_PIECES 9		/* PATH_ROOM / TASK_PIECE, rounded up */
-#define PATH_STEPS 24		/* names and mounts */
-#define CMDLINE_PIECES 16
+#define PATH_STEPS 20		/* names and mounts */
 #define UPID_SIZE 16		/* struct upid: a number and its namespace */
 
 /* Who was told. A full map forgets those that were used least, and tells them again. */
@@ -20,20 +20,78 @@ BPF_TABLE("lru_hash", struct actor, u8, told, 16384);
 /* Where an actor is gathered: more than the stack has room for. */
 struct gathered {
 	u64 busy;		/* somebody that we interrupted is at it */
+	u64 value;		/* what was read last */
+	u64 self;		/* where this is, as a number */
 	u64 parent_start_ns;
 	u64 ino;
 	u32 dev;
 	u32 gen;
 	u32 parent;
 	u32 ns_pid;
-	u32 start;		/* where the path starts in text */
+	u64 from;		/* the text that is sent: what of it is left, */
+	u64 left;
+	u64 part;		/*   and the number of the next piece */
+	u64 what;
+	u64 has_cmdline;	/* all ones: it comes behind the path */
+	u64 cmdline_left;
+	u64 beyond;		/* all ones: what is sent goes on, and was not read */
+	u64 cmdline_beyond;
+	u64 at;			/* where the path starts in text */
+	u64 failed;
 	u8 cut;
 	u8 unlinked;
-	u8 unused[2];
+	u8 unused[6];
 	char text[PATH_ROOM + 256];
+	char cmdline[CMDLINE_ROOM + 1];
 };
 
 BPF_PERCPU_ARRAY(gathering, struct gathered, 1);
+
+/*
+ * The verifier walks each way through a loop, and knows a way again by what
+ * stands in registers and on the stack at its head. So what changes from one
+ * step to the next stands in a map, and choices are arithmetic: without that
+ * each program would be ten times as long to it.
+ */
+#define forget_registers() asm volatile("" ::: "memory")
+
+/* clang turns arithmetic into branches again where it sees what it is. */
+#define hide(value) asm volatile("" : "+r"(value))
+
+/* All ones if a is b, or else 0. */
+INLINE u64 same(u64 a, u64 b)
+{
+	u64 other = a ^ b, negative = -other, is;
+
+	hide(negative);
+	is = ((other | negative) >> 63) - 1;
+	hide(is);
+	return is;
+}
+
+/* All ones if a < b, of numbers below 2^63, or else 0. */
+INLINE u64 less(u64 a, u64 b)
+{
+	u64 is = 0 - ((a - b) >> 63);
+
+	hide(is);
+	return is;
+}
+
+INLINE u64 fetch(struct gathered *g, u64 addr)
+{
+	bpf_probe_read_kernel(&g->value, 8, (void *)addr);
+	return g->value;
+}
+
+INLINE u32 fetch_u32(struct gathered *g, u64 addr)
+{
+	bpf_probe_read_kernel(&g->value, 4, (void *)addr);
+	return g->value;
+}
+
+/* Room for one more name and its slash. */
+#define NAME_ROOM 256
 
 /*
  * The path of a file, from its end: by dentries, and where a mount's root is
@@ -42,187 +100,174 @@ BPF_PERCPU_ARRAY(gathering, struct gathered, 1);
  */
 INLINE void gather_path(struct gathered *g, u64 file)
 {
-	u64 dentry = read_u64(file + OFF_FILE_PATH_DENTRY), mnt = read_u64(file + OFF_FILE_PATH_MNT);
-	u32 at = PATH_ROOM;
+	u64 dentry = fetch(g, file + OFF_FILE_PATH_DENTRY), mnt = fetch(g, file + OFF_FILE_PATH_MNT);
 
-	g->cut = 1;
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < PATH_STEPS; i++) {
-		u64 above = read_u64(dentry + OFF_DENTRY_PARENT), name;
-		u32 length;
+		u64 is_root = same(dentry, fetch(g, mnt + OFF_MNT_ROOT));
+		u64 above = fetch(g, dentry + OFF_DENTRY_PARENT);
+		u64 mnt_above = fetch(g, mnt + OFF_MNT_PARENT) + OFF_MOUNT_MNT;
+		u64 under = fetch(g, mnt + OFF_MNT_POINT);
+		u64 name = fetch(g, dentry + OFF_DENTRY_NAME), is_top, slash, at = g->at;
+		u64 length = fetch_u32(g, dentry + OFF_DENTRY_NAME_LEN) & ~is_root & 255;
 
-		if (dentry == read_u64(mnt + OFF_MNT_ROOT)) {
-			above = read_u64(mnt + OFF_MNT_PARENT) + OFF_MOUNT_MNT;
-			if (above == mnt) {
-				g->cut = 0;
-				break;
-			}
-			dentry = read_u64(mnt + OFF_MNT_POINT);
-			mnt = above;
-			continue;
-		}
-		name = read_u64(dentry + OFF_DENTRY_NAME);
-		length = read_u32(dentry + OFF_DENTRY_NAME_LEN);
-		if (length > NAME_MAX || length >= at)
-			break;
+		is_top = (is_root & same(mnt_above, mnt)) | (~is_root & same(above, dentry));
+		/* A slash before each name but a lone one; a mount point's name has it already. */
 		at -= length;
+		slash = at - (~is_root & ~is_top & 1);
 		/* Said again where the verifier sees it: clang drops what it can prove. */
-		asm volatile("" : "+r"(at), "+r"(length));
+		asm volatile("" : "+r"(at), "+r"(slash), "+r"(length));
 		at &= PATH_ROOM - 1;
+		slash &= PATH_ROOM - 1;
 		length &= 255;
+		g->text[slash] = '/';
 		bpf_probe_read_kernel(g->text + at, length, (void *)name);
-		if (above == dentry) {
-			g->cut = 0;
+		at = slash;
+		g->at = at;
+		g->cut = ~is_top & 1;
+		forget_registers();
+		if (is_top | less(at, NAME_ROOM))
 			break;
-		}
-		if (!at)
-			break;
-		at--;
-		asm volatile("" : "+r"(at));
-		at &= PATH_ROOM - 1;
-		g->text[at] = '/';
-		dentry = above;
+		dentry = (is_root & under) | (~is_root & above);
+		mnt = (is_root & mnt_above) | (~is_root & mnt);
 	}
-	g->start = at;
+	forget_registers();
 }
-
 INLINE void gather(struct gathered *g, u64 task, u64 mm)
 {
-	u64 leader = read_u64(task + OFF_TASK_LEADER), parent, pid, file, inode;
+	u64 leader = fetch(g, task + OFF_TASK_LEADER), parent, pid, file, inode;
 
-	parent = read_u64(leader + OFF_TASK_PARENT);
-	g->parent = read_u32(parent + OFF_TASK_TGID);
-	g->parent_start_ns = read_u64(read_u64(parent + OFF_TASK_LEADER) + OFF_TASK_START_BOOT);
-	pid = read_u64(leader + OFF_TASK_THREAD_PID);
-	g->ns_pid = pid ? read_u32(pid + OFF_PID_NUMBERS + UPID_SIZE * read_u32(pid + OFF_PID_LEVEL)) : 0;
-	g->ino = 0;
-	g->dev = g->gen = 0;
-	g->start = PATH_ROOM;
-	g->cut = g->unlinked = 0;
-	file = mm ? read_u64(mm + OFF_MM_EXE) : 0;
-	if (!file)
-		return;
-	inode = file_inode(file, 0);
-	g->ino = read_u64(inode + OFF_INODE_INO);
-	g->dev = read_u32(read_u64(inode + OFF_INODE_SB) + OFF_SB_DEV);
-	g->gen = read_u32(inode + OFF_INODE_GEN);
-	g->unlinked = !read_u32(inode + OFF_INODE_LINKS);
-	gather_path(g, file);
+	/* What cannot be read is 0, and what is near 0 cannot be read. */
+	parent = fetch(g, leader + OFF_TASK_PARENT);
+	g->parent = fetch_u32(g, parent + OFF_TASK_TGID);
+	g->parent_start_ns = fetch(g, fetch(g, parent + OFF_TASK_LEADER) + OFF_TASK_START_BOOT);
+	pid = fetch(g, leader + OFF_TASK_THREAD_PID);
+	g->ns_pid = fetch_u32(g, pid + OFF_PID_NUMBERS + UPID_SIZE * fetch_u32(g, pid + OFF_PID_LEVEL));
+	file = fetch(g, mm + OFF_MM_EXE);
+	inode = fetch(g, file + OFF_FILE_INODE);
+	g->ino = fetch(g, inode + OFF_INODE_INO);
+	g->dev = fetch_u32(g, fetch(g, inode + OFF_INODE_SB) + OFF_SB_DEV);
+	g->gen = fetch_u32(g, inode + OFF_INODE_GEN);
+	g->unlinked = same(fetch_u32(g, inode + OFF_INODE_LINKS), 0) & ~same(file, 0) & 1;
+	g->at = PATH_ROOM - 1;
+	g->cut = 0;
+	if (file)
+		gather_path(g, file);
+	g->from = g->self + __builtin_offsetof(struct gathered, text) + g->at;
+	g->left = PATH_ROOM - 1 - g->at;
+	g->what = TASK_EXE;
+	g->part = 0;
+	g->beyond = 0;
+	forget_registers();
 }
 
-INLINE struct record *task_record(struct counts *n, struct gathered *g, struct actor *who, u8 what,
-				  u32 part)
+/*
+ * The command line, where the process keeps it, or says that it does
+ * (PR_SET_MM_ARG_START). Only the current task's memory is at hand.
+ */
+INLINE void gather_cmdline(struct gathered *g, u64 mm)
+{
+	u64 own = fetch(g, current_task() + OFF_TASK_MM), start = fetch(g, mm + OFF_MM_ARG_START);
+	u64 end = fetch(g, mm + OFF_MM_ARG_END), all = end - start, fits = less(all, CMDLINE_ROOM);
+	u64 length = (all & fits) | (CMDLINE_ROOM & ~fits), failed;
+
+	g->has_cmdline = less(start, end) & same(mm, own) & ~same(mm, 0);
+	length &= g->has_cmdline;
+	hide(length);
+	length &= CMDLINE_ROOM;
+	failed = ~same(bpf_probe_read_user(g->cmdline, length, (void *)start), 0);
+	g->cmdline_left = length & ~failed;
+	g->cmdline_beyond = failed | ~fits;
+	g->failed = failed;
+	forget_registers();
+}
+
+/* The next piece of the text that is sent; false: there was no room for it. */
+INLINE int send_piece(struct counts *n, struct gathered *g, struct actor *who)
 {
 	struct record *r = new_record(n, TYPE_TASK, HOOK_NONE);
+	u64 left = g->left, fits = less(left, TASK_PIECE), length;
 
 	if (!r)
-		return NULL;
+		return 0;
 	r->head.time_ns = bpf_ktime_get_boot_ns();
-	r->head.ino = 0;
-	r->head.dev = 0;
-	r->head.gen = 0;
+	r->head.ino = g->ino;
+	r->head.dev = g->dev;
+	r->head.gen = g->gen;
 	r->head.kind = 0;
 	r->head.op = 0;
 	r->head.nr = 0xffff;
 	r->head.flags = 0;
 	r->head.seals = 0;
+	r->task.start_ns = who->start_ns;
 	r->task.pid = who->pid;
 	r->task.exec_id = who->exec_id;
-	r->task.start_ns = who->start_ns;
+	r->task.parent_start_ns = g->parent_start_ns;
 	r->task.parent = g->parent;
 	r->task.ns_pid = g->ns_pid;
-	r->task.parent_start_ns = g->parent_start_ns;
-	r->task.exe_ino = g->ino;
-	r->task.exe_dev = g->dev;
-	r->task.exe_gen = g->gen;
-	r->task.part = part;
-	r->task.what = what;
+	r->task.part = g->part;
+	r->task.what = g->what;
 	r->task.cut = g->cut;
 	r->task.unlinked = g->unlinked;
-	return r;
-}
-
-INLINE int send_path(struct counts *n, struct gathered *g, struct actor *who)
-{
-	u32 at = g->start, length;
-	struct record *r;
-
-#pragma clang loop unroll(disable)
-	for (u32 part = 0; part < PATH_PIECES; part++) {
-		r = task_record(n, g, who, TASK_EXE, part);
-		if (!r)
-			return 0;
-		length = PATH_ROOM - at;
-		if (length > TASK_PIECE)
-			length = TASK_PIECE;
-		asm volatile("" : "+r"(at));
-		at &= 2 * PATH_ROOM - 1;
-		bpf_probe_read_kernel(r->task.text, TASK_PIECE, (char *)g->text + at);
-		r->task.length = length;
-		at += length;
-		r->task.more = at < PATH_ROOM;
-		submit(r);
-		if (at >= PATH_ROOM)
-			break;
-	}
+	r->task.unused = 0;
+	length = (left & fits) | (TASK_PIECE & ~fits);
+	hide(length);
+	length &= TASK_PIECE;
+	bpf_probe_read_kernel(r->task.text, length, (void *)g->from);
+	r->task.length = length;
+	r->task.more = (g->beyond | less(length, left)) & 1;
+	submit(r);
+	g->from += length;
+	g->left = left - length;
+	g->part++;
 	return 1;
 }
 
-/* Where the process keeps it, or says that it does (prctl(PR_SET_MM_ARG_START)). */
-INLINE int send_cmdline(struct counts *n, struct gathered *g, struct actor *who, u64 mm)
+/* Behind the path there comes the command line; true: all was sent. */
+INLINE u64 next_text(struct gathered *g)
 {
-	u64 at = read_u64(mm + OFF_MM_ARG_START), end = read_u64(mm + OFF_MM_ARG_END), length;
-	struct record *r;
-	int missed = 0;
+	u64 over = same(g->left, 0), next = over & g->has_cmdline;
 
-#pragma clang loop unroll(disable)
-	for (u32 part = 0; part < CMDLINE_PIECES; part++) {
-		if (at >= end || missed)
-			break;
-		r = task_record(n, g, who, TASK_CMDLINE, part);
-		if (!r)
-			return 0;
-		length = end - at;
-		if (length > TASK_PIECE)
-			length = TASK_PIECE;
-		asm volatile("" : "+r"(length));
-		length &= 127;
-		if (length > TASK_PIECE)
-			length = TASK_PIECE;
-		r->task.more = end - at > length;
-		r->task.length = length;
-		if (bpf_probe_read_user(r->task.text, length, (void *)at)) {
-			/* It goes on, and not in what was recorded. */
-			r->task.length = 0;
-			r->task.more = 1;
-			missed = 1;
-		}
-		at += length;
-		submit(r);
-	}
-	if (missed)
-		count_loss(n, LOSS_TASK_TEXT, HOOK_NONE);
-	return 1;
+	g->from = (g->from & ~next) | ((g->self + __builtin_offsetof(struct gathered, cmdline)) & next);
+	g->left |= g->cmdline_left & next;
+	g->beyond |= g->cmdline_beyond & next;
+	g->what = (g->what & ~next) | (TASK_CMDLINE & next);
+	g->part &= ~next;
+	g->has_cmdline &= ~next;
+	forget_registers();
+	return over & ~next;
 }
 
 /* Tells of a task, the current one or another, whatever was told before. */
 INLINE int send_task(struct counts *n, u64 task, u64 mm, struct actor *who)
 {
-	u64 own = load_u64(current_task() + OFF_TASK_MM, TASK_DIRECT);
-	int zero = 0, done;
+	int zero = 0, sent = 0;
 	struct gathered *g = gathering.lookup(&zero);
 
 	if (!g || g->busy)
 		return 0;
 	g->busy = 1;
+	/* As numbers: the verifier compares no pointers, and adds little to them. */
+	g->self = (u64)g;
+	g->value = mm;
+	forget_registers();
+	mm = g->value;
 	gather(g, task, mm);
-	done = send_path(n, g, who);
-#if CMDLINE
-	if (done && mm && mm == own)
-		done = send_cmdline(n, g, who, mm);
-#endif
+	g->has_cmdline = g->failed = 0;
+	if (CMDLINE)
+		gather_cmdline(g, mm);
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < TASK_PIECES; i++) {
+		sent = send_piece(n, g, who);
+		forget_registers();
+		if (!sent || next_text(g))
+			break;
+	}
+	forget_registers();
+	if (g->failed)
+		count_loss(n, LOSS_TASK_TEXT, HOOK_NONE);
 	g->busy = 0;
-	return done;
+	return sent;
 }
 
 /*
@@ -251,6 +296,16 @@ INLINE struct actor current_actor(u64 task)
 	who.exec_id = load_u32(task + OFF_TASK_EXEC_ID, TASK_DIRECT);
 	who.pid = bpf_get_current_pid_tgid() >> 32;
 	return who;
+}
+
+/* Tells of the current task, and marks it so where its next call finds it. */
+INLINE void tell_slot(struct counts *n, struct slot *s)
+{
+	u64 task = current_task();
+	struct actor who = current_actor(task);
+
+	if (tell_task(n, task, load_u64(task + OFF_TASK_MM, TASK_DIRECT), &who))
+		s->told = who;
 }
 
 /* As plain events have it. last_mm: which one it had, if it is exiting and has none any more. */
