@@ -16,6 +16,7 @@ from tracer.recording.format import EVENTS, TEXT
 from tracer.recording.manifest import Manifest
 from tracer.recording.places import Places
 from tracer.recording.tables import plain
+from tracer.recording.tasks import Tasks
 from tracer.rules import DECISIONS
 from tracer.rules.variants import UNEXPLAINED, doubt
 from tracer.words import UNKNOWN, Bit5, Flag, Hook, Kind, Op, words
@@ -47,6 +48,8 @@ class Source:
     """Of a file that can never be sealed, only the creation was recorded (no ``--unsealable``)."""
     places: Places = field(default_factory=Places, compare=False, repr=False)
     """Its cgroups, as far as they have been read."""
+    tasks: Tasks = field(default_factory=Tasks, compare=False, repr=False)
+    """Who acted, likewise."""
 
     @classmethod
     def of(cls, recording: "Recording") -> "Source":

@@ -26,7 +26,7 @@ from tracer.recording.reader import ALIVE, KILLED, Recording, tail_tables
 if TYPE_CHECKING:
     from tracer.audit.policy import Policy
 
-_SMALL = ("objects", "mappings", "losses", "clocks", "cgroups", "totals")
+_SMALL = ("objects", "mappings", "losses", "clocks", "cgroups", "tasks", "totals")
 _BY_TIME = ("objects", "losses")
 _FOREVER = np.iinfo(np.int64).max
 
@@ -57,7 +57,7 @@ class Film:
             batch = decisions.batch_of(table, decisions.ALL, book.source, book.comms, self.rows)
             self._tail.append(batch)
             self.rows += len(batch)
-        for name in ("clocks", "mappings", "cgroups"):
+        for name in ("clocks", "mappings", "cgroups", "tasks"):
             if name in self._tables:
                 book.take(name, self._tables[name])
         self._given = dict.fromkeys(_BY_TIME, 0)

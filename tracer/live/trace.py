@@ -17,7 +17,7 @@ import numpy as np
 
 from tracer.analysis.decisions import ALL, EVERYTHING, Window
 from tracer.escape import one_word, printable
-from tracer.filter.mask import PLACES
+from tracer.filter.mask import PLACES, TASKS
 from tracer.filter.query import Query
 from tracer.labels import LOSSES, MAX_ERRNO, answer, cause, describe, marks, meanings, span
 from tracer.live.feed import LiveFeed
@@ -47,6 +47,7 @@ COLUMNS = (
     "rule",
     "hole",
     *PLACES,
+    *TASKS,
 )
 """What a filter may ask about."""
 _OVER = (State.ENDED, State.GONE, State.BROKEN)

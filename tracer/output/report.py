@@ -13,7 +13,7 @@ from tracer.analysis.decisions import Decisions, Keep, Window, read
 from tracer.analysis.executed import executed
 from tracer.analysis.timeline import holders
 from tracer.analysis.totals import Tables
-from tracer.filter.mask import PLACES
+from tracer.filter.mask import PLACES, TASKS
 from tracer.filter.query import Query
 from tracer.labels import counted
 from tracer.output import coverage as coverages
@@ -28,7 +28,18 @@ from tracer.walltime import ALWAYS, Period, WallClock
 TABLES = ("object", "fd", "process", "op", "rule")
 """What ``--by`` may ask for."""
 COLUMNS = frozenset(
-    {*EVENTS.names, "name", "expected", "reason", "rule", "verdict", "hole", "severity", *PLACES}
+    {
+        *EVENTS.names,
+        "name",
+        "expected",
+        "reason",
+        "rule",
+        "verdict",
+        "hole",
+        "severity",
+        *PLACES,
+        *TASKS,
+    }
 )
 """What a filter can ask for."""
 

@@ -26,7 +26,17 @@ if TYPE_CHECKING:
 Piece = tuple[str, pa.Table]
 MISSING = "missing"
 """Instead of a table's name: so many events (the table's rows) are there and cannot be read."""
-EVERYTHING = ("cgroups", "names", "objects", "mappings", "clocks", "losses", "totals", "events")
+EVERYTHING = (
+    "cgroups",
+    "tasks",
+    "names",
+    "objects",
+    "mappings",
+    "clocks",
+    "losses",
+    "totals",
+    "events",
+)
 """All tables, an object's announcement before its events and its name before both."""
 
 

@@ -189,12 +189,12 @@ _TASKS = {
     **{name: _WHO[name] for name in ("pid", "start_ns", "exec_id")},
     "parent": Column(_U32, "", "process id of its parent then, as `pid`; 0: none"),
     "parent_start_ns": Column(_I64, "ns", "boot clock, when the parent started; 0: not known"),
-    "ns_pid": Column(
-        _U32, "", "its own process id, as its own pid namespace counts; 0: not known"
+    "ns_pid": Column(_U32, "", "its own process id, as its own pid namespace counts; 0: not known"),
+    "dev": Column(
+        _U32, "", "device of its executable, as the kernel holds it: major << 20 \\| minor"
     ),
-    "exe_dev": Column(_U32, "", "device of its executable, as `dev`"),
-    "exe_ino": Column(_U64, "", "inode number of its executable; 0: none, or not known"),
-    "exe_gen": Column(_U32, "", "inode generation of its executable; 0: not known"),
+    "ino": Column(_U64, "", "inode number of its executable; 0: it has none, or it is not known"),
+    "gen": Column(_U32, "", "inode generation of its executable; 0: not known"),
     "unlinked": Column(pa.bool_(), "", "whether the executable had no name any more"),
     "cut": Column(pa.bool_(), "", "whether what is above the path was not reached"),
     "of_exe": Column(pa.bool_(), "", "whether this is a piece of `exe`, or else of `cmdline`"),
@@ -263,8 +263,8 @@ MEANINGS = {
     "cgroups": "One row for each folder of the cgroup v2 tree (longer names: two): those that were "
     "there when the trace started, and each that was made since. The path of a cgroup is its "
     "name behind its parents'; who runs there, by that path, is `tracer.cgroups`' word.",
-    "tasks": "What is known of each process and program that did something: a row for each piece of "
-    "the executable's path and of the command line; told with its first event, and again where "
+    "tasks": "What is known of each process and program that did something: a row for each piece "
+    "of the executable's path and of the command line; told with its first event, and again where "
     "the kernel side had forgotten that. The owner of a user namespace can make anything its "
     "executable (prctl PR_SET_MM_EXE_FILE).",
     "losses": "Events that happened and are not in the recording; a row each second while counts "

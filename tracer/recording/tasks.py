@@ -15,9 +15,7 @@ from tracer.recording.tables import values
 
 CUT = "..."
 """Behind a command line of which not all is known."""
-_PLAIN = frozenset(
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=+/.,:@%^~[]{}"
-)
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=+/.,:@%^~[]{}")
 
 
 class Actor(NamedTuple):
@@ -34,10 +32,10 @@ class Task:
 
     exe: str = ""
     """Path of the executable; starts with ``?`` where what is above is not known."""
-    exe_dev: int = 0
-    exe_ino: int = 0
-    """0: it has none, or it is not known."""
-    exe_gen: int = 0
+    dev: int = 0
+    ino: int = 0
+    """Of the executable; 0: it has none, or it is not known."""
+    gen: int = 0
     cmdline: str = ""
     """As a shell would take it; ends with :data:`CUT` where more of it is not known."""
     parent: int = 0
@@ -93,7 +91,7 @@ class Known:
         return next((one for one in known if one is not NOBODY), NOBODY)
 
 
-_FACTS = ("exe_dev", "exe_ino", "exe_gen", "parent", "parent_start_ns", "ns_pid")
+_FACTS = ("dev", "ino", "gen", "parent", "parent_start_ns", "ns_pid")
 
 
 class Tasks:

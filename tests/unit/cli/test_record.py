@@ -20,6 +20,7 @@ BODIES = {
     "object_body": record.OBJECT,
     "name_body": record.NAME,
     "cgroup_body": record.CGROUP,
+    "task_body": record.TASK,
     "loss_body": record.LOSS,
     "clock_body": record.CLOCK,
     "totals_body": record.TOTALS,
