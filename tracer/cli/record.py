@@ -182,7 +182,16 @@ class Record(Verb):
             watch = ModuleWatch(program, kernel, args.method, tell)
         lasting, sweeping = _privileges(args, kernel, command)
         _keep(lasting | sweeping, lasting)
-        session = Session(program, writer, tell, args.audit, watch, stop.interrupts, most_bytes)
+        session = Session(
+            program,
+            writer,
+            tell,
+            args.audit,
+            watch,
+            stop.interrupts,
+            most_bytes,
+            cmdlines=not args.no_cmdline,
+        )
         line = ProgressLine(args.quiet)
         try:
             if not args.no_baseline:
