@@ -57,6 +57,7 @@ ON_EACH: Scenes = (
 REPEATED: Scenes = (
     scenes_decisions.filters,
     scenes_names.names,
+    scenes_names.acting,
     scenes_ui.live_view,
     scenes_followed.traced,
     scenes_followed.followed,
