@@ -13,7 +13,9 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
+Told = dict[str, Any]
 NEWPID = 0x20000000
 DD = Path("/usr/bin/dd").resolve()
 ODD = "it's \x1b[31m\\ \u202e"
@@ -27,7 +29,7 @@ def unshared() -> None:
         raise OSError(ctypes.get_errno(), "unshare")
 
 
-def run(fd: int, name: str, exe: str, *, of: int | None = None, namespace: bool = False) -> dict:
+def run(fd: int, name: str, exe: str, *, of: int | None = None, namespace: bool = False) -> Told:
     """``of``: a descriptor of the executable instead of its path. What is told of it."""
     argv = [name, "if=/dev/zero", f"of=/proc/self/fd/{fd}", "bs=8", "count=1", "status=none"]
     back, told = os.pipe()
@@ -60,7 +62,7 @@ def main() -> None:
     told = []
     for number in range(4):
         told.append(run(fd, "dd", str(DD)) | {"ino": DD.stat().st_ino})
-        name = (ODD, LONG, "", "d d")[number]
+        name = (ODD, LONG, " ", "d d")[number]
         told.append(run(fd, name, str(DD)) | {"ino": DD.stat().st_ino})
         told.append(run(fd, "dd", str(DD), namespace=True) | {"ino": DD.stat().st_ino})
         with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
