@@ -390,6 +390,8 @@ def _filters(manifest: Manifest) -> str:
         shown.append("only some operations")
     if of.files:
         shown.append(f"only the files {', '.join(map(printable, of.files))}")
+    if of.no_cmdline:
+        shown.append("no command lines")
     if of.follow_command and manifest.command:
         shown.append("only the command, its children and their files")
     return "; ".join(shown)
