@@ -371,8 +371,8 @@ LOSSES: Mapping[str, str] = {
     "pids_full": "no room to follow a child process",
     "files_full": "no room to follow a file (what others did to it is not recorded)",
     "cgroup_name": "a cgroup whose name could not be read",
-    "task_text": "a task whose command line could not be read",
     "cgroups_full": "no room to follow a new cgroup below one of --cgroup",
+    "task_text": "a task whose command line could not be read",
 }
 """Why events were lost, by the words of ``enum loss_cause``."""
 
