@@ -62,28 +62,40 @@ INLINE u64 exec_key(u64 task)
 	return task;
 }
 
-/* The descriptor's number that a text begins with, -1: another text. */
+/*
+ * Without a branch a character: the verifier would go on from each way that
+ * the characters can be read (what LLVM 19 makes of it, until it gave up).
+ */
+
+/* The descriptor's number that a text is, -1: another text. */
 INLINE s32 number_in(char *text)
 {
-	u64 number = 0;
-	int i;
+	u64 number = 0, going = ~0ULL, other = 0;	/* going: all ones until the digits end */
 
 #pragma clang loop unroll(full)
-	for (i = 0; i < 8; i++) {
-		if (text[i] < '0' || text[i] > '9')
-			break;
-		number = number * 10 + (text[i] - '0');
+	for (int i = 0; i < 8; i++) {
+		s64 digit = (s64)text[i] - '0', ends = going & ((digit | (9 - digit)) >> 63);
+
+		asm volatile("" : "+r"(ends));
+		/* By anything but NUL, or before there was any. */
+		other |= i ? (u8)text[i] & ends : ends;
+		going &= ~ends;
+		asm volatile("" : "+r"(going));
+		number = ((number * 10 + digit) & going) | (number & ~going);
 	}
-	return i && i < 8 && !text[i] ? (s32)number : -1;
+	return going | other ? -1 : (s32)number;
 }
 
 INLINE int begins(char *text, const char *with, int length)
 {
+	u64 differs = 0;
+
 #pragma clang loop unroll(full)
-	for (int i = 0; i < length; i++)
-		if (text[i] != with[i])
-			return 0;
-	return 1;
+	for (int i = 0; i < length; i++) {
+		differs |= (u8)text[i] ^ (u8)with[i];
+		asm volatile("" : "+r"(differs));
+	}
+	return !differs;
 }
 
 /* The caller's own descriptor that a path stands for, -1: none. */
@@ -408,7 +420,6 @@ INLINE void exec_refused(s64 answer)
 	char path[PATH_HEAD] = {};
 	struct counts *n;
 	struct record *r;
-	int told;
 	u8 kind;
 
 	if (!is_error(answer))
@@ -416,14 +427,17 @@ INLINE void exec_refused(s64 answer)
 	task = current_task();
 	key = exec_key(task);
 	e = execs.lookup(&key);
-	told = e && e->told;
-	if (e)
-		execs.delete(&key);
-	/* What else is not there is no memory file that was named by a descriptor. */
-	if (told || answer == -ENOENT || answer == -EFAULT || answer == -EBADF ||
-	    answer == -ENOTDIR)
-		return;
 	n = my_counts();
+	if (e) {
+		/* It was in hand; how bprm_execve ended was told, or not seen. */
+		if (n && !e->told)
+			count_loss(n, LOSS_NO_RETURN, HOOK_EXEC);
+		execs.delete(&key);
+		return;
+	}
+	/* What else is not there is no memory file that was named by a descriptor. */
+	if (answer == -ENOENT || answer == -EFAULT || answer == -EBADF || answer == -ENOTDIR)
+		return;
 	e = my_exec(task);
 	if (!n || !e)
 		return;

@@ -343,6 +343,8 @@ struct made {
 	u64 arg;
 	u32 dev;
 	u32 gen;
+	u32 flags;		/* CHECK_REACHED: */
+	s32 check_answer;	/*   what a security module said of the new file */
 	u8 seen;		/* the call's entry was */
 	u8 before_enabled;
 };
@@ -361,6 +363,8 @@ INLINE struct made take_made(u64 me, struct slot *s, u64 sp)
 	made.arg = c->arg;
 	made.dev = c->length;
 	made.gen = c->offset;
+	made.flags = c->flags;
+	made.check_answer = c->flags & FLAG_CHECK_REACHED ? c->check_answer : 0;
 	made.seen = 1;
 	made.before_enabled = c->before_enabled;
 	take_back(me, s);
@@ -437,7 +441,8 @@ INLINE void tell_create(struct made *made, s64 answer, u32 flags, u16 nr, u32 or
 		return;
 	r->head.seals = seals;
 	r->head.nr = nr;
-	r->head.flags = origin;
+	r->head.flags = origin | made->flags;
+	r->event.check_answer = made->check_answer;
 	if (!kind)
 		r->head.kind = makes;
 	r->event.fd = answer >= 0 ? answer : -1;

@@ -139,6 +139,13 @@ PROGRAM_K(kprobe, create, begin_create(0, SP_K))
 PROGRAM_K(kretprobe, create, finish_memfd_create(ANSWER_K, SP_K))
 #endif
 
+#if WITH_FENTRY_CREATE_CHECK
+PROGRAM_F(fexit, create_check, note_check(INT(ANSWER_F(NARGS_CREATE_CHECK)), HOOK_CREATE))
+#endif
+#if WITH_KPROBE_CREATE_CHECK
+PROGRAM_K(kretprobe, create_check, note_check(INT(ANSWER_K), HOOK_CREATE))
+#endif
+
 #if WITH_FENTRY_CREATED
 PROGRAM_F(fentry, created, note_created(F0, 1))
 #endif

@@ -49,6 +49,7 @@ ON_EACH: Scenes = (
     scenes_ftrace.ftrace_awkward,
     scenes_decisions.race,
     scenes_exec.execs,
+    scenes_judge.security_module,
     scenes_judge.holes,
     scenes_judge.memfd_test,
 )

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.kernel.guest_tools import HERE, PROJECT, Recorder, Results
+from tests.kernel.guest_tools import HERE, PROJECT, Recorder, Results, python
 from tests.kernel.scenes_decisions import UNPREEMPTED, by_both_methods
 
 HOLES = PROJECT / "samples" / "holes" / "build" / "holes"
@@ -40,6 +40,17 @@ def holes(results: Results) -> None:
             "holes",
             lambda name: [*UNPREEMPTED, HOLES, "--out", results.out / f"{name}.jsonl"],
         )
+
+
+def security_module(results: Results) -> None:
+    """What a security module forbids."""
+    by_both_methods(
+        results,
+        "security_module",
+        lambda name: python("security_module.py", results.out / f"{name}.json"),
+        attempts=1,
+        options=("--ops", "create", "--no-self-test", "--no-baseline"),
+    )
 
 
 def memfd_test(results: Results) -> None:

@@ -18,6 +18,7 @@ from tracer.live import cells
 from ui.screens.main import MainScreen
 from ui.screens.object import EventScreen, ObjectScreen
 from ui.widgets.details import Matrix, SealLine
+from ui.widgets.grid import Grid
 from ui.widgets.lines import FactList
 
 SIZE = (160, 50)
@@ -96,10 +97,12 @@ def by_inaccessible(one: Shown) -> Counter[tuple[str, str]]:
     return counts
 
 
-async def copied(one: Shown) -> list[str]:
-    """The cells of the row below the cursor, as they are shown."""
+async def copied(one: Shown) -> dict[str, str]:
+    """The cells of the row below the cursor, as they are shown, by their columns' names."""
     await one.press("y")
-    return [cell.strip() for cell in one.app.clipboard.split("\t")]
+    cells = [cell.strip() for cell in one.app.clipboard.split("\t")]
+    grid = one.app.screen.query_one(Grid)
+    return dict(zip((column.name for column in grid.columns), cells, strict=True))
 
 
 @pytest.mark.parametrize("seals", [BORN, SEALED])
@@ -127,11 +130,11 @@ def test_the_file_and_each_refusal_with_its_reason(
             for call in refused:
                 await one.press("b")
                 row, errno = await copied(one), errno_name(call["answer"])
-                assert row[0] == "■"
-                assert {call["op"], seals, errno} <= set(row), (call, row)
+                assert row["verdict"] == "■"
+                assert {call["op"], seals, errno} <= set(row.values()), (call, row)
                 assert f"expected {errno}, and the kernel answered {errno}" in reason(one)
                 if call["op"] in RULES:
-                    assert "INACCESSIBLE" in row
+                    assert "INACCESSIBLE" in row.values()
                     assert "because INACCESSIBLE" in one.text()
                     assert all(words in reason(one) for words in RULES[call["op"]]), reason(one)
 
@@ -150,7 +153,7 @@ def test_what_was_asked_for_in_the_words_of_that_kernel(
             await open_file(one, seals)
             await one.press("home")
             first = await copied(one)
-            assert first[4:7] == ["create", first[5], flags]
+            assert (first["op"], first["arg"]) == ("create", flags)
             await one.press("enter")
             assert isinstance(one.app.screen, EventScreen)
             assert f" operation create {flags} " in one.text()
@@ -172,7 +175,8 @@ def test_no_screen_calls_it_exec(proposal: Booted, method: str) -> None:
             await one.press("enter", "home")
             seen = []
             for _ in range(len(main_grid(one).rows)):
-                op, _, _, asked, *_ = (await copied(one))[4:]
+                row = await copied(one)
+                op, asked = row["op"], row["arg"]
                 whole = await all_of_event(one)
                 assert f"operation: {op} {asked}\n" in whole
                 assert "EXEC" not in whole
@@ -219,7 +223,7 @@ def test_the_breach_of_a_broken_kernel_with_its_reason(
                 assert re.search(rf"✗ +inaccessible +{seals} +inaccess", one.text())
                 await open_file(one, seals)
                 assert by_inaccessible(one) == answers(files[seals])
-                assert (await copied(one))[0] == "✗", "it begins at the worst"
+                assert (await copied(one))["verdict"] == "✗", "it begins at the worst"
                 await explained(one)
                 await one.press("escape")
             await violations(one, len(wrong))
@@ -243,6 +247,6 @@ async def violations(one: Shown, count: int) -> None:
     assert len(main_grid(one).rows) == count
     for _ in range(count):
         row = await copied(one)
-        assert row[0] == "✗"
-        assert {"mmap", "inaccessible", "= ok", "EPERM", "INACCESSIBLE"} <= set(row), row
+        assert row["verdict"] == "✗"
+        assert {"mmap", "inaccessible", "= ok", "EPERM", "INACCESSIBLE"} <= set(row.values()), row
         await one.press("down")

@@ -1,5 +1,7 @@
 """Every recorded call of the workload is judged as its own errno says, and nothing else is."""
 
+import errno
+import json
 from collections import Counter
 
 import pytest
@@ -115,6 +117,23 @@ def test_races_are_indeterminate_at_worst(kernel: Booted, method: str) -> None:
     assert set(verdicts) <= {"allowed", "blocked", "error", "indeterminate"}
     assert verdicts["allowed"] > 0
     assert verdicts["blocked"] > 0
+
+
+def test_what_a_security_module_forbids_is_no_riddle(kernel: Booted, method: str) -> None:
+    """7.3 asks one about memfds; 6.1 does not, and there each call succeeds."""
+    name = f"security_module-{method}"
+    told = json.loads((kernel.folder / f"{name}.json").read_text())
+    rows = judged(kernel.run(name).path)
+    mine = rows[rows["pid"] == told["pid"]]
+    assert [-answer if answer < 0 else 0 for answer in mine["answer"]] == [
+        call["errno"] for call in told["calls"]
+    ]
+    assert mine["arg"].tolist() == [call["flags"] for call in told["calls"]]
+    refused = mine[mine["answer"].isin([-errno.EACCES, -errno.EPERM])]
+    assert len(refused) == (8 if kernel.name == "newest" else 0)
+    assert set(refused["verdict"].astype(str)) <= {"error"}
+    assert set(refused["reason"]) <= {"a security module forbids the file"}
+    assert set(mine["verdict"].astype(str)) <= {"error", "allowed"}
 
 
 def test_both_methods_are_judged_alike(kernel: Booted, profile: str) -> None:

@@ -183,6 +183,17 @@ FAMILIES = (
         "create", essential=False,
     ),
     Family(
+        "create_check", Hook.CREATE, (Op.CREATE,),
+        "whether a security module forbade a new memfd (the call's own answer is seen)",
+        (
+            Alternative(
+                "security_inode_init_security_anon",
+                "security/security.c, since 5.12; not asked for memfds on 6.12, asked on 7.3",
+            ),
+        ),
+        at_entry=False, essential=False, tells_truth_alone=False,
+    ),
+    Family(
         "mremap", Hook.MREMAP, (Op.MREMAP,),
         "mremap calls (the mappings that they make and end are still seen)",
         (Alternative("__x64_sys_mremap", "mm/mremap.c by SYSCALL_DEFINE5"),),

@@ -257,7 +257,13 @@ RULES: tuple[Rule, ...] = (
     refusal("create-sysctl", _CREATE, "EACCES",
             "vm.memfd_noexec forbids executable memory files",
             "mm/memfd.c:check_sysctl_memfd_noexec, since 6.3; per pid namespace", kinds=_FAILED,
-            unless=Fact.ASKS_BIT3, variant=EXEC, certain=False),
+            unless=Fact.ASKS_BIT3 | Fact.CHECK_REACHED, variant=EXEC, certain=False),
+    *(
+        refusal(f"create-{name}", _CREATE, errno, "a security module forbids the file",
+                "mm/memfd.c:memfd_create, security_inode_init_security_anon", kinds=_FAILED,
+                needs=Fact.CHECK_DENIED, certain=False)
+        for name, errno in (("forbidden", "EACCES"), ("not-permitted", "EPERM"))
+    ),
     Rule("create-sealed", _CREATE, OK,
          "A file made with MFD_NOEXEC_SEAL (or MFD_INACCESSIBLE) is born with that seal.",
          f"{_SYSCALL}; list patch v4 02/12 says &= where it means |=, and never sets it",

@@ -49,8 +49,8 @@ def flood(path: Path, story: Story, of: Records, count: int, vary: str = "") -> 
     with RecordingWriter(path, manifest(), limits=Limits()) as writer:
         writer.append(np.frombuffer(bytearray(b"".join(story.records)), HEAD))
         for start in range(0, count, chunk):
-            rows = np.resize(of, chunk)
             place = np.arange(start, start + chunk)
+            rows = of[place % len(of)]
             rows["seq"] = story.seqs[0] + place
             rows["time_ns"] = story.now_ns + 1000 * (place + 1)
             if vary:

@@ -86,6 +86,7 @@ shmem_file_write_iter(kiocb *, iov_iter *)
 shmem_file_splice_read(file *, long *, pipe_inode_info *, ulong, uint)
 """
 _SINCE_61 = """
+security_inode_init_security_anon(inode *, qstr *, inode *)
 unix_add_edges(scm_fp_list *, unix_sock *)
 __access_remote_vm(mm_struct *, ulong, void *, int, uint)
 __x64_sys_memfd_secret(pt_regs *)

@@ -23,6 +23,7 @@ def chosen(plan: Plan) -> dict[str, tuple[str | None, Method | None]]:
 WANTED: dict[str, dict[str, str | None]] = {
     "5.10": {
         "mmap_check": None,
+        "create_check": None,
         "shmem_mmap": "shmem_mmap fexit",
         "hugetlb_mmap": "hugetlbfs_file_mmap fexit",
         "write": "generic_file_write_iter kprobe",
@@ -87,6 +88,7 @@ EVERYWHERE = {
     "seals": "memfd_fcntl fexit",
     "created": "alloc_file_pseudo fexit",
     "create": "__x64_sys_memfd_create fexit",
+    "create_check": "security_inode_init_security_anon fexit",
     "create_compat": "__ia32_sys_memfd_create fexit",
     "mremap": "__x64_sys_mremap fexit",
     "mremap_compat": "__ia32_sys_mremap fexit",

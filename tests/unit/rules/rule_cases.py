@@ -124,12 +124,12 @@ def add(asked: int, answer: int | str = 0, seals: int = 0, **fields: Any) -> Row
     return event(Op.ADD_SEALS, answer, arg=asked, seals=seals, **{"seals_after": after} | fields)
 
 
-def create(flags: int, answer: int | str = 5, seals: int = 0, **fields: Any) -> Row:
+def create(asked: int, answer: int | str = 5, seals: int = 0, **fields: Any) -> Row:
     failed = isinstance(answer, str)
     kind = Kind.UNKNOWN if failed else Kind.MEMFD
     more: dict[str, Any] = {"kind": kind, "size": 0, "length": 0}
     more |= {"mode": 0, "fmode": 0} if failed else {}
-    return event(Op.CREATE, answer, arg=flags, **more | {"seals": seals} | fields)
+    return event(Op.CREATE, answer, arg=asked, **more | {"seals": seals} | fields)
 
 
 def columns(rows: Iterable[Row]) -> dict[str, npt.NDArray[Any]]:

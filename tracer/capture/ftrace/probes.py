@@ -208,9 +208,12 @@ def for_step(step: Step, fetch: Fetch, unsealable: bool) -> Iterator[Probe]:
         )  # fmt: skip
 
 
-_INT = frozenset({"mmap_check", "shmem_mmap", "hugetlb_mmap", "setattr", "write_check", "exec"})
+_INT = frozenset(
+    {"mmap_check", "create_check", "shmem_mmap", "hugetlb_mmap", "setattr", "write_check", "exec"}
+)
 _RETURNS = {
     "mmap_check": What.CHECK,
+    "create_check": What.CHECK,
     "write_check": What.CHECK,
     "shmem_mmap": What.FILE_MMAP,
     "hugetlb_mmap": What.FILE_MMAP,

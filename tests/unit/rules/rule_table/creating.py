@@ -26,8 +26,10 @@ from tests.unit.rules.rule_words import (
     breach,
     error,
 )
-from tracer.words import Kind
+from tracer.words import Flag, Kind
 
+MODULE = "a security module forbids the file"
+FORBIDDEN = {"flags": Flag.CHECK_REACHED, "check_answer": -1}
 NO_HUGETLB = "hugetlb files cannot be inaccessible"
 
 CASES = [
@@ -43,6 +45,13 @@ CASES = [
     Judged("create, LSM, EACCES", create(NOEXEC, "EACCES"), UNEXPLAINED),
     Judged("create, LSM, EACCES, old", create(NOEXEC, "EACCES"),
            Told("unexplained", "EINVAL", SILENT), OLD),
+    Judged("create, LSM that was seen", create(NOEXEC, "EPERM", **FORBIDDEN), error(MODULE)),
+    Judged("create, LSM that was seen, EACCES",
+           create(0, "EACCES", **FORBIDDEN | {"check_answer": -13}), error(MODULE)),
+    Judged("create, LSM that was seen, old",
+           create(0, "EACCES", **FORBIDDEN | {"check_answer": -13}), error(MODULE), OLD),
+    Judged("create, LSM that allowed",
+           create(0, "EACCES", **FORBIDDEN | {"check_answer": 0}), UNEXPLAINED),
     Judged("create, sysctl", create(MFD_EXEC, "EACCES"),
            error("vm.memfd_noexec forbids executable memory files")),
     Judged("create, sysctl, EPERM", create(0, "EPERM"), UNEXPLAINED),
