@@ -420,6 +420,7 @@ INLINE void exec_refused(s64 answer)
 	char path[PATH_HEAD] = {};
 	struct counts *n;
 	struct record *r;
+	int sent = 0;
 	u8 kind;
 
 	if (!is_error(answer))
@@ -459,15 +460,14 @@ INLINE void exec_refused(s64 answer)
 	kind = inode ? executable_kind(inode, 0) : KIND_UNKNOWN;
 	if (kind && exec_wanted(inode, 0))
 		add_exec_file(e, file, inode, kind, ROLE_PROGRAM);
-	told = 0;
 	if (e->files) {
 		r = exec_record(n, e, &e->file[0], answer);
 		if (r) {
 			submit(r);
-			told = 1;
+			sent = 1;
 		}
 	}
 	execs.delete(&key);
-	if (told)
+	if (sent)
 		tell_me(0);
 }
