@@ -51,7 +51,9 @@ BPF_PERCPU_ARRAY(gathering, struct gathered, 1);
  * The verifier walks each way through a loop, and knows a way again by what
  * stands in registers and on the stack at its head. So what changes from one
  * step to the next stands in a map, and choices are arithmetic: without that
- * each program would be ten times as long to it.
+ * each program would be ten times as long to it. But where a loop can end, the
+ * count of its steps has to stand in a register: 6.1 takes it for endless if all
+ * registers are as they were one step before.
  */
 #define forget_registers() asm volatile("" ::: "memory")
 
@@ -103,7 +105,7 @@ INLINE void gather_path(struct gathered *g, u64 file)
 	u64 dentry = fetch(g, file + OFF_FILE_PATH_DENTRY), mnt = fetch(g, file + OFF_FILE_PATH_MNT);
 
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < PATH_STEPS; i++) {
+	for (u64 i = 0; i < PATH_STEPS; i++) {
 		u64 is_root = same(dentry, fetch(g, mnt + OFF_MNT_ROOT));
 		u64 above = fetch(g, dentry + OFF_DENTRY_PARENT);
 		u64 mnt_above = fetch(g, mnt + OFF_MNT_PARENT) + OFF_MOUNT_MNT;
@@ -126,7 +128,9 @@ INLINE void gather_path(struct gathered *g, u64 file)
 		g->at = at;
 		g->cut = ~is_top & 1;
 		forget_registers();
-		if (is_top | less(at, NAME_ROOM))
+		is_top |= less(at, NAME_ROOM);
+		hide(i);
+		if (is_top)
 			break;
 		dentry = (is_root & under) | (~is_root & above);
 		mnt = (is_root & mnt_above) | (~is_root & mnt);
@@ -242,6 +246,7 @@ INLINE u64 next_text(struct gathered *g)
 INLINE int send_task(struct counts *n, u64 task, u64 mm, struct actor *who)
 {
 	int zero = 0, sent = 0;
+	u64 over;
 	struct gathered *g = gathering.lookup(&zero);
 
 	if (!g || g->busy)
@@ -257,10 +262,13 @@ INLINE int send_task(struct counts *n, u64 task, u64 mm, struct actor *who)
 	if (CMDLINE)
 		gather_cmdline(g, mm);
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < TASK_PIECES; i++) {
+	for (u64 i = 0; i < TASK_PIECES; i++) {
 		sent = send_piece(n, g, who);
-		forget_registers();
-		if (!sent || next_text(g))
+		if (!sent)
+			break;
+		over = next_text(g);
+		hide(i);
+		if (over)
 			break;
 	}
 	forget_registers();
