@@ -38,6 +38,7 @@ struct gathered {
 	u64 cmdline_beyond;
 	u64 at;			/* where the path starts in text */
 	u64 failed;
+	u64 full;		/* a piece found no room */
 	u8 cut;
 	u8 unlinked;
 	u8 unused[6];
@@ -186,14 +187,16 @@ INLINE void gather_cmdline(struct gathered *g, u64 mm)
 	forget_registers();
 }
 
-/* The next piece of the text that is sent; false: there was no room for it. */
-INLINE int send_piece(struct counts *n, struct gathered *g, struct actor *who)
+/* The next piece of the text that is sent. */
+INLINE void send_piece(struct record *r, struct counts *n, u64 seq, struct gathered *g,
+		       struct actor *who)
 {
-	struct record *r = new_record(n, TYPE_TASK, HOOK_NONE);
 	u64 left = g->left, fits = less(left, TASK_PIECE), length;
 
-	if (!r)
-		return 0;
+	r->head.seq = seq;
+	r->head.cpu = n->cpu;
+	r->head.type = TYPE_TASK;
+	r->head.hook = HOOK_NONE;
 	r->head.time_ns = bpf_ktime_get_boot_ns();
 	r->head.ino = g->ino;
 	r->head.dev = g->dev;
@@ -224,7 +227,6 @@ INLINE int send_piece(struct counts *n, struct gathered *g, struct actor *who)
 	g->from += length;
 	g->left = left - length;
 	g->part++;
-	return 1;
 }
 
 /* Behind the path there comes the command line; true: all was sent. */
@@ -245,8 +247,9 @@ INLINE u64 next_text(struct gathered *g)
 /* Tells of a task, the current one or another, whatever was told before. */
 INLINE int send_task(struct counts *n, u64 task, u64 mm, struct actor *who)
 {
-	int zero = 0, sent = 0;
-	u64 over;
+	int zero = 0;
+	u64 over, seq;
+	struct record *r;
 	struct gathered *g = gathering.lookup(&zero);
 
 	if (!g || g->busy)
@@ -258,14 +261,20 @@ INLINE int send_task(struct counts *n, u64 task, u64 mm, struct actor *who)
 	forget_registers();
 	mm = g->value;
 	gather(g, task, mm);
-	g->has_cmdline = g->failed = 0;
+	g->has_cmdline = g->failed = g->full = 0;
 	if (CMDLINE)
 		gather_cmdline(g, mm);
 #pragma clang loop unroll(disable)
 	for (u64 i = 0; i < TASK_PIECES; i++) {
-		sent = send_piece(n, g, who);
-		if (!sent)
+		/* As new_record does, but with one look whether there was room: 6.1 takes two. */
+		seq = n->seq++;
+		r = ring.ringbuf_reserve(sizeof(struct record));
+		if (!r) {
+			count_loss(n, LOSS_RING_FULL, HOOK_NONE);
+			g->full = 1;
 			break;
+		}
+		send_piece(r, n, seq, g, who);
 		over = next_text(g);
 		hide(i);
 		if (over)
@@ -275,7 +284,7 @@ INLINE int send_task(struct counts *n, u64 task, u64 mm, struct actor *who)
 	if (g->failed)
 		count_loss(n, LOSS_TASK_TEXT, HOOK_NONE);
 	g->busy = 0;
-	return sent;
+	return !g->full;
 }
 
 /*
