@@ -194,6 +194,9 @@ def attach(
     """
     no_fexit: set[str] = set()
     left_out: dict[str, str] = {}
+    # Which program was refused that may be too much for the verifier as it tells of who acts.
+    suspected: AttachError | None = None
+    tasks = True
     while True:
         plan = kernel.plan(method, no_fexit, families, left_out, audit)
         if not plan.live:
@@ -201,7 +204,7 @@ def attach(
             raise UserError(f"no hook could be attached:\n{reasons}")
         on_step(StartStep("compiling the BPF programs"))
         program = Program(
-            plan, kernel.layout, filters, kernel.btf, ring_bytes, audit, kernel.modules
+            plan, kernel.layout, filters, kernel.btf, ring_bytes, audit, kernel.modules, tasks
         )
         try:
             program.learn_kvm(kernel.modules, kernel.gmem_iops)
@@ -209,6 +212,11 @@ def attach(
         except AttachError as error:
             program.close()
             family = error.step.family
+            if tasks and error.refused:
+                suspected, tasks = error, False
+                continue
+            if suspected is not None and suspected.step.family == family:
+                suspected, tasks = None, True  # it is refused without that, too
             reason = f"{error}{_verdict(error.kernel_log)}"
             if error.step.method == "fexit" and method == "auto" and kernel.kprobes:
                 no_fexit.add(family)
@@ -220,6 +228,9 @@ def attach(
             program.close()
             raise
         else:
+            if suspected is not None:
+                why = f"{suspected}{_verdict(suspected.kernel_log)}"
+                tell(f"programs and command lines of who acts are not recorded: {why}")
             return program
 
 

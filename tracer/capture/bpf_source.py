@@ -141,7 +141,9 @@ class Filters:
     files: tuple[str, ...] = ()
     """Only these (`tracer.capture.named_files.NamedFile.key`), whoever does something to them."""
 
-    def macros(self, ring_bytes: int, audit: bool = False, page_size: int = 4096) -> dict[str, int]:
+    def macros(
+        self, ring_bytes: int, audit: bool = False, page_size: int = 4096, tasks: bool = True
+    ) -> dict[str, int]:
         """What of the program is compiled in, and how large its maps are."""
         return {
             "FILTER_PID": bool(self.pids) or self.follow_command,
@@ -153,6 +155,7 @@ class Filters:
             "FILTER_SEALS": bool(self.seals),
             "FILTER_DENIED": self.denied,
             "FILTER_UNSEALABLE": not self.unsealable,
+            "TASKS": tasks,
             "CMDLINE": not self.no_cmdline,
             "AUDIT": audit,
             "RING_PAGES": ring_bytes // page_size,

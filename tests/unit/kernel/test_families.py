@@ -70,7 +70,7 @@ def test_offsets_are_those_of_the_source() -> None:
 
 
 def test_shape_macros_are_those_of_the_source() -> None:
-    names = "FILTER_[A-Z]+|FOLLOW_FILES|CMDLINE|AUDIT|RING_PAGES"
+    names = "FILTER_[A-Z]+|FOLLOW_FILES|TASKS|CMDLINE|AUDIT|RING_PAGES"
     names += "|MAX_(?:TASKS|OUTER|OBJECTS|EXECS|CGROUPS)"
     used = set(re.findall(rf"\b(?:{names})\b", code()))
     assert Filters().macros(1 << 20).keys() == used
