@@ -190,7 +190,7 @@ class Record(Verb):
             watch,
             stop.interrupts,
             most_bytes,
-            cmdlines=not args.no_cmdline,
+            cmdlines=not wanted.no_cmdline,
         )
         line = ProgressLine(args.quiet)
         try:

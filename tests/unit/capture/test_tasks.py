@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,10 @@ def told(pid: int, *, cmdlines: bool = True, start_ns: int | None = None) -> tup
 @pytest.fixture
 def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
     child = subprocess.Popen([sys.executable, "-c", "input()", "a b", "x" * 3000], stdin=-1)
-    Path(f"/proc/{child.pid}/exe").readlink()
+    exe, until_s = os.path.realpath(sys.executable), time.monotonic() + 10
+    # Popen returns before the kernel has mapped the program.
+    while exe not in Path(f"/proc/{child.pid}/maps").read_text() and time.monotonic() < until_s:
+        time.sleep(0.01)
     yield child
     child.kill()
     child.wait()

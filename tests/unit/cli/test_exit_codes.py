@@ -77,7 +77,7 @@ class Ended:
     progress = Progress(1.0, 7, 0, 4096)
     losses: ClassVar[dict[str, int]] = {}
 
-    def __init__(self, *args: Any) -> None: ...
+    def __init__(self, *args: Any, **more: Any) -> None: ...
 
     def __getattr__(self, name: str) -> Any:
         return lambda *args, **more: None
