@@ -60,23 +60,27 @@ def test_only_what_is_below_is_recorded(kernel: Booted) -> None:
     assert outside["below"] == 0
 
 
-CMDLINE = 2047
-"""Bytes of a command line that are kept: bpf/tasks.h."""
+CMDLINE = 16 * 127
+"""Bytes of a command line that are kept behind a path of one piece: bpf/tasks.h."""
 
 
-def _acting(kernel: Booted, name: str) -> tuple[Run, list[dict[str, Any]], Tasks, dict[int, bytes]]:
-    """What was recorded, the truth, who is known, and the pieces of command lines by process."""
+Acting = tuple[Run, list[dict[str, Any]], Tasks, dict[Actor, bytes]]
+
+
+def _acting(kernel: Booted, name: str) -> Acting:
+    """What was recorded, the truth, who is known, and command lines as they are."""
     told = kernel.facts(f"acting-{name}").get("tasks")
     if told is None:
         pytest.skip("this kernel has no trampolines")
     run = kernel.run(f"acting-{name}")
     with Recording.open(run.path) as recording:
         tables = list(recording.tables("tasks"))
-    commands: dict[int, bytes] = {}
+    commands: dict[Actor, bytes] = {}
     for table in tables:
         for row in table.to_pylist():
+            actor = Actor(row["pid"], row["start_ns"], row["exec_id"])
             if not row["of_exe"]:
-                commands[row["pid"]] = commands.get(row["pid"], b"") + row["cmdline"]
+                commands[actor] = commands.get(actor, b"") + row["cmdline"]
     return run, told, Tasks.of_tables(tables), commands
 
 
@@ -91,11 +95,12 @@ def test_each_program_is_told(kernel: Booted, name: str) -> None:
     for one in told:
         pid = one["pid"]
         row = found.loc[pid]
-        task = tasks.of(Actor(pid, int(row["start_ns"]), int(row["exec_id"])))
+        actor = Actor(pid, int(row["start_ns"]), int(row["exec_id"]))
+        task = tasks.of(actor)
         assert (task.exe, task.ino) == (one["exe"], one["ino"]), one
         assert (task.parent, task.ns_pid) == (one["parent"], one["ns_pid"]), one
         whole = b"".join(word.encode() + b"\0" for word in one["argv"])
-        assert commands.get(pid, b"") == (b"" if name == "silent" else whole[:CMDLINE]), one
+        assert commands.get(actor, b"") == (b"" if name == "silent" else whole[:CMDLINE]), one
         assert task.cmdline.endswith("...") == (len(whole) > CMDLINE and name != "silent")
         assert "NOBODYS" not in task.cmdline
 
