@@ -90,12 +90,11 @@ def test_each_program_is_told(kernel: Booted, name: str) -> None:
     assert len(told) == 20
     run.check_whole()
     writes = run.events[(run.events["op"] == "write") & (run.events["name"] == "memfd:shared")]
-    found = writes.drop_duplicates(["pid", "start_ns", "exec_id"]).set_index("pid")
-    assert {*found.index} == {one["pid"] for one in told}
+    columns = (writes[column].tolist() for column in ("pid", "start_ns", "exec_id"))
+    found = {pid: Actor(pid, *more) for pid, *more in zip(*columns, strict=True)}
+    assert found.keys() == {one["pid"] for one in told}
     for one in told:
-        pid = one["pid"]
-        row = found.loc[pid]
-        actor = Actor(pid, int(row["start_ns"]), int(row["exec_id"]))
+        actor = found[one["pid"]]
         task = tasks.of(actor)
         assert (task.exe, task.ino) == (one["exe"], one["ino"]), one
         assert (task.parent, task.ns_pid) == (one["parent"], one["ns_pid"]), one
