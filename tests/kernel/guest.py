@@ -45,10 +45,7 @@ ON_EACH: Scenes = (
     scenes_decisions.truth_default,
     scenes_decisions.truth_quick,
     scenes_decisions.awkward,
-    scenes_ftrace.ftrace,
-    scenes_ftrace.ftrace_awkward,
     scenes_decisions.race,
-    scenes_exec.execs,
     scenes_judge.security_module,
     scenes_judge.holes,
     scenes_judge.memfd_test,
@@ -56,6 +53,9 @@ ON_EACH: Scenes = (
 """What every kernel may answer in its own way."""
 
 REPEATED: Scenes = (
+    scenes_ftrace.ftrace,
+    scenes_ftrace.ftrace_awkward,
+    scenes_exec.execs,
     scenes_decisions.filters,
     scenes_names.names,
     scenes_names.acting,
@@ -64,8 +64,8 @@ REPEATED: Scenes = (
     scenes_followed.followed,
     scenes_followed.followed_by_each,
 )
-"""What is the same on all of them by our own code: `make test` plays it on one, `make matrix` on
-more."""
+"""What is the same on all of them by our own code, or is asked of others in short
+(scenes_matrix): `make test` plays it on one, `make matrix` on more."""
 
 LIFE: Scenes = (
     scenes_judge.strangers,

@@ -7,6 +7,7 @@ from tests.kernel.guest_tools import Recorder, Results, python
 
 BELOW = "/brief.slice"
 """As ``programs/brief_cgroups.py`` has it."""
+_ALONE = ("--ops", "create", "--no-self-test")
 RECORDED: dict[str, tuple[str, ...]] = {"all": (), "below": ("--cgroup", BELOW)}
 
 
@@ -17,7 +18,7 @@ def names(results: Results) -> None:
     for name, options in RECORDED.items():
         out = results.out / f"names-{name}.json"
         command = python("brief_cgroups.py", "--out", out)
-        Recorder(results, f"names-{name}", *options, "--no-self-test", command=command).wait()
+        Recorder(results, f"names-{name}", *options, *_ALONE, command=command).wait()
         results.tell(f"names-{name}", cgroups=json.loads(out.read_text()))
 
 

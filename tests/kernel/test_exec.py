@@ -13,6 +13,7 @@ from tests.kernel.scenes_exec import TIMES, TIMES_AT_LENGTH
 from tracer.analysis.executed import CHANGEABLE, IMMUTABLE
 from tracer.record import Flag
 
+ON_ONE = True  # see conftest.py: one kernel, unless all are asked
 BY_BPF = ("fexit", "kprobe")
 METHODS = (*BY_BPF, "ftrace")
 COMPARED = ("pid", "tid", "ino", "seals", "size", "mode", "fd", "arg", "answer")

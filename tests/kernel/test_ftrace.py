@@ -13,6 +13,7 @@ from tests.kernel.judged import ON_ANY_FILE, judged
 from tests.kernel.scenes_ftrace import FOREIGN
 from tracer.words import Flag
 
+ON_ONE = True  # see conftest.py: one kernel, unless all are asked
 EPERM, EINVAL = -1, -22
 NAME, AWKWARD = "quick-ftrace", "awkward-ftrace"
 _KEY = ["op", "kind", "name", "verdict", "errno", "seals"]
