@@ -87,6 +87,7 @@ struct access {
 	u16 fmode;
 	u8 op;
 	u8 kind;
+	u64 told;		/* a record was sent */
 };
 
 BPF_HASH(accesses, struct access_key, struct access, MAX_TASKS);
@@ -189,6 +190,7 @@ INLINE void tell_access_of(struct access *a, u64 pid_tgid, u8 hook, s64 answer, 
 		r->event.writable = read_u32(a->inode + OFF_INODE_DATA + OFF_MAPPING_WRITABLE);
 		r->event.mode = read_u16(a->inode + OFF_INODE_MODE);
 	}
+	a->told = 1;
 	submit(r);
 	return;
 dropped:

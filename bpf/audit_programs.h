@@ -6,11 +6,50 @@
  * not have harms nobody.
  */
 
-/* The return of every way but those that make a file: which hook it was. */
-INLINE void finish_way(u64 way, s64 answer)
+/* Ways that tell of something at their entry, but security_file_open's, which is called often. */
+INLINE int tells_at_entry(u64 way)
+{
+	switch (way) {
+	case WAY_VFORK_END:
+	case WAY_SHARE_MM:
+	case WAY_ADVISE:
+	case WAY_SEND:
+	case WAY_TRACE:
+	case WAY_VM_END:
+	case WAY_RING:
+	case WAY_RING_FILE:
+	case WAY_UDMABUF:
+		return 1;
+	}
+	return 0;
+}
+
+/* Grows with each record that this CPU sends: by somebody who interrupted us, too. */
+INLINE u64 sent_so_far(void)
+{
+	struct counts *n = my_counts();
+
+	return n ? n->seq : 0;
+}
+
+/* Tells who acted: task, or the current one if that is 0. */
+INLINE void tell_actor(u64 task)
+{
+	u64 acting = task ? task : current_task();
+	struct someone known = someone_of(acting);
+	struct actor who = { .start_ns = known.start_ns, .pid = known.pid, .exec_id = known.exec_id };
+	struct counts *n = my_counts();
+
+	if (n)
+		tell_task(n, acting, read_u64(acting + OFF_TASK_MM), &who);
+}
+
+/* The return of every way but those that make a file: which hook it was. True: it told of something. */
+INLINE int finish_way(u64 way, s64 answer)
 {
 	struct access_key key = { .pid_tgid = bpf_get_current_pid_tgid() };
 	struct access *a;
+	int tells = way == WAY_TRACEME;
 
 	switch (way) {
 	case WAY_MEMSLOT:
@@ -35,10 +74,10 @@ INLINE void finish_way(u64 way, s64 answer)
 	case WAY_MSG_RING:
 	case WAY_MESSAGE:
 		end_taking();
-		return;
+		return 0;
 	case WAY_SECCOMP:
 		end_adding();
-		return;
+		return 0;
 	case WAY_ATTACH:
 	case WAY_TRACEME:
 		key.hook = HOOK_TRACE;
@@ -55,14 +94,17 @@ INLINE void finish_way(u64 way, s64 answer)
 	}
 	a = accesses.lookup(&key);
 	if (!a)
-		return;
+		return 0;
 	if (way == WAY_UFFD)
 		finish_uffd(a, answer);
 	if (way == WAY_ATTACH || way == WAY_TRACEME)
 		finish_trace(a, answer);
-	if (a->op)
+	if (a->op) {
 		tell_access(a, key.pid_tgid, key.hook, answer);
+		tells = 1;
+	}
 	accesses.delete(&key);
+	return tells;
 }
 
 /* Which of two forms a function has here: the plan says so where it has the newer one. */
@@ -78,72 +120,75 @@ INLINE void finish_way(u64 way, s64 answer)
 
 /* Each way's entry: X is F or K, the arguments by trampoline or in registers. */
 #define ENTER_WAY(X) \
-	u64 way = my_way(); \
+	u64 way = my_way(), before = tells_at_entry(way) ? sent_so_far() : 0, other = 0; \
 	struct access a = { .fd = -1 }; \
 	struct asked asked = {}; \
 	if (way == WAY_GMEM_CREATE || way == WAY_SECRET_CREATE) { \
 		begin_create(way == WAY_GMEM_CREATE ? read_u64(X##1 + CREATE_GMEM_FLAGS) : 0, SP_##X); \
-		return 0; \
+		goto done; \
 	} \
 	switch (way) { /* often called: cheap first */ \
-	case WAY_OPEN: note_open(&a, X##0, DIRECT_##X); return 0; \
-	case WAY_VFORK_END: note_exit_of_vfork(); return 0; \
-	case WAY_SHARE_MM: note_new_task(X##0, DIRECT_##X); return 0; \
+	case WAY_OPEN: note_open(&a, X##0, DIRECT_##X); goto done; \
+	case WAY_VFORK_END: note_exit_of_vfork(); goto done; \
+	case WAY_SHARE_MM: other = X##0; note_new_task(other, DIRECT_##X); goto done; \
 	case WAY_ADVISE: \
 		if (ADVISE_BY_STRUCT) \
 			note_advice(&a, read_u64(X##2 + OFF_MADVISE_MM), X##0, X##1, \
 				    read_u32(X##2 + OFF_MADVISE_ADVICE)); \
 		else \
 			note_advice(&a, X##0, X##1, X##2, X##3); \
-		return 0; \
-	case WAY_SEND: note_sent(X##0); return 0; \
-	case WAY_COPY: begin_copy(X##0); return 0; \
-	case WAY_MESSAGE_END: note_message_end(X##0); return 0; \
+		goto done; \
+	case WAY_SEND: note_sent(X##0); goto done; \
+	case WAY_COPY: begin_copy(X##0); goto done; \
+	case WAY_MESSAGE_END: note_message_end(X##0); goto done; \
 	} \
 	if (!access_wanted()) \
-		return 0; \
+		goto done; \
 	switch (way) { \
 	case WAY_MEMSLOT: asked = asked_memslot(&a, X##0, X##1); break; \
-	case WAY_FAULT: begin_fault(&a, X##0); return 0; \
+	case WAY_FAULT: begin_fault(&a, X##0); goto done; \
 	case WAY_PIN: asked = asked_pin(my_mm(), X##0, (u32)X##1, X##2, 0); break; \
 	case WAY_PIN_REMOTE: asked = asked_pin(X##0, X##1, X##2, X##3, 1); break; \
-	case WAY_PIN_FILE: begin_by_file(&a, X##0, X##1, X##2 - X##1 + 1, OP_PIN, HOOK_PIN); return 0; \
+	case WAY_PIN_FILE: begin_by_file(&a, X##0, X##1, X##2 - X##1 + 1, OP_PIN, HOOK_PIN); goto done; \
 	case WAY_REMOTE: asked = asked_remote(X##0, X##1, X##3, X##4); break; \
-	case WAY_UFFD: begin_uffd(&a, X##0, X##1, X##2); return 0; \
+	case WAY_UFFD: begin_uffd(&a, X##0, X##1, X##2); goto done; \
 	case WAY_UFFD_COPY: asked = asked_fill(FILLED_MM(X##0), X##1, X##3, FILL_COPY); break; \
 	case WAY_UFFD_ZERO: asked = asked_fill(FILLED_MM(X##0), X##1, X##2, FILL_ZERO); break; \
 	case WAY_UFFD_CONTINUE: asked = asked_fill(FILLED_MM(X##0), X##1, X##2, FILL_CONTINUE); break; \
-	case WAY_TRACE: note_link(X##0, X##1); return 0; \
-	case WAY_ATTACH: begin_trace(&a, X##0); return 0; \
-	case WAY_TRACEME: begin_trace(&a, 0); return 0; \
-	case WAY_PIDFD_GETFD: begin_taking(X##0, 0, RECEIPT_PIDFD_GETFD); return 0; \
+	case WAY_TRACE: other = X##1; note_link(X##0, other); goto done; \
+	case WAY_ATTACH: begin_trace(&a, X##0); goto done; \
+	case WAY_TRACEME: begin_trace(&a, 0); goto done; \
+	case WAY_PIDFD_GETFD: begin_taking(X##0, 0, RECEIPT_PIDFD_GETFD); goto done; \
 	case WAY_PROC_LINK: \
 	case WAY_MAP_FILES: \
 		/* Without a dentry the walk is to be done again. */ \
 		if (X##0) \
 			begin_taking(read_u64(X##1 + OFF_PROC_PID), X##1, way == WAY_PROC_LINK ? \
 				     RECEIPT_PROC_FD : RECEIPT_MAP_FILES); \
-		return 0; \
-	case WAY_JUMP: note_jump(X##0); return 0; \
-	case WAY_VM_END: note_vm_end(X##0); return 0; \
-	case WAY_SLOT_FILE: note_slot_file(X##2); return 0; \
-	case WAY_RING: note_ring(X##0); return 0; \
-	case WAY_RING_FILE: note_ring_file(&a, X##0, X##1); return 0; \
-	case WAY_MSG_RING: begin_msg_ring(X##0); return 0; \
-	case WAY_SECCOMP: begin_adding(X##0, X##1); return 0; \
-	case WAY_UDMABUF: note_udmabuf(X##1); return 0; \
+		goto done; \
+	case WAY_JUMP: note_jump(X##0); goto done; \
+	case WAY_VM_END: note_vm_end(X##0); goto done; \
+	case WAY_SLOT_FILE: note_slot_file(X##2); goto done; \
+	case WAY_RING: note_ring(X##0); goto done; \
+	case WAY_RING_FILE: note_ring_file(&a, X##0, X##1); goto done; \
+	case WAY_MSG_RING: begin_msg_ring(X##0); goto done; \
+	case WAY_SECCOMP: begin_adding(X##0, X##1); goto done; \
+	case WAY_UDMABUF: note_udmabuf(X##1); goto done; \
 	case WAY_MPROTECT: asked = asked_mprotect(X##0, X##1, X##2); break; \
-	case WAY_MESSAGE: begin_message(X##1); return 0; \
-	case WAY_RECEIVE: begin_receive(&a, X##0); return 0; \
+	case WAY_MESSAGE: begin_message(X##1); goto done; \
+	case WAY_RECEIVE: begin_receive(&a, X##0); goto done; \
 	case WAY_SPLICE: \
 		begin_by_file(&a, X##0, read_u64(X##1), X##3, OP_READ, HOOK_READ); \
-		return 0; \
+		goto done; \
 	case WAY_READ: \
 		begin_by_file(&a, read_u64(X##0 + OFF_KIOCB_FILE), read_u64(X##0 + OFF_KIOCB_POS), \
 			      read_u64(X##1 + OFF_IOV_COUNT), OP_READ, HOOK_READ); \
-		return 0; \
+		goto done; \
 	} \
-	begin_by_address(&a, &asked)
+	begin_by_address(&a, &asked); \
+done: \
+	if (way == WAY_OPEN ? a.told : tells_at_entry(way) && sent_so_far() != before) \
+		tell_actor(other)
 
 /* Those return how many bytes they filled. */
 INLINE int is_fill(u64 way)
@@ -154,14 +199,20 @@ INLINE int is_fill(u64 way)
 /* Others return an int, or a long that would fit one; a fault's has no sign. By
  * trampoline, bpf_get_func_ret (5.17) finds the answer however many arguments there are. */
 #define LEAVE_WAY(answer, sp) \
-	u64 way = my_way(); \
-	if (way == WAY_GMEM_CREATE || way == WAY_SECRET_CREATE) \
+	u64 way = my_way(), before; \
+	int tells = 0; \
+	if (way == WAY_GMEM_CREATE || way == WAY_SECRET_CREATE) { \
 		finish_guest_create(way, INT(answer), sp); \
-	else if (way == WAY_COPY) \
+	} else if (way == WAY_COPY) { \
+		before = sent_so_far(); \
 		finish_copy(answer); \
-	else \
-		finish_way(way, way == WAY_FAULT ? (s64)(u32)(answer) : \
-				is_fill(way) ? (s64)(answer) : INT(answer))
+		tells = sent_so_far() != before; \
+	} else { \
+		tells = finish_way(way, way == WAY_FAULT ? (s64)(u32)(answer) : \
+				   is_fill(way) ? (s64)(answer) : INT(answer)); \
+	} \
+	if (tells) \
+		tell_actor(way == WAY_TRACEME ? read_u64(current_task() + OFF_TASK_TRACER) : 0)
 
 #if WITH_FENTRY_WAY
 

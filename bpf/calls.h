@@ -37,6 +37,7 @@ INLINE struct slot *new_slot(u64 me)
 		s->call.op = 0;
 		s->depth = 0;
 		s->known_inode = 0;
+		s->told.start_ns = 0;
 		s->owner = me;
 		return s;
 	}
@@ -287,6 +288,7 @@ INLINE void tell_call(u64 pid_tgid, struct slot *s, s64 answer, u8 hook, int dir
 	struct user_regs regs = {};
 	struct record *r;
 	u32 seals_after;
+	int is_told;
 	u64 task;
 
 	if (!n || c->before_enabled)
@@ -312,6 +314,7 @@ INLINE void tell_call(u64 pid_tgid, struct slot *s, s64 answer, u8 hook, int dir
 #if STACKS
 	u32 stack = take_stack(n, hook, op, answer, c->seals);
 #endif
+	task = current_task();
 	r = new_record(n, TYPE_EVENT, hook);
 	if (!r)
 		return;
@@ -319,7 +322,6 @@ INLINE void tell_call(u64 pid_tgid, struct slot *s, s64 answer, u8 hook, int dir
 	r->head.op = op;
 	r->head.seals = c->seals;
 	set_key(r, &s->known);
-	task = current_task();
 	set_task(r, task, pid_tgid);
 	r->head.flags = c->flags | syscall_origin(r, task, op, &regs);
 	r->event.size = c->size;
@@ -352,7 +354,11 @@ INLINE void tell_call(u64 pid_tgid, struct slot *s, s64 answer, u8 hook, int dir
 	r->head.flags |= raced_flags(c, op, hook, answer, seals_after, r->event.size_after);
 	if (unlikely(answer == -EACCES || answer == -EPERM))
 		r->head.flags |= inode_flags(inode, direct);
+	/* Of most tasks everything has been told: one look at what this slot has is all. */
+	is_told = r->event.start_ns == s->told.start_ns && r->event.exec_id == s->told.exec_id;
 	submit(r);
+	if (unlikely(!is_told))
+		tell_slot(n, s);
 	return;
 dropped:
 	__attribute__((unused));

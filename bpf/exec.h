@@ -291,6 +291,8 @@ INLINE void exec_begins(u64 bprm, int direct)
 	call = exec_call(task);
 	exec_form(e, &call, bprm);
 	add_exec_file(e, file, inode, kind, ROLE_PROGRAM);
+	/* Now, as it is another program at the return. */
+	tell_me(0);
 }
 
 /* A further file of the call: of an ordinary program nothing waits yet. */
@@ -303,8 +305,10 @@ INLINE void exec_goes_on(u64 file, int direct, u8 role)
 	if (!kind || !exec_wanted(inode, direct))
 		return;
 	e = my_exec(current_task());
-	if (e)
-		add_exec_file(e, file, inode, kind, role);
+	if (!e)
+		return;
+	add_exec_file(e, file, inode, kind, role);
+	tell_me(0);
 }
 
 /* security_bprm_check(bprm), for the program and for each interpreter in its place. */
@@ -424,6 +428,7 @@ INLINE void exec_refused(s64 answer)
 	char path[PATH_HEAD] = {};
 	struct counts *n;
 	struct record *r;
+	int sent = 0;
 	u8 kind;
 
 	if (!is_error(answer))
@@ -472,8 +477,12 @@ INLINE void exec_refused(s64 answer)
 		if (r)
 			r->event.user_stack = stack;
 #endif
-		if (r)
+		if (r) {
 			submit(r);
+			sent = 1;
+		}
 	}
 	execs.delete(&key);
+	if (sent)
+		tell_me(0);
 }

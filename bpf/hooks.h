@@ -461,6 +461,7 @@ INLINE void tell_create(struct made *made, s64 answer, u32 flags, u16 nr, u32 or
 		r->event.fmode = 3;
 	}
 	submit(r);
+	tell_me(0);
 	return;
 dropped:
 	__attribute__((unused));
@@ -525,10 +526,10 @@ INLINE void note_mapping(u64 vma, int direct, u8 op, u8 hook)
 		goto dropped;
 	if (!get_object(n, inode, ino, kind, op, hook, seals, NULL, &o))
 		goto dropped;
+	mm = read_u64(vma + OFF_VMA_MM);
 	r = plain_event(n, pid_tgid, &o, op, hook);
 	if (!r)
 		return;
-	mm = read_u64(vma + OFF_VMA_MM);
 	start = read_u64(vma + OFF_VMA_START);
 	r->head.flags = is_other_mm(mm) ? FLAG_OTHER_MM : 0;
 	r->head.seals = seals;
@@ -541,7 +542,10 @@ INLINE void note_mapping(u64 vma, int direct, u8 op, u8 hook)
 	r->event.answer = start;
 	r->event.mm = mm_number(mm, 0);
 	r->event.writable = read_u32(inode + OFF_INODE_DATA + OFF_MAPPING_WRITABLE);
+	/* Its last mm, if it is exiting. */
+	mm &= same(r->head.flags, 0);
 	submit(r);
+	tell_me(mm);
 	return;
 dropped:
 	__attribute__((unused));
@@ -575,6 +579,7 @@ INLINE void note_evict(u64 inode)
 	r->event.seals_after = r->head.seals;
 	r->event.size_after = r->event.size = inode_size(inode, 0);
 	submit(r);
+	tell_me(0);
 }
 
 #if FILTER_FILE

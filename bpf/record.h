@@ -147,6 +147,29 @@ struct module_body {
 	char text[120];
 };
 
+/*
+ * type TASK: a piece of what is known of an actor: a process, and the program that
+ * it ran then. Told with the first event of it, a record for each piece of its
+ * executable's path and of its command line; the facts stand in each. The
+ * object key in the head is the executable's, 0: none, or not known.
+ */
+struct task_body {
+	u64 start_ns;
+	u32 pid;
+	u32 exec_id;
+	u64 parent_start_ns;
+	u32 parent;		/* pid of its parent then */
+	u32 ns_pid;		/* its own pid, as its own pid namespace counts; 0: not known */
+	u16 part;		/* piece number, from 0 */
+	u16 length;		/* bytes used in text */
+	u8 what;		/* TASK_EXE, TASK_CMDLINE */
+	u8 more;		/* 1: it goes on, in the next piece if there is one */
+	u8 cut;			/* 1: what is above the path was not reached */
+	u8 unlinked;		/* 1: the executable has no name any more */
+	u64 unused;
+	char text[128];
+};
+
 /* type LOSS: written by user space once a second while counts move. */
 struct loss_body {
 	u32 cause;		/* LOSS_* */

@@ -14,6 +14,7 @@
 #include "objects.h"
 #include "cgroups.h"
 #include "stacks.h"
+#include "tasks.h"
 #include "calls.h"
 #include "vma.h"
 #include "hooks.h"

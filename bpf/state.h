@@ -65,6 +65,13 @@ struct call {
 	u8 unused;
 };
 
+/* A process, and the program that it runs. */
+struct actor {
+	u64 start_ns;
+	u32 pid;
+	u32 exec_id;
+};
+
 /*
  * What one task has in flight. Operations nest: a write to a set-uid file
  * changes its mode (fs/inode.c:file_remove_privs). The innermost one is here,
@@ -79,6 +86,7 @@ struct slot {
 	u64 unsealable_ino;	/*   and its number: another file may come to lie there */
 	u64 known_inode;	/* the inode of this task's last event, */
 	struct object known;	/*   and what the objects map said of it */
+	struct actor told;	/* what this task was when bpf/tasks.h told of it */
 };
 
 struct record {
@@ -88,6 +96,7 @@ struct record {
 		struct object_body object;
 		struct name_body name;
 		struct cgroup_body cgroup;
+		struct task_body task;
 	};
 };
 

@@ -375,6 +375,7 @@ LOSSES: Mapping[str, str] = {
     "stack": "no room for the user stack of an event",
     "stack_rate": "a user stack left out, since there were too many a second",
     "stack_map": "no room to tell where code lies in an address space",
+    "task_text": "a task whose command line could not be read",
 }
 """Why events were lost, by the words of ``enum loss_cause``."""
 

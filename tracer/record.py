@@ -22,6 +22,7 @@ from tracer.words import MapsFrom as MapsFrom
 from tracer.words import Op as Op
 from tracer.words import RecordType as RecordType
 from tracer.words import StackState as StackState
+from tracer.words import TaskText as TaskText
 from tracer.words import words as words
 
 HEADER = Path(__file__).resolve().parents[1] / "bpf" / "record.h"
@@ -71,6 +72,7 @@ CGROUP = _dtype("cgroup_body")
 CALLER = _dtype("caller_body")
 FRAME = _dtype("frame_body")
 MODULE = _dtype("module_body")
+TASK = _dtype("task_body")
 LOSS = _dtype("loss_body")
 CLOCK = _dtype("clock_body")
 TOTALS = _dtype("totals_body")

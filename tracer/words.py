@@ -79,6 +79,8 @@ class RecordType(IntEnum):
     CALLER = 9
     FRAME = 10
     MODULE = 11
+    TASK = 12
+    """A piece of what is known of an actor."""
 
 
 class Op(IntEnum):
@@ -402,6 +404,7 @@ class LossCause(IntEnum):
     STACK = 13
     STACK_RATE = 14
     STACK_MAP = 15
+    TASK_TEXT = 16
 
 
 class StackState(IntEnum):
@@ -431,6 +434,13 @@ class FrameWhat(IntEnum):
     GONE = 4
     KERNEL = 5
     UNKNOWN = 6
+
+
+class TaskText(IntEnum):
+    """What a TASK record has a piece of."""
+
+    EXE = 1
+    CMDLINE = 2
 
 
 def words(enum: type[IntEnum]) -> dict[int, str]:

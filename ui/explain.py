@@ -1,6 +1,6 @@
 """Every field of an event in words, and the rule behind its verdict."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from tracer import labels
@@ -85,6 +85,24 @@ def _cgroup(event: Mapping[str, Any]) -> str:
     return ": ".join(cells.text(one) for one in known if one) or str(event.get("cgroup"))
 
 
+def _process(event: Mapping[str, Any]) -> str:
+    """With both numbers, where its own pid namespace has another one for it."""
+    get = event.get
+    told = f"{cells.who(get('comm'), get('pid'))}, thread {get('tid')}"
+    own = get("ns_pid")
+    return f"{told}, {own} in its own namespace" if own and own != get("pid") else told
+
+
+def _program(event: Mapping[str, Any]) -> Iterator[Line]:
+    """What it runs, as far as that was recorded."""
+    if exe := event.get("exe"):
+        yield Line("executable", cells.text(exe))
+    if cmdline := event.get("cmdline"):
+        yield Line("says it runs", cells.text(cmdline))
+    if parent := event.get("parent"):
+        yield Line("parent", f"process {parent}")
+
+
 def fields(
     event: Mapping[str, Any], start_ns: int | None, bit5: Bit5, wall: Wall = no_clock
 ) -> list[Line]:
@@ -105,7 +123,8 @@ def fields(
     fmode = _FMODE.get(get("fmode") or 0, get("fmode"))
     lines = [
         Line("time", f"{since}boot clock {when} ns"),
-        Line("process", f"{cells.who(get('comm'), get('pid'))}, thread {get('tid')}"),
+        Line("process", _process(event)),
+        *_program(event),
         Line("user", f"uid {get('uid')}"),
         Line("cgroup", _cgroup(event)),
         Line(

@@ -59,6 +59,7 @@ REPEATED: Scenes = (
     scenes_exec.execs,
     scenes_decisions.filters,
     scenes_names.names,
+    scenes_names.acting,
     scenes_ui.live_view,
     scenes_followed.traced,
     scenes_followed.followed,

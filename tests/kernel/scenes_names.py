@@ -1,4 +1,4 @@
-"""Who acts: cgroups that live for a moment."""
+"""Who acts: cgroups and programs that live for a moment."""
 
 import json
 import subprocess
@@ -20,3 +20,22 @@ def names(results: Results) -> None:
         command = python("brief_cgroups.py", "--out", out)
         Recorder(results, f"names-{name}", *options, *_ALONE, command=command).wait()
         results.tell(f"names-{name}", cgroups=json.loads(out.read_text()))
+
+
+ACTING: dict[str, tuple[str, ...]] = {
+    "fexit": ("--method", "fexit"),
+    "kprobe": ("--method", "kprobe"),
+    "silent": ("--no-cmdline",),
+}
+"""Recorders of the same programs; without trampolines there is none by these."""
+
+
+def acting(results: Results) -> None:
+    """The same programs under each recorder."""
+    for name, options in ACTING.items():
+        out = results.out / f"acting-{name}.json"
+        command = python("brief_tasks.py", "--out", out)
+        recorder = Recorder(results, f"acting-{name}", *options, "--no-self-test", command=command)
+        if recorder.wait() and not out.exists():
+            continue
+        results.tell(f"acting-{name}", tasks=json.loads(out.read_text()))

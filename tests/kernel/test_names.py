@@ -1,13 +1,15 @@
-"""Cgroups by name, also of those that are gone before anybody could look."""
+"""Cgroups and programs by name, also of those that are gone before anybody could look."""
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
 from tests.kernel.booted import Booted, Run
-from tests.kernel.scenes_names import RECORDED
+from tests.kernel.scenes_names import ACTING, RECORDED
 from tracer.recording.places import Places
 from tracer.recording.reader import Recording
+from tracer.recording.tasks import Actor, Tasks
 
 ON_ONE = True  # see conftest.py: one kernel, unless all are asked
 
@@ -56,3 +58,61 @@ def test_only_what_is_below_is_recorded(kernel: Booted) -> None:
     }
     assert outside["all"] > 0
     assert outside["below"] == 0
+
+
+CMDLINE = 16 * 127
+"""Bytes of a command line that are kept behind a path of one piece: bpf/tasks.h."""
+
+
+Acting = tuple[Run, list[dict[str, Any]], Tasks, dict[Actor, bytes]]
+
+
+def _acting(kernel: Booted, name: str) -> Acting:
+    """What was recorded, the truth, who is known, and command lines as they are."""
+    told = kernel.facts(f"acting-{name}").get("tasks")
+    if told is None:
+        pytest.skip("this kernel has no trampolines")
+    run = kernel.run(f"acting-{name}")
+    with Recording.open(run.path) as recording:
+        tables = list(recording.tables("tasks"))
+    commands: dict[Actor, bytes] = {}
+    for table in tables:
+        for row in table.to_pylist():
+            actor = Actor(row["pid"], row["start_ns"], row["exec_id"])
+            if not row["of_exe"]:
+                commands[actor] = commands.get(actor, b"") + row["cmdline"]
+    return run, told, Tasks.of_tables(tables), commands
+
+
+@pytest.mark.parametrize("name", ACTING)
+def test_each_program_is_told(kernel: Booted, name: str) -> None:
+    run, told, tasks, commands = _acting(kernel, name)
+    assert len(told) == 20
+    run.check_whole()
+    writes = run.events[(run.events["op"] == "write") & (run.events["name"] == "memfd:shared")]
+    columns = (writes[column].tolist() for column in ("pid", "start_ns", "exec_id"))
+    found = {pid: Actor(pid, *more) for pid, *more in zip(*columns, strict=True)}
+    assert found.keys() == {one["pid"] for one in told}
+    for one in told:
+        actor = found[one["pid"]]
+        task = tasks.of(actor)
+        assert (task.exe, task.ino) == (one["exe"], one["ino"]), one
+        assert (task.parent, task.ns_pid) == (one["parent"], one["ns_pid"]), one
+        whole = b"".join(word.encode() + b"\0" for word in one["argv"])
+        assert commands.get(actor, b"") == (b"" if name == "silent" else whole[:CMDLINE]), one
+        assert task.cmdline.endswith("...") == (len(whole) > CMDLINE and name != "silent")
+        assert "NOBODYS" not in task.cmdline
+
+
+@pytest.mark.parametrize("name", ACTING)
+def test_all_who_act_are_told(kernel: Booted, name: str) -> None:
+    """Whatever they did, and the launcher too."""
+    run, told, tasks, _ = _acting(kernel, name)
+    who = run.events[["pid", "start_ns", "exec_id"]].drop_duplicates().itertuples(index=False)
+    found = {tuple(one): tasks.of(Actor(*map(int, one))) for one in who}
+    assert [one for one, task in found.items() if not task.exe] == []
+    starts = {pid: start for pid, start, _ in found}
+    for one in told:
+        parents = {task.parent_start_ns for who, task in found.items() if who[0] == one["pid"]}
+        if one["parent"] in starts:
+            assert parents == {starts[one["parent"]]}

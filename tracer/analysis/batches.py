@@ -16,6 +16,7 @@ from tracer.recording.format import EVENTS, TEXT
 from tracer.recording.manifest import Manifest
 from tracer.recording.places import Places
 from tracer.recording.tables import plain
+from tracer.recording.tasks import Tasks
 from tracer.rules import DECISIONS
 from tracer.rules.variants import UNEXPLAINED, doubt
 from tracer.stacks.recorded import Stacks
@@ -50,6 +51,8 @@ class Source:
     """Its cgroups, as far as they have been read."""
     stacks: Stacks = field(default_factory=Stacks, compare=False, repr=False)
     """Its user stacks, likewise."""
+    tasks: Tasks = field(default_factory=Tasks, compare=False, repr=False)
+    """Who acted, likewise."""
 
     @classmethod
     def of(cls, recording: "Recording") -> "Source":

@@ -27,7 +27,7 @@ import pyarrow as pa
 from tracer.analysis.batches import Array, Batch, Source, Vocabulary, columns_of
 from tracer.analysis.features import COLUMNS
 from tracer.analysis.judge import Judge
-from tracer.filter.mask import PLACES, Coded, placed
+from tracer.filter.mask import ACTOR, PLACES, TASKS, Coded, acted, placed
 from tracer.recording.format import EVENTS, TABLES
 from tracer.rules.variants import HOLES
 from tracer.stacks.recorded import TABLES as STACKS
@@ -53,7 +53,7 @@ NEEDED = tuple(
     name
     for name in ALL
     if name in {*COLUMNS, "time_ns", "dev", "ino", "gen", "fd", "mm"}
-    or name in {"pid", "tid", "uid", "cgroup", "comm"}
+    or name in {"pid", "start_ns", "exec_id", "tid", "uid", "cgroup", "comm"}
 )
 """What judging and counting need."""
 WAITING = 1 << 18
@@ -208,6 +208,8 @@ def read(
     for name in STACKS:
         for table in recording.tables(name):
             source.stacks.take(name, table)
+    for table in recording.tables("tasks"):
+        source.tasks.add(table)
     names = [name for name in dict.fromkeys([*NEEDED, *columns]) if name in EVENTS.names]
     count = 0
     for batch in batches(recording, names, source=source):
@@ -260,7 +262,8 @@ class Judged(Mapping[str, Any]):
 
     All that the batch has, plus ``name``, ``expected``, ``reason``, ``rule``, ``hole`` (texts),
     ``verdict`` (numbers of tracer.rules.verdicts.Verdict, -1: no decision) and ``severity``, and,
-    with ``cgroup``, what that tells (``PLACES``). They are made when they are wanted.
+    with ``cgroup``, what that tells (``PLACES``), likewise of who acted (``TASKS``). They are made
+    when they are wanted.
     """
 
     def __init__(self, words: "Words", batch: Batch, outcome: Array, name: Array) -> None:
@@ -276,12 +279,22 @@ class Judged(Mapping[str, Any]):
         if "cgroup" in batch.columns:
             for place in PLACES:
                 self._made[place] = partial(self._place, place)
+        if {*ACTOR} <= {*batch.columns}:
+            for told in TASKS:
+                self._made[told] = partial(self._task, told)
 
     def _text(self, name: str) -> Coded:
         return Coded(self._outcome, [getattr(one, name) for one in self._words.outcomes])
 
     def _place(self, name: str) -> Coded:
         return self._placed[name]
+
+    def _task(self, name: str) -> Coded | Array:
+        return self._acted[name]
+
+    @cached_property
+    def _acted(self) -> dict[str, Coded | Array]:
+        return acted([self.batch[one] for one in ACTOR], self.source.tasks)
 
     @cached_property
     def _placed(self) -> dict[str, Coded]:

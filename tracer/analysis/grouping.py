@@ -189,7 +189,7 @@ TYPES: dict[str, type[np.generic]] = {
     "flags": np.uint32, "writable": np.int32, "held": np.bool_, "in_events": np.bool_,
     "kind_told": np.uint8, "kind_seen": np.uint8, "name": np.int32, "owner": np.uint32,
     "order": np.uint8, "cgroup": np.uint64, "live": np.bool_, "over": np.bool_, "mm": np.uint64,
-    "address": np.uint64,
+    "address": np.uint64, "exec_id": np.uint32,
 }  # fmt: skip
 """Of columns that are not int64."""
 ORDER_UNKNOWN = 255

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from tracer.analysis.batches import Source, Vocabulary
 from tracer.analysis.decisions import EVERYTHING, NEEDED, Decisions, Judged, Window, batch_of
-from tracer.filter.mask import PLACES, Coded, matching, placed
+from tracer.filter.mask import ACTOR, PLACES, TASKS, Coded, acted, matching, placed
 from tracer.filter.mask import columns as columns_of
 from tracer.filter.query import Query
 from tracer.recording.follow import EVERYTHING as TABLES
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 JUDGED = ("verdict", "expected", "reason", "rule", "hole", "severity")
 """The columns that judging adds; null (severity: 0) for what no rule judges."""
-COLUMNS = frozenset({*EVENTS.names, "name", *JUDGED, *PLACES})
+COLUMNS = frozenset({*EVENTS.names, "name", *JUDGED, *PLACES, *TASKS})
 """What a filter can ask for."""
 MAPPINGS = tuple(op.name.lower() for op in (Op.MAP, Op.UNMAP, Op.EVICT))
 """Operations that nobody requested: most rows of many recordings."""
@@ -48,7 +48,8 @@ Numbers = npt.NDArray[np.int64]
 class Stream:
     """The events of ``recording`` that are wanted, now or (``follow``) until it ends.
 
-    :attr:`names`, :attr:`places`, :attr:`stacks` and :attr:`clock` know what is known so far.
+    :attr:`names`, :attr:`places`, :attr:`tasks`, :attr:`stacks` and :attr:`clock` know what is
+    known so far.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Stream:
         self._raw = Query(tuple(raw))
         self._judged = Query(tuple(term for term in query.terms if term not in raw))
         self._source, self._comms = Source.of(recording), Vocabulary()
-        self.places = self._source.places
+        self.places, self.tasks = self._source.places, self._source.tasks
         self.stacks = self._source.stacks
         self._decisions = Decisions(timeline=False)
         self._columns: list[str] | None = None
@@ -84,6 +85,7 @@ class Stream:
                 ("objects", [*_OF_OBJECTS]),
                 ("mappings", [*SWEEP_COLUMNS]),
                 ("cgroups", None),
+                ("tasks", None),
                 *((name, None) for name in STACKS),
             ):
                 for table in recording.tables(name, needed):
@@ -98,6 +100,8 @@ class Stream:
             self.names.sweep(table)
         elif name == "cgroups":
             self.places.add(table)
+        elif name == "tasks":
+            self.tasks.add(table)
         elif name in STACKS:
             self.stacks.take(name, table)
         elif name == "clocks":
@@ -106,7 +110,7 @@ class Stream:
 
     def tables(self) -> Iterator[pa.Table]:
         """Tables of at most 65,536 events, with the columns :data:`JUDGED` behind theirs and, if
-        they have their cgroups, what these tell (``PLACES``).
+        they have their cgroups and actors, what these tell (``PLACES``, ``TASKS``).
 
         Followed events are in the order of time as far as they come together. StoreError.
         """
@@ -165,11 +169,11 @@ class Stream:
             table = table.filter(booleans(wanted))
         if not table.num_rows:
             return None
-        found = next(matching([table], self._raw, self.names, self.places), None)
+        found = next(matching([table], self._raw, self.names, self.places, self.tasks), None)
         if found is None:
             return None
         judged = self._judge(found)
-        return next(matching([judged], self._judged, self.names, self.places), None)
+        return next(matching([judged], self._judged, self.names, self.places, self.tasks), None)
 
     def _judge(self, table: pa.Table) -> pa.Table:
         names = [name for name in NEEDED if name in table.column_names]
@@ -180,6 +184,10 @@ class Stream:
         if "cgroup" in table.column_names:
             for name, column in placed(batch["cgroup"], self.places).items():
                 table = table.append_column(name, _coded(column))
+        if "exec_id" in table.column_names:
+            for name, known in acted([batch[one] for one in ACTOR], self.tasks).items():
+                column = _coded(known) if isinstance(known, Coded) else integers(known)
+                table = table.append_column(name, column)
         return table
 
 

@@ -50,7 +50,10 @@ SHOWN = (
     "duration_ns", "flags", "writable",
 )  # fmt: skip
 """Columns that equal decisions may differ in: those of the first one are kept."""
-_LATEST = {"last_op": "op", "last_answer": "answer", "cgroup": "cgroup"}
+_LATEST = {
+    "last_op": "op", "last_answer": "answer", "cgroup": "cgroup", "start_ns": "start_ns",
+    "exec_id": "exec_id",
+}  # fmt: skip
 """What groups keep of their last decision."""
 _COUNTED = ("count", "first_ns", "last_ns", "verdict")
 _SEALING = ("time_ns", "op", "seals", "seals_after", "arg", "answer", "writable")
@@ -80,7 +83,7 @@ RULES: dict[str, Rules] = {
         total=VERDICTS,
         least=("used_ns", "first_ns"),  # used_ns: when it first had to do with its object
         most=("held",),  # whether it had to do with it before the trace
-        last={("last_ns", "last_rank"): ("last_op", "last_answer", "cgroup")},
+        last={("last_ns", "last_rank"): tuple(_LATEST)},
     ),
     "hosts": Rules(("boot",), most=("now_ns",)),
     "sources": Rules(("source",), total=VERDICTS),

@@ -38,9 +38,10 @@ from tracer.analysis.grouping import (
 )
 from tracer.analysis.objects import all_known
 from tracer.analysis.sums import OBJECT, VERDICTS, Sums
-from tracer.filter.mask import PLACES, Coded, Numbers, placed
+from tracer.filter.mask import ACTOR, PLACES, TASKS, Coded, Numbers, acted, placed
 from tracer.labels import cause
 from tracer.recording.places import Together
+from tracer.recording.tasks import Known
 from tracer.rules.verdicts import Verdict
 from tracer.words import Seal
 
@@ -49,7 +50,7 @@ STEPS = 200
 _NAMING = ("boot", "kind_told", "kind_seen", "name", "dev", "ino", "gen")
 _LISTED = [
     "host", "boot_id", "verdict", "count", "first_ns", "last_ns", "pid", "tid", "uid", "comm",
-    *PLACES, "op",
+    *PLACES, *TASKS, "op",
     "kind", "dev", "ino", "gen", "name", "fd", "seals", "seals_after", "size", "size_after",
     "offset", "length", "arg", "answer", "errno", "duration_ns", "flags", "writable", "expected",
     "reason", "rule", "hole", "severity",
@@ -62,7 +63,17 @@ def _counting(key: tuple[str, ...]) -> Rules:
         key,
         total=VERDICTS,
         least=("first_ns",),
-        last={("last_ns", "last_rank"): ("last_op", "last_answer", "uid", "comm", "cgroup")},
+        last={
+            ("last_ns", "last_rank"): (
+                "last_op",
+                "last_answer",
+                "uid",
+                "comm",
+                "cgroup",
+                "start_ns",
+                "exec_id",
+            )
+        },
     )
 
 
@@ -232,6 +243,23 @@ class Tables:
                 found[name] = Coded(codes, [*before.words, *column.words])
         return found
 
+    def actors(self, boots: Array, rows: Mapping[str, Array]) -> dict[str, Coded | Array]:
+        """What the actor of each row tells (``TASKS``), likewise."""
+        texts = {name: Coded(np.full(len(boots), -1), []) for name in ("exe", "cmdline")}
+        numbers = {name: np.zeros(len(boots), np.uint32) for name in ("parent", "ns_pid")}
+        for number, boot in enumerate(self.boots):
+            tasks = Known([one.tasks for one in self.sources if one.boot_id == boot])
+            mine = boots == number
+            for name, column in acted([rows[one][mine] for one in ACTOR], tasks).items():
+                if not isinstance(column, Coded):
+                    numbers[name][mine] = column
+                    continue
+                before = texts[name]
+                codes = np.array(before.codes)
+                codes[mine] = np.asarray(column.codes) + len(before.words)
+                texts[name] = Coded(codes, [*before.words, *column.words])
+        return {**texts, **numbers}
+
     # The tables
 
     @cached_property
@@ -330,6 +358,7 @@ class Tables:
             "comm": self.comms(columns["comm"]),
             "uid": columns["uid"],
             **self.places(know["boot"][columns["object"]], columns["cgroup"]),
+            **self.actors(know["boot"][columns["object"]], columns),
             "fd": columns["fd"],
             **files,
             **found.frame(),
@@ -354,6 +383,7 @@ class Tables:
             "comm": self.comms(found.columns["comm"]),
             "uid": found.columns["uid"],
             **self.places(found.columns["boot"], found.columns["cgroup"]),
+            **self.actors(found.columns["boot"], found.columns),
             "comms": how_many("comm"),
             "uids": how_many("uid"),
             "objects": how_many("object", files),
@@ -425,7 +455,7 @@ class Tables:
         """
         found = self.sums["cases"].columns()
         groups = _some(self.sums["groups"].columns(), found["group"])
-        found |= {name: groups[name] for name in ("object", "pid", "fd", "uid", "comm", "cgroup")}
+        found |= {name: groups[name] for name in ("object", "fd", "uid", "comm", "cgroup", *ACTOR)}
         found = _some(found, np.lexsort((found["rank"], -found["count"], -found["verdict"])))
         frame = shown(
             {
@@ -433,6 +463,7 @@ class Tables:
                 **self.file_columns(self.same_as[found["object"]]),
                 "comm": self.comms(found["comm"]),
                 **self.places(self.objects["boot"][found["object"]], found["cgroup"]),
+                **self.actors(self.objects["boot"][found["object"]], found),
                 **outcome_columns(found["outcome"], self.words.outcomes),
                 "verdict": found["verdict"].astype(np.int8),
                 "op": enum("op", found["op"]),

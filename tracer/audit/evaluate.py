@@ -43,6 +43,7 @@ from tracer.escape import printable
 from tracer.filter.query import Query
 from tracer.labels import describe
 from tracer.recording.reader import Recording
+from tracer.recording.tasks import Actor
 from tracer.walltime import ALWAYS, Period, iso
 from tracer.words import Bit5, ops
 
@@ -258,6 +259,7 @@ def _case(claim: Claim, evidence: Evidence, file: MemoryFile) -> tuple[Case, lis
         claim.children,
         rights(file.rows, memslots, since, claim.handover),
         evidence.places,
+        evidence.tasks,
     )
     breaking = CLAIMS[claim.claim].by_address
     by_address = [row for row in evidence.by_address if row.op in breaking] if breaking else ()
@@ -353,6 +355,7 @@ def _proof(row: Row, text: str, evidence: Evidence) -> Proof:
         comm=comm,
         place=place,
         cgroup_path=where.path,
+        exe=evidence.tasks.of(Actor(row.pid, row.start_ns, row.exec_id)).exe,
         op=printable(row.op),
         time=iso(evidence.clock.at(row.time_ns)),
         asked=_request(row, evidence.manifest.bit5),

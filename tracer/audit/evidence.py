@@ -31,6 +31,7 @@ from tracer.recording.identity import EVENT_COLUMNS, Identities
 from tracer.recording.manifest import End, Filters, Manifest
 from tracer.recording.places import Places
 from tracer.recording.reader import Recording
+from tracer.recording.tasks import Tasks
 from tracer.walltime import ALWAYS, Period, WallClock, iso
 from tracer.words import Op, ops
 
@@ -81,6 +82,8 @@ class Evidence:
     clock: WallClock
     places: Places
     """Its cgroups."""
+    tasks: Tasks
+    """Who acted."""
     baseline: str
     """Empty if the look at the start missed nothing; else why it may have."""
     bit_0x20: str
@@ -142,6 +145,7 @@ def load(recording: Recording, claims: Sequence[Claim], period: Period = ALWAYS)
         part=part,
         clock=clock,
         places=Places.of_tables(recording.tables("cgroups")),
+        tasks=Tasks.of_tables(recording.tables("tasks")),
         baseline=_looked(recording, start),
         bit_0x20=bit if manifest.tested.ran and bit in ("exec", "inaccessible") else "",
         # Of the rows when all have been read.

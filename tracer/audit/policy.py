@@ -201,6 +201,7 @@ class Actor:
     unit: tuple[str, ...] = ()
     container: tuple[str, ...] = ()
     vm: tuple[str, ...] = ()
+    exe: tuple[str, ...] = ()
 
     @property
     def places(self) -> dict[str, tuple[str, ...]]:
@@ -212,7 +213,7 @@ class Actor:
         if self.word:
             return self.word
         parts = {"comm": self.comm, "pid": self.pid, "uid": self.uid, "cgroup": self.cgroup}
-        parts |= self.places
+        parts |= self.places | {"exe": self.exe}
         return " ".join(f"{k}={','.join(map(str, v))}" for k, v in parts.items() if v)
 
 
@@ -305,6 +306,7 @@ _WHO: dict[str, Key] = {
     "unit": Key(_NAMES, "systemd unit"),
     "container": Key(_NAMES, "container's id or name"),
     "vm": Key(_NAMES, "virtual machine, as its cgroup is called (libvirt, machined)"),
+    "exe": Key(_NAMES, "path of its executable, which the owner of a user namespace can choose"),
 }
 ACTORS = forms.several(
     forms.either(
@@ -566,7 +568,7 @@ def _costs(claims: list[Claim]) -> Iterator[tuple[str, int, int]]:
     actors = [actor for claim in claims for actor in claim.by]
     actors += [scope.memslot for scope in scopes if scope.memslot]
     globs = sum(len(scope.name) for scope in scopes) + sum(
-        len(actor.comm) + sum(map(len, actor.places.values())) for actor in actors
+        len(actor.comm) + len(actor.exe) + sum(map(len, actor.places.values())) for actor in actors
     )
     yield "names and commands", globs, _MOST_GLOBS
     yield "filters", sum(bool(scope.where) for scope in scopes), _MOST_FILTERS

@@ -113,6 +113,8 @@ class Proof:
     """Its unit, container or virtual machine; empty: it has none, or that is not known."""
     cgroup_path: str = ""
     """Of its cgroup; begins with ``?`` where not all of it is known."""
+    exe: str = ""
+    """Path of its executable, likewise; a label, and no proof of who it is."""
     count: int = 1
     """So many equal ones; this is the first."""
     last_ns: int = 0

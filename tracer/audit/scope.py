@@ -21,6 +21,8 @@ from tracer.filter.query import parse
 from tracer.record import PROC_TICK_NS
 from tracer.recording.format import OBJECTS
 from tracer.recording.places import Places
+from tracer.recording.tasks import Actor as Acting
+from tracer.recording.tasks import Tasks
 from tracer.words import BY_NAME as SEALS
 from tracer.words import Receipt
 
@@ -70,11 +72,11 @@ def same(one: Who, other: Who) -> bool | None:
     return None if one.start_ns // PROC_TICK_NS == other.start_ns // PROC_TICK_NS else False
 
 
-def matching(actor: Actor, row: Row, places: Places) -> bool | None:
+def matching(actor: Actor, row: Row, places: Places, tasks: Tasks) -> bool | None:
     """Whether the row's process fulfils all conditions of ``actor`` (which is no word).
 
-    None: what its cgroup is called is not known, and all else holds. Names count as far as root
-    alone gave them (tracer.cgroups).
+    None: what its cgroup is called or which program it runs is not known, and all else holds.
+    Names count as far as root alone gave them (tracer.cgroups).
     """
     if not (
         (not actor.pid or row.pid in actor.pid)
@@ -83,6 +85,16 @@ def matching(actor: Actor, row: Row, places: Places) -> bool | None:
         and (not actor.comm or any(matches(comm, row.comm) for comm in actor.comm))
     ):
         return False
+    return _both(_is_there(actor, row, places), _runs(actor, row, tasks))
+
+
+def _both(one: bool | None, other: bool | None) -> bool | None:
+    if one is False or other is False:
+        return False
+    return None if one is None or other is None else True
+
+
+def _is_there(actor: Actor, row: Row, places: Places) -> bool | None:
     if not actor.places:
         return True
     where = places.of(row.cgroup)
@@ -92,6 +104,25 @@ def matching(actor: Actor, row: Row, places: Places) -> bool | None:
         bool(told := getattr(where.place, name)) and any(matches(one, told) for one in globs)
         for name, globs in actor.places.items()
     )
+
+
+def _unnamed(actor: Actor) -> str:
+    """What of an actor may be missing in a recording."""
+    if not actor.exe:
+        return "what its cgroup is called"
+    also = "what its cgroup is called or " if actor.places else ""
+    return f"{also}which program it runs"
+
+
+def _runs(actor: Actor, row: Row, tasks: Tasks) -> bool | None:
+    """By the executable's path, which proves nothing: whoever owns a user namespace can have any
+    (tracer.recording.tasks)."""
+    if not actor.exe:
+        return True
+    exe = tasks.of(Acting(row.pid, row.start_ns, row.exec_id)).exe
+    if not exe or exe.startswith("?"):
+        return None
+    return any(matches(one, exe) for one in actor.exe)
 
 
 class Right(NamedTuple):
@@ -112,6 +143,7 @@ class Allowed:
     rights: Mapping[str, Sequence[Right]] = field(default_factory=dict)
     """By the words of a policy."""
     places: Places = field(default_factory=Places)
+    tasks: Tasks = field(default_factory=Tasks)
     _doubts: dict[str, Doubt] = field(default_factory=dict)
 
     def __call__(self, row: Row) -> bool:
@@ -140,13 +172,13 @@ class Allowed:
     def _held(self, actor: Actor, row: Row) -> Iterator[Doubt | None]:
         """None: ``actor`` is the row's process; a doubt: it may be."""
         if not actor.word:
-            found = matching(actor, row, self.places)
+            found = matching(actor, row, self.places, self.tasks)
             if found:
                 yield Doubt("assumed", f"{_named(row)} may by {actor} alone, which any process "
                             "with its rights can have as well.")  # fmt: skip
             elif found is None:
-                yield Doubt("identity", f"Whether {_named(row)} is {actor} is not known: what its "
-                            "cgroup is called was not recorded.")  # fmt: skip
+                yield Doubt("identity", f"Whether {_named(row)} is {actor} is not known: "
+                            f"{_unnamed(actor)} was not recorded.")  # fmt: skip
             return
         mine = who(row)
         for right in self.rights.get(actor.word, ()):
@@ -333,10 +365,11 @@ def _sealed_so(scope: Scope, file: MemoryFile, evidence: "Evidence") -> tuple[An
 
 def _memslot(vmm: Actor, file: MemoryFile, evidence: "Evidence") -> tuple[Answer, str]:
     if slots := evidence.slots.of(file):
-        found = {matching(vmm, slot.row, evidence.places) for slot in slots}
+        found = {matching(vmm, slot.row, evidence.places, evidence.tasks) for slot in slots}
         if True in found or None not in found:
             return True in found, ""
-        return MAYBE, "what the cgroup of its VMM is called was not recorded"
+        what = "which program its VMM runs" if vmm.exe else "what the cgroup of its VMM is called"
+        return MAYBE, f"{what} was not recorded"
     need = evidence.plan.need("memslot", "memslot")
     if not need.holds:
         return MAYBE, f"whether it backs guest memory is not known (memslot is {need.state})"

@@ -182,6 +182,14 @@ def _verdict(kernel_log: str) -> str:
     return f": {lines[-1].strip()}" if lines else ""
 
 
+def _said(error: AttachError) -> str:
+    return f"{error}{_verdict(error.kernel_log)}"
+
+
+_STACKS = "no user stacks"
+_TASKS = "programs and command lines of who acts are not recorded"
+
+
 def attach(
     kernel: Kernel,
     method: MethodChoice,
@@ -203,7 +211,11 @@ def attach(
     """
     no_fexit: set[str] = set()
     left_out: dict[str, str] = {}
-    suspect, why, wanted, innocent = "", "", stacks, set[str]()
+    wanted, tasks = stacks, True
+    # What programs tell beside decisions may be too much for the verifier: left out in this order
+    # when it refuses one, with what it said; families that it refuses without that, too.
+    without: dict[str, AttachError] = {}
+    innocent: set[str] = set()
     while True:
         plan = kernel.plan(method, no_fexit, families, left_out, audit, bool(stacks))
         if not plan.live:
@@ -211,21 +223,27 @@ def attach(
             raise UserError(f"no hook could be attached:\n{reasons}")
         on_step(StartStep("compiling the BPF programs"))
         program = Program(
-            plan, kernel.layout, filters, kernel.btf, ring_bytes, audit, kernel.modules, stacks
-        )
+            plan, kernel.layout, filters, kernel.btf, ring_bytes, audit, kernel.modules, stacks,
+            tasks,
+        )  # fmt: skip
         try:
             program.learn_kvm(kernel.modules, kernel.gmem_iops)
             program.attach(on_step)
         except AttachError as error:
             program.close()
             family = error.step.family
-            reason = f"{error}{_verdict(error.kernel_log)}"
-            if stacks and error.step.hook != _CODE and family not in innocent:
-                suspect, wanted, stacks, why = family, stacks, Stacks.OFF, reason
+            suspect = error.refused and error.step.hook != _CODE and family not in innocent
+            if suspect and stacks:
+                without[_STACKS], stacks = error, Stacks.OFF
                 continue
-            if family == suspect:  # it fails without stacks, too
+            if suspect and tasks:
+                without[_TASKS], tasks = error, False
+                continue
+            if any(one.step.family == family for one in without.values()):
                 innocent.add(family)
-                suspect, stacks = "", wanted
+                without.clear()
+                stacks, tasks = wanted, True
+            reason = _said(error)
             if error.step.method == "fexit" and method == "auto" and kernel.kprobes:
                 no_fexit.add(family)
                 tell(f"{reason}; trying a kprobe")
@@ -236,8 +254,8 @@ def attach(
             program.close()
             raise
         else:
-            if suspect:
-                tell(f"no user stacks: {why}")
+            for what, first in without.items():
+                tell(f"{what}: {_said(first)}")
             return program
 
 

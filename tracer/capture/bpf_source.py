@@ -24,6 +24,7 @@ from tracer.words import (
     Op,
     Receipt,
     RecordType,
+    TaskText,
 )
 
 BPF_DIR = Path(__file__).resolve().parents[2] / "bpf"
@@ -33,7 +34,7 @@ HEADERS = BPF_DIR / "include"
 _OWN_INCLUDE = re.compile(r'^#include "([a-z_]+\.h)"$', re.M)
 
 
-HOOKS, CAUSES = 32, 16
+HOOKS, CAUSES = 32, 32
 """Room in the BPF side's counts, as powers of two (``HOOK_MAX``, ``LOSS_MAX``)."""
 _PREFIXES = {
     "TYPE": RecordType,
@@ -47,6 +48,7 @@ _PREFIXES = {
     "DEVICE": Device,
     "FORM": ExecForm,
     "ROLE": ExecRole,
+    "TASK": TaskText,
 }
 
 
@@ -148,6 +150,8 @@ class Filters:
     follow_command: bool = False
     """The pid filter is on, though its first pid is not known yet; the files that those processes
     have to do with are followed, whoever else does something to them."""
+    no_cmdline: bool = False
+    """Command lines of who acts are not read."""
     files: tuple[str, ...] = ()
     """Only these (`tracer.capture.named_files.NamedFile.key`), whoever does something to them."""
 
@@ -157,6 +161,7 @@ class Filters:
         audit: bool = False,
         page_size: int = 4096,
         stacks: Stacks = Stacks.OFF,
+        tasks: bool = True,
     ) -> dict[str, int]:
         """What of the program is compiled in, and how large its maps are."""
         return {
@@ -169,6 +174,8 @@ class Filters:
             "FILTER_SEALS": bool(self.seals),
             "FILTER_DENIED": self.denied,
             "FILTER_UNSEALABLE": not self.unsealable,
+            "TASKS": tasks,
+            "CMDLINE": not self.no_cmdline,
             "AUDIT": audit,
             "RING_PAGES": ring_bytes // page_size,
             "MAX_TASKS": 16384,

@@ -55,12 +55,16 @@ _UNOPTIMISED = ("-Xclang", "-disable-llvm-passes")
 
 
 class AttachError(Exception):
-    """One family could not be attached; ``kernel_log`` is what the verifier or bcc said."""
+    """One family could not be attached; ``kernel_log`` is what the verifier or bcc said.
 
-    def __init__(self, step: Step, kernel_log: str) -> None:
+    ``refused``: the kernel did not even take the program.
+    """
+
+    def __init__(self, step: Step, kernel_log: str, refused: bool = False) -> None:
         super().__init__(f"{step.family}: {step.method} on {step.symbol} failed")
         self.step = step
         self.kernel_log = kernel_log
+        self.refused = refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,9 @@ class Program:
         audit: bool = False,
         modules: Mapping[str, Btf] | None = None,
         stacks: Stacks = Stacks.OFF,
+        tasks: bool = True,
     ) -> None:
+        """``tasks``: who acts is told, too, by code in each program."""
         os.environ["BCC_KERNEL_SOURCE"] = str(bpf_source.HEADERS)
         from bcc import BPF, libbcc, utils
 
@@ -142,7 +148,7 @@ class Program:
         # bcc asks for debug information, which nobody reads and which takes a fifth of the time;
         # and it optimises by itself what clang would optimise first, for another fifth.
         cpus = {"CPUS": 1 + max(utils.get_possible_cpus())}
-        chosen = filters.macros(ring_bytes, audit, stacks=stacks)
+        chosen = filters.macros(ring_bytes, audit, stacks=stacks, tasks=tasks)
         flags = [*bpf_source.flags(layout, plan.macros(), chosen, cpus), "-g0", *_UNOPTIMISED]
         text = bpf_source.text().encode()
         with _captured_stderr() as messages, _plain_letters():
@@ -276,7 +282,7 @@ class Program:
         if link < 0:
             if fd >= 0:
                 os.close(fd)
-            raise AttachError(step, refusal)
+            raise AttachError(step, refusal, refused=fd < 0)
         self.attached.append(Attached(step.family, step.hook, symbol, fd, link, step.module))
 
     def _attach_kprobe(self, fd: int, symbol: str, at_return: bool) -> tuple[int, str]:

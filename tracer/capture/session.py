@@ -23,6 +23,7 @@ from tracer.capture.processes import Identity, folder
 from tracer.capture.procfs import Scanner
 from tracer.capture.ring import Records, Source
 from tracer.capture.stacks.reader import StackReader
+from tracer.capture.tasks import Told
 from tracer.record import USER_CPU, Hook
 from tracer.recording.writer import RecordingWriter
 
@@ -66,10 +67,12 @@ class Session:
         interrupts: Callable[[], int] = lambda: 0,
         most_bytes: int | None = None,
         stacks: StackReader | None = None,
+        cmdlines: bool = True,
     ) -> None:
         """``interrupts``: how often somebody has wanted an end; a look at /proc heeds the next.
         ``most_bytes``: what the recording may take on the disk, and what the ring and the
-        segment that is being encoded hold comes on top.
+        segment that is being encoded hold comes on top. ``cmdlines``: those of who has memory
+        files are read.
         """
         self.full = False
         """It took so much and was stopped for that."""
@@ -82,6 +85,7 @@ class Session:
         self._watch = watch
         self._interrupts = interrupts
         self._announced: set[tuple[int, int]] = set()
+        self._told = Told(cmdlines)
         self._program = program
         self._writer = writer
         self._tell = tell
@@ -135,6 +139,7 @@ class Session:
         if found is not None:
             self._append(baseline_records(found, final, self._announced))
             self._announced |= {(file.dev, file.ino) for file in found.files}
+            self._append(self._told.records)
             self.sweeps[when] = {"problems": [str(problem) for problem in found.problems]}
             for problem in found.problems:
                 self._tell(f"{'final sweep' if final else 'baseline'}: {problem}")
@@ -188,7 +193,9 @@ class Session:
 
         def work() -> None:
             try:
-                scan.set_result(Scanner(identify=identify).scan())
+                found = Scanner(identify=identify).scan()
+                self._told.look(found)
+                scan.set_result(found)
             except BaseException as error:  # raised below
                 scan.set_exception(error)
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -57,7 +58,7 @@ class Ls(Verb):
             parser,
             "only files that match, for example 'seals:-WRITE comm:qemu* size:>1M': kind, name, "
             "seals, size, writable, object, dev, ino, gen, and pid, comm, uid, fd, cgroup, unit, "
-            "container, pod, vm of who has it (open or mapped); see 'sealsnoop script --help'",
+            "container, pod, vm, exe of who has it (open or mapped); see 'sealsnoop script --help'",
         )
 
     def run(self, args: argparse.Namespace) -> int:
@@ -110,7 +111,7 @@ def _places() -> "Places":
 
 FILTERED = frozenset(
     ["kind", "name", "seals", "size", "writable", "dev", "ino", "gen", "pid", "comm", "uid", "fd",
-     "cgroup"]
+     "cgroup", "exe"]
 )  # fmt: skip
 """What a filter can ask for, beside what a cgroup tells."""
 
@@ -147,6 +148,8 @@ def matching(
         "fd": numbers([one and one[3] for _, _, one in rows]),
         "cgroup": np.array([one[4] if one else 0 for _, _, one in rows], np.uint64),
     }
+    if "exe" in query.columns():
+        columns["exe"] = texts([one and _executable(one[0]) for _, _, one in rows])
     if named is not None:
         columns |= placed(columns["cgroup"], named)
     for name in ("dev", "ino", "gen", "seals"):
@@ -160,6 +163,15 @@ def matching(
         matched[places[one.mask(columns)]] = True
         found &= matched == takes
     return [file for file, wanted in zip(files, found, strict=True) if wanted]
+
+
+def _executable(pid: int) -> str | None:
+    """The path of what a process runs now; None: it is gone, or it has none."""
+    try:
+        link = os.readlink(f"/proc/{pid}/exe".encode())
+    except OSError:
+        return None
+    return escape_bytes(link.removesuffix(b" (deleted)"))
 
 
 def _having(file: "MemoryFile") -> Iterator[tuple[int, bytes, int, int, int] | None]:

@@ -133,6 +133,11 @@ def recording_options(
         default="",
         help="hook only these operations, e.g. mmap,write,add_seals",
     )
+    group.add_argument(
+        "--no-cmdline",
+        action="store_true",
+        help="do not read the command lines of who acts; names of programs are still recorded",
+    )
     group.add_argument("--denied", action="store_true", help="only operations that failed")
     group.add_argument(
         "--unsealable",

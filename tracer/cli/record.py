@@ -194,7 +194,15 @@ class Record(Verb):
         lasting, sweeping = _privileges(args, kernel, command)
         _keep(lasting | sweeping, lasting)
         session = Session(
-            program, writer, tell, args.audit, watch, stop.interrupts, most_bytes, stacks
+            program,
+            writer,
+            tell,
+            args.audit,
+            watch,
+            stop.interrupts,
+            most_bytes,
+            stacks,
+            cmdlines=not wanted.no_cmdline,
         )
         line = ProgressLine(args.quiet)
         try:
@@ -372,6 +380,7 @@ def filters(args: argparse.Namespace, follow_command: bool) -> Filters:
         denied=args.denied,
         unsealable=args.unsealable,
         follow_command=follow_command,
+        no_cmdline=args.no_cmdline,
     )
 
 

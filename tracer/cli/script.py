@@ -180,7 +180,7 @@ def _form(
 ) -> tuple[Form, str | None]:
     """How a table becomes lines, and the header line if there is one."""
     from tracer.analysis.stream import JUDGED
-    from tracer.filter.mask import PLACES
+    from tracer.filter.mask import PLACES, TASKS
     from tracer.output.data import Rows, csv_header
     from tracer.output.text import Lines
     from tracer.recording.format import EVENTS
@@ -191,7 +191,7 @@ def _form(
     if args.json:
         return rows.json, None
     if args.csv:
-        return rows.csv, csv_header([*EVENTS.names, *JUDGED, *PLACES])
+        return rows.csv, csv_header([*EVENTS.names, *JUDGED, *PLACES, *TASKS])
     days = {date_and_time(one.wall_ns)[:10] for one in clock.anchors}
     dated = len(days) > 1
     lines = Lines(stream.names, stream.clock, bit5, _width(args.width), dated=dated)

@@ -19,6 +19,7 @@ from tracer.recording.format import EVENTS
 from tracer.recording.identity import KEY, Identities
 from tracer.recording.places import Places, Together
 from tracer.recording.tables import booleans, integers, plain
+from tracer.recording.tasks import Actor, Known, Tasks
 
 Values = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -244,7 +245,11 @@ def mask(terms: tuple[Term, ...], columns: Columns) -> npt.NDArray[np.bool_]:
 
 PLACES = ("place", "cgroup_path", "unit", "runtime", "container", "pod", "vm_name")
 """Columns that a row's cgroup tells (tracer.recording.places); null: it does not."""
-COLUMNS = frozenset({*EVENTS.names, "name", *PLACES})
+TASKS = ("exe", "cmdline", "parent", "ns_pid")
+"""Columns that a row's actor tells (tracer.recording.tasks); null or 0: it is not known."""
+ACTOR = ("pid", "start_ns", "exec_id")
+"""The columns that name an actor."""
+COLUMNS = frozenset({*EVENTS.names, "name", *PLACES, "exe"})
 """The columns that a filter over raw events can use."""
 
 
@@ -255,6 +260,8 @@ def columns(query: Query) -> list[str]:
         wanted |= {*KEY}
     if wanted.intersection(PLACES):
         wanted.add("cgroup")
+    if wanted.intersection(TASKS):
+        wanted |= {*ACTOR}
     return [name for name in EVENTS.names if name in wanted]
 
 
@@ -283,24 +290,55 @@ def placed(cgroups: Values, places: Places | Together) -> dict[str, Coded]:
     return {name: Coded(codes, words) for name, words in told.items()}
 
 
+def _same(columns: Sequence[Values]) -> tuple[Values, Values]:
+    """Which rows are the first of their kind, and of which kind each row is, by hashing."""
+    codes = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        found = integers(column).dictionary_encode()
+        both = codes * max(1, len(found.dictionary)) + plain(found.indices)
+        codes = plain(integers(both).dictionary_encode().indices).astype(np.int64)
+    first = np.zeros(codes.max(initial=-1) + 1, np.int64)
+    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    return first, codes
+
+
+def acted(who: Sequence[Values], tasks: Tasks | Known) -> dict[str, Coded | Values]:
+    """The columns :data:`TASKS` of rows of these actors (columns :data:`ACTOR`), each looked up
+    once."""
+    first, codes = _same(who)
+    keys = zip(*(column[first].tolist() for column in who), strict=True)
+    found = [tasks.of(Actor(*key)) for key in keys]
+    told: dict[str, Coded | Values] = {
+        name: Coded(codes, [getattr(one, name) or None for one in found])
+        for name in ("exe", "cmdline")
+    }
+    for name in ("parent", "ns_pid"):
+        told[name] = np.array([getattr(one, name) for one in found], np.uint32)[codes]
+    return told
+
+
 def matching(
-    tables: Iterable[pa.Table], query: Query, names: Identities, places: Places
+    tables: Iterable[pa.Table], query: Query, names: Identities, places: Places, tasks: Tasks
 ) -> Iterator[pa.Table]:
     """The rows of event tables that ``query`` matches; tables without any are left out.
 
-    ``names`` and ``places`` are used when a table's turn comes, so that they may grow on the way.
+    ``names``, ``places`` and ``tasks`` are used when a table's turn comes, so that they may grow on
+    the way.
     """
     if not query:
         yield from tables
         return
     needs_names = "name" in query.columns()
     needs_places = not query.columns().isdisjoint(PLACES)
+    needs_tasks = not query.columns().isdisjoint(TASKS)
     for table in tables:
         source: dict[str, Any] = {name: table.column(name) for name in table.column_names}
         if needs_names:
             source["name"] = named(table, names)
         if needs_places:
             source |= placed(Columns(table).numbers("cgroup").values, places)
+        if needs_tasks:
+            source |= acted([Columns(table).numbers(name).values for name in ACTOR], tasks)
         found = query.mask(source)
         if found.any():
             yield table if found.all() else table.filter(booleans(found))

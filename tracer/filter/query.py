@@ -121,6 +121,7 @@ KEYS: tuple[Key, ...] = (
     Key("container", ("container",), Form.TEXT, "container's id or name", "container:9ec39b91*"),
     Key("pod", ("pod",), Form.TEXT, "uid of the Kubernetes pod", "pod:214f3ba8*"),
     Key("vm", ("vm_name",), Form.TEXT, "virtual machine, as libvirt names it", "vm:build-*"),
+    Key("exe", ("exe",), Form.TEXT, "path of the executable", "exe:*/qemu-system-*"),
     Key("fd", ("fd",), _N, "file descriptor", "fd:3", named={"unknown": -1}),
     Key("object", ("dev", "ino", "gen"), Form.OBJECT, "one memory file", "object:1:1040"),
     Key("dev", ("dev",), _N, "device of the file", "dev:1"),

@@ -208,6 +208,8 @@ class Book:
             self.source.places.add(table)
         elif name in STACKS:
             self.source.stacks.take(name, table)
+        elif name == "tasks":
+            self.source.tasks.add(table)
         elif name == "losses":
             causes, lost = (table.column(column).to_pylist() for column in ("cause", "count"))
             for cause, count in zip(map(cells.text, causes), lost, strict=True):

@@ -27,7 +27,7 @@ from tracer.stacks.recorded import TABLES as STACKS
 if TYPE_CHECKING:
     from tracer.audit.policy import Policy
 
-_SMALL = ("objects", "mappings", "losses", "clocks", "cgroups", "totals", *STACKS)
+_SMALL = ("objects", "mappings", "losses", "clocks", "cgroups", "tasks", "totals", *STACKS)
 _BY_TIME = ("objects", "losses")
 _FOREVER = np.iinfo(np.int64).max
 
@@ -58,7 +58,7 @@ class Film:
             batch = decisions.batch_of(table, decisions.ALL, book.source, book.comms, self.rows)
             self._tail.append(batch)
             self.rows += len(batch)
-        for name in ("clocks", "mappings", "cgroups", *STACKS):
+        for name in ("clocks", "mappings", "cgroups", "tasks", *STACKS):
             if name in self._tables:
                 book.take(name, self._tables[name])
         self._given = dict.fromkeys(_BY_TIME, 0)

@@ -19,7 +19,7 @@ import numpy as np
 
 from tracer.analysis.decisions import ALL, EVERYTHING, Window
 from tracer.escape import one_word, printable
-from tracer.filter.mask import PLACES
+from tracer.filter.mask import PLACES, TASKS
 from tracer.filter.query import Query
 from tracer.labels import LOSSES, MAX_ERRNO, answer, cause, describe, marks, meanings, span
 from tracer.live.feed import LiveFeed
@@ -51,6 +51,7 @@ COLUMNS = (
     "rule",
     "hole",
     *PLACES,
+    *TASKS,
 )
 """What a filter may ask about."""
 _OVER = (State.ENDED, State.GONE, State.BROKEN)
@@ -128,6 +129,12 @@ def why(row: Mapping[str, Any], setters: Setters) -> str:
     return f"{verdict.word.upper()}, {expected}{more}{hole}"
 
 
+def _pids(row: Mapping[str, Any]) -> str:
+    """``140``, or ``140[7]`` where its own pid namespace calls it 7."""
+    own = row.get("ns_pid")
+    return f"{row['pid']}[{own}]" if own and own != row["pid"] else str(row["pid"])
+
+
 def _place_word(place: str) -> str:
     """``pod:1f3a…,docker:0123456789ab``: what stands behind it in a line is ours."""
     return one_word(place.replace(", ", ",").replace(" ", ":"))
@@ -143,7 +150,7 @@ def line(row: Mapping[str, Any], wall_ns: int | None, setters: Setters, bit5: Bi
         name = ""  # it made no file
     words = [
         time_of_day(wall_ns),
-        f"{one_word(row['comm'] or '?')}/{row['pid']}",
+        f"{one_word(row['comm'] or '?')}/{_pids(row)}",
         f"({_place_word(place)})" if (place := row.get("place")) else "",
         op,
         request,
@@ -163,7 +170,7 @@ _RACED = int(Flag.RACED_SEALS | Flag.ENTRY_MISSING | Flag.RETURN_MISSING)
 _OF_LINE = (
     "time_ns", "comm", "pid", "op", "kind", "name", "dev", "ino", "gen", "arg", "offset", "length",
     "size", "seals", "seals_after", "answer", "flags", "verdict", "expected", "reason", "hole",
-    "place", "user_stack",
+    "place", "ns_pid", "user_stack",
 )  # fmt: skip
 
 

@@ -24,7 +24,9 @@ from tracer.words import UNKNOWN, Bit5, HookState, bit5_of, names
 if TYPE_CHECKING:
     from tracer.recording.reader import Recording
 
-CONTEXT = ("objects_full", "name", "cgroup_name", "stack", "stack_rate", "stack_map")
+CONTEXT = (
+    "objects_full", "name", "cgroup_name", "task_text", "stack", "stack_rate", "stack_map",
+)  # fmt: skip
 """Causes by which no event is lost, only what stands around it."""
 _PROBLEM = 90  # cells of a problem in the first line
 
@@ -390,6 +392,8 @@ def _filters(manifest: Manifest) -> str:
         shown.append("only some operations")
     if of.files:
         shown.append(f"only the files {', '.join(map(printable, of.files))}")
+    if of.no_cmdline:
+        shown.append("no command lines")
     if of.follow_command and manifest.command:
         shown.append("only the command, its children and their files")
     return "; ".join(shown)

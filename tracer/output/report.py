@@ -14,7 +14,7 @@ from tracer.analysis.executed import executed
 from tracer.analysis.origins import Found, Origins, Way, recorded
 from tracer.analysis.timeline import holders
 from tracer.analysis.totals import Tables
-from tracer.filter.mask import PLACES
+from tracer.filter.mask import PLACES, TASKS
 from tracer.filter.query import Query
 from tracer.labels import counted
 from tracer.output import coverage as coverages
@@ -31,7 +31,18 @@ from tracer.walltime import ALWAYS, Period, WallClock
 TABLES = ("object", "fd", "process", "op", "rule")
 """What ``--by`` may ask for."""
 COLUMNS = frozenset(
-    {*EVENTS.names, "name", "expected", "reason", "rule", "verdict", "hole", "severity", *PLACES}
+    {
+        *EVENTS.names,
+        "name",
+        "expected",
+        "reason",
+        "rule",
+        "verdict",
+        "hole",
+        "severity",
+        *PLACES,
+        *TASKS,
+    }
 )
 """What a filter can ask for."""
 

@@ -31,6 +31,7 @@ EVERYTHING = (
     "modules",
     "stacks",
     "callers",
+    "tasks",
     "names",
     "objects",
     "mappings",

@@ -232,6 +232,33 @@ _MODULES = {
     ),
 }
 
+_TASKS = {
+    **_WHEN,
+    **{name: _WHO[name] for name in ("pid", "start_ns", "exec_id")},
+    "parent": Column(_U32, "", "process id of its parent then, as `pid`; 0: none"),
+    "parent_start_ns": Column(_I64, "ns", "boot clock, when the parent started; 0: not known"),
+    "ns_pid": Column(_U32, "", "its own process id, as its own pid namespace counts; 0: not known"),
+    "dev": Column(
+        _U32, "", "device of its executable, as the kernel holds it: major << 20 \\| minor"
+    ),
+    "ino": Column(_U64, "", "inode number of its executable; 0: it has none, or it is not known"),
+    "gen": Column(_U32, "", "inode generation of its executable; 0: not known"),
+    "unlinked": Column(pa.bool_(), "", "whether the executable had no name any more"),
+    "cut": Column(pa.bool_(), "", "whether what is above the path was not reached"),
+    "of_exe": Column(pa.bool_(), "", "whether this is a piece of `exe`, or else of `cmdline`"),
+    "part": Column(_U16, "", "number of the piece, from 0"),
+    "more": Column(pa.bool_(), "", "whether it goes on, in the next piece if there is one"),
+    "exe": Column(
+        pa.binary(), "", "a piece of the executable's path as its own mounts have it, not escaped"
+    ),
+    "cmdline": Column(
+        pa.binary(),
+        "",
+        "a piece of the command line, arguments end with NUL, not escaped; the process's own "
+        "memory, so its own word, and evidence for nothing",
+    ),
+}
+
 _LOSSES = {
     **_WHEN,
     "cause": Column(WORD, "", "a word of `cause` below"),
@@ -263,6 +290,7 @@ COLUMNS: dict[str, dict[str, Column]] = {
     "callers": _CALLERS,
     "stacks": _STACKS,
     "modules": _MODULES,
+    "tasks": _TASKS,
     "losses": _LOSSES,
     "clocks": _CLOCKS,
     "totals": _TOTALS,
@@ -291,6 +319,10 @@ MEANINGS = {
     "stacks": "One row for each frame of each stack, the innermost first. What a program had on "
     "its stack is stored nowhere.",
     "modules": "One row for each file whose code is in a stack (with longer paths: several).",
+    "tasks": "What is known of each process and program that did something: a row for each piece "
+    "of the executable's path and of the command line; told with its first event, and again where "
+    "the kernel side had forgotten that. The owner of a user namespace can make anything its "
+    "executable (prctl PR_SET_MM_EXE_FILE).",
     "losses": "Events that happened and are not in the recording; a row each second while counts "
     "move.",
     "clocks": "Both other clocks, read at one moment with the boot clock.",

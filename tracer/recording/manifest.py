@@ -116,6 +116,7 @@ class Filters:
         False,
     )
     files: tuple[str, ...] = key("only these files, whoever did something to them", ())
+    no_cmdline: bool = key("command lines of who acts were not read", False)
 
 
 @dataclass(frozen=True)

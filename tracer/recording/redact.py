@@ -128,11 +128,15 @@ COLUMNS: dict[tuple[str, str], str] = {
     ("modules", "text"): PATH,
     ("modules", "build_id"): HIDE,  # whoever has the program knows its name by that
     ("stacks", "name"): "symbol",
+    ("tasks", "exe"): PATH,
+    ("tasks", "cmdline"): "cmdline",
 }
 """What each column of texts is: a kind of pseudonyms, or what is put together from pieces;
 columns of words (`op`, `kind`, …) have known ones, and no others."""
 PIECES = {"cgroups": "cgroup", "modules": "module"}
 """Tables with texts in pieces, and the column that says which pieces belong together."""
+_TASK = ("pid", "start_ns", "exec_id", "of_exe")
+"""Likewise of ``tasks``, which has two texts."""
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -273,6 +277,7 @@ class _Copy:
             for table, key in PIECES.items()
             if table in TABLES
         }
+        self._of_tasks = self._task_texts(recording)
         self._given = {"objects": 0, "names": 0}
 
     def _put_together(self, recording: Recording, name: str, key: str) -> dict[int, bytes]:
@@ -287,6 +292,22 @@ class _Copy:
             number: hide(b"".join(text for _, text in sorted(known.items())))
             for number, known in parts.items()
         }
+
+    def _task_texts(self, recording: Recording) -> dict[tuple[Any, ...], bytes]:
+        """The new executable and command line of each actor, by it and by which of both it is."""
+        parts: dict[tuple[Any, ...], dict[int, bytes]] = {}
+        for table in recording.tables("tasks"):
+            rows = (values(table, one) for one in (*_TASK, "part", "exe", "cmdline"))
+            for *which, part, exe, cmdline in zip(*rows, strict=True):
+                parts.setdefault(tuple(which), {})[part] = exe or cmdline
+        return {
+            which: self._path(text) if which[-1] else self._command(text)
+            for which, known in parts.items()
+            for text in [b"".join(text for _, text in sorted(known.items()))]
+        }
+
+    def _command(self, text: bytes) -> bytes:
+        return self._names.of("cmdline")(text.decode("latin-1")).encode()
 
     def _path(self, path: bytes) -> bytes:
         return self._names.of(PATH)(path.decode("latin-1")).encode()
@@ -314,7 +335,18 @@ class _Copy:
             whole = self._wholes[name]
             pieces = [whole[number] if part == 0 else b"" for number, part in both]
             table = _put(table, text=binaries(pieces))
+        elif name == "tasks":
+            table = self._tasks(table)
         return table
+
+    def _tasks(self, table: pa.Table) -> pa.Table:
+        """All of a text goes into its first piece."""
+        both: dict[str, list[bytes]] = {"exe": [], "cmdline": []}
+        for *which, part in zip(*(values(table, one) for one in (*_TASK, "part")), strict=True):
+            text = self._of_tasks[tuple(which)] if part == 0 else b""
+            both["exe"].append(text if which[-1] else b"")
+            both["cmdline"].append(b"" if which[-1] else text)
+        return _put(table, **{name: binaries(texts) for name, texts in both.items()})
 
     def _next(self, name: str, table: pa.Table, lists: Mapping[str, list[Any]]) -> dict[str, Any]:
         start = self._given[name]

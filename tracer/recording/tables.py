@@ -29,6 +29,7 @@ from tracer.record import (
     NAME,
     OBJECT,
     RECORD_SIZE,
+    TASK,
     TOTALS,
     FrameWhat,
     Hook,
@@ -38,6 +39,7 @@ from tracer.record import (
     Op,
     RecordType,
     StackState,
+    TaskText,
     words,
 )
 from tracer.recording.format import EVENTS, OBJECTS, TABLES
@@ -313,9 +315,25 @@ def joined(objects: pa.Table, names: pa.Table) -> pa.Table:
     return objects
 
 
-def _pieces(rows: Records) -> pa.Array:
+def _texts(rows: Records) -> list[bytes]:
     lengths = zip(rows["text"], rows["length"].tolist(), strict=True)
-    return binaries([text.tobytes()[:length] for text, length in lengths])
+    return [text.tobytes()[:length] for text, length in lengths]
+
+
+def _pieces(rows: Records) -> pa.Array:
+    return binaries(_texts(rows))
+
+
+def _tasks_table(rows: Records) -> pa.Table:
+    """Each row has a piece of one of the two texts."""
+    pieces = _texts(rows)
+    is_exe = rows["what"] == TaskText.EXE
+    both = {
+        name: binaries([text if mine else b"" for text, mine in zip(pieces, which, strict=True)])
+        for name, which in (("exe", is_exe), ("cmdline", ~is_exe))
+    }
+    truths = {name: booleans(rows[name] != 0) for name in ("more", "cut", "unlinked")}
+    return _table("tasks", rows, **both, **truths, of_exe=booleans(is_exe))
 
 
 def _build_ids(rows: Records) -> list[str]:
@@ -471,6 +489,7 @@ _OF_TYPE = {
     RecordType.CALLER: ("callers", CALLER),
     RecordType.FRAME: ("stacks", FRAME),
     RecordType.MODULE: ("modules", MODULE),
+    RecordType.TASK: ("tasks", TASK),
     RecordType.LOSS: ("losses", LOSS),
     RecordType.CLOCK: ("clocks", CLOCK),
     RecordType.TOTALS: ("totals", TOTALS),
@@ -512,6 +531,8 @@ def build(name: str, rows: Records) -> pa.Table:
     if name == "modules":
         more, build_id = booleans(rows["more"] != 0), texts(_build_ids(rows))
         return _table(name, rows, text=_pieces(rows), more=more, build_id=build_id)
+    if name == "tasks":
+        return _tasks_table(rows)
     return _table(name, rows)
 
 

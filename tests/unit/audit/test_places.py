@@ -10,8 +10,10 @@ from tests.unit.audit.audit_asked import FAIL, NONE, OPEN, RAM, audited, of, sai
 from tests.unit.audit.audit_story import Story
 from tests.unit.cgroup_forms import ID
 from tests.unit.recording.test_places import ROOT, SLICE, row
+from tests.unit.recording.test_tasks import row as task
 from tracer.audit.result import Result
-from tracer.record import CGROUP, USER_CPU
+from tracer.record import CGROUP, TASK, USER_CPU
+from tracer.recording.tasks import Actor
 
 SSH, WEB, VM, FORGED, UNTOLD, TORN = 3, 4, 6, 8, 99, 10
 NAMED = (
@@ -98,3 +100,29 @@ def test_without_the_table_evidence_has_none(tmp_path: Path) -> None:
     [proof] = found.recordings[0].claims[0].findings[0].violations
     assert (proof.place, proof.cgroup_path) == ("", "")
     assert proof.text.startswith("thief/200 (uid 1000) ")
+
+
+@pytest.mark.parametrize(
+    ("exe", "result", "why"),
+    [
+        (b"/usr/bin/thief", OPEN, "assumed: Process 200 (thief) may by exe=/usr/bin/*"),
+        (b"/opt/thief", FAIL, "thief/200"),
+        (None, OPEN, "is not known: which program it runs was not recorded"),
+    ],
+)
+def test_by_its_executable_nothing_is_proven(
+    tmp_path: Path, exe: bytes | None, result: Result, why: str
+) -> None:
+    story = Story()
+    if exe is not None:
+        actor = Actor(200, 5_000_000_001, 3)
+        story._add(task(text=exe, actor=actor).copy().view(TASK), USER_CPU)
+    story.create(RAM)
+    story.map(RAM, 200, comm=b"thief")
+    path = story.write(tmp_path / "x.seal")
+    claim = 'claim = "mapped-only-by"\nby = ["creator", { exe = "/usr/bin/*" }]'
+    found = of(path, claim)
+    assert found.result is result, said(found)
+    assert why in said(found)
+    for finding in audited(path, claim).recordings[0].claims[0].findings:
+        assert {proof.exe for proof in finding.violations} <= {(exe or b"").decode()}

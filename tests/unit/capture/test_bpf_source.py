@@ -85,6 +85,8 @@ def test_macros() -> None:
         "FILTER_SEALS": 0,
         "FILTER_DENIED": 0,
         "FILTER_UNSEALABLE": 1,
+        "TASKS": 1,
+        "CMDLINE": 1,
         "AUDIT": 0,
         "RING_PAGES": 8192,
         "MAX_TASKS": 16384,

@@ -78,7 +78,7 @@ class Ended:
     losses: ClassVar[dict[str, int]] = {}
     lost_stacks: ClassVar[dict[str, int]] = {"stack": 1}
 
-    def __init__(self, *args: Any) -> None: ...
+    def __init__(self, *args: Any, **more: Any) -> None: ...
 
     def __getattr__(self, name: str) -> Any:
         return lambda *args, **more: None

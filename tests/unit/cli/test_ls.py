@@ -189,6 +189,14 @@ def test_cgroups_of_this_host(memfd: int, capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out == ""
 
 
+def test_executables_of_this_host(memfd: int, capsys: pytest.CaptureFixture[str]) -> None:
+    mine, exe = f"pid:{os.getpid()} fd:{memfd}", os.path.realpath(sys.executable)
+    assert call("--json", "--filter", f"{mine} exe:{exe}") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    assert call("--json", "--filter", f"{mine} exe:/bin/nothing") in (0, 3)
+    assert capsys.readouterr().out == ""
+
+
 def test_keys_that_files_do_not_have(memfd: int, capsys: pytest.CaptureFixture[str]) -> None:
     for text, said in (("verdict:breach", "only judged"), ("op:mmap", "op cannot be used here")):
         with pytest.raises(UserError, match=said):

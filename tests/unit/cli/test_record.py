@@ -23,6 +23,7 @@ BODIES = {
     "caller_body": record.CALLER,
     "frame_body": record.FRAME,
     "module_body": record.MODULE,
+    "task_body": record.TASK,
     "loss_body": record.LOSS,
     "clock_body": record.CLOCK,
     "totals_body": record.TOTALS,

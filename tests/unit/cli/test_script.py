@@ -26,6 +26,7 @@ from tracer.record import CLOCK, EVENT, HEAD, LOSS, NAME, OBJECT, Flag, RecordTy
 from tracer.recording.identity import Identities
 from tracer.recording.places import Places
 from tracer.recording.reader import Recording
+from tracer.recording.tasks import Tasks
 from tracer.recording.writer import RecordingWriter
 from tracer.walltime import WallClock
 from tracer.words import EXEC, UNKNOWN
@@ -351,7 +352,9 @@ def test_filter_asks_for_each_name_once() -> None:
     many = pa.concat_tables([pa.table(columns_of([key] * 100)) for key in [*keys, *keys[::-1]]])
     many = many.append_column("place", pa.array(range(1600)))
     for place in range(8):
-        [found] = matching([many, many.slice(0, 0)], parse(f"name:n{place}"), names, Places())
+        [found] = matching(
+            [many, many.slice(0, 0)], parse(f"name:n{place}"), names, Places(), Tasks()
+        )
         wanted = [*range(place * 100, place * 100 + 100)]
         wanted += range(1500 - place * 100, 1600 - place * 100)
         assert found["place"].to_pylist() == wanted

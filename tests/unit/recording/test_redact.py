@@ -13,9 +13,10 @@ import pytest
 from tests.unit.audit.audit_story import Story, killed
 from tests.unit.cgroup_forms import ID
 from tests.unit.recording.test_places import ROOT, SLICE, row
+from tests.unit.recording.test_tasks import row as task
 from tracer.analysis.decisions import summarize
 from tracer.cli.main import main
-from tracer.record import CGROUP, USER_CPU
+from tracer.record import CGROUP, TASK, USER_CPU, TaskText
 from tracer.recording import redact as module
 from tracer.recording.errors import AlreadyExists, StoreError
 from tracer.recording.format import TABLES, Limits
@@ -23,6 +24,7 @@ from tracer.recording.manifest import End, Manifest
 from tracer.recording.places import Places
 from tracer.recording.reader import Recording
 from tracer.recording.redact import KEYS, Pseudonyms, leaves, redact, undecided
+from tracer.recording.tasks import Actor, Tasks
 from tracer.recording.verify import verify
 from tracer.recording.writer import RecordingWriter
 
@@ -53,6 +55,13 @@ def story() -> Story:
     )
     for one in named(*rows):
         told._add(one, USER_CPU)
+    who = Actor(200, 5, 1)
+    for one in (
+        task(text=f"/opt/{SECRET}/bin".encode(), actor=who),
+        task(TaskText.CMDLINE, f"{SECRET}\0--key\0".encode(), actor=who, more=True),
+        task(TaskText.CMDLINE, SECRET.encode(), part=1, actor=who),
+    ):
+        told._add(one.copy().view(TASK), USER_CPU)
     told.create(5, SECRET, cgroup=3, comm=SECRET.encode())
     told.create(6, LONG, cgroup=4, comm=SECRET.encode())
     told.create(7, "other", cgroup=5, comm=b"other")
@@ -111,6 +120,14 @@ def test_equal_texts_are_equal_and_others_are_not(recording: Path, tmp_path: Pat
     assert len({names[5], names[6], names[7]}) == 3
     assert all(name.startswith("memfd:name-") for name in names.values())
     assert set(events["comm"]) == {"comm-1", "comm-2", "comm-3"}
+
+
+def test_a_program_is_a_pseudonym(recording: Path, tmp_path: Path) -> None:
+    redact(str(recording), str(tmp_path / "copy.seal"))
+    with Recording.open(tmp_path / "copy.seal") as copy:
+        found = Tasks.of_tables(copy.tables("tasks")).of(Actor(200, 5, 1))
+    assert found.exe.startswith("path-")
+    assert found.cmdline.startswith("cmdline-")
 
 
 def test_who_is_a_container_still_is_one(recording: Path, tmp_path: Path) -> None:
@@ -247,7 +264,7 @@ def test_a_column_is_hidden_by_its_decision(recording: Path, tmp_path: Path) -> 
     )
     found = copy.of("modules", table)
     assert found.column("build_id").to_pylist() == ["", "", ""]
-    assert found.column("text").to_pylist() == [b"path-1", b"", b""]
+    assert found.column("text").to_pylist() == [b"path-2", b"", b""]
 
 
 def test_words_that_no_version_has_do_not_pass() -> None:

@@ -1,0 +1,83 @@
+"""Who acted, by the pieces that a recording has of it."""
+
+import numpy as np
+import pytest
+
+from tracer.record import HEAD, TASK, RecordType, TaskText
+from tracer.recording.tables import tables
+from tracer.recording.tasks import CUT, NOBODY, Actor, Known, Task, Tasks
+
+DD = Actor(7, 1000, 3)
+
+
+def row(
+    what: TaskText = TaskText.EXE,
+    text: bytes = b"/usr/bin/dd",
+    part: int = 0,
+    more: bool = False,
+    actor: Actor = DD,
+    **facts: int,
+) -> np.ndarray:
+    found = np.zeros(1, TASK)
+    found["type"], found["what"], found["part"], found["more"] = RecordType.TASK, what, part, more
+    found["pid"], found["start_ns"], found["exec_id"] = actor
+    found["length"] = len(text)
+    # Behind the piece there is whatever lay in the ring.
+    found["text"] = np.void(text.ljust(TASK["text"].itemsize, b"#"))
+    for name, value in {"ino": 5, "dev": 9, "parent": 1, "ns_pid": 7, **facts}.items():
+        found[name] = value
+    return found.view(HEAD)
+
+
+def known(*rows: np.ndarray) -> Tasks:
+    return Tasks.of_tables([tables(np.concatenate(rows))["tasks"]])
+
+
+def command(*pieces: bytes, cut: bool = False) -> list[np.ndarray]:
+    last = len(pieces) - 1
+    return [
+        row(TaskText.CMDLINE, piece, part, more=part < last or cut)
+        for part, piece in enumerate(pieces)
+    ]
+
+
+def test_a_program_and_its_command_line() -> None:
+    found = known(row(gen=3, parent_start_ns=500, ns_pid=2), *command(b"dd\0if=/dev/zero\0")).of(DD)
+    assert found == Task("/usr/bin/dd", 9, 5, 3, "dd if=/dev/zero", 1, 500, 2)
+    assert known(row()).of(Actor(7, 1000, 4)) is NOBODY
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        (b"a\0b c\0\0", "a 'b c' ''"),
+        (b"it's\0", "'it'\\''s'"),
+        (b"\x1b[31m\0", "'\\x1b[31m'"),
+        (b"no-nul", "no-nul"),
+        (b"$HOME\0`x`\0", "'$HOME' '`x`'"),
+    ],
+)
+def test_as_a_shell_would_take_it(raw: bytes, shown: str) -> None:
+    assert known(row(), *command(raw)).of(DD).cmdline == shown
+
+
+def test_in_pieces_and_cut() -> None:
+    whole = known(*command(b"one\0tw", b"o\0"), row(text=b"/a", more=True), row(text=b"/b", part=1))
+    assert (whole.of(DD).exe, whole.of(DD).cmdline) == ("/a/b", "one two")
+    assert known(row(), *command(b"one\0tw", cut=True)).of(DD).cmdline == f"one tw {CUT}"
+    assert known(row(text=b"/a", more=True)).of(DD).exe == "?/a"
+    assert known(row(text=b"/deep/a", cut=1)).of(DD).exe == "?/deep/a"
+
+
+def test_told_again_as_it_exits() -> None:
+    gone = row(text=b"", ino=0, dev=0, ns_pid=0)
+    for rows in ([row(), gone], [gone, row()]):
+        assert known(*rows).of(DD).exe == "/usr/bin/dd"
+        assert known(*rows).of(DD).ns_pid == 7
+
+
+def test_several_recordings_of_a_boot() -> None:
+    other = Actor(8, 1, 1)
+    both = Known([known(row()), known(row(actor=other, text=b"/bin/x"))])
+    assert (both.of(DD).exe, both.of(other).exe) == ("/usr/bin/dd", "/bin/x")
+    assert both.of(Actor(9, 1, 1)) is NOBODY

@@ -1,0 +1,145 @@
+"""Who acted: executable, command line and parent, from a recording's table ``tasks``.
+
+None of it is evidence: the command line is the process's own memory, and what its executable is the
+owner of a user namespace can set (prctl PR_SET_MM_EXE_FILE).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import pyarrow as pa
+
+from tracer.escape import escape_bytes
+from tracer.recording.tables import values
+
+CUT = "..."
+"""Behind a command line of which not all is known."""
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=+/.,:@%^~[]{}")
+
+
+class Actor(NamedTuple):
+    """A process, and the program that it ran then."""
+
+    pid: int
+    start_ns: int
+    exec_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a recording knows of an actor; its texts are escaped."""
+
+    exe: str = ""
+    """Path of the executable; starts with ``?`` where what is above is not known."""
+    dev: int = 0
+    ino: int = 0
+    """Of the executable; 0: it has none, or it is not known."""
+    gen: int = 0
+    cmdline: str = ""
+    """As a shell would take it; ends with :data:`CUT` where more of it is not known."""
+    parent: int = 0
+    parent_start_ns: int = 0
+    ns_pid: int = 0
+    """Its own process id, as its own pid namespace counts; 0: not known."""
+
+
+NOBODY = Task()
+"""An actor of which nothing was recorded."""
+
+
+class _Rows(NamedTuple):
+    facts: tuple[int, int, int, int, int, int]
+    cut: bool
+    exe: dict[int, tuple[bytes, bool]]
+    cmdline: dict[int, tuple[bytes, bool]]
+
+
+def _joined(pieces: dict[int, tuple[bytes, bool]]) -> tuple[bytes, bool]:
+    """What is there from the first piece on, and whether that is all."""
+    found, part, more = b"", 0, True
+    while more and part in pieces:
+        text, more = pieces[part]
+        found += text
+        part += 1
+    return found, not more
+
+
+def _word(argument: bytes) -> str:
+    text = escape_bytes(argument)
+    if text and _PLAIN.issuperset(text):
+        return text
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def _command(raw: bytes, whole: bool) -> str:
+    if not raw:
+        return ""
+    words = [_word(one) for one in raw.removesuffix(b"\0").split(b"\0")]
+    return " ".join(words if whole else [*words, CUT])
+
+
+class Known:
+    """The actors of several recordings of one boot: what the first tells that knows it."""
+
+    def __init__(self, tasks: "Sequence[Tasks]") -> None:
+        self._tasks = tasks
+
+    def of(self, actor: Actor) -> Task:
+        """This actor."""
+        known = (tasks.of(actor) for tasks in self._tasks)
+        return next((one for one in known if one is not NOBODY), NOBODY)
+
+
+_FACTS = ("dev", "ino", "gen", "parent", "parent_start_ns", "ns_pid")
+
+
+class Tasks:
+    """The actors of a recording, which may grow."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Actor, _Rows] = {}
+        self._known: dict[Actor, Task] = {}
+
+    @classmethod
+    def of_tables(cls, tables: Iterable[pa.Table]) -> Self:
+        """All that is in some tables ``tasks``."""
+        found = cls()
+        for table in tables:
+            found.add(table)
+        return found
+
+    def add(self, table: pa.Table) -> None:
+        """Takes rows of the table ``tasks``; of an actor that is told again, the first one counts
+        that had an executable: who exits has none any more."""
+        columns = ("pid", "start_ns", "exec_id", "of_exe", "part", "more", "cut", "exe", "cmdline")
+        rows = zip(*(values(table, name) for name in (*columns, *_FACTS)), strict=True)
+        for pid, start, exec_id, of_exe, part, more, cut, exe, cmdline, *facts in rows:
+            actor = Actor(pid, start, exec_id)
+            known = self._rows.get(actor)
+            if known is None or (not known.facts[1] and facts[1]):
+                known = self._rows[actor] = _Rows(tuple(facts), cut, {}, {})
+            if of_exe:
+                known.exe.setdefault(part, (exe, more))
+            else:
+                known.cmdline.setdefault(part, (cmdline, more))
+            self._known.pop(actor, None)
+
+    def of(self, actor: Actor) -> Task:
+        """This actor."""
+        found = self._known.get(actor)
+        if found is None:
+            found = self._known[actor] = self._task(actor)
+        return found
+
+    def _task(self, actor: Actor) -> Task:
+        rows = self._rows.get(actor)
+        if rows is None:
+            return NOBODY
+        (exe, whole), facts = _joined(rows.exe), dict(zip(_FACTS, rows.facts, strict=True))
+        unknown = rows.cut or (rows.exe and not whole)
+        return Task(
+            exe=("?" if exe and unknown else "") + escape_bytes(exe),
+            cmdline=_command(*_joined(rows.cmdline)),
+            **facts,
+        )
