@@ -238,13 +238,13 @@ INLINE void describe_code(struct code_map *m, u64 file)
 		u64 parent = read_u64(dentry + OFF_DENTRY_PARENT);
 		long got;
 
-		if (dentry == read_u64(mount + OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT) ||
+		if (dentry == read_u64(mount + OFF_MOUNT_MNT + OFF_MNT_ROOT) ||
 		    dentry == parent) {
-			u64 up = read_u64(mount + OFF_MOUNT_PARENT);
+			u64 up = read_u64(mount + OFF_MOUNT_MNT + OFF_MNT_PARENT);
 
 			if (up == mount)
 				break;
-			dentry = read_u64(mount + OFF_MOUNT_POINT);
+			dentry = read_u64(mount + OFF_MOUNT_MNT + OFF_MNT_POINT);
 			mount = up;
 			continue;
 		}

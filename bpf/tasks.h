@@ -10,8 +10,8 @@
 #define TASK_PIECE 127
 #define TASK_PIECES 17		/* of both texts together */
 #define CMDLINE_ROOM 2047
-#define PATH_ROOM 1024
-#define PATH_STEPS 20		/* names and mounts */
+#define EXE_PATH_ROOM 1024
+#define EXE_PATH_STEPS 20		/* names and mounts */
 #define UPID_SIZE 16		/* struct upid: a number and its namespace */
 
 /* Who was told. A full map forgets those that were used least, and tells them again. */
@@ -42,7 +42,7 @@ struct gathered {
 	u8 cut;
 	u8 unlinked;
 	u8 unused[6];
-	char text[PATH_ROOM + 256];
+	char text[EXE_PATH_ROOM + 256];
 	char cmdline[CMDLINE_ROOM + 1];
 };
 
@@ -106,7 +106,7 @@ INLINE void gather_path(struct gathered *g, u64 file)
 	u64 dentry = fetch(g, file + OFF_FILE_PATH_DENTRY), mnt = fetch(g, file + OFF_FILE_PATH_MNT);
 
 #pragma clang loop unroll(disable)
-	for (u64 i = 0; i < PATH_STEPS; i++) {
+	for (u64 i = 0; i < EXE_PATH_STEPS; i++) {
 		u64 is_root = same(dentry, fetch(g, mnt + OFF_MNT_ROOT));
 		u64 above = fetch(g, dentry + OFF_DENTRY_PARENT);
 		u64 mnt_above = fetch(g, mnt + OFF_MNT_PARENT) + OFF_MOUNT_MNT;
@@ -120,8 +120,8 @@ INLINE void gather_path(struct gathered *g, u64 file)
 		slash = at - (~is_root & ~is_top & 1);
 		/* Said again where the verifier sees it: clang drops what it can prove. */
 		asm volatile("" : "+r"(at), "+r"(slash), "+r"(length));
-		at &= PATH_ROOM - 1;
-		slash &= PATH_ROOM - 1;
+		at &= EXE_PATH_ROOM - 1;
+		slash &= EXE_PATH_ROOM - 1;
 		length &= 255;
 		g->text[slash] = '/';
 		bpf_probe_read_kernel(g->text + at, length, (void *)name);
@@ -154,12 +154,12 @@ INLINE void gather(struct gathered *g, u64 task, u64 mm)
 	g->dev = fetch_u32(g, fetch(g, inode + OFF_INODE_SB) + OFF_SB_DEV);
 	g->gen = fetch_u32(g, inode + OFF_INODE_GEN);
 	g->unlinked = same(fetch_u32(g, inode + OFF_INODE_LINKS), 0) & ~same(file, 0) & 1;
-	g->at = PATH_ROOM - 1;
+	g->at = EXE_PATH_ROOM - 1;
 	g->cut = 0;
 	if (file)
 		gather_path(g, file);
 	g->from = g->self + __builtin_offsetof(struct gathered, text) + g->at;
-	g->left = PATH_ROOM - 1 - g->at;
+	g->left = EXE_PATH_ROOM - 1 - g->at;
 	g->what = TASK_EXE;
 	g->part = 0;
 	g->beyond = 0;

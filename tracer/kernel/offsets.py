@@ -103,11 +103,7 @@ OFFSETS = (
     # For user stacks.
     Offset("OFF_FILE_PATH", "file", ("f_path",), optional=True),
     Offset("OFF_PATH_MNT", "path", ("mnt",), optional=True),
-    Offset("OFF_MOUNT_MNT", "mount", ("mnt",), optional=True),
     Offset("OFF_MOUNT_NS", "mount", ("mnt_ns",), optional=True),
-    Offset("OFF_MOUNT_PARENT", "mount", ("mnt_parent",), optional=True),
-    Offset("OFF_MOUNT_POINT", "mount", ("mnt_mountpoint",), optional=True),
-    Offset("OFF_VFSMOUNT_ROOT", "vfsmount", ("mnt_root",), optional=True),
     # A file of overlayfs's layers, since 6.8 (def3ae83da02).
     Offset("OFF_BACKING_PATH", "backing_file", ("user_path",), optional=True),
     Offset("OFF_MM_VDSO", "mm_struct", ("context.vdso",), optional=True),

@@ -11,7 +11,9 @@ from tracer.capture.bpf_source import Filters
 from tracer.capture.program import AttachError
 from tracer.kernel.plan import Step
 
-STEP = SimpleNamespace(family="write", method="fexit", symbol="shmem_file_write_iter", unseen="w")
+STEP = SimpleNamespace(
+    family="write", hook="write", method="fexit", symbol="shmem_file_write_iter", unseen="w"
+)
 Refuses = Callable[[bool, dict[str, Any]], bool]
 
 

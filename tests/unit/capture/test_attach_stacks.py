@@ -41,7 +41,7 @@ class FakeProgram:
     refused: dict[str, bool]
 
     def __init__(self, plan: Any, *more: Any) -> None:
-        self.plan, self.stacks = plan, more[-1]
+        self.plan, self.stacks = plan, more[-2]
 
     def learn_kvm(self, *_: Any) -> None:
         pass
@@ -49,7 +49,7 @@ class FakeProgram:
     def attach(self, on_step: Any) -> None:
         for one in self.plan.live:
             if one.family in self.refused and (self.stacks or not self.refused[one.family]):
-                raise AttachError(one, "the verifier said no")
+                raise AttachError(one, "the verifier said no", refused=True)
 
     def close(self) -> None:
         pass
