@@ -16,10 +16,10 @@ live: setup ## Watch memory-file seals live: on this kernel, or on a real one in
 check: lint ## Fast checks alone, no kernel needed: style, types, imports, unit tests
 	@$(BIN)/pytest tests/unit tests/vm tests/harness -q -m "not slow"
 
-test: setup ## Everything: the fast checks, the view on a terminal, then real kernels in QEMU
+test: setup ## Everything: the view on a terminal, then real kernels in QEMU, and beside them the fast checks
 	@nice $(BIN)/python -m tests.kernel.booting >/dev/null 2>&1 </dev/null &  # fetch and build
 	@code=0; \
-	$(MAKE) --no-print-directory check || code=1; \
+	$(MAKE) --no-print-directory lint || code=1; \
 	$(BIN)/pytest tests/tty -q || code=1; \
 	$(BIN)/pytest tests/kernel || code=1; \
 	exit $$code  # each part has run, whatever the others said
