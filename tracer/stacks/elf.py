@@ -1,79 +1,110 @@
-"""What has to be known of an ELF file before anything else looks into it: its build id, its place.
+"""The few things of an ELF file that say which it is, and where its code lies.
 
-The file may be anybody's: whatever it claims is read with a limit, and a file that makes no sense
-is ValueError.
+The file may be anybody's, also a traced program's: whatever it claims is read with a limit, and
+with pread alone: a file that is cut while it is looked at gives short reads, no signal.
 """
 
 import os
 import struct
-from typing import NamedTuple
+from dataclasses import dataclass
 
+PAGE_MASK = 0xFFF
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SEGMENT = struct.Struct("<IIQQQQQQ")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _NOTE = struct.Struct("<III")
 _MAGIC = b"\x7fELF\x02\x01"  # 64 bits, little-endian
-_PT_LOAD, _PT_NOTE, _SHT_NOTE = 1, 4, 7
+_PT_LOAD, _PT_NOTE, _SHT_NOTE, _PF_X = 1, 4, 7, 1
 _NT_GNU_BUILD_ID = 3
-_MOST = 1 << 12
-"""Segments, and sections, that are looked at."""
+_MOST_SEGMENTS, _MOST_SECTIONS, _MOST_NOTES = 512, 1 << 12, 64
 _NOTE_BYTES = 1 << 16
-_ID_BYTES = 64
+_BUILD_ID = 32
+_TOP = 1 << 63
 
 
-class Layout(NamedTuple):
-    """Where an ELF file wants to lie, and which it is."""
+class NotElf(ValueError):
+    """No file that the kernel maps as a 64-bit little-endian program or library."""
 
-    low: int
-    high: int
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A PT_LOAD."""
+
+    offset: int
+    address: int
+    in_file: int
+    in_memory: int
+    executable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Elf:
+    """What of a file is mapped where, and its build id in hex (empty: none)."""
+
+    segments: tuple[Segment, ...]
     build_id: str
-    """In hex; empty: it has none."""
+
+    def bias(self, start: int, pgoff: int) -> int:
+        """What was added to its addresses, by where the part at ``pgoff`` was mapped. NotElf."""
+        for one in self.segments:
+            first = one.offset & ~PAGE_MASK
+            if one.executable and first <= pgoff < one.offset + one.in_file:
+                return (start - ((one.address & ~PAGE_MASK) + pgoff - first)) % (1 << 64)
+        raise NotElf("no executable part of it is there")
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """From where to where it wants to be mapped."""
+        low = min(one.address & ~PAGE_MASK for one in self.segments)
+        return low, max(one.address + one.in_memory for one in self.segments)
 
 
 def _read(fd: int, count: int, offset: int) -> bytes:
-    try:
-        return os.pread(fd, count, offset) if 0 <= offset < 1 << 62 else b""
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from error
+    return os.pread(fd, count, offset) if offset < 1 << 62 else b""
 
 
-def _entries(fd: int, shape: struct.Struct, offset: int, size: int, count: int) -> list[tuple]:  # type: ignore[type-arg]
-    if size != shape.size or not 0 < count <= _MOST:
+def _entries(
+    fd: int, shape: struct.Struct, offset: int, size: int, count: int, most: int
+) -> list[tuple[int, ...]]:
+    if size != shape.size or not 0 < count <= most:
         return []
     data = _read(fd, size * count, offset)
     return list(shape.iter_unpack(data[: len(data) // size * size]))
 
 
-def layout(fd: int) -> Layout:
-    """Of an open file. ValueError: it is no ELF file of a 64-bit machine, or not a sound one."""
-    head = _read(fd, _HEADER.size, 0)
+def read(fd: int) -> Elf:
+    """NotElf, OSError."""
+    head = os.pread(fd, _HEADER.size, 0)
     if len(head) < _HEADER.size or not head.startswith(_MAGIC):
-        raise ValueError("is no 64-bit ELF file")
+        raise NotElf("no 64-bit ELF file")
     _, _, _, _, _, phoff, shoff, _, _, phsize, phnum, shsize, shnum, _ = _HEADER.unpack(head)
-    segments = _entries(fd, _SEGMENT, phoff, phsize, phnum)
-    loads = [(one[3], one[6], one[7]) for one in segments if one[0] == _PT_LOAD]
-    if not loads:
-        raise ValueError("has nothing to be loaded")
-    address, _, align = loads[0]
-    low = address & -align if align and not align & (align - 1) else address
-    high = max(start + size for start, size, _ in loads)
-    if not low < high < 1 << 63:
-        raise ValueError("has no place in memory")
+    segments = []
     # What strip leaves for debuggers (--only-keep-debug) has its notes by section alone.
-    notes = [(one[4], one[5]) for one in _entries(fd, _SECTION, shoff, shsize, shnum)
-             if one[1] == _SHT_NOTE]  # fmt: skip
-    notes += [(one[2], one[5]) for one in segments if one[0] == _PT_NOTE]
-    found = (_build_id(_read(fd, min(size, _NOTE_BYTES), offset)) for offset, size in notes)
-    return Layout(low, high, next(filter(None, found), ""))
+    notes = [(one[4], one[5])
+             for one in _entries(fd, _SECTION, shoff, shsize, shnum, _MOST_SECTIONS)
+             if one[1] == _SHT_NOTE][:_MOST_NOTES]  # fmt: skip
+    for kind, flags, offset, address, _, in_file, in_memory, _ in _entries(
+        fd, _SEGMENT, phoff, phsize, phnum, _MOST_SEGMENTS
+    ):
+        fits = 0 < in_memory < _TOP - address and in_file < _TOP - offset
+        if kind == _PT_LOAD and fits:
+            segments.append(Segment(offset, address, in_file, in_memory, bool(flags & _PF_X)))
+        elif kind == _PT_NOTE:
+            notes.append((offset, in_file))
+    if not segments:
+        raise NotElf("nothing of it is loaded")
+    found = (_build_id(_read(fd, min(size, _NOTE_BYTES), at)) for at, size in notes[:_MOST_NOTES])
+    return Elf(tuple(segments), next(filter(None, found), ""))
 
 
 def _build_id(notes: bytes) -> str:
-    place = 0
-    while place + _NOTE.size <= len(notes):
-        name_size, size, kind = _NOTE.unpack_from(notes, place)
-        name = place + _NOTE.size
-        start = name + (name_size + 3 & ~3)
+    at = 0
+    while at + _NOTE.size <= len(notes):
+        name_size, size, kind = _NOTE.unpack_from(notes, at)
+        name = at + _NOTE.size
+        data = name + (name_size + 3 & ~3)
         if kind == _NT_GNU_BUILD_ID and notes[name : name + name_size] == b"GNU\0":
-            return notes[start : start + min(size, _ID_BYTES)].hex()
-        place = start + (size + 3 & ~3)
+            found = notes[data : data + size]
+            return found.hex() if len(found) == size <= _BUILD_ID else ""
+        at = data + (size + 3 & ~3)
     return ""

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tracer.stacks import elf
 from tracer.stacks.debuginfod import Debuginfod
-from tracer.stacks.elf import Layout, layout
 from tracer.stacks.recorded import Module
 
 DEBUG_DIRS = ("/usr/lib/debug",)
@@ -34,7 +34,7 @@ class Found:
     """An open file and what it says of itself."""
 
     fd: int
-    layout: Layout
+    elf: elf.Elf
     path: str
 
     def close(self) -> None:
@@ -146,7 +146,7 @@ class Files:
         if found is None:
             return None
         if module.build_id:
-            same = found.layout.build_id == module.build_id
+            same = found.elf.build_id == module.build_id
         else:
             about = os.fstat(found.fd)
             dev = os.major(about.st_dev) << 20 | os.minor(about.st_dev)
@@ -165,7 +165,7 @@ class Files:
             found = _looked_at(os.fsencode(os.path.realpath(path)), None)
             if found is None:
                 continue
-            if found.layout.build_id == build_id:
+            if found.elf.build_id == build_id:
                 return found
             found.close()
         return None
@@ -174,7 +174,7 @@ class Files:
         """A debug file with this build id from a server, if those are to be asked."""
         path = None if self._debuginfod is None else self._debuginfod.path(build_id)
         found = None if path is None else _looked_at(os.fsencode(path), None)
-        if found is not None and found.layout.build_id != build_id:
+        if found is not None and found.elf.build_id != build_id:
             found.close()
             return None
         return found
@@ -189,7 +189,7 @@ class Files:
         if "\0" in path or not any(beside.startswith(f"{folder}/") for folder in folders):
             return None  # a debug file does not say which file of this machine is read
         found = _looked_at(os.fsencode(beside), None)
-        if found is not None and found.layout.build_id != build_id:
+        if found is not None and found.elf.build_id != build_id:
             found.close()
             return None
         return found
@@ -208,7 +208,7 @@ def _looked_at(path: bytes, mounts: Mounts | None) -> Found | None:
     except (OSError, ValueError):
         return None
     try:
-        return Found(fd, layout(fd), os.fsdecode(path))
-    except ValueError:
+        return Found(fd, elf.read(fd), os.fsdecode(path))
+    except (OSError, elf.NotElf):
         os.close(fd)
         return None

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple, Self
 
 from tracer.escape import escape_bytes
 from tracer.labels import counted
-from tracer.stacks.elf import Layout
 from tracer.stacks.files import Files, Found
 from tracer.stacks.lookup import ADDRESSES, receive, send
 from tracer.stacks.recorded import Frame, Module
@@ -31,7 +30,7 @@ _DEATHS = 8
 """So many files may end the process before no other is started."""
 _KEPT = 1 << 25
 """Characters of names that are kept."""
-_LOADED_ALREADY = Layout(0, 1, "")
+_LOADED_ALREADY = 0, 1
 _LOADED = 64
 """Modules in the process: then a new one is started, with none."""
 _TEXT, _INLINED = 1 << 10, 64
@@ -81,10 +80,10 @@ class _Lookup:
             raise
 
     def ask(
-        self, number: int, layout: Layout, fds: list[int], addresses: list[int]
+        self, number: int, span: tuple[int, int], fds: list[int], addresses: list[int]
     ) -> dict[str, Any]:
         """Its answer, of which nothing is sure. _Died."""
-        low, high, _ = layout
+        low, high = span
         asked = {"module": number, "low": low, "high": high, "addresses": addresses}
         try:
             send(self._sock, asked, fds)
@@ -215,17 +214,17 @@ class Names:
         try:
             if self._lookup is None:
                 self._lookup = _Lookup()
-            fds, layout = [one.fd for one in held], held[0].layout
-            answer = self._lookup.ask(number, layout, fds, addresses)
+            fds, span = [one.fd for one in held], held[0].elf.span
+            answer = self._lookup.ask(number, span, fds, addresses)
             if debug is None and answer.get("lines") is False:
                 debug = self._files.fetched(module.build_id)
                 if debug is not None:
                     held.append(debug)
-                    answer = self._lookup.ask(number, layout, [debug.fd], addresses)
+                    answer = self._lookup.ask(number, span, [debug.fd], addresses)
             shared = self._shared(held[-1], answer.get("wants"))
             if shared is not None:
                 held.append(shared)
-                answer = self._lookup.ask(number, layout, [shared.fd], addresses)
+                answer = self._lookup.ask(number, span, [shared.fd], addresses)
             return self._checked(key, module, answer, len(addresses))
         finally:
             for one in held:

@@ -1,13 +1,14 @@
 """Which files are opened at the word of a recording, and which never."""
 
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.stacks.compiled import Program, compiled
-from tracer.stacks.elf import layout
+from tracer.stacks import elf
 from tracer.stacks.files import Files, Mounts
 from tracer.stacks.recorded import Module
 
@@ -31,8 +32,8 @@ def at(program: Program, path: Path | bytes) -> Module:
 def test_the_file_that_ran(program: Program) -> None:
     found = Files([]).module(program.module())
     assert found is not None
-    assert found.layout.build_id == program.build_id
-    assert found.layout.low == 0
+    assert found.elf.build_id == program.build_id
+    assert found.elf.span[0] == 0
     found.close()
 
 
@@ -127,7 +128,7 @@ def test_the_root_is_looked_at_wherever_it_lies(tmp_path: Path) -> None:
 # ---- ELF files ----------------------------------------------------------------------------------
 
 
-def test_a_layout_of_whatever_bytes_is_one_or_none(program: Program, tmp_path: Path) -> None:
+def test_whatever_bytes_are_an_elf_file_or_none(program: Program, tmp_path: Path) -> None:
     import random
 
     rng = random.Random(7)
@@ -141,12 +142,13 @@ def test_a_layout_of_whatever_bytes_is_one_or_none(program: Program, tmp_path: P
         path.write_bytes(damaged)
         with path.open("rb") as file:
             try:
-                found = layout(file.fileno())
-            except ValueError:
+                found = elf.read(file.fileno())
+            except elf.NotElf:
                 continue
         sane += 1
-        assert 0 <= found.low < found.high < 1 << 63
-        assert len(found.build_id) <= 128
+        low, high = found.span
+        assert 0 <= low < high < 1 << 63
+        assert len(found.build_id) <= 64
     assert sane > 20
 
 
@@ -156,4 +158,34 @@ def test_a_build_id_is_found_in_what_strip_leaves(program: Program, tmp_path: Pa
     path = tmp_path / "debug"
     subprocess.run(["objcopy", "--only-keep-debug", program.path, path], check=True)
     with path.open("rb") as file:
-        assert layout(file.fileno()).build_id == program.build_id
+        assert elf.read(file.fileno()).build_id == program.build_id
+
+
+@pytest.mark.parametrize("data", [b"", b"\x7fELF", b"\x7fELF\x02\x01" + b"\xff" * 58, b"#!/bin/sh"])
+def test_what_is_no_program(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(data)
+    fd = os.open(path, os.O_RDONLY)
+    with pytest.raises(elf.NotElf):
+        elf.read(fd)
+    os.close(fd)
+
+
+def test_where_a_file_was_mapped() -> None:
+    """Its parts need not begin with a page, as lld leaves them."""
+    code = elf.Segment(
+        offset=0x6C0, address=0x16C0, in_file=0x900, in_memory=0x900, executable=True
+    )
+    data = elf.Segment(0, 0, 0x6C0, 0x6C0, executable=False)
+    found = elf.Elf((data, code), "")
+    assert found.bias(0x55550000_1000, 0) == 0x55550000_0000
+    assert found.span == (0, 0x1FC0)
+    with pytest.raises(elf.NotElf):
+        found.bias(0x55550000_1000, 0x1000)
+
+
+def test_a_build_id_that_is_too_long_is_none() -> None:
+    note = struct.pack("<III", 4, 4000, 3) + b"GNU\0" + b"x" * 4000
+    assert elf._build_id(note) == ""
+    assert elf._build_id(struct.pack("<III", 4, 20, 3) + b"GNU\0" + b"x" * 20) == "78" * 20
+    assert elf._build_id(struct.pack("<III", 0xFFFFFFFF, 0xFFFFFFFF, 3)) == ""

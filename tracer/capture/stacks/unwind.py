@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tracer.capture.stacks import elf
 from tracer.capture.stacks.samples import IP, PAGE, REGISTERS
+from tracer.stacks import elf
 
 MOST_FRAMES = 256
 """Of one stack; five pages hold no more that make sense."""
@@ -74,7 +74,7 @@ class Unwinder:
     def build_id(self, number: int) -> str:
         """In hex, empty: none."""
         found = self._elfs.get(number)
-        return found.build_id.hex() if found else ""
+        return found.build_id if found else ""
 
     def frames(
         self, key: int, ranges: list[Range], base: int, present: int, registers: bytes, pages: bytes

@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ import numpy as np
 import pytest
 
 from tests.unit.capture.stacks.stopped import Ring, build, mapped, stopped
-from tracer.capture.stacks import elf, unwind, zygote
+from tracer.capture.stacks import unwind, zygote
 from tracer.capture.stacks.files import Files
 from tracer.capture.stacks.maps import Spaces
 from tracer.capture.stacks.reader import StackReader, Workers, prepared
@@ -316,36 +315,6 @@ def test_damaged_files_harm_nobody(tmp_path: Path, shared: Path, workers: Worker
             found = told(workers.ask, sample, own, pid)
             assert len(found["callers"]) == 1
         assert told(workers.ask, sample, rows, pid)["callers"][0]["state"] == "whole"
-
-
-@pytest.mark.parametrize("data", [b"", b"\x7fELF", b"\x7fELF\x02\x01" + b"\xff" * 58, b"#!/bin/sh"])
-def test_what_is_no_program(tmp_path: Path, data: bytes) -> None:
-    path = tmp_path / "x"
-    path.write_bytes(data)
-    fd = os.open(path, os.O_RDONLY)
-    with pytest.raises(elf.NotElf):
-        elf.read(fd)
-    os.close(fd)
-
-
-def test_where_a_file_was_mapped() -> None:
-    """Its parts need not begin with a page, as lld leaves them."""
-    code = elf.Segment(
-        offset=0x6C0, address=0x16C0, in_file=0x900, in_memory=0x900, executable=True
-    )
-    data = elf.Segment(0, 0, 0x6C0, 0x6C0, executable=False)
-    found = elf.Elf((data, code), b"")
-    assert found.bias(0x55550000_1000, 0) == 0x55550000_0000
-    assert found.span == (0, 0x1FC0)
-    with pytest.raises(elf.NotElf):
-        found.bias(0x55550000_1000, 0x1000)
-
-
-def test_a_build_id_that_is_too_long_is_none() -> None:
-    note = struct.pack("<III", 4, 4000, 3) + b"GNU\0" + b"x" * 4000
-    assert elf._build_id(note) == b""
-    assert elf._build_id(struct.pack("<III", 4, 20, 3) + b"GNU\0" + b"x" * 20) == b"x" * 20
-    assert elf._build_id(struct.pack("<III", 0xFFFFFFFF, 0xFFFFFFFF, 3)) == b""
 
 
 def confesses(state: Any, sock: socket.socket) -> None:
