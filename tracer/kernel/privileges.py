@@ -12,7 +12,6 @@ from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 
-_CAPSET, _CAPGET = 126, 125  # x86-64
 _LEAVING_S = 0.5
 _VERSION_3 = 0x20080522
 _PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 23, 24, 38
@@ -136,7 +135,7 @@ def _threads_beyond(bits: int) -> list[str]:
 def _get() -> tuple[int, int, int]:
     """Effective, permitted, inheritable."""
     data = (ctypes.c_uint32 * 6)()
-    _check(_libc.syscall(_CAPGET, _header(), data))
+    _check(_libc.capget(_header(), data))
     low, high = data[:3], data[3:]
     effective, permitted, inheritable = (a | b << 32 for a, b in zip(low, high, strict=True))
     return effective, permitted, inheritable
@@ -145,7 +144,7 @@ def _get() -> tuple[int, int, int]:
 def _set(effective: int, permitted: int) -> None:
     low = [effective & 0xFFFFFFFF, permitted & 0xFFFFFFFF, 0]
     data = (ctypes.c_uint32 * 6)(*low, effective >> 32, permitted >> 32, 0)
-    _check(_libc.syscall(_CAPSET, _header(), data))
+    _check(_libc.capset(_header(), data))
 
 
 def _header() -> ctypes.Array[ctypes.c_uint32]:
