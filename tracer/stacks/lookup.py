@@ -2,7 +2,7 @@
 
 It gets descriptors over a socket and answers with names. What is in those files is whatever a
 traced program, or who made a recording, put there, and drgn reads it in C: so it does that where
-there is nothing to take (``jail``), and whoever asked believes none of the answer.
+there is nothing to take (``sandbox``), and whoever asked believes none of the answer.
 
 A message is four bytes of length and JSON; files come with a request's first byte.
 """
@@ -10,12 +10,13 @@ A message is four bytes of length and JSON; files come with a request's first by
 import ctypes
 import json
 import os
+import resource
 import socket
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from tracer.stacks import jail
+from tracer.stacks import sandbox
 
 BYTES = 1 << 22
 """Of a message, at most."""
@@ -35,7 +36,8 @@ def send(sock: socket.socket, message: Any, fds: list[int] | None = None) -> Non
     data = json.dumps(message).encode()
     data = len(data).to_bytes(4, "little") + data
     sent = socket.send_fds(sock, [data], fds) if fds else 0
-    sock.sendall(data[sent:])
+    if sent < len(data):  # nothing at all is an error too, once it has answered and gone
+        sock.sendall(data[sent:])
 
 
 def receive(sock: socket.socket, fds: list[int] | None = None) -> Any:
@@ -172,7 +174,8 @@ def main() -> int:
 
     with socket.socket(fileno=int(sys.argv[1])) as sock:
         readable = _demangler()
-        jail.enter(_MEMORY, _SECONDS)
+        sandbox.drop(strict=False)
+        sandbox.confine(_MEMORY, {resource.RLIMIT_CPU: _SECONDS})
         send(sock, {"ready": True})
         _serve(sock, drgn, readable)
     return 0

@@ -11,18 +11,15 @@ import os
 import resource
 import signal
 import socket
-import struct
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn, Self
 
-from tracer.kernel import privileges
+from tracer.stacks import sandbox
 
-_NOBODY = 65534
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP = 1, 4, 22
+_PR_SET_PDEATHSIG = 1
 _MEMORY = 4 << 30
 """Of addresses: files are mapped whole."""
 _DESCRIPTORS = 1 << 14
@@ -93,7 +90,8 @@ def _live(
     try:
         _settle(control.fileno(), parent)
         state = prepare()
-        drop()
+        sandbox.drop()
+        _end_with_parent()  # who changes its user loses that
         gc.freeze()
         workers: set[int] = set()
         while True:
@@ -123,11 +121,15 @@ def _live(
         os._exit(0)
 
 
+def _end_with_parent() -> None:
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
 def _settle(keep: int, parent: int) -> None:
     """Signals of the terminal are not for us; we end with whoever made us."""
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
         signal.signal(number, signal.SIG_IGN)
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _end_with_parent()
     if os.getppid() != parent:
         os._exit(0)
     nowhere = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -140,66 +142,16 @@ def _settle(keep: int, parent: int) -> None:
                 os.close(fd)
 
 
-def drop() -> None:
-    """Gives everything away, for good: user, groups, files, capabilities. OSError: some stays."""
-    if os.geteuid() == 0:
-        empty = tempfile.mkdtemp(prefix="sealsnoop-")
-        os.chdir(empty)
-        os.rmdir(empty)  # so that nobody can put anything there
-        os.chroot(".")
-        os.setgroups([])
-        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-    privileges.keep(())
-    _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    # Who changes its user loses this one.
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-
 def _work(sock: socket.socket, state: Any, serve: Serve) -> NoReturn:
     """A worker's whole life."""
     try:
         there = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        for kind, most in (
-            (resource.RLIMIT_AS, _MEMORY),
-            (resource.RLIMIT_NOFILE, min(there, _DESCRIPTORS)),
-            (resource.RLIMIT_FSIZE, 0),
-            (resource.RLIMIT_CORE, 0),
-            (resource.RLIMIT_NPROC, 0),
-        ):
-            resource.setrlimit(kind, (most, most))
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        _end_with_parent()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        with suppress(OSError):  # a kernel without such filters
-            confine()
+        sandbox.confine(_MEMORY, {resource.RLIMIT_NOFILE: min(there, _DESCRIPTORS)})
         serve(state, sock)
     except BaseException as error:
         if os.environ.get("SEALSNOOP_DEBUG"):
             print("worker:", repr(error), file=sys.stderr)
     finally:
         os._exit(0)
-
-
-_ALLOWED = (
-    0, 1, 3, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 24, 25, 28, 32, 39, 44, 45, 46, 47,
-    60, 72, 96, 131, 186, 202, 204, 228, 229, 230, 231, 262, 271, 273, 302, 318, 332, 334,
-)  # fmt: skip
-"""x86-64: read write close fstat poll lseek mmap mprotect munmap brk rt_sigaction rt_sigprocmask
-rt_sigreturn ioctl pread64 writev sched_yield mremap madvise dup getpid sendto recvfrom sendmsg
-recvmsg exit fcntl gettimeofday sigaltstack gettid futex sched_getaffinity clock_gettime
-clock_getres clock_nanosleep exit_group newfstatat ppoll set_robust_list prlimit64 getrandom statx
-rseq. Anything else is refused (EPERM)."""
-
-
-def confine() -> None:
-    """Only these system calls from now on. OSError: this kernel has no such filters."""
-    steps = [(0x20, 0, 0, 4), (0x15, 1, 0, 0xC000003E), (0x06, 0, 0, 0x00050001), (0x20, 0, 0, 0)]
-    count = len(_ALLOWED)
-    steps += [(0x15, count - place, 0, number) for place, number in enumerate(_ALLOWED)]
-    steps += [(0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000)]
-    code = b"".join(struct.pack("=HBBI", *step) for step in steps)
-    buffer = ctypes.create_string_buffer(code, len(code))
-    program = struct.pack("@HxxxxxxP", len(steps), ctypes.addressof(buffer))
-    if _libc.prctl(_PR_SET_SECCOMP, 2, ctypes.c_char_p(program), 0, 0):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

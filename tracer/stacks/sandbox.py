@@ -4,7 +4,6 @@ For whatever looks into files that somebody else made by a library written in C:
 takes the process over, it has nothing to take.
 """
 
-import contextlib
 import ctypes
 import errno
 import os
@@ -12,8 +11,11 @@ import platform
 import resource
 import struct
 import tempfile
+from collections.abc import Mapping
 
-_PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _PR_SET_DUMPABLE = 38, 22, 4
+from tracer.kernel import privileges
+
+_PR_SET_DUMPABLE, _PR_SET_SECCOMP = 4, 22
 _FILTER_MODE = 2
 _NOBODY = 65534
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
@@ -34,6 +36,7 @@ _CALLS = {
     "ppoll": (271, 73), "getrandom": (318, 278), "set_robust_list": (273, 99), "rseq": (334, 293),
     "newfstatat": (262, 79),
 }  # fmt: skip
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _filter() -> bytes:
@@ -53,52 +56,42 @@ def _filter() -> bytes:
     return b"".join(struct.pack("=HBBI", *step) for step in steps)
 
 
-def _no_calls(libc: ctypes.CDLL) -> None:
-    """Best effort: a kernel may have no seccomp, and all else holds without."""
-    program = _filter()
-    if not program:
-        return
-    held = ctypes.create_string_buffer(program, len(program))
-    whole = struct.pack("@HxxxxxxP", len(program) // 8, ctypes.addressof(held))
-    libc.prctl(_PR_SET_SECCOMP, _FILTER_MODE, ctypes.c_char_p(whole), 0, 0)
+def drop(strict: bool = True) -> None:
+    """Gives away, for good: user, group, files, capabilities. OSError: some stays.
+
+    :param strict: a root folder that is not empty is an error. Else, where nothing can be written,
+        it stays as it is: what opens files is refused all the same (`confine`).
+    """
+    if os.geteuid() == 0:
+        try:
+            empty = tempfile.mkdtemp(prefix="sealsnoop-")
+            os.chdir(empty)
+            os.rmdir(empty)  # so that nobody can put anything there
+            os.chroot(".")
+        except OSError:
+            if strict:
+                raise
+        os.setgroups([])
+        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+    privileges.keep(())
+    _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def _no_files() -> None:
-    """Root becomes nobody, in a folder that is empty and gone."""
-    # Where nothing can be written it stays where it is: what opens files is refused all the same.
-    with contextlib.suppress(OSError):
-        folder = tempfile.mkdtemp(prefix="sealsnoop-")
-        os.chmod(folder, 0o755)
-        fd = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-        os.rmdir(folder)
-        os.fchdir(fd)
-        os.chroot(".")
-        os.close(fd)
-    os.setgroups([])
-    os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-    os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-
-
-def enter(memory: int, seconds: int) -> None:
+def confine(memory: int, limits: Mapping[int, int]) -> None:
     """From here on nothing can be opened, started or sent but over what is open.
 
+    A kernel may have no filters of system calls; all else holds without.
+
     :param memory: bytes of address space; files are mapped whole into it.
-    :param seconds: of computing, in all.
-    :raises OSError: root could not give its rights up.
+    :param limits: others by ``resource.RLIMIT_*``.
+    :raises OSError: a limit is not to be had. `drop` comes first.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if os.geteuid() == 0:
-        _no_files()
-    limits = {
-        resource.RLIMIT_AS: memory,
-        resource.RLIMIT_CPU: seconds,
-        resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_NPROC: 0,
-        resource.RLIMIT_CORE: 0,
-    }
-    for limit, value in limits.items():
-        resource.setrlimit(limit, (value, value))
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "no_new_privs")
-    _no_calls(libc)
+    none = (resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC, resource.RLIMIT_CORE)
+    for limit, most in {resource.RLIMIT_AS: memory, **limits, **dict.fromkeys(none, 0)}.items():
+        resource.setrlimit(limit, (most, most))
+    program = _filter()
+    if program:
+        held = ctypes.create_string_buffer(program, len(program))
+        whole = struct.pack("@HxxxxxxP", len(program) // 8, ctypes.addressof(held))
+        _libc.prctl(_PR_SET_SECCOMP, _FILTER_MODE, ctypes.c_char_p(whole), 0, 0)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 _TRIES = """
 import ctypes, os, signal, socket, sys
-from tracer.stacks import jail
+from tracer.stacks import sandbox
 parent = os.getppid()
 read, write = os.pipe()
 out = os.dup(1)
-jail.enter(4 << 30, 60)
+sandbox.drop(strict=False); sandbox.confine(4 << 30, {})
 def fails(what, call):
     try:
         call()
@@ -52,8 +52,9 @@ def test_nothing_can_be_opened_started_sent_or_signalled(tmp_path: Path) -> None
 
 def test_it_runs_as_nobody_where_root_reads() -> None:
     text = (
-        "import os; from tracer.stacks import jail; held = os.open('/proc/self/status', 0)\n"
-        "out = os.dup(1); jail.enter(4 << 30, 60); os.write(out, os.read(held, 1 << 16))\n"
+        "import os; from tracer.stacks import sandbox; held = os.open('/proc/self/status', 0)\n"
+        "out = os.dup(1); sandbox.drop(strict=False); sandbox.confine(4 << 30, {})\n"
+        "os.write(out, os.read(held, 1 << 16))\n"
     )
     ran = subprocess.run(
         [sys.executable, "-P", "-c", text],
