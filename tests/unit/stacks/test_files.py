@@ -9,7 +9,8 @@ import pytest
 
 from tests.unit.stacks.compiled import Program, compiled
 from tracer.stacks import elf
-from tracer.stacks.files import Files, Mounts
+from tracer.stacks.files import Files
+from tracer.stacks.mounts import Mounts, answers_by_itself, tells_nobody
 from tracer.stacks.recorded import Module
 
 
@@ -92,10 +93,19 @@ MOUNTS = b"""\
 23 21 0:21 / /home/a\\040b rw - nfs4 server:/x rw
 24 21 0:22 / /data rw - fuseblk /dev/sdb1 rw
 25 21 0:23 / /mnt rw - fuse.sshfs x rw
-26 21 0:24 / /mnt rw - tmpfs x rw
-27 21 0:24 / /mnt/inner rw - cifs x rw
+26 25 0:24 / /mnt rw - tmpfs x rw
+27 26 0:24 / /mnt/inner rw - cifs x rw
+28 21 0:25 / /slow rw - fuse.sshfs x rw
+29 28 0:26 / /slow/inner rw - ext4 x rw
 nonsense
 """
+
+
+def table(tmp_path: Path, lines: bytes) -> Mounts:
+    (tmp_path / "mountinfo").write_bytes(lines)
+    found = Mounts(tmp_path / "mountinfo", tells_nobody)
+    found.look()
+    return found
 
 
 @pytest.mark.parametrize(
@@ -109,20 +119,42 @@ nonsense
         (b"/data/x", True),
         (b"/mnt/x", True),  # the later mount covers the earlier one
         (b"/mnt/inner/x", False),
+        (b"/slow/inner/x", False),  # the way leads through the outer one
+        (b"/usr/../net/x", False),
+        (b"/usr/./x", False),
+        (b"//net/x", False),
     ],
 )
 def test_nobody_is_asked_over_a_network(tmp_path: Path, path: bytes, answers: bool) -> None:
-    (tmp_path / "self").mkdir()
-    (tmp_path / "self/mountinfo").write_bytes(MOUNTS)
-    assert Mounts(tmp_path).answers(path) is answers
+    assert table(tmp_path, MOUNTS).answers(path) is answers
 
 
 def test_the_root_is_looked_at_wherever_it_lies(tmp_path: Path) -> None:
     """A guest's root may come from its host."""
-    (tmp_path / "self").mkdir()
-    (tmp_path / "self/mountinfo").write_bytes(b"21 1 0:19 / / rw - 9p root rw\n")
-    assert Mounts(tmp_path).answers(b"/usr/bin/x")
-    assert Mounts(tmp_path / "none").answers(b"/usr/bin/x")
+    assert table(tmp_path, b"21 1 0:19 / / rw - 9p root rw\n").answers(b"/usr/bin/x")
+    assert Mounts(tmp_path / "none", tells_nobody).answers(b"/usr/bin/x")
+
+
+def test_mounts_that_may_not_answer_are_not_entered(tmp_path: Path) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_bytes(
+        b"1 0 8:1 / / rw - 9p root rw\n"
+        b"2 1 0:40 / /home/eve/slow rw - fuse.sshfs eve rw\n"
+        b"3 1 0:41 / /var\\040x rw - ext4 /dev/sda rw\n"
+        b"4 3 0:42 / /var\\040x/n rw - fuse server:/ rw\n"
+        b"5 1 0:43 / /both rw - ext4 /dev/sdb rw\n"
+        b"6 5 0:44 / /both rw - fuse x rw\n"
+    )
+    mounts = Mounts(table, answers_by_itself)
+    mounts.look()
+    assert mounts.answers(b"/usr/bin/x")
+    assert mounts.answers(b"/var x/y")
+    assert mounts.answers(b"/home/eve/slower")
+    assert not mounts.answers(b"/home/eve/slow/a/b")
+    assert not mounts.answers(b"/home/eve/slow")
+    assert not mounts.answers(b"/var x/n/y")
+    assert not mounts.answers(b"/both/x")
+    assert mounts.by_id == {1: True, 2: False, 3: True, 4: False, 5: True, 6: False}
 
 
 # ---- ELF files ----------------------------------------------------------------------------------

@@ -424,27 +424,3 @@ def test_files_are_the_very_ones(tmp_path: Path) -> None:
                               bytes(tmp_path / "pipe")), 0, 0, 0) is None  # fmt: skip
     finally:
         files.close()
-
-
-def test_mounts_that_may_not_answer_are_not_entered(tmp_path: Path) -> None:
-    from tracer.capture.stacks.files import _Mounts
-
-    table = tmp_path / "mountinfo"
-    table.write_bytes(
-        b"1 0 8:1 / / rw - 9p root rw\n"
-        b"2 1 0:40 / /home/eve/slow rw - fuse.sshfs eve rw\n"
-        b"3 1 0:41 / /var\\040x rw - ext4 /dev/sda rw\n"
-        b"4 3 0:42 / /var\\040x/n rw - fuse server:/ rw\n"
-        b"5 1 0:43 / /both rw - ext4 /dev/sdb rw\n"
-        b"6 5 0:44 / /both rw - fuse x rw\n"
-    )
-    mounts = _Mounts(table)
-    mounts.look()
-    assert mounts.answers(b"/usr/bin/x")
-    assert mounts.answers(b"/var x/y")
-    assert mounts.answers(b"/home/eve/slower")
-    assert not mounts.answers(b"/home/eve/slow/a/b")
-    assert not mounts.answers(b"/home/eve/slow")
-    assert not mounts.answers(b"/var x/n/y")
-    assert not mounts.answers(b"/both/x")
-    assert mounts.by_id == {1: True, 2: False, 3: True, 4: False, 5: True, 6: False}
