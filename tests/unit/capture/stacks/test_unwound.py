@@ -257,6 +257,33 @@ def test_a_worker_that_dies_is_one_stack_lost(shared: Path) -> None:
     assert len(calls) == 2, "what killed one is not tried again"
 
 
+def test_a_file_that_is_cut_while_it_is_mapped_is_one_stack_lost(
+    tmp_path: Path, shared: Path, workers: Workers
+) -> None:
+    """Who reads a page of it that is not there any more gets SIGBUS."""
+    program = build(tmp_path, *WAYS["shared"], name="cut")
+    with stopped(program) as (pid, sample):
+        rows = mapped(pid)
+    with stopped(shared) as (other, next_sample):
+        next_rows = mapped(other)
+    next_rows["mm"] = next_sample["mm"] = 78
+    next_rows["time_ns"] = rows["time_ns"].max()
+    samples = np.concatenate([sample, sample, next_sample])
+    samples["sample"] = 1, 2, 3
+    asked = []
+
+    def ask(question: bytes, files: dict[int, int]) -> Any:
+        asked.append(question)
+        if len(asked) == 2:
+            os.truncate(program, 4096)
+        return workers.ask(question, files)
+
+    found = told(ask, samples, np.concatenate([rows, next_rows]), pid)
+    states = [(one["sample"], one["state"]) for one in found["callers"]]
+    assert states == [(1, "whole"), (2, "lost"), (3, "whole")]
+    assert workers.died == 1
+
+
 @pytest.mark.parametrize(
     "answer",
     [
