@@ -43,6 +43,7 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=2000, help="events a second")
     parser.add_argument("--events", type=int, help="end after so many")
     parser.add_argument("--fail", help="say this and end with 1 before there is a recording")
+    parser.add_argument("--stacks", help="taken by the real one alone")
     parser.add_argument("command", nargs="*")
     args = parser.parse_args()
     if args.fail:
