@@ -1,7 +1,6 @@
 """Stacks of processes that stand still, unwound by a process without privileges."""
 
 import bisect
-import importlib.util
 import json
 import os
 import random
@@ -33,9 +32,6 @@ WAYS = {
     "static": ("-fomit-frame-pointer", "-static-pie"),
     "fixed": ("-fomit-frame-pointer", "-no-pie"),
 }
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("drgn") is None, reason="drgn, of the extra `stacks`, is not there"
-)
 NAMES = ["last", "compare", "sorted", "middle", "main", "_start"]
 Ask = Callable[[bytes, dict[int, int]], Any]
 
