@@ -180,7 +180,8 @@ INLINE void gather_cmdline(struct gathered *g, u64 mm)
 	length &= g->has_cmdline;
 	hide(length);
 	length &= CMDLINE_ROOM;
-	failed = ~same(bpf_probe_read_user(g->cmdline, length, (void *)start), 0);
+	/* Of who exits and has no memory any more, nothing can be read: not even nothing. */
+	failed = ~same(bpf_probe_read_user(g->cmdline, length, (void *)start), 0) & g->has_cmdline;
 	g->cmdline_left = length & ~failed;
 	g->cmdline_beyond = failed | ~fits;
 	g->failed = failed;

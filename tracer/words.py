@@ -407,6 +407,13 @@ class LossCause(IntEnum):
     TASK_TEXT = 16
 
 
+CONTEXT = (
+    LossCause.OBJECTS_FULL, LossCause.NAME, LossCause.CGROUP_NAME, LossCause.TASK_TEXT,
+    LossCause.STACK, LossCause.STACK_RATE, LossCause.STACK_MAP,
+)  # fmt: skip
+"""Causes by which no event is lost, only what stands around it."""
+
+
 class StackState(IntEnum):
     """How far the callers of a system call are known."""
 

@@ -22,9 +22,8 @@ from tracer.record import (
     LossCause,
     RecordType,
 )
+from tracer.words import CONTEXT
 
-OF_STACKS = (LossCause.STACK, LossCause.STACK_RATE, LossCause.STACK_MAP)
-"""No event is lost by these."""
 _TOTALS = ("decided", "dropped")
 _PIECE: int = NAME["text"].itemsize
 
@@ -74,8 +73,8 @@ class Ledger:
 
     @property
     def lost(self) -> int:
-        """All losses so far, but those of stacks."""
-        return int(self._lost.sum()) - int(self._lost[:, list(OF_STACKS)].sum())
+        """Events so far."""
+        return int(self._lost.sum()) - int(self._lost[:, list(CONTEXT)].sum())
 
     @property
     def decided(self) -> int:

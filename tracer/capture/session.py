@@ -17,7 +17,7 @@ from tracer.capture.attach import Hooks, ModuleWatch
 from tracer.capture.baseline import baseline_records
 from tracer.capture.bpf_source import CAUSES, HOOKS
 from tracer.capture.cgroups import cgroup_records
-from tracer.capture.ledger import OF_STACKS, Ledger, clock_record
+from tracer.capture.ledger import Ledger, clock_record
 from tracer.capture.memory_files import Mounts, Scan
 from tracer.capture.processes import Identity, folder
 from tracer.capture.procfs import Scanner
@@ -26,6 +26,7 @@ from tracer.capture.stacks.reader import StackReader
 from tracer.capture.tasks import Told
 from tracer.record import USER_CPU, Hook
 from tracer.recording.writer import RecordingWriter
+from tracer.words import CONTEXT
 
 _SHORTEST_NAP_S = 0.002
 _LONGEST_NAP_S = 0.05
@@ -33,7 +34,7 @@ _LAST_RECORDS_S = 1.0
 _BATCHES = 16
 """Polls in a row before the tail and the clock are looked at again."""
 _PROGRESS_S = 0.25
-_OF_STACKS = frozenset(cause.name.lower() for cause in OF_STACKS)
+_CONTEXT = frozenset(cause.name.lower() for cause in CONTEXT)
 _DRAIN_EVERY = 1000
 """Files that are looked at in between."""
 
@@ -107,13 +108,13 @@ class Session:
 
     @property
     def losses(self) -> dict[str, int]:
-        """``{cause: count}`` so far, of events and what stands around them."""
-        return {cause: n for cause, n in self._ledger.by_cause().items() if cause not in _OF_STACKS}
+        """``{cause: count}`` of events so far."""
+        return {cause: n for cause, n in self._ledger.by_cause().items() if cause not in _CONTEXT}
 
     @property
-    def lost_stacks(self) -> dict[str, int]:
-        """The same of user stacks: no event is lost by that."""
-        return {cause: n for cause, n in self._ledger.by_cause().items() if cause in _OF_STACKS}
+    def incomplete(self) -> dict[str, int]:
+        """The same of what stands around them: names, command lines, user stacks."""
+        return {cause: n for cause, n in self._ledger.by_cause().items() if cause in _CONTEXT}
 
     def begin(self, with_baseline: bool = True) -> None:
         """Starts sending. The baseline is read after that, so that nothing falls in between."""

@@ -226,7 +226,7 @@ class Record(Verb):
             writer.close(
                 reason,
                 final_seq,
-                lost=session.losses | session.lost_stacks,
+                lost=session.losses | session.incomplete,
                 in_flight=session.in_flight,
                 baseline=session.sweeps,
                 **({"stopped_early": True} if session.full else {}),
@@ -249,9 +249,9 @@ class Record(Verb):
             tell(f"final digest, for verify --digest: {writer.digest}")
         if session.losses:
             tell("LOST: " + ", ".join(f"{n:,} {cause}" for cause, n in session.losses.items()))
-        if session.lost_stacks:
-            found = ", ".join(f"{n:,} {cause}" for cause, n in session.lost_stacks.items())
-            tell(f"user stacks that are not there: {found}")
+        if session.incomplete:
+            found = ", ".join(f"{n:,} {cause}" for cause, n in session.incomplete.items())
+            tell(f"incomplete, though no event is lost by it: {found}")
         if session.full:
             tell(f"RECORDING STOPPED: {reason}; what happens from now on is not recorded")
             self.stopped_early = True

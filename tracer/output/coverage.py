@@ -19,15 +19,14 @@ from tracer.recording.reader import ALIVE, KILLED
 from tracer.recording.tables import values
 from tracer.recording.verify import RING_CAUSES
 from tracer.walltime import date_and_zone, iso
+from tracer.words import CONTEXT as CAUSES
 from tracer.words import UNKNOWN, Bit5, HookState, bit5_of, names
 
 if TYPE_CHECKING:
     from tracer.recording.reader import Recording
 
-CONTEXT = (
-    "objects_full", "name", "cgroup_name", "task_text", "stack", "stack_rate", "stack_map",
-)  # fmt: skip
-"""Causes by which no event is lost, only what stands around it."""
+CONTEXT = tuple(cause.name.lower() for cause in CAUSES)
+"""Causes by which no event is lost, as a recording has them."""
 _PROBLEM = 90  # cells of a problem in the first line
 
 

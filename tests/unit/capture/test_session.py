@@ -614,7 +614,7 @@ def test_a_stack_that_is_not_there_is_no_lost_event(setting: Setting) -> None:
     setting.end()
     assert setting.session.losses == {}
     assert setting.session.progress.lost == 0
-    assert setting.session.lost_stacks == {"stack": 4, "stack_rate": 2, "stack_map": 3}
+    assert setting.session.incomplete == {"stack": 4, "stack_rate": 2, "stack_map": 3}
     assert {(row["cause"], row["total"]) for row in setting.table("losses")} == {
         ("stack", 4),
         ("stack_rate", 2),

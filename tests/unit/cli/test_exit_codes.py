@@ -76,7 +76,7 @@ class Ended:
     full, sweeps, in_flight = False, None, 0
     progress = Progress(1.0, 7, 0, 4096)
     losses: ClassVar[dict[str, int]] = {}
-    lost_stacks: ClassVar[dict[str, int]] = {"stack": 1}
+    incomplete: ClassVar[dict[str, int]] = {"stack": 1}
 
     def __init__(self, *args: Any, **more: Any) -> None: ...
 
