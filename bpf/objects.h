@@ -53,7 +53,7 @@ INLINE int name_wanted(struct name *name)
 	struct name_text *have = name_texts.lookup(&zero);
 	u64 text = name->is_memfd ? name->text + 6 : name->text;
 	u32 length = name->is_memfd ? name->length - 6 : name->length;
-	u64 want;
+	u64 want, differs = 0;
 
 	if (!c || !have)
 		return 0;
@@ -63,13 +63,17 @@ INLINE int name_wanted(struct name *name)
 	asm volatile("" : "+r"(want));
 	want &= 255;
 	bpf_probe_read_kernel(have->text, want, (void *)text);
-	for (int i = 0; i < 255; i++) {
-		if (i >= want)
-			break;
-		if (have->text[i] != c->name[i])
-			return 0;
+	/* To the end always: the verifier would go on from each place where it may stop. */
+#pragma clang loop unroll(disable)
+	for (u64 i = 0; i < 255; i++) {
+		u64 within = (i - want) >> 63;
+
+		within = -within;
+		asm volatile("" : "+r"(within));
+		differs |= (u8)(have->text[i] ^ c->name[i]) & within;
+		asm volatile("" : "+r"(differs), "+r"(i));
 	}
-	return 1;
+	return !differs;
 }
 #endif
 
