@@ -61,9 +61,11 @@ _SLICE_S = 0.2
 _MANY = 4096
 """Rows turned into Python objects at once."""
 _ALLOWED = int(Verdict.ALLOWED)
-_WAIT_S = 10.0
-"""So long a line waits for its callers at most: unwinding takes milliseconds, or seconds where a
-kernel is emulated or the machine has too much to do."""
+_WAIT_S = 0.3
+"""So long a line waits for its callers, which unwinding takes milliseconds to find, …"""
+_LATE_S = 10.0
+"""… and so long they are printed later, or an object of JSON waits for them: it takes seconds where
+a kernel is emulated or the machine has too much to do."""
 _INDENT = "    "
 _OBJECTS = 1 << 16
 """Files whose seals' setters are known at a time; the oldest are forgotten."""
@@ -207,6 +209,8 @@ class Printer:
         """
         self._callers = callers
         self._held: deque[_Held] = deque()
+        self._late: list[_Held] = []
+        """Lines that were written without their callers."""
         self._write, self._wall, self._query = write, wall, query
         self._all, self._json, self._bit5 = all_, as_json, bit5
         self.setters = Setters()
@@ -225,7 +229,7 @@ class Printer:
             columns = {name: columns[name] for name in _OF_LINE if name in columns}
         for start in range(0, len(places), _MANY):
             some = places[start : start + _MANY]
-            until_s = time.monotonic() + _WAIT_S
+            until_s = time.monotonic() + (_LATE_S if self._json else _WAIT_S)
             for row, shown in zip(_rows(columns, some), wanted[some].tolist(), strict=True):
                 if shown:
                     self._held.append(self._waiting(row, until_s))
@@ -241,20 +245,39 @@ class Printer:
         return _Held(self._told(row), row.get("user_stack", 0) if self._callers else 0, until_s)
 
     def release(self, *, all_: bool = False) -> None:
-        """Writes the lines that wait for nothing any more; ``all_``: nothing will come."""
+        """Writes what waits for nothing any more; ``all_``: nothing will come."""
+        now_s = time.monotonic() if self._held or self._late else 0.0
+        came: list[_Held] = []
         ready: list[_Held] = []
-        now_s = time.monotonic() if self._held else 0.0
+        for one in self._late:
+            if all_ or self._known(one.sample) or now_s >= one.until_s + _LATE_S:
+                came.append(one)
         while self._held:
             first = self._held[0]
             if first.sample and not (all_ or now_s >= first.until_s or self._known(first.sample)):
                 break
             ready.append(self._held.popleft())
-        if not ready:
+        if not ready and not came:
             return
         if self._callers is not None:
-            self._callers.ask(one.sample for one in ready)
+            self._callers.ask(one.sample for one in (*came, *ready))
+        self._late = [one for one in self._late if one not in came]
+        text = [self._called(one) for one in came]
+        for one in ready:
+            if all_ or self._json or not one.sample or self._known(one.sample):
+                text.append(self._whole(one))
+            else:
+                text.append(f"{one.told}\n")
+                self._late.append(one)
         self.count += len(ready)
-        self._write("".join(self._whole(one) for one in ready))
+        self._write("".join(text))
+
+    def _called(self, held: "_Held") -> str:
+        """Who called, of a line that was written before: it begins as that line does."""
+        head = " ".join(str(held.told).split(" ", 3)[:3])
+        below = [] if self._callers is None else self._callers.lines(held.sample)
+        lines = [f"{_INDENT}who called at {head}:", *(f"{_INDENT * 2}{one}" for one in below)]
+        return "".join(f"{printable(one)}\n" for one in lines)
 
     def _known(self, sample: int) -> bool:
         return self._callers is not None and self._callers.stacks.of(sample) is not None

@@ -185,12 +185,43 @@ def test_a_line_waits_until_its_callers_are_there(path: Path) -> None:
 
 
 def test_it_does_not_wait_for_ever(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line comes, and its callers behind it when they are there."""
     monkeypatch.setattr(tracing, "_WAIT_S", 0.0)
+    lines: list[str] = []
+    recording, book, printer = read(path, lines)
+    with recording:
+        printer.release()
+        assert below("".join(lines)) == [[]] * 6
+        heads = [line.split(" ", 3)[:3] for line in "".join(lines).splitlines()]
+        lines.clear()
+        for name in TABLES:
+            for table in recording.tables(name):
+                book.take(name, table)
+        printer.release()
+        told = "".join(lines).splitlines()
+        called = [line for line in told if not line.startswith(" " * 8)]
+        assert len(called) in (4, 5)
+        assert all(re.fullmatch(r"    who called at \S+ \S+ \S+:", line) for line in called)
+        assert {tuple(line.split()[3:]) for line in called} <= {
+            (*head[:2], f"{head[2]}:") for head in heads
+        }
+        assert "".join(lines).count("prog+0x") + "".join(lines).count(" in prog") == 4
+        printer.release(all_=True)
+        assert not printer._late
+        printer._callers.names.close()  # type: ignore[union-attr]
+
+
+def test_what_never_comes_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing, "_WAIT_S", 0.0)
+    monkeypatch.setattr(tracing, "_LATE_S", 0.0)
     lines: list[str] = []
     recording, _, printer = read(path, lines)
     with recording:
         printer.release()
-        assert below("".join(lines)) == [[f"    {LATE}"]] * 5 + [[]]
+        assert "".join(lines).count(LATE) == "".join(lines).count("who called at ") == 5
+        lines.clear()
+        printer.release()
+        assert lines == []
 
 
 def test_at_the_end_nothing_is_held_back(path: Path) -> None:
