@@ -211,6 +211,10 @@ class Printer:
         self._held: deque[_Held] = deque()
         self._late: list[_Held] = []
         """Lines that were written without their callers."""
+        self._last: _Held | None = None
+        """The last line, if nothing was written behind it."""
+        self.cold = False
+        """The first names will take a while: no line waits for them."""
         self._write, self._wall, self._query = write, wall, query
         self._all, self._json, self._bit5 = all_, as_json, bit5
         self.setters = Setters()
@@ -259,24 +263,32 @@ class Printer:
             ready.append(self._held.popleft())
         if not ready and not came:
             return
-        if self._callers is not None:
+        cold = self.cold and not all_ and any(one.sample for one in ready)
+        self.cold = self.cold and not cold
+        if self._callers is not None and not cold:
             self._callers.ask(one.sample for one in (*came, *ready))
         self._late = [one for one in self._late if one not in came]
-        text = [self._called(one) for one in came]
+        text = [self._called(one, below=came == [self._last]) for one in came]
         for one in ready:
-            if all_ or self._json or not one.sample or self._known(one.sample):
+            if all_ or self._json or not one.sample or (self._known(one.sample) and not cold):
                 text.append(self._whole(one))
+                self._last = None
             else:
                 text.append(f"{one.told}\n")
                 self._late.append(one)
+                self._last = one
         self.count += len(ready)
         self._write("".join(text))
 
-    def _called(self, held: "_Held") -> str:
-        """Who called, of a line that was written before: it begins as that line does."""
+    def _called(self, held: "_Held", *, below: bool) -> str:
+        """Who called, of a line that was written before; ``below``: right above. Else it begins as
+        that line does."""
+        called = [] if self._callers is None else self._callers.lines(held.sample)
+        if below:
+            self._last = None
+            return "".join(f"{_INDENT}{printable(one)}\n" for one in called)
         head = " ".join(str(held.told).split(" ", 3)[:3])
-        below = [] if self._callers is None else self._callers.lines(held.sample)
-        lines = [f"{_INDENT}who called at {head}:", *(f"{_INDENT * 2}{one}" for one in below)]
+        lines = [f"{_INDENT}who called at {head}:", *(f"{_INDENT * 2}{one}" for one in called)]
         return "".join(f"{printable(one)}\n" for one in lines)
 
     def _known(self, sample: int) -> bool:
@@ -393,6 +405,7 @@ class Trace:
             callers=callers,
         )
         self.printer.window = window or EVERYTHING
+        self.printer.cold = self._feed.recording.end is None
         self._callers = callers
         self._feed.book.decisions.observe(self.printer)
         self._reported: dict[str, int] = {}

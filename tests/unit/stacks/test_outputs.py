@@ -211,6 +211,26 @@ def test_it_does_not_wait_for_ever(path: Path, monkeypatch: pytest.MonkeyPatch) 
         printer._callers.names.close()  # type: ignore[union-attr]
 
 
+def test_the_first_line_does_not_wait_for_names(path: Path) -> None:
+    """Its callers stand right below all the same, where nothing came in between."""
+    lines: list[str] = []
+    recording, book, printer = read(path, lines)
+    with recording:
+        for name in TABLES:
+            for table in recording.tables(name):
+                book.take(name, table)
+        while len(printer._held) > 1:
+            printer._held.pop()
+        printer.cold = True
+        printer.release()
+        assert below("".join(lines)) == [[]]
+        printer.release()
+        [called] = below("".join(lines))
+        assert called
+        assert "who called" not in "".join(lines)
+        printer._callers.names.close()  # type: ignore[union-attr]
+
+
 def test_what_never_comes_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracing, "_WAIT_S", 0.0)
     monkeypatch.setattr(tracing, "_LATE_S", 0.0)
