@@ -253,9 +253,10 @@ class Printer:
         now_s = time.monotonic() if self._held or self._late else 0.0
         came: list[_Held] = []
         ready: list[_Held] = []
+        late: list[_Held] = []
         for one in self._late:
-            if all_ or self._known(one.sample) or now_s >= one.until_s + _LATE_S:
-                came.append(one)
+            over = all_ or self._known(one.sample) or now_s >= one.until_s + _LATE_S
+            (came if over else late).append(one)
         while self._held:
             first = self._held[0]
             if first.sample and not (all_ or now_s >= first.until_s or self._known(first.sample)):
@@ -267,7 +268,7 @@ class Printer:
         self.cold = self.cold and not cold
         if self._callers is not None and not cold:
             self._callers.ask(one.sample for one in (*came, *ready))
-        self._late = [one for one in self._late if one not in came]
+        self._late = late
         text = [self._called(one, below=came == [self._last]) for one in came]
         for one in ready:
             if all_ or self._json or not one.sample or (self._known(one.sample) and not cold):
@@ -279,6 +280,10 @@ class Printer:
                 self._last = one
         self.count += len(ready)
         self._write("".join(text))
+
+    def interrupted(self) -> None:
+        """Something else was written: who called the last line is not right below it any more."""
+        self._last = None
 
     def _called(self, held: "_Held", *, below: bool) -> str:
         """Who called, of a line that was written before; ``below``: right above. Else it begins as
@@ -386,7 +391,7 @@ class Trace:
         ``names``: user stacks are printed, with names by these.
         """
         self._feed = LiveFeed(path, on_alert=on_alert)
-        self._note = note
+        self._tell = note
         manifest = self._feed.recording.manifest
         self._feed.names = names
         self._feed.open(on_alert)
@@ -443,6 +448,10 @@ class Trace:
         """Reads no more."""
         self.printer.release(all_=True)
         self._feed.stop()
+
+    def _note(self, sentence: str) -> None:
+        self.printer.interrupted()
+        self._tell(sentence)
 
     def _losses(self) -> None:
         for word, count in self._feed.book.losses.items():
