@@ -25,9 +25,10 @@ from tracer.stacks.lookup import ADDRESSES, receive, send
 from tracer.stacks.recorded import Frame, Module
 
 LOOKUP = (sys.executable, "-P", "-m", "tracer.stacks.lookup")
-_START_S, _ANSWER_S = 20.0, 60.0
-_DEATHS = 8
-"""So many files may end the process before no other is started."""
+_START_S, _ANSWER_S = 20.0, 20.0
+_DEATHS = 4
+"""So many files may end the process, or keep it busy, before no other is started: who made them
+would have us wait for each."""
 _KEPT = 1 << 25
 """Characters of names that are kept."""
 _LOADED_ALREADY = 0, 1
@@ -39,6 +40,7 @@ NO_DRGN = (
     "stacks show files and offsets alone: names of functions and lines take drgn "
     "(pip install 'sealsnoop[stacks]')"
 )
+GIVEN_UP = f"no more names are looked up: {_DEATHS} files ended or held up what looks into them"
 
 
 class Place(NamedTuple):
@@ -168,8 +170,8 @@ class Names:
             if key not in self._without and (key, frame.address) not in self._known:
                 wanted.setdefault(key, (module, {}))[1][frame.address] = None
         if not self.possible:
-            for key in wanted:
-                self._without[key] = NO_DRGN
+            reason = GIVEN_UP if self._deaths >= _DEATHS else NO_DRGN
+            self._without.update(dict.fromkeys(wanted, reason))
             return
         for key, (module, addresses) in wanted.items():
             self._ask_module(key, module, addresses)

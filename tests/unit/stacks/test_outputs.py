@@ -231,6 +231,24 @@ def test_the_first_line_does_not_wait_for_names(path: Path) -> None:
         printer._callers.names.close()  # type: ignore[union-attr]
 
 
+def test_callers_stand_below_their_own_line_alone(path: Path) -> None:
+    """Something else came in between: they say of whom they are."""
+    lines: list[str] = []
+    recording, book, printer = read(path, lines)
+    with recording:
+        for name in TABLES:
+            for table in recording.tables(name):
+                book.take(name, table)
+        while len(printer._held) > 1:
+            printer._held.pop()
+        printer.cold = True
+        printer.release()
+        printer.interrupted()
+        printer.release()
+        assert "".join(lines).count("    who called at ") == 1
+        printer._callers.names.close()  # type: ignore[union-attr]
+
+
 def test_what_never_comes_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracing, "_WAIT_S", 0.0)
     monkeypatch.setattr(tracing, "_LATE_S", 0.0)
