@@ -13,7 +13,7 @@ import pytest
 from tests.unit.stacks.compiled import Program, compiled, debug_file
 from tracer.stacks import names as module
 from tracer.stacks.files import Files
-from tracer.stacks.names import NO_DRGN, Names, Place
+from tracer.stacks.names import GIVEN_UP, NO_DRGN, Names, Place
 from tracer.stacks.recorded import Frame, Module
 
 
@@ -248,6 +248,20 @@ def test_without_drgn_that_is_said_once(program: Program) -> None:
         assert names.of(program.frame("plain")) == ()
         assert names.of(program.frame("map_ring", Module(2, b"/other"))) == ()
         assert list(names.notes()) == [NO_DRGN]
+
+
+def test_after_some_that_hold_it_up_nobody_is_asked(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is drgn said to be missing."""
+    monkeypatch.chdir(Path(__file__).parents[3])
+    monkeypatch.setattr(module, "_DEATHS", 1)
+    instead(monkeypatch, "raise SystemExit(3)\n")
+    with Names(Files([])) as names:
+        assert names.of(program.frame("plain")) == ()
+        assert names.of(program.frame("map_ring", Module(2, b"/other"))) == ()
+        assert [note for note in names.notes() if note == GIVEN_UP]
+        assert NO_DRGN not in [*names.notes()]
 
 
 def test_damaged_programs_end_nobody(program: Program, tmp_path: Path) -> None:
