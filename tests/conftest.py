@@ -1,5 +1,6 @@
 """What all tests need of the process that runs them, and the order in which they run."""
 
+import os
 import random
 import secrets
 import signal
@@ -15,9 +16,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+_WISHES = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """As on a terminal: a shell starts what runs in the background with SIGINT ignored, nohup with
-    SIGHUP, and what the tests start and interrupt would inherit that."""
+    SIGHUP, and what the tests start and interrupt would inherit that. What somebody wishes of their
+    own terminal, by variables, is not what the tests ask for."""
+    for name in _WISHES:
+        os.environ.pop(name, None)
+    os.environ["TERM"] = "xterm-256color"
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
