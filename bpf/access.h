@@ -166,7 +166,7 @@ INLINE void tell_access_of(struct access *a, u64 pid_tgid, u8 hook, s64 answer, 
 	if (!r)
 		return;
 #if STACKS
-	r->event.user_stack = stack;
+	set_stack(r, stack);
 #endif
 	r->head.time_ns = a->time_ns;
 	r->head.flags = syscall_origin(r, current_task(), a->op, &regs);

@@ -349,7 +349,7 @@ INLINE void tell_call(u64 pid_tgid, struct slot *s, s64 answer, u8 hook, int dir
 	r->event.checks = c->checks;
 	set_spare(r);
 #if STACKS
-	r->event.user_stack = stack;
+	set_stack(r, stack);
 #endif
 	r->head.flags |= raced_flags(c, op, hook, answer, seals_after, r->event.size_after);
 	if (unlikely(answer == -EACCES || answer == -EPERM))

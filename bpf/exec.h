@@ -404,7 +404,7 @@ INLINE void exec_ends(s64 answer)
 		r = exec_record(n, e, &e->file[i], answer);
 #if STACKS
 		if (r)
-			r->event.user_stack = stack;
+			set_stack(r, stack);
 #endif
 		if (r)
 			submit(r);
@@ -475,7 +475,7 @@ INLINE void exec_refused(s64 answer)
 		r = exec_record(n, e, &e->file[0], answer);
 #if STACKS
 		if (r)
-			r->event.user_stack = stack;
+			set_stack(r, stack);
 #endif
 		if (r) {
 			submit(r);

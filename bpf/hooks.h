@@ -443,7 +443,7 @@ INLINE void tell_create(struct made *made, s64 answer, u32 flags, u16 nr, u32 or
 	if (!r)
 		return;
 #if STACKS
-	r->event.user_stack = stack;
+	set_stack(r, stack);
 #endif
 	r->head.seals = seals;
 	r->head.nr = nr;

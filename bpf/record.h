@@ -58,7 +58,7 @@ struct event_body {
 	u16 mode;		/* i_mode at entry */
 	u16 fmode;		/* file.f_mode & 3: 1 read, 2 write; 0: no file */
 	u32 checks;		/* how often the inner check was asked (chunks) */
-	u32 user_stack;		/* numbers of stacks, 0: none was taken */
+	u32 user_stack;		/* numbers of samples, 0: none was taken */
 	u32 kernel_stack;
 	u64 spare[2];		/* 0 */
 };
@@ -118,7 +118,7 @@ struct caller_body {
 	u32 stack;		/* number of the stack, in FRAME records; 0: none */
 	u16 state;		/* STACK_* */
 	u16 maps_from;		/* MAPS_FROM_* */
-	u32 unused_u32;
+	u32 kernel_stack;	/* number of the stack that has the kernel's own functions; 0: none */
 	u64 unused[20];
 };
 
@@ -130,8 +130,8 @@ struct frame_body {
 	u16 depth;		/* 0: the one that made the system call */
 	u16 what;		/* FRAME_* */
 	u16 interrupted;	/* 1: offset is the next instruction, 0: a return address */
-	u16 unused_u16;
-	u64 unused[19];
+	u16 length;		/* bytes used in name */
+	char name[152];		/* of the function, where it is known as the frame is taken */
 };
 
 /* type MODULE: a file with code; the head has its dev, ino and gen. */

@@ -12,7 +12,7 @@
 #if STACKS
 #define STACKS_DENIED 1
 #define STACKS_BREACH 2
-#define STACKS_ALL 3
+#define STACKS_ALL 4
 #define STACK_PAGES 5
 #define STACKS_A_SECOND 200	/* of one CPU, of 2^30 ns */
 
@@ -27,6 +27,8 @@ struct stack_sample {
 	u32 sample;		/* its number */
 	u32 present;		/* bit N: page N was there */
 	u64 regs[21];		/* struct pt_regs */
+	u64 kernel_frames;	/* how many of kernel[] are used, the innermost first */
+	u64 kernel[64];		/* addresses of the kernel's code: for the recorder alone */
 	char pages[20480];
 };
 
@@ -158,6 +160,14 @@ INLINE u32 take_stack(struct counts *n, u8 hook, u8 op, s64 answer, u32 seals)
 	regs = read_u64(task + OFF_TASK_STACK) + THREAD_SIZE - PT_REGS_SIZE;
 #endif
 	bpf_probe_read_kernel(s->regs, PT_REGS_SIZE, (void *)regs);
+	s->kernel_frames = 0;
+#if KERNEL_STACKS
+	/* With ours on top: user space knows which those are, by their names. */
+	long got = bpf_get_task_stack((struct task_struct *)task, s->kernel, sizeof(s->kernel), 0);
+
+	if (got > 0)
+		s->kernel_frames = got / sizeof(u64);
+#endif
 	/* Page by page: a read that meets a hole, or the stack's end, fails as a whole. */
 	s->base = s->regs[19] & ~4095ULL;
 #pragma clang loop unroll(full)
@@ -166,6 +176,14 @@ INLINE u32 take_stack(struct counts *n, u8 hook, u8 op, s64 answer, u32 seals)
 			s->present |= 1 << i;
 	stack_samples.ringbuf_submit(s, BPF_RB_NO_WAKEUP);
 	return sample;
+}
+
+INLINE void set_stack(struct record *r, u32 sample)
+{
+	r->event.user_stack = sample;
+#if KERNEL_STACKS
+	r->event.kernel_stack = sample;
+#endif
 }
 
 #define VM_EXEC 4

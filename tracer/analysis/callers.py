@@ -13,7 +13,7 @@ from tracer.stacks.shown import Callers
 if TYPE_CHECKING:
     from tracer.recording.reader import Recording
 
-CALLERS = ("host", "boot_id", "user_stack", "stack", "state", "maps_from")
+CALLERS = ("host", "boot_id", "user_stack", "stack", "state", "maps_from", "kernel_stack")
 FRAMES = (
     "host", "boot_id", "stack", "depth", "inlined", "function", "file", "line", "module", "offset",
     "build_id", "what",

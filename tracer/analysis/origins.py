@@ -37,6 +37,8 @@ class Kind(NamedTuple):
     """What is counted: decisions with one stack that are alike."""
 
     stack: int
+    kernel: int
+    """The number of the kernel's own; 0: none."""
     verdict: int
     op: int
     rule: str | None
@@ -61,6 +63,7 @@ class Origins:
         rule, comm = judged["rule"], judged["comm"]
         columns = [
             judged.source.stacks.numbers(samples[rows]),
+            judged.source.stacks.numbers(samples[rows], kernel=True),
             *(judged[name][rows] for name in ("verdict", "op")),
             rule.codes[rows],
             comm.codes[rows],
@@ -68,12 +71,12 @@ class Origins:
         whole = np.stack([column.astype(np.int64) for column in columns], axis=1)
         found, times = np.unique(whole, axis=0, return_counts=True)
         counts = self.counts.setdefault(judged.source, {})
-        for (stack, verdict, op, rule_, comm_), count in zip(
-            found.tolist(), times.tolist(), strict=True
-        ):
-            kind = Kind(stack, verdict, op, _word(rule, rule_), _word(comm, comm_) or "")
+        for (*numbers, rule_, comm_), count in zip(found.tolist(), times.tolist(), strict=True):
+            stack, kernel, verdict, op = numbers
+            words_ = _word(rule, rule_), _word(comm, comm_) or ""
+            kind = Kind(stack, kernel, verdict, op, *words_)
             if kind not in counts and len(counts) >= _MOST:
-                kind = kind._replace(stack=0, comm="")
+                kind = kind._replace(stack=0, kernel=0, comm="")
             counts[kind] = counts.get(kind, 0) + count
 
 
@@ -91,7 +94,7 @@ class Way(NamedTuple):
 
     comm: str
     calls: tuple[Call, ...]
-    """Innermost first."""
+    """Innermost first, the kernel's own before the program's."""
     op: str
     verdict: str
     times: int
@@ -116,13 +119,23 @@ class Found:
             }
             yield source, callers, calls
 
+    def _below(self, source: Source, callers: Callers) -> dict[int, tuple[Call, ...]]:
+        numbers = {kind.kernel for kind in self.counts[source]} - {0}
+        frames = {number: source.stacks.frames(number) for number in numbers}
+        return {
+            number: tuple(callers.kernel_calls(Stack(0, (), "", kernel=some)))
+            for number, some in frames.items()
+        }
+
     def ways(self) -> Iterator[Way]:
         """Each way that decisions came, with how many came so."""
-        for source, _, calls in self._stacks():
+        for source, callers, calls in self._stacks():
+            below = self._below(source, callers)
             for kind, count in self.counts[source].items():
                 verdict = Verdict(kind.verdict).word
                 op = _OPS.get(kind.op, f"op_{kind.op}")
-                yield Way(kind.comm, calls[kind.stack], op, verdict, count)
+                whole = (*below.get(kind.kernel, ()), *calls[kind.stack])
+                yield Way(kind.comm, whole, op, verdict, count)
 
     def frame(self) -> "pd.DataFrame":
         """Decisions by where they come from, the worst and the most frequent first.

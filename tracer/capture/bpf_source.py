@@ -7,7 +7,7 @@ value is 0 or 1, and their values go through maps.
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from enum import IntEnum
+from enum import IntFlag
 from pathlib import Path
 from typing import Any
 
@@ -117,17 +117,30 @@ def with_way(code: bytes, way: int) -> bytes:
     return code[:at] + way.to_bytes(4, "little") + code[at + 4 :]
 
 
-class Stacks(IntEnum):
-    """Of which decisions the user stacks are taken: ``STACKS`` of ``bpf/stacks.h``."""
+class Stacks(IntFlag):
+    """Of which decisions the user stacks are taken: ``STACKS`` of ``bpf/stacks.h``; and whether
+    the kernel's stack is taken with it."""
 
     OFF = 0
     DENIED = 1
     BREACH = 2
-    ALL = 3
+    ALL = 4
+    KERNEL = 8
+
+    @property
+    def of(self) -> "Stacks":
+        """Of which decisions."""
+        return self & ~Stacks.KERNEL
+
+    @property
+    def words(self) -> str:
+        """As ``--stacks`` has it."""
+        found = [one.name.lower() for one in Stacks if one & self and one.name]
+        return ",".join(found) or "off"
 
 
 STACK_RING_BYTES, CODE_RING_BYTES = 8 << 20, 4 << 20
-"""Room for 400 stacks, and for 3000 mappings with code."""
+"""Room for 390 stacks, and for 3000 mappings with code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +196,8 @@ class Filters:
             "MAX_OBJECTS": 65536,
             "MAX_EXECS": 4096,  # executions of memory files at the same time
             "MAX_CGROUPS": 65536,
-            "STACKS": int(stacks),
+            "STACKS": int(stacks.of),
+            "KERNEL_STACKS": bool(stacks & Stacks.KERNEL),
             "STACK_RING_PAGES": STACK_RING_BYTES // page_size,
             "CODE_RING_PAGES": CODE_RING_BYTES // page_size,
         }

@@ -6,6 +6,7 @@ from typing import Any
 
 from tracer import shipped
 from tracer.cli import completion_words
+from tracer.cli.options import STACKS
 from tracer.cli.verb import Verb, actions
 from tracer.errors import Exit
 
@@ -65,6 +66,7 @@ def _shared_values() -> dict[str, Collection[str]]:
     return {
         "--ops": [op.name.lower() for op in Op if op in hooked],
         "--seals": [name.lower() for name in BY_NAME],
+        "--stacks": STACKS,
     }
 
 
@@ -84,7 +86,7 @@ def _mark(parser: argparse.ArgumentParser, values: Mapping[str, Collection[str]]
     for action in actions(parser):
         option = action.option_strings[-1] if action.option_strings else ""
         known: Any = by_metavar.get(str(action.metavar))
-        if option in values:
+        if option in values and action.nargs != 0:  # that of script takes none
             several = "," in str(action.metavar)
             known = completion_words.choices(values[option], several)
         if known is not None:

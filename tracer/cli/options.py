@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tracer.walltime import Period
 
 
-STACKS = ("denied", "breach", "all", "off")
-"""Words of ``--stacks``."""
+STACKS = ("denied", "breach", "all", "off", "kernel")
+"""Words of ``--stacks``: one of the first four, or ``kernel``, or both."""
 
 
 def recording_options(
@@ -78,9 +78,10 @@ def recording_options(
     )
     parser.add_argument(
         "--stacks",
-        choices=STACKS,
+        metavar="WORD,…",
         help="who called, to the outermost caller, of these decisions: denied; breach: what "
-        "succeeded on a file with a seal that may forbid it; all (default: "
+        "succeeded on a file with a seal that may forbid it; all; off. With kernel beside it "
+        "(denied,kernel; kernel alone is that) the kernel's own functions, too (default: "
         f"{stacks_default})",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="errors and losses only")

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tracer.capture.bpf_source import Filters, Stacks
-from tracer.cli.options import filters_of_kernel, recording_options
+from tracer.cli.options import STACKS, filters_of_kernel, recording_options
 from tracer.cli.verb import Verb, byte_count, filter_option, import_without_threads, word_list
 from tracer.errors import Exit, UserError, nearest
 from tracer.filter.pushdown import NAME_BYTES
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tracer.capture.named_files import NamedFile
     from tracer.capture.program import Program
     from tracer.capture.session import Progress
+    from tracer.capture.stacks.kernel import KernelSymbols
     from tracer.capture.stacks.reader import StackReader
     from tracer.capture.stacks.zygote import Zygote
     from tracer.recording.writer import RecordingWriter
@@ -123,6 +124,7 @@ class Record(Verb):
         try:
             if _stacks(args):
                 zygote = _zygote()
+            symbols = _kernel_symbols(args)
             if not args.no_self_test:
                 examiner = Examiner.prepare(False, wanted.name, args.audit)
             stop = Stopper(args.duration)
@@ -152,8 +154,9 @@ class Record(Verb):
                     self_test = _self_test(examiner, program, wanted)
                 writer = _writer(args, kernel, program, wanted.to_json(), self_test)
                 return self._record(
-                    args, kernel, program, wanted, writer, stop, command, most_bytes, steps, zygote
-                )
+                    args, kernel, program, wanted, writer, stop, command, most_bytes, steps,
+                    zygote, symbols,
+                )  # fmt: skip
             finally:
                 program.close()
         finally:
@@ -176,6 +179,7 @@ class Record(Verb):
         most_bytes: int | None,
         steps: Steps,
         zygote: "Zygote | None",
+        kernel_symbols: "KernelSymbols | None",
     ) -> int:
         from tracer.capture.attach import ModuleWatch
         from tracer.capture.program import Program
@@ -190,7 +194,7 @@ class Record(Verb):
             watch = ModuleWatch(program, kernel, args.method, tell)
         stacks = None
         if zygote is not None and isinstance(program, Program) and program.stacks:
-            stacks = _stack_reader(program, zygote)
+            stacks = _stack_reader(program, zygote, kernel_symbols)
         lasting, sweeping = _privileges(args, kernel, command)
         _keep(lasting | sweeping, lasting)
         session = Session(
@@ -274,7 +278,7 @@ def _check(args: argparse.Namespace) -> int | None:
         )
     if args.source == "ftrace" and args.method == "fexit":
         raise UserError("--method fexit needs --source bpf: ftrace has only kprobes")
-    if args.source == "ftrace" and args.stacks not in (None, "off"):
+    if _stacks(args) and args.source == "ftrace":
         raise UserError("--stacks needs --source bpf: ftrace cannot copy a stack")
     if args.max_size is None:
         return None
@@ -285,8 +289,23 @@ def _check(args: argparse.Namespace) -> int | None:
 
 
 def _stacks(args: argparse.Namespace) -> Stacks:
-    """Of which decisions user stacks are taken."""
-    return Stacks[args.stacks.upper()] if args.stacks else Stacks.OFF
+    """Of which decisions user stacks are taken. UserError: that is said in no way."""
+    found = word_list("--stacks", args.stacks or "off", STACKS)
+    of = [Stacks[word.upper()] for word in dict.fromkeys(found) if word != "kernel"]
+    if len(of) > 1 or (len(found) > 1 and Stacks.OFF in of):
+        raise UserError(f"--stacks: {args.stacks}: one of {', '.join(STACKS[:4])}, and kernel")
+    if "kernel" in found:
+        return (of[0] if of else Stacks.DENIED) | Stacks.KERNEL
+    return of[0]
+
+
+def _kernel_symbols(args: argparse.Namespace) -> "KernelSymbols | None":
+    """Opened while we have the privilege. UserError: nobody shows them."""
+    if not _stacks(args) & Stacks.KERNEL:
+        return None
+    from tracer.capture.stacks.kernel import KernelSymbols
+
+    return KernelSymbols()
 
 
 def _zygote() -> "Zygote":
@@ -298,13 +317,15 @@ def _zygote() -> "Zygote":
     return Zygote.start(prepared, unwind.serve)
 
 
-def _stack_reader(program: "Program", zygote: "Zygote") -> "StackReader":
+def _stack_reader(
+    program: "Program", zygote: "Zygote", kernel: "KernelSymbols | None"
+) -> "StackReader":
     from tracer.capture.stacks.reader import StackReader
 
     told = any(step.live for step in program.plan.steps if step.family == "code")
     if not told:
         tell("where code lies is read from /proc, when a stack is looked at")
-    return StackReader.of(program.stack_rings(), zygote, told)
+    return StackReader.of(program.stack_rings(), zygote, told, kernel)
 
 
 def _uid(user: str) -> int:
@@ -515,7 +536,7 @@ def _writer(
         "source": args.source,
         "method": args.method if args.source == "bpf" else "kprobe",
         "audit": args.audit,
-        "stacks": program.stacks.name.lower(),
+        "stacks": program.stacks.words,
         "blind_spots": [
             *(AUDIT_BLIND_SPOTS if args.audit else BLIND_SPOTS),
             *(FTRACE_BLIND_SPOTS if args.source == "ftrace" else ()),

@@ -41,7 +41,9 @@ _SCRIPT = (_TEMPLATES / "flame.js").read_text("utf-8")
 def _labels(path: "Way") -> tuple[str, ...]:
     """The names of a way, outermost first, then what was decided."""
     calls = [call.label for call in path.calls[:_DEEPEST]]
-    return (path.comm or "?", *reversed(calls or ["not known"]), f"{path.op} [{path.verdict}]")
+    if all(call.frame.what == "kernel" for call in path.calls):
+        calls.append("not known")  # who called into the kernel
+    return (path.comm or "?", *reversed(calls), f"{path.op} [{path.verdict}]")
 
 
 def _sums(paths: Iterable["Way"]) -> dict[tuple[str, ...], int]:

@@ -109,8 +109,10 @@ _EVENTS = {
     "vm": Column(
         _U32, "", "number of the virtual machine, not used again in this recording; 0: none"
     ),
-    "user_stack": Column(_U32, "", "number of a stack; 0: none was taken"),
-    "kernel_stack": Column(_U32, "", "likewise"),
+    "user_stack": Column(_U32, "", "number of a sample, see `callers`; 0: none was taken"),
+    "kernel_stack": Column(
+        _U32, "", "likewise; the same number, where the kernel's was taken, too"
+    ),
     "check_answer": Column(
         _I32,
         "",
@@ -190,6 +192,9 @@ _CALLERS = {
     "stack": Column(_U32, "", "number of the stack; 0: none of its frames is known"),
     "state": Column(WORD, "", "how far it is known, a word of `state` below"),
     "maps_from": Column(WORD, "", "who told which file lay where, a word of `maps_from` below"),
+    "kernel_stack": Column(
+        _U32, "", "number of the stack that has the kernel's own functions; 0: none"
+    ),
 }
 
 _STACKS = {
@@ -201,7 +206,7 @@ _STACKS = {
         _U64,
         "",
         "where the code is: code: address as the ELF file has it; vdso: bytes from its start; "
-        "gone: bytes into the file; else 0",
+        "gone: bytes into the file; kernel: bytes into the function; else 0",
     ),
     "what": Column(WORD, "", "in what the code lies, a word of `what` below"),
     "interrupted": Column(
@@ -209,6 +214,13 @@ _STACKS = {
         "",
         "true: the offset is of the next instruction, as where the call was made and where a "
         "signal came; false: a return address, whose call is at offset - 1",
+    ),
+    "name": Column(
+        pa.binary(),
+        "",
+        "of the function, where only the recorder could know it, not escaped: kernel: with its "
+        "module in brackets; vdso; jit: what the process itself says in its perf map; … at the "
+        "end: it is longer; else empty",
     ),
 }
 

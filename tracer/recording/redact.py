@@ -118,6 +118,10 @@ OF_OBJECT = "name of an object"
 OF_CGROUP = "name of a cgroup"
 PATH = "path"
 HIDE = "hide"
+SYMBOL = "name"
+"""Of a frame, in the table ``stacks``."""
+_KERNELS = frozenset({"kernel", "vdso"})
+_PLAIN = re.compile(rb"[A-Za-z_][A-Za-z0-9_.]{0,80}")
 COLUMNS: dict[tuple[str, str], str] = {
     ("events", "comm"): "comm",
     ("mappings", "comm"): "comm",
@@ -127,7 +131,7 @@ COLUMNS: dict[tuple[str, str], str] = {
     ("cgroups", "text"): OF_CGROUP,
     ("modules", "text"): PATH,
     ("modules", "build_id"): HIDE,  # whoever has the program knows its name by that
-    ("stacks", "name"): "symbol",
+    ("stacks", SYMBOL): "symbol",
     ("tasks", "exe"): PATH,
     ("tasks", "cmdline"): "cmdline",
 }
@@ -337,7 +341,17 @@ class _Copy:
             table = _put(table, text=binaries(pieces))
         elif name == "tasks":
             table = self._tasks(table)
+        elif name == "stacks" and SYMBOL in table.column_names:
+            both = zip(values(table, "what"), values(table, SYMBOL), strict=True)
+            table = _put(table, **{SYMBOL: binaries([self._symbol(*one) for one in both])})
         return table
+
+    def _symbol(self, what: str, name: bytes) -> bytes:
+        """Functions of the kernel itself have the same names everywhere; of its modules, and what
+        a process says of its own code, may be anybody's."""
+        if what in _KERNELS and _PLAIN.fullmatch(name):
+            return name
+        return self._names.of("symbol")(name.decode("latin-1")).encode()
 
     def _tasks(self, table: pa.Table) -> pa.Table:
         """All of a text goes into its first piece."""

@@ -315,8 +315,8 @@ def joined(objects: pa.Table, names: pa.Table) -> pa.Table:
     return objects
 
 
-def _texts(rows: Records) -> list[bytes]:
-    lengths = zip(rows["text"], rows["length"].tolist(), strict=True)
+def _texts(rows: Records, name: str = "text") -> list[bytes]:
+    lengths = zip(rows[name], rows["length"].tolist(), strict=True)
     return [text.tobytes()[:length] for text, length in lengths]
 
 
@@ -527,7 +527,8 @@ def build(name: str, rows: Records) -> pa.Table:
     if name == "cgroups":
         return _table(name, rows, text=_pieces(rows), more=booleans(rows["more"] != 0))
     if name == "stacks":
-        return _table(name, rows, interrupted=booleans(rows["interrupted"] != 0))
+        names = binaries(_texts(rows, "name"))
+        return _table(name, rows, interrupted=booleans(rows["interrupted"] != 0), name=names)
     if name == "modules":
         more, build_id = booleans(rows["more"] != 0), texts(_build_ids(rows))
         return _table(name, rows, text=_pieces(rows), more=more, build_id=build_id)

@@ -155,6 +155,8 @@ class Names:
 
     def known(self, frame: Frame) -> tuple[Place, ...]:
         """The same, of what was asked before."""
+        if frame.name:
+            return (Place(frame.name.partition(" [")[0] if frame.what == "kernel" else frame.name),)
         if frame.module is None or frame.what != "code":
             return ()
         return self._known.get((_key(frame.module), frame.address), ())

@@ -20,6 +20,8 @@ DEEPEST = 256
 _FRAMES = 1 << 21
 """Frames that are kept of one recording; each is stored once for all samples that have it."""
 _MODULES = 1 << 16
+_NAME = 1 << 8
+"""Bytes of a function's name."""
 _PIECES = 1 << 7
 """Of a path: longer ones are no path of a kernel's (PATH_MAX)."""
 TABLES = ("modules", "stacks", "callers")
@@ -62,6 +64,8 @@ class Frame:
     """``code``, ``jit``, ``vdso``, ``gone``, ``kernel`` … (printable)."""
     interrupted: bool = False
     """The offset is that of the next instruction; else it is a return address."""
+    name: str = ""
+    """Escaped: what the recorder knew it by, as only it could."""
 
     @property
     def address(self) -> int:
@@ -71,6 +75,9 @@ class Frame:
     @property
     def where(self) -> str:
         """``ring.so+0x1139``; ``[jit]`` where it lies in no file."""
+        if self.what == "kernel" and self.name:
+            function, _, module = self.name.partition(" [")
+            return f"{function}+{self.offset:#x} [{module or 'kernel]'}"
         if self.module is None:
             return f"[{self.what}]" + (f"+{self.offset:#x}" if self.offset else "")
         gone = f" [{self.what}]" if self.what != "code" else ""
@@ -88,6 +95,8 @@ class Stack:
     """``whole``, ``cut``, ``lost``, ``unknown``, ``no_unwinder`` … (printable)."""
     maps_from: str = ""
     """``kernel`` or ``proc``: who told which file lay where."""
+    kernel: tuple[Frame, ...] = ()
+    """The kernel's own functions, the innermost first; empty: they were not asked for."""
 
 
 class _Words:
@@ -110,25 +119,28 @@ def _numbers(table: pa.Table, name: str) -> list[int]:
     return [one if type(one) is int else 0 for one in values(table, name, 0)]
 
 
+_Codes = npt.NDArray[np.int32]
+_Rows = tuple[Numbers, Numbers, Numbers, _Codes, _Codes]
+"""Sample, stack, the kernel's stack, state, and who told which file lay where."""
+
+
 @dataclass
 class _Calls:
     """Rows of the table callers, by their sample."""
 
-    parts: list[tuple[Numbers, Numbers, npt.NDArray[np.int32], npt.NDArray[np.int32]]] = field(
-        default_factory=list
-    )
+    parts: list[_Rows] = field(default_factory=list)
 
-    def sorted(self) -> tuple[Numbers, Numbers, npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    def sorted(self) -> _Rows:
         """As one; of two rows about one sample the first counts."""
         if len(self.parts) != 1:
             empty = np.empty(0, np.int64), np.empty(0, np.int32)
-            start = empty[0], empty[0], empty[1], empty[1]
+            start = empty[0], empty[0], empty[0], empty[1], empty[1]
             sample, *others = (
                 np.concatenate(columns) for columns in zip(start, *self.parts, strict=True)
             )
             sample, at = np.unique(sample, return_index=True)
-            stack, state, maps = (one[at] for one in others)
-            self.parts = [(sample, stack, state, maps)]
+            stack, kernel, state, maps = (one[at] for one in others)
+            self.parts = [(sample, stack, kernel, state, maps)]
         return self.parts[0]
 
 
@@ -138,7 +150,7 @@ class Stacks:
     def __init__(self) -> None:
         self._calls = _Calls()
         self._states, self._sources = _Words(), _Words()
-        self._frames: dict[int, dict[int, tuple[int, int, str, bool]]] = {}
+        self._frames: dict[int, dict[int, tuple[int, int, str, bool, bytes]]] = {}
         self._modules: dict[int, tuple[dict[str, Any], dict[int, tuple[bytes, bool]]]] = {}
         self._known: dict[int, tuple[Frame, ...]] = {}
         self._named: dict[int, Module] = {}
@@ -169,24 +181,32 @@ class Stacks:
             self._take_modules(table)
 
     def _take_callers(self, table: pa.Table) -> None:
-        sample, stack = (np.array(_numbers(table, one), np.int64) for one in ("sample", "stack"))
+        sample, stack, kernel = (
+            np.array(_numbers(table, one), np.int64) for one in ("sample", "stack", "kernel_stack")
+        )
         state, maps = self._states.codes(table, "state"), self._sources.codes(table, "maps_from")
         order = np.argsort(sample, kind="stable")
         first = np.ones(len(order), bool)
         first[1:] = sample[order][1:] != sample[order][:-1]
         order = order[first]
-        self._calls.parts.append((sample[order], stack[order], state[order], maps[order]))
+        self._calls.parts.append(
+            (sample[order], stack[order], kernel[order], state[order], maps[order])
+        )
 
     def _take_stacks(self, table: pa.Table) -> None:
         columns = (_numbers(table, one) for one in ("stack", "depth", "module", "offset"))
-        more = values(table, "what", "?"), values(table, "interrupted", False)
-        for stack, depth, module, offset, what, interrupted in zip(*columns, *more, strict=True):
+        names = values(table, "name", b"")
+        more = values(table, "what", "?"), values(table, "interrupted", False), names
+        for stack, depth, module, offset, what, interrupted, name in zip(
+            *columns, *more, strict=True
+        ):
             if self._count >= _FRAMES:
                 self.left_out = True
                 break
             frames = self._frames.setdefault(stack, {})
             if depth < DEEPEST and depth not in frames:
-                frames[depth] = module, offset, str(what or "?"), bool(interrupted)
+                text = name[:_NAME] if isinstance(name, bytes) else b""
+                frames[depth] = module, offset, str(what or "?"), bool(interrupted), text
                 self._count += 1
         self._known.clear()
 
@@ -213,17 +233,20 @@ class Stacks:
         """Who called when an event with this ``user_stack`` was made; None: not known (yet)."""
         if not sample or not self._calls.parts:
             return None
-        samples, stacks, states, sources = self._calls.sorted()
+        samples, stacks, kernels, states, sources = self._calls.sorted()
         place = int(np.searchsorted(samples, sample))
         if place == len(samples) or samples[place] != sample:
             return None
         state = self._states.words[states[place]]
         number = int(stacks[place])
-        return Stack(number, self.frames(number), state, self._sources.words[sources[place]])
+        maps_from, kernel = self._sources.words[sources[place]], int(kernels[place])
+        below = self.frames(kernel) if kernel else ()
+        return Stack(number, self.frames(number), state, maps_from, below)
 
-    def numbers(self, samples: npt.NDArray[Any]) -> Numbers:
-        """The stack of each sample; 0: it has none that is known."""
-        known, stacks, *_ = self._calls.sorted()
+    def numbers(self, samples: npt.NDArray[Any], *, kernel: bool = False) -> Numbers:
+        """The stack (or the kernel's) of each sample; 0: it has none that is known."""
+        known, *both = self._calls.sorted()[:3]
+        stacks = both[kernel]
         if not len(known):
             return np.zeros(len(samples), np.int64)
         samples = samples.astype(np.int64)
@@ -232,7 +255,7 @@ class Stacks:
 
     def samples(self) -> dict[str, Any]:
         """All samples as columns."""
-        sample, stack, state, maps = self._calls.sorted()
+        sample, stack, kernel, state, maps = self._calls.sorted()
         words, sources = np.array(self._states.words, object), np.array(self._sources.words, object)
         empty = np.empty(0, object)
         return {
@@ -240,6 +263,7 @@ class Stacks:
             "stack": stack,
             "state": words[state] if len(state) else empty,
             "maps_from": sources[maps] if len(maps) else empty,
+            "kernel_stack": kernel,
         }
 
     def known(self) -> list[int]:
@@ -258,8 +282,9 @@ class Stacks:
         for depth in range(DEEPEST):
             if depth not in frames:
                 return
-            module, offset, what, interrupted = frames[depth]
-            yield Frame(self._module(module), offset, printable(what), interrupted)
+            module, offset, what, interrupted, name = frames[depth]
+            text = escape_bytes(name)
+            yield Frame(self._module(module), offset, printable(what), interrupted, text)
 
     def _module(self, number: int) -> Module | None:
         if number not in self._named:

@@ -16,6 +16,10 @@ _ENDS = {
     "no_unwinder": "… and more: the recorder had no drgn to unwind with",
 }
 """What stands behind the frames, by how far a stack is known."""
+_BELOW = "in the kernel:"
+"""Stands between a program's functions and those of the kernel that they called."""
+_SAID_BY = {"jit": "perf map"}
+"""Whose word a name is, where that is not where the code lies."""
 _FROM_PROC = "(which file lay where was read from /proc, after the call)"
 _LIBRARIES = (
     "libc.so", "libc-", "ld-linux", "ld-", "libpthread", "libm.so", "libc.musl", "ld-musl",
@@ -34,15 +38,20 @@ class Call:
 
     @property
     def label(self) -> str:
-        """Its name in one word: the function's, or where its code lies."""
+        """Its name in one word: the function's, or where its code lies; the kernel's are marked
+        as perf marks them."""
+        if self.frame.what == "kernel":
+            return f"{printable(self.place.function) or '[kernel]'}_[k]"
         return printable(self.place.function) or self.frame.where
 
     @property
     def origin(self) -> str:
         """``map_ring (ring.c:88) in prog``; ``prog+0x1139`` where it has no name."""
         module, place = self.frame.module, self.place
-        if not place.function and not place.source:
+        if (not place.function and not place.source) or self.frame.what == "kernel":
             return self.frame.where
+        if module is None:
+            return f"{self.label} [{_SAID_BY.get(self.frame.what, self.frame.what)}]"
         source = f" ({printable(place.source)})" if place.source else ""
         return f"{self.label}{source}" + (f" in {module.name}" if module else "")
 
@@ -86,7 +95,7 @@ class Callers:
 
     def __init__(self, stacks: Stacks, names: Names) -> None:
         self.stacks, self.names = stacks, names
-        self._lines: dict[tuple[int, str, str], tuple[Stack, tuple[str, ...]]] = {}
+        self._lines: dict[tuple[object, ...], tuple[Stack, tuple[str, ...]]] = {}
 
     def ask(self, samples: Iterable[int]) -> None:
         """Looks all names up that stacks of these samples need: at once it is faster."""
@@ -97,8 +106,15 @@ class Callers:
         """Who called, innermost first; without ``ask`` with the names that are known already."""
         if ask:
             self.names.ask(stack.frames)
+        return self._calls_of(stack.frames)
+
+    def kernel_calls(self, stack: Stack) -> list[Call]:
+        """The kernel's own functions below them, innermost first."""
+        return self._calls_of(stack.kernel)
+
+    def _calls_of(self, frames: Sequence[Frame]) -> list[Call]:
         found: list[Call] = []
-        for frame in stack.frames:
+        for frame in frames:
             places = self.names.known(frame) or (_NOWHERE,)
             last = len(places) - 1
             found += [Call(frame, place, at < last) for at, place in enumerate(places)]
@@ -113,7 +129,7 @@ class Callers:
             if sample:
                 yield LATE
             return
-        key = stack.number, stack.state, stack.maps_from
+        key = stack.number, stack.state, stack.maps_from, stack.kernel
         before, lines = self._lines.get(key, (None, ()))
         # A growing recording may tell more of a stack.
         if before is None or before.frames is not stack.frames or not ask:
@@ -134,6 +150,9 @@ class Callers:
             yield end
         if stack.maps_from == "proc" and stack.frames:
             yield _FROM_PROC
+        if stack.kernel:
+            yield _BELOW
+            yield from (call.text for call in self.kernel_calls(stack)[:_LINES])
 
     def notes(self) -> Iterator[str]:
         """What is missing, in sentences."""
@@ -147,7 +166,10 @@ class Callers:
         if stack is None:
             return {}
         calls = [call.data() for call in self.calls(stack)]
-        return {"stack": calls, "stack_state": stack.state, "stack_maps": stack.maps_from or None}
+        found = {"stack": calls, "stack_state": stack.state, "stack_maps": stack.maps_from or None}
+        if stack.kernel:
+            found["kernel_stack"] = [call.data() for call in self.kernel_calls(stack)]
+        return found
 
     @staticmethod
     def origin_of(calls: Sequence[Call]) -> Call | None:

@@ -21,6 +21,7 @@ import numpy as np
 from tracer.capture.ring import Records, RingReader
 from tracer.capture.stacks import unwind
 from tracer.capture.stacks.files import Files
+from tracer.capture.stacks.kernel import KernelSymbols
 from tracer.capture.stacks.maps import Range, Space, Spaces, vdso
 from tracer.capture.stacks.records import (
     File,
@@ -118,8 +119,11 @@ class StackReader:
         spaces: Spaces | None = None,
         close: Callable[[], None] = lambda: None,
         drop: Callable[[int], None] = lambda number: None,
+        kernel: KernelSymbols | None = None,
     ) -> None:
-        """``ask`` as :meth:`Workers.ask`; ``live``: whether the kernel tells mappings."""
+        """``ask`` as :meth:`Workers.ask`; ``live``: whether the kernel tells mappings; ``kernel``:
+        names its functions, None: they are not asked for."""
+        self._kernel = kernel
         self._samples, self._maps, self._ask, self._close = samples, maps, ask, close
         self._files = files or Files()
         self._files.dropped = drop
@@ -138,10 +142,16 @@ class StackReader:
         self.failure: BaseException | None = None
 
     @classmethod
-    def of(cls, rings: tuple[RingReader, RingReader], zygote: Zygote, live: bool) -> "StackReader":
+    def of(
+        cls,
+        rings: tuple[RingReader, RingReader],
+        zygote: Zygote,
+        live: bool,
+        kernel: KernelSymbols | None = None,
+    ) -> "StackReader":
         """For the rings of a program."""
-        workers = Workers(zygote)
-        return cls(*rings, workers.ask, live=live, close=workers.close, drop=workers.drop)
+        ask = Workers(zygote)
+        return cls(*rings, ask.ask, live=live, close=ask.close, drop=ask.drop, kernel=kernel)
 
     def start(self) -> None:
         """Begins."""
@@ -209,24 +219,42 @@ class StackReader:
 
     def _told(self, sample: Any, space: Space, maps_from: MapsFrom) -> Records:
         number, mm = int(sample["sample"]), int(sample["mm"])
-        lost = caller_records(number, 0, StackState.LOST, maps_from)
+        told = list[Records]()
+        below = self._kernels(sample, told)
+        lost = [*told, caller_records(number, 0, StackState.LOST, maps_from, below)]
         if time.monotonic() > self._deadline_s or mm in self._deadly:
-            return lost
+            return np.concatenate(lost)
         try:
-            frames, state, told = self._unwound(sample, space)
+            frames, state, modules = self._unwound(sample, space)
         except Lost:
             if mm:
                 if len(self._deadly) > _MOST_MODULES:
                     self._deadly.clear()
                 self._deadly.add(mm)
-            return lost
+            return np.concatenate(lost)
+        told += modules
+        known = self._numbered(frames, told)
+        return np.concatenate([*told, caller_records(number, known, state, maps_from, below)])
+
+    def _numbered(self, frames: tuple[Frame, ...], told: list[Records]) -> int:
+        """The number of a stack; one that is new is told."""
         known = self._stacks.get(frames)
         if known is None:
             if len(self._stacks) >= _MOST_STACKS:
                 self._stacks.clear()
             known = self._stacks[frames] = self._count("stack")
             told.append(frame_records(known, frames))
-        return np.concatenate([*told, caller_records(number, known, state, maps_from)])
+        return known
+
+    def _kernels(self, sample: Any, told: list[Records]) -> int:
+        """The number of the kernel's own stack, 0: there is none."""
+        count = min(int(sample["kernel_frames"]), len(sample["kernel"]))
+        if self._kernel is None or not count:
+            return 0
+        frames = self._kernel.frames(sample["kernel"][:count].tobytes())
+        if count == len(sample["kernel"]):  # there may be more
+            frames = (*frames, Frame(0, 0, FrameWhat.UNKNOWN))
+        return self._numbered(frames, told) if frames else 0
 
     def _count(self, what: str) -> int:
         self._numbers[what] += 1

@@ -19,6 +19,8 @@ from tracer.record import (
 )
 
 _PIECE: int = MODULE["text"].itemsize
+_NAME: int = FRAME["name"].itemsize
+_CUT = "…".encode()
 _BUILD_ID: int = MODULE["build_id"].itemsize
 _PATH = 4096
 """PATH_MAX."""
@@ -32,6 +34,8 @@ class Frame:
     offset: int
     what: FrameWhat
     interrupted: bool = False
+    name: bytes = b""
+    """Of its function, where that is known at once: the kernel's, or what a perf map says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +49,15 @@ class File:
     path: bytes
 
 
-def caller_records(sample: int, stack: int, state: StackState, maps_from: MapsFrom) -> Records:
+def caller_records(
+    sample: int, stack: int, state: StackState, maps_from: MapsFrom, kernel_stack: int = 0
+) -> Records:
     """What became of one sample."""
     rows = own_records(1, CALLER, RecordType.CALLER)
     rows["sample"], rows["stack"], rows["state"], rows["maps_from"] = (
         sample, stack, state, maps_from,
     )  # fmt: skip
+    rows["kernel_stack"] = kernel_stack
     return rows.view(HEAD)
 
 
@@ -62,7 +69,17 @@ def frame_records(stack: int, frames: Sequence[Frame]) -> Records:
     rows["offset"] = [one.offset for one in frames]
     rows["what"] = [one.what for one in frames]
     rows["interrupted"] = [one.interrupted for one in frames]
+    for row, one in enumerate(frames):
+        if one.name:
+            name = _fitting(one.name)
+            rows["length"][row] = len(name)
+            rows["name"][row] = np.void(name.ljust(_NAME, b"\0"))
     return rows.view(HEAD)
+
+
+def _fitting(name: bytes) -> bytes:
+    """What of it has room; that it goes on is said."""
+    return name if len(name) <= _NAME else name[: _NAME - len(_CUT)] + _CUT
 
 
 def module_records(module: int, file: File, build_id: bytes) -> Records:
