@@ -26,7 +26,7 @@ from tests.kernel.booting import (
     results_folder,
 )
 from tests.kernel.guest_tools import PROJECT, wait_until
-from tests.kernel.scenes_stacks import STACKS
+from tests.kernel.scenes_stacks import BRIEF, STACKS
 
 _BEHIND_S = 1800
 _PROGRAMS = PROJECT / "tests" / "kernel" / "programs"
@@ -63,13 +63,14 @@ def programs() -> None:
         check_run(f"samples/{sample} does not build", ["make", "-s", "-C", f"samples/{sample}"])
     (_PROGRAMS / "build").mkdir(exist_ok=True)
     flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
-    for name in ("race", "slots", "inaccessible", "creators", "passing", "execs"):
+    for name in ("race", "slots", "inaccessible", "creators", "passing", "execs", "jit"):
         files = [str(_PROGRAMS / "build" / name), str(_PROGRAMS / f"{name}.c")]
         check_run(f"{name}.c does not build", ["cc", *flags, "-o", *files])
-    for name, more in STACKS.items():
+    for name, more in {**STACKS, BRIEF: STACKS["shared"]}.items():
+        source = "brief_calls.c" if name == BRIEF else "stacks.c"
         flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-fno-optimize-sibling-calls", *more]
-        files = [str(_PROGRAMS / "build" / f"stacks-{name}"), str(_PROGRAMS / "stacks.c")]
-        check_run("stacks.c does not build", ["cc", *flags, "-o", *files])
+        files = [str(_PROGRAMS / "build" / f"stacks-{name}"), str(_PROGRAMS / source)]
+        check_run(f"{source} does not build", ["cc", *flags, "-o", *files])
     flags = ["-O1", "-Wall", "-Wextra", "-Werror", "-static", "-nostdlib", "-ffreestanding"]
     flags += ["-fno-pic", "-fno-pie", "-no-pie", "-fno-stack-protector"]
     for bits, more in COMPAT.items():

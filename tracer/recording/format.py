@@ -215,10 +215,10 @@ _STACKS = {
         "true: the offset is of the next instruction, as where the call was made and where a "
         "signal came; false: a return address, whose call is at offset - 1",
     ),
-    "name": Column(
+    "function": Column(
         pa.binary(),
         "",
-        "of the function, where only the recorder could know it, not escaped: kernel: with its "
+        "its name, where only the recorder could know it, not escaped: kernel: with its "
         "module in brackets; vdso; jit: what the process itself says in its perf map; … at the "
         "end: it is longer; else empty",
     ),

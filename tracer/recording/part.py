@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tracer.escape import escape_bytes, printable, unescape
-from tracer.record import EVENT, NAME, TASK
+from tracer.record import EVENT, FRAME, NAME, TASK
 from tracer.recording import folder as disk
 from tracer.recording.chain import PartInfo, part_name
 from tracer.recording.errors import Damaged
@@ -493,6 +493,7 @@ _CHECKS: dict[str, Callable[..., bool]] = {
     "name": _escaped(_NAME_MAX),
     "build_id": lambda text: _BUILD_ID.fullmatch(text) is not None,
     "text": lambda piece: len(piece) <= NAME["text"].itemsize,
+    "function": lambda name: len(name) <= FRAME["name"].itemsize,
     "exe": lambda piece: len(piece) <= TASK["text"].itemsize,
     "cmdline": lambda piece: len(piece) <= TASK["text"].itemsize,
 }

@@ -118,7 +118,7 @@ OF_OBJECT = "name of an object"
 OF_CGROUP = "name of a cgroup"
 PATH = "path"
 HIDE = "hide"
-SYMBOL = "name"
+SYMBOL = "function"
 """Of a frame, in the table ``stacks``."""
 _KERNELS = frozenset({"kernel", "vdso"})
 _PLAIN = re.compile(rb"[A-Za-z_][A-Za-z0-9_.]{0,80}")

@@ -528,7 +528,7 @@ def build(name: str, rows: Records) -> pa.Table:
         return _table(name, rows, text=_pieces(rows), more=booleans(rows["more"] != 0))
     if name == "stacks":
         names = binaries(_texts(rows, "name"))
-        return _table(name, rows, interrupted=booleans(rows["interrupted"] != 0), name=names)
+        return _table(name, rows, interrupted=booleans(rows["interrupted"] != 0), function=names)
     if name == "modules":
         more, build_id = booleans(rows["more"] != 0), texts(_build_ids(rows))
         return _table(name, rows, text=_pieces(rows), more=more, build_id=build_id)

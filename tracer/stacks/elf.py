@@ -14,7 +14,9 @@ _SEGMENT = struct.Struct("<IIQQQQQQ")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _NOTE = struct.Struct("<III")
 _MAGIC = b"\x7fELF\x02\x01"  # 64 bits, little-endian
+_SYMBOL = struct.Struct("<IBBHQQ")
 _PT_LOAD, _PT_NOTE, _SHT_NOTE, _PF_X = 1, 4, 7, 1
+_SHT_DYNSYM, _STT_FUNC = 11, 2
 _NT_GNU_BUILD_ID = 3
 _MOST_SEGMENTS, _MOST_SECTIONS, _MOST_NOTES = 512, 1 << 12, 64
 _NOTE_BYTES = 1 << 16
@@ -95,6 +97,26 @@ def read(fd: int) -> Elf:
         raise NotElf("nothing of it is loaded")
     found = (_build_id(_read(fd, min(size, _NOTE_BYTES), at)) for at, size in notes[:_MOST_NOTES])
     return Elf(tuple(segments), next(filter(None, found), ""))
+
+
+def functions(fd: int) -> list[tuple[int, int, bytes]]:
+    """Address, size and name of what it exports, for small files alone. OSError, NotElf."""
+    head = _read(fd, _HEADER.size, 0)
+    if len(head) < _HEADER.size or not head.startswith(_MAGIC):
+        raise NotElf("no 64-bit ELF file")
+    *_, shsize, shnum, _ = _HEADER.unpack(head)
+    sections = _entries(fd, _SECTION, _HEADER.unpack(head)[6], shsize, shnum, _MOST_SECTIONS)
+    found = []
+    for kind, offset, size, link in ((one[1], one[4], one[5], one[6]) for one in sections):
+        if kind != _SHT_DYNSYM or link >= len(sections):
+            continue
+        texts = _read(fd, min(sections[link][5], _NOTE_BYTES), sections[link][4])
+        data = _read(fd, min(size, _NOTE_BYTES), offset)
+        whole = data[: len(data) // _SYMBOL.size * _SYMBOL.size]
+        for name, info, _, place, address, length in _SYMBOL.iter_unpack(whole):
+            if info & 15 == _STT_FUNC and place:
+                found.append((address, length, texts[name:].partition(b"\0")[0]))
+    return found
 
 
 def _build_id(notes: bytes) -> str:

@@ -47,17 +47,20 @@ def tells_nobody(kind: bytes) -> bool:
 class Mounts:
     """One table of mounts, read again when it is old."""
 
-    def __init__(self, table: Path, good: Callable[[bytes], bool]) -> None:
-        """``good``: whether a file system of that kind may be asked."""
-        self._table, self._good = table, good
+    def __init__(
+        self, table: Path, good: Callable[[bytes], bool], *, trusts_root: bool = True
+    ) -> None:
+        """``good``: whether a file system of that kind may be asked; ``trusts_root``: the one at /
+        is ours, too."""
+        self._table, self._good, self._trusts_root = table, good, trusts_root
         self._read_s = 0.0
         self.by_id: dict[int, bool] = {}
         """Whether a mount may be asked."""
         self._points: dict[bytes, bool] = {}
 
-    def look(self) -> None:
-        """Reads it, if it was not just now. OSError."""
-        if self._read_s and time.monotonic() - self._read_s < _FRESH_S:
+    def look(self, *, fresh: bool = False) -> None:
+        """Reads it, if it was not just now (``fresh``: then, too). OSError."""
+        if not fresh and self._read_s and time.monotonic() - self._read_s < _FRESH_S:
             return
         by_id: dict[int, bool] = {}
         at: dict[int, bytes] = {}
@@ -70,7 +73,7 @@ class Mounts:
             # Blanks and the like are octal (fs/proc_namespace.c, mangle).
             point = _OCTAL.sub(lambda one: bytes([int(one[1], 8) & 255]), parts[4])
             # If the one that holds our own programs does not answer, nothing does.
-            good = self._good(kind) or point == b"/"
+            good = self._good(kind) or (self._trusts_root and point == b"/")
             number = int(parts[0])
             by_id[number], at[number], parents[number] = good, point, int(parts[1])
         # What another one is mounted upon, at the very point, is not entered: an automount.

@@ -195,7 +195,7 @@ class Stacks:
 
     def _take_stacks(self, table: pa.Table) -> None:
         columns = (_numbers(table, one) for one in ("stack", "depth", "module", "offset"))
-        names = values(table, "name", b"")
+        names = values(table, "function", b"")
         more = values(table, "what", "?"), values(table, "interrupted", False), names
         for stack, depth, module, offset, what, interrupted, name in zip(
             *columns, *more, strict=True

@@ -100,7 +100,9 @@ class Files:
         mount = mount_id(f"/proc/self/fdinfo/{fd}")
         good = mount in self._internal or self._mounts.by_id.get(mount)
         if good is None:
-            table = Mounts(self._proc / str(pid) / "mountinfo", answers_by_itself)
+            # Whoever makes a user namespace has any file system at /.
+            path = self._proc / str(pid) / "mountinfo"
+            table = Mounts(path, answers_by_itself, trusts_root=False)
             table.look()
             good = table.by_id.get(mount, False)
         if not good:

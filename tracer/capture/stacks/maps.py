@@ -157,7 +157,7 @@ class Spaces:
         with suppress(OSError, ValueError, IndexError):
             with (folder / "maps").open("rb") as file:
                 text = file.read(_PROC_BYTES)
-            if abs(_started(folder) - space.start_ns) > PROC_TICK_NS:
+            if abs(started(folder) - space.start_ns) > PROC_TICK_NS:
                 return
             told = {(one.start, one.end, one.pgoff): one for one in space.ranges}
             found = [told.get((one.start, one.end, one.pgoff), one) for one in _ranges(text)]
@@ -191,7 +191,7 @@ def _without(ranges: tuple[Range, ...], start: int, end: int) -> Iterator[Range]
             yield one._replace(start=end, pgoff=one.pgoff + end - one.start)
 
 
-def _started(folder: Path) -> int:
+def started(folder: Path) -> int:
     """When the process of a folder in /proc began, boot clock, ns."""
     text = (folder / "stat").read_bytes()
     return int(text[text.rindex(b")") + 2 :].split()[19]) * PROC_TICK_NS

@@ -21,6 +21,7 @@ import numpy as np
 from tracer.capture.ring import Records, RingReader
 from tracer.capture.stacks import unwind
 from tracer.capture.stacks.files import Files
+from tracer.capture.stacks.jit import PerfMaps
 from tracer.capture.stacks.kernel import KernelSymbols
 from tracer.capture.stacks.maps import Range, Space, Spaces, vdso
 from tracer.capture.stacks.records import (
@@ -33,6 +34,7 @@ from tracer.capture.stacks.records import (
 from tracer.capture.stacks.samples import CODE_FILE, CODE_VDSO, CS, USER_CS
 from tracer.capture.stacks.zygote import Zygote
 from tracer.record import FrameWhat, MapsFrom, StackState
+from tracer.stacks.elf import functions
 
 _AT_ONCE = 32
 """Samples that are copied out of the ring before they are looked at: 20 KB each."""
@@ -128,9 +130,13 @@ class StackReader:
         self._files = files or Files()
         self._files.dropped = drop
         self.spaces = spaces or Spaces(live=live)
+        self._perf_maps = PerfMaps()
         self._vdso: tuple[int, int] | None = None
+        self._vdso_names: list[tuple[int, int, bytes]] = []
         with suppress(OSError, ValueError):
             self._vdso = self._files.add(vdso())
+            # The plain names of its functions are aliases.
+            self._vdso_names = sorted(functions(self._vdso[1]), key=lambda one: one[2])
         self._stacks: dict[tuple[Frame, ...], int] = {}
         self._modules: dict[tuple[File, bytes], int] = {}
         self._numbers = {"stack": 0, "module": 0}
@@ -276,7 +282,7 @@ class StackReader:
         key = hash((space.key, tuple(number for *_, number in wanted))) & (1 << 62) - 1
         question = unwind.question(key, wanted, sample)
         try:
-            return self._read(self._ask(question, files), ranges, wanted)
+            return self._read(self._ask(question, files), ranges, wanted, space)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise Lost(str(error)) from None
 
@@ -292,7 +298,7 @@ class StackReader:
         return found[0]
 
     def _read(
-        self, answer: Any, ranges: tuple[Range, ...], wanted: list[unwind.Range]
+        self, answer: Any, ranges: tuple[Range, ...], wanted: list[unwind.Range], space: Space
     ) -> tuple[tuple[Frame, ...], StackState, list[Records]]:
         """What a worker says, who may lie: only what fits the records. ValueError and the like."""
         state, told = _STATES[answer["state"]], list[Records]()
@@ -307,9 +313,13 @@ class StackReader:
                 continue
             one, number = ranges[place], wanted[place][3]
             if one.kind == CODE_VDSO:
-                frames.append(Frame(0, address, FrameWhat.VDSO, exact))
+                at = address if exact else address - 1
+                name = next((name for start, size, name in self._vdso_names
+                             if known and start <= at < start + size), b"")  # fmt: skip
+                frames.append(Frame(0, address, FrameWhat.VDSO, exact, name))
             elif one.file is None:
-                frames.append(Frame(0, 0, FrameWhat.JIT, exact))
+                name = self._perf_maps.name(space, (one.start + address - (not exact)) % (1 << 64))
+                frames.append(Frame(0, 0, FrameWhat.JIT, exact, name))
             else:
                 build_id = bytes.fromhex(str(answer["ids"].get(str(number), ""))[:64])
                 module = self._module(one.file, build_id, told)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tracer.capture.stacks.maps import _ranges, _started
+from tracer.capture.stacks.maps import _ranges, started
 from tracer.capture.stacks.samples import CODE_MAP, PAGE, SAMPLE, SP
 
 HERE = Path(__file__).parent
@@ -68,7 +68,7 @@ def sample(pid: int, number: int = 1) -> Any:
         _libc.ptrace(_DETACH, pid, 0, 0)
     row["pid"] = row["tid"] = pid
     row["mm"], row["sample"], row["time_ns"] = MM, number, 1000
-    row["start_ns"] = _started(Path(f"/proc/{pid}"))
+    row["start_ns"] = started(Path(f"/proc/{pid}"))
     return row
 
 
@@ -86,7 +86,7 @@ def mapped(pid: int) -> Any:
             path = b"\0".join(reversed(one.file.path[1:].split(b"/"))) + b"\0"
             row["path"], row["length"] = np.void(path.ljust(1280, b"\0")), len(path)
     rows["pid"], rows["mm"], rows["time_ns"] = pid, MM, 500
-    rows["start_ns"] = _started(Path(f"/proc/{pid}"))
+    rows["start_ns"] = started(Path(f"/proc/{pid}"))
     return rows
 
 

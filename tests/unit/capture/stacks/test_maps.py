@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tracer.capture.stacks.maps import Spaces, _started, vdso
+from tracer.capture.stacks.maps import Spaces, started, vdso
 from tracer.capture.stacks.samples import (
     CODE_ANONYMOUS,
     CODE_FILE,
@@ -99,7 +99,7 @@ def test_after_a_loss_nothing_is_known() -> None:
 def own(spaces: Spaces) -> Any:
     """A sample of this process."""
     found = sample(5, os.getpid())
-    found["start_ns"] = _started(Path("/proc/self"))
+    found["start_ns"] = started(Path("/proc/self"))
     assert spaces.of(found)[1] is MapsFrom.PROC
     return found
 
