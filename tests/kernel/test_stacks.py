@@ -15,14 +15,21 @@ import pytest
 from tests.kernel.booted import Booted, Run
 from tests.kernel.guest_tools import HERE
 from tests.kernel.scenes_decisions import METHODS
-from tests.kernel.scenes_stacks import STACKS
+from tests.kernel.scenes_stacks import BRIEF, PROGRAMS, STACKS
 from tests.unit.recording import store_records
+from tests.unit.stacks.elsewhere import read_elsewhere
+from tracer.analysis.callers import read
 from tracer.record import EVENT
 from tracer.recording.format import TABLES
 from tracer.recording.reader import Recording
+from tracer.stacks import elf
+from tracer.stacks.names import Names
+from tracer.stacks.shown import Callers
 
 ON_ONE = True  # see conftest.py: one kernel, unless all are asked
 CONTEXT = ("stack_map",)
+OTHERS = ("python3", "jit")
+BRIEF_CHAIN = ["brief_call", "brief_work", "main", "_start"]
 REFUSED = 4 * 3  # by the process, its child, and what that executes
 CHAIN = ["stacks_call", "stacks_compare", "stacks_sort", "stacks_secret", "main", "_start"]
 
@@ -42,7 +49,7 @@ def paths(run: Run) -> dict[int, str]:
     return {module: path.decode() for module, path in pieces.items()}
 
 
-def chains(run: Run, name: str) -> list[list[str]]:
+def chains(run: Run, name: str, known_functions: list[str] = CHAIN) -> list[list[str]]:
     """Of each event with a stack by the program ``name``: its functions, the innermost first."""
     places, names = symbols(HERE / "programs" / "build" / f"stacks-{name}")
     known = paths(run)
@@ -57,7 +64,7 @@ def chains(run: Run, name: str) -> list[list[str]]:
                 at = one["offset"] - (not one["interrupted"])
                 chain.append(names[bisect.bisect_right(places, at) - 1])
         if chain:
-            found.append([one for one in chain if one in CHAIN])
+            found.append([one for one in chain if one in known_functions])
     return found
 
 
@@ -70,10 +77,159 @@ def test_every_refused_call_has_a_whole_stack(kernel: Booted, method: str) -> No
     assert set(refused["user_stack"]) == set(callers["sample"]) - {0}
     if not kernel.is_whole(run, method, CONTEXT):
         return
-    assert len(refused) == REFUSED * len(STACKS)
+    assert len(refused) == REFUSED * len(STACKS) + len(OTHERS)
     assert (run.events[run.events["answer"] >= 0]["user_stack"] == 0).all()
-    assert set(callers["state"].astype(str)) == {"whole"}
+    states = refused.merge(callers, left_on="user_stack", right_on="sample")[["comm", "state"]]
+    jitted = states["comm"].astype(str) == "jit"
+    assert jitted.sum() == 1
+    assert set(states[jitted]["state"].astype(str)) == {"unknown"}
+    assert set(states[~jitted]["state"].astype(str)) == {"whole"}
     assert set(callers["maps_from"].astype(str)) == {"kernel"}
+
+
+def frames_of(run: Run, comm: str, column: str = "stack") -> list[pd.DataFrame]:
+    """Of each event with a sample by a command: its frames, the innermost first."""
+    callers, stacks = run.table("callers"), run.table("stacks")
+    events = run.events[(run.events["comm"].astype(str) == comm) & (run.events["user_stack"] > 0)]
+    found = events.merge(callers, left_on="user_stack", right_on="sample", suffixes=("", "_of"))
+    number = "kernel_stack_of" if column == "kernel_stack" else column
+    return [stacks[stacks["stack"] == one].sort_values("depth") for one in found[number]]
+
+
+def named(run: Run, comm: str) -> list[list[tuple[str, str]]]:
+    """The same as function and file, looked up on this machine."""
+    with Recording.open(run.path) as recording, Names() as names:
+        stacks = read(recording)
+        shown = Callers(stacks, names)
+        events = run.events[run.events["comm"].astype(str) == comm]
+        found = []
+        for sample in events["user_stack"][events["user_stack"] > 0]:
+            stack = stacks.of(int(sample))
+            assert stack is not None
+            found.append(
+                [
+                    (one.place.function, one.frame.module.name if one.frame.module else "")
+                    for one in shown.calls(stack)
+                ]
+            )
+        return found
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_kernels_own_functions_stand_below(kernel: Booted, method: str) -> None:
+    """From what our hook is on, or was, to where the system call came in; by name alone."""
+    run = kernel.run(f"stacks-{method}")
+    ways = {
+        op: {tuple(one.decode() for one in frames["function"]) for frames in found}
+        for op, found in (
+            (op, [
+                one
+                for name in STACKS
+                for one in kernels_of(run, op, f"stacks-{name}"[:15])
+            ])
+            for op in ("write", "mmap", "truncate", "add_seals")
+        )
+    }  # fmt: skip
+    for op, inner in (
+        ("write", "vfs_write"), ("mmap", "ksys_mmap_pgoff"), ("truncate", "notify_change"),
+        ("add_seals", "memfd_fcntl" if method == "fexit" else "do_fcntl"),
+    ):  # fmt: skip
+        assert ways[op]
+        for way in ways[op]:
+            assert inner in way, (op, way)
+            assert way[-2:] == ("do_syscall_64", "entry_SYSCALL_64_after_hwframe")
+            assert len(way) < 20
+            assert not [one for one in way if "bpf" in one or "probe" in one or "rethook" in one]
+
+
+def kernels_of(run: Run, op: str, comm: str) -> list[pd.DataFrame]:
+    callers, stacks = run.table("callers"), run.table("stacks")
+    events = run.events[run.events["user_stack"] > 0]
+    assert (events["user_stack"] == events["kernel_stack"]).all()
+    mine = events[(events["op"].astype(str) == op) & (events["comm"].astype(str) == comm)]
+    kernel = callers.set_index("sample")["kernel_stack"].loc[mine["user_stack"]]
+    assert (kernel > 0).all()
+    return [stacks[stacks["stack"] == one].sort_values("depth") for one in kernel]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_address_of_the_kernel_is_kept(kernel: Booted, method: str) -> None:
+    rows = kernel.run(f"stacks-{method}").table("stacks")
+    kernels = rows[rows["what"].astype(str) == "kernel"]
+    assert len(kernels)
+    assert (kernels["offset"] < 1 << 16).all()
+    assert not [one for one in kernels["function"] if b"ffffffff" in one]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_debians_python_as_it_is(kernel: Booted, method: str) -> None:
+    """Built without frame pointers, and stripped: what it exports has names."""
+    [found] = named(kernel.run(f"stacks-{method}"), "python3")
+    functions = [function for function, _ in found]
+    assert found[0][1] == "libc.so.6"
+    assert "pwrite" in functions[0]
+    assert "_PyEval_EvalFrameDefault" in functions
+    assert functions.index("_PyEval_EvalFrameDefault") < functions.index("Py_RunMain")
+    assert functions.index("Py_RunMain") < functions.index("Py_BytesMain")
+    assert functions[-1] == "_start"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_perf_map_names_what_lies_in_no_file(kernel: Booted, method: str) -> None:
+    run = kernel.run(f"stacks-{method}")
+    [frames] = frames_of(run, "jit")
+    assert frames["what"].astype(str).tolist()[:1] == ["jit"]
+    assert frames["function"].tolist()[:1] == [b"jitted <b>write"]
+    assert frames["offset"].tolist()[:1] == [0]
+
+
+@pytest.mark.at_length
+@pytest.mark.parametrize("method", METHODS)
+def test_each_of_a_thousand_short_programs_is_named(kernel: Booted, method: str) -> None:
+    run = kernel.run(f"stacks_brief-{method}")
+    assert run.stdout.split() == [str(PROGRAMS)]
+    found = chains(run, BRIEF, BRIEF_CHAIN)
+    if kernel.is_whole(run, method, CONTEXT):
+        assert found == [BRIEF_CHAIN] * PROGRAMS
+        assert set(run.table("callers")["state"].astype(str)) == {"whole"}
+        pids = run.events[run.events["user_stack"] > 0]["pid"]
+        assert pids.nunique() == PROGRAMS
+
+
+@pytest.mark.at_length
+@pytest.mark.parametrize("method", METHODS)
+def test_debians_qemu_as_it_is(kernel: Booted, method: str) -> None:
+    run = kernel.run(f"stacks_qemu-{method}")
+    found = named(run, "qemu-system-x86")
+    made = [one for one in found if one[0][0].startswith("memfd_create")]
+    sealed = [one for one in found if "fcntl" in one[0][0]]
+    assert made
+    assert sealed
+    for one in (*made, *sealed):
+        functions = [function for function, _ in one]
+        assert "qemu_memfd_create" in functions
+        assert "user_creatable_complete" in functions
+        assert functions[-1] == "_start"
+
+
+def test_elsewhere_with_debug_files_alone(kernel: Booted, tmp_path: Path) -> None:
+    """What ran is not there, nor what it was compiled from."""
+    run = kernel.run(f"stacks-{METHODS[0]}")
+    program = HERE / "programs" / "build" / "stacks-shared"
+    with program.open("rb") as file:
+        build_id = elf.read(file.fileno()).build_id
+    debug = tmp_path / "debug"
+    path = debug / ".build-id" / build_id[:2] / f"{build_id[2:]}.debug"
+    path.parent.mkdir(parents=True)
+    subprocess.run(["objcopy", "--only-keep-debug", program, path], check=True)
+    ran = read_elsewhere(tmp_path / "root", run.path, debug, HERE / "programs" / "build")
+    lines = [line.strip() for line in ran.stdout.splitlines()]
+    mine = [line.split()[0] for line in lines if line.endswith(" in stacks-shared")]
+    assert mine, ran.stderr
+    whole = [one for one in mine if one in CHAIN]
+    assert whole[: len(CHAIN)] == CHAIN
+    assert len(whole) == len(mine)
+    assert [line for line in lines if line.startswith("stacks-static+0x")]
 
 
 @pytest.mark.parametrize("name", STACKS)

@@ -1,18 +1,16 @@
 """Callers in trace, script, report, flames and DataFrames: what the program tells by itself."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import sealsnoop
 from tests.unit.recording import stack_records
 from tests.unit.stacks.compiled import Program, compiled, debug_file, record
+from tests.unit.stacks.elsewhere import ROOT, read_elsewhere
 from tracer.cli import trace as verb
 from tracer.cli.main import main
 from tracer.filter.query import parse
@@ -27,7 +25,6 @@ from tracer.stacks.recorded import TABLES
 from tracer.stacks.shown import LATE, Callers
 from tracer.words import EXEC
 
-ROOT = Path(__file__).parents[3]
 Capture = pytest.CaptureFixture[str]
 
 
@@ -427,24 +424,6 @@ def test_a_copy_to_be_given_away_has_no_paths(
 # ---- on another machine --------------------------------------------------------------------------
 
 
-_ROOT = r"""
-set -e
-root=$1 recording=$2 debug=$3 python=$4; shift 4
-mount -t tmpfs tmpfs "$root"
-for one in /usr /lib /lib64 /bin /etc "$@"; do
-	[ -e "$one" ] || continue
-	mkdir -p "$root$one"
-	mount --rbind "$one" "$root$one"
-done
-mkdir "$root/r.seal" "$root/debug" "$root/dev" "$root/tmp"
-: > "$root/dev/null"
-mount --bind /dev/null "$root/dev/null"
-mount --bind "$recording" "$root/r.seal"
-mount --bind "$debug" "$root/debug"
-exec chroot "$root" "$python" -P -m sealsnoop script /r.seal --stacks --debug-dir /debug
-"""
-
-
 @pytest.mark.slow
 def test_another_root_with_the_recording_and_debug_files_alone(tmp_path: Path) -> None:
     """No program, no source, no /proc."""
@@ -452,13 +431,7 @@ def test_another_root_with_the_recording_and_debug_files_alone(tmp_path: Path) -
     debug = tmp_path / "debug"
     debug_file(built, debug)
     path = record(built, tmp_path / "r.seal")
-    (tmp_path / "root").mkdir()
-    folders = dict.fromkeys([sys.prefix, sys.base_prefix, str(ROOT)])
-    more = [one for one in folders if not one.startswith("/usr")]
-    own = ["--map-root-user"] if os.geteuid() else []
-    script = ["unshare", "--mount", *own, "sh", "-c", _ROOT, "sh"]
-    words: list[Any] = [*script, tmp_path / "root", path, debug, sys.executable, *more]
-    ran = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=120)
+    ran = read_elsewhere(tmp_path / "root", path, debug)
     told = lines_below(built)
     assert below(ran.stdout)[:4] == [
         told["plain"], told["plain"], told["map_ring"], told["plain"],
