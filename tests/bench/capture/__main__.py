@@ -84,11 +84,24 @@ def print_table(facts: dict[str, Any], rows: Rows, unit: str) -> None:
             ratios[1] = " ".join(f"{row['ns'] / rows[floor]['ns']:5.2f}" for floor in pair)
         line = f"{name:40}{row['ns'] / 1000:9.2f}{extra / 1000:7.2f}{kept:>8}{each:>8}"
         print(f"{line}{ratios[0]:>12}{ratios[1]:>13}".rstrip())
+    print_stacks(rows)
     for peer in (name for name in rows if name.startswith(("bpftrace", "trace-cmd"))):
         for ours in ("sealsnoop fexit", "sealsnoop kprobe"):
             line = f"{ours} / {peer}: {rows[ours]['ns'] / rows[peer]['ns']:.2f}"
             one, other = over_kept(rows, ours), over_kept(rows, peer)
             print(f"{line}, over a kept event {one / other:.2f}" if one and other else line)
+
+
+def print_stacks(rows: Rows) -> None:
+    """What an allowed write costs more when stacks are taken of those that are refused."""
+    for name, row in rows.items():
+        plain, _, words = name.partition(", --stacks ")
+        if words and plain in rows:
+            before, extra = rows[plain]["ns"], row["ns"] - rows[plain]["ns"]
+            print(
+                f"{plain}: --stacks {words} makes an allowed write {extra / before:+.2%} "
+                f"({extra / over(rows, plain):+.2%} of what recording it costs)"
+            )
 
 
 def main() -> None:

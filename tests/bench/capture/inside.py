@@ -24,6 +24,8 @@ from tests.bench.capture.tracers import (
 
 WRITER = Path(__file__).with_name("writer.c")
 METHODS = ("fexit", "kprobe")
+STACKS = ("denied", "denied,kernel")
+"""Of none of the load's writes, which are allowed: what asking costs."""
 
 
 def untraced(load: Load, tmpfs: str) -> None:
@@ -67,6 +69,11 @@ def main() -> None:
             name = f"sealsnoop {method}, a command without files"
             sealsnoop(load, work, method, MEMFD, name, args.held, "--", "sleep", "99999")
             untraced(load, tmpfs)
+        for method in METHODS:
+            for stacks in STACKS:
+                name = f"sealsnoop {method}, --stacks {stacks}"
+                sealsnoop(load, work, method, MEMFD, name, args.held, "--stacks", stacks)
+                untraced(load, tmpfs)
         if not args.no_peers:
             bpftrace(load, work, "bpftrace kprobe pair, counting", COUNT, False, None)
             for buffer, end in ((None, ""), (OUR_BUFFER, ", 32 MiB")):
