@@ -161,7 +161,7 @@ INLINE u32 take_stack(struct counts *n, u8 hook, u8 op, s64 answer, u32 seals)
 #endif
 	bpf_probe_read_kernel(s->regs, PT_REGS_SIZE, (void *)regs);
 	s->kernel_frames = 0;
-#if KERNEL_STACKS
+#if KERNEL_STACKS && HAVE_TASK_PT_REGS
 	/* With ours on top: user space knows which those are, by their names. */
 	long got = bpf_get_task_stack((struct task_struct *)task, s->kernel, sizeof(s->kernel), 0);
 
@@ -181,7 +181,7 @@ INLINE u32 take_stack(struct counts *n, u8 hook, u8 op, s64 answer, u32 seals)
 INLINE void set_stack(struct record *r, u32 sample)
 {
 	r->event.user_stack = sample;
-#if KERNEL_STACKS
+#if KERNEL_STACKS && HAVE_TASK_PT_REGS
 	r->event.kernel_stack = sample;
 #endif
 }

@@ -194,6 +194,8 @@ class Record(Verb):
             watch = ModuleWatch(program, kernel, args.method, tell)
         stacks = None
         if zygote is not None and isinstance(program, Program) and program.stacks:
+            if kernel_symbols is not None and not kernel.layout["HAVE_TASK_PT_REGS"]:
+                tell("no stacks of the kernel: this one has no pointer to the task for BPF (5.15)")
             stacks = _stack_reader(program, zygote, kernel_symbols)
         lasting, sweeping = _privileges(args, kernel, command)
         _keep(lasting | sweeping, lasting)

@@ -66,7 +66,8 @@ LEAST: Mapping[Cap, str] = {
     "audit is indeterminate about files that are older)",
     Cap.DAC_READ_SEARCH: "the same",
     Cap.CHECKPOINT_RESTORE: "seals of files that are only mapped are not known",
-    Cap.SYSLOG: "guest_memfds are not told apart before 6.19 (the address of their operations)",
+    Cap.SYSLOG: "guest_memfds are not told apart before 6.19 (the address of their operations), "
+    "and --stacks kernel is refused",
 }
 """What a user who is not root needs, and what is missing without."""
 

@@ -50,12 +50,14 @@ class StackStory(Story):
         *event: Any,
         state: StackState = StackState.WHOLE,
         maps_from: MapsFrom = MapsFrom.KERNEL,
+        kernel: int = 0,
         **more: Any,
     ) -> int:
         """An event (as for :meth:`Story.event`) and its callers; the sample's number."""
         self.samples += 1
-        self.event(*event, user_stack=self.samples, **more)
-        self.own(caller_records(self.samples, stack, state, maps_from))
+        below = self.samples if kernel else 0
+        self.event(*event, user_stack=self.samples, kernel_stack=below, **more)
+        self.own(caller_records(self.samples, stack, state, maps_from, kernel))
         return self.samples
 
 
