@@ -95,6 +95,7 @@ def test_macros() -> None:
         "MAX_EXECS": 4096,
         "MAX_CGROUPS": 65536,
         "STACKS": 0,
+        "KERNEL_STACKS": 0,
         "STACK_RING_PAGES": 2048,
         "CODE_RING_PAGES": 1024,
     }
@@ -126,7 +127,13 @@ def test_without_stacks_the_program_is_as_if_there_were_none() -> None:
                 for name in ("WRITE", "MMAP", "EXEC", "CREATE")}  # fmt: skip
     macros = {**programs, "AUDIT": 1, "FILTER_PID": 1, "HAVE_CGROUPS": 1, "HAVE_TASK_PT_REGS": 1}
     assert _preprocessed(plain, STACKS=0, **macros) == _preprocessed(less, **macros)
-    assert "take_stack" in "".join(_preprocessed(plain, STACKS=1, **macros))
+    denied = "".join(_preprocessed(plain, STACKS=1, **macros))
+    assert "take_stack" in denied
+    assert "bpf_get_task_stack" not in denied
+    both = {"STACKS": 1, "KERNEL_STACKS": 1}
+    assert "bpf_get_task_stack" in "".join(_preprocessed(plain, **both, **macros))
+    macros["HAVE_TASK_PT_REGS"] = 0
+    assert "bpf_get_task_stack" not in "".join(_preprocessed(plain, **both, **macros))
 
 
 @pytest.mark.parametrize(

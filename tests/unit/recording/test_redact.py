@@ -251,8 +251,12 @@ def test_a_column_is_hidden_by_its_decision(recording: Path, tmp_path: Path) -> 
     with Recording.open(recording) as one:
         copy = module._Copy(one, Pseudonyms())
     coded = pa.array([SECRET, "b", SECRET]).dictionary_encode()
-    found = copy.of("stacks", pa.table({"name": coded}))
-    assert found.column("name").to_pylist() == ["symbol-1", "symbol-2", "symbol-1"]
+    found = copy.of("mappings", pa.table({"comm": coded}))
+    assert found.column("comm").to_pylist() == ["comm-1", "comm-2", "comm-1"]
+    words = pa.array(["kernel", "kernel", "jit"]).dictionary_encode()
+    names = pa.array([b"vfs_write", b"f [their_module]", SECRET.encode()], pa.binary())
+    found = copy.of("stacks", pa.table({"function": names}).append_column("what", words))
+    assert found.column("function").to_pylist() == [b"vfs_write", b"symbol-1", b"symbol-2"]
     copy._wholes["modules"] = {1: copy._path(f"/{SECRET}".encode()), 2: copy._path(b"")}
     table = pa.table(
         {
