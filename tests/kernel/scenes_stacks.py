@@ -6,7 +6,7 @@ from tests.kernel.guest_tools import HERE, Recorder, Results
 from tests.kernel.scenes_decisions import METHODS
 
 STACKS = {
-    "shared": ("-fomit-frame-pointer",),
+    "shared": ("-fomit-frame-pointer", "-g"),
     "shared-fp": ("-fno-omit-frame-pointer",),
     "static": ("-fomit-frame-pointer", "-static-pie"),
     "static-fp": ("-fno-omit-frame-pointer", "-static-pie"),

@@ -327,6 +327,8 @@ def _stack_reader(
     told = any(step.live for step in program.plan.steps if step.family == "code")
     if not told:
         tell("where code lies is read from /proc, when a stack is looked at")
+    if kernel is not None:
+        kernel.look()
     return StackReader.of(program.stack_rings(), zygote, told, kernel)
 
 

@@ -6,6 +6,7 @@ is opened while we have the privilege; who opened it may read it again.
 """
 
 import bisect
+import operator
 import os
 import re
 import time
@@ -25,7 +26,11 @@ _LARGEST = 1 << 16
 """No function is larger: what lies further behind one belongs to nobody who is listed."""
 _FRESH_S = 1.0
 _KEPT = 1 << 14
-_SYMBOL = re.compile(rb"^([0-9a-f]+) [tTwW] (\S+?)(?:[\t ]+\[(\S+?)\])?$", re.MULTILINE)
+_SYMBOL = re.compile(rb"([0-9a-f]+) [tTwW] (\S+?)(?:[\t ]+\[(\S+?)\])?")
+_SHOWN = re.compile(rb"^0*[1-9a-f][0-9a-f]* [tT] ", re.MULTILINE)
+_ADDRESS = operator.itemgetter(slice(0, 16))
+_BETWEEN = 64
+"""Symbols of data between a function's start and a place in it."""
 _OURS = re.compile(
     rb"(?:trace_call_bpf|bpf_trace_run\d+|__bpf_trace_|__traceiter_|k(?:ret)?probe_|__kretprobe_"
     rb"|aggr_|opt(?:imized)?_|arch_rethook_|rethook_|__?fprobe_|fprobe_|ftrace_|arch_ftrace_"
@@ -65,15 +70,15 @@ class KernelSymbols:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise UserError(f"--stacks kernel: cannot read {path}: {error.strerror}") from error
-        # Hidden, all are 0; else some are, which lie in each CPU's own part.
-        if not re.search(rb"^0*[1-9a-f][0-9a-f]* [tT] ", self._text(), re.MULTILINE):
+        # Hidden, all are 0; else those are that lie in each CPU's own part.
+        if not _SHOWN.search(self._text(_CHUNK)) and not _SHOWN.search(self._text()):
             os.close(self._fd)
             raise UserError(
                 f"--stacks kernel: {path} shows no addresses (sysctl kernel.kptr_restrict is 2, or "
                 "CAP_SYSLOG is missing)"
             )
-        self._starts: list[int] = []
-        self._names: list[bytes] = []
+        self._lines: list[bytes] = []
+        """Sorted, which is by address: they begin with it, and all as long."""
         self._modules = b""
         self._looked_s = 0.0
         self._known: dict[bytes, tuple[Frame, ...]] = {}
@@ -82,49 +87,47 @@ class KernelSymbols:
         """Gives the file back."""
         os.close(self._fd)
 
-    def _text(self) -> bytes:
-        """The file; it has no size, and its place is shared with nobody."""
+    def _text(self, most: int = _BYTES) -> bytes:
+        """The file, which has no size, or its beginning."""
         pieces, size = [], 0
         os.lseek(self._fd, 0, os.SEEK_SET)
-        while size < _BYTES and (piece := os.read(self._fd, _CHUNK)):
+        while size < most and (piece := os.read(self._fd, _CHUNK)):
             pieces.append(piece)
             size += len(piece)
         return b"".join(pieces)
 
-    def _look(self) -> None:
-        """Reads it, if modules came or went since."""
+    def look(self) -> None:
+        """Reads it, if modules came or went since. To be called first when our programs are there:
+        who they are it tells, too."""
         now = time.monotonic()
-        if self._starts and now - self._looked_s < _FRESH_S:
+        if self._lines and now - self._looked_s < _FRESH_S:
             return
         self._looked_s = now
-        with suppress(OSError):
+        modules = b""
+        with suppress(OSError):  # not there: a kernel that takes none
             modules = self._modules_path.read_bytes()
-            if self._starts and modules == self._modules:
-                return
+        if not self._lines or modules != self._modules:
             self._modules = modules
-            starts, names = [], []
-            for start, name, module in _SYMBOL.findall(self._text()):
-                starts.append(int(start, 16))
-                names.append(name + b"\t" + module if module else name)
-            order = np.argsort(np.array(starts, np.uint64), kind="stable")
-            self._starts = [starts[place] for place in order]
-            self._names = [names[place] for place in order]
+            self._lines = sorted(self._text().splitlines(), key=_ADDRESS)
             self._known.clear()
 
     def at(self, address: int) -> Symbol | None:
         """The function that an address is in; None: in none that is listed."""
-        place = bisect.bisect_right(self._starts, address) - 1
-        if place < 0 or not self._starts[place] or address - self._starts[place] >= _LARGEST:
+        place = bisect.bisect_right(self._lines, b"%016x" % address, key=_ADDRESS)
+        best = None
+        for line in reversed(self._lines[max(place - _BETWEEN, 0) : place]):
+            found = _SYMBOL.fullmatch(line)
+            if best is not None and _ADDRESS(line) != best[1]:
+                break
+            best = found or best  # of several the first listed: so the kernel itself does
+        start = int(best[1], 16) if best else 0
+        if best is None or not start or address - start >= _LARGEST:
             return None
-        # Of several names of one place the first is the one that the kernel itself says.
-        start = self._starts[place]
-        place = bisect.bisect_left(self._starts, start, 0, place + 1)
-        name, _, module = self._names[place].partition(b"\t")
-        return Symbol(name, module, address - start)
+        return Symbol(best[2], best[3] or b"", address - start)
 
     def frames(self, addresses: bytes) -> tuple[Frame, ...]:
         """From 64-bit return addresses, the innermost first, to frames without our own."""
-        self._look()
+        self.look()
         found = self._known.get(addresses)
         if found is None:
             if len(self._known) >= _KEPT:
