@@ -10,7 +10,8 @@ from typing import NamedTuple, Self
 
 import pyarrow as pa
 
-from tracer.escape import escape_bytes
+from tracer.escape import escape_bytes, printable
+from tracer.qemu import claimed
 from tracer.recording.tables import values
 
 CUT = "..."
@@ -42,6 +43,10 @@ class Task:
     parent_start_ns: int = 0
     ns_pid: int = 0
     """Its own process id, as its own pid namespace counts; 0: not known."""
+    vm: str = ""
+    """The virtual machine that its command line claims to be (tracer.qemu)."""
+    build_id: str = ""
+    """Of the executable, in hex; empty: it has none, or it is not known."""
 
 
 NOBODY = Task()
@@ -53,6 +58,7 @@ class _Rows(NamedTuple):
     cut: bool
     exe: dict[int, tuple[bytes, bool]]
     cmdline: dict[int, tuple[bytes, bool]]
+    build_id: list[str]
 
 
 def _joined(pieces: dict[int, tuple[bytes, bool]]) -> tuple[bytes, bool]:
@@ -65,18 +71,20 @@ def _joined(pieces: dict[int, tuple[bytes, bool]]) -> tuple[bytes, bool]:
     return found, not more
 
 
-def _word(argument: bytes) -> str:
-    text = escape_bytes(argument)
+def quoted(text: str) -> str:
+    """As a shell would take it."""
     if text and _PLAIN.issuperset(text):
         return text
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def _command(raw: bytes, whole: bool) -> str:
-    if not raw:
-        return ""
-    words = [_word(one) for one in raw.removesuffix(b"\0").split(b"\0")]
-    return " ".join(words if whole else [*words, CUT])
+def _arguments(raw: bytes) -> list[bytes]:
+    return raw.removesuffix(b"\0").split(b"\0") if raw else []
+
+
+def _command(arguments: Sequence[bytes], whole: bool) -> str:
+    words = [quoted(escape_bytes(one)) for one in arguments]
+    return " ".join([*words, CUT] if words and not whole else words)
 
 
 class Known:
@@ -91,6 +99,9 @@ class Known:
         return next((one for one in known if one is not NOBODY), NOBODY)
 
 
+_COLUMNS = (
+    "pid", "start_ns", "exec_id", "of_exe", "part", "more", "cut", "exe", "cmdline", "build_id",
+)  # fmt: skip
 _FACTS = ("dev", "ino", "gen", "parent", "parent_start_ns", "ns_pid")
 
 
@@ -112,14 +123,15 @@ class Tasks:
     def add(self, table: pa.Table) -> None:
         """Takes rows of the table ``tasks``; of an actor that is told again, the first one counts
         that had an executable: who exits has none any more."""
-        columns = ("pid", "start_ns", "exec_id", "of_exe", "part", "more", "cut", "exe", "cmdline")
-        rows = zip(*(values(table, name) for name in (*columns, *_FACTS)), strict=True)
-        for pid, start, exec_id, of_exe, part, more, cut, exe, cmdline, *facts in rows:
+        rows = zip(*(values(table, name) for name in (*_COLUMNS, *_FACTS)), strict=True)
+        for pid, start, exec_id, of_exe, part, more, cut, exe, cmdline, build_id, *facts in rows:
             actor = Actor(pid, start, exec_id)
             known = self._rows.get(actor)
             if known is None or (not known.facts[1] and facts[1]):
-                known = self._rows[actor] = _Rows(tuple(facts), cut, {}, {})
-            if of_exe:
+                known = self._rows[actor] = _Rows(tuple(facts), cut, {}, {}, [])
+            if build_id is not None:
+                known.build_id.append(printable(build_id))
+            elif of_exe:
                 known.exe.setdefault(part, (exe, more))
             else:
                 known.cmdline.setdefault(part, (cmdline, more))
@@ -138,8 +150,12 @@ class Tasks:
             return NOBODY
         (exe, whole), facts = _joined(rows.exe), dict(zip(_FACTS, rows.facts, strict=True))
         unknown = rows.cut or (rows.exe and not whole)
+        raw, all_ = _joined(rows.cmdline)
+        arguments = _arguments(raw)
         return Task(
             exe=("?" if exe and unknown else "") + escape_bytes(exe),
-            cmdline=_command(*_joined(rows.cmdline)),
+            cmdline=_command(arguments, all_),
+            vm=escape_bytes(claimed(exe, arguments if all_ else arguments[:-1])),
+            build_id=rows.build_id[0] if rows.build_id else "",
             **facts,
         )
