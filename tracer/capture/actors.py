@@ -12,6 +12,7 @@ from tracer.capture.bpf_source import HOOKS
 from tracer.capture.ring import Records
 from tracer.filter.mask import ACTOR, PLACES, told
 from tracer.filter.query import Query
+from tracer.qemu import is_qemu
 from tracer.record import EVENT, HEAD, RECORD_SIZE, RecordType
 from tracer.recording.places import Places
 from tracer.recording.tables import tables
@@ -80,4 +81,6 @@ class ActorFilter:
         task = self._tasks.of(actor)
         if task is NOBODY or not task.exe or task.exe.startswith("?"):
             return False
-        return "exe" in names or not self._cmdlines or bool(task.cmdline)
+        if "exe" in names or not self._cmdlines or task.cmdline:
+            return True
+        return not is_qemu(task.exe.encode())  # it claims nothing, whatever its command line is

@@ -211,7 +211,7 @@ class Record(Verb):
             stacks,
             cmdlines=not wanted.no_cmdline,
             looker=looker,
-            wanted=_actors(args, wanted),
+            wanted=_actors(wanted),
         )
         line = ProgressLine(args.quiet)
         try:
@@ -318,9 +318,9 @@ def _looker(args: argparse.Namespace) -> "Looker | None":
         return None
 
 
-def _actors(args: argparse.Namespace, wanted: Filters) -> "ActorFilter | None":
+def _actors(wanted: Filters) -> "ActorFilter | None":
     """What of ``--filter`` is not for the kernel."""
-    if not args.filter or not wanted.actors:
+    if not wanted.actors:
         return None
     from tracer.capture.actors import ActorFilter
     from tracer.filter.query import parse
