@@ -1,5 +1,6 @@
 """Cgroups and programs by name, also of those that are gone before anybody could look."""
 
+import json
 from collections import Counter
 from typing import Any
 

@@ -87,8 +87,9 @@ class Record(Verb):
         recording_options(parser)
         filter_option(
             parser,
-            "only what matches, of the filters that the kernel can apply: op:mmap,write, uid:1000, "
-            "pid:42, name:ring*, seals:+WRITE, ret:error; creation and sealing of files, the "
+            "only what matches: by the kernel op:mmap,write, uid:1000, pid:42, name:ring*, "
+            "seals:+WRITE, ret:error; by the recorder, which the whole host then costs, unit:, "
+            "container:, pod:, vm:, exe:, and who is not known; creation and sealing of files, the "
             "children of a pid too",
         )
         parser.add_argument(
