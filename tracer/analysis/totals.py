@@ -40,8 +40,9 @@ from tracer.analysis.objects import all_known
 from tracer.analysis.sums import OBJECT, VERDICTS, Sums
 from tracer.filter.mask import ACTOR, PLACES, TASKS, Coded, Numbers, told
 from tracer.labels import cause
-from tracer.recording.places import Together
-from tracer.recording.tasks import Known
+from tracer.recording.pieces import Together
+from tracer.recording.places import Places
+from tracer.recording.tasks import Tasks
 from tracer.rules.verdicts import Verdict
 from tracer.words import Seal
 
@@ -234,8 +235,9 @@ class Tables:
         recordings of a boot, what the first tells that knows it."""
         found: dict[str, Coded | Array] = {}
         for number, boot in enumerate(self.boots):
-            places = Together([one.places for one in self.sources if one.boot_id == boot])
-            tasks = Known([one.tasks for one in self.sources if one.boot_id == boot])
+            sources = [one for one in self.sources if one.boot_id == boot]
+            places = Together(Places, [one.places for one in sources])
+            tasks = Together(Tasks, [one.tasks for one in sources])
             mine = boots == number
             who = [rows[name][mine] for name in ACTOR]
             for name, column in told(rows["cgroup"][mine], who, places, tasks).items():

@@ -17,9 +17,10 @@ from tracer.filter.grammar import Bits, In, Like, Range, Term, Test
 from tracer.filter.query import Query, find
 from tracer.recording.format import EVENTS
 from tracer.recording.identity import KEY, Identities
-from tracer.recording.places import Places, Together
+from tracer.recording.pieces import Known, Together
+from tracer.recording.places import Places, Where
 from tracer.recording.tables import booleans, integers, plain
-from tracer.recording.tasks import Actor, Known, Tasks, quoted
+from tracer.recording.tasks import Actor, Task, Tasks, quoted
 
 Values = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -249,6 +250,8 @@ TASKS = ("exe", "build_id", "cmdline", "parent", "ns_pid", "vm_claimed")
 """Columns that a row's actor tells (tracer.recording.tasks); null or 0: it is not known."""
 _TASK_TEXTS = {"exe": "exe", "build_id": "build_id", "cmdline": "cmdline", "vm_claimed": "vm"}
 _TASK_NUMBERS = ("parent", "ns_pid")
+Cgroups = Known[int, Where] | Together[int, Where]
+Actors = Known[Actor, Task] | Together[Actor, Task]
 ACTOR = ("pid", "start_ns", "exec_id")
 """The columns that name an actor."""
 COLUMNS = frozenset({*EVENTS.names, "name", *PLACES, "exe", "vm_claimed"})
@@ -279,7 +282,7 @@ def named(table: pa.Table, names: Identities) -> Coded:
     return Coded(codes, names.names(table.select([*KEY]).take(integers(first))))
 
 
-def placed(cgroups: Values, places: Places | Together) -> dict[str, Coded]:
+def placed(cgroups: Values, places: Cgroups) -> dict[str, Coded]:
     """The columns :data:`PLACES` of rows in these cgroups, each looked up once."""
     distinct, codes = np.unique(cgroups, return_inverse=True)
     found = [places.of(int(cgroup)) for cgroup in distinct]
@@ -304,7 +307,7 @@ def _same(columns: Sequence[Values]) -> tuple[Values, Values]:
     return first, codes
 
 
-def acted(who: Sequence[Values], tasks: Tasks | Known) -> dict[str, Coded | Values]:
+def acted(who: Sequence[Values], tasks: Actors) -> dict[str, Coded | Values]:
     """The columns :data:`TASKS` of rows of these actors (columns :data:`ACTOR`), each looked up
     once."""
     first, codes = _same(who)
@@ -323,8 +326,8 @@ def acted(who: Sequence[Values], tasks: Tasks | Known) -> dict[str, Coded | Valu
 def told(
     cgroups: Values,
     who: Sequence[Values],
-    places: Places | Together,
-    tasks: Tasks | Known,
+    places: Cgroups,
+    tasks: Actors,
 ) -> dict[str, Coded | Values]:
     """The columns :data:`PLACES` and :data:`TASKS` of rows in these cgroups, of these actors.
 

@@ -4,14 +4,15 @@ None of it is evidence: the command line is the process's own memory, and what i
 owner of a user namespace can set (prctl PR_SET_MM_EXE_FILE).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from tracer.escape import escape_bytes, printable
 from tracer.qemu import claimed
+from tracer.recording.pieces import Known, Pieces, joined
 from tracer.recording.tables import values
 
 CUT = "..."
@@ -56,19 +57,9 @@ NOBODY = Task()
 class _Rows(NamedTuple):
     facts: tuple[int, int, int, int, int, int]
     cut: bool
-    exe: dict[int, tuple[bytes, bool]]
-    cmdline: dict[int, tuple[bytes, bool]]
+    exe: Pieces
+    cmdline: Pieces
     build_id: list[str]
-
-
-def _joined(pieces: dict[int, tuple[bytes, bool]]) -> tuple[bytes, bool]:
-    """What is there from the first piece on, and whether that is all."""
-    found, part, more = b"", 0, True
-    while more and part in pieces:
-        text, more = pieces[part]
-        found += text
-        part += 1
-    return found, not more
 
 
 def quoted(text: str) -> str:
@@ -87,38 +78,20 @@ def _command(arguments: Sequence[bytes], whole: bool) -> str:
     return " ".join([*words, CUT] if words and not whole else words)
 
 
-class Known:
-    """The actors of several recordings of one boot: what the first tells that knows it."""
-
-    def __init__(self, tasks: "Sequence[Tasks]") -> None:
-        self._tasks = tasks
-
-    def of(self, actor: Actor) -> Task:
-        """This actor."""
-        known = (tasks.of(actor) for tasks in self._tasks)
-        return next((one for one in known if one is not NOBODY), NOBODY)
-
-
 _COLUMNS = (
     "pid", "start_ns", "exec_id", "of_exe", "part", "more", "cut", "exe", "cmdline", "build_id",
 )  # fmt: skip
 _FACTS = ("dev", "ino", "gen", "parent", "parent_start_ns", "ns_pid")
 
 
-class Tasks:
+class Tasks(Known[Actor, Task]):
     """The actors of a recording, which may grow."""
 
-    def __init__(self) -> None:
-        self._rows: dict[Actor, _Rows] = {}
-        self._known: dict[Actor, Task] = {}
+    nothing = NOBODY
 
-    @classmethod
-    def of_tables(cls, tables: Iterable[pa.Table]) -> Self:
-        """All that is in some tables ``tasks``."""
-        found = cls()
-        for table in tables:
-            found.add(table)
-        return found
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: dict[Actor, _Rows] = {}
 
     def add(self, table: pa.Table) -> None:
         """Takes rows of the table ``tasks``; of an actor that is told again, the first one counts
@@ -137,20 +110,13 @@ class Tasks:
                 known.cmdline.setdefault(part, (cmdline, more))
             self._known.pop(actor, None)
 
-    def of(self, actor: Actor) -> Task:
-        """This actor."""
-        found = self._known.get(actor)
-        if found is None:
-            found = self._known[actor] = self._task(actor)
-        return found
-
-    def _task(self, actor: Actor) -> Task:
+    def _made(self, actor: Actor) -> Task:
         rows = self._rows.get(actor)
         if rows is None:
             return NOBODY
-        (exe, whole), facts = _joined(rows.exe), dict(zip(_FACTS, rows.facts, strict=True))
+        (exe, whole), facts = joined(rows.exe), dict(zip(_FACTS, rows.facts, strict=True))
         unknown = rows.cut or (rows.exe and not whole)
-        raw, all_ = _joined(rows.cmdline)
+        raw, all_ = joined(rows.cmdline)
         arguments = _arguments(raw)
         return Task(
             exe=("?" if exe and unknown else "") + escape_bytes(exe),

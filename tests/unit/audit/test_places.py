@@ -9,24 +9,16 @@ import pytest
 from tests.unit.audit.audit_asked import FAIL, NONE, OPEN, RAM, audited, of, said
 from tests.unit.audit.audit_story import Story
 from tests.unit.cgroup_forms import ID
-from tests.unit.recording.test_places import ROOT, SLICE, row
+from tests.unit.named import FORGED, SSH, UNTOLD, VM, WEB
+from tests.unit.named import NAMED as GIVEN
+from tests.unit.recording.test_places import row
 from tests.unit.recording.test_tasks import row as task
 from tracer.audit.result import Result
 from tracer.record import CGROUP, TASK, USER_CPU
 from tracer.recording.tasks import Actor
 
-SSH, WEB, VM, FORGED, UNTOLD, TORN = 3, 4, 6, 8, 99, 10
-NAMED = (
-    ROOT,
-    SLICE,
-    row(SSH, 2, b"ssh.service"),
-    row(WEB, 2, f"docker-{ID}.scope".encode()),
-    row(5, 1, b"machine.slice"),
-    row(VM, 5, b"machine-qemu\\x2d1\\x2dbank.scope"),
-    row(7, 2, b"open.service"),
-    row(FORGED, 7, f"docker-{ID}.scope".encode(), user=1000),
-    row(TORN, 77, b"ssh.service"),
-)
+TORN = 10
+NAMED = (*GIVEN, row(TORN, 77, b"ssh.service"))
 
 
 def recorded(path: Path, cgroup: int, cgroups: Iterable[np.ndarray] = NAMED) -> Path:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.cgroup_forms import ID
 from tests.unit.cli.test_script import announcement, call, clock, events
-from tests.unit.recording.test_places import ROOT, SLICE, row
+from tests.unit.named import FORGED, NAMED, SSH, UNTOLD, VM, WEB
 from tests.unit.ui.still import Still
 from tracer.cli.main import main
 from tracer.cli.report import Report
@@ -20,18 +20,6 @@ from tracer.live.tables import COLUMNS
 from tracer.recording.writer import RecordingWriter
 from tracer.words import UNKNOWN, Op
 from ui.explain import fields
-
-SSH, WEB, VM, FORGED, UNTOLD = 3, 4, 6, 8, 99
-NAMED = (
-    ROOT,
-    SLICE,
-    row(SSH, 2, b"ssh.service"),
-    row(WEB, 2, f"docker-{ID}.scope".encode()),
-    row(5, 1, b"machine.slice"),
-    row(VM, 5, b"machine-qemu\\x2d1\\x2dbank.scope"),
-    row(7, 2, b"open.service"),
-    row(FORGED, 7, f"docker-{ID}.scope".encode(), user=1000),
-)
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tracer.record import HEAD, TASK, RecordType, TaskText
+from tracer.recording.pieces import Together
 from tracer.recording.tables import tables
-from tracer.recording.tasks import CUT, NOBODY, Actor, Known, Task, Tasks
+from tracer.recording.tasks import CUT, NOBODY, Actor, Task, Tasks
 
 DD = Actor(7, 1000, 3)
 
@@ -78,6 +79,6 @@ def test_told_again_as_it_exits() -> None:
 
 def test_several_recordings_of_a_boot() -> None:
     other = Actor(8, 1, 1)
-    both = Known([known(row()), known(row(actor=other, text=b"/bin/x"))])
+    both = Together(Tasks, [known(row()), known(row(actor=other, text=b"/bin/x"))])
     assert (both.of(DD).exe, both.of(other).exe) == ("/usr/bin/dd", "/bin/x")
     assert both.of(Actor(9, 1, 1)) is NOBODY
