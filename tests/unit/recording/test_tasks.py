@@ -34,10 +34,10 @@ def known(*rows: np.ndarray) -> Tasks:
     return Tasks.of_tables([tables(np.concatenate(rows))["tasks"]])
 
 
-def command(*pieces: bytes, cut: bool = False) -> list[np.ndarray]:
+def command(*pieces: bytes, cut: bool = False, actor: Actor = DD) -> list[np.ndarray]:
     last = len(pieces) - 1
     return [
-        row(TaskText.CMDLINE, piece, part, more=part < last or cut)
+        row(TaskText.CMDLINE, piece, part, part < last or cut, actor)
         for part, piece in enumerate(pieces)
     ]
 
@@ -75,6 +75,31 @@ def test_told_again_as_it_exits() -> None:
     for rows in ([row(), gone], [gone, row()]):
         assert known(*rows).of(DD).exe == "/usr/bin/dd"
         assert known(*rows).of(DD).ns_pid == 7
+
+
+QEMU = b"/usr/bin/qemu-system-x86_64"
+
+
+@pytest.mark.parametrize(
+    ("exe", "raw", "cut", "name"),
+    [
+        (QEMU, b"qemu\0-name\0guest=web,x=y\0", False, "web"),
+        (QEMU, b"qemu\0-name\0web\0-m\0", True, "web"),
+        (QEMU, b"qemu\0-name\0we", True, ""),  # perhaps web
+        (QEMU, b"qemu\0-name\0\x1b[31m\0", False, "\\x1b[31m"),
+        (b"/usr/bin/find", b"find\0-name\0web\0", False, ""),
+    ],
+)
+def test_a_machine_by_its_command_line(exe: bytes, raw: bytes, cut: bool, name: str) -> None:
+    assert known(row(text=exe), *command(raw, cut=cut)).of(DD).vm == name
+
+
+def test_a_build_id() -> None:
+    of = row(TaskText.BUILD_ID, b"\x0a\xff", 0xFFFF)
+    for rows in ([row(), *command(b"dd\0"), of], [of, row(), *command(b"dd\0")]):
+        found = known(*rows).of(DD)
+        assert (found.build_id, found.exe, found.cmdline) == ("0aff", "/usr/bin/dd", "dd")
+    assert known(row()).of(DD).build_id == ""
 
 
 def test_several_recordings_of_a_boot() -> None:
