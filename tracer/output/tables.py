@@ -335,7 +335,17 @@ def _times(count: object) -> str:
 
 
 _FILE = replace(derived("file", file, least=26), cut=shortened, wraps=False)
-_WHO = replace(derived("process", who), wraps=False)
+
+
+def _cut_who(text: str, width: int) -> str:
+    """The numbers stay, if they have room: a command's name tells less."""
+    comm, slash, pid = text.rpartition("/")
+    room = width - width_of(pid) - 1
+    cut = slash and room > 1 and width_of(text) > width
+    return f"{clip(comm, room)}/{pid}" if cut else clip(text, width)
+
+
+_WHO = replace(derived("process", who), wraps=False, cut=_cut_who)
 _WHERE = replace(phrase("place", "where", rank=3), least=12, sparse="place")
 """The unit, container or virtual machine that a process is of."""
 _EXE = replace(phrase("exe", "executable", rank=5), least=16, sparse="exe", cut=shortened)
