@@ -82,8 +82,9 @@ class Looker:
             rows = records[tasks].view(TASK)
             first = rows[(rows["what"] == TaskText.EXE) & (rows["part"] == 0) & (rows["ino"] != 0)]
             for row in first:
-                self._known.add(tuple(int(row[name]) for name in ACTOR))
-                self._ask(row.tobytes())
+                # Where nobody else tells, one that is known is an answer of ours.
+                if not self._whole or self._is_new(tuple(int(row[name]) for name in ACTOR)):
+                    self._ask(row.tobytes())
         if not self._whole:
             return
         events = records[types == RecordType.EVENT].view(EVENT)
@@ -91,12 +92,16 @@ class Looker:
             return
         keys = np.stack([events[name].astype(np.int64) for name in ACTOR])
         for pid, start_ns, exec_id in np.unique(keys, axis=1).T.tolist():
-            actor = pid, start_ns, exec_id
-            if start_ns and actor not in self._known:
-                if len(self._known) >= _MOST_KNOWN:
-                    self._known.clear()
-                self._known.add(actor)
+            if start_ns and self._is_new((pid, start_ns, exec_id)):
                 self._ask(_WHO.pack(start_ns, pid, exec_id))
+
+    def _is_new(self, actor: tuple[int, ...]) -> bool:
+        if actor in self._known:
+            return False
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known.add(actor)
+        return True
 
     def _ask(self, question: bytes) -> None:
         with suppress(OSError):  # it has too much to do, or is gone
