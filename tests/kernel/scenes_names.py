@@ -43,13 +43,13 @@ def acting(results: Results) -> None:
 FILTERED: dict[str, tuple[str, ...]] = {
     "all": (),
     "claims": ("--filter", "vm:web"),
-    "program": ("--filter", "exe:*/qemu-system-*"),
     "unit": ("--filter", "unit:asked.service"),
-    "machine": ("--filter", "vm:bank op:create,write"),
-    "kprobe": ("--filter", "!unit:asked.service", "--method", "kprobe"),
+    "machine": ("--filter", "vm:bank exe:*/qemu-system-*", "--method", "kprobe"),
     "ftrace": BY_FTRACE,
 }
 """Recorders of programs/actors.py."""
+
+
 _WRITES = ("--ops", "create,write", "--no-self-test")
 
 
@@ -59,6 +59,5 @@ def filtered(results: Results) -> None:
     for name, options in FILTERED.items():
         out = results.out / f"filtered-{name}.json"
         command = python("actors.py", "--out", out)
-        ops = () if "op:" in " ".join(options) else _WRITES[:2]
-        Recorder(results, f"filtered-{name}", *options, *ops, _WRITES[2], command=command).wait()
+        Recorder(results, f"filtered-{name}", *options, *_WRITES, command=command).wait()
         results.tell(f"filtered-{name}", actors=json.loads(out.read_text()))

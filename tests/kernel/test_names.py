@@ -121,10 +121,8 @@ def test_all_who_act_are_told(kernel: Booted, name: str) -> None:
 WHOSE = {
     "all": {"claims", "ordinary", "unit", "outranked"},
     "claims": {"claims"},
-    "program": {"claims", "outranked"},
     "unit": {"unit"},
     "machine": {"outranked"},
-    "kprobe": {"claims", "ordinary", "outranked"},
     "ftrace": {"claims", "ordinary", "unit", "outranked"},
 }
 
