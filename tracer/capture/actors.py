@@ -22,6 +22,7 @@ from tracer.words import Op
 KEPT = (Op.CREATE, Op.ADD_SEALS, Op.EVICT)
 _RAW = np.dtype(f"V{RECORD_SIZE}")
 _CONTEXT = ("cgroups", "tasks")
+_MOST_ACTORS = 1 << 17
 
 
 class ActorFilter:
@@ -43,6 +44,7 @@ class ActorFilter:
                 self._places.add(found["cgroups"])
             if "tasks" in found:
                 self._tasks.add(found["tasks"])
+                self._tasks.keep_newest(_MOST_ACTORS)  # the others' events are recorded, all
         raw = records.view(_RAW)
         rows = np.flatnonzero(types == RecordType.EVENT)
         events = raw[rows].view(EVENT)

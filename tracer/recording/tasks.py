@@ -110,6 +110,12 @@ class Tasks(Known[Actor, Task]):
                 known.cmdline.setdefault(part, (cmdline, more))
             self._known.pop(actor, None)
 
+    def keep_newest(self, most: int) -> None:
+        """Forgets those that came first, if there are more: for who runs for months."""
+        for actor in [*self._rows][: max(0, len(self._rows) - most)]:
+            del self._rows[actor]
+            self._known.pop(actor, None)
+
     def _made(self, actor: Actor) -> Task:
         rows = self._rows.get(actor)
         if rows is None:

@@ -12,6 +12,7 @@ from tests.unit.cgroup_forms import ID
 from tests.unit.named import FORGED, SSH, UNTOLD, VM, WEB
 from tests.unit.named import NAMED as GIVEN
 from tests.unit.recording.test_places import row
+from tests.unit.recording.test_tasks import command
 from tests.unit.recording.test_tasks import row as task
 from tracer.audit.result import Result
 from tracer.record import CGROUP, TASK, USER_CPU
@@ -118,3 +119,21 @@ def test_by_its_executable_nothing_is_proven(
     assert why in said(found)
     for finding in audited(path, claim).recordings[0].claims[0].findings:
         assert {proof.exe for proof in finding.violations} <= {(exe or b"").decode()}
+
+
+def test_what_a_command_line_claims_permits_nothing(tmp_path: Path) -> None:
+    actor = Actor(200, 5_000_000_001, 3)
+    story = Story()
+    for one in NAMED:
+        story._add(one.copy().view(CGROUP), USER_CPU)
+    for one in (
+        task(text=b"/usr/bin/qemu-system-x86_64", actor=actor),
+        *command(b"qemu\0-name\0bank\0", actor=actor),
+    ):
+        story._add(one.copy().view(TASK), USER_CPU)
+    story.create(RAM, cgroup=SSH)
+    story.map(RAM, 200, cgroup=SSH, comm=b"thief")
+    path = story.write(tmp_path / "x.seal")
+    found = of(path, 'claim = "mapped-only-by"\nby = ["creator", { vm = "bank" }]')
+    assert found.result is FAIL, said(found)
+    assert "thief/200 (ssh.service, claims vm bank, uid 1000) " in said(found)

@@ -102,6 +102,15 @@ def test_a_build_id() -> None:
     assert known(row()).of(DD).build_id == ""
 
 
+def test_the_newest_are_kept() -> None:
+    others = [Actor(number, 1, 1) for number in (8, 9)]
+    found = known(row(), *(row(actor=one) for one in others))
+    assert found.of(DD) is not NOBODY
+    found.keep_newest(2)
+    assert found.of(DD) is NOBODY
+    assert NOBODY not in [found.of(one) for one in others]
+
+
 def test_several_recordings_of_a_boot() -> None:
     other = Actor(8, 1, 1)
     both = Together(Tasks, [known(row()), known(row(actor=other, text=b"/bin/x"))])
