@@ -2,8 +2,8 @@
 
 Whoever records and filters again when reading (``trace``) pushes down what it loses nothing by
 (:func:`lossless`): rows that would match are all there, and so is what tells how a file was made
-and sealed, whoever did it. Whoever only records (``record``) has nothing but the kernel's filters:
-there each word must be one of them (:func:`options`).
+and sealed, whoever did it. Whoever only records (``record``) has the kernel's filters, and compares
+itself who acts (:data:`ACTORS`): there each word must be one of these (:func:`options`).
 """
 
 import re
