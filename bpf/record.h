@@ -162,7 +162,7 @@ struct task_body {
 	u32 ns_pid;		/* its own pid, as its own pid namespace counts; 0: not known */
 	u16 part;		/* piece number, from 0 */
 	u16 length;		/* bytes used in text */
-	u8 what;		/* TASK_EXE, TASK_CMDLINE */
+	u8 what;		/* TASK_EXE, TASK_CMDLINE; TASK_BUILD_ID: by user space alone */
 	u8 more;		/* 1: it goes on, in the next piece if there is one */
 	u8 cut;			/* 1: what is above the path was not reached */
 	u8 unlinked;		/* 1: the executable has no name any more */

@@ -376,6 +376,7 @@ LOSSES: Mapping[str, str] = {
     "stack_rate": "a user stack left out, since there were too many a second",
     "stack_map": "no room to tell where code lies in an address space",
     "task_text": "a task whose command line could not be read",
+    "filtered": "what --filter leaves out (no loss)",
 }
 """Why events were lost, by the words of ``enum loss_cause``."""
 

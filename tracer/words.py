@@ -405,6 +405,7 @@ class LossCause(IntEnum):
     STACK_RATE = 14
     STACK_MAP = 15
     TASK_TEXT = 16
+    FILTERED = 17
 
 
 CONTEXT = (
@@ -412,6 +413,8 @@ CONTEXT = (
     LossCause.STACK, LossCause.STACK_RATE, LossCause.STACK_MAP,
 )  # fmt: skip
 """Causes by which no event is lost, only what stands around it."""
+WANTED = (LossCause.FILTERED,)
+"""Causes by which nothing is lost: it was not to be recorded."""
 
 
 class StackState(IntEnum):
@@ -448,6 +451,7 @@ class TaskText(IntEnum):
 
     EXE = 1
     CMDLINE = 2
+    BUILD_ID = 3
 
 
 def words(enum: type[IntEnum]) -> dict[int, str]:

@@ -1,6 +1,6 @@
 """Every field of an event in words, and the rule behind its verdict."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from tracer import labels
@@ -93,13 +93,15 @@ def _process(event: Mapping[str, Any]) -> str:
     return f"{told}, {own} in its own namespace" if own and own != get("pid") else told
 
 
-def _program(event: Mapping[str, Any]) -> Iterator[Line]:
-    """What it runs, as far as that was recorded."""
-    if exe := event.get("exe"):
+def program(get: Callable[[str], Any]) -> Iterator[Line]:
+    """What an actor runs, as far as that was recorded; ``get`` gives its columns."""
+    if exe := get("exe"):
         yield Line("executable", cells.text(exe))
-    if cmdline := event.get("cmdline"):
+    if build_id := get("build_id"):
+        yield Line("build id", cells.text(build_id))
+    if cmdline := get("cmdline"):
         yield Line("says it runs", cells.text(cmdline))
-    if parent := event.get("parent"):
+    if parent := get("parent"):
         yield Line("parent", f"process {parent}")
 
 
@@ -124,7 +126,7 @@ def fields(
     lines = [
         Line("time", f"{since}boot clock {when} ns"),
         Line("process", _process(event)),
-        *_program(event),
+        *program(get),
         Line("user", f"uid {get('uid')}"),
         Line("cgroup", _cgroup(event)),
         Line(

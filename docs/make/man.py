@@ -17,7 +17,7 @@ from tracer.cli.main import parser
 from tracer.cli.verb import actions
 
 _TEXT = Path(__file__).parent / "text/man.toml"
-_EXIT = ("exit code", "exit status", "The exit code")
+_EXIT = ("exit code", "The exit code")
 _OPTIONS = ("positional arguments", "options")
 
 

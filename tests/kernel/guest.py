@@ -60,6 +60,7 @@ REPEATED: Scenes = (
     scenes_decisions.filters,
     scenes_names.names,
     scenes_names.acting,
+    scenes_names.filtered,
     scenes_ui.live_view,
     scenes_followed.traced,
     scenes_followed.followed,

@@ -4,6 +4,7 @@ import json
 import subprocess
 
 from tests.kernel.guest_tools import Recorder, Results, python
+from tests.kernel.scenes_ftrace import BY_FTRACE
 
 BELOW = "/brief.slice"
 """As ``programs/brief_cgroups.py`` has it."""
@@ -37,3 +38,26 @@ def acting(results: Results) -> None:
         command = python("brief_tasks.py", "--out", out)
         Recorder(results, f"acting-{name}", *options, *_ACTS, command=command).wait()
         results.tell(f"acting-{name}", tasks=json.loads(out.read_text()))
+
+
+FILTERED: dict[str, tuple[str, ...]] = {
+    "all": (),
+    "claims": ("--filter", "vm:web"),
+    "unit": ("--filter", "unit:asked.service"),
+    "machine": ("--filter", "vm:bank exe:*/qemu-system-*", "--method", "kprobe"),
+    "ftrace": BY_FTRACE,
+}
+"""Recorders of programs/actors.py."""
+
+
+_WRITES = ("--ops", "create,write", "--no-self-test")
+
+
+def filtered(results: Results) -> None:
+    """The same programs under recorders that are to record some of them."""
+    subprocess.run(["mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup"], check=False)
+    for name, options in FILTERED.items():
+        out = results.out / f"filtered-{name}.json"
+        command = python("actors.py", "--out", out)
+        Recorder(results, f"filtered-{name}", *options, *_WRITES, command=command).wait()
+        results.tell(f"filtered-{name}", actors=json.loads(out.read_text()))

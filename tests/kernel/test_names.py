@@ -1,12 +1,14 @@
 """Cgroups and programs by name, also of those that are gone before anybody could look."""
 
+import json
 from collections import Counter
 from typing import Any
 
 import pytest
 
 from tests.kernel.booted import Booted, Run
-from tests.kernel.scenes_names import ACTING, RECORDED
+from tests.kernel.programs.actors import WRITES
+from tests.kernel.scenes_names import ACTING, FILTERED, RECORDED
 from tracer.recording.places import Places
 from tracer.recording.reader import Recording
 from tracer.recording.tasks import Actor, Tasks
@@ -114,3 +116,59 @@ def test_all_who_act_are_told(kernel: Booted, name: str) -> None:
         parents = {task.parent_start_ns for who, task in found.items() if who[0] == one["pid"]}
         if one["parent"] in starts:
             assert parents == {starts[one["parent"]]}
+
+
+WHOSE = {
+    "all": {"claims", "ordinary", "unit", "outranked"},
+    "claims": {"claims"},
+    "unit": {"unit"},
+    "machine": {"outranked"},
+    "ftrace": {"claims", "ordinary", "unit", "outranked"},
+}
+
+
+def _who(kernel: Booted, name: str) -> dict[str, dict[str, Any]]:
+    told = kernel.facts(f"filtered-{name}")["actors"]
+    assert {one["code"] for one in told} == {0}
+    return {one["name"]: one for one in told}
+
+
+@pytest.mark.parametrize("name", FILTERED)
+def test_whom_a_filter_names_is_recorded(kernel: Booted, name: str) -> None:
+    """All that they did, nothing of the others but that they made files, and no loss."""
+    run, who = kernel.run(f"filtered-{name}"), _who(kernel, name)
+    events = run.events
+    writes = Counter(events["pid"][(events["op"] == "write") & (events["name"] == "memfd:own")])
+    assert writes == {who[one]["pid"]: WRITES for one in WHOSE[name]}
+    made = set(events["pid"][(events["op"] == "create") & (events["name"] == "memfd:own")])
+    assert made == {one["pid"] for one in who.values()}
+    assert run.verified.exit_code == 0, run.verified.lines()
+    assert not run.verified.unexplained
+    causes = set(run.table("losses")["cause"])
+    assert causes == (set() if name in ("all", "ftrace") else {"filtered"})
+    if name not in ("all", "ftrace"):
+        left_out = run.table("losses").groupby("hook")["total"].max()
+        assert int(left_out["write"]) == run.totals("decided")["write"] - run.totals("dropped")[
+            "write"
+        ] - run.per("hook").get("write", 0)
+    coverage = json.loads(run.report("--json").stdout)["recordings"][0]
+    assert coverage["lost"] == {}
+
+
+@pytest.mark.parametrize("name", ["all", "ftrace"])
+def test_what_a_command_line_claims(kernel: Booted, name: str) -> None:
+    """It is shown as a claim, and counts for nothing where the cgroup says more."""
+    run, who = kernel.run(f"filtered-{name}"), _who(kernel, name)
+    rows = [json.loads(line) for line in run.script("--json").stdout.splitlines()]
+    told = {row["pid"]: row for row in rows if row["name"] == "memfd:own" and row["op"] == "write"}
+    for one in who.values():
+        row = told[one["pid"]]
+        assert row["exe"] == one["exe"]
+        assert row["build_id"] == one["build_id"] != ""
+    claims, outranked = told[who["claims"]["pid"]], told[who["outranked"]["pid"]]
+    assert (claims["vm_name"], claims["vm_claimed"]) == (None, "web")
+    assert claims["place"].endswith("claims vm web")
+    assert (outranked["vm_name"], outranked["vm_claimed"]) == ("bank", None)
+    assert told[who["ordinary"]["pid"]]["vm_claimed"] is None
+    found = run.script("--json", "--filter", "vm:web").stdout.splitlines()
+    assert {json.loads(line)["pid"] for line in found} == {who["claims"]["pid"]}

@@ -27,7 +27,7 @@ import pyarrow as pa
 from tracer.analysis.batches import Array, Batch, Source, Vocabulary, columns_of
 from tracer.analysis.features import COLUMNS
 from tracer.analysis.judge import Judge
-from tracer.filter.mask import ACTOR, PLACES, TASKS, Coded, acted, placed
+from tracer.filter.mask import ACTOR, PLACES, TASKS, Coded, acted, placed, told
 from tracer.recording.format import EVENTS, TABLES
 from tracer.rules.variants import HOLES
 from tracer.stacks.recorded import TABLES as STACKS
@@ -276,21 +276,25 @@ class Judged(Mapping[str, Any]):
         }
         for text in ("expected", "reason", "rule", "hole"):
             self._made[text] = partial(self._text, text)
-        if "cgroup" in batch.columns:
-            for place in PLACES:
-                self._made[place] = partial(self._place, place)
-        if {*ACTOR} <= {*batch.columns}:
-            for told in TASKS:
-                self._made[told] = partial(self._task, told)
+        named = "cgroup" in batch.columns
+        acts = {*ACTOR} <= {*batch.columns}
+        for one in (*(PLACES if named else ()), *(TASKS if acts else ())):
+            # What is claimed depends on both; of all else one half is enough.
+            both = named and acts and one in ("place", "vm_claimed")
+            self._made[one] = partial(self._who, one, both)
 
     def _text(self, name: str) -> Coded:
         return Coded(self._outcome, [getattr(one, name) for one in self._words.outcomes])
 
-    def _place(self, name: str) -> Coded:
-        return self._placed[name]
+    def _who(self, name: str, both: bool) -> Coded | Array:
+        if both:
+            return self._told[name]
+        return self._placed[name] if name in PLACES else self._acted[name]
 
-    def _task(self, name: str) -> Coded | Array:
-        return self._acted[name]
+    @cached_property
+    def _told(self) -> dict[str, Coded | Array]:
+        who = [self.batch[one] for one in ACTOR]
+        return told(self.batch["cgroup"], who, self.source.places, self.source.tasks)
 
     @cached_property
     def _acted(self) -> dict[str, Coded | Array]:

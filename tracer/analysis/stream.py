@@ -4,16 +4,16 @@ For whoever prints each event. Whoever wants sums is an observer of the driver
 (:mod:`tracer.analysis.decisions`), which judges here as well.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracer.analysis.batches import Source, Vocabulary
+from tracer.analysis.batches import Batch, Source, Vocabulary
 from tracer.analysis.decisions import EVERYTHING, NEEDED, Decisions, Judged, Window, batch_of
-from tracer.filter.mask import ACTOR, PLACES, TASKS, Coded, acted, matching, placed
+from tracer.filter.mask import ACTOR, PLACES, TASKS, Coded, acted, matching, placed, told
 from tracer.filter.mask import columns as columns_of
 from tracer.filter.query import Query
 from tracer.recording.follow import EVERYTHING as TABLES
@@ -181,14 +181,20 @@ class Stream:
         judged = self._decisions.judge(batch)
         for name in JUDGED:
             table = table.append_column(name, _arrow(name, judged))
-        if "cgroup" in table.column_names:
-            for name, column in placed(batch["cgroup"], self.places).items():
-                table = table.append_column(name, _coded(column))
-        if "exec_id" in table.column_names:
-            for name, known in acted([batch[one] for one in ACTOR], self.tasks).items():
-                column = _coded(known) if isinstance(known, Coded) else integers(known)
-                table = table.append_column(name, column)
+        for name, known in self._who(batch, table.column_names).items():
+            column = _coded(known) if isinstance(known, Coded) else integers(known)
+            table = table.append_column(name, column)
         return table
+
+    def _who(self, batch: Batch, names: Collection[str]) -> Mapping[str, Coded | Numbers]:
+        """What cgroups and actors of rows tell, of those that they have."""
+        acts, named = "exec_id" in names, "cgroup" in names
+        who = [batch[one] for one in ACTOR] if acts else []
+        if acts and named:
+            return told(batch["cgroup"], who, self.places, self.tasks)
+        if named:
+            return placed(batch["cgroup"], self.places)
+        return acted(who, self.tasks) if acts else {}
 
 
 _VERDICTS = texts([*verdict_words()])

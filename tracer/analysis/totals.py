@@ -38,10 +38,11 @@ from tracer.analysis.grouping import (
 )
 from tracer.analysis.objects import all_known
 from tracer.analysis.sums import OBJECT, VERDICTS, Sums
-from tracer.filter.mask import ACTOR, PLACES, TASKS, Coded, Numbers, acted, placed
+from tracer.filter.mask import ACTOR, PLACES, TASKS, Coded, Numbers, told
 from tracer.labels import cause
-from tracer.recording.places import Together
-from tracer.recording.tasks import Known
+from tracer.recording.pieces import Together
+from tracer.recording.places import Places
+from tracer.recording.tasks import Tasks
 from tracer.rules.verdicts import Verdict
 from tracer.words import Seal
 
@@ -229,36 +230,27 @@ class Tables:
     def comms(self, codes: Array) -> Coded:
         return Coded(codes, self.words.comms.texts)
 
-    def places(self, boots: Array, cgroups: Array) -> dict[str, Coded]:
-        """What the cgroup of each row tells (``PLACES``); of several recordings of a boot, what
-        the first tells that knows it."""
-        found = {name: Coded(np.full(len(cgroups), -1), []) for name in PLACES}
+    def who(self, boots: Array, rows: Mapping[str, Array]) -> dict[str, Coded | Array]:
+        """What the cgroup and the actor of each row tell (``PLACES``, ``TASKS``); of several
+        recordings of a boot, what the first tells that knows it."""
+        found: dict[str, Coded | Array] = {}
         for number, boot in enumerate(self.boots):
-            places = Together([one.places for one in self.sources if one.boot_id == boot])
-            rows = boots == number
-            for name, column in placed(cgroups[rows], places).items():
-                before = found[name]
-                codes = np.array(before.codes)
-                codes[rows] = np.asarray(column.codes) + len(before.words)
-                found[name] = Coded(codes, [*before.words, *column.words])
-        return found
-
-    def actors(self, boots: Array, rows: Mapping[str, Array]) -> dict[str, Coded | Array]:
-        """What the actor of each row tells (``TASKS``), likewise."""
-        texts = {name: Coded(np.full(len(boots), -1), []) for name in ("exe", "cmdline")}
-        numbers = {name: np.zeros(len(boots), np.uint32) for name in ("parent", "ns_pid")}
-        for number, boot in enumerate(self.boots):
-            tasks = Known([one.tasks for one in self.sources if one.boot_id == boot])
+            sources = [one for one in self.sources if one.boot_id == boot]
+            places = Together(Places, [one.places for one in sources])
+            tasks = Together(Tasks, [one.tasks for one in sources])
             mine = boots == number
-            for name, column in acted([rows[one][mine] for one in ACTOR], tasks).items():
+            who = [rows[name][mine] for name in ACTOR]
+            for name, column in told(rows["cgroup"][mine], who, places, tasks).items():
                 if not isinstance(column, Coded):
-                    numbers[name][mine] = column
+                    numbers = found.setdefault(name, np.zeros(len(boots), column.dtype))
+                    np.asarray(numbers)[mine] = column
                     continue
-                before = texts[name]
+                before = found.get(name, Coded(np.full(len(boots), -1), []))
+                assert isinstance(before, Coded)
                 codes = np.array(before.codes)
                 codes[mine] = np.asarray(column.codes) + len(before.words)
-                texts[name] = Coded(codes, [*before.words, *column.words])
-        return {**texts, **numbers}
+                found[name] = Coded(codes, [*before.words, *column.words])
+        return found
 
     # The tables
 
@@ -357,8 +349,7 @@ class Tables:
             "pid": columns["pid"],
             "comm": self.comms(columns["comm"]),
             "uid": columns["uid"],
-            **self.places(know["boot"][columns["object"]], columns["cgroup"]),
-            **self.actors(know["boot"][columns["object"]], columns),
+            **self.who(know["boot"][columns["object"]], columns),
             "fd": columns["fd"],
             **files,
             **found.frame(),
@@ -382,8 +373,7 @@ class Tables:
             "pid": found.columns["pid"],
             "comm": self.comms(found.columns["comm"]),
             "uid": found.columns["uid"],
-            **self.places(found.columns["boot"], found.columns["cgroup"]),
-            **self.actors(found.columns["boot"], found.columns),
+            **self.who(found.columns["boot"], found.columns),
             "comms": how_many("comm"),
             "uids": how_many("uid"),
             "objects": how_many("object", files),
@@ -462,8 +452,7 @@ class Tables:
                 **found,
                 **self.file_columns(self.same_as[found["object"]]),
                 "comm": self.comms(found["comm"]),
-                **self.places(self.objects["boot"][found["object"]], found["cgroup"]),
-                **self.actors(self.objects["boot"][found["object"]], found),
+                **self.who(self.objects["boot"][found["object"]], found),
                 **outcome_columns(found["outcome"], self.words.outcomes),
                 "verdict": found["verdict"].astype(np.int8),
                 "op": enum("op", found["op"]),

@@ -13,7 +13,7 @@ import pandas as pd
 from tracer.audit.policy import WAYS
 from tracer.audit.result import Doubt, Need, Window
 from tracer.escape import printable
-from tracer.output.coverage import CONTEXT, loss_sentences
+from tracer.output.coverage import NO_EVENT, loss_sentences
 from tracer.recording.manifest import Count, Hook, Manifest, SelfTest
 from tracer.recording.reader import Recording
 from tracer.recording.verify import VerifyReport, check
@@ -208,7 +208,7 @@ def _end(recording: Recording, report: VerifyReport) -> Iterator[Doubt]:
 
 def _lost(lost: Mapping[tuple[str, str], int]) -> Iterator[Doubt]:
     for (cause, hook), total in sorted(lost.items()):
-        if cause in CONTEXT:
+        if cause in NO_EVENT:
             continue
         text = loss_sentences(Counter({printable(cause): total}))[0]
         hooks = frozenset({hook}) if cause in _BY_HOOK and hook != "none" else None
@@ -226,6 +226,9 @@ def _filters(manifest: Manifest) -> Iterator[Doubt]:
         tasks.append("the command and its children")
     if tasks:
         yield Doubt("filter", f"Only some processes were recorded ({', '.join(tasks)}): what any "
+                    "other did is not seen.")  # fmt: skip
+    if filters.actors:
+        yield Doubt("filter", f"Only what {printable(filters.actors)} did was recorded: what any "
                     "other did is not seen.")  # fmt: skip
     if filters.files:
         yield Doubt("filter", f"Only {len(filters.files)} named files were recorded (--file).")

@@ -40,6 +40,7 @@ from tracer.audit.result import (
 from tracer.audit.scope import OUT, Allowed, Answer, check_where, hidden, member, rights, who
 from tracer.cgroups import label
 from tracer.escape import printable
+from tracer.filter.mask import with_claim
 from tracer.filter.query import Query
 from tracer.labels import describe
 from tracer.recording.reader import Recording
@@ -341,7 +342,8 @@ def _about(claim: Claim, evidence: Evidence, file: MemoryFile) -> Iterator[Doubt
 def _proof(row: Row, text: str, evidence: Evidence) -> Proof:
     """``row`` as evidence for ``text``, which says what its process does."""
     comm, where = printable(row.comm), evidence.places.of(row.cgroup)
-    place = label(where.place)
+    task = evidence.tasks.of(Actor(row.pid, row.start_ns, row.exec_id))
+    place = with_claim(label(where.place), "" if where.place.vm else task.vm)
     # The recorder itself reads what an inode says of its mappings.
     if row.op != "mapped":
         told = f"{place}, uid {row.uid}" if place else f"uid {row.uid}"
@@ -355,7 +357,7 @@ def _proof(row: Row, text: str, evidence: Evidence) -> Proof:
         comm=comm,
         place=place,
         cgroup_path=where.path,
-        exe=evidence.tasks.of(Actor(row.pid, row.start_ns, row.exec_id)).exe,
+        exe=task.exe,
         op=printable(row.op),
         time=iso(evidence.clock.at(row.time_ns)),
         asked=_request(row, evidence.manifest.bit5),

@@ -110,7 +110,8 @@ class Proof:
     flags: int
     asked: str = ""
     place: str = ""
-    """Its unit, container or virtual machine; empty: it has none, or that is not known."""
+    """Its unit, container or virtual machine; empty: it has none, or that is not known. What its
+    command line alone says of a machine stands behind ``claims``, and proves nothing."""
     cgroup_path: str = ""
     """Of its cgroup; begins with ``?`` where not all of it is known."""
     exe: str = ""

@@ -165,6 +165,9 @@ class Filters:
     have to do with are followed, whoever else does something to them."""
     no_cmdline: bool = False
     """Command lines of who acts are not read."""
+    actors: str = ""
+    """Only events of these: units, containers, pods, machines and programs, as ``--filter`` has
+    them (`tracer.capture.actors`)."""
     files: tuple[str, ...] = ()
     """Only these (`tracer.capture.named_files.NamedFile.key`), whoever does something to them."""
 

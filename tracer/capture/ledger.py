@@ -22,7 +22,7 @@ from tracer.record import (
     LossCause,
     RecordType,
 )
-from tracer.words import CONTEXT
+from tracer.words import CONTEXT, WANTED
 
 _TOTALS = ("decided", "dropped")
 _PIECE: int = NAME["text"].itemsize
@@ -74,13 +74,13 @@ class Ledger:
     @property
     def lost(self) -> int:
         """Events so far."""
-        return int(self._lost.sum()) - int(self._lost[:, list(CONTEXT)].sum())
+        return int(self._lost.sum()) - int(self._lost[:, [*CONTEXT, *WANTED]].sum())
 
     @property
     def decided(self) -> int:
         """Decisions that passed the filters so far, those included that were lost."""
         decided, dropped = self._totals.sum(axis=0)
-        return int(decided - dropped)
+        return int(decided - dropped) - int(self._lost[:, list(WANTED)].sum())
 
     def by_cause(self) -> dict[str, int]:
         """``{cause: count}`` of what was lost so far, without the zeros."""
@@ -89,13 +89,18 @@ class Ledger:
             cause.name.lower(): int(sums[cause.value]) for cause in LossCause if sums[cause.value]
         }
 
-    def update(self, counts: Records, missed: dict[int, int]) -> Records:
+    def update(
+        self, counts: Records, missed: dict[int, int], filtered: NDArray[np.uint64] | None = None
+    ) -> Records:
         """Records for everything that moved.
 
         ``counts`` has one row a CPU (`tracer.capture.program.COUNTS`); ``missed`` is
-        ``{hook: times}`` that the kernel skipped a program, which it counts itself.
+        ``{hook: times}`` that the kernel skipped a program, which it counts itself; ``filtered``:
+        by hook, what was not to be recorded.
         """
         lost = counts["lost"].sum(axis=0)
+        if filtered is not None:
+            lost[:, LossCause.FILTERED] = filtered
         for hook, times in missed.items():
             if hook == Hook.CODE:  # no event is lost by that
                 lost[hook, LossCause.STACK_MAP] += times

@@ -13,11 +13,13 @@ from typing import Protocol
 
 import numpy as np
 
+from tracer.capture.actors import ActorFilter
 from tracer.capture.attach import Hooks, ModuleWatch
 from tracer.capture.baseline import baseline_records
 from tracer.capture.bpf_source import CAUSES, HOOKS
 from tracer.capture.cgroups import cgroup_records
 from tracer.capture.ledger import Ledger, clock_record
+from tracer.capture.looker import Looker
 from tracer.capture.memory_files import Mounts, Scan
 from tracer.capture.processes import Identity, folder
 from tracer.capture.procfs import Scanner
@@ -26,7 +28,7 @@ from tracer.capture.stacks.reader import StackReader
 from tracer.capture.tasks import Told
 from tracer.record import USER_CPU, Hook
 from tracer.recording.writer import RecordingWriter
-from tracer.words import CONTEXT
+from tracer.words import CONTEXT, WANTED
 
 _SHORTEST_NAP_S = 0.002
 _LONGEST_NAP_S = 0.05
@@ -35,6 +37,7 @@ _BATCHES = 16
 """Polls in a row before the tail and the clock are looked at again."""
 _PROGRESS_S = 0.25
 _CONTEXT = frozenset(cause.name.lower() for cause in CONTEXT)
+_NO_EVENT = _CONTEXT | {cause.name.lower() for cause in WANTED}
 _DRAIN_EVERY = 1000
 """Files that are looked at in between."""
 
@@ -69,11 +72,13 @@ class Session:
         most_bytes: int | None = None,
         stacks: StackReader | None = None,
         cmdlines: bool = True,
+        looker: Looker | None = None,
+        wanted: ActorFilter | None = None,
     ) -> None:
         """``interrupts``: how often somebody has wanted an end; a look at /proc heeds the next.
         ``most_bytes``: what the recording may take on the disk, and what the ring and the
         segment that is being encoded hold comes on top. ``cmdlines``: those of who has memory
-        files are read.
+        files are read. ``looker`` looks at who acts, ``wanted``: by whom events are recorded.
         """
         self.full = False
         """It took so much and was stopped for that."""
@@ -87,6 +92,7 @@ class Session:
         self._interrupts = interrupts
         self._announced: set[tuple[int, int]] = set()
         self._told = Told(cmdlines)
+        self._looker, self._wanted = looker, wanted
         self._program = program
         self._writer = writer
         self._tell = tell
@@ -109,7 +115,7 @@ class Session:
     @property
     def losses(self) -> dict[str, int]:
         """``{cause: count}`` of events so far."""
-        return {cause: n for cause, n in self._ledger.by_cause().items() if cause not in _CONTEXT}
+        return {cause: n for cause, n in self._ledger.by_cause().items() if cause not in _NO_EVENT}
 
     @property
     def incomplete(self) -> dict[str, int]:
@@ -222,6 +228,8 @@ class Session:
             busy = self._drain()
             if self._stacks is not None:
                 self._append_stacks(self._stacks.take())
+            if self._looker is not None and (found := self._looker.take()) is not None:
+                self._append(found)
             now_s = time.monotonic()
             self._writer.tick(now_s)
             if now_s >= self._next_second_s:
@@ -246,12 +254,21 @@ class Session:
         """Takes what is ready, but not for ever; whether there was anything."""
         for batch in range(_BATCHES):
             records = self._source.poll()
-            self._writer.append(records)
             count = len(records)
+            self._take(records)
             self._source.release()
             if not count:
                 return batch > 0
         return True
+
+    def _take(self, records: Records) -> None:
+        """Records of whatever source, which may be overwritten after the call."""
+        if len(records):
+            if self._looker is not None:
+                self._looker.see(records)
+            if self._wanted is not None:
+                records = self._wanted.of(records)
+        self._writer.append(records)
 
     def _each_second(self) -> None:
         # What was skipped while we said nothing yet is no event that is missing.
@@ -260,7 +277,8 @@ class Session:
             for hook, times in self._program.missed().items()
             if times > self._missed_before.get(hook, 0)
         }
-        self._append(self._ledger.update(self._program.counts(), missed))
+        filtered = None if self._wanted is None else self._wanted.left_out
+        self._append(self._ledger.update(self._program.counts(), missed, filtered))
 
     def finish(self, with_baseline: bool = True) -> dict[int, int]:
         """Takes the hooks off and reads what is left; ``{cpu: sequence numbers given out}``.
@@ -277,6 +295,8 @@ class Session:
             time.sleep(0)
         if self._stacks is not None:
             self._append_stacks(self._stacks.finish())
+        if self._looker is not None and (found := self._looker.finish()) is not None:
+            self._append(found)
         self._each_second()
         self._append(clock_record())
         return {
@@ -299,4 +319,4 @@ class Session:
         """Records of our own making are numbered too, so that a hole among them shows."""
         records["seq"] = np.arange(self._user_seq, self._user_seq + len(records))
         self._user_seq += len(records)
-        self._writer.append(records)
+        self._take(records)

@@ -21,6 +21,8 @@ from tracer.capture.ledger import own_records
 from tracer.capture.memory_files import Scan
 from tracer.capture.processes import Who, folder, start_ns
 from tracer.capture.ring import Records
+from tracer.escape import escape_bytes
+from tracer.qemu import claimed, is_qemu
 from tracer.record import HEAD, PROC_TICK_NS, TASK, RecordType, TaskText
 
 _PIECE = TASK["text"].itemsize - 1
@@ -122,6 +124,28 @@ class _Patient:
         return found[0] if found else b""
 
 
+class Claims:
+    """Which virtual machine processes claim to be on their command lines, now (tracer.qemu)."""
+
+    def __init__(self, root: Path = Path("/proc")) -> None:
+        self._root, self._patient = root, _Patient(_PATIENCE_S)
+        self._known: dict[int, str] = {}
+
+    def of(self, pid: int) -> str:
+        """Escaped; empty: none."""
+        if pid not in self._known:
+            self._known[pid] = self._claim(pid)
+        return self._known[pid]
+
+    def _claim(self, pid: int) -> str:
+        with folder(self._root, pid) as fd, suppress(OSError):
+            exe = os.fsencode(os.readlink("exe", dir_fd=fd)) if fd >= 0 else b""
+            if is_qemu(exe := exe.removesuffix(_DELETED)):
+                command = self._patient.read(fd, "cmdline", _CMDLINE)
+                return escape_bytes(claimed(exe, command.split(b"\0")[:-1]))
+        return ""
+
+
 def _pieces(text: bytes, most: int) -> Iterator[tuple[int, bytes, bool]]:
     for part, at in enumerate(range(0, max(min(len(text), most), 1), _PIECE)):
         piece = text[at : min(at + _PIECE, most)]
@@ -139,12 +163,12 @@ def task_records(
     patient = _Patient(_PATIENCE_S)
     for pid, start, exec_id in who:
         with folder(root, pid) as fd:
-            if fd < 0 or not _is(fd, start):
+            if fd < 0 or not is_still(fd, start):
                 continue
             facts, command = _facts(root, fd), b""
             if cmdlines:
                 command = patient.read(fd, "cmdline", _CMDLINE + 1)
-            if not _is(fd, start):
+            if not is_still(fd, start):
                 continue
         texts = [(TaskText.EXE, facts.exe, 1 << 12)]
         texts += [(TaskText.CMDLINE, command, _CMDLINE)] if command else []
@@ -162,7 +186,7 @@ def task_records(
     return found.view(HEAD)
 
 
-def _is(fd: int, start: int) -> bool:
+def is_still(fd: int, start: int) -> bool:
     """Whether the process behind a folder of /proc is still there, and began then."""
     try:
         found = start_ns(_read(fd, "stat"))

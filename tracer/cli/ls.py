@@ -67,7 +67,7 @@ class Ls(Verb):
             raise UserError(f"--pid: there is no process {args.pid}")
         from tracer.filter.mask import PLACES
 
-        query = filter_query(args, FILTERED | {*PLACES})
+        query = filter_query(args, FILTERED | {*PLACES, "vm_claimed"})
         from tracer.capture.procfs import Scanner
 
         try:
@@ -126,6 +126,7 @@ def matching(
     """
     import numpy as np
 
+    from tracer.capture.tasks import Claims
     from tracer.filter.mask import Coded, placed
     from tracer.filter.query import Query
 
@@ -152,6 +153,13 @@ def matching(
         columns["exe"] = texts([one and _executable(one[0]) for _, _, one in rows])
     if named is not None:
         columns |= placed(columns["cgroup"], named)
+        if "vm_claimed" in query.columns():
+            places = columns["vm_name"]
+            claims = Claims()
+            columns["vm_claimed"] = texts([
+                None if one is None or places.words[code] else claims.of(one[0]) or None
+                for (_, _, one), code in zip(rows, places.codes.tolist(), strict=True)
+            ])  # fmt: skip
     for name in ("dev", "ino", "gen", "seals"):
         columns[name] = np.array([getattr(file, name) for _, file, _ in rows], np.uint64)
     places = np.array([place for place, _, _ in rows], np.int64)

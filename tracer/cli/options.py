@@ -238,7 +238,7 @@ def filters_of_kernel(args: argparse.Namespace) -> None:
     from tracer.filter.pushdown import options
 
     for name, value in options(filter_query(args), args.audit).values().items():
-        if getattr(args, name):
+        if getattr(args, name, None):
             raise UserError(f"--{name} and --filter say different things; give one of them")
         setattr(args, name, value)
 

@@ -33,8 +33,10 @@ from tracer.steps import StartStep, Steps
 from tracer.words import BY_NAME, Op
 
 if TYPE_CHECKING:
+    from tracer.capture.actors import ActorFilter
     from tracer.capture.attach import Hooks, Kernel
     from tracer.capture.command import Command
+    from tracer.capture.looker import Looker
     from tracer.capture.named_files import NamedFile
     from tracer.capture.program import Program
     from tracer.capture.session import Progress
@@ -86,8 +88,9 @@ class Record(Verb):
         recording_options(parser)
         filter_option(
             parser,
-            "only what matches, of the filters that the kernel can apply: op:mmap,write, uid:1000, "
-            "pid:42, name:ring*, seals:+WRITE, ret:error; creation and sealing of files, the "
+            "only what matches: by the kernel op:mmap,write, uid:1000, pid:42, name:ring*, "
+            "seals:+WRITE, ret:error; by the recorder, which the whole host then costs, unit:, "
+            "container:, pod:, vm:, exe:, and who is not known; creation and sealing of files, the "
             "children of a pid too",
         )
         parser.add_argument(
@@ -120,11 +123,12 @@ class Record(Verb):
         # Forked now, before any thread, before bcc's memory and with the signals as they were when
         # we came; it waits for its turn.
         command = Command.prepare(args.command) if args.command else None
-        examiner = zygote = None
+        examiner = zygote = looker = None
         try:
             if _stacks(args):
                 zygote = _zygote()
             symbols = _kernel_symbols(args)
+            looker = _looker(args)
             if not args.no_self_test:
                 examiner = Examiner.prepare(False, wanted.name, args.audit)
             stop = Stopper(args.duration)
@@ -155,7 +159,7 @@ class Record(Verb):
                 writer = _writer(args, kernel, program, wanted.to_json(), self_test)
                 return self._record(
                     args, kernel, program, wanted, writer, stop, command, most_bytes, steps,
-                    zygote, symbols,
+                    zygote, symbols, looker,
                 )  # fmt: skip
             finally:
                 program.close()
@@ -164,6 +168,8 @@ class Record(Verb):
                 examiner.close()
             if zygote is not None:
                 zygote.close()
+            if looker is not None:
+                looker.close()
             if command is not None:
                 command.terminate()  # if it has not ended
 
@@ -180,6 +186,7 @@ class Record(Verb):
         steps: Steps,
         zygote: "Zygote | None",
         kernel_symbols: "KernelSymbols | None",
+        looker: "Looker | None",
     ) -> int:
         from tracer.capture.attach import ModuleWatch
         from tracer.capture.program import Program
@@ -209,6 +216,8 @@ class Record(Verb):
             most_bytes,
             stacks,
             cmdlines=not wanted.no_cmdline,
+            looker=looker,
+            wanted=_actors(wanted),
         )
         line = ProgressLine(args.quiet)
         try:
@@ -319,6 +328,28 @@ def _zygote() -> "Zygote":
     return Zygote.start(prepared, unwind.serve)
 
 
+def _looker(args: argparse.Namespace) -> "Looker | None":
+    """Forked now, before hooks could tell of it."""
+    from tracer.capture.looker import Looker
+
+    try:
+        return Looker.start(whole=args.source == "ftrace", cmdlines=not args.no_cmdline)
+    except OSError as error:
+        tell(f"nobody looks at who acts: {error.strerror}; build ids of programs stay unknown")
+        return None
+
+
+def _actors(wanted: Filters) -> "ActorFilter | None":
+    """What of ``--filter`` is not for the kernel."""
+    if not wanted.actors:
+        return None
+    from tracer.capture.actors import ActorFilter
+    from tracer.filter.query import parse
+
+    tell(f"{wanted.actors}: compared by the recorder, the kernel hands over what everybody does")
+    return ActorFilter(parse(wanted.actors), cmdlines=not wanted.no_cmdline)
+
+
 def _stack_reader(
     program: "Program", zygote: "Zygote", kernel: "KernelSymbols | None"
 ) -> "StackReader":
@@ -406,6 +437,7 @@ def filters(args: argparse.Namespace, follow_command: bool) -> Filters:
         unsealable=args.unsealable,
         follow_command=follow_command,
         no_cmdline=args.no_cmdline,
+        actors=getattr(args, "actors", ""),
     )
 
 

@@ -25,7 +25,7 @@ class Redact(Verb):
       sealsnoop verify copy.seal
       sealsnoop report copy.seal
 
-    exit status:
+    exit code:
       0  the copy is there
       1  the recording is damaged or is still being written; the copy is there already
     """

@@ -29,13 +29,13 @@ class Verify(Verb):
       sealsnoop verify trace.seal --digest 0adda477fd4d...
       sealsnoop verify audit.json --key pub.pem --recording trace.seal
 
-    exit status, recording:
+    exit code, recording:
       0  whole: ended by its recorder, nothing changed, every gap declared as a loss
       1  cannot be read (no recording, no permission, written by a newer sealsnoop)
       2  damaged: files changed, removed or added, or gaps that are not declared
       3  readable, but cut off: killed, power failure, full disk, or still being written
 
-    exit status, statement of an audit:
+    exit code, statement of an audit:
       0  what could be checked holds; what was not checked is listed
       1  cannot be read
       2  wrong signature, changed files, or another result when it is computed again
@@ -79,7 +79,7 @@ class Verify(Verb):
         )
 
     def run(self, args: argparse.Namespace) -> int:
-        """Prints the findings on stdout; the exit status is as in the help."""
+        """Prints the findings on stdout; the exit code is as in the help."""
         is_file = os.path.isfile(args.recording)
         found: Recheck | VerifyReport = _statement(args) if is_file else _recording(args)
         with quiet_pipe():

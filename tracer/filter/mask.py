@@ -17,9 +17,10 @@ from tracer.filter.grammar import Bits, In, Like, Range, Term, Test
 from tracer.filter.query import Query, find
 from tracer.recording.format import EVENTS
 from tracer.recording.identity import KEY, Identities
-from tracer.recording.places import Places, Together
+from tracer.recording.pieces import Known, Together
+from tracer.recording.places import Places, Where
 from tracer.recording.tables import booleans, integers, plain
-from tracer.recording.tasks import Actor, Known, Tasks
+from tracer.recording.tasks import Actor, Task, Tasks, quoted
 
 Values = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -245,11 +246,15 @@ def mask(terms: tuple[Term, ...], columns: Columns) -> npt.NDArray[np.bool_]:
 
 PLACES = ("place", "cgroup_path", "unit", "runtime", "container", "pod", "vm_name")
 """Columns that a row's cgroup tells (tracer.recording.places); null: it does not."""
-TASKS = ("exe", "cmdline", "parent", "ns_pid")
+TASKS = ("exe", "build_id", "cmdline", "parent", "ns_pid", "vm_claimed")
 """Columns that a row's actor tells (tracer.recording.tasks); null or 0: it is not known."""
+_TASK_TEXTS = {"exe": "exe", "build_id": "build_id", "cmdline": "cmdline", "vm_claimed": "vm"}
+_TASK_NUMBERS = ("parent", "ns_pid")
+Cgroups = Known[int, Where] | Together[int, Where]
+Actors = Known[Actor, Task] | Together[Actor, Task]
 ACTOR = ("pid", "start_ns", "exec_id")
 """The columns that name an actor."""
-COLUMNS = frozenset({*EVENTS.names, "name", *PLACES, "exe"})
+COLUMNS = frozenset({*EVENTS.names, "name", *PLACES, "exe", "vm_claimed"})
 """The columns that a filter over raw events can use."""
 
 
@@ -277,7 +282,7 @@ def named(table: pa.Table, names: Identities) -> Coded:
     return Coded(codes, names.names(table.select([*KEY]).take(integers(first))))
 
 
-def placed(cgroups: Values, places: Places | Together) -> dict[str, Coded]:
+def placed(cgroups: Values, places: Cgroups) -> dict[str, Coded]:
     """The columns :data:`PLACES` of rows in these cgroups, each looked up once."""
     distinct, codes = np.unique(cgroups, return_inverse=True)
     found = [places.of(int(cgroup)) for cgroup in distinct]
@@ -302,19 +307,51 @@ def _same(columns: Sequence[Values]) -> tuple[Values, Values]:
     return first, codes
 
 
-def acted(who: Sequence[Values], tasks: Tasks | Known) -> dict[str, Coded | Values]:
+def acted(who: Sequence[Values], tasks: Actors) -> dict[str, Coded | Values]:
     """The columns :data:`TASKS` of rows of these actors (columns :data:`ACTOR`), each looked up
     once."""
     first, codes = _same(who)
     keys = zip(*(column[first].tolist() for column in who), strict=True)
     found = [tasks.of(Actor(*key)) for key in keys]
-    told: dict[str, Coded | Values] = {
-        name: Coded(codes, [getattr(one, name) or None for one in found])
-        for name in ("exe", "cmdline")
-    }
-    for name in ("parent", "ns_pid"):
-        told[name] = np.array([getattr(one, name) for one in found], np.uint32)[codes]
+    told: dict[str, Coded | Values] = {}
+    for name in TASKS:
+        if name in _TASK_NUMBERS:
+            told[name] = np.array([getattr(one, name) for one in found], np.uint32)[codes]
+        else:
+            texts = [getattr(one, _TASK_TEXTS[name]) or None for one in found]
+            told[name] = Coded(codes, texts)
     return told
+
+
+def told(
+    cgroups: Values,
+    who: Sequence[Values],
+    places: Cgroups,
+    tasks: Actors,
+) -> dict[str, Coded | Values]:
+    """The columns :data:`PLACES` and :data:`TASKS` of rows in these cgroups, of these actors.
+
+    Which machine a command line claims to be counts only where the cgroup names none; then it
+    stands in ``place``, too.
+    """
+    there, actors = placed(cgroups, places), acted(who, tasks)
+    claims = actors["vm_claimed"]
+    if isinstance(claims, Coded) and any(claims.words):
+        both = [there["place"], there["vm_name"], claims]
+        first, codes = _same([np.asarray(one.codes, np.int64) for one in both])
+        shown: list[str | None] = []
+        claimed: list[str | None] = []
+        for row in first.tolist():
+            place, machine, claim = (one.words[one.codes[row]] for one in both)
+            claimed.append(None if machine else claim)
+            shown.append(with_claim(place or "", claimed[-1] or "") or None)
+        there["place"], actors["vm_claimed"] = Coded(codes, shown), Coded(codes, claimed)
+    return {**there, **actors}
+
+
+def with_claim(place: str, claim: str) -> str:
+    """``ssh.service, claims vm web``: behind what the cgroup says, and quoted if it needs to be."""
+    return ", ".join(filter(None, (place, claim and f"claims vm {quoted(claim)}")))
 
 
 def matching(
@@ -335,10 +372,17 @@ def matching(
         source: dict[str, Any] = {name: table.column(name) for name in table.column_names}
         if needs_names:
             source["name"] = named(table, names)
-        if needs_places:
-            source |= placed(Columns(table).numbers("cgroup").values, places)
-        if needs_tasks:
-            source |= acted([Columns(table).numbers(name).values for name in ACTOR], tasks)
+        if needs_places or needs_tasks:
+            numbers = Columns(table).numbers
+            if not needs_tasks:
+                source |= placed(numbers("cgroup").values, places)
+            else:
+                who = [numbers(name).values for name in ACTOR]
+                source |= (
+                    told(numbers("cgroup").values, who, places, tasks)
+                    if needs_places
+                    else acted(who, tasks)
+                )
         found = query.mask(source)
         if found.any():
             yield table if found.all() else table.filter(booleans(found))

@@ -2,8 +2,8 @@
 
 Whoever records and filters again when reading (``trace``) pushes down what it loses nothing by
 (:func:`lossless`): rows that would match are all there, and so is what tells how a file was made
-and sealed, whoever did it. Whoever only records (``record``) has nothing but the kernel's filters:
-there each word must be one of them (:func:`options`).
+and sealed, whoever did it. Whoever only records (``record``) has the kernel's filters, and compares
+itself who acts (:data:`ACTORS`): there each word must be one of these (:func:`options`).
 """
 
 import re
@@ -23,6 +23,8 @@ KEPT = (Op.CREATE, Op.ADD_SEALS)
 _SAFE = re.compile(r"[\w.@%+/ :-]+", re.ASCII)
 NAME_BYTES = 249
 """The longest name of a memfd: mm/memfd.c, MFD_NAME_MAX_LEN."""
+ACTORS = frozenset({"unit", "container", "pod", "vm", "exe"})
+"""Keys that a recorder compares itself, with what the kernel has told of cgroups and programs."""
 _MOST = 64
 """Numbers of one word that become options."""
 
@@ -43,6 +45,8 @@ class Options:
     name: str = ""
     seals: tuple[str, ...] = ()
     denied: bool = False
+    actors: str = ""
+    """No option: words that the recorder itself applies."""
 
     def __bool__(self) -> bool:
         return self != Options()
@@ -56,6 +60,7 @@ class Options:
             "name": self.name,
             "seals": ",".join(self.seals),
             "denied": self.denied,
+            "actors": self.actors,
         }
         return {name: value for name, value in found.items() if value}
 
@@ -84,7 +89,7 @@ def lossless(query: Query) -> Options:
 
 
 def options(query: Query, audit: bool = False) -> Options:
-    """The whole of a filter as options of ``record``.
+    """The whole of a filter as options of ``record``, and what the recorder applies itself.
 
     :param audit: whether it records what an audit needs, too.
     :raises QueryError: for the first word that the kernel side cannot apply.
@@ -107,6 +112,8 @@ def _option(term: Term, audit: bool) -> Options | None:
     if term.key == "op":
         allowed = _ops([term], _hooked(audit))
         return Options(ops=_with_kept(allowed)) if allowed else None
+    if term.key in ACTORS:
+        return Options(actors=str(term))
     if term.negated:
         return None
     if term.key == "uid" and (numbers := _numbers(term)):
@@ -135,7 +142,8 @@ def _both(one: Options, other: Options, text: str, start: int, end: int) -> Opti
         found[name] = values[0] or values[1]
     seals = tuple(dict.fromkeys((*one.seals, *other.seals)))
     denied = one.denied or other.denied
-    return Options(ops=ops, seals=seals, denied=denied, **found)  # type: ignore[arg-type]
+    actors = " ".join(filter(None, (one.actors, other.actors)))
+    return Options(ops, seals=seals, denied=denied, actors=actors, **found)  # type: ignore[arg-type]
 
 
 def _cannot(term: Term) -> str:

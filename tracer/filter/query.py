@@ -120,7 +120,8 @@ KEYS: tuple[Key, ...] = (
     Key("unit", ("unit",), Form.TEXT, "systemd unit of the process", "unit:nginx.service"),
     Key("container", ("container",), Form.TEXT, "container's id or name", "container:9ec39b91*"),
     Key("pod", ("pod",), Form.TEXT, "uid of the Kubernetes pod", "pod:214f3ba8*"),
-    Key("vm", ("vm_name",), Form.TEXT, "virtual machine, as libvirt names it", "vm:build-*"),
+    Key("vm", ("vm_name", "vm_claimed"), Form.TEXT, "virtual machine: its cgroup's, or a claim",
+        "vm:build-*"),
     Key("exe", ("exe",), Form.TEXT, "path of the executable", "exe:*/qemu-system-*"),
     Key("fd", ("fd",), _N, "file descriptor", "fd:3", named={"unknown": -1}),
     Key("object", ("dev", "ino", "gen"), Form.OBJECT, "one memory file", "object:1:1040"),
@@ -195,8 +196,9 @@ def _text(key: Key, part: Part) -> Alternative:
         if problem:
             raise part.error(problem)
     prefix = _PREFIX if key.name == "name" and not pattern.contains else ""
-    like = Like(key.columns[0], prefix + pattern.regex(), ignore_case=pattern.contains)
-    return Alternative(pattern.written(), ((like,),))
+    regex = prefix + pattern.regex()
+    likes = (Like(column, regex, ignore_case=pattern.contains) for column in key.columns)
+    return Alternative(pattern.written(), tuple((like,) for like in likes))
 
 
 def _nothing(key: Key, part: Part) -> Alternative | None:

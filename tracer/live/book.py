@@ -16,7 +16,7 @@ from tracer.live import cells
 from tracer.live.log import Log, Pager, readable
 from tracer.live.snapshot import HISTORY, Alert, Now, OnAlert, Verdicts, of_columns
 from tracer.live.wording import sentence
-from tracer.output.coverage import CONTEXT, modules_that_came
+from tracer.output.coverage import NO_EVENT, modules_that_came
 from tracer.recording.follow import MISSING
 from tracer.recording.format import TABLES
 from tracer.recording.reader import Recording
@@ -187,7 +187,7 @@ class Book:
     @property
     def lost(self) -> int:
         """Events lost, as far as the recorder counted."""
-        return sum(count for cause, count in self.losses.items() if cause not in CONTEXT)
+        return sum(count for cause, count in self.losses.items() if cause not in NO_EVENT)
 
     # What comes
 

@@ -80,9 +80,10 @@ def name_of(kind: Any, name: Any, dev: Any, ino: Any) -> str:
     return cut or "(empty name)"
 
 
-def who(comm: Any, pid: Any) -> str:
-    """``qemu/4242``."""
-    return f"{text(comm)}/{pid if pid is not None else '?'}"
+def who(comm: Any, pid: Any, own: Any = None) -> str:
+    """``qemu/4242``; ``qemu/4242[7]`` where its own pid namespace calls it 7 (``own``)."""
+    inner = f"[{own}]" if pid is not None and own and own != pid else ""
+    return f"{text(comm)}/{pid if pid is not None else '?'}{inner}"
 
 
 def short_answer(value: Any) -> str:

@@ -63,6 +63,8 @@ class Column:
     """It is there only while its rows differ."""
     sparse: bool = False
     """It is there only while some row has a value."""
+    beside: str = ""
+    """It is there only while some row has a value that is not the one in this column."""
     default: bool = False
     """What rows are sorted by where nothing else was chosen, the worst first."""
 
@@ -78,6 +80,8 @@ class Column:
         column = rows.columns.get(self.name)
         if isinstance(column, Taken):
             column = column.whole()
+        if self.beside:
+            return not _differ(column, rows.columns.get(self.beside), rows.order)
         if self.sparse:
             return not _has_text(column, rows.order)
         if not self.varies or column is None or len(rows) < 2:
@@ -106,6 +110,14 @@ def _has_text(column: Values | None, places: Array) -> bool:
         codes = np.unique(np.asarray(column.codes)[places]).tolist()
         return any(code >= 0 and column.words[code] for code in codes)
     return column is not None and any(np.asarray(column)[places].tolist())
+
+
+def _differ(column: Values | None, other: Values | None, places: Array) -> bool:
+    """Whether a column of numbers has one at some of these places that another has not."""
+    if column is None or other is None:
+        return False
+    mine, others = np.asarray(column)[places], np.asarray(other)[places]
+    return bool(((mine != 0) & (mine != others)).any())
 
 
 def rank_of(column: Values) -> Array:
@@ -401,6 +413,17 @@ def _kind(rank: int) -> Column:
 _COMMAND = Column("comm", "command", 7, 20, ask="comm")
 _PID = _number("pid", 7, ask="pid")
 
+
+def _own_pid(rank: int) -> Column:
+    """As its own pid namespace counts: of a container's processes it is another one."""
+
+    def text(row: Row) -> str:
+        own = row("ns_pid")
+        return str(own) if own and own != row("pid") else ""
+
+    return Column("ns_pid", "inside", 6, text_of=text, right=True, rank=rank, beside="pid")
+
+
 # Events
 
 
@@ -427,6 +450,7 @@ def decisions(with_file: bool = True) -> Sequence[Column]:
         _when("time_ns", rank=2, title="time", digits=(6, 3)),
         _COMMAND,
         _number("pid", 6, rank=5, ask="pid"),
+        _own_pid(9),
         _where("place", 3),
         Column("op", "op", 10, ask="op"),
         *named,
@@ -473,6 +497,7 @@ FDS: Sequence[Column] = (
     _mark("worst"),
     _COMMAND,
     _PID,
+    _own_pid(6),
     _where("place", 3),
     _fd(4),
     _file(16, 36),
@@ -487,6 +512,7 @@ PROCESSES: Sequence[Column] = (
     _mark("worst"),
     _COMMAND,
     _PID,
+    _own_pid(5),
     _where("place", 2),
     Column(f"{PREFIX}name", "file", 10, 36, text_of=_worst_file, rank=3),
     _decision(),
@@ -505,6 +531,7 @@ HOLDERS: Sequence[Column] = (
     _mark("worst"),
     _COMMAND,
     _PID,
+    _own_pid(5),
     _number("uid", 5, rank=3, varies=True),
     _where("place", 3),
     _fd(4),

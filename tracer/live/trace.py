@@ -25,7 +25,7 @@ from tracer.labels import LOSSES, MAX_ERRNO, answer, cause, describe, marks, mea
 from tracer.live.feed import LiveFeed
 from tracer.live.log import readable
 from tracer.live.snapshot import OnAlert, State
-from tracer.output.coverage import CONTEXT
+from tracer.output.coverage import CONTEXT, NO_EVENT
 from tracer.output.tables import object_text
 from tracer.rules.verdicts import Verdict
 from tracer.walltime import iso, time_of_day
@@ -441,7 +441,7 @@ class Trace:
     def there(self) -> dict[str, int]:
         """How many decisions there were of each verdict so far, printed or not, and ``loss``."""
         counts = self._feed.book.watch.counts
-        lost = sum(n for word, n in self._feed.book.losses.items() if word not in CONTEXT)
+        lost = sum(n for word, n in self._feed.book.losses.items() if word not in NO_EVENT)
         return {verdict.word: int(counts[verdict]) for verdict in Verdict} | {"loss": lost}
 
     def close(self) -> None:
@@ -456,7 +456,7 @@ class Trace:
     def _losses(self) -> None:
         for word, count in self._feed.book.losses.items():
             new = count - self._reported.get(word, 0)
-            if new > 0:
+            if new > 0 and word not in NO_EVENT - {*CONTEXT}:
                 self._reported[word] = count
                 lost = "incomplete" if word in CONTEXT else "LOST"
                 self._note(f"{lost}: {new} x {LOSSES.get(word, word)}")

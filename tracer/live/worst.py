@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tracer.analysis.frames import enum
 from tracer.analysis.grouping import BEFORE
 from tracer.analysis.totals import Tables
-from tracer.filter.mask import Coded, Numbers
+from tracer.filter.mask import ACTOR, Coded, Numbers
 from tracer.live.snapshot import Column, Taken
 
 PREFIX = "worst_"
@@ -35,7 +35,7 @@ def columns(
     ``last_ns``.
     """
     cases, groups = tables.sums["cases"].columns(), tables.sums["groups"]
-    for name in ("object", "pid", "fd", "uid", "comm", "cgroup"):
+    for name in ("object", "pid", "fd", "uid", "comm", "cgroup", *ACTOR):
         cases[name] = groups[name][cases["group"]]
     of_case = ids(table, _keys(tables, cases))
     at = _best(of_case, np.lexsort((cases["last_ns"], cases["verdict"])), rows)
@@ -58,7 +58,7 @@ def columns(
         either = np.where(valid, at, np.where(last >= 0, last + len(cases["pid"]), -1))
         both = {
             name: np.concatenate([cases[name], tables.groups[name]])
-            for name in ("object", "pid", "comm", "cgroup")
+            for name in ("object", "comm", "cgroup", *ACTOR)
         }
         found["pid"] = Taken(both["pid"], either)
         found["comm"] = Taken(tables.comms(both["comm"]), either)
@@ -68,8 +68,8 @@ def columns(
 
 def _place(tables: Tables, rows: Mapping[str, Any]) -> Coded:
     """Where each of cases or groups was: its unit, container or virtual machine."""
-    places = tables.places(tables.objects["boot"][rows["object"]], rows["cgroup"])
-    return places.get("place", Coded(np.full(len(rows["pid"]), -1), []))
+    found = tables.who(tables.objects["boot"][rows["object"]], rows).get("place")
+    return found if isinstance(found, Coded) else Coded(np.full(len(rows["pid"]), -1), [])
 
 
 def _keys(tables: Tables, rows: Mapping[str, Any]) -> dict[str, Column]:

@@ -20,12 +20,14 @@ from tracer.recording.tables import values
 from tracer.recording.verify import RING_CAUSES
 from tracer.walltime import date_and_zone, iso
 from tracer.words import CONTEXT as CAUSES
-from tracer.words import UNKNOWN, Bit5, HookState, bit5_of, names
+from tracer.words import UNKNOWN, WANTED, Bit5, HookState, bit5_of, names
 
 if TYPE_CHECKING:
     from tracer.recording.reader import Recording
 
 CONTEXT = tuple(cause.name.lower() for cause in CAUSES)
+NO_EVENT = frozenset({*CONTEXT, *(cause.name.lower() for cause in WANTED)})
+"""Causes by which no event is lost."""
 """Causes by which no event is lost, as a recording has them."""
 _PROBLEM = 90  # cells of a problem in the first line
 
@@ -295,10 +297,11 @@ def undeclared(recording: "Recording", lost: Mapping[str, int]) -> int:
 def loss_sentences(counts: Counter[str]) -> list[str]:
     """At most two sentences about ``counts``: events lost, and events without their context."""
     context = Counter({cause: counts[cause] for cause in CONTEXT if counts[cause]})
+    lost = Counter({cause: count for cause, count in counts.items() if cause not in NO_EVENT})
     return [
         start + ", ".join(f"{n} {LOSSES.get(cause, cause)}" for cause, n in some.most_common())
         for start, some in (
-            (f"LOST {(counts - context).total()} events: ", counts - context),
+            (f"LOST {lost.total()} events: ", lost),
             ("incomplete: ", context),
         )
         if some
@@ -391,6 +394,8 @@ def _filters(manifest: Manifest) -> str:
         shown.append("only some operations")
     if of.files:
         shown.append(f"only the files {', '.join(map(printable, of.files))}")
+    if of.actors:
+        shown.append(f"only what {printable(of.actors)} did")
     if of.no_cmdline:
         shown.append("no command lines")
     if of.follow_command and manifest.command:
@@ -435,7 +440,7 @@ def coverage(recording: "Recording", host: str, boot_id: str, last_ns: int | Non
         unseen=unseen(manifest, came),
         blind_spots=tuple(map(printable, manifest.blind_spots)),
         self_test=self_test(manifest),
-        lost={cause: counts[cause] for cause, _ in counts.most_common() if cause not in CONTEXT},
+        lost={cause: counts[cause] for cause, _ in counts.most_common() if cause not in NO_EVENT},
         incomplete={cause: counts[cause] for cause in CONTEXT if counts[cause]},
         problems=tuple(printable(one) for one in problems if one not in (ALIVE, KILLED)),
         redacted=bool(manifest.redacted_from),

@@ -95,9 +95,10 @@ def file(row: Row) -> str:
 
 
 def who(row: Row) -> str:
-    """``comm/pid``."""
-    pid = row.get("pid")
-    return f"{printable(str(row.get('comm') or '?'))}/{'?' if pid is None else pid}"
+    """``comm/pid``; ``comm/pid[7]`` where its own pid namespace calls it 7."""
+    pid, own = row.get("pid"), row.get("ns_pid")
+    inner = f"[{own}]" if pid is not None and own and own != pid else ""
+    return f"{printable(str(row.get('comm') or '?'))}/{'?' if pid is None else pid}{inner}"
 
 
 def seals(value: object) -> str:
@@ -334,9 +335,21 @@ def _times(count: object) -> str:
 
 
 _FILE = replace(derived("file", file, least=26), cut=shortened, wraps=False)
-_WHO = replace(derived("process", who), wraps=False)
+
+
+def _cut_who(text: str, width: int) -> str:
+    """The numbers stay, if they have room: a command's name tells less."""
+    comm, slash, pid = text.rpartition("/")
+    room = width - width_of(pid) - 1
+    cut = slash and room > 1 and width_of(text) > width
+    return f"{clip(comm, room)}/{pid}" if cut else clip(text, width)
+
+
+_WHO = replace(derived("process", who), wraps=False, cut=_cut_who)
 _WHERE = replace(phrase("place", "where", rank=3), least=12, sparse="place")
 """The unit, container or virtual machine that a process is of."""
+_EXE = replace(phrase("exe", "executable", rank=5), least=16, sparse="exe", cut=shortened)
+"""What it runs, as its own mounts call that."""
 REQUEST = derived("request", request, rank=2, least=0)
 """Whole or not at all; then the sentence below an entry has it."""
 _VERDICTS = tuple(map(_counts, WORST_FIRST))
@@ -375,6 +388,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "fd": (
         _WHO,
         _WHERE,
+        _EXE,
         value("fd", "fd", number, right=True),
         _FILE,
         *_VERDICTS,
@@ -386,6 +400,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "process": (
         _WHO,
         _WHERE,
+        _EXE,
         value("uid", "uid", number, right=True, rank=3),
         value("objects", "files", right=True, rank=4),
         value("fds", "fds", right=True, rank=5),

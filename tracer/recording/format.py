@@ -257,7 +257,9 @@ _TASKS = {
     "gen": Column(_U32, "", "inode generation of its executable; 0: not known"),
     "unlinked": Column(pa.bool_(), "", "whether the executable had no name any more"),
     "cut": Column(pa.bool_(), "", "whether what is above the path was not reached"),
-    "of_exe": Column(pa.bool_(), "", "whether this is a piece of `exe`, or else of `cmdline`"),
+    "of_exe": Column(
+        pa.bool_(), "", "whether this is of the executable, or else a piece of `cmdline`"
+    ),
     "part": Column(_U16, "", "number of the piece, from 0"),
     "more": Column(pa.bool_(), "", "whether it goes on, in the next piece if there is one"),
     "exe": Column(
@@ -268,6 +270,14 @@ _TASKS = {
         "",
         "a piece of the command line, arguments end with NUL, not escaped; the process's own "
         "memory, so its own word, and evidence for nothing",
+    ),
+    "build_id": Column(
+        pa.string(),
+        "",
+        "of the executable, in hex, in a row of its own whose `part` is 65535; null in the others. "
+        "Read out of the file that the process still ran when it was first seen: without such a "
+        "row it has none, or had ended, or its file could not be read",
+        null=True,
     ),
 }
 

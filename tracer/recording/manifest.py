@@ -117,6 +117,11 @@ class Filters:
     )
     files: tuple[str, ...] = key("only these files, whoever did something to them", ())
     no_cmdline: bool = key("command lines of who acts were not read", False)
+    actors: str = key(
+        "a filter of `unit`, `container`, `pod`, `vm` and `exe`: what others did is left out, but "
+        "for creating and sealing files",
+        "",
+    )
 
 
 @dataclass(frozen=True)

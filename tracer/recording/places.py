@@ -1,13 +1,13 @@
 """Which cgroup a number is: its path, and who runs there, from a recording's table ``cgroups``."""
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from tracer.cgroups import ROOT, Place, parse, roots_levels
 from tracer.escape import escape_bytes
+from tracer.recording.pieces import Known, Pieces, joined
 from tracer.recording.tables import values
 
 _DEEPEST = 256
@@ -17,18 +17,12 @@ _DEEPEST = 256
 class _Folder(NamedTuple):
     parent: int
     named_by: int
-    pieces: dict[int, tuple[bytes, bool]]
+    pieces: Pieces
 
     def name(self) -> bytes | None:
         """None: not all of it was recorded."""
-        found, part, more = b"", 0, True
-        while more:
-            if part not in self.pieces:
-                return None
-            text, more = self.pieces[part]
-            found += text
-            part += 1
-        return found or None
+        found, whole = joined(self.pieces)
+        return found if found and whole else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +54,14 @@ def _escaped(place: Place) -> Place:
     return replace(place, inner=inner, **texts)  # type: ignore[arg-type]
 
 
-class Together:
-    """The cgroups of several recordings of one boot: what the first tells that knows it."""
-
-    def __init__(self, places: "Sequence[Places]") -> None:
-        self._places = places
-
-    def of(self, cgroup: int) -> Where:
-        """The cgroup with this number."""
-        known = (places.of(cgroup) for places in self._places)
-        return next((one for one in known if one is not NOWHERE), NOWHERE)
-
-
-class Places:
+class Places(Known[int, Where]):
     """The cgroups of a recording, which may grow."""
 
-    def __init__(self) -> None:
-        self._folders: dict[int, _Folder] = {}
-        self._known: dict[int, Where] = {}
+    nothing = NOWHERE
 
-    @classmethod
-    def of_tables(cls, tables: Iterable[pa.Table]) -> Self:
-        """All that is in some tables ``cgroups``."""
-        found = cls()
-        for table in tables:
-            found.add(table)
-        return found
+    def __init__(self) -> None:
+        super().__init__()
+        self._folders: dict[int, _Folder] = {}
 
     def add(self, table: pa.Table) -> None:
         """Takes rows of the table ``cgroups``."""
@@ -97,14 +73,7 @@ class Places:
         if table.num_rows:
             self._known.clear()
 
-    def of(self, cgroup: int) -> Where:
-        """The cgroup with this number."""
-        found = self._known.get(cgroup)
-        if found is None:
-            found = self._known[cgroup] = self._where(cgroup)
-        return found
-
-    def _where(self, cgroup: int) -> Where:
+    def _made(self, cgroup: int) -> Where:
         names: list[bytes] = []
         named_by: list[int] = []
         above = cgroup

@@ -134,6 +134,7 @@ COLUMNS: dict[tuple[str, str], str] = {
     ("stacks", SYMBOL): "symbol",
     ("tasks", "exe"): PATH,
     ("tasks", "cmdline"): "cmdline",
+    ("tasks", "build_id"): HIDE,
 }
 """What each column of texts is: a kind of pseudonyms, or what is put together from pieces;
 columns of words (`op`, `kind`, …) have known ones, and no others."""
@@ -174,6 +175,7 @@ KEYS: dict[str, str] = {
     "command[]": "word",
     "filters.name": "name",
     "filters.files[]": "path",
+    "filters.actors": "sentence",
     "self_test.failed": "sentence",
     "self_test.hooks_note": "sentence",
     "error": "sentence",
@@ -323,7 +325,8 @@ class _Copy:
             if field.type == WORD:
                 table = _replaced(table, field.name, _known_words(field.name))
             elif kind == HIDE:
-                table = _put(table, **{field.name: texts([""] * table.num_rows)})
+                hidden = [None if one is None else "" for one in values(table, field.name)]
+                table = _put(table, **{field.name: texts(hidden)})
             elif kind is not None and pa.types.is_dictionary(field.type):
                 table = _replaced(table, field.name, self._names.of(kind))
         if name == "objects":

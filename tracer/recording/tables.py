@@ -325,15 +325,18 @@ def _pieces(rows: Records) -> pa.Array:
 
 
 def _tasks_table(rows: Records) -> pa.Table:
-    """Each row has a piece of one of the two texts."""
+    """Each row has a piece of one of the two texts, or a build id."""
     pieces = _texts(rows)
-    is_exe = rows["what"] == TaskText.EXE
+    is_exe, is_id = rows["what"] == TaskText.EXE, rows["what"] == TaskText.BUILD_ID
     both = {
         name: binaries([text if mine else b"" for text, mine in zip(pieces, which, strict=True)])
-        for name, which in (("exe", is_exe), ("cmdline", ~is_exe))
+        for name, which in (("exe", is_exe), ("cmdline", ~is_exe & ~is_id))
     }
+    ids = [piece.hex() if mine else None for piece, mine in zip(pieces, is_id, strict=True)]
     truths = {name: booleans(rows[name] != 0) for name in ("more", "cut", "unlinked")}
-    return _table("tasks", rows, **both, **truths, of_exe=booleans(is_exe))
+    return _table(
+        "tasks", rows, **both, **truths, of_exe=booleans(is_exe | is_id), build_id=texts(ids)
+    )
 
 
 def _build_ids(rows: Records) -> list[str]:

@@ -4,13 +4,15 @@ None of it is evidence: the command line is the process's own memory, and what i
 owner of a user namespace can set (prctl PR_SET_MM_EXE_FILE).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import pyarrow as pa
 
-from tracer.escape import escape_bytes
+from tracer.escape import escape_bytes, printable
+from tracer.qemu import claimed
+from tracer.recording.pieces import Known, Pieces, joined
 from tracer.recording.tables import values
 
 CUT = "..."
@@ -42,6 +44,10 @@ class Task:
     parent_start_ns: int = 0
     ns_pid: int = 0
     """Its own process id, as its own pid namespace counts; 0: not known."""
+    vm: str = ""
+    """The virtual machine that its command line claims to be (tracer.qemu)."""
+    build_id: str = ""
+    """Of the executable, in hex; empty: it has none, or it is not known."""
 
 
 NOBODY = Task()
@@ -51,95 +57,77 @@ NOBODY = Task()
 class _Rows(NamedTuple):
     facts: tuple[int, int, int, int, int, int]
     cut: bool
-    exe: dict[int, tuple[bytes, bool]]
-    cmdline: dict[int, tuple[bytes, bool]]
+    exe: Pieces
+    cmdline: Pieces
+    build_id: list[str]
 
 
-def _joined(pieces: dict[int, tuple[bytes, bool]]) -> tuple[bytes, bool]:
-    """What is there from the first piece on, and whether that is all."""
-    found, part, more = b"", 0, True
-    while more and part in pieces:
-        text, more = pieces[part]
-        found += text
-        part += 1
-    return found, not more
-
-
-def _word(argument: bytes) -> str:
-    text = escape_bytes(argument)
+def quoted(text: str) -> str:
+    """As a shell would take it."""
     if text and _PLAIN.issuperset(text):
         return text
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def _command(raw: bytes, whole: bool) -> str:
-    if not raw:
-        return ""
-    words = [_word(one) for one in raw.removesuffix(b"\0").split(b"\0")]
-    return " ".join(words if whole else [*words, CUT])
+def _arguments(raw: bytes) -> list[bytes]:
+    return raw.removesuffix(b"\0").split(b"\0") if raw else []
 
 
-class Known:
-    """The actors of several recordings of one boot: what the first tells that knows it."""
-
-    def __init__(self, tasks: "Sequence[Tasks]") -> None:
-        self._tasks = tasks
-
-    def of(self, actor: Actor) -> Task:
-        """This actor."""
-        known = (tasks.of(actor) for tasks in self._tasks)
-        return next((one for one in known if one is not NOBODY), NOBODY)
+def _command(arguments: Sequence[bytes], whole: bool) -> str:
+    words = [quoted(escape_bytes(one)) for one in arguments]
+    return " ".join([*words, CUT] if words and not whole else words)
 
 
+_COLUMNS = (
+    "pid", "start_ns", "exec_id", "of_exe", "part", "more", "cut", "exe", "cmdline", "build_id",
+)  # fmt: skip
 _FACTS = ("dev", "ino", "gen", "parent", "parent_start_ns", "ns_pid")
 
 
-class Tasks:
+class Tasks(Known[Actor, Task]):
     """The actors of a recording, which may grow."""
 
-    def __init__(self) -> None:
-        self._rows: dict[Actor, _Rows] = {}
-        self._known: dict[Actor, Task] = {}
+    nothing = NOBODY
 
-    @classmethod
-    def of_tables(cls, tables: Iterable[pa.Table]) -> Self:
-        """All that is in some tables ``tasks``."""
-        found = cls()
-        for table in tables:
-            found.add(table)
-        return found
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: dict[Actor, _Rows] = {}
 
     def add(self, table: pa.Table) -> None:
         """Takes rows of the table ``tasks``; of an actor that is told again, the first one counts
         that had an executable: who exits has none any more."""
-        columns = ("pid", "start_ns", "exec_id", "of_exe", "part", "more", "cut", "exe", "cmdline")
-        rows = zip(*(values(table, name) for name in (*columns, *_FACTS)), strict=True)
-        for pid, start, exec_id, of_exe, part, more, cut, exe, cmdline, *facts in rows:
+        rows = zip(*(values(table, name) for name in (*_COLUMNS, *_FACTS)), strict=True)
+        for pid, start, exec_id, of_exe, part, more, cut, exe, cmdline, build_id, *facts in rows:
             actor = Actor(pid, start, exec_id)
             known = self._rows.get(actor)
             if known is None or (not known.facts[1] and facts[1]):
-                known = self._rows[actor] = _Rows(tuple(facts), cut, {}, {})
-            if of_exe:
+                known = self._rows[actor] = _Rows(tuple(facts), cut, {}, {}, [])
+            if build_id is not None:
+                known.build_id.append(printable(build_id))
+            elif of_exe:
                 known.exe.setdefault(part, (exe, more))
             else:
                 known.cmdline.setdefault(part, (cmdline, more))
             self._known.pop(actor, None)
 
-    def of(self, actor: Actor) -> Task:
-        """This actor."""
-        found = self._known.get(actor)
-        if found is None:
-            found = self._known[actor] = self._task(actor)
-        return found
+    def keep_newest(self, most: int) -> None:
+        """Forgets those that came first, if there are more: for who runs for months."""
+        for actor in [*self._rows][: max(0, len(self._rows) - most)]:
+            del self._rows[actor]
+            self._known.pop(actor, None)
 
-    def _task(self, actor: Actor) -> Task:
+    def _made(self, actor: Actor) -> Task:
         rows = self._rows.get(actor)
         if rows is None:
             return NOBODY
-        (exe, whole), facts = _joined(rows.exe), dict(zip(_FACTS, rows.facts, strict=True))
+        (exe, whole), facts = joined(rows.exe), dict(zip(_FACTS, rows.facts, strict=True))
         unknown = rows.cut or (rows.exe and not whole)
+        raw, all_ = joined(rows.cmdline)
+        arguments = _arguments(raw)
         return Task(
             exe=("?" if exe and unknown else "") + escape_bytes(exe),
-            cmdline=_command(*_joined(rows.cmdline)),
+            cmdline=_command(arguments, all_),
+            vm=escape_bytes(claimed(exe, arguments if all_ else arguments[:-1])),
+            build_id=rows.build_id[0] if rows.build_id else "",
             **facts,
         )

@@ -93,8 +93,11 @@ class VerifyReport:
         elif self.incomplete:
             why = self.incomplete[0].rstrip(".")
         else:
-            lost = f"; {counted(self.missing, 'record')} declared as lost" if self.missing else ""
-            why = f"whole, and nothing was changed{lost}"
+            unwanted = min(self.missing, self.accounted.get("filtered", 0))
+            gone = [f"{counted(unwanted, 'record')} left out by --filter"] if unwanted else []
+            if lost := self.missing - unwanted:
+                gone.append(f"{counted(lost, 'record')} declared as lost")
+            why = "; ".join(["whole, and nothing was changed", *gone])
         return f"{_STATES[self.exit_code].upper()}: {self.path}: {why}"
 
     def lines(self) -> list[str]:
@@ -127,8 +130,9 @@ class VerifyReport:
         return lines
 
 
-RING_CAUSES = ("ring_full", "seq_hole")
-"""Losses of records that had a sequence number. seq_hole counts only what ring_full does not."""
+RING_CAUSES = ("ring_full", "seq_hole", "filtered")
+"""Why records are missing that had a sequence number. seq_hole counts only what ring_full does
+not; what was filtered is no loss, for nobody wanted it."""
 _STRANGERS = 20
 
 

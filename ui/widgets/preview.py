@@ -11,7 +11,7 @@ from tracer.live.cells import SYMBOLS
 from tracer.live.snapshot import Detail, Row, Rows
 from tracer.live.tables import moment, worst_of
 from tracer.rules.verdicts import Verdict
-from ui.explain import Line, fields, why
+from ui.explain import Line, fields, program, why
 from ui.themes import colour_of
 from ui.widgets.lines import Page, facts, styled
 
@@ -112,7 +112,7 @@ class Preview(Page, can_focus=False):
         number = get("verdict")
         mark = "" if number is None or number < 0 else f"{SYMBOLS[Verdict(number)]} "
         if row is not None and rows.table == "processes":
-            name = cells.who(row("comm"), row("pid"))
+            name = cells.who(row("comm"), row("pid"), row("ns_pid"))
         return f"{mark}{name}"
 
     def _why(self, row: Row, event: Mapping[str, Any]) -> list[Line]:
@@ -134,6 +134,8 @@ class Preview(Page, can_focus=False):
             where = f" in {cells.text(event['place'])}" if event["place"] else ""
             who = f"on {cells.name_of(*file)}{where}"
         lines = [Line("what", said, verdict.word), Line("who", f"{who} at {when}{times}")]
+        if row.rows.table == "processes":
+            lines += program(row)
         # The verdict and what was expected are said already.
         return lines + [line for line in why(event)[2:] if line.label != "because"]
 

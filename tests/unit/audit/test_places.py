@@ -9,24 +9,17 @@ import pytest
 from tests.unit.audit.audit_asked import FAIL, NONE, OPEN, RAM, audited, of, said
 from tests.unit.audit.audit_story import Story
 from tests.unit.cgroup_forms import ID
-from tests.unit.recording.test_places import ROOT, SLICE, row
+from tests.unit.named import FORGED, SSH, UNTOLD, VM, WEB
+from tests.unit.named import NAMED as GIVEN
+from tests.unit.recording.test_places import row
+from tests.unit.recording.test_tasks import command
 from tests.unit.recording.test_tasks import row as task
 from tracer.audit.result import Result
 from tracer.record import CGROUP, TASK, USER_CPU
 from tracer.recording.tasks import Actor
 
-SSH, WEB, VM, FORGED, UNTOLD, TORN = 3, 4, 6, 8, 99, 10
-NAMED = (
-    ROOT,
-    SLICE,
-    row(SSH, 2, b"ssh.service"),
-    row(WEB, 2, f"docker-{ID}.scope".encode()),
-    row(5, 1, b"machine.slice"),
-    row(VM, 5, b"machine-qemu\\x2d1\\x2dbank.scope"),
-    row(7, 2, b"open.service"),
-    row(FORGED, 7, f"docker-{ID}.scope".encode(), user=1000),
-    row(TORN, 77, b"ssh.service"),
-)
+TORN = 10
+NAMED = (*GIVEN, row(TORN, 77, b"ssh.service"))
 
 
 def recorded(path: Path, cgroup: int, cgroups: Iterable[np.ndarray] = NAMED) -> Path:
@@ -126,3 +119,21 @@ def test_by_its_executable_nothing_is_proven(
     assert why in said(found)
     for finding in audited(path, claim).recordings[0].claims[0].findings:
         assert {proof.exe for proof in finding.violations} <= {(exe or b"").decode()}
+
+
+def test_what_a_command_line_claims_permits_nothing(tmp_path: Path) -> None:
+    actor = Actor(200, 5_000_000_001, 3)
+    story = Story()
+    for one in NAMED:
+        story._add(one.copy().view(CGROUP), USER_CPU)
+    for one in (
+        task(text=b"/usr/bin/qemu-system-x86_64", actor=actor),
+        *command(b"qemu\0-name\0bank\0", actor=actor),
+    ):
+        story._add(one.copy().view(TASK), USER_CPU)
+    story.create(RAM, cgroup=SSH)
+    story.map(RAM, 200, cgroup=SSH, comm=b"thief")
+    path = story.write(tmp_path / "x.seal")
+    found = of(path, 'claim = "mapped-only-by"\nby = ["creator", { vm = "bank" }]')
+    assert found.result is FAIL, said(found)
+    assert "thief/200 (ssh.service, claims vm bank, uid 1000) " in said(found)

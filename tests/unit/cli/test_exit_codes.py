@@ -13,6 +13,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from sealsnoop import main, verbs
+from tracer.capture.bpf_source import Filters
 from tracer.capture.session import Progress
 from tracer.cli import record
 from tracer.cli.main import find, parser
@@ -115,6 +116,7 @@ def test_a_recording_that_lacks_something_is_not_certain(
         "writer": writer,
         "stop": stop,
         "command": traced,
+        "wanted": Filters(),
     }
     run = record.Record()._record
     others: dict[str, Any] = dict.fromkeys(signature(run).parameters, MagicMock())

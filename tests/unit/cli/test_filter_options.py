@@ -259,6 +259,14 @@ def test_a_filter_becomes_the_kernels() -> None:
     assert filters(recording("--filter", "op:write"), False) == Filters()
 
 
+def test_who_acts_is_compared_by_the_recorder() -> None:
+    args = recording("--filter", "vm:web unit:x.service uid:0", "--filter", 'exe:"/a b"')
+    assert filters(args, False) == Filters(uids=(0,), actors='vm:web unit:x.service exe:"/a b"')
+    # It takes nothing from what the kernel hands over.
+    assert not any(Filters(actors="vm:web").macros(1 << 20)[name] for name in
+                   ("FILTER_CGROUP", "FILTER_PID"))  # fmt: skip
+
+
 def test_operations_of_audits_in_a_filter() -> None:
     with pytest.raises(QueryError, match="op:memslot cannot be applied"):
         recording("--filter", "op:memslot")

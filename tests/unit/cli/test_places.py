@@ -9,7 +9,9 @@ import pytest
 
 from tests.unit.cgroup_forms import ID
 from tests.unit.cli.test_script import announcement, call, clock, events
-from tests.unit.recording.test_places import ROOT, SLICE, row
+from tests.unit.named import FORGED, NAMED, SSH, UNTOLD, VM, WEB
+from tests.unit.recording.test_tasks import command
+from tests.unit.recording.test_tasks import row as task
 from tests.unit.ui.still import Still
 from tracer.cli.main import main
 from tracer.cli.report import Report
@@ -17,21 +19,11 @@ from tracer.filter.query import parse
 from tracer.live import cells
 from tracer.live.snapshot import Request, Rows
 from tracer.live.tables import COLUMNS
+from tracer.record import TaskText
+from tracer.recording.tasks import Actor
 from tracer.recording.writer import RecordingWriter
 from tracer.words import UNKNOWN, Op
 from ui.explain import fields
-
-SSH, WEB, VM, FORGED, UNTOLD = 3, 4, 6, 8, 99
-NAMED = (
-    ROOT,
-    SLICE,
-    row(SSH, 2, b"ssh.service"),
-    row(WEB, 2, f"docker-{ID}.scope".encode()),
-    row(5, 1, b"machine.slice"),
-    row(VM, 5, b"machine-qemu\\x2d1\\x2dbank.scope"),
-    row(7, 2, b"open.service"),
-    row(FORGED, 7, f"docker-{ID}.scope".encode(), user=1000),
-)
 
 
 @pytest.fixture
@@ -185,3 +177,102 @@ def test_an_event_says_where(recording: str) -> None:
     event = rows.record(int(rows.order[0]))
     told = next(line.value for line in fields(event, None, UNKNOWN) if line.label == "cgroup")
     assert told == "vm bank: /machine.slice/machine-qemu\\\\x2d1\\\\x2dbank.scope"
+
+
+QEMU = b"/usr/bin/qemu-system-x86_64"
+
+
+@pytest.fixture
+def claiming(tmp_path: Path) -> str:
+    """Three that call themselves a machine: one of a unit, one of libvirt, and one of nowhere."""
+    path = tmp_path / "claims.seal"
+    writer = RecordingWriter(path, {})
+    pids = {SSH: 100, VM: 102, UNTOLD: 104, WEB: 105}
+    made = [
+        {"op": Op.WRITE, "ino": 7, "fd": 3, "cgroup": cgroup, "answer": -1, "seals": 8, "pid": pid}
+        for cgroup, pid in pids.items()
+    ]
+    tasks = [task(text=b"/usr/bin/find", actor=Actor(105, 0, 0), ns_pid=7)]
+    tasks += command(b"find\0-name\0web\0", actor=Actor(105, 0, 0))
+    for pid in (100, 102, 104):
+        tasks.append(task(text=QEMU, actor=Actor(pid, 0, 0), ns_pid=pid))
+        tasks.append(task(TaskText.BUILD_ID, b"\x0a\xff", 0xFFFF, actor=Actor(pid, 0, 0)))
+        tasks += command(b"qemu\0-name\0web,, docker 0123\0", actor=Actor(pid, 0, 0))
+    for seq, rows in enumerate([clock(), *announcement(7, b"memfd:x", 0), *NAMED, *tasks]):
+        rows["seq"] += 0 if seq < 3 else 20
+        writer.append(rows)
+    writer.append(events(made))
+    writer.close("test")
+    return str(path)
+
+
+def test_a_claim_is_shown_as_one(claiming: str, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(capsys, claiming, "--json").splitlines()
+    rows = {one["pid"]: one for one in map(json.loads, lines)}
+    claim = "web, docker 0123"
+    for pid, place in ((100, "ssh.service, "), (104, "")):
+        assert (rows[pid]["vm_name"], rows[pid]["vm_claimed"]) == (None, claim)
+        assert rows[pid]["place"] == f"{place}claims vm '{claim}'"
+        assert rows[pid]["build_id"] == "0aff"
+    assert (rows[102]["vm_name"], rows[102]["vm_claimed"]) == ("bank", None)
+    assert rows[102]["place"] == "vm bank"
+    assert rows[105]["vm_claimed"] is None
+    assert rows[105]["build_id"] is None
+
+
+@pytest.mark.parametrize(
+    ("query", "pids"),
+    [
+        ("vm:web*", [100, 104]),
+        ("vm:bank", [102]),
+        ("vm:*", [100, 102, 104]),
+        ("!vm:*", [105]),
+        ("vm:web* unit:ssh.service", [100]),
+        ("vm:web* verdict:unexplained", [100, 104]),
+    ],
+)
+def test_a_claim_is_filtered_by(
+    claiming: str, capsys: pytest.CaptureFixture[str], query: str, pids: list[int]
+) -> None:
+    found = printed(capsys, claiming, "--json", "--filter", query).splitlines()
+    assert [json.loads(line)["pid"] for line in found] == pids
+    assert len(answer(claiming, "events", query)) == len(pids)
+    assert len(answer(claiming, "processes", query)) == len(pids)
+
+
+def test_a_report_tells_who_claims(
+    claiming: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "220")
+    verb = Report()
+    verb.run(verb.parser().parse_args([claiming, "--by", "process"]))
+    text = capsys.readouterr().out
+    listed = text[text.index("\nProcesses") :]
+    [ssh] = [line for line in listed.splitlines() if "/100 " in line]
+    assert "ssh.service, claims vm 'web, docker 0123'" in ssh
+    assert QEMU.decode() in ssh
+    [other] = [line for line in listed.splitlines() if "/105[7] " in line]
+    assert "/usr/bin/find" in other
+    monkeypatch.setenv("COLUMNS", "80")
+    verb.run(verb.parser().parse_args([claiming, "--by", "process"]))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("/105[7] " in line for line in lines)
+
+
+def test_a_trace_tells_who_claims(claiming: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", claiming]) in (0, 2)
+    lines = capsys.readouterr().out.splitlines()
+    assert "100 (ssh.service,claims:vm:'web,docker:0123') write" in lines[0]
+    assert "105[7] (docker:" in lines[3]
+
+
+def test_the_view_tells_both_numbers(claiming: str) -> None:
+    for table in ("fds", "processes", "events"):
+        rows = answer(claiming, table)
+        inside = next(one for one in COLUMNS[table] if one.name == "ns_pid")
+        assert not inside.is_dull(rows)
+        shown = sorted(inside.text(rows.row(place)) for place in rows.order.tolist())
+        assert shown == ["", "", "", "7"]
+    rows = answer(claiming, "processes", "!pid:105")
+    assert inside.is_dull(rows)

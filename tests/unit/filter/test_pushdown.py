@@ -91,6 +91,10 @@ def test_creation_and_sealing_are_always_there(texts: list[str]) -> None:
         ("pid:42 ret:error", Options(pid=(42,), denied=True)),
         ("name:ring* seals:+WRITE|GROW", Options(name="ring", seals=("grow", "write"))),
         ("seals:+w seals:+g", Options(seals=("write", "grow"))),
+        (
+            "unit:ssh.service op:write !exe:/bin/*",
+            Options(ops=("write", "add_seals", "create"), actors="unit:ssh.service !exe:/bin/*"),
+        ),
         ("op:mmap,write op:write,read", Options(ops=("write", "add_seals", "create"))),
     ],
 )

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tracer.record import HEAD, TASK, RecordType, TaskText
+from tracer.recording.pieces import Together
 from tracer.recording.tables import tables
-from tracer.recording.tasks import CUT, NOBODY, Actor, Known, Task, Tasks
+from tracer.recording.tasks import CUT, NOBODY, Actor, Task, Tasks
 
 DD = Actor(7, 1000, 3)
 
@@ -33,10 +34,10 @@ def known(*rows: np.ndarray) -> Tasks:
     return Tasks.of_tables([tables(np.concatenate(rows))["tasks"]])
 
 
-def command(*pieces: bytes, cut: bool = False) -> list[np.ndarray]:
+def command(*pieces: bytes, cut: bool = False, actor: Actor = DD) -> list[np.ndarray]:
     last = len(pieces) - 1
     return [
-        row(TaskText.CMDLINE, piece, part, more=part < last or cut)
+        row(TaskText.CMDLINE, piece, part, part < last or cut, actor)
         for part, piece in enumerate(pieces)
     ]
 
@@ -76,8 +77,42 @@ def test_told_again_as_it_exits() -> None:
         assert known(*rows).of(DD).ns_pid == 7
 
 
+QEMU = b"/usr/bin/qemu-system-x86_64"
+
+
+@pytest.mark.parametrize(
+    ("exe", "raw", "cut", "name"),
+    [
+        (QEMU, b"qemu\0-name\0guest=web,x=y\0", False, "web"),
+        (QEMU, b"qemu\0-name\0web\0-m\0", True, "web"),
+        (QEMU, b"qemu\0-name\0we", True, ""),  # perhaps web
+        (QEMU, b"qemu\0-name\0\x1b[31m\0", False, "\\x1b[31m"),
+        (b"/usr/bin/find", b"find\0-name\0web\0", False, ""),
+    ],
+)
+def test_a_machine_by_its_command_line(exe: bytes, raw: bytes, cut: bool, name: str) -> None:
+    assert known(row(text=exe), *command(raw, cut=cut)).of(DD).vm == name
+
+
+def test_a_build_id() -> None:
+    of = row(TaskText.BUILD_ID, b"\x0a\xff", 0xFFFF)
+    for rows in ([row(), *command(b"dd\0"), of], [of, row(), *command(b"dd\0")]):
+        found = known(*rows).of(DD)
+        assert (found.build_id, found.exe, found.cmdline) == ("0aff", "/usr/bin/dd", "dd")
+    assert known(row()).of(DD).build_id == ""
+
+
+def test_the_newest_are_kept() -> None:
+    others = [Actor(number, 1, 1) for number in (8, 9)]
+    found = known(row(), *(row(actor=one) for one in others))
+    assert found.of(DD) is not NOBODY
+    found.keep_newest(2)
+    assert found.of(DD) is NOBODY
+    assert NOBODY not in [found.of(one) for one in others]
+
+
 def test_several_recordings_of_a_boot() -> None:
     other = Actor(8, 1, 1)
-    both = Known([known(row()), known(row(actor=other, text=b"/bin/x"))])
+    both = Together(Tasks, [known(row()), known(row(actor=other, text=b"/bin/x"))])
     assert (both.of(DD).exe, both.of(other).exe) == ("/usr/bin/dd", "/bin/x")
     assert both.of(Actor(9, 1, 1)) is NOBODY

@@ -77,9 +77,9 @@ def test_wider_terminals_show_no_less() -> None:
     ("table", "order"),
     [
         ("objects", "error fds owner_uid blocked kind mappings decisions size worst_place"),
-        ("fds", "kind decisions seals place worst_last_ns"),
-        ("processes", "uid fds objects decisions worst_name place worst_last_ns"),
-        ("events", "duration_ns expected fd pid reason place time_ns arg"),
+        ("fds", "kind ns_pid decisions seals place worst_last_ns"),
+        ("processes", "uid fds objects ns_pid decisions worst_name place worst_last_ns"),
+        ("events", "ns_pid duration_ns expected fd pid reason place time_ns arg"),
         ("hooks", "decided method self_test"),
         ("audit", "time_ns seals evidence"),
     ],

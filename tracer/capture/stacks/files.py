@@ -82,7 +82,7 @@ class Files:
             with suppress(OSError, ValueError):
                 fd = way()
                 try:
-                    return self._checked(fd, file, pid)
+                    return self.checked(fd, file, pid)
                 finally:
                     os.close(fd)
         return None
@@ -95,8 +95,11 @@ class Files:
             raise FileNotFoundError(path)
         return hold(path)
 
-    def _checked(self, fd: int, file: File, pid: int) -> int:
-        """Open for reading, if it is this one. OSError, FileNotFoundError."""
+    def checked(self, fd: int, file: File, pid: int) -> int:
+        """What is held by O_PATH, open for reading, if it is this one. OSError, FileNotFoundError.
+
+        ``pid``: whose mount it may be on.
+        """
         mount = mount_id(f"/proc/self/fdinfo/{fd}")
         good = mount in self._internal or self._mounts.by_id.get(mount)
         if good is None:

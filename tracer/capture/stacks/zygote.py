@@ -88,10 +88,10 @@ def _live(
 ) -> NoReturn:
     """Its whole life."""
     try:
-        _settle(control.fileno(), parent)
+        settle(control.fileno(), parent)
         state = prepare()
         sandbox.drop()
-        _end_with_parent()  # who changes its user loses that
+        end_with_parent()  # who changes its user loses that
         gc.freeze()
         workers: set[int] = set()
         while True:
@@ -121,15 +121,15 @@ def _live(
         os._exit(0)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def _settle(keep: int, parent: int) -> None:
+def settle(keep: int, parent: int) -> None:
     """Signals of the terminal are not for us; we end with whoever made us."""
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
         signal.signal(number, signal.SIG_IGN)
-    _end_with_parent()
+    end_with_parent()
     if os.getppid() != parent:
         os._exit(0)
     nowhere = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -146,7 +146,7 @@ def _work(sock: socket.socket, state: Any, serve: Serve) -> NoReturn:
     """A worker's whole life."""
     try:
         there = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        _end_with_parent()
+        end_with_parent()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         sandbox.confine(_MEMORY, {resource.RLIMIT_NOFILE: min(there, _DESCRIPTORS)})
         serve(state, sock)
