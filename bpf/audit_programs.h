@@ -231,6 +231,20 @@ int show_mapped(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
+/* BPF_PROG_TEST_RUN alone starts it: args are an address in the kernel and a number of bytes. */
+int show_memory(struct bpf_raw_tracepoint_args *ctx)
+{
+	tell_memory(ctx->args[0], ctx->args[1]);
+	return 0;
+}
+
+/* BPF_PROG_TEST_RUN alone starts it: args are a struct kvm and its VMM's mm_struct. */
+int show_vm(struct bpf_raw_tracepoint_args *ctx)
+{
+	tell_vm(ctx->args[0], ctx->args[1]);
+	return 0;
+}
+
 /* BPF_PROG_TEST_RUN alone starts it: its argument is a descriptor of a folder in /proc. */
 int show_process(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -86,6 +86,8 @@ class Evidence:
     """Who acted."""
     baseline: str
     """Empty if the look at the start missed nothing; else why it may have."""
+    older_machines: str
+    """Empty if memslots from before the trace are known; else why some may not be."""
     bit_0x20: str
     """What seal 0x20 means: ``exec``, ``inaccessible``, or empty: not known."""
 
@@ -147,6 +149,7 @@ def load(recording: Recording, claims: Sequence[Claim], period: Period = ALWAYS)
         places=Places.of_tables(recording.tables("cgroups")),
         tasks=Tasks.of_tables(recording.tables("tasks")),
         baseline=_looked(recording, start),
+        older_machines=_machines(recording),
         bit_0x20=bit if manifest.tested.ran and bit in ("exec", "inaccessible") else "",
         # Of the rows when all have been read.
         doubts=[*of_reading(recording, doubts), *of_period(*part, window, told)],
@@ -343,6 +346,14 @@ def _window(recording: Recording, clock: WallClock, both: pd.DataFrame, part: Pa
 def _limit(clock: WallClock, time_ns: int | None) -> str | None:
     """A recording without any reading of the clock gives the boot clock's time."""
     return None if time_ns is None else iso(clock.at(time_ns), 3) or f"{time_ns} ns after boot"
+
+
+def _machines(recording: Recording) -> str:
+    """Why memslots from before the trace may not be known; empty: all are."""
+    look = (recording.end or End()).baseline.start
+    if look is None or look.machines is None:
+        return "KVM's list of virtual machines was not read"
+    return printable(look.machines_problem)
 
 
 def _looked(recording: Recording, start: pd.DataFrame) -> str:

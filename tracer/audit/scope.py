@@ -373,8 +373,9 @@ def _memslot(vmm: Actor, file: MemoryFile, evidence: "Evidence") -> tuple[Answer
     need = evidence.plan.need("memslot", "memslot")
     if not need.holds:
         return MAYBE, f"whether it backs guest memory is not known (memslot is {need.state})"
-    if not file.born:
-        return MAYBE, "it is older than the trace, and so may be the memslot that it backs"
+    if not file.born and evidence.older_machines:
+        return MAYBE, ("it is older than the trace, and so may be the memslot that it backs: "
+                       f"{evidence.older_machines}")  # fmt: skip
     return OUT, ""
 
 

@@ -22,6 +22,7 @@ from tracer.capture.named_files import NamedFile
 from tracer.capture.processes import Identity
 from tracer.capture.program import AttachError, Program
 from tracer.capture.ring import Records, Source
+from tracer.capture.virtual_machines import Walked
 from tracer.errors import UserError
 from tracer.kernel import offsets
 from tracer.kernel.audit_families import KVM, KVM_FUNCTIONS
@@ -80,6 +81,10 @@ class Hooks(Protocol):
     def show_mapped(self, fd: int, final: bool) -> None: ...
 
     def show_known_mapped(self, final: bool, shown: Collection[tuple[int, int]]) -> None: ...
+
+    def virtual_machines(self) -> Walked:
+        """Those that exist now, with their memslots. OSError: they cannot be read here."""
+        ...
 
     def identify(self, folder: int) -> Identity | None:
         """Of the process whose folder in /proc it is a descriptor of; None: not known."""

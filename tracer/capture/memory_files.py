@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from tracer.capture.processes import Bond, MapsLine, Who
+from tracer.capture.processes import Bond, Identity, MapsLine, Who
 from tracer.labels import SEALS_UNKNOWN, is_writable
 from tracer.record import Kind
 
@@ -427,3 +427,5 @@ class Scan:
     """By which its files can be reached again."""
     bonds: list[Bond] = field(default_factory=list)
     """Of processes, where the kernel tells which they are."""
+    alive: dict[int, Identity] = field(default_factory=dict)
+    """By pid, where the kernel tells."""

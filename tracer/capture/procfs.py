@@ -154,7 +154,6 @@ class Scanner:
         """Looks at every process once. OSError: there is no /proc."""
         scan = Scan(time.clock_gettime_ns(time.CLOCK_BOOTTIME), [], mounts=self._mounts)
         seen: set[int] = set()
-        alive: dict[int, Identity] = {}
         tracers: dict[int, int] = {}
         silent = 0
         try:
@@ -169,7 +168,7 @@ class Scanner:
                         continue
                     self._merge(found, scan)
                     if found.identity is not None:
-                        alive[pid] = found.identity
+                        scan.alive[pid] = found.identity
                     if found.tracer:
                         tracers[pid] = found.tracer
                 seen.update(fresh)
@@ -178,7 +177,7 @@ class Scanner:
                 self._reader.end()
         scan.processes = len(seen)
         scan.duration_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - scan.time_ns
-        scan.bonds = processes.bonds(self._root, alive, tracers)
+        scan.bonds = processes.bonds(self._root, scan.alive, tracers)
         for file in self._files.values():
             self._complete(file)
         scan.files = [

@@ -8,6 +8,7 @@ import ctypes
 import locale
 import mmap
 import os
+import struct
 import tempfile
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -29,15 +30,17 @@ from tracer.capture.named_files import NamedFile
 from tracer.capture.processes import Identity
 from tracer.capture.ring import Records, RingReader, map_ring
 from tracer.capture.stacks.samples import CODE_MAP, SAMPLE
+from tracer.capture.virtual_machines import VM_LIST, Layout, Walk, Walked
 from tracer.errors import UserError
 from tracer.escape import printable
 from tracer.kernel import bpf_syscall
-from tracer.kernel.audit_families import PROC_PIDS
+from tracer.kernel.audit_families import KVM, PROC_PIDS
 from tracer.kernel.btf import Btf
 from tracer.kernel.btf_file import BtfError
 from tracer.kernel.plan import Plan, Step
+from tracer.kernel.symbols import data_address
 from tracer.steps import OnStep, StartStep
-from tracer.words import Flag
+from tracer.words import Flag, Hook
 
 COUNTS = np.dtype(
     [
@@ -51,6 +54,7 @@ COUNTS = np.dtype(
 SOMEONE = np.dtype([("mm", "<u8"), ("start_ns", "<u8"), ("pid", "<u4"), ("exec_id", "<u4")])
 """struct someone of ``bpf/ways.h``."""
 
+_KVM_LOADED = f"/sys/module/{KVM}"
 _UNOPTIMISED = ("-Xclang", "-disable-llvm-passes")
 
 
@@ -105,6 +109,33 @@ def _captured_stderr() -> Iterator[list[str]]:
             os.close(saved)
             file.seek(0)
             messages.append(file.read().decode(errors="replace"))
+
+
+class _KernelMemory:
+    """The kernel's memory, read by a BPF program that is run once a piece."""
+
+    def __init__(self, program: "Program") -> None:
+        self._mapped = mmap.mmap(
+            program._bpf["memory"].map_fd, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ
+        )
+        self._read = program._load("show_memory", bpf_syscall.RAW_TRACEPOINT)
+        self._vm = program._load("show_vm", bpf_syscall.RAW_TRACEPOINT)
+
+    def read(self, address: int, size: int) -> bytes:
+        """A page at most, zero where it cannot be read. OSError."""
+        bpf_syscall.run_raw(self._read, (address, size))
+        return self._mapped[:size]
+
+    def number(self, kvm: int, mm: int) -> tuple[int, int]:
+        """Of a machine and of its VMM's memory, as records have them; 0: no room. OSError."""
+        bpf_syscall.run_raw(self._vm, (kvm, mm))
+        vm, of_mm = struct.unpack_from("<2Q", self._mapped)
+        return vm, of_mm
+
+    def close(self) -> None:
+        self._mapped.close()
+        for program in (self._read, self._vm):
+            os.close(program)
 
 
 class Program:
@@ -453,6 +484,29 @@ class Program:
             if not row["pid"]:
                 return None
             return Identity(int(row["start_ns"]), int(row["exec_id"]), int(row["mm"]))
+
+    def virtual_machines(self) -> Walked:
+        """Those that exist now, with their memslots. Only for audits.
+
+        OSError where the kernel does not run BPF programs at will.
+        """
+        if not os.path.isdir(_KVM_LOADED):
+            return Walked()
+        btf = self._modules.get(KVM, self._btf)
+        head = data_address(VM_LIST, KVM)
+        if not head:
+            return Walked(why=f"/proc/kallsyms does not tell where {VM_LIST} is")
+        try:
+            layout = Layout.of(btf, self._btf)
+        except BtfError as error:
+            return Walked(why=str(error))
+        with contextlib.closing(_KernelMemory(self)) as memory:
+            return Walk(memory, layout, head, self._setting_slots).walk(memory.number)
+
+    def _setting_slots(self) -> bool:
+        """Whether a call that sets a memslot has begun and not returned."""
+        hook = Hook.MEMSLOT.value
+        return any(key.hook == hook for key in self._bpf["accesses"])
 
     def detach_module(self, module: str) -> None:
         """Takes the hooks in a module off, which may be gone already."""

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,11 +21,12 @@ from tracer.capture.cgroups import cgroup_records
 from tracer.capture.ledger import Ledger, clock_record
 from tracer.capture.looker import Looker
 from tracer.capture.memory_files import Mounts, Scan
-from tracer.capture.processes import Identity, folder
+from tracer.capture.processes import Identity, folder, known
 from tracer.capture.procfs import Scanner
 from tracer.capture.ring import Records, Source
 from tracer.capture.stacks.reader import StackReader
 from tracer.capture.tasks import Told
+from tracer.capture.virtual_machines import Walked, machine_records
 from tracer.record import USER_CPU, Hook
 from tracer.recording.writer import RecordingWriter
 from tracer.words import CONTEXT, WANTED
@@ -84,9 +85,9 @@ class Session:
         """It took so much and was stopped for that."""
         self._most_bytes = most_bytes
         self._stacks, self._stacks_failed = stacks, False
-        self.sweeps: dict[str, dict[str, list[str]] | None] = {}
+        self.sweeps: dict[str, dict[str, Any] | None] = {}
         """``start`` and, for audits, ``final``: what was missed in looking at /proc, in words;
-        None where it was not looked at."""
+        None where it was not looked at. For audits ``start`` also says of virtual machines."""
         self._audit = audit
         self._watch = watch
         self._interrupts = interrupts
@@ -147,7 +148,10 @@ class Session:
             self._append(baseline_records(found, final, self._announced))
             self._announced |= {(file.dev, file.ino) for file in found.files}
             self._append(self._told.records)
-            self.sweeps[when] = {"problems": [str(problem) for problem in found.problems]}
+            told: dict[str, Any] = {"problems": [str(problem) for problem in found.problems]}
+            if self._audit and not final:
+                told |= self._machines(found)
+            self.sweeps[when] = told
             for problem in found.problems:
                 self._tell(f"{'final sweep' if final else 'baseline'}: {problem}")
         if self._audit:
@@ -155,6 +159,23 @@ class Session:
                 self._show_mapped(found, final)
             except OSError as error:
                 self._tell(f"whether files are mapped cannot be read: {error.strerror or error}")
+
+    def _machines(self, scan: Scan) -> dict[str, Any]:
+        """Which virtual machines there are, as records; what `end.json` says of that."""
+        try:
+            found = self._program.virtual_machines()
+        except OSError as error:
+            found = Walked(why=error.strerror or str(error))
+        needed = {one.own_mm for one in found.machines}
+        spaces = {
+            one.own_mm: (pid, known(Path("/proc"), pid, one))
+            for pid, one in sorted(scan.alive.items(), key=lambda each: each[1].start_ns)[::-1]
+            if one.own_mm in needed  # of several the first is the one whose it is
+        }
+        self._append(machine_records(found, spaces))
+        if found.why or found.unknown:
+            self._tell(f"baseline: memslots from before: {found.problem}")
+        return {"machines": len(found.machines), "machines_problem": found.problem}
 
     def _show_mapped(self, scan: Scan | None, final: bool) -> None:
         """One BASELINE record (op ``mapped``) for each file of ``scan`` and each object in BPF.

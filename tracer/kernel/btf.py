@@ -167,6 +167,13 @@ class Btf(Index):
             raise BtfError(f"{name} is a type without a size")
         return size
 
+    def size_of_member(self, struct_name: str, member: str) -> int:
+        """Size in bytes of what ``member`` is, a whole array; as :meth:`offset_of` else."""
+        size = self._size(self._find(struct_name, member).type_id)
+        if size is None:
+            raise BtfError(f"{struct_name}.{member} is of a type without a size")
+        return size
+
     def _size(self, type_id: int) -> int | None:
         """Bytes of a type, None for void, functions and forward declarations."""
         count = 1

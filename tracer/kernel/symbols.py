@@ -46,14 +46,20 @@ def _error(text: tuple[str, str], path: Path, error: str = "") -> SymbolsError:
 
 
 def data_address(name: str, module: str, root: str | Path = "/") -> int:
-    """Address of a module's variable in `root`/proc/kallsyms, 0 where it is not told."""
-    line = rf"^([0-9a-f]+) [a-zA-Z] {re.escape(name)}\t\[{re.escape(module)}\]$"
+    """Address of a variable in `root`/proc/kallsyms, 0 where it is not told.
+
+    It is a module's, or the kernel's own where that is built in.
+    """
+    line = rf"^([0-9a-f]+) [a-zA-Z] {re.escape(name)}"
     try:
         data = (Path(root) / "proc/kallsyms").read_bytes()
     except OSError:
         return 0
-    found = re.search(line.encode(), data, re.MULTILINE)
-    return int(found[1], 16) if found else 0
+    for where in (rf"\t\[{re.escape(module)}\]$", "$"):
+        found = re.search((line + where).encode(), data, re.MULTILINE)
+        if found:
+            return int(found[1], 16)
+    return 0
 
 
 class Symbols:

@@ -244,6 +244,10 @@ class Look:
     """One reading of /proc; ``problems`` None: the file does not tell."""
 
     problems: tuple[str, ...] | None = key("", None, null=False)
+    machines: int | None = key("", None, null=False)
+    """How many virtual machines were read from KVM's own list; None: that was not read."""
+    machines_problem: str = key("", "")
+    """Why there may be others; empty: there are none."""
 
 
 @dataclass(frozen=True)
@@ -270,7 +274,8 @@ class End(Document):
     in_flight: int = key("of calls that had not returned at the stop", 0)
     baseline: Baseline = key(
         "`start` and, with --audit, `final` → what was missed in reading /proc (`problems`), or "
-        "null: not read",
+        "null: not read. With --audit `start` also has how many virtual machines were read from "
+        "KVM's own list (`machines`) and why there may be others (`machines_problem`)",
         Baseline(),
     )
     stopped_early: bool = key(

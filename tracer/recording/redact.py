@@ -180,6 +180,7 @@ KEYS: dict[str, str] = {
     "self_test.hooks_note": "sentence",
     "error": "sentence",
     "baseline.start.problems[]": "sentence",
+    "baseline.start.machines_problem": "sentence",
     "baseline.final.problems[]": "sentence",
 }  # fmt: skip
 """What each text of manifest.json and end.json is, by its path there."""

@@ -34,6 +34,7 @@ from tracer.capture.named_files import NamedFile
 from tracer.capture.processes import Identity
 from tracer.capture.program import COUNTS
 from tracer.capture.ring import Records
+from tracer.capture.virtual_machines import Walked
 from tracer.errors import UserError
 from tracer.kernel.plan import Plan, Step
 from tracer.record import HEAD
@@ -355,6 +356,10 @@ class FtraceProgram:
         raise OSError("the ftrace source reads no memory at will")
 
     def show_known_mapped(self, final: bool, shown: Collection[tuple[int, int]]) -> None:
+        """The same."""
+        raise OSError("the ftrace source reads no memory at will")
+
+    def virtual_machines(self) -> Walked:
         """The same."""
         raise OSError("the ftrace source reads no memory at will")
 
