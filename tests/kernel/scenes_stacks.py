@@ -56,10 +56,11 @@ def stacks(results: Results) -> None:
 
 def stacks_of_a_thousand(results: Results) -> None:
     """A thousand programs of 5 ms."""
+    command = ["sh", "-c", f"{built(f'stacks-{BRIEF}')} {PROGRAMS}"]
     for method in METHODS:
         Recorder(
             results, f"stacks_brief-{method}", "--method", method, "--stacks", "denied",
-            *_ALONE, "--ops", "write", command=["sh", "-c", f"{built(f'stacks-{BRIEF}')} {PROGRAMS}"],
+            *_ALONE, "--ops", "write", command=command,
         ).wait()  # fmt: skip
 
 
