@@ -24,7 +24,7 @@ from tests.bench.capture.tracers import (
 
 WRITER = Path(__file__).with_name("writer.c")
 METHODS = ("fexit", "kprobe")
-STACKS = ("denied", "denied,kernel")
+STACKS = ("denied",)
 """Of none of the load's writes, which are allowed: what asking costs."""
 
 
