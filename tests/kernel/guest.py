@@ -66,7 +66,8 @@ REPEATED: Scenes = (
     scenes_followed.followed,
     scenes_followed.followed_by_each,
     scenes_stacks.stacks,
-    scenes_stacks.stacks_at_length,
+    scenes_stacks.stacks_of_a_thousand,
+    scenes_stacks.stacks_of_qemu,
 )
 """What is the same on all of them by our own code, or is asked of others in short
 (scenes_matrix): `make test` plays it on one, `make matrix` on more."""
@@ -97,7 +98,8 @@ AT_LENGTH = (
     "privileges",
     "readme",
     "execs_at_length",
-    "stacks_at_length",
+    "stacks_of_a_thousand",
+    "stacks_of_qemu",
 )
 """Scenes of two or three minutes that `make matrix` alone plays, with the tests that are marked so:
 what they show has shorter ones beside it."""

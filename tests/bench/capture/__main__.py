@@ -7,6 +7,8 @@ shmem_write_begin alone ("one hook"), and on the two functions that our programs
 
 --instructions counts them instead of time: exact on a busy machine too, but without the peers and
 without the recorder's own work, and blind to what one instruction costs more than another.
+
+--stacks measures nothing but what an allowed write costs more with --stacks of those refused.
 """
 
 import argparse
@@ -78,7 +80,7 @@ def print_table(facts: dict[str, Any], rows: Rows, unit: str) -> None:
         one = over_kept(rows, name)
         each = "" if one is None else f"{one / 1000:.2f}"
         ratios = ["", ""]
-        if name.startswith("sealsnoop"):
+        if name.startswith("sealsnoop") and all(floor in rows for floor in floors(name)):
             pair = floors(name)
             ratios[0] = " ".join(f"{extra / over(rows, floor):5.2f}" for floor in pair)
             ratios[1] = " ".join(f"{row['ns'] / rows[floor]['ns']:5.2f}" for floor in pair)

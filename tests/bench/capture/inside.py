@@ -24,7 +24,7 @@ from tests.bench.capture.tracers import (
 
 WRITER = Path(__file__).with_name("writer.c")
 METHODS = ("fexit", "kprobe")
-STACKS = ("denied", "denied,kernel")
+STACKS = ("denied",)
 """Of none of the load's writes, which are allowed: what asking costs."""
 
 
@@ -45,12 +45,22 @@ def floors(load: Load, tmpfs: str) -> None:
             untraced(load, tmpfs)
 
 
+def with_stacks(load: Load, work: Path, tmpfs: str, held: bool, plain: bool = False) -> None:
+    """``plain``: without them, too."""
+    for method in METHODS:
+        for stacks in (*(["off"] if plain else []), *STACKS):
+            name = f"sealsnoop {method}" + (f", --stacks {stacks}" if stacks != "off" else "")
+            sealsnoop(load, work, method, MEMFD, name, held, "--stacks", stacks)
+            untraced(load, tmpfs)
+
+
 def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--count", type=int, default=100_000)
     options.add_argument("--rounds", type=int, default=10)
     options.add_argument("--no-peers", action="store_true")
     options.add_argument("--held", action="store_true")
+    options.add_argument("--stacks", action="store_true", help="nothing but what --stacks costs")
     args = options.parse_args()
     clock = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource").read_text()
     facts = {"kernel": os.uname().release, "cpus": os.cpu_count(), "clock": clock.strip()}
@@ -61,6 +71,9 @@ def main() -> None:
         subprocess.run(["gcc", "-O2", "-o", load.writer, WRITER], check=True)
         tmpfs = str(work / "ordinary")
         untraced(load, tmpfs)
+        if args.stacks:
+            with_stacks(load, work, tmpfs, args.held, plain=True)
+            return
         floors(load, tmpfs)
         for method in METHODS:
             for target, end in ((MEMFD, ""), (tmpfs, ", tmpfs")):
@@ -69,11 +82,7 @@ def main() -> None:
             name = f"sealsnoop {method}, a command without files"
             sealsnoop(load, work, method, MEMFD, name, args.held, "--", "sleep", "99999")
             untraced(load, tmpfs)
-        for method in METHODS:
-            for stacks in STACKS:
-                name = f"sealsnoop {method}, --stacks {stacks}"
-                sealsnoop(load, work, method, MEMFD, name, args.held, "--stacks", stacks)
-                untraced(load, tmpfs)
+        with_stacks(load, work, tmpfs, args.held)
         if not args.no_peers:
             bpftrace(load, work, "bpftrace kprobe pair, counting", COUNT, False, None)
             for buffer, end in ((None, ""), (OUR_BUFFER, ", 32 MiB")):

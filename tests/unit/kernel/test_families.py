@@ -70,8 +70,8 @@ def test_offsets_are_those_of_the_source() -> None:
 
 
 def test_shape_macros_are_those_of_the_source() -> None:
-    names = "FILTER_[A-Z]+|FOLLOW_FILES|TASKS|CMDLINE|AUDIT|(?:STACK_|CODE_)?RING_PAGES|STACKS"
-    names += "|MAX_(?:TASKS|OUTER|OBJECTS|EXECS|CGROUPS)"
+    names = "FILTER_[A-Z]+|FOLLOW_FILES|TASKS|CMDLINE|AUDIT|(?:STACK_|CODE_)?RING_PAGES"
+    names += "|(?:KERNEL_)?STACKS|MAX_(?:TASKS|OUTER|OBJECTS|EXECS|CGROUPS)"
     used = set(re.findall(rf"\b(?:{names})\b", code()))
     assert Filters().macros(1 << 20).keys() == used
 

@@ -20,11 +20,12 @@ import pytest
 from tests.unit.capture.stacks.stopped import Ring, build, mapped, stopped
 from tracer.capture.stacks import unwind, zygote
 from tracer.capture.stacks.files import Files
-from tracer.capture.stacks.maps import Spaces
+from tracer.capture.stacks.maps import Spaces, vdso
 from tracer.capture.stacks.reader import StackReader, Workers, prepared
-from tracer.capture.stacks.samples import CS, IP
+from tracer.capture.stacks.samples import CODE_VDSO, CS, IP
 from tracer.capture.stacks.zygote import Zygote
 from tracer.recording.tables import tables
+from tracer.stacks.elf import functions as functions_of
 
 WAYS = {
     "shared": ("-fomit-frame-pointer",),
@@ -166,6 +167,42 @@ def test_code_of_no_file_ends_it(shared: Path, workers: Workers) -> None:
     assert found["callers"][0]["state"] == "unknown"
     assert [one["what"] for one in found["stacks"]] == ["jit"]
     assert found["stacks"][0]["offset"] == 0, "an address says how memory was laid out"
+
+
+def test_code_of_no_file_has_the_name_of_its_perf_map(shared: Path, workers: Workers) -> None:
+    with stopped(shared) as (pid, sample):
+        rows = mapped(pid)
+        jit = rows[-1:].copy()
+        at = int(rows["start"][-1]) - (1 << 30)
+        jit["start"], jit["end"], jit["kind"] = at, at + 4096, 2
+        sample["regs"][0][IP] = at + 0x10
+        claimed = Path(f"/tmp/perf-{pid}.map")
+        claimed.write_text(f"{at:x} 10 before\n{at + 0x10:x} 1 f\n")
+        try:
+            found = told(workers.ask, sample, np.concatenate([rows, jit]), pid)
+        finally:
+            claimed.unlink()
+    [frame] = found["stacks"]
+    assert (frame["what"], frame["function"], frame["offset"]) == ("jit", b"f", 0)
+
+
+def test_the_vdso_has_names(shared: Path, workers: Workers) -> None:
+    fd = Files().add(vdso())[1]
+    [(at, size)] = [
+        (at, size) for at, size, name in functions_of(fd) if name == b"__vdso_clock_gettime"
+    ]
+    os.close(fd)
+    with stopped(shared) as (pid, sample):
+        rows = mapped(pid)
+        [start] = rows["start"][rows["kind"] == CODE_VDSO]
+        found = []
+        for offset in (at, at + size - 1, len(vdso()) - 1):
+            sample["regs"][0][IP] = int(start) + offset
+            found.append(told(workers.ask, sample, rows, pid)["stacks"][0])
+    assert [(one["what"], one["offset"], one["function"]) for one in found] == [
+        ("vdso", at, b"__vdso_clock_gettime"), ("vdso", at + size - 1, b"__vdso_clock_gettime"),
+        ("vdso", len(vdso()) - 1, b""),
+    ]  # fmt: skip
 
 
 def test_code_of_32_bits_is_left_alone(shared: Path) -> None:
