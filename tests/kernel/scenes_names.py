@@ -58,6 +58,8 @@ def filtered(results: Results) -> None:
     subprocess.run(["mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup"], check=False)
     for name, options in FILTERED.items():
         out = results.out / f"filtered-{name}.json"
-        command = python("actors.py", "--out", out)
+        # What the kernel does not tell is looked up while they live.
+        live = "4" if options == BY_FTRACE else "1"
+        command = python("actors.py", "--out", out, "--live", live)
         Recorder(results, f"filtered-{name}", *options, *_WRITES, command=command).wait()
         results.tell(f"filtered-{name}", actors=json.loads(out.read_text()))

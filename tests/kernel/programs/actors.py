@@ -32,6 +32,7 @@ def main() -> None:
     """One after the other; each lives until it has been looked at."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=Path("/dev/stdout"))
+    parser.add_argument("--live", type=float, default=1, help="so many seconds, each of them")
     args = parser.parse_args()
     python = Path(sys.executable).resolve()
     qemu = Path("/run/qemu-system-test")
@@ -58,7 +59,7 @@ def main() -> None:
         ) as child:
             assert child.stdout is not None
             child.stdout.readline()
-            time.sleep(1)
+            time.sleep(args.live)
             child.communicate(b"\n")
         told.append(
             {"name": name, "pid": child.pid, "exe": str(exe), "build_id": build_id}
