@@ -38,6 +38,8 @@ GMEM_GUESTS: dict[str, tuple[str, ...]] = {
     "gmem-mapped": ("--guest-memfd", "--host-mmap"),
     "gmem-ways": ("--guest-memfd", *ALL_WAYS),
 }
+OLDER: dict[str, tuple[str, ...]] = {"older": (), "gmem-older": ("--guest-memfd",)}
+"""Those that have all their memory before anything is recorded."""
 _SETTLE_S = 3.0
 
 
@@ -84,6 +86,9 @@ def guests(results: Results) -> None:
         ("--map-before", "--ready", ready, "--go", go, "--stay", stay),
     )  # fmt: skip
     staying = [before]
+    for name in tuple(OLDER)[: 1 + gmem]:
+        staying.append(_start(results, name, (*OLDER[name], "--stay", stay)))
+        wait_until(name, partial(_stays, results.out / f"vmm-{name}.jsonl"))
     sent, take = Path("/tmp/passing-sent"), Path("/tmp/passing-take")
     try:
         with (results.out / "passing.jsonl").open("wb") as out:
@@ -104,7 +109,7 @@ def guests(results: Results) -> None:
         go.touch()
         take.touch()
         results.tell("passing", code=wait_for_end(passing, 60))
-        for name in ("before", "gmem-stays")[: len(staying)]:
+        for name in ("before", "gmem-stays")[: 1 + gmem]:
             wait_until(name, partial(_stays, results.out / f"vmm-{name}.jsonl"))
         time.sleep(_SETTLE_S)
         for recorder in recorders:

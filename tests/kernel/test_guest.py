@@ -11,7 +11,7 @@ import pytest
 
 from tests.kernel.audit_cases import UNTRIED
 from tests.kernel.booted import Booted, Run
-from tests.kernel.scenes_guest import GMEM_GUESTS, MEMFD_GUESTS
+from tests.kernel.scenes_guest import GMEM_GUESTS, MEMFD_GUESTS, OLDER
 
 Act = dict[str, Any]
 METHODS = ("fexit", "kprobe")
@@ -141,6 +141,40 @@ def test_memslots(guest_host: Booted, method: str) -> None:
         machines.append(int(events["vm"].iloc[0]))
     assert len(set(machines)) == len(machines), "no number is used again"
     assert 0 not in machines
+
+
+def test_memslots_from_before(guest_host: Booted, method: str) -> None:
+    """As KVM's own list has them: what the VMM said when it set them, before anybody looked."""
+    run = guest_host.run(f"guests-{method}")
+    assert run.end is not None
+    look = run.end["baseline"]["start"]
+    older = tuple(OLDER)[: 1 + guest_host.facts("guests")["gmem"]]
+    # The one that maps before has a machine, too, and no memslot yet.
+    assert look["machines"] >= len(older)
+    assert look["machines_problem"] == ""
+    rows = run.table("mappings")
+    seen = set()
+    for name in older:
+        told = acts(guest_host, name)
+        slots = sorted((one for one in told if one["act"] == "memslot"), key=lambda s: s["slot"])
+        events = pick(rows, "memslot", pid=told[-1]["pid"]).sort_values("check_answer")
+        assert len(events) == len(slots) == 2, name
+        for want, (_, row) in zip(slots, events.iterrows(), strict=True):
+            for column, key in {"check_answer": "slot", "arg": "gpa", "length": "length",
+                                "size_after": "hva", "checks": "flags"}.items():  # fmt: skip
+                assert row[column] == want[key], (name, column)
+            if want["gmem"] >= 0:
+                assert (row["dev"], row["ino"], row["kind"], row["offset"]) == (
+                    want["dev"], want["ino"], "guest_memfd", 0)  # fmt: skip
+        # The same numbers, and the same process, as what happens later has.
+        [mapped] = set(pick(rows, "open", pid=told[-1]["pid"])["own_mm"])
+        assert set(events["mm"]) == set(events["own_mm"]) == {mapped}
+        assert set(events["start_ns"]) == set(
+            pick(rows, "open", pid=told[-1]["pid"])["start_ns"])  # fmt: skip
+        seen.add(int(events["vm"].iloc[0]))
+        assert events["vm"].nunique() == 1
+    assert len(seen) == len(older)
+    assert not seen & set(run.events["vm"]), "another machine has this number"
 
 
 def test_seals_when_it_becomes_guest_memory(guest_host: Booted, method: str) -> None:

@@ -153,7 +153,7 @@ RECOGNISED_BY: Mapping[str, str] = {"guest_memfd": "gmem_create", "secretmem": "
 
 ALWAYS_BLIND = (
     "stores and loads through a mapping that exists: only that it exists is seen",
-    "a memory file put under a memslot that was set before the trace began",
+    "a memory file put under a memslot from before the trace, where KVM's list was not read",
     "descriptors inherited by fork, until they are used",
     "KVM's own access to guest memory, nested guests, SEV debug commands, devices behind an IOMMU",
     "core dumps, /proc/kcore, swap, hwpoison, kernel modules and other BPF programs",

@@ -182,6 +182,7 @@ KEYS: dict[str, str] = {
     "baseline.start.problems[]": "sentence",
     "baseline.start.machines_problem": "sentence",
     "baseline.final.problems[]": "sentence",
+    "baseline.final.machines_problem": "sentence",
 }  # fmt: skip
 """What each text of manifest.json and end.json is, by its path there."""
 

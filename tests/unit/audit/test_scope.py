@@ -1,6 +1,7 @@
 """Which files a claim is about, and those that may be meant."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -212,3 +213,31 @@ def test_where_asks_for_what_objects_have(tmp_path: Path) -> None:
     there = str(caught.value).partition("they have ")[2].split(", ")
     assert {"name", "kind", "owner_uid", "size"} < set(there)
     assert not any("folio" in name for name in there)  # of no use to who asks
+
+
+_LOOKED: dict[str, Any] = {"problems": [], "machines": 1, "machines_problem": ""}
+
+
+@pytest.mark.parametrize(
+    ("look", "backs", "result"),
+    [
+        (_LOOKED, False, NONE),
+        (_LOOKED, True, FAIL),
+        (_LOOKED | {"machines": 0, "machines_problem": "no vm_list"}, False, OPEN),
+        ({"problems": []}, False, OPEN),
+    ],
+    ids=["no memslot", "memslot", "problem", "not read"],
+)
+def test_an_old_file_backs_a_memslot_if_kvms_list_says_so(
+    tmp_path: Path, look: dict[str, Any], backs: bool, result: Result
+) -> None:
+    story = Story()
+    story.object(RAM, cpu=0xFFFF)
+    story.event("open", RAM, baseline=True, fd=4)
+    story.event("map", RAM, baseline=True, answer=0x10000, length=4096, arg=0xB)
+    if backs:
+        story.memslot(0, baseline=True, mm=0xFF00 + 100)
+    story.map(RAM, 200, comm=b"spy")
+    path = story.write(tmp_path / "a.seal", end={"baseline": {"start": look}})
+    found = of(path, BY_VMM, 'kind = "memfd"\nmemslot = true')
+    assert found.result is result

@@ -25,6 +25,7 @@ from tracer.capture.ring import STRIDE
 from tracer.capture.session import Progress, Session
 from tracer.capture.stacks.reader import StackReader
 from tracer.capture.stacks.records import caller_records
+from tracer.capture.virtual_machines import Machine, Slot, Walked
 from tracer.record import (
     EVENT,
     HEAD,
@@ -61,6 +62,7 @@ class FakeProgram:
         self.skipped: dict[str, int] = {}
         self.shown: set[tuple[int, int]] = set()
         self.identified = 0
+        self.machines: Walked | OSError = Walked()
         self.at_detach: Callable[[], None] = lambda: None
 
     def ring(self) -> Any:
@@ -94,6 +96,11 @@ class FakeProgram:
         with suppress(OSError):  # it may have ended
             self.identified += os.path.samefile(f"/proc/self/fd/{folder}", f"/proc/{os.getpid()}")
         return Identity(5, 6, 7)
+
+    def virtual_machines(self) -> Walked:
+        if isinstance(self.machines, OSError):
+            raise self.machines
+        return self.machines
 
     def show_known_mapped(self, final: bool, shown: set[tuple[int, int]]) -> None:
         self.calls.append(f"known {'final' if final else 'first'}")
@@ -382,6 +389,36 @@ def test_an_audit_sweeps_again_while_the_hooks_still_send(tmp_path: Path) -> Non
     assert f"mapped {after} first" not in calls
     assert {ino for _, ino in setting.program.shown} >= set(inos), "not shown twice"
     assert calls.index("known final") < calls.index("disable") < calls.index("detach")
+
+
+@pytest.mark.parametrize(
+    ("found", "known", "problem"),
+    [
+        (Walked([Machine(9, 1, 5, 7, [Slot(3, 0, 4096, 8192, 0, None, 0)])]), 1, ""),
+        (Walked([], 2), 0, "2 virtual machines changed each time that they were read"),
+        (Walked(why="no vm_list"), 0, "no vm_list"),
+        (OSError(errno.EPERM, "not permitted"), 0, "not permitted"),
+    ],
+)
+def test_an_audit_reads_which_machines_there_are(
+    tmp_path: Path, found: Walked | OSError, known: int, problem: str
+) -> None:
+    setting = Setting(tmp_path, audit=True)
+    setting.program.machines = found
+    setting.session.begin()
+    setting.run(lambda: "now")
+    setting.end()
+    start, final = setting.session.sweeps["start"], setting.session.sweeps["final"]
+    assert start is not None
+    assert final is not None
+    assert (start["machines"], start["machines_problem"]) == (known, problem)
+    assert "machines" not in final
+    assert any(problem in text for text in setting.told) or not problem
+    rows = [row for row in setting.table("mappings") if row["op"] == "memslot"]
+    assert [(row["vm"], row["check_answer"], row["length"]) for row in rows] == (
+        [(5, 3, 8192)] if known else [])  # fmt: skip
+    # Whose address space that is /proc told; of several processes it is the first one's.
+    assert all(row["pid"] and row["own_mm"] == 7 for row in rows)
 
 
 def test_an_audit_without_the_kernels_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

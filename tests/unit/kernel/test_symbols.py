@@ -64,11 +64,14 @@ def test_data_address(tmp_path: Path) -> None:
         "ffffffffc0698250 r kvm_gmem_iops2\t[kvm]\n"
         "ffffffffc0698260 r kvm_gmem_fops\t[other]\n"
         "ffffffffc0698270 r built_in\n"
+        "ffffffffc0698280 r both\n"
+        "ffffffffc0698290 r both\t[kvm]\n"
     )
     root = tree(tmp_path, proc__kallsyms=text)
     assert data_address("kvm_gmem_iops", "kvm", root) == 0xFFFFFFFFC0698240
     assert data_address("kvm_gmem_fops", "kvm", root) == 0
-    assert data_address("built_in", "kvm", root) == 0
+    assert data_address("built_in", "kvm", root) == 0xFFFFFFFFC0698270
+    assert data_address("both", "kvm", root) == 0xFFFFFFFFC0698290
     assert data_address("kvm.gmem.iops", "kvm", root) == 0
     assert data_address("kvm_gmem_iops", "kvm", tmp_path / "nowhere") == 0
 
