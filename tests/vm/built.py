@@ -1,7 +1,8 @@
 """A kernel of our own: Debian's source of a release, patched, with a small configuration.
 
-Built once and kept by content: the key is made of patch, configuration and the version of the
-source package, so a change of any of them builds anew (about 10 minutes on two free cores).
+Built once and kept by content: the key is made of patch, configuration and the name of the source
+package as kernels.toml has it, so a change of any of them builds anew. Where that name is a
+pattern, the newest package that is served when it is built is taken; `package` says which it was.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import hashlib
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tests.vm.cache import cache_folder, lock, new_folder, say
-from tests.vm.debian import HarnessError, Registry, run
+from tests.vm.debian import HarnessError, Registry, run, version_key
 from tests.vm.packages import KERNEL_BUILD
 
 
@@ -30,7 +33,7 @@ def find(name: str, folder: Path, package: str, suites: Sequence[str]) -> tuple[
     HarnessError naming the step when it cannot be built.
     """
     patch, config = folder / f"{name}.patch", folder / "config"
-    home = cache_folder() / "built" / f"{name}-{_digest(patch, config)}"
+    home = cache_folder() / "built" / f"{name}-{_digest(package, patch, config)}"
     if not (home / "bzImage").exists():
         with lock("built"):
             if not (home / "bzImage").exists():  # perhaps built while we waited
@@ -38,10 +41,12 @@ def find(name: str, folder: Path, package: str, suites: Sequence[str]) -> tuple[
     return (home / "release").read_text().strip(), home / "bzImage"
 
 
-def _digest(*files: Path) -> str:
+def _digest(package: str, *files: Path) -> str:
     whole = hashlib.sha256()
     for file in files:
         whole.update(file.read_bytes())
+    if "*" in package:  # else it is as it was before there were patterns, and what was built is kept
+        whole.update(package.encode())
     return whole.hexdigest()[:12]
 
 
@@ -50,15 +55,18 @@ def _build(
 ) -> None:
     _install()
     with new_folder(home) as work:
-        tree = _source(package, suites, work)
+        tree, taken = _source(package, suites, work)
         _step(tree, "patch", "-p1", "-s", "-i", str(patch.resolve()))
         _configure(tree, options(config.read_text()))
-        say(f"building the kernel {name} (about 10 minutes, once)")
+        say(f"building the kernel {name} of {taken} (10 to 30 minutes, once)")
+        began = time.monotonic()
         suffix = f"LOCALVERSION=-{name}"
         _step(tree, "make", "-s", f"-j{os.cpu_count()}", suffix, "bzImage")
+        say(f"built the kernel {name} in {(time.monotonic() - began) / 60:.0f} min")
         release = _step(tree, "make", "-s", suffix, "kernelrelease").strip().splitlines()[-1]
         shutil.move(tree / "arch/x86/boot/bzImage", work / "bzImage")
         (work / "release").write_text(release + "\n")
+        (work / "package").write_text(taken + "\n")
         shutil.rmtree(tree)
 
 
@@ -77,10 +85,20 @@ def _install() -> None:
         run([*apt, "--no-install-recommends", *missing])
 
 
-def _source(package: str, suites: Sequence[str], work: Path) -> Path:
-    say(f"fetching {package}")
+def newest(served: Sequence[str], pattern: str) -> str:
+    """The newest source package that a pattern means; HarnessError where none is served."""
+    packages = [name for name in served if fnmatchcase(name, pattern)]
+    if not packages:
+        raise HarnessError(f"no package like {pattern} is served")
+    return max(packages, key=version_key)
+
+
+def _source(pattern: str, suites: Sequence[str], work: Path) -> tuple[Path, str]:
+    """The unpacked source, and the package it is from."""
     registry = Registry(cache_folder() / "apt-built", suites)
     registry.update()
+    package = newest(registry.names("linux-source-"), pattern)
+    say(f"fetching {package}")
     registry.unpack([package], work)
     registry.forget()
     (archive,) = (work / "usr" / "src").glob("linux-source-*.tar.*")
@@ -88,7 +106,7 @@ def _source(package: str, suites: Sequence[str], work: Path) -> Path:
     tree.mkdir()
     run(["tar", "-xf", str(archive), "-C", str(tree), "--strip-components=1"])
     shutil.rmtree(work / "usr")
-    return tree
+    return tree, package
 
 
 def _configure(tree: Path, wanted: Sequence[str]) -> None:
