@@ -22,7 +22,7 @@ from tests.vm.packages import KERNEL_BUILD
 
 
 def options(config: str) -> list[str]:
-    """The options that a configuration file names, one a line, without CONFIG_ and remarks."""
+    """What a file names, one a line: options without CONFIG_, or programs. Remarks begin with #."""
     lines = (line.partition("#")[0].strip() for line in config.splitlines())
     return [line for line in lines if line]
 
@@ -30,33 +30,37 @@ def options(config: str) -> list[str]:
 def find(name: str, folder: Path, package: str, suites: Sequence[str]) -> tuple[str, Path]:
     """Release and bzImage of the kernel that ``folder`` (``NAME.patch``, ``config``) describes.
 
-    HarnessError naming the step when it cannot be built.
+    HarnessError naming the step when it cannot be built. ``selftests`` beside it, where there is
+    one, names programs below tools/testing/selftests, which are then in ``selftests`` beside the
+    bzImage.
     """
-    patch, config = folder / f"{name}.patch", folder / "config"
-    home = cache_folder() / "built" / f"{name}-{_digest(package, patch, config)}"
+    digest = _digest(package, [folder / part for part in (f"{name}.patch", "config", "selftests")])
+    home = cache_folder() / "built" / f"{name}-{digest}"
     if not (home / "bzImage").exists():
         with lock("built"):
             if not (home / "bzImage").exists():  # perhaps built while we waited
-                _build(name, patch, config, package, suites, home)
+                _build(name, folder, package, suites, home)
     return (home / "release").read_text().strip(), home / "bzImage"
 
 
-def _digest(package: str, *files: Path) -> str:
+def _digest(package: str, files: Sequence[Path]) -> str:
     whole = hashlib.sha256()
     for file in files:
-        whole.update(file.read_bytes())
-    if "*" in package:  # else it is as it was before there were patterns, and what was built is kept
+        if file.exists():
+            whole.update(file.read_bytes())
+    if "*" in package:
         whole.update(package.encode())
     return whole.hexdigest()[:12]
 
 
-def _build(
-    name: str, patch: Path, config: Path, package: str, suites: Sequence[str], home: Path
-) -> None:
+def _build(name: str, folder: Path, package: str, suites: Sequence[str], home: Path) -> None:
     _install()
+    patch, config, selftests = (folder / part for part in (f"{name}.patch", "config", "selftests"))
     with new_folder(home) as work:
         tree, taken = _source(package, suites, work)
         _step(tree, "patch", "-p1", "-s", "-i", str(patch.resolve()))
+        if selftests.exists():
+            _build_selftests(tree, options(selftests.read_text()), work / "selftests")
         _configure(tree, options(config.read_text()))
         say(f"building the kernel {name} of {taken} (10 to 30 minutes, once)")
         began = time.monotonic()
@@ -117,6 +121,18 @@ def _configure(tree: Path, wanted: Sequence[str]) -> None:
     missing = [option for option in wanted if f"CONFIG_{option}=y" not in have]
     if missing:
         raise HarnessError(f"this source cannot be built with {', '.join(missing)}")
+
+
+def _build_selftests(tree: Path, wanted: Sequence[str], target: Path) -> None:
+    """``kvm/x86/name`` becomes ``target/name``: the kernel's own word on what it promises."""
+    target.mkdir()
+    _step(tree, "make", "-s", "tinyconfig")
+    _step(tree, "make", "-s", "headers")
+    for name in wanted:
+        folder = tree / "tools/testing/selftests" / name.partition("/")[0]
+        program = tree / "tools/testing/selftests" / name
+        _step(folder, "make", "-s", "ARCH=x86", str(program))
+        shutil.move(program, target / program.name)
 
 
 def _step(tree: Path, *command: str) -> str:
