@@ -26,6 +26,15 @@ WAITING = STANDSTILL.replace("silent, interrupts off", "silent, interrupts on")
 TIMED_OUT = STANDSTILL.replace(" is silent", "")
 LEAPT = "".join(f"[  {at}] sealsnoop: beat of CPU 0\r\n" for at in (5.0, 935.5))
 OURS = "[  143.8] Oops: 0002 [#1] SMP NOPTI\n"
+ASTRAY = """[  164.456467] Oops: Oops: 0010 [#1] SMP\r
+[  164.460318] RIP: 0010:0x0\r
+[  164.460883] RSP: 0018:ffa000000029be38 EFLAGS: 00000282\r
+[  164.461888] Call Trace:\r
+[  164.462379]  <TASK>\r
+[  164.462478]  ? vm_mmap_pgoff+0x9/0x145\r
+[  164.462792]  ? ksys_mmap_pgoff+0x140/0x16d\r
+"""
+DEEPER = ASTRAY.replace("+0x9/", "+0x19/")
 INTERRUPTIBLE = TO_ZERO.replace("00000086", "00010286")
 
 
@@ -38,11 +47,13 @@ INTERRUPTIBLE = TO_ZERO.replace("00000086", "00010286")
         ([QEMUS_FAULT, TO_ZERO, QEMUS_FAULT, ""], 4),
         ([QEMUS_FAULT] * 6, 6),
         ([STANDSTILL, ""], 2),
+        ([ASTRAY, ""], 2),
         ([WAITING], 1),
         ([TIMED_OUT], 1),
         ([LEAPT, ""], 2),
         ([OURS], 1),
         ([INTERRUPTIBLE], 1),
+        ([DEEPER], 1),
     ],
 )
 def test_some_deaths_by_the_emulator_are_forgiven(

@@ -23,6 +23,7 @@ _EMULATORS_FAULTS = {
     r"int3: 0000 \[#1\]": "a breakpoint that is nobody's",
     r"RIP: 0010:0x0\n(.*\n){1,3}.* EFLAGS: 00000[014589cd]..\n": "a jump to 0, interrupts off",
     pulse.STANDSTILL: "a CPU that stands still, interrupts off",
+    r"Oops: .*\n(.*\n)*?.*Call Trace:\n.*<TASK>\n.* \? \w+\+0x[59]/": "a patched call went astray",
 }
 """On the console where QEMU's TCG let one CPU run the breakpoint that another one, patching a jump
 label or a call, had taken away again. The kernel then finds no patch in progress and dies
@@ -32,7 +33,11 @@ interrupts off (arch/x86/kernel/kprobes/core.c:setup_singlestep). Or kprobe_int3
 the breakpoint is gone and goes back to it, for ever: seen by a debugger in QEMU, both CPUs between
 asm_exc_int3 and __schedule+0x2ab of 6.1, where the guest's memory had a jump. The harness ends a
 guest when one of its CPUs gives no sign of life (tests/vm/pulse.py); one that does so with
-interrupts on is not forgiven."""
+interrupts on is not forgiven. The last one was seen twice on the kernel of tests/vm/guest-memory: a
+traced function had called ftrace_caller (what is on the stack is the address behind that call), the
+registers were those of the handler's call, and the CPU had gone one byte beside the handler, or to
+0 with what a return would have popped: as if the breakpoint in its place had been taken for one of
+another patch."""
 
 _FORGIVEN = 5
 """Where the host is short of CPU, one boot in a few dies so. As we understand it, QEMU drops the
