@@ -251,6 +251,8 @@ _CAUSES_OF_OP = {
     ("exec", "E2BIG"): "arguments and environment too long",
     ("exec", "ENOENT"): "what it needs for an interpreter is not there",
     ("exec", "EAGAIN"): "more processes than RLIMIT_NPROC allows",
+    ("convert", "ENOTTY"): "this kernel's KVM has no private memory",
+    ("convert", "EIO"): "another process's virtual machine, or one that is dead",
     ("exec", "ELIBBAD"): "its loader is no program of a format that the kernel knows",
 }
 
@@ -516,6 +518,17 @@ def exec_text(arg: int) -> str:
     return f"{known}, only asked" if arg & EXEC_CHECK else known
 
 
+MEMORY_ATTRIBUTE_PRIVATE = 8
+"""KVM_MEMORY_ATTRIBUTE_PRIVATE, include/uapi/linux/kvm.h since 6.8: so far the only one."""
+
+
+def privacy_text(arg: int) -> str:
+    """``private``, ``shared``, or a number with bits that no released kernel knows."""
+    if arg & ~MEMORY_ATTRIBUTE_PRIVATE:
+        return f"{arg:#x}"
+    return "private" if arg else "shared"
+
+
 def _word(enum: type[IntEnum], value: int) -> str:
     return words(enum).get(value, str(value))
 
@@ -553,6 +566,8 @@ _PARTS: Mapping[str, Callable[[_Request], str | int]] = {
     "receipt": lambda row: _word(Receipt, row.arg & 0xFFFFFFFF) if row.arg else "",
     "device": lambda row: _word(Device, row.arg),
     "execution": lambda row: exec_text(row.arg),
+    "privacy": lambda row: privacy_text(row.arg),
+    "guest": lambda row: f"{row.offset & 0xFFFFFFFFFFFFFFFF:#x}+{row.length:#x}",
     "slot": lambda row: f"+{row.length:#x} at {row.offset}" if row.length else " deleted",
 }
 """What a request (`tracer.words.Operation.request`) may name in braces."""

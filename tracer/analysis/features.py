@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tracer.labels import ERRNOS, MAX_ERRNO, MREMAP_OLD_SHIFT
+from tracer.labels import ERRNOS, MAX_ERRNO, MEMORY_ATTRIBUTE_PRIVATE, MREMAP_OLD_SHIFT
 from tracer.rules import DECISIONS, is_decision
 from tracer.rules.rule import ASKED_SHIFT, SIZE_FACTS, Fact
 from tracer.words import OPS, Flag, Hook, Kind, Op, Seal
@@ -117,6 +117,9 @@ class Key(NamedTuple):
             yield "", row | sum(fact for flag, fact in _MFD if self.asked & flag)
         elif self.op == Op.EXEC:
             yield "", row | (Fact.INFERRED if self.asked & _EXEC_INFERRED else 0)
+        elif self.op == Op.CONVERT:
+            asks = Fact.ASKS_PRIVATE if self.asked & MEMORY_ATTRIBUTE_PRIVATE else Fact(0)
+            yield "", row | asks | (Fact.ASKS_UNKNOWN if self.asked & BEYOND_SIX else 0)
         else:
             yield "", row | self.facts & _SIZE
             if self.facts & Fact.RACED_SIZE:
@@ -171,7 +174,9 @@ def unfit(key: Key) -> str:
         return "its entry was not seen"
     if key.facts & Fact.RETURN_MISSING:
         return "its return was not seen"
-    if key.kind == Kind.UNKNOWN and (key.op != Op.CREATE or key.answer == OK):
+    if key.kind == Kind.UNKNOWN and key.op != Op.CONVERT and (  # which is about no file
+        key.op != Op.CREATE or key.answer == OK
+    ):
         return "unknown kind of file"
     if 0x7F in (key.seals, key.seals_after):
         return "seals not known"
@@ -436,6 +441,17 @@ def _exec(rows: Rows) -> U64:
     return _asked(asked, np.zeros(len(asked), np.uint8)) | _executable(rows)
 
 
+def _convert(rows: Rows) -> U64:
+    begin, length = rows.unsigned("offset"), rows.unsigned("length")
+    known = np.uint64(MEMORY_ATTRIBUTE_PRIVATE)
+    return (
+        _asked(rows.unsigned("arg") & known, rows.unsigned("arg") & ~known)
+        | bit(length == 0, Fact.EMPTY)
+        | bit(begin + length < begin, Fact.BEYOND)
+        | bit(_odd(begin | length, PAGE), Fact.UNALIGNED)
+    )
+
+
 DETAILS: dict[Op, Callable[[Rows], U64]] = {
     **{op: _of_mapping for op, entry in OPS.items() if entry.of_mapping},
     Op.MMAP: _mmap,
@@ -450,6 +466,7 @@ DETAILS: dict[Op, Callable[[Rows], U64]] = {
     Op.ADD_SEALS: _add_seals,
     Op.CREATE: _create,
     Op.EXEC: _exec,
+    Op.CONVERT: _convert,
 }
 """By operation: all facts of its rows, with the size at entry."""
 

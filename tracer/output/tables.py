@@ -66,8 +66,13 @@ def plain(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else printable(str(value))
 
 
-def object_text(kind: str, name: str | None, dev: int, ino: int) -> str:
-    """``memfd:frame``; ``memfd:0:1/42`` (device, inode) where it has no name."""
+def object_text(kind: str, name: str | None, dev: int, ino: int, vm: int = 0) -> str:
+    """``memfd:frame``; ``memfd:0:1/42`` (device, inode) where it has no name.
+
+    ``vm:1`` where it is about a virtual machine (``vm``) and no file.
+    """
+    if vm and not ino:
+        return f"vm:{vm}"
     shown = f"{dev >> 20}:{dev & 0xFFFFF}/{ino}" if name is None else name
     if kind == "unknown" and shown.startswith("memfd:"):
         kind = "memfd"  # that a refused memfd_create would have made
@@ -91,7 +96,8 @@ def file(row: Row) -> str:
     dev, ino, name = row.get("dev"), row.get("ino"), row.get("name")
     if name is None and (dev is None or ino is None):
         return "-"
-    return printable(object_text(str(row.get("kind") or "?"), name, dev or 0, ino or 0))
+    kind, vm = str(row.get("kind") or "?"), row.get("vm") or 0
+    return printable(object_text(kind, name, dev or 0, ino or 0, vm))
 
 
 def who(row: Row) -> str:

@@ -95,6 +95,8 @@ class Fact(IntFlag):
     """MFD_HUGETLB."""
     INFERRED = 1 << 49
     """Of exec: which file it was follows from the descriptor that the call named."""
+    ASKS_PRIVATE = 1 << 50
+    """Of convert: guest memory is to be private."""
 
 
 SIZE_FACTS = (
@@ -109,7 +111,7 @@ SIZE_FACTS = (
 """Facts that another size of the file can change."""
 
 ASKED_SHIFT = 25
-"""add_seals, create and exec have no facts about the size: in their place stands what they asked
+"""add_seals, create, exec and convert have no facts about the size: in their place stands what they asked
 for, six bits and a seventh for anything beyond."""
 
 SHMEM = (Kind.MEMFD, Kind.TMPFS)

@@ -37,6 +37,8 @@ _MAPPED = "writable mapping exists"
 _PROPOSAL = f"{_ADDING}, tests/vm/inaccessible after list patch v4 01/12 of 18 Jan 2022"
 _CREATE = (Op.CREATE,)
 _EXEC = (Op.EXEC,)
+_CONVERT = (Op.CONVERT,)
+_SET_ATTRIBUTES = "virt/kvm/kvm_main.c:kvm_vm_ioctl_set_mem_attributes, since 6.8"
 _MAY_EXEC = "fs/exec.c:do_open_execat, fs/namei.c:may_open and generic_permission"
 _MADE = (Kind.MEMFD, Kind.HUGETLB)
 _FAILED = (Kind.UNKNOWN,)
@@ -312,6 +314,20 @@ RULES: tuple[Rule, ...] = (
     refusal("exec-not-permitted", _EXEC, "EPERM", "a security module refused it",
             "fs/exec.c:bprm_execve, security_bprm_check, security_bprm_creds_for_exec",
             certain=False),
+    # ---- convert: no seal has a say. Of a refused one the caller's memory alone tells what it was.
+    unknown("convert-attributes", _CONVERT, "an attribute that KVM does not know", _SET_ATTRIBUTES,
+            kinds=_FAILED, needs=Fact.ASKS_UNKNOWN),
+    refusal("convert-empty", _CONVERT, "EINVAL", "nothing to convert", _SET_ATTRIBUTES,
+            kinds=_FAILED, needs=Fact.EMPTY),
+    refusal("convert-beyond", _CONVERT, "EINVAL", "past the end of what can be addressed",
+            _SET_ATTRIBUTES, kinds=_FAILED, needs=Fact.BEYOND),
+    refusal("convert-unaligned", _CONVERT, "EINVAL", "not whole pages", _SET_ATTRIBUTES,
+            kinds=_FAILED, needs=Fact.UNALIGNED),
+    refusal("convert-private", _CONVERT, "EINVAL", "this virtual machine has no private memory",
+            f"{_SET_ATTRIBUTES}, kvm_supported_mem_attributes: by the type of the VM",
+            kinds=_FAILED, needs=Fact.ASKS_PRIVATE, certain=False),
+    refusal("convert-flags", _CONVERT, "EINVAL", "unknown flags, or changed meanwhile",
+            _SET_ATTRIBUTES, kinds=_FAILED, certain=False),
     # ---- whatever changes a file
     # Only a call that has to change the mode as well gets as far as our hooks.
     refusal("change-protected", _CHANGES, "EPERM", "append-only or immutable file",
