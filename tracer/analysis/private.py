@@ -323,9 +323,9 @@ class Privacy:
     def _of_file(
         self, key: tuple[int, int, int], begin: Ints, end: Ints, since: Ints, until: Ints
     ) -> States:
-        found = np.full(len(begin), SHARED if key in self._made else UNKNOWN, np.int8)
+        found = np.full(len(begin), SHARED, np.int8)
         mine = self._slots_of(key)
-        bound = np.zeros(len(begin), bool)
+        placed = np.full(len(begin), key in self._made)
         for slot in mine:
             last = slot.at + slot.end - slot.start
             there = (begin < last) & (end > slot.at)
@@ -340,9 +340,8 @@ class Privacy:
                 )
                 sure = (since[near] >= slot.since_ns) & (until[near] <= slot.until_ns)
                 state[~sure] = np.minimum(state[~sure], UNKNOWN)
-                fresh = near[~bound[near] & sure & _covers(slot, begin[near], end[near])]
-                found[fresh] = SHARED  # of an older file: by now it is known where it is
-                bound[fresh] = True
+                # Of an older file it is known by now where it is.
+                placed[near[sure & _covers(slot, begin[near], end[near])]] = True
                 found[near] = np.maximum(found[near], state)
             if slot.gone_ns < FOREVER:
                 # What was private stays in the file; who may have it is not KVM's to say.
@@ -352,6 +351,7 @@ class Privacy:
         if len(self._nameless):
             maybe = until >= self._nameless["set_ns"].min()
             found[maybe] = np.maximum(found[maybe], UNKNOWN)
+        found[~placed] = np.maximum(found[~placed], UNKNOWN)
         return found
 
     def _slots_of(self, key: tuple[int, int, int]) -> list[Slot]:
