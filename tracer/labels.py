@@ -251,6 +251,7 @@ _CAUSES_OF_OP = {
     ("exec", "E2BIG"): "arguments and environment too long",
     ("exec", "ENOENT"): "what it needs for an interpreter is not there",
     ("exec", "EAGAIN"): "more processes than RLIMIT_NPROC allows",
+    ("convert", "EINVAL"): "no whole pages, no private memory in this machine, or unknown flags",
     ("convert", "ENOTTY"): "this kernel's KVM has no private memory",
     ("convert", "EIO"): "another process's virtual machine, or one that is dead",
     ("exec", "ELIBBAD"): "its loader is no program of a format that the kernel knows",

@@ -118,8 +118,7 @@ class Key(NamedTuple):
         elif self.op == Op.EXEC:
             yield "", row | (Fact.INFERRED if self.asked & _EXEC_INFERRED else 0)
         elif self.op == Op.CONVERT:
-            asks = Fact.ASKS_PRIVATE if self.asked & MEMORY_ATTRIBUTE_PRIVATE else Fact(0)
-            yield "", row | asks | (Fact.ASKS_UNKNOWN if self.asked & BEYOND_SIX else 0)
+            yield "", row | (Fact.ASKS_UNKNOWN if self.asked & BEYOND_SIX else 0)
         else:
             yield "", row | self.facts & _SIZE
             if self.facts & Fact.RACED_SIZE:
@@ -174,8 +173,12 @@ def unfit(key: Key) -> str:
         return "its entry was not seen"
     if key.facts & Fact.RETURN_MISSING:
         return "its return was not seen"
-    if key.kind == Kind.UNKNOWN and key.op != Op.CONVERT and (  # which is about no file
-        key.op != Op.CREATE or key.answer == OK
+    if (
+        key.kind == Kind.UNKNOWN
+        and key.op != Op.CONVERT
+        and (  # which is about no file
+            key.op != Op.CREATE or key.answer == OK
+        )
     ):
         return "unknown kind of file"
     if 0x7F in (key.seals, key.seals_after):
@@ -442,14 +445,8 @@ def _exec(rows: Rows) -> U64:
 
 
 def _convert(rows: Rows) -> U64:
-    begin, length = rows.unsigned("offset"), rows.unsigned("length")
-    known = np.uint64(MEMORY_ATTRIBUTE_PRIVATE)
-    return (
-        _asked(rows.unsigned("arg") & known, rows.unsigned("arg") & ~known)
-        | bit(length == 0, Fact.EMPTY)
-        | bit(begin + length < begin, Fact.BEYOND)
-        | bit(_odd(begin | length, PAGE), Fact.UNALIGNED)
-    )
+    attributes, known = rows.unsigned("arg"), np.uint64(MEMORY_ATTRIBUTE_PRIVATE)
+    return _asked(attributes & known, attributes & ~known)
 
 
 DETAILS: dict[Op, Callable[[Rows], U64]] = {
@@ -509,7 +506,7 @@ COLUMNS: tuple[str, ...] = (
 
 _DECIDES = int(Seal.SHRINK | Seal.GROW | Seal.WRITE | Seal.FUTURE_WRITE | Seal.EXEC)
 """Without one of these a success is no matter, whatever was asked."""
-_ALWAYS = (Op.ADD_SEALS, Op.CREATE)
+_ALWAYS = (Op.ADD_SEALS, Op.CREATE, Op.CONVERT)
 """Operations whose success can be wrong on a file without seals."""
 _RACED_SIZE = int(Flag.RACED_SIZE)
 _FLAGS = 0x3F

@@ -396,8 +396,18 @@ CLAIMS: Mapping[str, ClaimType] = {
     "never-reached-while-private": ClaimType(
         "While it is private to the guest, nobody else maps it, touches its pages, reads, writes "
         "or pins it; what is shared, the host may use.",
-        ("map", "read", "write", "fault", "remote", "pin", "userfaultfd", "memslot", "convert",
-         "reached"),
+        (
+            "map",
+            "read",
+            "write",
+            "fault",
+            "remote",
+            "pin",
+            "userfaultfd",
+            "memslot",
+            "convert",
+            "reached",
+        ),
         _EXCEPT,
         by_address=BY_ADDRESS,
         guest_only=True,

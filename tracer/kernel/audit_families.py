@@ -65,7 +65,7 @@ AUDIT_FAMILIES = (
         way="slot_file", at_return=False, essential=False, module=KVM,
     ),
     Family(
-        "vm_begin", Hook.MEMSLOT, (Op.MEMSLOT, Op.CONVERT),
+        "vm_begin", Hook.MEMSLOT, (Op.MEMSLOT,),
         "when a virtual machine begins, and of which type it is",
         (Alternative("kvm_arch_init_vm", "arch/x86/kvm/x86.c", takes=("kvm",), parameters=2),),
         way="vm_begin", at_return=False, essential=False, module=KVM,

@@ -122,7 +122,7 @@ def why(row: Mapping[str, Any], setters: Setters) -> str:
     if names := named_seals(reason):
         reason = seals_and_setters(names, row, setters)
     if verdict is Verdict.ERROR:
-        return cause(row["op"], row["answer"]) or (reason if row["op"] == "convert" else "")
+        return cause(row["op"], row["answer"])
     if verdict is Verdict.BLOCKED:
         return reason
     hole = f" (a known hole: {row['hole']})" if row["hole"] else ""

@@ -81,7 +81,7 @@ def because(
 ) -> str:
     """What a verdict rests on, behind the answer: ``F_SEAL_WRITE``; empty where all is said."""
     if verdict == "error":
-        return cause(op, answer) or (op == "convert" and reason) or ""
+        return cause(op, answer)
     names = (reason or "").split("|")
     why = "|".join(f"F_SEAL_{name}" if name in BY_NAME else name for name in names)
     if verdict != "breach":

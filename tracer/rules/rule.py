@@ -95,8 +95,6 @@ class Fact(IntFlag):
     """MFD_HUGETLB."""
     INFERRED = 1 << 49
     """Of exec: which file it was follows from the descriptor that the call named."""
-    ASKS_PRIVATE = 1 << 50
-    """Of convert: guest memory is to be private."""
 
 
 SIZE_FACTS = (
@@ -111,8 +109,8 @@ SIZE_FACTS = (
 """Facts that another size of the file can change."""
 
 ASKED_SHIFT = 25
-"""add_seals, create, exec and convert have no facts about the size: in their place stands what they asked
-for, six bits and a seventh for anything beyond."""
+"""add_seals, create, exec and convert have no facts about the size: in their place stands what they
+asked for, six bits and a seventh for anything beyond."""
 
 SHMEM = (Kind.MEMFD, Kind.TMPFS)
 """Kinds that mm/shmem.c serves."""

@@ -314,20 +314,9 @@ RULES: tuple[Rule, ...] = (
     refusal("exec-not-permitted", _EXEC, "EPERM", "a security module refused it",
             "fs/exec.c:bprm_execve, security_bprm_check, security_bprm_creds_for_exec",
             certain=False),
-    # ---- convert: no seal has a say. Of a refused one the caller's memory alone tells what it was.
+    # ---- convert: no seal has a say, so what else KVM refuses is an error with its cause.
     unknown("convert-attributes", _CONVERT, "an attribute that KVM does not know", _SET_ATTRIBUTES,
             kinds=_FAILED, needs=Fact.ASKS_UNKNOWN),
-    refusal("convert-empty", _CONVERT, "EINVAL", "nothing to convert", _SET_ATTRIBUTES,
-            kinds=_FAILED, needs=Fact.EMPTY),
-    refusal("convert-beyond", _CONVERT, "EINVAL", "past the end of what can be addressed",
-            _SET_ATTRIBUTES, kinds=_FAILED, needs=Fact.BEYOND),
-    refusal("convert-unaligned", _CONVERT, "EINVAL", "not whole pages", _SET_ATTRIBUTES,
-            kinds=_FAILED, needs=Fact.UNALIGNED),
-    refusal("convert-private", _CONVERT, "EINVAL", "this virtual machine has no private memory",
-            f"{_SET_ATTRIBUTES}, kvm_supported_mem_attributes: by the type of the VM",
-            kinds=_FAILED, needs=Fact.ASKS_PRIVATE, certain=False),
-    refusal("convert-flags", _CONVERT, "EINVAL", "unknown flags, or changed meanwhile",
-            _SET_ATTRIBUTES, kinds=_FAILED, certain=False),
     # ---- whatever changes a file
     # Only a call that has to change the mode as well gets as far as our hooks.
     refusal("change-protected", _CHANGES, "EPERM", "append-only or immutable file",

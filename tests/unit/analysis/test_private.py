@@ -209,7 +209,9 @@ def test_files_are_as_their_pages(data: st.DataObject, one: Any, other: Any, ask
         slots.append(memslot(vm, since, since, number, first, pages, at))
         if until < FOREVER:
             slots.append(memslot(vm, until, until, number, first, 0, None))
-        there = [models[vm].state[t][first : first + pages] for t in range(since, min(until, ticks))]
+        there = [
+            models[vm].state[t][first : first + pages] for t in range(since, min(until, ticks))
+        ]
         for tick in range(since, ticks):
             for page in range(at, at + pages):
                 if tick < until:
@@ -256,7 +258,12 @@ def test_nothing_is_known_of_an_older_machine_until_it_is_converted() -> None:
     found = Privacy(frame(rows))
     assert [state(found, page, 5) for page in (0, 1)] == ["unknown", "unknown"]
     assert [state(found, page, 15) for page in (0, 1, 2)] == ["shared", "shared", "unknown"]
-    assert [state(found, p, 25) for p in (0, 1, 2, 3)] == ["shared", "private", "private", "unknown"]
+    assert [state(found, p, 25) for p in (0, 1, 2, 3)] == [
+        "shared",
+        "private",
+        "private",
+        "unknown",
+    ]
     told = found.machines().iloc[0]
     assert (told["private"], told["shared"], told["unknown"], told["memory"]) == (
         2 * PAGE, PAGE, 5 * PAGE, 8 * PAGE,
