@@ -35,7 +35,7 @@ matrix: setup ## Boot every kernel that Debian serves and write docs/kernels.md
 		tests/kernel/test_filters.py tests/kernel/test_ui.py tests/kernel/test_guest.py \
 		tests/kernel/test_audit.py tests/kernel/test_attacks.py tests/kernel/test_ways.py \
 		tests/kernel/test_life.py tests/kernel/test_readme.py tests/kernel/test_exec.py \
-		tests/kernel/test_ftrace.py tests/kernel/test_names.py tests/kernel/test_stacks.py \
+		tests/kernel/test_ftrace.py tests/kernel/test_names.py tests/kernel/test_stacks.py tests/kernel/test_private.py \
 		--all-kernels --matrix-doc docs/kernels.md
 	@$(BIN)/pytest tests/installed -q
 	@$(BIN)/python tests/elsewhere old

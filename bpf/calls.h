@@ -353,7 +353,7 @@ INLINE void tell_call(u64 pid_tgid, struct slot *s, s64 answer, u8 hook, int dir
 #endif
 	r->head.flags |= raced_flags(c, op, hook, answer, seals_after, r->event.size_after);
 	if (unlikely(answer == -EACCES || answer == -EPERM))
-		r->head.flags |= inode_flags(inode, direct);
+		r->head.flags |= inode_flags(inode, c->kind, direct);
 	/* Of most tasks everything has been told: one look at what this slot has is all. */
 	is_told = r->event.start_ns == s->told.start_ns && r->event.exec_id == s->told.exec_id;
 	submit(r);

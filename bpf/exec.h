@@ -374,7 +374,7 @@ INLINE struct record *exec_record(struct counts *n, struct exec *e, struct exec_
 	r->event.checks = 0;
 	set_spare(r);
 	if (unlikely(answer == -EACCES || answer == -EPERM))
-		r->head.flags |= inode_flags(f->inode, 0);
+		r->head.flags |= inode_flags(f->inode, r->head.kind, 0);
 	return r;
 dropped:
 	__attribute__((unused));

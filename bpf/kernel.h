@@ -37,6 +37,7 @@
 #define ENOTDIR 20
 #define S_APPEND 4
 #define S_IMMUTABLE 8
+#define SHMEM_F_MAPPING_FROZEN 4	/* include/linux/shmem_fs.h */
 
 /* The helper fills what it cannot read with zeros (kernel/trace/bpf_trace.c). */
 INLINE u64 read_u64(u64 addr)
@@ -237,13 +238,23 @@ INLINE struct target target_of_file(u64 file, int direct, u8 kind)
 	return t;
 }
 
-/* What of an inode's flags refuses calls whatever its seals: include/linux/fs.h. */
-INLINE u32 inode_flags(u64 inode, int direct)
+/*
+ * What of an inode's flags refuses calls whatever its seals: include/linux/fs.h.
+ * What shmem's own flags had in this bit's place before kernels could freeze a
+ * file, VM_EXEC, they never had.
+ */
+INLINE u32 inode_flags(u64 inode, u8 kind, int direct)
 {
 	u32 flags = load_u32(inode + OFF_INODE_FLAGS, direct);
+	u32 found = (flags & S_APPEND ? FLAG_APPEND_ONLY : 0) |
+		    (flags & S_IMMUTABLE ? FLAG_IMMUTABLE : 0);
 
-	return (flags & S_APPEND ? FLAG_APPEND_ONLY : 0) |
-	       (flags & S_IMMUTABLE ? FLAG_IMMUTABLE : 0);
+	if (kind != KIND_MEMFD && kind != KIND_TMPFS)
+		return found;
+	/* In front of the inode, as inode_seals says. */
+	if (read_u32(inode + OFF_SHMEM_FLAGS) & SHMEM_F_MAPPING_FROZEN)
+		found |= FLAG_FROZEN;
+	return found;
 }
 
 INLINE int is_error(s64 answer)

@@ -334,6 +334,10 @@ FLAGS: Mapping[Flag, tuple[str, str]] = {
         "immutable",
         "refused with EPERM or EACCES, and the file is immutable (chattr +i)",
     ),
+    Flag.FROZEN: (
+        "frozen",
+        "refused with EPERM or EACCES, and the file is frozen: a live update is to hand it over",
+    ),
     Flag.INFERRED: (
         "inferred",
         "exec: refused before the kernel had a file in hand; which it was follows from the "

@@ -390,6 +390,7 @@ class Flag(IntFlag):
     APPEND_ONLY = 1024
     IMMUTABLE = 2048
     INFERRED = 4096
+    FROZEN = 16384
 
 
 DOUBTS = (

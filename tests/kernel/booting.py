@@ -120,7 +120,7 @@ def _text(path: Path) -> str:
 def _clear(folder: Path) -> None:
     """Leaves what :meth:`Results.keep` kept, or what was there before the first boot."""
     kept = folder / KEPT
-    files = json.loads(kept.read_text())["files"] if kept.exists() else ["memfd_test"]
+    files = json.loads(kept.read_text())["files"] if kept.exists() else ["memfd_test", "selftests"]
     for path in folder.iterdir():
         if path.name in (KEPT, *files):
             continue

@@ -6,6 +6,7 @@ A kernel that cannot be fetched or booted is an error of every test that needs i
 import contextlib
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from tests.kernel.booting import (
 )
 from tests.kernel.guest_tools import PROJECT, wait_until
 from tests.kernel.scenes_stacks import STACKS
+from tests.vm import kernels
 
 _BEHIND_S = 1800
 _PROGRAMS = PROJECT / "tests" / "kernel" / "programs"
@@ -63,7 +65,7 @@ def programs() -> None:
         check_run(f"samples/{sample} does not build", ["make", "-s", "-C", f"samples/{sample}"])
     (_PROGRAMS / "build").mkdir(exist_ok=True)
     flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
-    for name in ("race", "slots", "inaccessible", "creators", "passing", "execs"):
+    for name in ("race", "slots", "inaccessible", "creators", "passing", "execs", "frozen"):
         files = [str(_PROGRAMS / "build" / name), str(_PROGRAMS / f"{name}.c")]
         check_run(f"{name}.c does not build", ["cc", *flags, "-o", *files])
     for name, more in STACKS.items():
@@ -232,6 +234,42 @@ def broken_proposal(
     options = ("--append", "break_inaccessible_mmap")
     boot(request.config, "inaccessible", folder, *options, scenes="proposal_broken")
     return Booted("inaccessible, broken", folder)
+
+
+PRIVATE_SCENES = (
+    "private_doctor",
+    "conversions",
+    "conversions_punched",
+    "conversions_broken",
+    "frozen",
+    "busy",
+    "kvm_selftests",
+)
+
+
+@pytest.fixture(scope="session")
+def private_host(
+    request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
+) -> Booted:
+    """The kernel of our own whose guests have private memory, built here if it is not yet."""
+    folder = results_folder(request.config, tmp_path_factory, "private")
+    if not (folder / "results.json").exists():
+        selftests = kernels.find("guest-memory").image.with_name("selftests")
+        shutil.copytree(selftests, folder / "selftests", dirs_exist_ok=True)
+    options = ("--append", "kho=on liveupdate=on")
+    scenes = request.config.getoption("--guest-scenes") or ",".join(PRIVATE_SCENES)
+    boot(request.config, "guest-memory", folder, *options, scenes=scenes)
+    return Booted("guest-memory", folder)
+
+
+@pytest.fixture(scope="session", params=["6.12-amd64", "newest-amd64", "newest"])
+def stock_host(
+    request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
+) -> Booted:
+    """Kernels of Debian's, with and without memory attributes."""
+    folder = results_folder(request.config, tmp_path_factory, f"stock-{request.param}")
+    boot(request.config, request.param, folder, "--svm", scenes="stock_conversions")
+    return Booted(request.param, folder)
 
 
 @pytest.fixture(scope="session")

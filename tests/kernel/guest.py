@@ -30,6 +30,7 @@ from tests.kernel import (
     scenes_life,
     scenes_matrix,
     scenes_names,
+    scenes_private,
     scenes_readme,
     scenes_stacks,
     scenes_ui,
@@ -120,6 +121,14 @@ OTHER_SCENES: Scenes = (
     scenes_attacks.late_kvm,
     scenes_attacks.late_kvm_refused,
     scenes_decisions.live_without_apt,
+    scenes_private.private_doctor,
+    scenes_private.conversions,
+    scenes_private.conversions_punched,
+    scenes_private.conversions_broken,
+    scenes_private.stock_conversions,
+    scenes_private.frozen,
+    scenes_private.busy,
+    scenes_private.kvm_selftests,
 )
 """In boots of their own: with other options."""
 

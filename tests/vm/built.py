@@ -1,7 +1,8 @@
 """A kernel of our own: Debian's source of a release, patched, with a small configuration.
 
-Built once and kept by content: the key is made of patch, configuration and the version of the
-source package, so a change of any of them builds anew (about 10 minutes on two free cores).
+Built once and kept by content: the key is made of patch, configuration and the name of the source
+package as kernels.toml has it, so a change of any of them builds anew. Where that name is a
+pattern, the newest package that is served when it is built is taken; `package` says which it was.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ import hashlib
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tests.vm.cache import cache_folder, lock, new_folder, say
-from tests.vm.debian import HarnessError, Registry, run
+from tests.vm.debian import HarnessError, Registry, run, version_key
 from tests.vm.packages import KERNEL_BUILD
 
 
 def options(config: str) -> list[str]:
-    """The options that a configuration file names, one a line, without CONFIG_ and remarks."""
+    """What a file names, one a line: options without CONFIG_, or programs. Remarks begin with #."""
     lines = (line.partition("#")[0].strip() for line in config.splitlines())
     return [line for line in lines if line]
 
@@ -27,38 +30,47 @@ def options(config: str) -> list[str]:
 def find(name: str, folder: Path, package: str, suites: Sequence[str]) -> tuple[str, Path]:
     """Release and bzImage of the kernel that ``folder`` (``NAME.patch``, ``config``) describes.
 
-    HarnessError naming the step when it cannot be built.
+    HarnessError naming the step when it cannot be built. ``selftests`` beside it, where there is
+    one, names programs below tools/testing/selftests, which are then in ``selftests`` beside the
+    bzImage.
     """
-    patch, config = folder / f"{name}.patch", folder / "config"
-    home = cache_folder() / "built" / f"{name}-{_digest(patch, config)}"
+    digest = _digest(package, [folder / part for part in (f"{name}.patch", "config", "selftests")])
+    home = cache_folder() / "built" / f"{name}-{digest}"
     if not (home / "bzImage").exists():
         with lock("built"):
             if not (home / "bzImage").exists():  # perhaps built while we waited
-                _build(name, patch, config, package, suites, home)
+                _build(name, folder, package, suites, home)
     return (home / "release").read_text().strip(), home / "bzImage"
 
 
-def _digest(*files: Path) -> str:
+def _digest(package: str, files: Sequence[Path]) -> str:
     whole = hashlib.sha256()
     for file in files:
-        whole.update(file.read_bytes())
+        if file.exists():
+            whole.update(file.read_bytes())
+    if "*" in package:
+        whole.update(package.encode())
     return whole.hexdigest()[:12]
 
 
-def _build(
-    name: str, patch: Path, config: Path, package: str, suites: Sequence[str], home: Path
-) -> None:
+def _build(name: str, folder: Path, package: str, suites: Sequence[str], home: Path) -> None:
     _install()
+    patch, config, selftests = (folder / part for part in (f"{name}.patch", "config", "selftests"))
     with new_folder(home) as work:
-        tree = _source(package, suites, work)
+        tree, taken = _source(package, suites, work)
         _step(tree, "patch", "-p1", "-s", "-i", str(patch.resolve()))
+        if selftests.exists():
+            _build_selftests(tree, options(selftests.read_text()), work / "selftests")
         _configure(tree, options(config.read_text()))
-        say(f"building the kernel {name} (about 10 minutes, once)")
+        say(f"building the kernel {name} of {taken} (10 to 30 minutes, once)")
+        began = time.monotonic()
         suffix = f"LOCALVERSION=-{name}"
         _step(tree, "make", "-s", f"-j{os.cpu_count()}", suffix, "bzImage")
+        say(f"built the kernel {name} in {(time.monotonic() - began) / 60:.0f} min")
         release = _step(tree, "make", "-s", suffix, "kernelrelease").strip().splitlines()[-1]
         shutil.move(tree / "arch/x86/boot/bzImage", work / "bzImage")
         (work / "release").write_text(release + "\n")
+        (work / "package").write_text(taken + "\n")
         shutil.rmtree(tree)
 
 
@@ -77,10 +89,20 @@ def _install() -> None:
         run([*apt, "--no-install-recommends", *missing])
 
 
-def _source(package: str, suites: Sequence[str], work: Path) -> Path:
-    say(f"fetching {package}")
+def newest(served: Sequence[str], pattern: str) -> str:
+    """The newest source package that a pattern means; HarnessError where none is served."""
+    packages = [name for name in served if fnmatchcase(name, pattern)]
+    if not packages:
+        raise HarnessError(f"no package like {pattern} is served")
+    return max(packages, key=version_key)
+
+
+def _source(pattern: str, suites: Sequence[str], work: Path) -> tuple[Path, str]:
+    """The unpacked source, and the package it is from."""
     registry = Registry(cache_folder() / "apt-built", suites)
     registry.update()
+    package = newest(registry.names("linux-source-"), pattern)
+    say(f"fetching {package}")
     registry.unpack([package], work)
     registry.forget()
     (archive,) = (work / "usr" / "src").glob("linux-source-*.tar.*")
@@ -88,7 +110,7 @@ def _source(package: str, suites: Sequence[str], work: Path) -> Path:
     tree.mkdir()
     run(["tar", "-xf", str(archive), "-C", str(tree), "--strip-components=1"])
     shutil.rmtree(work / "usr")
-    return tree
+    return tree, package
 
 
 def _configure(tree: Path, wanted: Sequence[str]) -> None:
@@ -99,6 +121,18 @@ def _configure(tree: Path, wanted: Sequence[str]) -> None:
     missing = [option for option in wanted if f"CONFIG_{option}=y" not in have]
     if missing:
         raise HarnessError(f"this source cannot be built with {', '.join(missing)}")
+
+
+def _build_selftests(tree: Path, wanted: Sequence[str], target: Path) -> None:
+    """``kvm/x86/name`` becomes ``target/name``: the kernel's own word on what it promises."""
+    target.mkdir()
+    _step(tree, "make", "-s", "tinyconfig")
+    _step(tree, "make", "-s", "headers")
+    for name in wanted:
+        folder = tree / "tools/testing/selftests" / name.partition("/")[0]
+        program = tree / "tools/testing/selftests" / name
+        _step(folder, "make", "-s", "ARCH=x86", str(program))
+        shutil.move(program, target / program.name)
 
 
 def _step(tree: Path, *command: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.vm import cache, kernels, machine
+from tests.vm import built, cache, kernels, machine
 from tests.vm.debian import HarnessError, version_key
 from tests.vm.stream import Marks, Unframer
 
@@ -59,6 +59,32 @@ def test_a_pattern_takes_its_own_flavour_newest_first() -> None:
     ]
 
 
+def test_the_generic_flavour_is_no_other() -> None:
+    served = [
+        "linux-image-6.12.117+deb13-amd64",
+        "linux-image-6.12.117+deb13-cloud-amd64",
+        "linux-image-6.12.117+deb13-rt-amd64",
+        "linux-image-6.12.117+deb13-amd64-unsigned",
+        "linux-image-6.12.90+deb13.1-amd64",
+        "linux-image-6.12-amd64",
+        "linux-image-amd64",
+        "linux-image-7.3.4+deb13-amd64",
+        "linux-image-7.3.4+deb13-cloud-amd64",
+    ]
+    ours = ["linux-image-6.12.117+deb13-amd64", "linux-image-6.12.90+deb13.1-amd64"]
+    assert kernels.candidates(served, kernels.known()["6.12-amd64"].image) == ours
+    newest = ["linux-image-7.3.4+deb13-amd64", *ours]
+    assert kernels.candidates(served, kernels.known()["newest-amd64"].image) == newest
+
+
+def test_a_kernel_of_our_own_is_of_the_newest_source_or_of_a_named_one() -> None:
+    served = ["linux-source", "linux-source-7.9", "linux-source-7.10", "linux-source-6.12"]
+    assert built.newest(served, "linux-source-[0-9]*") == "linux-source-7.10"
+    assert built.newest(served, "linux-source-6.12") == "linux-source-6.12"
+    with pytest.raises(HarnessError, match=r"no package like linux-source-6\.1 is served"):
+        built.newest(served, "linux-source-6.1")
+
+
 def test_newest_skips_metapackages_and_is_not_fooled_by_text_order() -> None:
     served = [
         "linux-image-cloud-amd64",
@@ -81,7 +107,8 @@ def test_every_entry_has_suites_a_pattern_and_a_note() -> None:
             assert (kernels.DATA.parent / entry.folder / f"{entry.name}.patch").is_file()
         else:
             assert entry.image.startswith("linux-image-")
-            assert entry.image.endswith("-cloud-amd64")
+            flavour = "-amd64" if entry.name.endswith("-amd64") else "-cloud-amd64"
+            assert entry.image.endswith(flavour)
 
 
 def test_an_old_image_is_one_package() -> None:

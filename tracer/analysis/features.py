@@ -44,6 +44,8 @@ BEYOND_SIX = 0x40
 _FACTS = (1 << OP_SHIFT) - 1
 _SIZE = int(SIZE_FACTS)
 _ROW_FACTS = (1 << ASKED_SHIFT) - 1 | int(Fact.PROTECTED)
+_FROZEN = int(Fact.LOCKED)
+"""The place in a key of Fact.FROZEN, for operations that are not of _MAPS."""
 _EXEC_BRINGS = int(Seal.SHRINK | Seal.GROW | Seal.WRITE | Seal.FUTURE_WRITE)
 _MFD = (
     (0x02, Fact.ASKS_SEALABLE),
@@ -111,6 +113,8 @@ class Key(NamedTuple):
     def _sizes(self) -> Iterator[tuple[str, int]]:
         """The facts with the size at entry, and where it raced those with the size at return."""
         row = self.facts & _ROW_FACTS
+        if row & _FROZEN and self.op not in _MAPS:
+            row = row & ~_FROZEN | Fact.FROZEN
         if self.op == Op.ADD_SEALS:
             yield "", row | self._sealing()
         elif self.op == Op.CREATE:
@@ -557,6 +561,7 @@ def keys_of(columns: Columns) -> U64:
     matters = (seals & _DECIDES).astype(bool)
     matters |= answer != 0
     _add_protected(keys, op, flags)
+    _add_frozen(keys, op, flags)
     raced = bool((flags & _RACED_SIZE).any())
     for number, detail in DETAILS.items():
         mine = op == number
@@ -578,6 +583,12 @@ def _add_protected(keys: U64, op: npt.NDArray[Any], flags: npt.NDArray[Any]) -> 
         return
     immutable = flags[marked] & np.uint32(_PROTECTED) == Flag.IMMUTABLE
     keys[marked[~(np.isin(op[marked], _MAPS) & immutable)]] |= np.uint64(Fact.PROTECTED)
+
+
+def _add_frozen(keys: U64, op: npt.NDArray[Any], flags: npt.NDArray[Any]) -> None:
+    marked = np.flatnonzero(flags & np.uint32(Flag.FROZEN))
+    if len(marked):
+        keys[marked[~np.isin(op[marked], _MAPS)]] |= np.uint64(_FROZEN)
 
 
 def _at_return(keys: U64, rows: Rows, detail: Callable[[Rows, str], U64]) -> None:

@@ -36,6 +36,7 @@ OFFSETS = (
     Offset("OFF_SB_MAGIC", "super_block", ("s_magic",)),
     Offset("OFF_SB_DEV", "super_block", ("s_dev",)),
     Offset("OFF_SHMEM_SEALS", "shmem_inode_info", ("seals",), minus="vfs_inode"),
+    Offset("OFF_SHMEM_FLAGS", "shmem_inode_info", ("flags",), minus="vfs_inode"),
     # CONFIG_HUGETLBFS may be off; then nothing is of that kind.
     Offset("OFF_HUGETLB_SEALS", "hugetlbfs_inode_info", ("seals",), "vfs_inode", optional=True),
     Offset("OFF_DENTRY_ALIAS", "dentry", ("d_u.d_alias", "d_alias")),

@@ -96,6 +96,10 @@ class Fact(IntFlag):
     INFERRED = 1 << 49
     """Of exec: which file it was follows from the descriptor that the call named."""
 
+    FROZEN = 1 << 50
+    """Refused, and a live update is to hand the file over to the next kernel. (In a key it stands
+    in the place of LOCKED, which is mmap's alone.)"""
+
 
 SIZE_FACTS = (
     Fact.PAST_END

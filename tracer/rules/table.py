@@ -28,6 +28,7 @@ _WRITE = (Op.WRITE,)
 _PUNCH_HOLE = (Op.PUNCH_HOLE,)
 _NO_WRITE = Seal.WRITE | Seal.FUTURE_WRITE
 _GROW = "mm/shmem.c:shmem_write_begin, asked for each chunk of mm/filemap.c:generic_perform_write"
+_RESIZES = (Op.WRITE, Op.ALLOCATE, Op.PUNCH_HOLE, Op.TRUNCATE)
 _CHANGES = (Op.WRITE, Op.ALLOCATE, Op.PUNCH_HOLE, Op.TRUNCATE, Op.CHMOD)
 _TRUNCATE = (Op.TRUNCATE,)
 _CHMOD = (Op.CHMOD,)
@@ -318,6 +319,10 @@ RULES: tuple[Rule, ...] = (
     unknown("convert-attributes", _CONVERT, "an attribute that KVM does not know", _SET_ATTRIBUTES,
             kinds=_FAILED, needs=Fact.ASKS_UNKNOWN),
     # ---- whatever changes a file
+    refusal("change-frozen", _RESIZES, "EPERM", "frozen: handed over by a live update",
+            "mm/shmem.c:shmem_setattr, shmem_write_begin and shmem_fallocate, "
+            "SHMEM_F_MAPPING_FROZEN in 7.2 and 7.3; set by mm/memfd_luo.c:memfd_luo_preserve",
+            kinds=SHMEM, needs=Fact.FROZEN, certain=False),
     # Only a call that has to change the mode as well gets as far as our hooks.
     refusal("change-protected", _CHANGES, "EPERM", "append-only or immutable file",
             "fs/attr.c:may_setattr, asked for the mode that a set-uid file loses when it changes",

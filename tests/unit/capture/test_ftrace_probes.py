@@ -137,6 +137,7 @@ def test_each_field_is_fetched_from_its_place() -> None:
         "iuid": [o["INODE_UID"]],
         "igid": [o["INODE_GID"]],
         "iflags": [o["INODE_FLAGS"]],
+        "sflags": [o["SHMEM_FLAGS"]],
         "mflags": [o["INODE_DATA"] + o["MAPPING_FLAGS"]],
         "writable": [o["INODE_DATA"] + o["MAPPING_WRITABLE"]],
         "alias": [dentry],

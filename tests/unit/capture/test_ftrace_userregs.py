@@ -130,6 +130,13 @@ def test_what_refuses_whatever_the_seals_is_kept() -> None:
     ]  # fmt: skip
 
 
+def test_a_frozen_file_says_so() -> None:
+    """SHMEM_F_MAPPING_FROZEN 4 of include/linux/shmem_fs.h; a fetch from before has none of it."""
+    assert [identified(iflags=0, sflags=flags)["bound"] for flags in (0, 3, 4, 0x200004)] == [
+        0, 0, Flag.FROZEN, Flag.FROZEN,
+    ]  # fmt: skip
+
+
 def test_a_return_without_its_file_has_no_inode() -> None:
     """Behind a null pointer there is nothing: what was fetched there is of no file."""
     kept, gone = identified(held=1, inode=7), identified(held=0, inode=7)

@@ -240,6 +240,8 @@ _FORKED = "map_after"
 _CLONE_THREAD = 0x10000
 _BOUND = {4: Flag.APPEND_ONLY, 8: Flag.IMMUTABLE}
 """S_* of include/linux/fs.h: what refuses calls whatever the seals."""
+_MAPPING_FROZEN = 4
+"""SHMEM_F_* of include/linux/shmem_fs.h; before there were any, nothing stood in this place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,6 +383,9 @@ def fill_identity(part: Rows, data: Rows, names: Iterable[str]) -> None:
     if "iflags" in names:
         for bit, flag in _BOUND.items():
             part["bound"][data["iflags"] & bit != 0] |= np.uint32(flag)
+    if "sflags" in names:
+        frozen = data["sflags"] & _MAPPING_FROZEN != 0
+        part["bound"][frozen] |= np.uint32(Flag.FROZEN)
     if "held" in names:
         # Without a file there is nothing behind the fields that hang on it.
         part["inode"][data["held"] == 0] = 0

@@ -106,6 +106,7 @@ class Fetch:
             f"iuid={self.at('INODE_UID', inode)}:u32",
             f"igid={self.at('INODE_GID', inode)}:u32",
             f"iflags={self.at('INODE_FLAGS', inode)}:u32",
+            f"sflags={self.at('SHMEM_FLAGS', inode)}:u32",
             f"mflags={at(mapping + self._layout['OFF_MAPPING_FLAGS'], inode)}:x64",
             self.writable(inode),
             f"alias={alias}:x64",

@@ -22,6 +22,7 @@ from tracer.words import Flag, Hook, Kind, LossCause, Op
 
 _LONGEST_NAME = 255
 _MEMFD = b"memfd:"
+_SHMEM = (Kind.MEMFD, Kind.TMPFS)
 
 
 @dataclass(slots=True)
@@ -143,8 +144,7 @@ def call_events(
     reached = paired.file_mmap != NOWHERE
     events["file_answer"][reached] = rows["ret"][paired.file_mmap[reached]]
     events["flags"][reached] |= np.uint32(Flag.FILE_MMAP_REACHED)
-    refused = np.isin(answer, (-errno.EPERM, -errno.EACCES))
-    events["flags"][refused] |= source["bound"][refused]
+    _bind(events, source, answer)
     _finish_creates(events, made, placed, exits)
     return events, source
 
@@ -159,9 +159,17 @@ def exec_events(over: Over, found: After, objects: Objects) -> Rows:
     events["cpu"], events["flags"] = exits["cpu"], found.flags
     events["answer"], events["duration_ns"] = answer, exits["time_ns"] - files["time_ns"]
     events["size_after"], events["seals_after"] = found.size, found.seals
-    refused = np.isin(answer, (-errno.EPERM, -errno.EACCES))
-    events["flags"][refused] |= files["bound"][refused]
+    _bind(events, files, answer)
     return events
+
+
+def _bind(events: Rows, source: Rows, answer: NDArray[np.int64]) -> None:
+    """What of the file's flags explains a refusal (bpf/kernel.h:inode_flags)."""
+    refused = np.isin(answer, (-errno.EPERM, -errno.EACCES))
+    flags = source["bound"][refused]
+    # Of other files something else stood where shmem has its flags.
+    flags[~np.isin(events["kind"][refused], _SHMEM)] &= ~np.uint32(Flag.FROZEN)
+    events["flags"][refused] |= flags
 
 
 def fact_events(facts: Rows, who: Rows, objects: Objects) -> Rows:

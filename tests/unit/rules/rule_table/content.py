@@ -31,6 +31,7 @@ from tests.unit.rules.rule_words import (
 from tracer.words import Flag, Kind, Op
 
 PROTECTED = "append-only or immutable file"
+FROZEN = "frozen: handed over by a live update"
 
 CASES = [
     # ---- write
@@ -123,6 +124,22 @@ CASES = [
     ),
     Judged("write, immutable and sealed", write(0, 10, "EPERM", flags=Flag.IMMUTABLE, seals=WRITE),
            blocked("WRITE")),
+    # ---- what a live update has frozen
+    *(
+        Judged(f"{op.name.lower()}, frozen, {kind.name.lower()}",
+               event(op, "EPERM", flags=Flag.FROZEN, kind=kind), error(FROZEN))
+        for op in (Op.WRITE, Op.ALLOCATE, Op.PUNCH_HOLE, Op.TRUNCATE)
+        for kind in (Kind.MEMFD, Kind.TMPFS)
+    ),
+    Judged("truncate, frozen, hugetlb",
+           event(Op.TRUNCATE, "EPERM", flags=Flag.FROZEN, kind=HUGETLB), UNEXPLAINED),
+    Judged("truncate, frozen, EACCES", event(Op.TRUNCATE, "EACCES", flags=Flag.FROZEN),
+           UNEXPLAINED),
+    Judged("chmod, frozen", event(Op.CHMOD, "EPERM", flags=Flag.FROZEN), UNEXPLAINED),
+    Judged("read, frozen", event(Op.READ, "EPERM", flags=Flag.FROZEN), UNEXPLAINED),
+    Judged("write, frozen and sealed", write(0, 10, "EPERM", flags=Flag.FROZEN, seals=WRITE),
+           blocked("WRITE")),
+    Judged("add_seals, frozen", event(Op.ADD_SEALS, "EPERM", flags=Flag.FROZEN), UNEXPLAINED),
     Judged("read, immutable", event(Op.READ, "EPERM", flags=Flag.IMMUTABLE), UNEXPLAINED),
     # ---- read
     Judged("read, inaccessible", event(Op.READ, "EPERM", seals=EXEC), blocked("INACCESSIBLE"),
