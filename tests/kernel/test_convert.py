@@ -28,8 +28,9 @@ def method(request: pytest.FixtureRequest) -> str:
 def rows_of(run: Run, told: list[Act]) -> pd.DataFrame:
     """The VMM's conversions in the order in which they were asked for."""
     rows = judged(run.path)
-    rows = rows[(rows["op"].astype(str) == "convert") & (rows["pid"] == told[0]["pid"])]
-    return rows.sort_values("time_ns", kind="stable")
+    found = rows[(rows["op"].astype(str) == "convert") & (rows["pid"] == told[0]["pid"])]
+    assert isinstance(found, pd.DataFrame)
+    return found.sort_values("time_ns", kind="stable")
 
 
 def numbers(rows: pd.DataFrame, told: list[Act]) -> dict[int, int]:

@@ -14,7 +14,7 @@ range was not seen, and one that is not in the recording at all, as KVM's conver
 are numbered. While a conversion is under way, what it changes is unknown.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ from tracer.labels import MEMORY_ATTRIBUTE_PRIVATE
 from tracer.words import Flag, Op
 
 if TYPE_CHECKING:
+    from tracer.analysis.batches import Source
     from tracer.recording.reader import Recording
 
 Ints = npt.NDArray[np.int64]
@@ -43,6 +44,9 @@ COLUMNS = (
 )  # fmt: skip
 """Of the events, with words for op and kind."""
 
+_MACHINE = (
+    "vm", "pid", "comm", "type", "memory", *reversed(WORDS), "conversions", "refused",
+)  # fmt: skip
 _PAGE_SHIFT = 12
 _PAGES = (1 << 52) - 1
 """So many guest pages there can be (virt/kvm/kvm_main.c refuses ranges that wrap), but one."""
@@ -60,6 +64,24 @@ def of(recording: "Recording") -> "Privacy":
 
     found = frames.concat(reading.batches(recording, ops=OPS), COLUMNS)
     return Privacy(found)
+
+
+def machines(readings: "Sequence[tuple[Recording, Source]]") -> pd.DataFrame:
+    """:meth:`Privacy.machines` of several recordings, with ``host`` and ``boot_id``: of machines
+    that have a guest_memfd, or whose memory somebody wanted converted."""
+    names = ["host", "boot_id", *_MACHINE]
+    pieces = []
+    for recording, source in readings:
+        if not recording.manifest.audit:
+            continue  # nobody looked
+        found = of(recording)
+        told = found.machines()
+        gmem = set(found.slots.loc[found.slots["gmem"], "vm"])
+        asked = told["conversions"] + told["refused"] > 0
+        told = told[asked | told["vm"].isin(gmem)]
+        pieces.append(told.assign(host=source.host, boot_id=source.boot_id)[names])
+    there = [one for one in pieces if len(one)]
+    return pd.concat(there, ignore_index=True) if there else pd.DataFrame(columns=names)
 
 
 class Machine:
@@ -454,8 +476,7 @@ class Privacy:
                     "refused": int((asked["answer"] < 0).sum()),
                 }
             )
-        names = ["vm", "pid", "comm", "type", "memory", *reversed(WORDS), "conversions", "refused"]
-        return pd.DataFrame(rows, columns=names)
+        return pd.DataFrame(rows, columns=list(_MACHINE))
 
     def _when(self, slots: pd.DataFrame) -> int:
         """The last moment at which there was a memslot."""

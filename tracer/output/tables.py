@@ -309,6 +309,7 @@ TITLES = {
     "rule": "Rules and reasons",
     "origins": "Where decisions come from: the innermost function that is not the C library's",
     "executed": "Programs run from memory files, and whether they could still be changed then",
+    "machines": "Virtual machines: what of their memory is private to the guest",
     "late": "Late seals: others could have written before",
     "busy": "F_ADD_SEALS that failed EBUSY, and who held writable mappings",
     "seals": "Seals over time",
@@ -321,6 +322,16 @@ def _last(row: Row) -> str:
     if op is None:
         return "-"
     return f"{plain(op)} {answer(str(op), row.get('last_answer'))}"
+
+
+_MACHINE_TYPES = {-1: "older than the trace", 0: "ordinary", 1: "software-protected", 2: "SEV",
+                  3: "SEV-ES", 4: "SEV-SNP", 5: "TDX"}  # fmt: skip
+"""KVM_X86_*_VM, arch/x86/include/uapi/asm/kvm.h."""
+
+
+def _machine_type(row: Row) -> str:
+    number = int(row.get("type") or 0)
+    return _MACHINE_TYPES.get(number, str(number))
 
 
 def _holders(row: Row) -> str:
@@ -428,6 +439,15 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         derived("by", who),
         value("how", "how", rank=2),
         seconds("time_ns", "first s", rank=1),
+    ),
+    "machines": (
+        value("vm", "vm", number, right=True),
+        derived("of", who),
+        derived("type", _machine_type, rank=2),
+        *(value(name, name, size, right=True) for name in ("memory", "private", "shared")),
+        value("unknown", "unknown", size, right=True, rank=1),
+        value("conversions", "converted", right=True),
+        value("refused", "refused", right=True),
     ),
     "late": (
         _TIMES,
