@@ -206,8 +206,8 @@ def no_breach(case: Case) -> Objections:
 def never_reached_while_private(case: Case) -> Objections:
     """Nobody else reaches it while it is private to the guest."""
     for row in case.file.rows:
-        if row.table == "events" and row.privacy:
-            yield from _met(case, row, row.privacy)
+        if row.table == "events":
+            yield from _met(case, row, row.privacy or private.SHARED)
     for row in case.reached:
         yield from _met(case, row, _where(case, row))
     yield from _unseen(case)
