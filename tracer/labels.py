@@ -341,7 +341,8 @@ FLAGS: Mapping[Flag, tuple[str, str]] = {
     Flag.INFERRED: (
         "inferred",
         "exec: refused before the kernel had a file in hand; which it was follows from the "
-        "descriptor that the call named, as it was at the return",
+        "descriptor that the call named, as it was at the return; convert: range and attributes "
+        "are what the caller's memory said",
     ),
     Flag.CHECK_REACHED: ("check-reached", "`check_answer` holds"),
     Flag.FILE_MMAP_REACHED: ("file-mmap-reached", "`file_answer` holds"),

@@ -94,6 +94,8 @@ def file(row: Row) -> str:
     if row.get("files"):
         return braces(row["files"])
     dev, ino, name = row.get("dev"), row.get("ino"), row.get("name")
+    if row.get("op") == "convert" and not ino:
+        return f"vm:{row['vm']}" if row.get("vm") else "guest memory"
     if name is None and (dev is None or ino is None):
         return "-"
     kind, vm = str(row.get("kind") or "?"), row.get("vm") or 0
