@@ -86,7 +86,7 @@ def start_script(command: Sequence[str], cwd: Path, marks: Marks, options: Optio
     if not any(path.is_relative_to("/tmp") for path in (PROJECT, cwd)):
         lines.append("[ -w /tmp ] || mount -t tmpfs tmpfs /tmp")  # a kernel without overlayfs
     if options.svm:
-        lines.append("modprobe kvm_amd")
+        lines.append("[ -d /sys/module/kvm_amd ] || modprobe kvm_amd")  # it may be built in
     for index, folder in enumerate(options.shared):
         target = shlex.quote(str(folder))
         lines.append(f"mkdir -p -- {target} && mount --bind /run/sealsnoop/{index} {target}")
