@@ -56,6 +56,7 @@ enum way {
 	WAY_CONVERT = 39,	/* (file, ioctl, argument) */
 	WAY_CONVERT_RANGE = 40,	/* (kvm, first page, page behind it, mask, attributes) */
 	WAY_VM_BEGIN = 41,	/* (kvm, type) */
+	WAY_CONVERT_FILE = 42,	/* (file, argument) */
 };
 
 INLINE u64 my_way(void)

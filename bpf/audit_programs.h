@@ -56,6 +56,7 @@ INLINE int finish_way(u64 way, s64 answer)
 		key.hook = HOOK_MEMSLOT;
 		break;
 	case WAY_CONVERT:
+	case WAY_CONVERT_FILE:
 		key.hook = HOOK_CONVERT;
 		break;
 	case WAY_FAULT:
@@ -178,6 +179,7 @@ INLINE int finish_way(u64 way, s64 answer)
 		goto done; \
 	case WAY_JUMP: note_jump(X##0); goto done; \
 	case WAY_VM_END: note_vm_end(X##0); goto done; \
+	case WAY_CONVERT_FILE: begin_convert_file(&a, X##0, X##1); goto done; \
 	case WAY_VM_BEGIN: note_vm_begin(X##0, X##1); goto done; \
 	case WAY_SLOT_FILE: note_slot_file(X##2); goto done; \
 	case WAY_RING: note_ring(X##0); goto done; \

@@ -206,6 +206,16 @@ INLINE void note_converted(u64 kvm, u64 start, u64 end, u64 mask, u64 attributes
 		a->slot = ++vm->converted;
 }
 
+/*
+ * kvm_gmem_set_attributes(file, argument), on the list and in no release: the
+ * file itself is converted. What is told of it is the caller's word.
+ */
+INLINE void begin_convert_file(struct access *a, u64 file, u64 from)
+{
+	read_attributes(a, from);
+	begin_by_file(a, file, a->offset, a->length, OP_CONVERT, HOOK_CONVERT);
+}
+
 INLINE void finish_convert(struct access *a)
 {
 	u64 from = a->address;

@@ -361,7 +361,8 @@ OPS: Mapping[Op, Operation] = {
         "offset: guest physical address; arg: KVM_MEMORY_ATTRIBUTE_*, 0: shared; mm and vm: the "
         "VM's; checks: 1 KVM took range and arg as they are here, 0 they are what the caller's "
         "memory had (`inferred`); size_after: when KVM took it, boot clock; check_answer: how many "
-        "it took of this VM, with this one", (Hook.CONVERT,), ("convert",), judged=True,
+        "it took of this VM, with this one. Of a guest_memfd in place: offset is in it, vm 0",
+        (Hook.CONVERT,), ("convert",), judged=True,
         request="{guest} to {privacy}"),
 }  # fmt: skip
 """Each operation once, in the order of its numbers."""

@@ -293,7 +293,11 @@ class Privacy:
         """:param events: rows of :data:`OPS` with :data:`COLUMNS`, in any order."""
         rows = events.sort_values("time_ns", kind="stable", ignore_index=True)
         op = rows["op"].astype(str)
-        self._conversions = rows[op == "convert"]
+        asked = rows[op == "convert"]
+        # Converted in place, of which the range is the caller's word alone.
+        in_place = asked[(asked["ino"] != 0) & ((asked["answer"] == 0) | _unanswered(asked))]
+        self._in_place = in_place.groupby(KEY)["time_ns"].min().to_dict()
+        self._conversions = asked[asked["ino"] == 0]
         self._memslots = rows[op == "memslot"]
         made = rows[(op == "create") & (rows["kind"].astype(str) == "guest_memfd")]
         made = made[made["answer"].astype(np.int64) >= 0]
@@ -372,6 +376,9 @@ class Privacy:
                     found[ghost] = np.maximum(found[ghost], UNKNOWN)
         if len(self._nameless):
             maybe = until >= self._nameless["set_ns"].min()
+            found[maybe] = np.maximum(found[maybe], UNKNOWN)
+        if key in self._in_place:
+            maybe = until >= self._in_place[key]
             found[maybe] = np.maximum(found[maybe], UNKNOWN)
         found[~placed] = np.maximum(found[~placed], UNKNOWN)
         return found

@@ -142,7 +142,7 @@ WAYS: Mapping[str, Way] = {
         "conversions of guest memory between private and shared",
         {
             **_same((*SHMEM, *HUGETLB, *SECRET)),
-            **_same(GUEST, "convert", "convert_range", "vm_begin"),
+            **_same(GUEST, "convert", "convert_range", "convert_file", "vm_begin"),
         },
         call=True,
     ),

@@ -93,6 +93,14 @@ AUDIT_FAMILIES = (
         way="convert_range", at_return=False, essential=False, module=KVM,
     ),
     Family(
+        "convert_file", Hook.CONVERT, (Op.CONVERT,),
+        "who makes parts of a guest_memfd private or shared in place",
+        (Alternative("kvm_gmem_set_attributes",
+                     "virt/kvm/guest_memfd.c, list patch v10 of Aug 2026; in no release yet",
+                     takes=("file",), parameters=2),),
+        way="convert_file", essential=False, module=KVM,
+    ),
+    Family(
         "gmem_create", Hook.CREATE, (Op.CREATE,), "who creates a guest_memfd",
         (Alternative("kvm_gmem_create", _GMEM,
                      takes=("kvm", "kvm_create_guest_memfd"), parameters=2),),

@@ -94,10 +94,11 @@ AUDIT = (
               "KVM takes nothing in hand then (virt/kvm/kvm_main.c): what is told is what the "
               "caller's memory said (`inferred`), which he can change meanwhile. Of one that went "
               "through, KVM's own range is recorded."),
-    BlindSpot("conversions without KVM_SET_MEMORY_ATTRIBUTES: on the guest_memfd itself, and what "
-              "hardware alone decides (TDX, SEV-SNP)",
-              "No kernel up to 7.3 converts a guest_memfd in place. What a guest accepts or "
-              "validates for itself passes no function of KVM."),
+    BlindSpot("what a guest accepts or validates for itself (TDX, SEV-SNP), and which part of a "
+              "guest_memfd is converted in place",
+              "The first passes no function of KVM. No kernel up to 7.3 has the second "
+              "(kvm_gmem_set_attributes, on the list); where one has it the call is recorded with "
+              "the range that the caller's memory had, and the file counts as unknown from then."),
     BlindSpot("core dumps, /proc/kcore, swap, hwpoison, kernel modules and other BPF programs",
               "Whoever may load code into the kernel, or read all of its memory, needs none of "
               "the functions that are hooked."),

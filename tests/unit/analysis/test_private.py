@@ -339,6 +339,15 @@ def test_a_memslot_whose_file_is_not_known_may_have_any() -> None:
     assert [state(found, 0, when) for when in (5, 20)] == ["shared", "unknown"]
 
 
+def test_what_is_converted_in_place_is_not_known() -> None:
+    rows = [CREATED, memslot(1, 1, 2, 0, 0, 8, 0)]
+    rows.append(refused(0, 10, 0, PAGE) | {**FILE, "answer": 0, "kind": "guest_memfd"})
+    found = Privacy(frame(rows))
+    assert [state(found, 0, when) for when in (5, 20)] == ["shared", "unknown"]
+    rows[-1] |= {"answer": EINVAL}
+    assert state(Privacy(frame(rows)), 0, 20) == "shared"
+
+
 def test_machines_without_a_number_are_not_known() -> None:
     rows = [CREATED, memslot(0, 1, 2, 0, 0, 4, 0)]
     rows.append(convert(0, 10, 11, 0, 4, private=False, number=1))
