@@ -53,6 +53,9 @@ _PAGES = (1 << 52) - 1
 BEFORE, FOREVER = -(1 << 63), (1 << 63) - 1
 _TAKEN = 1
 _KVM_MEM_GUEST_MEMFD = 4
+MOST = 1 << 23
+"""So many changes are kept, of all machines together. Whoever converts memory can make any number:
+of a machine that has had its part, all is unknown from then on."""
 _AT_ONCE = 1 << 22
 """So many segments are looked at in one go."""
 
@@ -88,8 +91,11 @@ class Machine:
     """One virtual machine's guest-physical memory: segments of pages that always went together,
     and of each what it became when."""
 
-    def __init__(self, conversions: pd.DataFrame, bounds: Ints, born: bool) -> None:
-        """:param bounds: further pages at which segments end; ``born``: it was seen to begin."""
+    def __init__(
+        self, conversions: pd.DataFrame, bounds: Ints, born: bool, room: int = MOST
+    ) -> None:
+        """:param bounds: further pages at which segments end; ``born``: it was seen to begin;
+        ``room``: for so many changes."""
         self.born = born
         order, taken_ns, done_ns = _in_order(conversions)
         some = conversions.take(order)
@@ -103,9 +109,13 @@ class Machine:
         )
         now = np.full(len(self.cuts), SHARED if born else UNKNOWN, np.int8)
         self._changes: list[tuple[Ints, int, States]] = []
+        self.used = 0
         self._tell(np.arange(len(now)), BEFORE, now.copy())
         last, last_ns = 0, BEFORE
         for place in range(len(order)):
+            if self.used > room:
+                self._become(now, slice(None), taken_ns[place], UNKNOWN)
+                break
             if not taken[place]:  # it went through, and of what is not known
                 self._become(now, slice(None), taken_ns[place], UNKNOWN)
                 continue
@@ -124,6 +134,7 @@ class Machine:
 
     def _tell(self, segments: Ints, time_ns: int, states: States) -> None:
         self._changes.append((segments, int(time_ns), states))
+        self.used += len(segments)
 
     def _become(
         self, now: States, where: slice, time_ns: int, state: int, only: Bools | None = None
@@ -309,17 +320,19 @@ class Privacy:
         self._nameless = self.slots[self.slots["gmem"] & (self.slots["ino"] == 0)]
         self._machines: dict[int, Machine] = {}
         numbers = pd.concat([self._conversions["vm"], self.slots["vm"]]).astype(np.int64)
-        for vm in sorted(numbers.unique().tolist()):
-            self._machines[vm] = self._machine(vm)
+        room, found = MOST, sorted(numbers.unique().tolist())
+        for place, vm in enumerate(found):
+            self._machines[vm] = self._machine(vm, room // (len(found) - place))
+            room -= min(room, self._machines[vm].used)
 
-    def _machine(self, vm: int) -> Machine:
+    def _machine(self, vm: int, room: int) -> Machine:
         mine = self._conversions[self._conversions["vm"] == vm]
         slots = self.slots[self.slots["vm"] == vm]
         of_slots = self._memslots["vm"] == vm
         told = pd.concat([mine["file_answer"], self._memslots.loc[of_slots, "file_answer"]])
         bounds = np.concatenate([slots["start"], slots["end"]]).astype(np.int64)
         # Number 0 stands for all that there was no room to number.
-        return Machine(mine if vm else mine[:0], bounds, bool(vm and (told > 0).any()))
+        return Machine(mine if vm else mine[:0], bounds, bool(vm and (told > 0).any()), room)
 
     # ---- what a call reached
 

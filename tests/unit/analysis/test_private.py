@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tracer.analysis import private
 from tracer.analysis.private import (
     COLUMNS,
     FOREVER,
@@ -337,6 +338,18 @@ def test_a_memslot_whose_file_is_not_known_may_have_any() -> None:
     rows = [CREATED, memslot(1, 10, 11, 0, 0, 4, 0, file={"dev": 0, "ino": 0, "gen": 0})]
     found = Privacy(frame(rows))
     assert [state(found, 0, when) for when in (5, 20)] == ["shared", "unknown"]
+
+
+def test_there_is_room_for_so_many_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(private, "MOST", 40)
+    rows = [CREATED, memslot(1, 1, 1, 0, 0, 8, 0), memslot(2, 1, 1, 0, 0, 8, 8)]
+    for number in range(1, 50):
+        rows.append(convert(1, number * 10, number * 10, 0, 8, private=bool(number % 2),
+                            number=number))  # fmt: skip
+    rows.append(convert(2, 10, 10, 0, 8, private=True, number=1))
+    found = Privacy(frame(rows))
+    assert [state(found, 0, when) for when in (15, 25, 495)] == ["private", "shared", "unknown"]
+    assert state(found, 8, 495) == "private", "the others have their own part"
 
 
 def test_what_is_converted_in_place_is_not_known() -> None:
