@@ -284,11 +284,13 @@ def _together(rows: pd.DataFrame) -> pd.DataFrame:
         "_of": rows["vm"].where(op == "convert", 0),
     }
     same = [*_SAME, *(name for name in _JUDGED if name in rows), *alike]
-    where = [*same, "_from", "_bytes"]
+    where = [*same, "_from", "_bytes", "_page"]
+    private_ = rows["privacy"] == private.PRIVATE
     rows = rows.assign(
         **alike,
         _from=rows["size_after"].where(by_address, 0),
         _bytes=rows["length"].where(by_address, 0),
+        _page=rows["offset"].where(private_, 0),
     )
     rows = _first(rows, where)
     # Of more places than that it is not kept which they were (see tracer.audit.evaluate).
@@ -298,7 +300,12 @@ def _together(rows: pd.DataFrame) -> pd.DataFrame:
         nowhere = rows[beyond].assign(size_after=0, length=0, checks=1, _from=0, _bytes=0)
         nowhere = nowhere.astype(rows.dtypes)  # a whole column of others would become float
         rows = pd.concat([rows[~beyond], _first(nowhere, where)])
-    return _concat([rest, rows.drop(columns=[*alike, "_from", "_bytes"])])
+    # Which private pages somebody reached is told of as many.
+    many = rows.groupby(same, dropna=False, sort=False, observed=True).cumcount() >= EXACT
+    many &= (rows["privacy"] == private.PRIVATE) & ~rows["op"].isin(BY_ADDRESS)
+    if many.any():
+        rows = pd.concat([rows[~many], _first(rows[many], same)])
+    return _concat([rest, rows.drop(columns=[*alike, "_from", "_bytes", "_page"])])
 
 
 def _first(rows: pd.DataFrame, same: list[str]) -> pd.DataFrame:

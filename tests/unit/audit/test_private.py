@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from tests.unit.audit.audit_asked import FAIL, NONE, OPEN, PASS, RAM, of, said
-from tests.unit.audit.audit_story import Story, step
+from tests.unit.audit.audit_story import Story, policy, step
+from tracer.audit.evidence import EXACT, load
+from tracer.audit.policy import parse
 from tracer.audit.result import Result
 from tracer.record import Kind, LossCause
+from tracer.recording.reader import Recording
 from tracer.words import Flag
 
 SCOPE = 'kind = ["guest_memfd", "memfd"]'
@@ -199,6 +202,38 @@ def test_never_reached_while_private(
     found = of(told(tmp_path, tell), REACHED, SCOPE)
     assert found.result is result, said(found)
     assert text in said(found)
+
+
+def test_each_private_page_that_was_reached_is_named(tmp_path: Path) -> None:
+    def pages(guest: Guest) -> None:
+        guest.begin()
+        guest.convert(0, 4)
+        for page in (0, 2, 2, 5, 0):
+            guest.touch(page)
+
+    [finding] = of(told(tmp_path, pages), REACHED, SCOPE).findings
+    asked = [(one.asked.split("+")[0].split()[-1], one.count) for one in finding.violations]
+    assert asked == [("4096", 2), ("12288", 2)]
+
+
+def test_of_many_pages_some_are_named(tmp_path: Path) -> None:
+    def many(guest: Guest) -> None:
+        guest.create(RAM, kind=GUEST)
+        guest.memslot(RAM, kind=GUEST, fd=4, checks=4, arg=AT, length=300 * PAGE, offset=PAGE,
+                      vm=VM, file_answer=BORN, address=0)  # fmt: skip
+        guest.convert(0, 300)
+        for page in range(300):
+            guest.touch(page)
+
+    path = told(tmp_path, many)
+    found = of(path, REACHED, SCOPE)
+    assert found.result is FAIL
+    with Recording.open(path) as recording:
+        evidence = load(recording, parse(policy(REACHED, scope=SCOPE)).claims)
+    [file] = evidence.known.values()
+    reached = [row for row in file.rows if row.op == "fault"]
+    assert len(reached) == EXACT + 1
+    assert sum(row.times for row in reached) == 300
 
 
 def test_the_vmm_may_be_allowed(tmp_path: Path) -> None:
