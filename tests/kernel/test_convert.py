@@ -9,9 +9,12 @@ import pandas as pd
 import pytest
 
 from tests.kernel.booted import Booted, Run
+from tests.kernel.guest_tools import PROJECT
 from tests.kernel.judged import judged
-from tests.kernel.test_private import GUEST_AT, METHODS, PAGE, Act, acts, of
+from tests.kernel.test_private import GUEST_AT, METHODS, PAGE, Act, acts, faults, of, touches
 from tracer.analysis import private
+from tracer.audit.evaluate import audit
+from tracer.audit.policy import load
 from tracer.recording.reader import Recording
 from tracer.words import Flag
 
@@ -119,3 +122,76 @@ def test_private_guests_conversions(private_host: Booted, name: str, method: str
     run, told = private_host.run(f"{name}-{method}"), acts(private_host, name)
     check_each(run, told)
     check_state(run, told)
+
+
+# ---- what was private when the host touched it
+
+
+def faults_of(run: Run, told: list[Act]) -> tuple[pd.DataFrame, Any]:
+    """The host's faults in the guest_memfds in the order of time, and what each met."""
+    rows = faults(run, told).sort_values("time_ns", kind="stable")
+    with Recording.open(run.path) as recording:
+        states = private.of(recording).state(rows)
+    return rows, states
+
+
+def test_each_refused_touch_met_what_the_vmm_had(private_host: Booted, method: str) -> None:
+    """Private or shared by the VMM's own array, at that very moment."""
+    told = acts(private_host, "conversions")
+    rows, states = faults_of(private_host.run(f"conversions-{method}"), told)
+    met: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for tid, at, state in zip(rows["tid"], rows["size_after"], states, strict=True):
+        met[tid, at].append(int(state))
+    made: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for one in touches(told):
+        made[one["tid"], one["address"]].append(
+            private.PRIVATE if one["private"] else private.SHARED
+        )
+    assert met == made
+
+
+def audited(run: Run) -> dict[str, Any]:
+    policy = load(PROJECT / "samples" / "policies" / "software-protected-guest.toml")
+    with Recording.open(run.path) as recording:
+        [found] = audit(policy, [recording], "test").recordings
+    return {claim.id: claim for claim in found.claims}
+
+
+def violations(claim: Any) -> list[Any]:
+    return [proof for finding in claim.findings for proof in finding.violations]
+
+
+def test_a_kernel_that_refuses_the_host_lets_it_reach_nothing(
+    private_host: Booted, method: str
+) -> None:
+    """The child's mappings are granted, and no page of them."""
+    told = acts(private_host, "conversions")
+    claims = audited(private_host.run(f"conversions-{method}"))
+    broken = violations(claims["never-reached-while-private"])
+    assert {proof.op for proof in broken} <= {"map"}
+    child = {one["pid"] for one in touches(told)} - {told[0]["pid"]}
+    assert {proof.pid for proof in broken} <= child
+    assert violations(claims["converted-only-by"]) == []
+
+
+def test_what_a_broken_kernel_grants_is_found(private_host: Booted, method: str) -> None:
+    """Each first touch of a private page, by its process; and none of a shared page."""
+    told = acts(private_host, "broken")
+    run = private_host.run(f"broken-{method}")
+    first: dict[tuple[int, int], int] = {}
+    for one in touches(told):
+        first.setdefault((one["pid"], one["address"]), one["private"])
+    rows, states = faults_of(run, told)
+    once = ~rows[["pid", "size_after"]].duplicated().to_numpy()
+    met = {
+        (pid, at): int(state)
+        for pid, at, state in zip(
+            rows["pid"][once], rows["size_after"][once], states[once], strict=True
+        )
+    }
+    assert met == {key: private.PRIVATE if was else private.SHARED for key, was in first.items()}
+    claim = audited(run)["never-reached-while-private"]
+    assert claim.result.value == "fail"
+    touched = [proof for proof in violations(claim) if proof.op == "fault"]
+    assert sum(proof.count for proof in touched) >= sum(first.values())
+    assert {proof.pid for proof in touched} == {pid for (pid, _), was in first.items() if was}
