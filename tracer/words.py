@@ -288,7 +288,7 @@ OPS: Mapping[Op, Operation] = {
     Op.MEMSLOT: Operation(
         "KVM sets guest memory",
         "arg: guest physical address; length 0: deleted; mm: the VM's; fd: the guest_memfd, -1 "
-        "none", (Hook.MEMSLOT,), ("memslot",), request="gpa {arg:#x}{slot}"),
+        "none", (Hook.MEMSLOT,), ("memslot", "convert"), request="gpa {arg:#x}{slot}"),
     Op.REMOTE_READ: Operation(
         "by address, in another process", "arg: FOLL_* flags", (Hook.REMOTE, Hook.PIN),
         ("remote", "pin"), first_of_range=True, request="{range}"),
