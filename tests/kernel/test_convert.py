@@ -10,9 +10,10 @@ import pytest
 
 from tests.kernel.booted import Booted, Run
 from tests.kernel.guest_tools import PROJECT
-from tests.kernel.judged import judged
 from tests.kernel.test_private import GUEST_AT, METHODS, PAGE, Act, acts, faults, of, touches
 from tracer.analysis import private
+from tracer.analysis.batches import variants
+from tracer.analysis.tables import judge
 from tracer.audit.evaluate import audit
 from tracer.audit.policy import load
 from tracer.recording.reader import Recording
@@ -29,54 +30,54 @@ def method(request: pytest.FixtureRequest) -> str:
 
 
 def rows_of(run: Run, told: list[Act]) -> pd.DataFrame:
-    """The VMM's conversions in the order in which they were asked for."""
-    rows = judged(run.path)
+    """The VMM's conversions in the order in which they were asked for, judged."""
+    with Recording.open(run.path) as recording:
+        rows = judge(run.events, recording.frame("objects"), variants(recording.manifest))
     found = rows[(rows["op"].astype(str) == "convert") & (rows["pid"] == told[0]["pid"])]
     assert isinstance(found, pd.DataFrame)
     return found.sort_values("time_ns", kind="stable")
 
 
-def numbers(rows: pd.DataFrame, told: list[Act]) -> dict[int, int]:
-    """Which number each of the VMM's machines has in the recording: by the descriptor."""
-    fds = {vm["fd"]: vm["vm"] for vm in of(told, "vm")}
-    found = {(fds[fd], vm) for fd, vm in zip(rows["fd"], rows["vm"], strict=True)}
+def beside(run: Run, told: list[Act]) -> list[tuple[Act, dict[str, Any]]]:
+    """Each call with its row: each thread's in its order, and none is left over."""
+    rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows_of(run, told).to_dict("records"):
+        rows[row["tid"]].append({str(name): value for name, value in row.items()})
+    asked: dict[int, list[Act]] = defaultdict(list)
+    for one in of(told, "convert"):
+        asked[one["tid"]].append(one)
+    assert {tid: len(mine) for tid, mine in rows.items()} == {
+        tid: len(mine) for tid, mine in asked.items()
+    }
+    return [pair for tid in asked for pair in zip(asked[tid], rows[tid], strict=True)]
+
+
+def numbers(both: list[tuple[Act, dict[str, Any]]]) -> dict[int, int]:
+    """Which number each of the VMM's machines has in the recording: always the same, its own."""
+    found = {(want["vm"], row["vm"]) for want, row in both}
     by_vm = dict(found)
-    assert len(found) == len(by_vm) == len(set(by_vm.values())) == len(of(told, "vm"))
+    assert len(found) == len(by_vm) == len(set(by_vm.values())) == 2
     assert 0 not in by_vm.values()
     return by_vm
 
 
 def check_each(run: Run, told: list[Act]) -> None:
-    """Each call exactly once, with its machine, range, wish and answer, by thread in its order."""
-    rows = rows_of(run, told)
-    number = numbers(rows, told)
-    by_thread: dict[int, list[Any]] = defaultdict(list)
-    for row in rows.to_dict("records"):
-        by_thread[row["tid"]].append(row)
-    asked: dict[int, list[Act]] = defaultdict(list)
-    for one in of(told, "convert"):
-        asked[one["tid"]].append(one)
-    assert {tid: len(mine) for tid, mine in by_thread.items()} == {
-        tid: len(mine) for tid, mine in asked.items()
-    }
-    for tid, mine in asked.items():
-        for want, row in zip(mine, by_thread[tid], strict=True):
-            got = (row["vm"], row["offset"] % 2**64, row["length"], row["arg"], row["answer"])
-            assert got == (
-                number[want["vm"]], want["address"], want["length"], want["attributes"],
-                want["answer"],
-            ), (want, row)  # fmt: skip
-            assert want["began_ns"] <= row["time_ns"] <= want["time_ns"]
-            # What KVM took it told itself; of the rest there is the caller's word alone.
-            assert (row["checks"] == TAKEN) is (want["answer"] == 0)
-            assert bool(row["flags"] & Flag.INFERRED) is (want["answer"] != 0)
-            assert row["verdict"] == ("allowed" if want["answer"] == 0 else "error")
+    """Each call exactly once, with its machine, range, wish and answer."""
+    both = beside(run, told)
+    numbers(both)
+    for want, row in both:
+        got = (row["offset"] % 2**64, row["length"], row["arg"], row["answer"])
+        assert got == (want["address"], want["length"], want["attributes"], want["answer"])
+        assert want["began_ns"] <= row["time_ns"] <= want["time_ns"]
+        # What KVM took it told itself; of the rest there is the caller's word alone.
+        assert (row["checks"] == TAKEN) is (want["answer"] == 0)
+        assert bool(row["flags"] & Flag.INFERRED) is (want["answer"] != 0)
+        assert row["verdict"] == ("allowed" if want["answer"] == 0 else "error")
 
 
 def check_state(run: Run, told: list[Act]) -> None:
     """Page by page, what the VMM had at its end; and every machine was seen to begin."""
-    rows = rows_of(run, told)
-    number = numbers(rows, told)
+    number = numbers(beside(run, told))
     with Recording.open(run.path) as recording:
         found = private.of(recording)
     machines = found.machines().set_index("vm")
