@@ -53,6 +53,10 @@ enum way {
 	WAY_COPY = 36,
 	WAY_MESSAGE = 37,
 	WAY_MESSAGE_END = 38,
+	WAY_CONVERT = 39,	/* (file, ioctl, argument) */
+	WAY_CONVERT_RANGE = 40,	/* (kvm, first page, page behind it, mask, attributes) */
+	WAY_VM_BEGIN = 41,	/* (kvm, type) */
+	WAY_CONVERT_FILE = 42,	/* (file, argument) */
 };
 
 INLINE u64 my_way(void)
@@ -79,7 +83,8 @@ struct access {
 	u64 address;
 	u64 length;
 	u64 arg;
-	u32 vm;			/* memslot: its number */
+	u32 vm;			/* memslot, convert: its number, */
+	u32 vm_type;		/*   and its type + 1, 0: not seen to begin */
 	s64 offset;
 	s32 fd;
 	s32 slot;
@@ -173,6 +178,8 @@ INLINE void tell_access_of(struct access *a, u64 pid_tgid, u8 hook, s64 answer, 
 	r->head.seals = seals;
 	if (a->op == OP_MEMSLOT)
 		r->event.fd = a->fd;
+	if (a->op == OP_CONVERT && !a->checks)
+		r->head.flags |= FLAG_INFERRED;
 	r->event.size = a->inode ? inode_size(a->inode, 0) : 0;
 	r->event.size_after = a->address;
 	r->event.offset = a->offset;
@@ -184,6 +191,7 @@ INLINE void tell_access_of(struct access *a, u64 pid_tgid, u8 hook, s64 answer, 
 	r->event.vm = a->vm;
 	r->event.seals_after = seals;
 	r->event.check_answer = a->slot;
+	r->event.file_answer = a->vm_type;
 	r->event.fmode = a->fmode;
 	r->event.checks = a->checks;
 	if (a->inode) {

@@ -55,6 +55,10 @@ INLINE int finish_way(u64 way, s64 answer)
 	case WAY_MEMSLOT:
 		key.hook = HOOK_MEMSLOT;
 		break;
+	case WAY_CONVERT:
+	case WAY_CONVERT_FILE:
+		key.hook = HOOK_CONVERT;
+		break;
 	case WAY_FAULT:
 		key.hook = HOOK_FAULT;
 		break;
@@ -97,6 +101,8 @@ INLINE int finish_way(u64 way, s64 answer)
 		return 0;
 	if (way == WAY_UFFD)
 		finish_uffd(a, answer);
+	if (way == WAY_CONVERT)
+		finish_convert(a);
 	if (way == WAY_ATTACH || way == WAY_TRACEME)
 		finish_trace(a, answer);
 	if (a->op) {
@@ -141,6 +147,11 @@ INLINE int finish_way(u64 way, s64 answer)
 	case WAY_SEND: note_sent(X##0); goto done; \
 	case WAY_COPY: begin_copy(X##0); goto done; \
 	case WAY_MESSAGE_END: note_message_end(X##0); goto done; \
+	case WAY_CONVERT: \
+		if ((u32)X##1 == KVM_SET_MEMORY_ATTRIBUTES && access_wanted()) \
+			begin_convert(&a, X##0, X##2); \
+		goto done; \
+	case WAY_CONVERT_RANGE: note_converted(X##0, X##1, X##2, X##3, X##4); goto done; \
 	} \
 	if (!access_wanted()) \
 		goto done; \
@@ -168,6 +179,8 @@ INLINE int finish_way(u64 way, s64 answer)
 		goto done; \
 	case WAY_JUMP: note_jump(X##0); goto done; \
 	case WAY_VM_END: note_vm_end(X##0); goto done; \
+	case WAY_CONVERT_FILE: begin_convert_file(&a, X##0, X##1); goto done; \
+	case WAY_VM_BEGIN: note_vm_begin(X##0, X##1); goto done; \
 	case WAY_SLOT_FILE: note_slot_file(X##2); goto done; \
 	case WAY_RING: note_ring(X##0); goto done; \
 	case WAY_RING_FILE: note_ring_file(&a, X##0, X##1); goto done; \
@@ -197,10 +210,13 @@ INLINE int is_fill(u64 way)
 }
 
 /* Others return an int, or a long that would fit one; a fault's has no sign. By
- * trampoline, bpf_get_func_ret (5.17) finds the answer however many arguments there are. */
-#define LEAVE_WAY(answer, sp) \
+ * trampoline, bpf_get_func_ret (5.17) finds the answer however many arguments there are.
+ * no_convert: it is another ioctl of a VM, as far as that is known at the return. */
+#define LEAVE_WAY(answer, sp, no_convert) \
 	u64 way = my_way(), before; \
 	int tells = 0; \
+	if (way == WAY_CONVERT && (no_convert)) \
+		return 0; \
 	if (way == WAY_GMEM_CREATE || way == WAY_SECRET_CREATE) { \
 		finish_guest_create(way, INT(answer), sp); \
 	} else if (way == WAY_COPY) { \
@@ -217,11 +233,12 @@ INLINE int is_fill(u64 way)
 #if WITH_FENTRY_WAY
 
 PROGRAM_F(fentry, way, ENTER_WAY(F))
-PROGRAM_F(fexit, way, u64 answer = 0; bpf_get_func_ret(ctx, &answer); LEAVE_WAY(answer, SP_F))
+PROGRAM_F(fexit, way, u64 answer = 0; bpf_get_func_ret(ctx, &answer);
+	  LEAVE_WAY(answer, SP_F, (u32)F1 != KVM_SET_MEMORY_ATTRIBUTES))
 #endif
 #if WITH_KPROBE_WAY
 PROGRAM_K(kprobe, way, ENTER_WAY(K))
-PROGRAM_K(kretprobe, way, LEAVE_WAY(ANSWER_K, SP_K))
+PROGRAM_K(kretprobe, way, LEAVE_WAY(ANSWER_K, SP_K, 0))
 #endif
 
 /* BPF_PROG_TEST_RUN alone starts it: args are descriptor, inode or 0, flags. */

@@ -24,6 +24,8 @@ INLINE int kvm_has_gmem(void)
 struct vm {
 	u64 mm;
 	u32 number;
+	u32 converted;		/* conversions that KVM took, under its kvm->slots_lock */
+	u32 type;		/* as KVM_CREATE_VM was given it, + 1; 0: it is older than the trace */
 	u32 unused;
 };
 
@@ -70,6 +72,40 @@ INLINE u32 vm_number(u64 kvm, u64 mm)
 	return 0;
 }
 
+/*
+ * kvm_arch_init_vm(kvm, type): where all its guest memory is still shared, and
+ * none is memory yet. Nobody else has it before KVM_CREATE_VM returns.
+ */
+INLINE void note_vm_begin(u64 kvm, u32 type)
+{
+	struct vm *known = vms.lookup(&kvm), fresh = { .type = type + 1 };
+	struct counts *n = my_counts();
+	u32 number;
+
+	if (!n)
+		return;
+	if (known) {	/* its end was missed, or it could not be made */
+		number = known->number;
+		vm_numbers.delete(&number);
+		vms.delete(&kvm);
+	}
+	fresh.mm = mm_number(my_mm(), 0);
+	fresh.number = new_vm_number(n);
+	if (!fresh.number || vms.update(&kvm, &fresh))
+		count_loss(n, LOSS_OBJECTS_FULL, HOOK_MEMSLOT);
+}
+
+/* Which VM it is, for a row about it. */
+INLINE void set_vm(struct access *a, u64 kvm)
+{
+	struct vm *known;
+
+	a->vm = vm_number(kvm, a->mm);
+	known = vms.lookup(&kvm);
+	if (known)
+		a->vm_type = known->type;
+}
+
 /* ---- those that exist already: BPF_PROG_TEST_RUN alone starts what follows ------------------- */
 
 struct page {
@@ -111,7 +147,7 @@ INLINE struct asked asked_memslot(struct access *a, u64 kvm, u64 region)
 	struct asked asked = { my_mm(), 0, 0, 0, OP_MEMSLOT, HOOK_MEMSLOT };
 
 	a->mm = mm_number(asked.mm, 0);
-	a->vm = vm_number(kvm, a->mm);
+	set_vm(a, kvm);
 	a->slot = read_u32(region + REGION_SLOT);
 	a->checks = read_u32(region + REGION_FLAGS);
 	a->arg = read_u64(region + REGION_GUEST_ADDRESS);
@@ -126,6 +162,105 @@ INLINE struct asked asked_memslot(struct access *a, u64 kvm, u64 region)
 		asked.length = 1;
 	}
 	return asked;
+}
+
+/* ---- private and shared ------------------------------------------------------------------ */
+
+#define KVM_SET_MEMORY_ATTRIBUTES 0x4020aed2U
+#define CONVERT_TAKEN 1
+#define CONVERT_UNREAD 2	/* until the return: the argument lay in a page that is not there */
+
+/* struct kvm_memory_attributes: include/uapi/linux/kvm.h, since 6.8, fixed for ever. */
+struct attributes {
+	u64 address;
+	u64 size;
+	u64 attributes;
+	u64 flags;
+};
+
+INLINE int read_attributes(struct access *a, u64 from)
+{
+	struct attributes wanted = {};
+
+	if (bpf_probe_read_user(&wanted, sizeof(wanted), (void *)from))
+		return 0;
+	a->offset = wanted.address;
+	a->length = wanted.size;
+	a->arg = wanted.attributes;
+	return 1;
+}
+
+/*
+ * kvm_vm_ioctl(file, ioctl, argument), of which all others go by the number:
+ * by now its range is what the caller's memory says, which he can change. The
+ * VM may be another process's (the ioctl is refused then, with EIO).
+ */
+INLINE void begin_convert(struct access *a, u64 file, u64 from)
+{
+	u64 kvm = read_u64(file + OFF_FILE_PRIVATE), mm = my_mm();
+	struct kvm_facts *facts;
+	int zero = 0;
+
+	facts = kvm_facts.lookup(&zero);
+	if (facts && facts->vm_mm)
+		mm = read_u64(kvm + facts->vm_mm);
+	a->mm = mm_number(mm, 0);
+	set_vm(a, kvm);
+	if (!read_attributes(a, from)) {
+		a->checks = CONVERT_UNREAD;
+		a->address = from;
+	}
+	begin_access(a, OP_CONVERT, HOOK_CONVERT);
+}
+
+/*
+ * kvm_range_has_memory_attributes(kvm, start, end, mask, attributes), the first
+ * one inside of that ioctl (virt/kvm/kvm_main.c:kvm_vm_set_mem_attributes, which
+ * is inlined): the range as KVM has it in hand. kvm->slots_lock is held, so one
+ * VM's are told in the order in which they take effect. Others have a smaller
+ * mask, or come behind (arch/x86/kvm/mmu/mmu.c).
+ */
+INLINE void note_converted(u64 kvm, u64 start, u64 end, u64 mask, u64 attributes)
+{
+	struct access_key key = { .pid_tgid = bpf_get_current_pid_tgid(), .hook = HOOK_CONVERT };
+	struct access *a;
+	struct vm *vm;
+
+	if (mask != ~0ULL)
+		return;
+	a = accesses.lookup(&key);
+	if (!a || a->checks == CONVERT_TAKEN)
+		return;
+	a->checks = CONVERT_TAKEN;
+	a->offset = start << PAGE_SHIFT;
+	a->length = (end - start) << PAGE_SHIFT;
+	a->arg = attributes;
+	a->address = bpf_ktime_get_boot_ns();
+	vm = vms.lookup(&kvm);
+	if (vm)
+		a->slot = ++vm->converted;
+}
+
+/*
+ * kvm_gmem_set_attributes(file, argument), on the list and in no release: the
+ * file itself is converted. What is told of it is the caller's word.
+ */
+INLINE void begin_convert_file(struct access *a, u64 file, u64 from)
+{
+	read_attributes(a, from);
+	begin_by_file(a, file, a->offset, a->length, OP_CONVERT, HOOK_CONVERT);
+}
+
+INLINE void finish_convert(struct access *a)
+{
+	u64 from = a->address;
+
+	if (a->checks == CONVERT_TAKEN)
+		return;
+	a->address = 0;
+	if (a->checks == CONVERT_UNREAD)
+		read_attributes(a, from);
+	a->checks = 0;
 }
 
 /* A page is asked for through a mapping; the answer is VM_FAULT_* bits. */

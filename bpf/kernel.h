@@ -97,6 +97,7 @@ struct kvm_facts {
 	u64 has_gmem;		/* memory regions have a guest_memfd */
 	u64 slot_file;		/* where a memslot has its file, */
 	u64 slot_page;		/*   and its place in it */
+	u64 vm_mm;		/* where a VM has its address space, 0: not known */
 };
 
 BPF_ARRAY(kvm_facts, struct kvm_facts, 1);

@@ -214,6 +214,15 @@ struct totals_body {
  * and offset its part of it; without one, what is mapped at the userspace
  * address, ino 0 where that is no memory file.
  *
+ * OP_MEMSLOT, OP_CONVERT: file_answer: type of the VM as KVM_CREATE_VM was given it, + 1;
+ * 0: it was not seen to begin.
+ *
+ * OP_CONVERT: offset: guest physical address; length: bytes; arg:
+ * KVM_MEMORY_ATTRIBUTE_*; mm and vm: the VM's; checks: 1: KVM took it, and
+ * these are as it has them in hand; 0: as the caller's memory had them
+ * (INFERRED); size_after: when it took it, boot clock; check_answer: how many
+ * it took of this VM so far, with this one: a hole is a loss. There is no object.
+ *
  * OP_UFFD_REGISTER, OP_UFFD_FILL: a registration's range is what the caller's
  * memory says at the return, where the kernel's mapping there agrees; checks
  * is 1 and mm all there is where it does not.

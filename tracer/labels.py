@@ -251,6 +251,9 @@ _CAUSES_OF_OP = {
     ("exec", "E2BIG"): "arguments and environment too long",
     ("exec", "ENOENT"): "what it needs for an interpreter is not there",
     ("exec", "EAGAIN"): "more processes than RLIMIT_NPROC allows",
+    ("convert", "EINVAL"): "no whole pages, no private memory in this machine, or unknown flags",
+    ("convert", "ENOTTY"): "this kernel's KVM has no private memory",
+    ("convert", "EIO"): "another process's virtual machine, or one that is dead",
     ("exec", "ELIBBAD"): "its loader is no program of a format that the kernel knows",
 }
 
@@ -338,7 +341,8 @@ FLAGS: Mapping[Flag, tuple[str, str]] = {
     Flag.INFERRED: (
         "inferred",
         "exec: refused before the kernel had a file in hand; which it was follows from the "
-        "descriptor that the call named, as it was at the return",
+        "descriptor that the call named, as it was at the return; convert: range and attributes "
+        "are what the caller's memory said",
     ),
     Flag.CHECK_REACHED: ("check-reached", "`check_answer` holds"),
     Flag.FILE_MMAP_REACHED: ("file-mmap-reached", "`file_answer` holds"),
@@ -521,6 +525,17 @@ def exec_text(arg: int) -> str:
     return f"{known}, only asked" if arg & EXEC_CHECK else known
 
 
+MEMORY_ATTRIBUTE_PRIVATE = 8
+"""KVM_MEMORY_ATTRIBUTE_PRIVATE, include/uapi/linux/kvm.h since 6.8: so far the only one."""
+
+
+def privacy_text(arg: int) -> str:
+    """``private``, ``shared``, or a number with bits that no released kernel knows."""
+    if arg & ~MEMORY_ATTRIBUTE_PRIVATE:
+        return f"{arg:#x}"
+    return "private" if arg else "shared"
+
+
 def _word(enum: type[IntEnum], value: int) -> str:
     return words(enum).get(value, str(value))
 
@@ -558,6 +573,8 @@ _PARTS: Mapping[str, Callable[[_Request], str | int]] = {
     "receipt": lambda row: _word(Receipt, row.arg & 0xFFFFFFFF) if row.arg else "",
     "device": lambda row: _word(Device, row.arg),
     "execution": lambda row: exec_text(row.arg),
+    "privacy": lambda row: privacy_text(row.arg),
+    "guest": lambda row: f"{row.offset & 0xFFFFFFFFFFFFFFFF:#x}+{row.length:#x}",
     "slot": lambda row: f"+{row.length:#x} at {row.offset}" if row.length else " deleted",
 }
 """What a request (`tracer.words.Operation.request`) may name in braces."""

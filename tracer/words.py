@@ -120,6 +120,7 @@ class Op(IntEnum):
     DEVICE = 33
     REMAP_FILE_PAGES = 34
     EXEC = 35
+    CONVERT = 36
 
 
 class Fill(IntEnum):
@@ -214,6 +215,7 @@ class Hook(IntEnum):
     DEVICE = 28
     EXEC = 29
     CODE = 30
+    CONVERT = 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +288,7 @@ OPS: Mapping[Op, Operation] = {
     Op.MEMSLOT: Operation(
         "KVM sets guest memory",
         "arg: guest physical address; length 0: deleted; mm: the VM's; fd: the guest_memfd, -1 "
-        "none", (Hook.MEMSLOT,), ("memslot",), request="gpa {arg:#x}{slot}"),
+        "none", (Hook.MEMSLOT,), ("memslot", "convert"), request="gpa {arg:#x}{slot}"),
     Op.REMOTE_READ: Operation(
         "by address, in another process", "arg: FOLL_* flags", (Hook.REMOTE, Hook.PIN),
         ("remote", "pin"), first_of_range=True, request="{range}"),
@@ -353,6 +355,15 @@ OPS: Mapping[Op, Operation] = {
         "interpreter (`#!`, binfmt_misc), 3 loader of an ELF program \\| 0x10000 AT_EXECVE_CHECK; "
         "mm: the address space that it gets; answer: 0", (Hook.EXEC,), ("exec",), judged=True,
         request="{execution}"),
+    Op.CONVERT: Operation(
+        "guest memory is made private to the guest, or shared with the host "
+        "(KVM_SET_MEMORY_ATTRIBUTES)",
+        "offset: guest physical address; arg: KVM_MEMORY_ATTRIBUTE_*, 0: shared; mm and vm: the "
+        "VM's; checks: 1 KVM took range and arg as they are here, 0 they are what the caller's "
+        "memory had (`inferred`); size_after: when KVM took it, boot clock; check_answer: how many "
+        "it took of this VM, with this one. Of a guest_memfd in place: offset is in it, vm 0",
+        (Hook.CONVERT,), ("convert",), judged=True,
+        request="{guest} to {privacy}"),
 }  # fmt: skip
 """Each operation once, in the order of its numbers."""
 

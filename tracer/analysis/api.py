@@ -7,7 +7,7 @@ Then ``found.decisions`` is a DataFrame with one row a decision and its verdict,
 
     found.by_object     found.by_fd      found.by_process    found.by_op    found.by_rule
     found.listed        found.seals      found.late_seals    found.busy     found.over_time()
-    found.callers       found.stacks()
+    found.callers       found.stacks()       found.private
 
 are its sums, ready to be sorted, filtered and plotted. ``found.problems``, ``found.losses`` and
 ``found.unannounced`` say what is missing. Several recordings (hosts) may be given at once: the
@@ -35,6 +35,7 @@ from tracer.recording.reader import Recording
 from tracer.words import Op
 
 if TYPE_CHECKING:
+    from tracer.analysis.private import Privacy
     from tracer.analysis.totals import Tables
 
 
@@ -102,6 +103,14 @@ class Analysis:
             where = {"host": source.host, "boot_id": source.boot_id}
             pieces.append(recording.frame("objects").assign(**where))
         return frames.stacked(pieces)
+
+    @cached_property
+    def private(self) -> "tuple[Privacy, ...]":
+        """Of each of :attr:`recordings` what of guest memory was private when
+        (tracer.analysis.private: ``machines()``, ``ranges()``, ``files()``)."""
+        from tracer.analysis import private
+
+        return tuple(private.of(recording) for recording in self.recordings)
 
     @property
     def by_object(self) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tracer.labels import ERRNOS, MAX_ERRNO, MREMAP_OLD_SHIFT
+from tracer.labels import ERRNOS, MAX_ERRNO, MEMORY_ATTRIBUTE_PRIVATE, MREMAP_OLD_SHIFT
 from tracer.rules import DECISIONS, is_decision
 from tracer.rules.rule import ASKED_SHIFT, SIZE_FACTS, Fact
 from tracer.words import OPS, Flag, Hook, Kind, Op, Seal
@@ -121,6 +121,8 @@ class Key(NamedTuple):
             yield "", row | sum(fact for flag, fact in _MFD if self.asked & flag)
         elif self.op == Op.EXEC:
             yield "", row | (Fact.INFERRED if self.asked & _EXEC_INFERRED else 0)
+        elif self.op == Op.CONVERT:
+            yield "", row | (Fact.ASKS_UNKNOWN if self.asked & BEYOND_SIX else 0)
         else:
             yield "", row | self.facts & _SIZE
             if self.facts & Fact.RACED_SIZE:
@@ -175,7 +177,13 @@ def unfit(key: Key) -> str:
         return "its entry was not seen"
     if key.facts & Fact.RETURN_MISSING:
         return "its return was not seen"
-    if key.kind == Kind.UNKNOWN and (key.op != Op.CREATE or key.answer == OK):
+    if (
+        key.kind == Kind.UNKNOWN
+        and key.op != Op.CONVERT
+        and (  # which is about no file
+            key.op != Op.CREATE or key.answer == OK
+        )
+    ):
         return "unknown kind of file"
     if 0x7F in (key.seals, key.seals_after):
         return "seals not known"
@@ -440,6 +448,11 @@ def _exec(rows: Rows) -> U64:
     return _asked(asked, np.zeros(len(asked), np.uint8)) | _executable(rows)
 
 
+def _convert(rows: Rows) -> U64:
+    attributes, known = rows.unsigned("arg"), np.uint64(MEMORY_ATTRIBUTE_PRIVATE)
+    return _asked(attributes & known, attributes & ~known)
+
+
 DETAILS: dict[Op, Callable[[Rows], U64]] = {
     **{op: _of_mapping for op, entry in OPS.items() if entry.of_mapping},
     Op.MMAP: _mmap,
@@ -454,6 +467,7 @@ DETAILS: dict[Op, Callable[[Rows], U64]] = {
     Op.ADD_SEALS: _add_seals,
     Op.CREATE: _create,
     Op.EXEC: _exec,
+    Op.CONVERT: _convert,
 }
 """By operation: all facts of its rows, with the size at entry."""
 
@@ -496,7 +510,7 @@ COLUMNS: tuple[str, ...] = (
 
 _DECIDES = int(Seal.SHRINK | Seal.GROW | Seal.WRITE | Seal.FUTURE_WRITE | Seal.EXEC)
 """Without one of these a success is no matter, whatever was asked."""
-_ALWAYS = (Op.ADD_SEALS, Op.CREATE)
+_ALWAYS = (Op.ADD_SEALS, Op.CREATE, Op.CONVERT)
 """Operations whose success can be wrong on a file without seals."""
 _RACED_SIZE = int(Flag.RACED_SIZE)
 _FLAGS = 0x3F

@@ -7,8 +7,12 @@ not be one gives a doubt, never a pass.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
+
+from tracer.analysis import private
 from tracer.audit.evidence import Evidence
-from tracer.audit.objects import MemoryFile, Range, Row
+from tracer.audit.objects import FOREVER, MemoryFile, Range, Row
 from tracer.audit.policy import INACCESSIBLE, UNSEEN, WAYS, Actor, Claim
 from tracer.audit.result import Doubt
 from tracer.audit.scope import Allowed, same, wanted_seals, who
@@ -199,11 +203,42 @@ def no_breach(case: Case) -> Objections:
                         f"{row.reason}.")  # fmt: skip
 
 
+def never_reached_while_private(case: Case) -> Objections:
+    """Nobody else reaches it while it is private to the guest."""
+    for row in case.file.rows:
+        if row.table == "events":
+            yield from _met(case, row, row.privacy or private.SHARED)
+    for row in case.reached:
+        yield from _met(case, row, _where(case, row))
+    yield from _unseen(case)
+    yield from _past(case)
+    yield from _past_pins(case)
+    yield from _sweep(case)
+
+
+def converted_only_by(case: Case) -> Objections:
+    """Only these convert memory of the virtual machine that it belongs to."""
+    slots = case.evidence.slots.of(case.file)
+    for row in case.evidence.conversions:
+        if row.failed and not row.unanswered:
+            continue
+        mine = [one for one in slots if one.row.vm == row.vm and not one.row.failed
+                and one.row.time_ns <= row.until_ns and row.time_ns <= one.until_ns]  # fmt: skip
+        if not mine or case.allowed(row):
+            continue
+        if row.unanswered:
+            yield Doubt("incomplete", f"How convert of {_who(row)} ended was not seen.")
+        else:
+            yield Violation(row, "makes memory of its virtual machine private or shared")
+
+
 CHECKS: Mapping[str, Callable[[Case], Objections]] = {
     "never-mapped": never_mapped,
     "mapped-only-by": mapped_only_by,
     "never-writable-outside": never_writable_outside,
     "never-read-or-written": never_read_or_written,
+    "never-reached-while-private": never_reached_while_private,
+    "converted-only-by": converted_only_by,
     "sealed-with": sealed_with,
     "executed-with": executed_with,
     "never-pinned-except": never_pinned_except,
@@ -283,6 +318,66 @@ def _calls(
                 suspects.append(row)
     for row in suspects:
         yield Violation(row, f"{how} ({row.op})")
+
+
+_REACHES: Mapping[str, tuple[Callable[[Row], bool], str]] = {
+    "map": (lambda row: True, "maps it"),
+    "fault": (lambda row: row.touched, _TOUCHES),
+    **{op: (done, f"reads or writes it ({op})") for op, done in _READS.items() if op != "fault"},
+    "write": (_got, "writes it"),
+}
+"""Of each way to its pages: whether it was granted, and what was done then."""
+
+
+def _met(case: Case, row: Row, state: int) -> Objections:
+    """A row of somebody who reached it, or may have, when it was in that state."""
+    granted, how = _REACHES.get(row.op, (None, ""))
+    if granted is None or case.allowed(row):
+        return
+    if state == private.SHARED:
+        if row.op == "pin" and granted(row) and _private_later(case, row):
+            yield Doubt("reach", f"{_who(row)} pinned pages of it while they were shared: whether "
+                        "it let go of them before they were private is not seen.")  # fmt: skip
+    elif row.unanswered:
+        yield Doubt("incomplete", f"How {row.op} of {_who(row)} ended was not seen.")
+    elif not granted(row):
+        return
+    elif state == private.PRIVATE:
+        yield Violation(row, f"{how} while it is private to its guest")
+    else:
+        yield Doubt("state", f"Whether it was private when {_who(row)} reached it ({row.op}) is "
+                    "not known.")  # fmt: skip
+
+
+def _state(case: Case, offset: int, length: int, since_ns: int, until_ns: int) -> int:
+    """What that part of the file was, from then to then."""
+    privacy = case.evidence.privacy
+    if privacy is None:
+        return private.UNKNOWN
+    dev, ino, gen = case.file.key
+    rows = pd.DataFrame({"dev": [dev], "ino": [ino], "gen": [gen], "offset": [offset],
+                         "length": [length]})  # fmt: skip
+    return int(privacy.state(rows, np.array([since_ns]), np.array([until_ns]))[0])
+
+
+def _where(case: Case, row: Row) -> int:
+    """What an access by address met, that names another file, or none."""
+    then, end = (row.time_ns, row.until_ns), row.size_after + row.length
+    found = private.SHARED
+    for one in case.file.ranges:
+        if one.mm != row.mm or not one.meets(row.size_after, end, *then):
+            continue
+        start = max(row.size_after, one.start)
+        state = _state(case, one.row.offset + start - one.start, min(end, one.end) - start, *then)
+        if one.blurred or (row.checks and not row.length):
+            state = min(state, private.UNKNOWN)
+        found = max(found, state)
+    return found
+
+
+def _private_later(case: Case, row: Row) -> bool:
+    """Whether what was pinned was private, or may have been, at some time since."""
+    return _state(case, row.offset, row.length, row.time_ns, FOREVER - 1) != private.SHARED
 
 
 def _unbegun(case: Case, counts: Callable[[Range], bool], unseen: bool = False) -> Objections:

@@ -185,6 +185,8 @@ def _finding(
     audited = file.audited()
     if CLAIMS[claim.claim].sealable_only and file.kind not in SEALABLE:
         return Finding(audited, Result.NOT_APPLICABLE if answer else Result.INDETERMINATE)
+    if CLAIMS[claim.claim].guest_only and file.kind not in ("guest_memfd", "unknown"):
+        return Finding(audited, Result.NOT_APPLICABLE if answer else Result.INDETERMINATE)
     case, doubts = _case(claim, evidence, file)
     violations: list[Violation] = []
     for objection in CHECKS[claim.claim](case):

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from tracer.analysis import private
 from tracer.analysis.batches import Batch, Source
 from tracer.analysis.decisions import NEEDED, Decisions, batches
 from tracer.analysis.decisions import Window as Part
@@ -22,7 +23,7 @@ from tracer.analysis.frames import enum, shown
 from tracer.audit import objects as files
 from tracer.audit.doubts import Plan, of_period, of_reading, of_recording, plan_of
 from tracer.audit.objects import KEY, VM_FAULT_ERROR, Key3, MemoryFile, Row, Slots
-from tracer.audit.policy import BY_ADDRESS, UNSEEN, Claim
+from tracer.audit.policy import BY_ADDRESS, CLAIMS, UNSEEN, Claim
 from tracer.audit.result import Doubt, Window
 from tracer.audit.scope import OUT, early
 from tracer.escape import printable
@@ -46,7 +47,7 @@ they are; of more the audit knows only between which addresses and times they we
 _WHOLE = frozenset({"receive", "give", "trace", "share_mm", "device", "exec"})
 """Of these ops who gave, who is traced and the like stands in the columns :data:`_BY_WHOLE`."""
 _BY_WHOLE = ["offset", "arg", "check_answer", "vm"]
-_ALWAYS = [Op[word.upper()] for word in BY_ADDRESS | UNSEEN | {"memslot", "vm_end"}]
+_ALWAYS = [Op[word.upper()] for word in BY_ADDRESS | UNSEEN | {"memslot", "vm_end", "convert"}]
 """Ops that may touch a claim about a file that they do not name."""
 _EACH = {"map", "unmap", "evict", "open", "create", "memslot", "vm_end", "mapped", "attach"}
 """Ops of which each row is kept."""
@@ -58,8 +59,8 @@ _PIECE = 1 << 15
 
 _WHO = ["pid", "start_ns", "exec_id", "own_mm", "uid", "cgroup", "comm", "flags", "seals",
         "seals_after"]  # fmt: skip
-_SAME = [*KEY, "op", "kind", *_WHO, "mm", "checks"]
-_MAPPING = [*KEY, "kind", *_WHO, "mm", "arg"]
+_SAME = [*KEY, "op", "kind", *_WHO, "mm", "checks", "privacy"]
+_MAPPING = [*KEY, "kind", *_WHO, "mm", "arg", "privacy"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,10 @@ class Evidence:
     unseen: Sequence[Row]
     """After which somebody can reach an address space's memory unseen."""
     slots: Slots
+    conversions: Sequence[Row]
+    """Of guest memory, of any virtual machine."""
+    privacy: private.Privacy | None
+    """None: no claim asks what was private."""
     doubts: Sequence[Doubt]
     losses: Mapping[tuple[str, str], int]
     window: Window
@@ -120,7 +125,9 @@ def load(recording: Recording, claims: Sequence[Claim], period: Period = ALWAYS)
         if all(early(scope, file) is OUT for scope in scopes)
     }
     judged = any(one.claim == "no-breach" for one in claims)
-    found = _events(recording, listed, identities, left_out, judged=judged)
+    asked = any(CLAIMS[one.claim].by_state for one in claims)
+    privacy = private.of(recording) if asked else None
+    found = _events(recording, listed, identities, left_out, judged=judged, privacy=privacy)
     # Only now, that all rows of an inode are here, is its generation known.
     files.give_generations(announced, identities)
     files.give_generations(start, identities, twice=True)
@@ -142,6 +149,8 @@ def load(recording: Recording, claims: Sequence[Claim], period: Period = ALWAYS)
         by_address=[row for row in all_ if row.op in BY_ADDRESS],
         unseen=[row for row in all_ if row.op in UNSEEN],
         slots=Slots(row for row in all_ if row.op in ("memslot", "vm_end")),
+        conversions=[row for row in all_ if row.op == "convert"],
+        privacy=privacy,
         losses=losses,
         window=window,
         part=part,
@@ -172,11 +181,12 @@ def _events(
     left_out: Container[Key3],
     *,
     judged: bool,
+    privacy: private.Privacy | None = None,
 ) -> pd.DataFrame:
     """The events that may touch a claim, equal ones together, in the order of their times.
 
     ``listed``: the table of objects; ``left_out``: files that are in no scope; ``judged``: with the
-    columns :data:`_JUDGED`.
+    columns :data:`_JUDGED`; ``privacy``: tells what each met.
     """
     source, decisions = Source.of(recording), Decisions()
     decisions.objects(listed, source, complete=True)
@@ -190,6 +200,8 @@ def _events(
         if not len(batch):
             continue
         found = _frame(batch.frame(_COLUMNS), "events")
+        if privacy:
+            found["privacy"] = _met(found, privacy)
         if judged:
             outcome = decisions.judge(batch)
             columns = shown({name: outcome[name] for name in _JUDGED})
@@ -221,7 +233,24 @@ def _baseline(recording: Recording, identities: Identities) -> pd.DataFrame:
 def _frame(found: pd.DataFrame, name: str) -> pd.DataFrame:
     """The columns that are held, with plain words, and with what is known of rows put together."""
     found = found[_COLUMNS].astype(dict.fromkeys(("op", "kind", "comm", "hook"), object))
-    return found.assign(table=name, times=1, last_ns=found["time_ns"], blurred=False)
+    return found.assign(
+        table=name, times=1, last_ns=found["time_ns"], blurred=False, privacy=private.SHARED
+    )
+
+
+def _met(rows: pd.DataFrame, privacy: private.Privacy) -> npt.NDArray[np.int8]:
+    """What of guest_memfds was private when each row reached it."""
+    found = np.full(len(rows), private.SHARED, np.int8)
+    places = np.flatnonzero((rows["kind"] == "guest_memfd") & (rows["ino"] != 0))
+    if len(places):
+        some = rows.iloc[places]
+        found[places] = privacy.state(some)
+        # A range of addresses goes on behind the file's mapping: that it began there is all.
+        more = places[some["op"].isin(BY_ADDRESS).to_numpy() & (found[places] == private.PRIVATE)]
+        first = rows.iloc[more].assign(length=np.uint64(1))
+        sure = privacy.state(first) == private.PRIVATE
+        found[more[~sure]] = private.UNKNOWN
+    return found
 
 
 @cache
@@ -255,13 +284,16 @@ def _together(rows: pd.DataFrame) -> pd.DataFrame:
         "_answered": np.sign(rows["answer"]).where(op != "fault", refused),
         "_grows": (op == "allocate") & (rows["size_after"] > rows["size"]),
         **{f"_{name}": rows[name].where(op.isin(_WHOLE), 0) for name in _BY_WHOLE},
+        "_of": rows["vm"].where(op == "convert", 0),
     }
     same = [*_SAME, *(name for name in _JUDGED if name in rows), *alike]
-    where = [*same, "_from", "_bytes"]
+    where = [*same, "_from", "_bytes", "_page"]
+    private_ = rows["privacy"] == private.PRIVATE
     rows = rows.assign(
         **alike,
         _from=rows["size_after"].where(by_address, 0),
         _bytes=rows["length"].where(by_address, 0),
+        _page=rows["offset"].where(private_, 0),
     )
     rows = _first(rows, where)
     # Of more places than that it is not kept which they were (see tracer.audit.evaluate).
@@ -271,7 +303,12 @@ def _together(rows: pd.DataFrame) -> pd.DataFrame:
         nowhere = rows[beyond].assign(size_after=0, length=0, checks=1, _from=0, _bytes=0)
         nowhere = nowhere.astype(rows.dtypes)  # a whole column of others would become float
         rows = pd.concat([rows[~beyond], _first(nowhere, where)])
-    return _concat([rest, rows.drop(columns=[*alike, "_from", "_bytes"])])
+    # Which private pages somebody reached is told of as many.
+    many = rows.groupby(same, dropna=False, sort=False, observed=True).cumcount() >= EXACT
+    many &= (rows["privacy"] == private.PRIVATE) & ~rows["op"].isin(BY_ADDRESS)
+    if many.any():
+        rows = pd.concat([rows[~many], _first(rows[many], same)])
+    return _concat([rest, rows.drop(columns=[*alike, "_from", "_bytes", "_page"])])
 
 
 def _first(rows: pd.DataFrame, same: list[str]) -> pd.DataFrame:

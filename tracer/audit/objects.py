@@ -68,6 +68,8 @@ class Row(NamedTuple):
     blurred: bool | None = False
     """It stands for many mappings that started and ended: ``address`` and ``length`` hold them all,
     and ``last_ns`` is when the last of them ended."""
+    privacy: int | None = 0
+    """What it met in a guest_memfd, a state of `tracer.analysis.private`; 0 where no claim asks."""
 
     @property
     def touched(self) -> bool:

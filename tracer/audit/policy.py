@@ -138,6 +138,14 @@ WAYS: Mapping[str, Way] = {
             **_same(GUEST, "memslot", "memslot_file", "vm_end"),
         },
     ),
+    "convert": Way(
+        "conversions of guest memory between private and shared",
+        {
+            **_same((*SHMEM, *HUGETLB, *SECRET)),
+            **_same(GUEST, "convert", "convert_range", "convert_file", "vm_begin"),
+        },
+        call=True,
+    ),
 }  # fmt: skip
 
 ACTOR_WAYS: Mapping[str, tuple[str, ...]] = {
@@ -361,6 +369,10 @@ class ClaimType:
     """Accesses by address that can break it."""
     sealable_only: bool = False
     """It says nothing about files that can have no seals."""
+    guest_only: bool = False
+    """It says nothing about files that are no guest_memfd."""
+    by_state: bool = False
+    """What breaks it depends on what was private then (`tracer.analysis.private`)."""
     without_option: bool = False
     """What breaks it is recorded of files that can never be sealed also without --unsealable."""
 
@@ -380,6 +392,32 @@ CLAIMS: Mapping[str, ClaimType] = {
         ("map", "read", "write", "fault", "remote", "pin", "userfaultfd", "reached"),
         _EXCEPT,
         by_address=BY_ADDRESS,
+    ),
+    "never-reached-while-private": ClaimType(
+        "While it is private to the guest, nobody else maps it, touches its pages, reads, writes "
+        "or pins it; what is shared, the host may use.",
+        (
+            "map",
+            "read",
+            "write",
+            "fault",
+            "remote",
+            "pin",
+            "userfaultfd",
+            "memslot",
+            "convert",
+            "reached",
+        ),
+        _EXCEPT,
+        by_address=BY_ADDRESS,
+        guest_only=True,
+        by_state=True,
+    ),
+    "converted-only-by": ClaimType(
+        "Only these make memory private or shared in the virtual machine that it belongs to.",
+        ("memslot", "convert"),
+        _MUST,
+        guest_only=True,
     ),
     "sealed-with": ClaimType(
         "It has these seals when another process first gets it, maps it or uses it.",

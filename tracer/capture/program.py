@@ -435,11 +435,14 @@ class Program:
         self._modules = dict(modules)
         with self._changed("kvm_facts") as facts:
             facts.gmem_iops = gmem_iops
+            known = [*modules.values(), self._btf]  # which has them where KVM is built in
             facts.has_gmem = any(
                 btf.has_member("struct kvm_userspace_memory_region2", "guest_memfd")
-                for btf in modules.values()
+                for btf in known
             )
-            for btf in modules.values():
+            for btf in known:
+                if btf.has_member("struct kvm", "mm"):
+                    facts.vm_mm = btf.offset_of("kvm", "mm")
                 if btf.has_member("struct kvm_memory_slot", "gmem.file"):
                     facts.slot_file = btf.offset_of("kvm_memory_slot", "gmem.file")
                     facts.slot_page = btf.offset_of("kvm_memory_slot", "gmem.pgoff")

@@ -65,9 +65,40 @@ AUDIT_FAMILIES = (
         way="slot_file", at_return=False, essential=False, module=KVM,
     ),
     Family(
+        "vm_begin", Hook.MEMSLOT, (Op.MEMSLOT,),
+        "when a virtual machine begins, and of which type it is",
+        (Alternative("kvm_arch_init_vm", "arch/x86/kvm/x86.c", takes=("kvm",), parameters=2),),
+        way="vm_begin", at_return=False, essential=False, module=KVM,
+    ),
+    Family(
         "vm_end", Hook.MEMSLOT, (Op.VM_END,), "when a virtual machine is gone, and its memslots",
         (Alternative("kvm_destroy_vm", "virt/kvm/kvm_main.c", takes=("kvm",), parameters=1),),
         way="vm_end", at_return=False, module=KVM,
+    ),
+    Family(
+        "convert", Hook.CONVERT, (Op.CONVERT,),
+        "who makes guest memory private or shared, and what KVM answers",
+        # kvm_vm_ioctl_set_mem_attributes and kvm_vm_set_mem_attributes are inlined into it (seen in
+        # 6.12.117, 6.18.15 and 7.3.4).
+        (Alternative("kvm_vm_ioctl", "virt/kvm/kvm_main.c", takes=("file",), parameters=3),),
+        way="convert", module=KVM,
+    ),
+    Family(
+        "convert_range", Hook.CONVERT, (Op.CONVERT,),
+        "which range of guest memory KVM really makes private or shared",
+        # Without it there are no attributes: the ioctl answers ENOTTY.
+        (Alternative("kvm_range_has_memory_attributes",
+                     "virt/kvm/kvm_main.c, since 6.8; with a mask since 6.11",
+                     takes=("kvm",), parameters=5),),
+        way="convert_range", at_return=False, essential=False, module=KVM,
+    ),
+    Family(
+        "convert_file", Hook.CONVERT, (Op.CONVERT,),
+        "who makes parts of a guest_memfd private or shared in place",
+        (Alternative("kvm_gmem_set_attributes",
+                     "virt/kvm/guest_memfd.c, list patch v10 of Aug 2026; in no release yet",
+                     takes=("file",), parameters=2),),
+        way="convert_file", essential=False, module=KVM,
     ),
     Family(
         "gmem_create", Hook.CREATE, (Op.CREATE,), "who creates a guest_memfd",

@@ -64,7 +64,7 @@ PLAIN = (
               "hugetlbfs_read_iter is not hooked: no seal of a released kernel forbids reading. "
               "`--audit` records them."),
     _EARLY,
-    BlindSpot("guest_memfd and memfd_secret",
+    BlindSpot("guest_memfd, memfd_secret, and conversions of guest memory",
               "They have functions of their own, and no seals. `--audit` records them."),
     _UDMABUF,
     _EXEC,
@@ -90,8 +90,15 @@ AUDIT = (
               "behind an IOMMU",
               "They use host addresses or pages that were given to them before; which file stands "
               "behind is known from the memslot."),
-    BlindSpot("private/shared conversion of guest memory",
-              "KVM_SET_MEMORY_ATTRIBUTES is not hooked."),
+    BlindSpot("which range of guest memory was to be converted, of a conversion that was refused",
+              "KVM takes nothing in hand then (virt/kvm/kvm_main.c): what is told is what the "
+              "caller's memory said (`inferred`), which he can change meanwhile. Of one that went "
+              "through, KVM's own range is recorded."),
+    BlindSpot("what a guest accepts or validates for itself (TDX, SEV-SNP), and which part of a "
+              "guest_memfd is converted in place",
+              "The first passes no function of KVM. No kernel up to 7.3 has the second "
+              "(kvm_gmem_set_attributes, on the list); where one has it the call is recorded with "
+              "the range that the caller's memory had, and the file counts as unknown from then."),
     BlindSpot("core dumps, /proc/kcore, swap, hwpoison, kernel modules and other BPF programs",
               "Whoever may load code into the kernel, or read all of its memory, needs none of "
               "the functions that are hooked."),

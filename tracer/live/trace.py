@@ -146,9 +146,10 @@ def line(row: Mapping[str, Any], wall_ns: int | None, setters: Setters, bit5: Bi
     """One decision as a line, whole: nothing is cut."""
     op, kind, flags = str(row["op"]), str(row["kind"]), row["flags"]
     request = describe(op, kind, row["arg"], row["offset"], row["length"], row["size"], bit5)
-    name = object_text(kind, row["name"], row["dev"], row["ino"])
+    vm = row.get("vm") or 0
+    name = object_text(kind, row["name"], row["dev"], row["ino"], vm)
     told = answer(op, row["answer"], flags).removeprefix("= ")
-    if not row["ino"] and not row["name"]:
+    if not row["ino"] and not row["name"] and not vm:
         name = ""  # it made no file
     words = [
         time_of_day(wall_ns),
@@ -172,7 +173,7 @@ _RACED = int(Flag.RACED_SEALS | Flag.ENTRY_MISSING | Flag.RETURN_MISSING)
 _OF_LINE = (
     "time_ns", "comm", "pid", "op", "kind", "name", "dev", "ino", "gen", "arg", "offset", "length",
     "size", "seals", "seals_after", "answer", "flags", "verdict", "expected", "reason", "hole",
-    "place", "ns_pid", "user_stack",
+    "place", "ns_pid", "user_stack", "vm",
 )  # fmt: skip
 
 

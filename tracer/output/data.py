@@ -29,6 +29,9 @@ goes away)::
                     different ways led through it; comm that came so most often
     executed        list: programs run from memory files; state: immutable (sealed WRITE, SHRINK
                     and GROW then) or could be changed; how; times
+    machines        list: virtual machines with a guest_memfd or conversions, as they were at the
+                    end: vm, pid, comm, type (as KVM_CREATE_VM was given it; -1: not seen to
+                    begin), bytes of memory, private, shared, unknown; conversions, refused
     seals           list: each file's creation and each change of its seals, file by file
     late_seals      list: seals that came after the file was shared or mapped writable
     busy            list: F_ADD_SEALS that failed EBUSY, with the holders of writable mappings
@@ -291,6 +294,7 @@ def json_pieces(report: "Report", top: int | None = None) -> Iterator[str]:
     more = {
         **origins,
         "executed": report.executed,
+        "machines": report.machines,
         "seals": report.seals,
         "late_seals": report.late,
         "busy": report.busy,

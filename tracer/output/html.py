@@ -178,6 +178,7 @@ def page(report: "Report", top: int) -> Iterator[str]:
     frames = {
         "origins": report.refused_from,
         "executed": report.executed,
+        "machines": report.machines,
         "late": report.late,
         **report.tables,
         "seals": report.seals,

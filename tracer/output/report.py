@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from tracer.analysis import private
 from tracer.analysis.batches import Source
 from tracer.analysis.decisions import Decisions, Keep, Window, read
 from tracer.analysis.executed import executed
@@ -120,6 +121,9 @@ class Report:
     """F_ADD_SEALS that failed EBUSY, with who held writable mappings."""
     executed: pd.DataFrame = field(default_factory=pd.DataFrame)
     """Programs run from memory files, those first that could still be changed (see there)."""
+    machines: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Virtual machines with private memory (`tracer.analysis.private`); none where the report is
+    limited to some decisions."""
     seals: pd.DataFrame = field(default_factory=pd.DataFrame)
     """Each file's creation and each change of its seals, file by file."""
     unlisted: Mapping[str, int] = field(default_factory=dict)
@@ -299,14 +303,17 @@ def build(
         sums = dict(zip(tables.recordings["path"], tables.recordings["decisions"], strict=True))
         # Reads once more, if there is any, and may find more problems.
         busy = holders([reader.recording for reader in readers], tables)
-        ran = executed([(reader.recording, reader.source) for reader in readers], tables)
+        read_ = [(reader.recording, reader.source) for reader in readers]
+        ran = executed(read_, tables)
+        whole = request.question == Question()
+        machines = private.machines(read_) if whole else _NOTHING
         found = [reader.coverage(int(sums.get(reader.source.path, 0))) for reader in readers]
         by_name: dict[str, pd.DataFrame] = {name: getattr(tables, f"by_{name}") for name in wanted}
         if any(source.stacks.left_out for source in stacks.counts):
             tell(LEFT_OUT)
         came = Found(stacks.counts, names) if names is not None and called else None
         late, seals = tables.late_seals, tables.seals if wanted == TABLES else _NOTHING
-        if request.question != Question():
+        if not whole:
             late, busy, seals, ran = (
                 _narrowed(one, tables, readers) for one in (late, busy, seals, ran)
             )
@@ -323,6 +330,7 @@ def build(
             late=late,
             busy=busy,
             executed=ran,
+            machines=machines,
             seals=seals,
             unlisted=tables.unlisted,
             left_out=tables.left_out,

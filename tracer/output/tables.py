@@ -66,8 +66,13 @@ def plain(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else printable(str(value))
 
 
-def object_text(kind: str, name: str | None, dev: int, ino: int) -> str:
-    """``memfd:frame``; ``memfd:0:1/42`` (device, inode) where it has no name."""
+def object_text(kind: str, name: str | None, dev: int, ino: int, vm: int = 0) -> str:
+    """``memfd:frame``; ``memfd:0:1/42`` (device, inode) where it has no name.
+
+    ``vm:1`` where it is about a virtual machine (``vm``) and no file.
+    """
+    if vm and not ino:
+        return f"vm:{vm}"
     shown = f"{dev >> 20}:{dev & 0xFFFFF}/{ino}" if name is None else name
     if kind == "unknown" and shown.startswith("memfd:"):
         kind = "memfd"  # that a refused memfd_create would have made
@@ -89,9 +94,12 @@ def file(row: Row) -> str:
     if row.get("files"):
         return braces(row["files"])
     dev, ino, name = row.get("dev"), row.get("ino"), row.get("name")
+    if row.get("op") == "convert" and not ino:
+        return f"vm:{row['vm']}" if row.get("vm") else "guest memory"
     if name is None and (dev is None or ino is None):
         return "-"
-    return printable(object_text(str(row.get("kind") or "?"), name, dev or 0, ino or 0))
+    kind, vm = str(row.get("kind") or "?"), row.get("vm") or 0
+    return printable(object_text(kind, name, dev or 0, ino or 0, vm))
 
 
 def who(row: Row) -> str:
@@ -304,6 +312,7 @@ TITLES = {
     "rule": "Rules and reasons",
     "origins": "Where decisions come from: the innermost function that is not the C library's",
     "executed": "Programs run from memory files, and whether they could still be changed then",
+    "machines": "Virtual machines: what of their memory is private to the guest",
     "late": "Late seals: others could have written before",
     "busy": "F_ADD_SEALS that failed EBUSY, and who held writable mappings",
     "seals": "Seals over time",
@@ -316,6 +325,16 @@ def _last(row: Row) -> str:
     if op is None:
         return "-"
     return f"{plain(op)} {answer(str(op), row.get('last_answer'))}"
+
+
+_MACHINE_TYPES = {-1: "older than the trace", 0: "ordinary", 1: "software-protected", 2: "SEV",
+                  3: "SEV-ES", 4: "SEV-SNP", 5: "TDX"}  # fmt: skip
+"""KVM_X86_*_VM, arch/x86/include/uapi/asm/kvm.h."""
+
+
+def _machine_type(row: Row) -> str:
+    number = int(row.get("type") or 0)
+    return _MACHINE_TYPES.get(number, str(number))
 
 
 def _holders(row: Row) -> str:
@@ -437,6 +456,15 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         derived("by", who),
         value("how", "how", rank=2),
         seconds("time_ns", "first s", rank=1),
+    ),
+    "machines": (
+        value("vm", "vm", number, right=True),
+        derived("of", who),
+        derived("type", _machine_type, rank=2),
+        *(value(name, name, size, right=True) for name in ("memory", "private", "shared")),
+        value("unknown", "unknown", size, right=True, rank=1),
+        value("conversions", "converted", right=True),
+        value("refused", "refused", right=True),
     ),
     "late": (
         _TIMES,

@@ -73,6 +73,7 @@ class Terminal:
                 self._listed(listing, report.several)
         self._table("origins", report.refused_from, report.several)
         self._table("executed", report.executed, report.several)
+        self._table("machines", report.machines, report.several)
         self._table("late", report.late, report.several)
         for name in tables:
             self._table(name, report.tables[name], report.several)

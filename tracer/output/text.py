@@ -57,6 +57,7 @@ _NEEDED: dict[str, object] = {
     "flags": 0,
     "check_answer": 0,
     "file_answer": 0,
+    "vm": 0,
 }
 _JUDGED = ("verdict", "expected", "reason", "hole")
 COLUMNS = [*_NEEDED, "dev", "ino", "gen"]
@@ -134,8 +135,8 @@ class Lines:
             comm = clip(comm, self._who_width - len(tail))
         return self._fitted(comm + tail, self._who_width)
 
-    def _object_text(self, kind: str, name: str | None, dev: int, ino: int) -> str:
-        return self._fitted(object_text(kind, name, dev, ino), self._object_width)
+    def _object_text(self, kind: str, name: str | None, dev: int, ino: int, vm: int) -> str:
+        return self._fitted(object_text(kind, name, dev, ino, vm), self._object_width)
 
     def _time(self, time_ns: int) -> str:
         """By the wall clock; where the recording never read it, in seconds since the start."""
@@ -157,11 +158,11 @@ class Lines:
         rows = zip(*columns, *judged, self._names.names(table), dev, ino, strict=True)
         for (
             time_ns, comm, pid, op, kind, seals, arg, offset, length, size, fd, answer, flags,
-            check, file, verdict, expected, reason, hole, name, dev_, ino_,
+            check, file, vm, verdict, expected, reason, hole, name, dev_, ino_,
         ) in rows:  # fmt: skip
             head = (
                 f"{self._time(time_ns):>{self._time_width}} {self._who(comm, pid)} "
-                f"{verdict or '-':{_VERDICT}} {op:10} {self._object(kind, name, dev_, ino_)} "
+                f"{verdict or '-':{_VERDICT}} {op:10} {self._object(kind, name, dev_, ino_, vm)} "
                 f"{seals_text(seals)} "
             )
             request = describe(op, kind, arg, offset, length, size, bit5)

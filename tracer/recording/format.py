@@ -89,7 +89,7 @@ _EVENTS = {
     ),
     "seals_after": Column(_U32, "F_SEAL_* bits", "at return"),
     "size": Column(_U64, "bytes", "of the file, at entry"),
-    "size_after": Column(_U64, "bytes", "at return; ops by address: the address"),
+    "size_after": Column(_U64, "bytes", "at return; ops by address: the address; convert: a time"),
     "offset": Column(_I64, "bytes", "into the file"),
     "length": Column(_U64, "bytes", "requested; truncate: the new size"),
     "arg": Column(_U64, "", "by op, see `op` below"),
@@ -117,9 +117,14 @@ _EVENTS = {
         _I32,
         "",
         "of the inner seal check, if CHECK_REACHED; memslot: slot number "
-        "\\| address space << 16; receive: pid of the giver",
+        "\\| address space << 16; receive: pid of the giver; convert: see `op` below",
     ),
-    "file_answer": Column(_I32, "", "of the file's own mmap function, if FILE_MMAP_REACHED"),
+    "file_answer": Column(
+        _I32,
+        "",
+        "of the file's own mmap function, if FILE_MMAP_REACHED; memslot, convert: type of the "
+        "virtual machine + 1, 0: it is older than the recording",
+    ),
     "writable": Column(
         _I32,
         "",
@@ -133,7 +138,7 @@ _EVENTS = {
         "",
         "how often the inner check ran (chunks of a write); ops by "
         "address: 1 where the range has more mappings than were looked at; "
-        "memslot: KVM_MEM_* flags",
+        "memslot: KVM_MEM_* flags; convert: 1 where KVM took it",
     ),
 }
 

@@ -113,8 +113,8 @@ SIZE_FACTS = (
 """Facts that another size of the file can change."""
 
 ASKED_SHIFT = 25
-"""add_seals, create and exec have no facts about the size: in their place stands what they asked
-for, six bits and a seventh for anything beyond."""
+"""add_seals, create, exec and convert have no facts about the size: in their place stands what they
+asked for, six bits and a seventh for anything beyond."""
 
 SHMEM = (Kind.MEMFD, Kind.TMPFS)
 """Kinds that mm/shmem.c serves."""

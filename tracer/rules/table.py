@@ -38,6 +38,8 @@ _MAPPED = "writable mapping exists"
 _PROPOSAL = f"{_ADDING}, tests/vm/inaccessible after list patch v4 01/12 of 18 Jan 2022"
 _CREATE = (Op.CREATE,)
 _EXEC = (Op.EXEC,)
+_CONVERT = (Op.CONVERT,)
+_SET_ATTRIBUTES = "virt/kvm/kvm_main.c:kvm_vm_ioctl_set_mem_attributes, since 6.8"
 _MAY_EXEC = "fs/exec.c:do_open_execat, fs/namei.c:may_open and generic_permission"
 _MADE = (Kind.MEMFD, Kind.HUGETLB)
 _FAILED = (Kind.UNKNOWN,)
@@ -313,6 +315,9 @@ RULES: tuple[Rule, ...] = (
     refusal("exec-not-permitted", _EXEC, "EPERM", "a security module refused it",
             "fs/exec.c:bprm_execve, security_bprm_check, security_bprm_creds_for_exec",
             certain=False),
+    # ---- convert: no seal has a say, so what else KVM refuses is an error with its cause.
+    unknown("convert-attributes", _CONVERT, "an attribute that KVM does not know", _SET_ATTRIBUTES,
+            kinds=_FAILED, needs=Fact.ASKS_UNKNOWN),
     # ---- whatever changes a file
     refusal("change-frozen", _RESIZES, "EPERM", "frozen: handed over by a live update",
             "mm/shmem.c:shmem_setattr, shmem_write_begin and shmem_fallocate, "

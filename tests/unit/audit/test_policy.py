@@ -209,7 +209,7 @@ def test_ready_policies(path: Path) -> None:
 def test_there_is_one_for_each_use() -> None:
     assert {path.stem for path in SAMPLES} == {
         "confidential-guest", "inaccessible-memfd", "no-unsealed-exec", "only-vmm", "ordinary-qemu",
-        "sealed-buffer",
+        "sealed-buffer", "software-protected-guest",
     }  # fmt: skip
 
 

@@ -89,7 +89,10 @@ def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setting:
 
 
 def on_off(answer: int) -> list[tuple[str, int]]:
-    hooks = ("memslot", "memslot", "memslot", "create", "fault", "allocate", "setattr", "evict")
+    hooks = (
+        "memslot", "memslot", "memslot", "memslot", "convert", "convert", "create", "fault",
+        "allocate", "setattr", "evict",
+    )  # fmt: skip
     return [(hook, answer) for hook in hooks]
 
 
@@ -102,7 +105,10 @@ def test_it_comes_goes_and_comes_again(setting: Setting) -> None:
     assert attached[1:-1] == [
         "attach memslot kvm_set_memory_region",
         "attach memslot_file kvm_arch_commit_memory_region",
+        "attach vm_begin kvm_arch_init_vm",
         "attach vm_end kvm_destroy_vm",
+        "attach convert kvm_vm_ioctl",
+        "attach convert_range kvm_range_has_memory_attributes",
         "attach gmem_create kvm_gmem_create",
         "attach gmem_fault kvm_gmem_fault_user_mapping",
         "attach gmem_fallocate kvm_gmem_fallocate",
@@ -111,7 +117,7 @@ def test_it_comes_goes_and_comes_again(setting: Setting) -> None:
     ]
     assert setting.poll(7) is None
     assert setting.poll(0) == on_off(-2)
-    assert setting.program.calls[10:] == ["detach kvm"]
+    assert setting.program.calls[13:] == ["detach kvm"]
     assert setting.poll(8) == on_off(0)
     assert setting.told == []
 
@@ -119,8 +125,8 @@ def test_it_comes_goes_and_comes_again(setting: Setting) -> None:
 def test_another_load_between_two_looks(setting: Setting) -> None:
     setting.poll(7)
     assert setting.poll(8) == [*on_off(-2), *on_off(0)]
-    assert setting.program.calls[10] == "detach kvm"
-    assert setting.program.calls[10 + 1 :] == setting.program.calls[:10]
+    assert setting.program.calls[13] == "detach kvm"
+    assert setting.program.calls[13 + 1 :] == setting.program.calls[:13]
 
 
 def test_it_was_there_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,8 +145,7 @@ def test_what_is_not_as_it_was_thought_is_told(
         kvm_set_memory_region=["int", "kvm *"],
         kvm_gmem_fallocate=["file *", "int", "long", "long", "int"],
     )
-    hooks = ("memslot", "memslot", "create", "fault", "allocate", "setattr", "evict")
-    assert setting.poll(7) == [*[(hook, 0) for hook in hooks], ("memslot", REFUSED)]
+    assert setting.poll(7) == [*on_off(0)[1:], ("memslot", REFUSED)]
     [said] = setting.told
     assert said.startswith("unseen: which memory a virtual machine is given (int kvm_set_memory")
     assert said.endswith("does not take a struct kvm * there)")
@@ -191,7 +196,7 @@ def test_records_are_what_the_store_takes(setting: Setting) -> None:
     records = setting.watch.poll()
     assert records is not None
     records["seq"] = np.arange(len(records))
-    assert records["seq"].tolist() == list(range(8))
+    assert records["seq"].tolist() == list(range(11))
 
 
 def test_only_kvm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

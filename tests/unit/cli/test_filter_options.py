@@ -53,7 +53,7 @@ def test_nothing_is_asked_for() -> None:
 
 def test_operations_of_audits() -> None:
     assert set(families("memslot,pin", audit=True) or ()) == {
-        "memslot", "memslot_file", "pin", "pin_fast", "pin_remote", "pin_file",
+        "memslot", "memslot_file", "vm_begin", "pin", "pin_fast", "pin_remote", "pin_file",
         "shmem_evict", "hugetlb_evict", "gmem_release", "secretmem_release",
     }  # fmt: skip
     assert "no operation 'memslot'" in ops_said("memslot")

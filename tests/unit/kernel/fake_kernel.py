@@ -181,7 +181,9 @@ KVM = {
 __kvm_set_memory_region(kvm *, kvm_userspace_memory_region *)
 kvm_set_memory_region(kvm *, kvm_userspace_memory_region *)
 kvm_arch_commit_memory_region(kvm *, kvm_memory_slot *, kvm_memory_slot *, int)
+kvm_arch_init_vm(kvm *, ulong)
 kvm_destroy_vm(kvm *)
+kvm_vm_ioctl(file *, uint, ulong)
 """,
     "7.3": """
 kvm_set_memory_region(kvm *, kvm_userspace_memory_region2 *)
@@ -191,7 +193,10 @@ kvm_gmem_setattr(mnt_idmap *, dentry *, iattr *)
 kvm_gmem_fault_user_mapping(vm_fault *)
 kvm_gmem_release(inode *, file *)
 kvm_arch_commit_memory_region(kvm *, kvm_memory_slot *, kvm_memory_slot *, int)
+kvm_arch_init_vm(kvm *, ulong)
 kvm_destroy_vm(kvm *)
+kvm_vm_ioctl(file *, uint, ulong)
+kvm_range_has_memory_attributes(kvm *, long, long, ulong, ulong)
 """,
 }
 """The module kvm of two of them."""

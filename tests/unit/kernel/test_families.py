@@ -163,7 +163,7 @@ def test_what_each_way_needs_of_a_kernel() -> None:
 def test_what_every_kernel_has_to_have_for_audits() -> None:
     """Without one of these an audit does not see what it must: the plan says so."""
     assert {family.name for family in AUDIT_FAMILIES if family.essential} == {
-        "memslot", "vm_end", "remote_access", "pin_remote", "pin", "pin_fast", "ptrace",
+        "memslot", "vm_end", "convert", "remote_access", "pin_remote", "pin", "pin_fast", "ptrace",
         "ptrace_traceme", "ptrace_link", "share_mm", "vfork_end", "copy", "message",
         "message_end", "proc_link", "jump", "open", "mprotect", "receive",
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from tests.unit.rules.rule_table import (
     content,
+    converting,
     creating,
     executing,
     mapping,
@@ -18,6 +19,7 @@ _CASES = [
     *sealing.CASES,
     *creating.CASES,
     *executing.CASES,
+    *converting.CASES,
     *racing.CASES,
 ]
 
