@@ -132,7 +132,7 @@ def test_the_kernels_own_functions_stand_below(kernel: Booted, method: str) -> N
     }  # fmt: skip
     for op, inner in (
         ("write", "vfs_write"), ("mmap", "ksys_mmap_pgoff"), ("truncate", "notify_change"),
-        ("add_seals", "memfd_fcntl" if method == "fexit" else "do_fcntl"),
+        ("add_seals", "do_fcntl"),
     ):  # fmt: skip
         assert ways[op]
         for way in ways[op]:
