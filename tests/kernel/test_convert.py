@@ -166,11 +166,8 @@ def test_a_kernel_that_refuses_the_host_lets_it_reach_nothing(
     private_host: Booted, method: str
 ) -> None:
     """Mappings are granted (the child's own, and those that the fork copied), and no page."""
-    told = acts(private_host, "conversions")
     claims = audited(private_host.run(f"conversions-{method}"))
-    broken = violations(claims["never-reached-while-private"])
-    assert {proof.op for proof in broken} <= {"map"}
-    assert {proof.pid for proof in broken} <= {one["pid"] for one in touches(told)}
+    assert violations(claims["never-reached-while-private"]) == []
     assert violations(claims["converted-only-by"]) == []
 
 

@@ -321,12 +321,15 @@ def _calls(
 
 
 _REACHES: Mapping[str, tuple[Callable[[Row], bool], str]] = {
-    "map": (lambda row: True, "maps it"),
     "fault": (lambda row: row.touched, _TOUCHES),
     **{op: (done, f"reads or writes it ({op})") for op, done in _READS.items() if op != "fault"},
     "write": (_got, "writes it"),
 }
-"""Of each way to its pages: whether it was granted, and what was done then."""
+"""Of each way to its pages: whether it was granted, and what was done then.
+
+A mapping reaches nothing: of a guest_memfd KVM grants it whatever the pages are, takes theirs out
+of it as they become private, and decides anew at each fault (virt/kvm/guest_memfd.c).
+"""
 
 
 def _met(case: Case, row: Row, state: int) -> Objections:

@@ -394,8 +394,8 @@ CLAIMS: Mapping[str, ClaimType] = {
         by_address=BY_ADDRESS,
     ),
     "never-reached-while-private": ClaimType(
-        "While it is private to the guest, nobody else maps it, touches its pages, reads, writes "
-        "or pins it; what is shared, the host may use.",
+        "While it is private to the guest, nobody else touches its pages, reads, writes or pins "
+        "them; what is shared, the host may use.",
         (
             "map",
             "read",
