@@ -125,18 +125,24 @@ INLINE void tell_memory(u64 address, u64 size)
 		bpf_probe_read_kernel(to->bytes, size, (void *)address);
 }
 
-/* The numbers of a machine and of its memory, as records have them: it gets one if it has none. */
+/*
+ * The numbers of a machine and of its memory, as records have them, and how
+ * often it was converted since it has one: it gets one if it has none.
+ */
 INLINE void tell_vm(u64 kvm, u64 mm)
 {
 	int zero = 0;
 	struct page *to = memory.lookup(&zero);
+	struct vm *known;
 	u64 *numbers;
 
 	if (!to)
 		return;
 	numbers = (u64 *)to->bytes;
-	numbers[0] = vm_number(kvm, mm_number(mm, 0));
 	numbers[1] = mm_number(mm, 0);
+	numbers[0] = vm_number(kvm, numbers[1]);
+	known = vms.lookup(&kvm);
+	numbers[2] = known ? known->converted : 0;
 }
 
 /* ---- memslots -------------------------------------------------------------------------------- */

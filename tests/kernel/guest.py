@@ -128,6 +128,7 @@ OTHER_SCENES: Scenes = (
     scenes_decisions.live_without_apt,
     scenes_private.private_doctor,
     scenes_private.conversions,
+    scenes_private.conversions_before,
     scenes_private.conversions_punched,
     scenes_private.conversions_broken,
     scenes_private.stock_conversions,

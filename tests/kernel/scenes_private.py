@@ -4,7 +4,15 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.kernel.guest_tools import HERE, PROJECT, Recorder, Results, Tool, wait_for_end
+from tests.kernel.guest_tools import (
+    HERE,
+    PROJECT,
+    Recorder,
+    Results,
+    Tool,
+    wait_for_end,
+    wait_until,
+)
 from tests.kernel.scenes_decisions import METHODS, UNPREEMPTED, by_both_methods
 from tests.kernel.scenes_ftrace import BY_FTRACE
 
@@ -40,6 +48,22 @@ def private_doctor(results: Results) -> None:
 def conversions(results: Results) -> None:
     """Guests with private memory: random conversions, then each guest reads all its pages."""
     _recorded(results, "conversions", ("--conversions", str(CONVERSIONS), "--run", "--child"))
+
+
+def conversions_before(results: Results) -> None:
+    """Guests that were converted before anybody recorded, and live on."""
+    stay, log = Path("/tmp/private-stay"), results.out / "before.jsonl"
+    options = ("--conversions", str(FEW), "--seed", "4", "--stay", str(stay))
+    process = subprocess.Popen([str(word) for word in _vmm(results, "before", *options)])
+    wait_until("guests that stay", lambda: log.exists() and '"stay"' in log.read_text())
+    try:
+        for method in METHODS:
+            recorder = Recorder(results, f"before-{method}", "--audit", "--method", method)
+            recorder.wait_ready()
+            recorder.stop()
+    finally:
+        stay.touch()
+        results.tell("before", pid=process.pid, code=wait_for_end(process, 60))
 
 
 def conversions_punched(results: Results) -> None:

@@ -90,15 +90,20 @@ def check_state(run: Run, told: list[Act]) -> None:
         assert (row["type"], row["pid"], row["unknown"]) == (vm["type"], told[0]["pid"], 0)
         some = ranges[(ranges["vm"] == number[vm["vm"]]) & (ranges["until_ns"] == private.FOREVER)]
         assert "unknown" not in set(some["state"])
-        for state in of(told, "states", vm=vm["vm"]):
-            first, count = GUEST_AT // PAGE + state["first"], len(state["private"])
-            rebuilt = np.full(count, "?")
-            one: Any
-            for one in some.itertuples():
-                begin = max(0, int(one.start) // PAGE - first)
-                end = max(0, min(count, int(one.end) // PAGE - first))
-                rebuilt[begin:end] = "1" if one.state == "private" else "0"
-            assert "".join(rebuilt) == state["private"], (vm, state["part"])
+        check_pages(some, told, vm["vm"])
+
+
+def check_pages(ranges: pd.DataFrame, told: list[Act], vm: int) -> None:
+    """Each page of a machine is as the VMM had it at its end."""
+    for state in of(told, "states", vm=vm):
+        first, count = GUEST_AT // PAGE + state["first"], len(state["private"])
+        rebuilt = np.full(count, "?")
+        one: Any
+        for one in ranges.itertuples():
+            begin = max(0, int(one.start) // PAGE - first)
+            end = max(0, min(count, int(one.end) // PAGE - first))
+            rebuilt[begin:end] = "1" if one.state == "private" else "0"
+        assert "".join(rebuilt) == state["private"], (vm, state["part"])
 
 
 def test_stock_kernels_conversions(stock_host: Booted, method: str) -> None:
@@ -123,6 +128,29 @@ def test_private_guests_conversions(private_host: Booted, name: str, method: str
     run, told = private_host.run(f"{name}-{method}"), acts(private_host, name)
     check_each(run, told)
     check_state(run, told)
+
+
+def test_machines_that_ran_before(private_host: Booted, method: str) -> None:
+    """All that they did was before the recording; KVM's own list has what came of it."""
+    run, told = private_host.run(f"before-{method}"), acts(private_host, "before")
+    assert run.end is not None
+    look = run.end["baseline"]["start"]
+    assert (look["machines"], look["machines_problem"]) == (2, "")
+    assert not len(rows_of(run, told))
+    with Recording.open(run.path) as recording:
+        found = private.of(recording)
+        slots = recording.frame("mappings")
+    slots = slots[(slots["op"] == "memslot") & (slots["pid"] == told[0]["pid"])]
+    number = dict(slots[["ino", "vm"]].itertuples(index=False))
+    ranges, machines = found.ranges(), found.machines().set_index("vm")
+    for vm in of(told, "vm"):
+        [mine] = {number[one["ino"]] for one in of(told, "create", vm=vm["vm"])
+                  if one["ino"] in number}  # fmt: skip
+        some = ranges[(ranges["vm"] == mine) & (ranges["until_ns"] == private.FOREVER)]
+        check_pages(some, told, vm["vm"])
+        row = machines.loc[mine]
+        assert (row["conversions"], row["refused"], row["unknown"]) == (0, 0, 0)
+        assert (row["type"], row["pid"]) == (-1, told[0]["pid"])
 
 
 # ---- what was private when the host touched it

@@ -8,10 +8,11 @@
 
 The kernel cannot be asked (Documentation/virt/kvm/api.rst has no call that gives attributes), so
 this is rebuilt from what changed it: op ``convert``. A machine that was seen to begin starts with
-everything shared (kvm->mem_attr_array is empty); of an older one, nothing is known before it is
-converted. Whatever may have gone unseen makes things unknown, never shared: a conversion whose
-range was not seen, and one that is not in the recording at all, as KVM's conversions of a machine
-are numbered. While a conversion is under way, what it changes is unknown.
+everything shared (kvm->mem_attr_array is empty); of an older one that array was read as the
+recording began (tracer.capture.virtual_machines), and where it could not be, nothing is known
+before it is converted. Whatever may have gone unseen makes things unknown, never shared: a
+conversion whose range was not seen, and one that is not in the recording at all, as KVM's
+conversions of a machine are numbered. While a conversion is under way, what it changes is unknown.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,7 +67,13 @@ def of(recording: "Recording") -> "Privacy":
     from tracer.analysis import frames
 
     found = frames.concat(reading.batches(recording, ops=OPS), COLUMNS)
-    return Privacy(found)
+    swept = recording.frame("mappings", list(COLUMNS))
+    swept = swept[swept["op"].isin([Op.MEMSLOT.name.lower(), Op.CONVERT.name.lower()])]
+    if not len(swept):
+        return Privacy(found)
+    words = {"op": str, "kind": str, "comm": str}
+    both = [swept.assign(swept=True).astype(words), found[list(COLUMNS)].astype(words)]
+    return Privacy(pd.concat(both, ignore_index=True))
 
 
 def machines(readings: "Sequence[tuple[Recording, Source]]") -> pd.DataFrame:
@@ -102,6 +109,7 @@ class Machine:
         begin, end = _pages(some["offset"], some["length"])
         taken = (some["checks"] == _TAKEN).to_numpy()
         number = some["check_answer"].to_numpy(np.int64)
+        swept = some["swept"].to_numpy(np.bool_)
         private = (some["arg"].to_numpy(np.uint64) & np.uint64(MEMORY_ATTRIBUTE_PRIVATE)) != 0
         fine = (some["answer"] == 0).to_numpy()
         self.cuts = np.unique(
@@ -119,7 +127,7 @@ class Machine:
             if not taken[place]:  # it went through, and of what is not known
                 self._become(now, slice(None), taken_ns[place], UNKNOWN)
                 continue
-            if number[place] != last + 1:
+            if number[place] != last + 1 and not swept[place]:
                 self._become(now, slice(None), last_ns, UNKNOWN)
             last, last_ns = int(number[place]), int(done_ns[place])
             if not fine[place]:
@@ -301,7 +309,12 @@ class Privacy:
     """The state of all virtual machines of a recording, over time."""
 
     def __init__(self, events: pd.DataFrame) -> None:
-        """:param events: rows of :data:`OPS` with :data:`COLUMNS`, in any order."""
+        """:param events: rows of :data:`OPS` with :data:`COLUMNS`, in any order. ``swept``, where
+        it is there: what was so when the recording began, as conversions and memslots."""
+        if "swept" in events:
+            events = events.assign(swept=events["swept"].eq(True))
+        else:
+            events = events.assign(swept=False)
         rows = events.sort_values("time_ns", kind="stable", ignore_index=True)
         op = rows["op"].astype(str)
         asked = rows[op == "convert"]
@@ -481,7 +494,7 @@ class Privacy:
         rows = []
         for vm, one in self._machines.items():
             mine = told[told["vm"] == vm]
-            asked = mine[mine["op"].astype(str) == "convert"]
+            asked = mine[(mine["op"].astype(str) == "convert") & ~mine["swept"]]
             slots = self.slots[(self.slots["vm"] == vm) & (self.slots["slot"] < 1 << 16)]
             when = self._when(slots) if at_ns is None else at_ns
             there = slots[(slots["set_ns"] <= when) & (slots["gone_ns"] > when)]

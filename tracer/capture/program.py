@@ -30,7 +30,7 @@ from tracer.capture.named_files import NamedFile
 from tracer.capture.processes import Identity
 from tracer.capture.ring import Records, RingReader, map_ring
 from tracer.capture.stacks.samples import CODE_MAP, SAMPLE
-from tracer.capture.virtual_machines import VM_LIST, Layout, Walk, Walked
+from tracer.capture.virtual_machines import VM_LIST, Layout, Numbers, Walk, Walked
 from tracer.errors import UserError
 from tracer.escape import printable
 from tracer.kernel import bpf_syscall
@@ -126,11 +126,10 @@ class _KernelMemory:
         bpf_syscall.run_raw(self._read, (address, size))
         return self._mapped[:size]
 
-    def number(self, kvm: int, mm: int) -> tuple[int, int]:
-        """Of a machine and of its VMM's memory, as records have them; 0: no room. OSError."""
+    def numbers(self, kvm: int, mm: int) -> Numbers:
+        """Of a machine, by its address and its VMM's mm_struct's; 0: no room. OSError."""
         bpf_syscall.run_raw(self._vm, (kvm, mm))
-        vm, of_mm = struct.unpack_from("<2Q", self._mapped)
-        return vm, of_mm
+        return Numbers(*struct.unpack_from("<3Q", self._mapped))
 
     def close(self) -> None:
         self._mapped.close()
@@ -504,12 +503,12 @@ class Program:
         except BtfError as error:
             return Walked(why=str(error))
         with contextlib.closing(_KernelMemory(self)) as memory:
-            return Walk(memory, layout, head, self._setting_slots).walk(memory.number)
+            return Walk(memory, layout, head, self._setting).walk(memory.numbers)
 
-    def _setting_slots(self) -> bool:
-        """Whether a call that sets a memslot has begun and not returned."""
-        hook = Hook.MEMSLOT.value
-        return any(key.hook == hook for key in self._bpf["accesses"])
+    def _setting(self) -> bool:
+        """Whether a call that sets a memslot, or converts, has begun and not returned."""
+        hooks = {Hook.MEMSLOT.value, Hook.CONVERT.value}
+        return any(key.hook in hooks for key in self._bpf["accesses"])
 
     def detach_module(self, module: str) -> None:
         """Takes the hooks in a module off, which may be gone already."""

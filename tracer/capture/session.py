@@ -166,7 +166,7 @@ class Session:
             found = self._program.virtual_machines()
         except OSError as error:
             found = Walked(why=error.strerror or str(error))
-        needed = {one.own_mm for one in found.machines}
+        needed = {one.numbers.own_mm for one in found.machines}
         spaces = {
             one.own_mm: (pid, known(Path("/proc"), pid, one))
             for pid, one in sorted(scan.alive.items(), key=lambda each: each[1].start_ns)[::-1]

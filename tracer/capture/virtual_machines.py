@@ -4,16 +4,19 @@ No system call tells which memslots a virtual machine has, and a hook tells only
 set from now on. So the list is walked in the kernel's memory: ``vm_list`` (virt/kvm/kvm_main.c)
 to each ``struct kvm``, its ``memslots``, and each slot. Where members lie is read from KVM's BTF.
 
+What of its guest's memory is private is in ``mem_attr_array``, by pages; no call gives that either.
+
 Nothing is locked. What was read of a machine counts if, afterwards, it is still in the list with
-the same sets of slots at the same generation, which KVM counts up at each change, and if no call
-that changes slots was under way; else it is read again, and given up after some tries.
+the same sets of slots at the same generation, which KVM counts up at each change, with as many
+conversions behind it as our hook has counted before, and if no call that changes one or the other
+was under way; else it is read again, and given up after some tries.
 """
 
 import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -21,12 +24,14 @@ from tracer.capture.ledger import own_records
 from tracer.capture.processes import Who
 from tracer.capture.ring import Records
 from tracer.kernel.btf import Btf
+from tracer.kernel.btf_file import BtfError
 from tracer.record import BASELINE, RecordType
 from tracer.words import Hook, Kind, Op
 
 VM_LIST = "vm_list"
 NOBODY = 0xFFFFFFFF
 """The uid of a VMM that is not known."""
+_SOMEBODY = Who(b"", NOBODY, 0)
 _MOST_MACHINES = 1 << 14
 _MOST_SLOTS = 1 << 16
 """Of one machine; KVM allows 32,767 in each of two address spaces."""
@@ -34,6 +39,12 @@ _TRIES = 5
 _UPDATING = 1 << 63
 """KVM_MEMSLOT_GEN_UPDATE_IN_PROGRESS of include/linux/kvm_host.h."""
 _PAGE = 4096
+_ALL_PAGES = (1 << 52) - 1
+_MOST_NODES = 1 << 16
+"""Of one machine's attributes: 16 GB if all of it is private, and a second to read."""
+_NODE_SLOTS = 64
+"""XA_CHUNK_SIZE of include/linux/xarray.h, but for CONFIG_BASE_SMALL, which makes nodes smaller."""
+_XA_INTERNAL = 2
 _RB_LEFT, _RB_RIGHT = 16, 8
 """struct rb_node of include/linux/rbtree_types.h: parent and colour, right, left."""
 
@@ -51,6 +62,7 @@ class Layout:
     """Where in KVM's structures something lies, in bytes."""
 
     kvm: Mapping[str, int]
+    """With the root of the attributes, if this KVM keeps any."""
     slots: Mapping[str, int]
     slot: Mapping[str, int]
     kernel: Mapping[str, int]
@@ -80,9 +92,18 @@ class Layout:
             "inode.size": ("struct inode", "i_size"),
             "inode.mode": ("struct inode", "i_mode"),
             "sb.dev": ("struct super_block", "s_dev"),
+            "node.shift": ("struct xa_node", "shift"),
+            "node.slots": ("struct xa_node", "slots"),
         }
+        of_kvm = some("struct kvm", "mm", "memslots", "vm_list")
+        if kvm.has_member("struct kvm", "mem_attr_array"):
+            if kernel.size_of_member("struct xa_node", "slots") != 8 * _NODE_SLOTS:
+                raise BtfError("struct xa_node has another number of slots")
+            of_kvm["attributes"] = kvm.offset_of("struct kvm", "mem_attr_array") + kernel.offset_of(
+                "struct xarray", "xa_head"
+            )
         return cls(
-            some("struct kvm", "mm", "memslots", "vm_list"),
+            of_kvm,
             some("struct kvm_memslots", "generation",
                  *(("gfn_tree", "node_idx") if is_tree else ("used_slots", "memslots"))),
             slot,
@@ -118,17 +139,32 @@ class Slot:
     offset: int
 
 
+class Numbers(NamedTuple):
+    """What records call a machine and its VMM's memory, and conversions of it that were counted."""
+
+    machine: int
+    own_mm: int
+    converted: int
+
+
+class Attributes(NamedTuple):
+    """Guest pages from ``start`` to before ``end`` that have these KVM_MEMORY_ATTRIBUTE_* bits."""
+
+    start: int
+    end: int
+    attributes: int
+
+
 @dataclass(slots=True)
 class Machine:
-    """A virtual machine: its number and that of its VMM's memory, as records have them."""
+    """A virtual machine."""
 
     time_ns: int
     """Boot clock before it was read."""
-    mm: int = 0
-    """Where its VMM's mm_struct lies."""
-    number: int = 0
-    own_mm: int = 0
+    numbers: Numbers
     slots: list[Slot] = field(default_factory=list)
+    attributes: list[Attributes] | None = None
+    """Pages in neither have none. None: this KVM keeps none, or there are too many."""
 
 
 @dataclass(slots=True)
@@ -183,11 +219,11 @@ class Walk:
             at, 8 * self._layout.spaces))  # fmt: skip
         return tuple((one, self._number(one + self._layout.slots["generation"])) for one in sets)
 
-    def walk(self, number: Callable[[int, int], tuple[int, int]]) -> Walked:
+    def walk(self, numbers: Callable[[int, int], Numbers]) -> Walked:
         """OSError: this kernel does not let us look.
 
-        :param number: gives the numbers that records have for a machine and its VMM's memory, by
-            their addresses; the machine's is 0 where there is no room for another.
+        :param numbers: of a machine, by its address and that of its VMM's mm_struct; from then on
+            its conversions are counted. 0 where there is no room for another.
         """
         listed = self._list()
         if listed is None:
@@ -195,11 +231,8 @@ class Walk:
         found = Walked()
         for kvm in listed:
             for _ in range(_TRIES):
-                machine = self._machine(kvm)
+                machine = self._machine(kvm, numbers)
                 if machine is not None:
-                    machine.number, machine.own_mm = number(kvm, machine.mm)
-                # It may have ended before it got its number, and another lie there since.
-                if machine is not None and machine.number and self.has(kvm):
                     found.machines.append(machine)
                     break
                 if not self.has(kvm):
@@ -213,11 +246,14 @@ class Walk:
         listed = self._list()
         return listed is None or kvm in listed
 
-    def _machine(self, kvm: int) -> Machine | None:
+    def _machine(self, kvm: int, numbers: Callable[[int, int], Numbers]) -> Machine | None:
         """None: it was changed meanwhile, or is gone."""
-        machine = Machine(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        mm = self._number(kvm + self._layout.kvm["mm"])
+        machine = Machine(time.clock_gettime_ns(time.CLOCK_BOOTTIME), numbers(kvm, mm))
+        # It may have ended before it got its number, and another lie there since.
+        if not mm or not machine.numbers.machine or not self.has(kvm):
+            return None
         before = self._sets(kvm)
-        machine.mm = self._number(kvm + self._layout.kvm["mm"])
         for space, (at, generation) in enumerate(before):
             if generation & _UPDATING:
                 return None
@@ -225,8 +261,49 @@ class Walk:
                 if slot is None:
                     return None
                 machine.slots.append(slot)
+        if "attributes" in self._layout.kvm:
+            machine.attributes = self._attributes(kvm + self._layout.kvm["attributes"])
         same = not self._changing() and self._sets(kvm) == before and self.has(kvm)
-        return machine if same and machine.mm else None
+        return machine if same and numbers(kvm, mm) == machine.numbers else None
+
+    def _attributes(self, root: int) -> list[Attributes] | None:
+        """None: there are too many, or what lies there is no such tree (lib/xarray.c)."""
+        found: list[Attributes] = []
+        todo = [(0, self._number(root), 64)]
+        count = 0
+        while todo:
+            first, entry, below = todo.pop()
+            if not entry:
+                continue
+            if entry & 1:  # xa_is_value
+                self._add(found, first, entry >> 1)
+                continue
+            count += 1
+            if entry & 3 != _XA_INTERNAL or entry <= _PAGE or count > _MOST_NODES:
+                return None
+            places = self._layout.kernel
+            node = self._memory.read(entry - _XA_INTERNAL, places["node.slots"] + 8 * _NODE_SLOTS)
+            shift = node[places["node.shift"]]
+            if shift >= below or shift > 48:
+                return None  # it does not go down
+            entries = struct.unpack_from(f"<{_NODE_SLOTS}Q", node, places["node.slots"])
+            if shift:
+                todo += [(first | place << shift, one, shift) for place, one in
+                         reversed(list(enumerate(entries))) if one]  # fmt: skip
+                continue
+            for place, one in enumerate(entries):
+                if one & 1:
+                    self._add(found, first | place, one >> 1)
+                elif one:
+                    return None
+        return found
+
+    @staticmethod
+    def _add(found: list[Attributes], page: int, attributes: int) -> None:
+        if found and found[-1].end == page and found[-1].attributes == attributes:
+            found[-1] = found[-1]._replace(end=page + 1)
+        else:
+            found.append(Attributes(page, page + 1, attributes))
 
     def _slots(self, at: int, space: int) -> Iterator[Slot | None]:
         """The slots of one set; None: what lies there is none."""
@@ -291,26 +368,44 @@ class Walk:
 
 
 def machine_records(walked: Walked, spaces: Mapping[int, tuple[int, Who]]) -> Records:
-    """Each slot as a BASELINE record of op ``memslot``, as the hook tells of one that is set.
+    """BASELINE records, as the hooks tell of what is set: op ``memslot`` for each slot; and where
+    attributes are known, op ``convert``, first of all memory to none, then of each range to its.
 
     :param spaces: whose address space it is, by its number: pid and process. Of others the pid
         is 0, and nothing else is known.
     """
-    rows = own_records(sum(len(one.slots) for one in walked.machines), BASELINE,
-                       RecordType.BASELINE)  # fmt: skip
-    slots = ((machine, slot) for machine in walked.machines for slot in machine.slots)
-    for row, (machine, slot) in zip(rows, slots, strict=True):
-        pid, who = spaces.get(machine.own_mm, (0, Who(b"", NOBODY, 0)))
-        row["time_ns"], row["op"], row["hook"] = machine.time_ns, Op.MEMSLOT, Hook.MEMSLOT
-        row["pid"] = row["tid"] = pid
-        row["uid"], row["cgroup"] = who.uid, who.cgroup
-        row["comm"] = np.void(who.comm.ljust(16, b"\0"))
-        row["start_ns"], row["exec_id"], row["own_mm"] = who.start_ns, who.exec_id, who.own_mm
-        row["mm"], row["vm"], row["check_answer"] = machine.own_mm, machine.number, slot.number
+    pieces = [_machine_records(one, *spaces.get(one.numbers.own_mm, (0, _SOMEBODY)))
+              for one in walked.machines]  # fmt: skip
+    none = own_records(0, BASELINE, RecordType.BASELINE)
+    return np.concatenate([none, *pieces])
+
+
+def _machine_records(machine: Machine, pid: int, who: Who) -> Records:
+    ranges: list[Attributes] = []
+    if machine.attributes is not None:
+        ranges = [Attributes(0, _ALL_PAGES, 0), *machine.attributes]
+    rows = own_records(len(machine.slots) + len(ranges), BASELINE, RecordType.BASELINE)
+    rows["time_ns"], rows["fd"] = machine.time_ns, -1
+    rows["pid"] = rows["tid"] = pid
+    rows["uid"], rows["cgroup"] = who.uid, who.cgroup
+    rows["comm"] = np.void(who.comm.ljust(16, b"\0"))
+    rows["start_ns"], rows["exec_id"], rows["own_mm"] = who.start_ns, who.exec_id, who.own_mm
+    rows["mm"], rows["vm"] = machine.numbers.own_mm, machine.numbers.machine
+    for row, slot in zip(rows, machine.slots, strict=False):
+        row["op"], row["hook"], row["check_answer"] = Op.MEMSLOT, Hook.MEMSLOT, slot.number
         row["arg"], row["length"], row["size_after"] = slot.guest_address, slot.length, slot.address
-        row["checks"], row["offset"], row["fd"] = slot.flags, slot.offset, -1
+        row["checks"], row["offset"] = slot.flags, slot.offset
         if slot.file is not None:
             row["dev"], row["ino"], row["gen"] = slot.file.dev, slot.file.ino, slot.file.gen
             row["kind"], row["mode"], row["size"] = (
                 Kind.GUEST_MEMFD, slot.file.mode, slot.file.size)  # fmt: skip
+    converted = rows[len(machine.slots) :]
+    converted["op"], converted["hook"] = Op.CONVERT, Hook.CONVERT
+    converted["checks"], converted["check_answer"] = 1, machine.numbers.converted
+    converted["size_after"] = machine.time_ns
+    starts = np.array([one.start for one in ranges], np.uint64)
+    ends = np.array([one.end for one in ranges], np.uint64)
+    converted["offset"] = (starts << np.uint64(12)).view(np.int64)
+    converted["length"] = (ends - starts) << np.uint64(12)
+    converted["arg"] = [one.attributes for one in ranges]
     return rows

@@ -183,6 +183,56 @@ def test_machines_are_as_their_pages(data: st.DataObject, one: Any, other: Any) 
         assert told["type"] == (4 if born[vm] else -1)
 
 
+def rebuilt(found: Privacy, ticks: int) -> list[list[int]]:
+    """State of each page at each tick, of the one machine that there is."""
+    states = np.full((ticks, PAGES), -1)
+    row: Any
+    for row in found.ranges().itertuples():
+        states[
+            max(0, row.from_ns) : min(ticks, row.until_ns),
+            min(PAGES, row.start // PAGE) : min(PAGES, row.end // PAGE),
+        ] = WORDS.index(row.state)
+    return states.tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), histories(1))
+def test_a_machine_that_ran_before_is_known_from_when_it_was_read(
+    data: st.DataObject, one: Any
+) -> None:
+    """A part of its past is there only as what KVM's own array had in the end."""
+    taken, _ = one
+    unseen = data.draw(st.integers(0, len(taken)))
+    read_ns = ends(taken[:unseen]) + 1
+    # As its lock has it: what comes later is taken later.
+    late = [dict(row, time_ns=row["time_ns"] + 2, size_after=row["size_after"] + 2)
+            for row in taken[unseen:]]  # fmt: skip
+    counted = data.draw(st.integers(0, 3))
+    past, whole = Model(True, 1), Model(True, ends(late) + read_ns + 2)
+    past.ticks = read_ns + 1
+    past.play(taken[:unseen])
+    whole.play([*taken[:unseen], *late])
+    swept = [dict(convert(1, read_ns, read_ns, 0, PAGES, private=False, number=counted, born=False),
+                  swept=True)]  # fmt: skip
+    swept += [
+        dict(convert(1, read_ns, read_ns, page, 1, private=True, number=counted, born=False),
+             swept=True)
+        for page, state in enumerate(past.state[-1]) if state == PRIVATE
+    ]  # fmt: skip
+    events = frame([
+        dict(row, check_answer=counted + place, file_answer=0) for place, row in enumerate(late, 1)
+    ])  # fmt: skip
+    both = pd.concat([frame(swept).assign(swept=True), events], ignore_index=True)
+    found = Privacy(both)
+    states = rebuilt(found, whole.ticks)
+    assert states[read_ns:] == whole.state[read_ns:]
+    assert all(state == UNKNOWN for tick in states[:read_ns] for state in tick)
+    failed = sum(row["answer"] < 0 for row in late)
+    told = found.machines().iloc[0]
+    assert (told["conversions"], told["refused"]) == (len(late) - failed, failed)
+    assert told["type"] == -1
+
+
 calls = st.lists(
     st.tuples(st.integers(0, FILE_PAGES - 1), st.integers(1, 5), st.integers(0, 60),
               st.integers(0, 6)),

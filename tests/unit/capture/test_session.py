@@ -25,7 +25,7 @@ from tracer.capture.ring import STRIDE
 from tracer.capture.session import Progress, Session
 from tracer.capture.stacks.reader import StackReader
 from tracer.capture.stacks.records import caller_records
-from tracer.capture.virtual_machines import Machine, Slot, Walked
+from tracer.capture.virtual_machines import Machine, Numbers, Slot, Walked
 from tracer.record import (
     EVENT,
     HEAD,
@@ -394,7 +394,7 @@ def test_an_audit_sweeps_again_while_the_hooks_still_send(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("found", "known", "problem"),
     [
-        (Walked([Machine(9, 1, 5, 7, [Slot(3, 0, 4096, 8192, 0, None, 0)])]), 1, ""),
+        (Walked([Machine(9, Numbers(5, 7, 0), [Slot(3, 0, 4096, 8192, 0, None, 0)])]), 1, ""),
         (Walked([], 2), 0, "2 virtual machines changed each time that they were read"),
         (Walked(why="no vm_list"), 0, "no vm_list"),
         (OSError(errno.EPERM, "not permitted"), 0, "not permitted"),

@@ -10,9 +10,11 @@ import pytest
 from tracer.capture.processes import Who
 from tracer.capture.virtual_machines import (
     NOBODY,
+    Attributes,
     File,
     Layout,
     Machine,
+    Numbers,
     Slot,
     Walk,
     Walked,
@@ -27,7 +29,7 @@ TREE = Layout(
     {"gfn_node": 0, "base_gfn": 48, "npages": 56, "userspace_addr": 64, "flags": 72, "id": 76,
      "gmem.file": 80, "gmem.pgoff": 88},
     {"file.inode": 0, "inode.ino": 0, "inode.sb": 8, "inode.gen": 16, "inode.size": 24,
-     "inode.mode": 32, "sb.dev": 0},
+     "inode.mode": 32, "sb.dev": 0, "node.shift": 0, "node.slots": 8},
     2, 96, True,
 )  # fmt: skip
 ARRAY = Layout(
@@ -121,9 +123,9 @@ def machines_of(layout: Layout, *machines: tuple[int, list[Slot], list[Slot]]) -
     return memory
 
 
-def numbered() -> Callable[[int, int], tuple[int, int]]:
+def numbered() -> Callable[[int, int], Numbers]:
     known: dict[int, int] = {}
-    return lambda kvm, mm: (known.setdefault(kvm, len(known) + 1), mm + 1000)
+    return lambda kvm, mm: Numbers(known.setdefault(kvm, len(known) + 1), mm + 1000, 0)
 
 
 def walked(memory: FakeMemory, layout: Layout = TREE, **more: Callable[[], bool]) -> Walked:
@@ -139,8 +141,8 @@ def test_every_slot_of_every_machine(layout: Layout) -> None:
     memory = machines_of(layout, (1, SLOTS, [HIGH]), (2, [], []), (3, SLOTS[:1], []))
     found = walked(memory, layout)
     assert (found.unknown, found.why, found.problem) == (0, "", "")
-    assert [(one.number, one.own_mm) for one in found.machines] == [
-        (1, 1001), (2, 1002), (3, 1003)]  # fmt: skip
+    assert [one.numbers for one in found.machines] == [
+        (1, 1001, 0), (2, 1002, 0), (3, 1003, 0)]  # fmt: skip
     by_number = {slot.number: slot for slot in found.machines[0].slots}
     assert by_number == {slot.number: slot for slot in [*SLOTS, HIGH]}
     assert [len(one.slots) for one in found.machines] == [5, 0, 1]
@@ -197,23 +199,23 @@ def test_a_machine_that_went_is_no_doubt() -> None:
 
     memory.seen = gone
     found = walked(memory)
-    assert [one.own_mm for one in found.machines] == [1002]
+    assert [one.numbers.own_mm for one in found.machines] == [1002]
     assert found.problem == ""
 
 
 def test_one_that_ends_as_it_is_numbered_is_not_told() -> None:
     memory = machines_of(TREE, (1, SLOTS, []))
 
-    def number(kvm_at: int, mm: int) -> tuple[int, int]:
+    def numbers(kvm_at: int, mm: int) -> Numbers:
         memory.set(HEAD, HEAD)
-        return 1, mm
+        return Numbers(1, mm, 0)
 
-    assert Walk(memory, TREE, HEAD).walk(number) == Walked()
+    assert Walk(memory, TREE, HEAD).walk(numbers) == Walked()
 
 
 def test_no_room_for_a_number_is_a_doubt() -> None:
     memory = machines_of(TREE, (1, SLOTS, []))
-    assert Walk(memory, TREE, HEAD).walk(lambda kvm_at, mm: (0, mm)).unknown == 1
+    assert Walk(memory, TREE, HEAD).walk(lambda kvm_at, mm: Numbers(0, mm, 0)).unknown == 1
 
 
 @pytest.mark.parametrize("cut", [0, 0x1234_5678])
@@ -240,10 +242,98 @@ def test_garbage_is_no_slot() -> None:
     assert walked(memory).unknown == 1
 
 
+# ---- attributes -------------------------------------------------------------------------------
+
+PRIVATE = Layout(
+    {**TREE.kvm, "attributes": 32}, TREE.slots, TREE.slot, TREE.kernel, 2, 96, True
+)  # fmt: skip
+
+
+def array_of(memory: FakeMemory, pages: dict[int, int], shift: int) -> int:
+    """An entry of an XArray that has these values, all of them below ``64 << shift``."""
+    entries = [0] * 64
+    for place in {page >> shift for page in pages}:
+        below = {page & ((1 << shift) - 1): one for page, one in pages.items()
+                 if page >> shift == place}  # fmt: skip
+        entries[place] = array_of(memory, below, shift - 6) if shift else below[0] << 1 | 1
+    return memory.put(shift, *entries) | 2
+
+
+def private_machine(pages: dict[int, int], shift: int = 12) -> FakeMemory:
+    memory = machines_of(TREE, (1, SLOTS, []))
+    place = kvm(memory, 0)
+    root = array_of(memory, pages, shift) if pages else 0
+    memory.at[place] = memory.at[place] + struct.pack("<Q", root)
+    return memory
+
+
+@pytest.mark.parametrize(
+    ("pages", "ranges"),
+    [
+        ({}, []),
+        ({0: 8}, [(0, 1, 8)]),
+        ({5: 8, 6: 8, 7: 8, 9: 8}, [(5, 8, 8), (9, 10, 8)]),
+        ({62: 8, 63: 8, 64: 8, 4096: 8, 262143: 8}, [(62, 65, 8), (4096, 4097, 8),
+                                                     (262143, 262144, 8)]),
+        ({1: 8, 2: 9}, [(1, 2, 8), (2, 3, 9)]),
+    ],
+)  # fmt: skip
+def test_attributes_by_pages(pages: dict[int, int], ranges: list[tuple[int, int, int]]) -> None:
+    [machine] = walked(private_machine(pages), PRIVATE).machines
+    assert machine.attributes == [Attributes(*one) for one in ranges]
+
+
+def test_the_first_page_alone_needs_no_node() -> None:
+    memory = private_machine({})
+    memory.set(kvm(memory, 0) + 32, 8 << 1 | 1)
+    [machine] = walked(memory, PRIVATE).machines
+    assert machine.attributes == [Attributes(0, 1, 8)]
+
+
+@pytest.mark.parametrize("entry", [2, 6, 0x1000_0000_0000_0000, 3 << 1])
+def test_what_is_no_tree_is_not_known(entry: int) -> None:
+    memory = private_machine({})
+    memory.set(kvm(memory, 0) + 32, entry)
+    [machine] = walked(memory, PRIVATE).machines
+    assert machine.attributes is None
+
+
+def test_a_tree_that_does_not_go_down_ends() -> None:
+    memory = private_machine({5000: 8})
+    root = struct.unpack_from("<Q", memory.read(kvm(memory, 0) + 32, 8))[0]
+    memory.set(root - 2 + 8, root)
+    [machine] = walked(memory, PRIVATE).machines
+    assert machine.attributes is None
+
+
+def test_a_machine_that_is_converted_meanwhile_is_read_again() -> None:
+    memory = private_machine({5: 8})
+    counted = iter([0, 1, 1, 1])
+
+    def numbers(kvm_at: int, mm: int) -> Numbers:
+        return Numbers(1, mm, next(counted))
+
+    [machine] = Walk(memory, PRIVATE, HEAD).walk(numbers).machines
+    assert machine.numbers.converted == 1
+    assert next(counted, None) is None, "read twice, and asked before and after"
+
+
+def test_attributes_are_told_as_conversions() -> None:
+    machine = Machine(5_000, Numbers(1, 1001, 4), [], [Attributes(5, 8, 8), Attributes(9, 10, 8)])
+    rows = machine_records(Walked([machine]), {})
+    assert rows["op"].tolist() == [Op.CONVERT] * 3
+    assert rows["offset"].tolist() == [0, 5 << 12, 9 << 12]
+    assert rows["length"].tolist() == [((1 << 52) - 1) << 12, 3 << 12, 1 << 12]
+    assert rows["arg"].tolist() == [0, 8, 8]
+    assert set(rows["check_answer"]) == {4}
+    assert set(rows["checks"]) == {1}
+    assert set(rows["size_after"]) == {5_000}
+
+
 def test_records_are_as_the_hooks() -> None:
     vmm = Who(b"qemu", 107, 55, start_ns=4, exec_id=2, own_mm=1001)
-    first = Machine(5_000, 1, 1, 1001, [SLOTS[1], GMEM])
-    other = Machine(6_000, 2, 2, 1002, [HIGH])
+    first = Machine(5_000, Numbers(1, 1001, 4), [SLOTS[1], GMEM])
+    other = Machine(6_000, Numbers(2, 1002, 0), [HIGH])
     rows = machine_records(Walked([first, other]), {1001: (42, vmm)})
     assert rows["op"].tolist() == [Op.MEMSLOT] * 3
     for name, wanted in {
