@@ -114,11 +114,12 @@ def machines_of(layout: Layout, *machines: tuple[int, list[Slot], list[Slot]]) -
     places = []
     for index, (mm, *spaces) in enumerate(machines):
         sets = [set_of(memory, layout, slots, index & 1) for slots in spaces]
-        places.append(memory.put(mm, *sets, 0))
+        places.append(memory.put(mm, *sets, 0, 0))
     links = [HEAD, *(place + layout.kvm["vm_list"] for place in places), HEAD]
-    memory.put(links[1], where=HEAD)
-    for place, after in zip(places, links[2:], strict=True):
-        memory.set(place + layout.kvm["vm_list"], after)
+    memory.put(links[1], links[-2], where=HEAD)
+    for before, at, after in zip(links, links[1:-1], links[2:], strict=False):
+        memory.set(at, after)
+        memory.set(at + 8, before)
     memory.places = places  # type: ignore[attr-defined]
     return memory
 
@@ -196,6 +197,7 @@ def test_a_machine_that_went_is_no_doubt() -> None:
     def gone(at: int) -> None:
         if at == first:  # its mm is read: it has just ended
             memory.set(HEAD, second + TREE.kvm["vm_list"])
+            memory.set(second + TREE.kvm["vm_list"] + 8, HEAD)
 
     memory.seen = gone
     found = walked(memory)
@@ -208,9 +210,19 @@ def test_one_that_ends_as_it_is_numbered_is_not_told() -> None:
 
     def numbers(kvm_at: int, mm: int) -> Numbers:
         memory.set(HEAD, HEAD)
+        memory.set(HEAD + 8, HEAD)
         return Numbers(1, mm, 0)
 
     assert Walk(memory, TREE, HEAD).walk(numbers) == Walked()
+
+
+def test_whether_it_is_there_is_asked_of_its_neighbours() -> None:
+    """Else thousands of machines would each walk the list, and again."""
+    memory = machines_of(TREE, *((place + 1, [], []) for place in range(200)))
+    asked: list[int] = []
+    memory.seen = asked.append
+    assert len(walked(memory).machines) == 200
+    assert len(asked) < 200 * 25
 
 
 def test_no_room_for_a_number_is_a_doubt() -> None:
@@ -245,7 +257,7 @@ def test_garbage_is_no_slot() -> None:
 # ---- attributes -------------------------------------------------------------------------------
 
 PRIVATE = Layout(
-    {**TREE.kvm, "attributes": 32}, TREE.slots, TREE.slot, TREE.kernel, 2, 96, True
+    {**TREE.kvm, "attributes": 40}, TREE.slots, TREE.slot, TREE.kernel, 2, 96, True
 )  # fmt: skip
 
 
@@ -285,7 +297,7 @@ def test_attributes_by_pages(pages: dict[int, int], ranges: list[tuple[int, int,
 
 def test_the_first_page_alone_needs_no_node() -> None:
     memory = private_machine({})
-    memory.set(kvm(memory, 0) + 32, 8 << 1 | 1)
+    memory.set(kvm(memory, 0) + 40, 8 << 1 | 1)
     [machine] = walked(memory, PRIVATE).machines
     assert machine.attributes == [Attributes(0, 1, 8)]
 
@@ -293,14 +305,14 @@ def test_the_first_page_alone_needs_no_node() -> None:
 @pytest.mark.parametrize("entry", [2, 6, 0x1000_0000_0000_0000, 3 << 1])
 def test_what_is_no_tree_is_not_known(entry: int) -> None:
     memory = private_machine({})
-    memory.set(kvm(memory, 0) + 32, entry)
+    memory.set(kvm(memory, 0) + 40, entry)
     [machine] = walked(memory, PRIVATE).machines
     assert machine.attributes is None
 
 
 def test_a_tree_that_does_not_go_down_ends() -> None:
     memory = private_machine({5000: 8})
-    root = struct.unpack_from("<Q", memory.read(kvm(memory, 0) + 32, 8))[0]
+    root = struct.unpack_from("<Q", memory.read(kvm(memory, 0) + 40, 8))[0]
     memory.set(root - 2 + 8, root)
     [machine] = walked(memory, PRIVATE).machines
     assert machine.attributes is None
