@@ -152,7 +152,10 @@ def test_each_machine_ends(events: pd.DataFrame, audit_host: Booted) -> None:
     acts = told(audit_host, "uffd-copy")
     machine = vmm_of(events, acts)["vm"]
     assert machine in set(ends["vm"])
-    assert set(ends["vm"]) <= set(slots["vm"])
+    # A machine that has no memory can still make guest_memfds.
+    made = events.loc[(events["op"] == "create") & (events["kind"] == "guest_memfd")]
+    bare = ends.loc[~ends["vm"].isin(slots["vm"])]
+    assert set(bare["pid"]) <= set(made["pid"])
 
 
 def test_udmabuf_is_told(events: pd.DataFrame, audit_host: Booted) -> None:

@@ -38,6 +38,8 @@ _MOST_SLOTS = 1 << 16
 _TRIES = 5
 _UPDATING = 1 << 63
 """KVM_MEMSLOT_GEN_UPDATE_IN_PROGRESS of include/linux/kvm_host.h."""
+_FLAGS = 0xFFFF
+"""The others are the kernel's own (include/linux/kvm_host.h: KVM_MEMSLOT_INVALID)."""
 _PAGE = 4096
 _ALL_PAGES = (1 << 52) - 1
 _MOST_NODES = 1 << 16
@@ -353,7 +355,7 @@ class Walk:
             return None
         file = at("gmem.file", 8) if "gmem.file" in places else 0
         return Slot(
-            space << 16 | number, at("flags", 4), gfn * _PAGE, pages * _PAGE, address,
+            space << 16 | number, at("flags", 4) & _FLAGS, gfn * _PAGE, pages * _PAGE, address,
             self._file(file) if file else None,
             at("gmem.pgoff", 8) * _PAGE if file else 0,
         )  # fmt: skip

@@ -95,7 +95,7 @@ def tree_of(memory: FakeMemory, slots: list[Slot], which: int) -> int:
     nodes[3 * (1 - which) + 1] = 0xDEAD  # the other set's tree is nothing to us
     place = memory.put(
         *nodes, one.guest_address >> 12, one.length >> 12, one.address,
-        one.flags | (one.number & 0xFFFF) << 32, gmem, one.offset >> 12,
+        one.flags | 1 << 17 | (one.number & 0xFFFF) << 32, gmem, one.offset >> 12,
     )  # fmt: skip
     return place + 24 * which
 
