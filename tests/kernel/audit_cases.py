@@ -131,8 +131,9 @@ BLINDED = (
             ("cut-off",)),
     Blinded("pins", "pin hooks switched off", "audit-blind", "good",
             ("never-pinned-except", _NRW), ("not-hooked",)),
+    # Its memslot is known, from KVM's own list; what was before is not.
     Blinded("late", "attached when it was guest memory already", "audit", "old", _MOST,
-            ("identity", "unknown-object")),
+            ("identity", "past")),
     Blinded("no-baseline", "attached when another process had it mapped, without a baseline",
             "audit-blind", "before", (_NRW, "never-pinned-except"), ("past",)),
 )  # fmt: skip
