@@ -397,7 +397,7 @@ class Privacy:
                 found[near] = np.maximum(found[near], state)
             if slot.gone_ns < FOREVER:
                 # What was private stays in the file; who may have it is not KVM's to say.
-                ghost = there & (until > slot.until_ns) & (since < self._again(mine, slot))
+                ghost = there & (until >= slot.until_ns) & (since < self._again(mine, slot))
                 if ghost.any() and self._was_odd(slot):
                     found[ghost] = np.maximum(found[ghost], UNKNOWN)
         if len(self._nameless):

@@ -233,7 +233,12 @@ class Tables:
     def who(self, boots: Array, rows: Mapping[str, Array]) -> dict[str, Coded | Array]:
         """What the cgroup and the actor of each row tell (``PLACES``, ``TASKS``); of several
         recordings of a boot, what the first tells that knows it."""
-        found: dict[str, Coded | Array] = {}
+        # Of nobody, who is in no recording: the columns alone.
+        none = {name: rows[name][:0] for name in ("cgroup", *ACTOR)}
+        found = told(none["cgroup"], [none[name] for name in ACTOR], Places(), Tasks())
+        for name, column in found.items():
+            empty = np.zeros(len(boots), getattr(column, "dtype", None))
+            found[name] = Coded(np.full(len(boots), -1), []) if isinstance(column, Coded) else empty
         for number, boot in enumerate(self.boots):
             sources = [one for one in self.sources if one.boot_id == boot]
             places = Together(Places, [one.places for one in sources])
@@ -241,12 +246,10 @@ class Tables:
             mine = boots == number
             who = [rows[name][mine] for name in ACTOR]
             for name, column in told(rows["cgroup"][mine], who, places, tasks).items():
-                if not isinstance(column, Coded):
-                    numbers = found.setdefault(name, np.zeros(len(boots), column.dtype))
-                    np.asarray(numbers)[mine] = column
+                before = found[name]
+                if not isinstance(column, Coded) or not isinstance(before, Coded):
+                    np.asarray(before)[mine] = column
                     continue
-                before = found.get(name, Coded(np.full(len(boots), -1), []))
-                assert isinstance(before, Coded)
                 codes = np.array(before.codes)
                 codes[mine] = np.asarray(column.codes) + len(before.words)
                 found[name] = Coded(codes, [*before.words, *column.words])

@@ -1,12 +1,13 @@
 """Tables from batches: what plain counting gives, however the events come."""
 
 import itertools
+from random import Random
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
@@ -94,6 +95,7 @@ def test_batches_of_any_size_and_late_announcements(
     st.lists(st.integers(0, 90), max_size=6),
     st.randoms(use_true_random=False),
 )
+@example(0, 0, [], Random(1))
 def test_any_cut_and_any_order_of_batches_adds_up_to_the_whole(
     seed: int, count: int, cuts: list[int], random: Any
 ) -> None:

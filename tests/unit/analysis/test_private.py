@@ -296,6 +296,16 @@ def test_files_are_as_their_pages(data: st.DataObject, one: Any, other: Any, ask
                 bound[since][p] for p in range(first, end)))  # fmt: skip
 
 
+def test_a_call_as_a_page_that_was_private_leaves_its_memslot() -> None:
+    """At the very moment: nobody knows whose it is."""
+    there = [memslot(1, 1, 1, 0, 0, 1, 0), memslot(1, 3, 3, 0, 0, 0, None)]
+    was = [convert(1, 1, 1, 0, 1, private=True, number=1),
+           convert(1, 2, 2, 0, 1, private=False, number=2)]  # fmt: skip
+    rows = [CREATED, *there, *was]
+    call = {**FILE, "offset": 0, "length": PAGE, "time_ns": 3, "duration_ns": 0}
+    assert Privacy(frame(rows)).state(frame([call])).tolist() == [UNKNOWN]
+
+
 # ---- what is not known
 
 
