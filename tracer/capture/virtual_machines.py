@@ -47,8 +47,8 @@ _MOST_NODES = 1 << 16
 _NODE_SLOTS = 64
 """XA_CHUNK_SIZE of include/linux/xarray.h, but for CONFIG_BASE_SMALL, which makes nodes smaller."""
 _XA_INTERNAL = 2
-_RB_LEFT, _RB_RIGHT = 16, 8
-"""struct rb_node of include/linux/rbtree_types.h: parent and colour, right, left."""
+_RB_RIGHT = 8
+"""struct rb_node of include/linux/rbtree_types.h: behind parent and colour right, then left."""
 
 
 class Memory(Protocol):
