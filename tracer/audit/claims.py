@@ -66,7 +66,7 @@ def never_mapped(case: Case) -> Objections:
     for row in case.file.rows:
         if row.op == "map":
             yield _maps(row)
-        elif row.op == "unmap":
+        elif row.op == "unmap" and not row.flags & Flag.OTHER_MM:
             yield Violation(row, _HAD)
         elif row.op == "mmap" and not row.failed and not row.unanswered:
             yield Violation(row, "maps it by mmap")
@@ -76,6 +76,9 @@ def never_mapped(case: Case) -> Objections:
             yield Violation(row, _TOUCHES)
         elif row.op == "memslot" and row.fd < 0 and not row.failed:
             yield Violation(row, "gives it to KVM by an address at which it has it mapped")
+    for one in case.file.ranges:
+        if not one.begun and one.row.flags & Flag.OTHER_MM:
+            yield Violation(one.row, _ENDS)
     yield from _past(case)
 
 
@@ -260,6 +263,7 @@ def _shares(row: Row, first: Row) -> bool:
 
 
 _HAD = "had it mapped: a mapping of it ends"
+_ENDS = "ends a mapping of it; whose that was is not known"
 _TOUCHES = "touches a page of it through a mapping"
 
 

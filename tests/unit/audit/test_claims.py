@@ -65,6 +65,12 @@ def _unmapped_only(story: Story) -> None:
     story.unmap(RAM, pid=200, comm=b"spy")
 
 
+def _last_look_at_it(story: Story) -> None:
+    """The last user of an address space is one who only looked into it."""
+    story.create(RAM)
+    story.unmap(RAM, pid=200, comm=b"ps", flags=OTHER_MM, mm=0xC0FFEE)
+
+
 def _read_only_outside(story: Story) -> None:
     story.create(RAM)
     story.map(RAM, pid=200, arg=SHARED_RO)
@@ -127,6 +133,9 @@ CASES: Mapping[str, tuple[str, Tell, Result]] = {
     "never mapped": (NEVER_MAPPED, _create, PASS),
     "mapped": (NEVER_MAPPED, mapped_by_vmm, FAIL),
     "a mapping of which only the end is seen": (NEVER_MAPPED, _unmapped_only, FAIL),
+    "a mapping of which only the end is seen, whose it was is not": (
+        NEVER_MAPPED, _last_look_at_it, FAIL,
+    ),
     "mmap refused": (NEVER_MAPPED, call("mmap", -1), PASS),
     "mmap granted": (NEVER_MAPPED, call("mmap", 0x7F0000000000), FAIL),
     "page touched": (NEVER_MAPPED, call("fault", 0x100), FAIL),
@@ -226,6 +235,21 @@ def test_evidence_says_who_when_what_and_where(tmp_path: Path) -> None:
     assert (proof.table, proof.cpu, proof.seq) == ("events", 0, story.seqs[0] - 1)
     assert proof.time_ns > START
     assert "spy/200 (uid 1000) maps it" in proof.text
+
+
+def test_who_ends_a_mapping_of_others_is_not_said_to_have_had_it(tmp_path: Path) -> None:
+    """Who looked into a dying address space, as ``ps`` and we do, runs its exit_mmap."""
+    story = Story()
+    story.create(RAM)
+    story.map(RAM)
+    story.unmap(RAM, pid=200, comm=b"ps", flags=OTHER_MM, mm=0xFF00 + 100)
+    found = of(story.write(tmp_path / "a.seal"), NEVER_MAPPED)
+    assert [(proof.pid, proof.op) for proof in found.findings[0].violations] == [(100, "map")]
+
+    story = Story()
+    _last_look_at_it(story)
+    (proof,) = of(story.write(tmp_path / "b.seal"), NEVER_MAPPED).findings[0].violations
+    assert "ps/200 (uid 1000) ends a mapping of it; whose that was is not known" in proof.text
 
 
 def test_events_of_a_newer_recorder_are_not_overlooked(tmp_path: Path) -> None:
