@@ -28,7 +28,7 @@ from tracer.analysis.batches import Array, Batch, Source, Vocabulary, columns_of
 from tracer.analysis.features import COLUMNS
 from tracer.analysis.judge import Judge
 from tracer.filter.mask import ACTOR, PLACES, TASKS, Coded, acted, placed, told
-from tracer.recording.format import EVENTS, TABLES
+from tracer.recording.format import EVENTS, EVERY, TABLES
 from tracer.rules.variants import HOLES
 from tracer.stacks.recorded import TABLES as STACKS
 from tracer.words import Flag, Op
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tracer.analysis.objects import Table
-    from tracer.analysis.sums import Rows, Words
+    from tracer.analysis.parts import Counted
+    from tracer.analysis.sums import Rows, Sums, Words
     from tracer.analysis.totals import Tables
     from tracer.recording.reader import Recording
 
@@ -85,19 +86,23 @@ def batches(
     source: Source | None = None,
     where: Callable[[Batch], Array] | None = None,
     rows: int = MANY,
+    segments: range = EVERY,
+    first: int = 0,
 ) -> Iterator[Batch]:
     """The events of ``recording`` as they are now, in the order of arrival, in batches.
 
     ``columns``: those that are needed (default: all); ``row`` comes always.
     ``ops``: only events of these; ``where``: only those for which it gives True (one bool a row).
-    ``rows``: a batch of what is read has at most so many.
+    ``rows``: a batch of what is read has at most so many. ``segments``: of these alone, of which
+    the first event has the number ``first``.
     A row keeps its number, whatever is left out. Raises StoreError; what cannot be read is
     skipped and told in ``recording.problems``.
     """
     names = ALL if columns is None else [name for name in ALL if name in set(columns)]
     wanted = [*dict.fromkeys([*names, *(["op"] if ops is not None else [])])]
     source = source or Source.of(recording)
-    found = ahead(_pieces(recording.tables("events", wanted), wanted, source, rows))
+    tables = recording.tables("events", wanted, segments)
+    found = ahead(_pieces(tables, wanted, source, rows, first))
     for batch in found:
         if ops is not None:
             batch = batch.take(np.isin(batch["op"], list(ops)))
@@ -142,10 +147,10 @@ def _system_memory() -> Iterator[None]:
 
 
 def _pieces(
-    tables: Iterator[pa.Table], names: Sequence[str], source: Source, rows: int
+    tables: Iterator[pa.Table], names: Sequence[str], source: Source, rows: int, row: int
 ) -> Iterator[Batch]:
     comms = Vocabulary()
-    row, filled = 0, 0
+    filled = 0
     whole: dict[str, Array] = {}
     with _system_memory():
         for table in tables:
@@ -189,12 +194,14 @@ def read(
     window: Window = EVERYTHING,
     columns: Collection[str] = (),
     step: Callable[[int, int], None] | None = None,
+    segments: range = EVERY,
+    first: int = 0,
 ) -> None:
     """Gives all that there is of a recording to ``into``.
 
     ``columns``: what observers and ``keep`` need beside :data:`NEEDED`. ``step`` is told how many
-    events have been read and the latest time of the last of them. Raises StoreError; what cannot be
-    read is skipped and told in ``recording.problems`` and the tables' ``problems``.
+    events have been read and the latest time of the last of them. ``segments``, ``first``: the part
+    of its events that is read (:func:`batches`). Raises StoreError; what cannot be read is skipped and told in ``recording.problems`` and the tables' ``problems``.
     """
     source = source or Source.of(recording)
     # Nothing more is announced once nobody writes it any more, whether it was ended or killed.
@@ -212,7 +219,7 @@ def read(
         source.tasks.add(table)
     names = [name for name in dict.fromkeys([*NEEDED, *columns]) if name in EVENTS.names]
     count = 0
-    for batch in batches(recording, names, source=source):
+    for batch in batches(recording, names, source=source, segments=segments, first=first):
         count += len(batch)
         if step is not None:
             step(count, int(batch["time_ns"].max()))
@@ -354,6 +361,7 @@ class Decisions:
         keep: Keep | None = None,
         observers: Sequence[Observer] = (),
         timeline: bool = True,
+        most_cases: int | None = None,
     ) -> None:
         """``variants``: what the kernel does (None: what each source's self-test found).
 
@@ -362,16 +370,18 @@ class Decisions:
 
         ``timeline``: each F_ADD_SEALS is kept, for ``seals``, ``late_seals`` and ``busy``; without,
         these are empty, and memory does not grow with their number.
+
+        ``most_cases``: of each verdict that are kept one by one (default: as many as are shown).
         """
         from tracer.analysis.sums import Sums, Words
 
         self.words: Words = Words()
-        self._sums = Sums(self.words)
+        self._sums = Sums(self.words, most_cases)
         self._variants = variants
         self._keep = keep
         self._observers = tuple(observers)
         self._timeline = timeline
-        self._told = 0  # announcements
+        self._told: dict[Source, int] = {}  # announcements
         self._judges: dict[object, Judge] = {}
         self._waiting: list[Rows] = []
         self._problems: dict[Source, dict[str, None]] = {}
@@ -396,10 +406,12 @@ class Decisions:
         ``complete``: no more will come, so that nothing has to wait.
         """
         from tracer.analysis.objects import announced
+        from tracer.analysis.sums import RANK_BITS
 
-        _, boot = self.words.place(source)
-        announced(self._sums, frame, boot, self._told)
-        self._told += len(frame)
+        number, boot = self.words.place(source)
+        told = self._told.get(source, 0)
+        announced(self._sums, frame, boot, (number << RANK_BITS) + told)
+        self._told[source] = told + len(frame)
         if complete:
             self._complete.add(source)
         waiting, self._waiting = self._waiting, []
@@ -422,6 +434,10 @@ class Decisions:
         self.words.place(source)
         self._losses[source] = frame
 
+    def lost(self, source: Source) -> "pd.DataFrame":
+        """The table that :meth:`losses` got."""
+        return self._losses[source]
+
     def problems(self, found: Iterable[str], source: Source = UNKNOWN) -> None:
         """Takes sentences about what could not be read; one that is known already is not new."""
         self._problems.setdefault(source, {}).update(dict.fromkeys(found))
@@ -440,6 +456,11 @@ class Decisions:
             rows = self._waiting.pop(0)
             outcome = self._codes(rows.batch, rows.objects)
             self._sums.count(rows, self._wanted(rows, outcome, self._observers))
+
+    def add_counted(self, counted: "Counted", source: Source) -> None:
+        """Takes what somebody else counted of a part of ``source`` (tracer.analysis.parts)."""
+        self._sums.add_tables(*counted.recoded(self.words, source))
+        self.problems(counted.problems, source)
 
     # Judging
 
@@ -508,14 +529,19 @@ class Decisions:
 
     # What it adds up to
 
-    def tables(self) -> "Tables":
-        """The sums as they are now; what comes later does not change them."""
-        from tracer.analysis.totals import Tables
-
+    def sums(self) -> "Sums":
+        """As they are now; what comes later does not change them."""
         sums = self._sums.copy()
         for rows in self._waiting:
             outcome = self._wanted(rows, self._codes(rows.batch, rows.objects), ())
             sums.count(rows, outcome)
+        return sums
+
+    def tables(self) -> "Tables":
+        """:meth:`sums` as tables."""
+        from tracer.analysis.totals import Tables
+
+        sums = self.sums()
         problems = {source: tuple(found) for source, found in self._problems.items()}
         return Tables(sums, self._losses, problems)
 

@@ -17,7 +17,7 @@ from tracer.analysis.grouping import (
     Codes,
     Columns,
 )
-from tracer.analysis.sums import OBJECT, Sums
+from tracer.analysis.sums import OBJECT, TOLD, Sums
 from tracer.labels import SEALS_UNKNOWN
 from tracer.record import USER_CPU
 from tracer.recording.identity import Life, swept
@@ -104,8 +104,7 @@ def announced(sums: Sums, frame: "Table", boot: int, before: int) -> None:
     stat = get("mode", np.int64, 0) != 0
     owner, size = get("owner_uid", np.uint32, OWNER_UNKNOWN), get("size", np.uint64, 0)
     take(stat, owned_ns=when, owned_rank=rank, owner=owner)
-    # An event of the same time knows the size better.
-    take(stat, size_ns=when, size_rank=rank - (1 << 40), size=size)
+    take(stat, size_ns=when, size_rank=rank + TOLD, size=size)
     if (known := texts(frame, "name")) is not None:
         name = name_codes(known[order], sums.words.names)
         take(name >= 0, named_ns=when, named_rank=rank, name=name)

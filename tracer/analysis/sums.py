@@ -9,7 +9,7 @@ Words are numbers here (:class:`Words` knows them), and so are objects and group
 ``object`` or ``group`` is the place of a row in the table ``objects`` or ``groups``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 VERDICTS = verdict_words()
 RANK_BITS = 40
 """A row's rank is ``source << RANK_BITS | row``: the order of arrival among all sources."""
+SWEPT, TOLD = -(1 << 60), -(1 << 61)
+"""Added to the ranks of what the sweep and announcements tell: an event of the same time knows
+better."""
 MOST_CASES = 10_000
 """Cases of one verdict that are kept; decisions of others are only counted."""
 MOST_BUSY = 10_000
@@ -172,8 +175,10 @@ class Rows:
 class Sums:
     """The tables of :data:`RULES`, and decisions over time."""
 
-    def __init__(self, words: Words) -> None:
+    def __init__(self, words: Words, most_cases: int | None = None) -> None:
+        """:param most_cases: of one verdict that are kept (default: :data:`MOST_CASES`)."""
         self.words = words
+        self._most_cases = MOST_CASES if most_cases is None else most_cases
         self.tables = {name: Table(rules) for name, rules in RULES.items()}
         self.steps: dict[int, Steps] = {}
         """Of each boot."""
@@ -188,7 +193,7 @@ class Sums:
 
     def copy(self) -> "Sums":
         """Sums that can grow without changing these."""
-        other = Sums(self.words)
+        other = Sums(self.words, self._most_cases)
         other.tables = {name: table.copy() for name, table in self.tables.items()}
         other.steps = {boot: steps.copy() for boot, steps in self.steps.items()}
         other._most_mappings = self._most_mappings
@@ -196,9 +201,15 @@ class Sums:
 
     def add(self, other: "Sums") -> None:
         """Adds sums with the same words; these come first, where not everything can be kept."""
+        tables = {name: table.columns() for name, table in other.tables.items()}
+        self.add_tables(tables, other.steps)
+
+    def add_tables(
+        self, tables: Mapping[str, dict[str, Array]], steps: "Mapping[int, Steps]"
+    ) -> None:
+        """The same of sums as columns, in the order of :data:`RULES`, and their steps of time."""
         places: dict[str, Codes] = {}
-        for name, table in other.tables.items():
-            columns = table.columns()
+        for name, columns in tables.items():
             for to in ("object", "group"):
                 if to in columns:
                     columns[to] = places[f"{to}s"][columns[to]]
@@ -208,8 +219,8 @@ class Sums:
                 self._sealing(columns)
             else:
                 places[name] = self.tables[name].add(columns)
-        for boot, steps in other.steps.items():
-            self.steps.setdefault(boot, Steps()).merge(steps)
+        for boot, found in steps.items():
+            self.steps.setdefault(boot, Steps()).merge(found)
 
     # A batch
 
@@ -386,7 +397,7 @@ class Sums:
         """Equal decisions as one, of each verdict the first :data:`MOST_CASES`."""
         cases, verdict = self["cases"], columns["verdict"]
         places = cases.keys.find([columns[name] for name in cases.rules.key])
-        room = MOST_CASES - np.bincount(cases["verdict"], minlength=len(VERDICTS))
+        room = self._most_cases - np.bincount(cases["verdict"], minlength=len(VERDICTS))
         new = ((places < 0) & (room[verdict] > 0)).nonzero()[0]
         if len(new):
             keys, key = Places(), [columns[name][new] for name in cases.rules.key]
@@ -410,7 +421,7 @@ class Sums:
     def baseline(self, rows: Rows) -> None:
         """Takes what the sweep at the start found: facts, holders and mappings."""
         batch, at, table = rows.batch, rows.objects, self["objects"]
-        self._facts(rows, np.full(len(rows), -1))
+        self._facts(rows, rows.rank + SWEPT)
         table.put(at, {"swept_ns": batch["time_ns"] + batch["duration_ns"]})
         self["groups"].put(rows.groups, {"held": np.ones(len(rows), np.bool_)})
         maps = (batch["op"] == Op.MAP).nonzero()[0]
@@ -422,7 +433,7 @@ class Sums:
                 "pid": batch["pid"][maps],
                 "address": batch["answer"][maps].view(np.uint64),
                 "when": batch["time_ns"][maps],
-                "rank": batch["row"][maps],
+                "rank": rows.rank[maps],
                 "arg": batch["arg"][maps],
             }
         )

@@ -388,6 +388,8 @@ BLOCK_ROWS = 1 << 15
 """Records of one block of the tail."""
 PIECE_ROWS = 1 << 16
 """Rows of a table that a reader gets at once."""
+EVERY = range(1 << 62)
+"""The numbers of all segments that there can be."""
 
 
 @dataclass(frozen=True)

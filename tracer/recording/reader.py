@@ -32,7 +32,14 @@ from tracer.recording.chain import (
 )
 from tracer.recording.errors import Damaged, FutureSchema, NotARecording, StoreError, from_os
 from tracer.recording.folder import Folder
-from tracer.recording.format import DOCUMENT_BYTES, PART_BYTES, PIECE_ROWS, SCHEMA_VERSION, TABLES
+from tracer.recording.format import (
+    DOCUMENT_BYTES,
+    EVERY,
+    PART_BYTES,
+    PIECE_ROWS,
+    SCHEMA_VERSION,
+    TABLES,
+)
 from tracer.recording.manifest import FORMAT, End, Manifest, json_object
 from tracer.recording.part import PartFile
 from tracer.recording.tables import empty
@@ -383,7 +390,8 @@ class Recording:
         """What is missing and why, in sentences: at the last look, and all that reading found."""
         return list(dict.fromkeys([*self._now, *self._found]))
 
-    def _note(self, problem: str) -> None:
+    def note(self, problem: str) -> None:
+        """Takes a sentence of :attr:`problems` that another reader of it found."""
         self._found[problem] = None
 
     @property
@@ -393,11 +401,14 @@ class Recording:
         shot.close()
         return shot.alive
 
-    def tables(self, name: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    def tables(
+        self, name: str, columns: Sequence[str] | None = None, segments: range = EVERY
+    ) -> Iterator[pa.Table]:
         """The rows of a table as they are now, in the order of arrival.
 
         :param name: a key of :data:`tracer.recording.format.TABLES`, for example ``events``.
         :param columns: those wanted, in this order; None: all (docs/schema.md).
+        :param segments: of these alone; tails belong to the first that is not in the chain.
         :return: pieces of at most 65,536 rows; ``objects`` in one piece, so that names cut apart
             by a segment's end are whole. What cannot be read is left out and named in
             :attr:`problems`.
@@ -412,20 +423,23 @@ class Recording:
         if name == "objects":
             yield self._objects(columns)
             return
-        yield from self._pieces(name, columns)
+        yield from self._pieces(name, columns, segments)
 
-    def _pieces(self, name: str, columns: Sequence[str] | None) -> Iterator[pa.Table]:
+    def _pieces(
+        self, name: str, columns: Sequence[str] | None, segments: range = EVERY
+    ) -> Iterator[pa.Table]:
         shot = self.snapshot()
         known = len(shot.missing)
         try:
             for link in shot.links:
-                yield from self.part(link, name, columns)
-            for found in tail_tables(shot):
+                if link.number in segments:
+                    yield from self.part(link, name, columns)
+            for found in tail_tables(shot) if shot.next_number in segments else ():
                 if name in found:
                     yield found[name] if columns is None else found[name].select(list(columns))
         finally:
             for problem in shot.missing[known:]:
-                self._note(problem)
+                self.note(problem)
             shot.close()
 
     def part(
@@ -443,11 +457,11 @@ class Recording:
             part = self.open_part(link, path)
             yield from pieces(part, TABLES[table].names if columns is None else columns)
         except FileNotFoundError:
-            self._note(f"{path} is in the chain but not there: its rows are missing.")
+            self.note(f"{path} is in the chain but not there: its rows are missing.")
         except Damaged as error:
-            self._note(f"{error} Its rows are missing.")
+            self.note(f"{error} Its rows are missing.")
         except OSError as error:
-            self._note(f"{path} cannot be read ({error.strerror}): its rows are missing.")
+            self.note(f"{path} cannot be read ({error.strerror}): its rows are missing.")
 
     def open_part(self, link: Link, path: str) -> PartFile:
         """A part as the chain vouches for it, read once.
