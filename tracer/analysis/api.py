@@ -21,6 +21,7 @@ or -errno. Text is escaped text (tracer.escape.unescape gives the bytes).
 
 import os
 from collections.abc import Collection, Iterable
+from concurrent.futures import Executor
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -39,26 +40,42 @@ if TYPE_CHECKING:
     from tracer.analysis.totals import Tables
 
 
-def load(*paths: str | os.PathLike[str], keep: Keep | None = None) -> "Analysis":
+def load(
+    *paths: str | os.PathLike[str], keep: Keep | None = None, executor: Executor | None = None
+) -> "Analysis":
     """Opens recordings (``NAME.seal`` folders). StoreError: one cannot be read.
 
     ``keep``: which decisions count in the sums, for example
-    ``tracer.filter.parse("op:mmap verdict:blocked,breach").mask``.
+    ``tracer.filter.query.parse("op:mmap verdict:blocked,breach").mask``.
+    ``executor``: who counts, for example ``tracer.analysis.parts.processes(2)`` or that of a Dask
+    client; it must see the same paths. None: this process.
     """
-    return Analysis([Recording.open(path) for path in paths], keep)
+    return Analysis([Recording.open(path) for path in paths], keep, executor)
 
 
 class Analysis:
     """Open recordings. Whatever is asked for is read and worked out then, and kept."""
 
-    def __init__(self, recordings: Iterable[Recording], keep: Keep | None = None) -> None:
+    def __init__(
+        self,
+        recordings: Iterable[Recording],
+        keep: Keep | None = None,
+        executor: Executor | None = None,
+    ) -> None:
         self.recordings = tuple(recordings)
-        self._keep = keep
+        self._keep, self._executor = keep, executor
 
     @cached_property
     def tables(self) -> "Tables":
         """All sums (tracer.analysis.tables.Tables), in one pass and with bounded memory."""
-        return summarize(self.recordings, keep=self._keep)
+        if self._executor is None:
+            return summarize(self.recordings, keep=self._keep)
+        from tracer.analysis.parts import Asked, count_all
+
+        found = reading.Decisions(keep=self._keep)
+        asked = [(one, Source.of(one), Asked(keep=self._keep)) for one in self.recordings]
+        count_all(self._executor, asked, found)
+        return found.tables()
 
     @cached_property
     def decisions(self) -> pd.DataFrame:

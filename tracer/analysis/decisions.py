@@ -201,7 +201,8 @@ def read(
 
     ``columns``: what observers and ``keep`` need beside :data:`NEEDED`. ``step`` is told how many
     events have been read and the latest time of the last of them. ``segments``, ``first``: the part
-    of its events that is read (:func:`batches`). Raises StoreError; what cannot be read is skipped and told in ``recording.problems`` and the tables' ``problems``.
+    of its events that is read (:func:`batches`). Raises StoreError; what cannot be read is skipped
+    and told in ``recording.problems`` and the tables' ``problems``.
     """
     source = source or Source.of(recording)
     # Nothing more is announced once nobody writes it any more, whether it was ended or killed.

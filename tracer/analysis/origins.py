@@ -74,10 +74,21 @@ class Origins:
         for (*numbers, rule_, comm_), count in zip(found.tolist(), times.tolist(), strict=True):
             stack, kernel, verdict, op = numbers
             words_ = _word(rule, rule_), _word(comm, comm_) or ""
-            kind = Kind(stack, kernel, verdict, op, *words_)
-            if kind not in counts and len(counts) >= _MOST:
-                kind = kind._replace(stack=0, kernel=0, comm="")
-            counts[kind] = counts.get(kind, 0) + count
+            self._count(counts, Kind(stack, kernel, verdict, op, *words_), count)
+
+    def add(self, source: Source, counts: Mapping[Kind, int]) -> None:
+        """What was counted elsewhere."""
+        if not counts:
+            return
+        mine = self.counts.setdefault(source, {})
+        for kind, count in counts.items():
+            self._count(mine, kind, count)
+
+    @staticmethod
+    def _count(counts: dict[Kind, int], kind: Kind, count: int) -> None:
+        if kind not in counts and len(counts) >= _MOST:
+            kind = kind._replace(stack=0, kernel=0, comm="")
+        counts[kind] = counts.get(kind, 0) + count
 
 
 def _word(column: Coded, code: int) -> str | None:

@@ -5,8 +5,8 @@ whoever counts a part of it, so that a part can be judged by itself; the sums of
 of the whole (tracer.analysis.sums), whatever the cuts are and whoever counts::
 
     with processes(2) as executor:
-        for one in counted(executor, [(part, asked) for part in parts(recording)]):
-            decisions.add_counted(one, source)
+        found = Decisions()
+        count_all(executor, [(recording, Source.of(recording), Asked())], found)
 
 An executor is one of :mod:`concurrent.futures`, or what has its ``submit``.
 """
@@ -14,10 +14,10 @@ An executor is one of :mod:`concurrent.futures`, or what has its ``submit``.
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 _MOST_CASES = 1 << 20
 """Cases of a verdict that are kept of a part: which of them are the first is known at the end."""
+ROWS = 4 * MANY
+"""Events of a part."""
 AHEAD = 8
 """Parts that are counted, or wait for it, at once: what they add up to is in memory."""
 
@@ -58,7 +60,7 @@ class Asked(NamedTuple):
 
     window: Window = EVERYTHING
     keep: Keep | None = None
-    columns: tuple[str, ...] = ()
+    columns: Collection[str] = ()
     """What ``keep`` needs beside the usual."""
     origins: bool = False
     """Where decisions come from, too."""
@@ -101,7 +103,7 @@ class Counted:
         comms, names = words.comms.codes(self.comms), words.names.codes(self.names)
         outcomes = words.outcome_ids(self.outcomes)
         # One more at the end: that is what -1 finds.
-        known = {
+        known: dict[str, Array] = {
             "comm": comms,
             "name": np.append(names, np.int32(-1)),
             "outcome": outcomes.astype(np.int64),
@@ -122,14 +124,14 @@ class Counted:
         return found, {} if self.steps is None else {boot: self.steps}
 
 
-def parts(recording: Recording, rows: int = 4 * MANY) -> list[Part]:
-    """The parts of a recording, each of about so many events; at least one."""
+def parts(recording: Recording) -> list[Part]:
+    """The parts of a recording, at least one, each of about :data:`ROWS` events."""
     starts, first, filled = [(0, 0)], 0, 0
     shot = recording.snapshot()
     shot.close()
     for link in shot.links:
         path = link.part("events")
-        if filled >= rows:
+        if filled >= ROWS:
             starts.append((link.number, first))
             filled = 0
         count = 0 if path is None else link.files[path].rows
@@ -216,3 +218,45 @@ def counted(
             "a process that counted a part of it was killed, as the kernel does when memory runs "
             "out; give fewer --jobs"
         ) from error
+
+
+def count_all(
+    executor: Executor,
+    asked: Sequence[tuple[Recording, Source, Asked]],
+    into: Decisions,
+    step: Callable[[str, int, int | None], None] | None = None,
+    ahead: int = AHEAD,
+) -> tuple[list[Source], Origins]:
+    """Has whole recordings counted, and adds it up.
+
+    :param step: told of each part, as it is added, the recording's path, how many of its events
+        have been counted, and the latest time of the part's.
+    :return: the recordings as ``into`` knows them, and where decisions come from.
+    :raises StoreError: one cannot be read.
+    :raises UserError: see :func:`counted`.
+    """
+    cut = [
+        (place, part, question)
+        for place, (recording, _, question) in enumerate(asked)
+        for part in parts(recording)
+    ]
+    sources: list[Source] = []
+    origins, events = Origins(), 0
+    found = counted(executor, [(part, question) for _, part, question in cut], ahead)
+    for (place, _, question), one in zip(cut, found, strict=True):
+        recording, source, _ = asked[place]
+        if one.told is not None:
+            told, events = one.told, 0
+            source = replace(source, places=told.places, stacks=told.stacks, tasks=told.tasks)
+            sources.append(source)
+            into.window(source, question.window)
+            into.losses(told.losses, source)
+        source = sources[place]
+        into.add_counted(one, source)
+        origins.add(source, one.origins)
+        for problem in one.problems:
+            recording.note(problem)
+        events += one.events
+        if step is not None:
+            step(recording.path, events, one.last_ns)
+    return sources, origins

@@ -100,6 +100,14 @@ class Report(Verb):
         )
         stack_options(parser)
         parser.add_argument(
+            "--jobs",
+            type=int,
+            metavar="N",
+            default=1,
+            help="processes that read and judge (default 1); each starts in half a second and "
+            "takes memory of its own, so that recordings of a million decisions are worth it",
+        )
+        parser.add_argument(
             "--diff", action="store_true", help="what is different in the second of two recordings"
         )
         parser.add_argument(
@@ -137,7 +145,7 @@ class Report(Verb):
                 wanted = _tables(args)
                 with stack_names(args) as names:
                     report = reports.build(
-                        args.recordings, request, reading.step, tell, wanted, names
+                        args.recordings, request, reading.step, tell, wanted, names, args.jobs
                     )
                     for sentence in names.notes():
                         tell(sentence)
@@ -159,6 +167,10 @@ def _check(args: argparse.Namespace) -> frozenset[str]:
     """The words of --fail-on. UserError for options that do not go together."""
     if args.top is not None and args.top < 1:
         raise UserError("--top: at least 1")
+    if args.jobs < 1:
+        raise UserError("--jobs: at least 1")
+    if args.jobs > 1 and args.diff:
+        raise UserError("--jobs: not with --diff, which compares two recordings one by one")
     if args.diff and len(args.recordings) != 2:
         raise UserError(f"--diff compares two recordings, {len(args.recordings)} given")
     if args.diff and args.by:

@@ -230,7 +230,7 @@ class Reader:
 
         def stepped(count: int, last_ns: int) -> None:
             step(self.recording.path, count)
-            self._last_ns = max(last_ns, self._last_ns or 0)
+            self.was_read(last_ns)
 
         wanted = {*columns, *self._query.columns()}
         read(
@@ -241,6 +241,11 @@ class Reader:
             columns=wanted,
             step=stepped,
         )
+
+    def was_read(self, last_ns: int | None) -> None:
+        """Somebody else read a part of it, of which ``last_ns`` is the latest time."""
+        if last_ns is not None:
+            self._last_ns = max(last_ns, self._last_ns or 0)
 
     def coverage(self, decisions: int) -> Coverage:
         """What it could see and lost; to be called when it has been read."""
@@ -280,6 +285,7 @@ def build(
     tell: Tell,
     wanted: Sequence[str] = TABLES,
     names: Names | None = None,
+    jobs: int = 1,
 ) -> Report:
     """The report of the recordings ``paths``.
 
@@ -287,18 +293,23 @@ def build(
     :param tell: see :data:`Tell`.
     :param wanted: the tables to make, for some are long; with all of them comes ``Report.seals``.
     :param names: looks up where decisions come from; None: that is not wanted.
+    :param jobs: processes that read and judge.
     :raises StoreError: one cannot be read.
-    :raises UserError: the request's times cannot be found in one.
+    :raises UserError: the request's times cannot be found in one; a process was killed.
     """
     with ExitStack() as stack:
         readers = opened(paths, request, tell, stack)
         decisions = Decisions(keep=request.keep)
         stacks = Origins()
         called = names is not None and any(recorded(reader.recording) for reader in readers)
-        if called:
-            decisions.observe(stacks)
-        for reader in readers:
-            reader.read(decisions, step, ["user_stack"] if called else [])
+        columns = ["user_stack"] if called else []
+        if jobs > 1:
+            stacks = _by_processes(jobs, readers, decisions, step, request, columns)
+        else:
+            if called:
+                decisions.observe(stacks)
+            for reader in readers:
+                reader.read(decisions, step, columns)
         tables = decisions.tables()
         sums = dict(zip(tables.recordings["path"], tables.recordings["decisions"], strict=True))
         # Reads once more, if there is any, and may find more problems.
@@ -340,6 +351,36 @@ def build(
             ways=() if came is None else tuple(came.ways()),
             breaches=summaries.breaches(tables.by_rule, found) if tables.verdicts["breach"] else (),
         )
+
+
+def _by_processes(
+    jobs: int,
+    readers: Sequence[Reader],
+    into: Decisions,
+    step: Step,
+    request: Request,
+    columns: Sequence[str],
+) -> Origins:
+    """Has ``jobs`` processes read and judge, and gives where decisions come from, if asked for."""
+    from tracer.analysis import parts
+
+    by_path = {reader.recording.path: reader for reader in readers}
+    wanted = (*columns, *request.query.columns())
+
+    def counted(path: str, count: int, last_ns: int | None) -> None:
+        step(path, count)
+        by_path[path].was_read(last_ns)
+
+    asked = [
+        (one.recording, one.source, parts.Asked(one.window, request.keep, wanted, bool(columns)))
+        for one in readers
+    ]
+    with parts.processes(jobs) as executor:
+        ahead = max(parts.AHEAD, 2 * jobs)
+        sources, origins = parts.count_all(executor, asked, into, counted, ahead)
+    for reader, source in zip(readers, sources, strict=True):
+        reader.source = source
+    return origins
 
 
 def _narrowed(frame: pd.DataFrame, tables: Tables, readers: Sequence[Reader]) -> pd.DataFrame:

@@ -4,8 +4,9 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,20 +17,23 @@ import pytest
 from tests.unit.analysis.analysis_data import announcements, baseline, events
 from tests.unit.analysis.test_fold import same
 from tests.unit.recording.store_records import SMALL
-from tracer.filter.query import parse
+from tracer.analysis import api
+from tracer.analysis.batches import Source
 from tracer.analysis.decisions import Decisions, Window, summarize
-from tracer.analysis.parts import Asked, Counted, Part, count, counted, parts, processes
+from tracer.analysis.parts import Asked, Counted, Part, count_all, parts, processes
 from tracer.analysis.totals import Tables
 from tracer.errors import UserError
-from tracer.record import EVENT, HEAD, LOSS, OBJECT, USER_CPU, LossCause, RecordType
-from tracer.recording.format import Limits
+from tracer.filter.query import parse
+from tracer.record import EVENT, HEAD, OBJECT, RecordType
 from tracer.recording.reader import Recording
 from tracer.recording.writer import RecordingWriter
-from tracer.rules import verdicts
-from tracer.words import Hook, Kind, Op, words
+from tracer.words import Kind, Op, words
 
 SAMPLES = sorted((Path(__file__).parents[3] / "samples" / "recordings").glob("*.seal"))
 _NUMBERS = {word: number for number, word in {**words(Op), **words(Kind)}.items()}
+
+
+EVERYTHING = Asked()
 
 
 class AnyOrder(Executor):
@@ -82,8 +86,6 @@ def written(path: Path, seed: int, rows: int, boot: str) -> Path:
     told = announcements(made, seed)
     swept = baseline(seed, 4).assign(seq=np.arange(4))
     told["seq"] = np.arange(4, 4 + len(told))
-    lost = np.zeros(1, LOSS)
-    lost["cause"], lost["hook"], lost["count"], lost["cpu"] = LossCause.RING_FULL, Hook.MMAP, 3, 0
     parts_ = [
         _records(swept, EVENT, RecordType.BASELINE),
         _records(told, OBJECT, RecordType.OBJECT),
@@ -106,28 +108,18 @@ def written(path: Path, seed: int, rows: int, boot: str) -> Path:
 
 
 def by_parts(
-    paths: list[Path], executor: Executor, rows: int, asked: Asked = Asked(), ahead: int = 3
+    paths: list[Path], executor: Executor, asked: Asked = EVERYTHING, ahead: int = 3
 ) -> Tables:
     found = Decisions()
     with ExitStack() as stack:
         recordings = [stack.enter_context(Recording.open(path)) for path in paths]
-        from tracer.analysis.batches import Source
-
-        sources = [Source.of(one) for one in recordings]
-        for source in sources:
-            found.window(source, asked.window)
-        cut = [(source, part) for source, one in zip(sources, recordings, strict=True)
-               for part in parts(one, rows)]  # fmt: skip
-        got = counted(executor, [(part, asked) for _, part in cut], ahead)
-        for (source, part), one in zip(cut, got, strict=True):
-            assert (one.told is not None) == (part.segments.start == 0)
-            if one.told is not None:
-                found.losses(one.told.losses, source)
-            found.add_counted(one, source)
+        count_all(
+            executor, [(one, Source.of(one), asked) for one in recordings], found, None, ahead
+        )
     return found.tables()
 
 
-def in_one_go(paths: list[Path], asked: Asked = Asked()) -> Tables:
+def in_one_go(paths: list[Path], asked: Asked = EVERYTHING) -> Tables:
     with ExitStack() as stack:
         recordings = [stack.enter_context(Recording.open(path)) for path in paths]
         return summarize(
@@ -136,8 +128,23 @@ def in_one_go(paths: list[Path], asked: Asked = Asked()) -> Tables:
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_any_cuts_and_any_order_are_the_whole(tmp_path: Path, seed: int) -> None:
+@pytest.fixture
+def servers_end() -> Iterator[None]:
+    """What multiprocessing starts once for all pools of a process ends with the test."""
+    yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
+
+
+LITTLE = 20
+"""Cuts in the fast tests."""
+
+
+@pytest.mark.parametrize("seed", [pytest.param(seed, marks=[pytest.mark.slow][seed < LITTLE :])
+                                  for seed in range(200)])  # fmt: skip
+def test_any_cuts_and_any_order_are_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
     random = Random(seed)
     boots = random.choice([["a"], ["a", "b"], ["a", "a"], ["a", "b", "a"]])
     paths = [
@@ -151,6 +158,69 @@ def test_any_cuts_and_any_order_are_the_whole(tmp_path: Path, seed: int) -> None
             Asked(keep=parse("op:mmap,write verdict:blocked,breach").mask),
         ]
     )
-    rows, ahead = random.choice([1, 20, 10**6]), random.randint(1, 9)
-    found = by_parts(paths, AnyOrder(random), rows, asked, ahead)
+    monkeypatch.setattr("tracer.analysis.parts.ROWS", random.choice([1, 20, 10**6]))
+    found = by_parts(paths, AnyOrder(random), asked, random.randint(1, 9))
     same(found, in_one_go(paths, asked))
+
+
+def test_each_event_is_in_one_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracer.analysis.parts.ROWS", 20)
+    path = written(tmp_path / "r.seal", 5, 17, "a")
+    with Recording.open(path) as recording:
+        cut = parts(recording)
+        assert len(cut) > 3
+        rows = [sum(one.num_rows for one in recording.tables("events", ["seq"], part.segments))
+                for part in cut]  # fmt: skip
+        assert [part.first for part in cut] == [sum(rows[:place]) for place in range(len(rows))]
+        assert sum(rows) == sum(one.num_rows for one in recording.tables("events", ["seq"]))
+
+
+@pytest.mark.usefixtures("servers_end")
+def test_real_recordings_by_real_processes() -> None:
+    with processes(2) as executor:
+        same(by_parts(SAMPLES, executor), in_one_go(SAMPLES))
+        with api.load(*SAMPLES) as alone, api.load(*SAMPLES, executor=executor) as together:
+            same(together.tables, alone.tables)
+
+
+def test_cases_for_which_there_is_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which are the first is known at the end alone, and each is counted with all its decisions."""
+    monkeypatch.setattr("tracer.analysis.sums.MOST_CASES", 3)
+    monkeypatch.setattr("tracer.analysis.sums.MOST_BUSY", 2)
+    monkeypatch.setattr("tracer.analysis.parts.ROWS", 20)
+    paths = [written(tmp_path / "r.seal", 3, 17, "a")]
+    found, whole = by_parts(paths, AnyOrder(Random(1))), in_one_go(paths)
+    assert whole.unlisted
+    same(found, whole)
+    assert found.unlisted == whole.unlisted
+
+
+def _damaged(path: Path) -> Path:
+    part = sorted((path / "events").iterdir())[1]
+    part.write_bytes(part.read_bytes()[:-3])
+    return path
+
+
+def test_what_cannot_be_read_is_told_by_whoever_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracer.analysis.parts.ROWS", 20)
+    paths = [_damaged(written(tmp_path / "r.seal", 5, 17, "a"))]
+    found, whole = by_parts(paths, AnyOrder(Random(1))), in_one_go(paths)
+    same(found, whole)
+    assert found.problems == whole.problems
+    assert any("Its rows are missing" in one for one in found.problems)
+
+
+def _killed(part: Part, asked: Asked) -> Counted:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+@pytest.mark.usefixtures("servers_end")
+def test_a_process_that_is_killed_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracer.analysis.parts.count", _killed)
+    with processes(1) as executor, pytest.raises(UserError, match="was killed"):
+        by_parts([written(tmp_path / "r.seal", 5, 900, "a")], executor)

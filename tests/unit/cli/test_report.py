@@ -40,6 +40,7 @@ from tracer.words import Hook
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[3]
+SAMPLES = sorted((ROOT / "samples" / "recordings").glob("*.seal"))
 ROWS = [ALLOWED, ALLOWED, BREACH, BLOCKED, BLOCKED, ERROR, UNEXPLAINED, ALLOWED, BLOCKED, ALLOWED]
 COUNTS = {"breach": 1, "unexplained": 1, "indeterminate": 0, "blocked": 3, "error": 1, "allowed": 4}
 
@@ -255,6 +256,22 @@ def test_hosts_are_never_mixed(tmp_path: Path, capsys: Capture) -> None:
     assert {step["host"] for step in found["over_time"]} == {"h1", "h2"}
     assert main(["report", str(a), str(b)]) == 0
     assert "  host  " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", ["--json", "--filter=op:mmap", "--csv"])
+def test_by_two_processes_it_is_the_same(form: str) -> None:
+    """In a process of its own: what multiprocessing starts ends with it."""
+    found = [
+        subprocess.run(
+            [sys.executable, "-m", "tracer.cli.main", "report", *map(str, SAMPLES), form, *jobs],
+            capture_output=True, text=True, cwd=ROOT,
+        )
+        for jobs in ([], ["--jobs", "2"])
+    ]  # fmt: skip
+    assert found[0].stdout
+    assert found[1].stdout == found[0].stdout
+    assert found[1].stderr == found[0].stderr
+    assert found[1].returncode == found[0].returncode
 
 
 def test_recordings_of_one_boot_are_one_host(tmp_path: Path, capsys: Capture) -> None:
