@@ -19,13 +19,19 @@ from typing import TYPE_CHECKING
 from tracer import __version__, shipped
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from tracer.analysis.api import Analysis
     from tracer.analysis.decisions import Keep
 
 __all__ = ["__version__", "load", "main"]
 
 
-def load(*paths: str | os.PathLike[str], keep: "Keep | None" = None) -> "Analysis":
+def load(
+    *paths: str | os.PathLike[str],
+    keep: "Keep | None" = None,
+    executor: "Executor | None" = None,
+) -> "Analysis":
     """Opens recordings; their tables are read and judged when they are first used.
 
     >>> found = load("debian-6.1")
@@ -38,13 +44,17 @@ def load(*paths: str | os.PathLike[str], keep: "Keep | None" = None) -> "Analysi
         that come with sealsnoop.
     :param keep: which decisions count in the sums, for example
         ``tracer.filter.query.parse("op:mmap verdict:breach").mask``; None: all.
+    :param executor: who reads and counts parts of them, with the interface of
+        :mod:`concurrent.futures`: ``tracer.analysis.parts.processes(2)``, or a cluster's whose
+        machines see the same paths; None: this process.
     :return: tables as DataFrames: ``decisions``, ``by_object``, ``by_fd``, ``by_process``,
         ``by_op``, ``by_rule``, ``late_seals`` and more (:mod:`tracer.analysis.api`).
     :raises tracer.recording.errors.StoreError: one cannot be read.
     """
     from tracer.analysis import api
 
-    return api.load(*(shipped.recording(os.fspath(path)) for path in paths), keep=keep)
+    found = (shipped.recording(os.fspath(path)) for path in paths)
+    return api.load(*found, keep=keep, executor=executor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
