@@ -9,7 +9,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -30,6 +29,7 @@
 #include <linux/kvm.h>
 
 #include "shared.h"
+#include "told.h"
 
 #define PAGE 4096UL
 #define CODE_AT 0x1000UL
@@ -77,26 +77,10 @@ static struct vm {
 } vms[VMS];
 
 static struct {
-	unsigned long conversions, touch_every;
-	uint64_t seed;
-	int type;
+	long conversions, touch_every, seed, type;
 	bool run, child, punch;
-	const char *ready, *go, *stay;
 } want = { .conversions = 1000, .touch_every = 16, .seed = 1, .type = -1 };
-static FILE *out;
 static int kvm;
-
-static void die(const char *what)
-{
-	fprintf(stderr, "private: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-/* -errno of a call that returned -1. */
-static long answer(long result)
-{
-	return result < 0 ? -errno : result;
-}
 
 static unsigned long long now(void)
 {
@@ -230,7 +214,7 @@ static void make_vm(int index)
 	vm->index = index;
 	pthread_mutex_init(&vm->lock, NULL);
 	vm->fd = ioctl(kvm, KVM_CREATE_VM, want.type);
-	tell("vm", ", \"vm\": %d, \"type\": %d, \"fd\": %d, \"answer\": %ld, \"attributes\": %d",
+	tell("vm", ", \"vm\": %d, \"type\": %ld, \"fd\": %d, \"answer\": %ld, \"attributes\": %d",
 	     index, want.type, vm->fd, vm->fd < 0 ? answer(-1) : 0,
 	     vm->fd < 0 ? 0 : ioctl(vm->fd, KVM_CHECK_EXTENSION, CAP_MEMORY_ATTRIBUTES));
 	if (vm->fd < 0)
@@ -552,54 +536,19 @@ static void tell_states(struct vm *vm)
 	}
 }
 
-static void rendezvous(const char *ready, const char *go)
-{
-	fflush(out);
-	if (ready)
-		close(open(ready, O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
-	while (go && access(go, F_OK))
-		usleep(20000);
-}
-
-enum { CONVERSIONS = 1, SEED, TYPE, TOUCH_EVERY, RUN, CHILD, PUNCH, READY, GO, STAY, OUT };
-static const struct option OPTIONS[] = {
-	{ "conversions", 1, 0, CONVERSIONS }, { "seed", 1, 0, SEED }, { "type", 1, 0, TYPE },
-	{ "touch-every", 1, 0, TOUCH_EVERY }, { "run", 0, 0, RUN }, { "child", 0, 0, CHILD },
-	{ "punch", 0, 0, PUNCH }, { "ready", 1, 0, READY }, { "go", 1, 0, GO },
-	{ "stay", 1, 0, STAY }, { "out", 1, 0, OUT }, { 0, 0, 0, 0 },
+static const struct word WORDS[] = {
+	{ "conversions", .number = &want.conversions }, { "seed", .number = &want.seed },
+	{ "type", .number = &want.type }, { "touch-every", .number = &want.touch_every },
+	{ "run", .on = &want.run }, { "child", .on = &want.child }, { "punch", .on = &want.punch },
+	COMMON_WORDS,
 };
-
-static void parse(int argc, char **argv)
-{
-	int option;
-
-	while ((option = getopt_long(argc, argv, "", OPTIONS, NULL)) >= 0) {
-		switch (option) {
-		case CONVERSIONS: want.conversions = atol(optarg); break;
-		case SEED: want.seed = atol(optarg); break;
-		case TYPE: want.type = atoi(optarg); break;
-		case TOUCH_EVERY: want.touch_every = atol(optarg); break;
-		case RUN: want.run = true; break;
-		case CHILD: want.child = true; break;
-		case PUNCH: want.punch = true; break;
-		case READY: want.ready = optarg; break;
-		case GO: want.go = optarg; break;
-		case STAY: want.stay = optarg; break;
-		case OUT: out = fopen(optarg, "we"); break;
-		default: exit(2);
-		}
-	}
-	if (!out)
-		die("--out");
-}
 
 int main(int argc, char **argv)
 {
 	struct sigaction action = { .sa_handler = on_bus_error };
 	int types;
 
-	out = stdout;
-	parse(argc, argv);
+	read_options(argc, argv, WORDS);
 	sigaction(SIGBUS, &action, NULL);
 	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (kvm < 0)
@@ -612,7 +561,7 @@ int main(int argc, char **argv)
 		want.type = types > 0 && types & 1 << SW_PROTECTED_VM ? SW_PROTECTED_VM : ORDINARY_VM;
 	for (int i = 0; i < VMS; i++)
 		make_vm(i);
-	rendezvous(want.ready, want.go);
+	rendezvous(told.ready, told.go);
 	convert_all();
 	if (want.child)
 		touch_by_child();
@@ -621,9 +570,9 @@ int main(int argc, char **argv)
 			run_guest(&vms[i]);
 		tell_states(&vms[i]);
 	}
-	if (want.stay)
+	if (told.stay)
 		tell("stay", "%s", "");
-	rendezvous(NULL, want.stay);
+	rendezvous(NULL, told.stay);
 	tell("end", "%s", "");
 	return fclose(out) ? 1 : 0;
 }

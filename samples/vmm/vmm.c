@@ -8,7 +8,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -31,6 +30,7 @@
 #include <linux/userfaultfd.h>
 
 #include "shared.h"
+#include "told.h"
 
 /* Older headers lack some of these; the values are kernel ABI. */
 #ifndef MFD_ALLOW_SEALING
@@ -65,34 +65,20 @@ static const uint8_t CODE[] = {
 	0xf4,					/* hlt */
 };
 
-static FILE *out;
-
 static struct {
 	bool gmem, host_mmap, read, write, second_process, process_vm, proc_mem, fork, pin, uffd;
 	bool mprotect, splice, other, hugetlb;
 	bool unsealed_window, map_before, punch, secret, no_run;
-	long gmem_flags;
+	long gmem_flags, pages;
 	size_t size;
-	const char *name, *ready, *go, *stay;
-} want = { .gmem_flags = -1, .size = 16 * PAGE, .name = "guest-ram" };
+	const char *name;
+} want = { .gmem_flags = -1, .pages = 16, .name = "guest-ram" };
 
 static struct {
 	int fd;			/* of the guest's memory */
 	struct stat st;
 	uint8_t *map;		/* where the VMM itself has it mapped, NULL: nowhere */
 } ram = { .fd = -1 };
-
-static void die(const char *what)
-{
-	fprintf(stderr, "vmm: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-/* -errno of a call that returned -1. */
-static long answer(long result)
-{
-	return result < 0 ? -errno : result;
-}
 
 /* One line: the act, who, and the rest as given. */
 static void __attribute__((format(printf, 3, 4)))
@@ -472,71 +458,25 @@ static void secret_it(void)
 	close(fd);	/* still mapped */
 }
 
-/* Tells who waits for us that we are there, and waits in turn. */
-static void rendezvous(void)
-{
-	int fd;
-
-	if (want.ready) {
-		fd = open(want.ready, O_CREAT | O_WRONLY, 0644);
-		close(fd);
-	}
-	while (want.go && access(want.go, F_OK))
-		usleep(20000);
-}
-
-enum { GUEST_MEMFD = 1, GMEM_FLAGS, HOST_MMAP, READ, WRITE, SECOND_PROCESS, PROCESS_VM, PROC_MEM_,
-       FORK, PIN, UFFD, MPROTECT, UNSEALED_WINDOW, MAP_BEFORE, PUNCH, SECRET, NO_RUN, NAME, PAGES, READY,
-       GO, STAY, OUT, SPLICE, OTHER, HUGETLB };
-static const struct option OPTIONS[] = {
-	{ "guest-memfd", 0, 0, GUEST_MEMFD }, { "gmem-flags", 1, 0, GMEM_FLAGS },
-	{ "host-mmap", 0, 0, HOST_MMAP }, { "read", 0, 0, READ }, { "write", 0, 0, WRITE },
-	{ "second-process", 0, 0, SECOND_PROCESS }, { "process-vm-readv", 0, 0, PROCESS_VM },
-	{ "proc-mem", 0, 0, PROC_MEM_ }, { "fork", 0, 0, FORK }, { "pin-io-uring", 0, 0, PIN },
-	{ "userfaultfd", 0, 0, UFFD }, { "mprotect", 0, 0, MPROTECT }, { "unsealed-window", 0, 0, UNSEALED_WINDOW },
-	{ "map-before", 0, 0, MAP_BEFORE }, { "punch", 0, 0, PUNCH }, { "secret", 0, 0, SECRET },
-	{ "splice", 0, 0, SPLICE }, { "other", 0, 0, OTHER }, { "hugetlb", 0, 0, HUGETLB },
-	{ "no-run", 0, 0, NO_RUN }, { "name", 1, 0, NAME }, { "pages", 1, 0, PAGES },
-	{ "ready", 1, 0, READY }, { "go", 1, 0, GO }, { "stay", 1, 0, STAY }, { "out", 1, 0, OUT }, { 0, 0, 0, 0 },
+static const struct word WORDS[] = {
+	{ "guest-memfd", .on = &want.gmem }, { "gmem-flags", .number = &want.gmem_flags },
+	{ "host-mmap", .on = &want.host_mmap }, { "read", .on = &want.read },
+	{ "write", .on = &want.write }, { "second-process", .on = &want.second_process },
+	{ "process-vm-readv", .on = &want.process_vm }, { "proc-mem", .on = &want.proc_mem },
+	{ "fork", .on = &want.fork }, { "pin-io-uring", .on = &want.pin },
+	{ "userfaultfd", .on = &want.uffd }, { "mprotect", .on = &want.mprotect },
+	{ "unsealed-window", .on = &want.unsealed_window },
+	{ "map-before", .on = &want.map_before }, { "punch", .on = &want.punch },
+	{ "secret", .on = &want.secret }, { "splice", .on = &want.splice },
+	{ "other", .on = &want.other }, { "hugetlb", .on = &want.hugetlb },
+	{ "no-run", .on = &want.no_run }, { "name", .text = &want.name },
+	{ "pages", .number = &want.pages }, COMMON_WORDS,
 };
 
-static void parse(int argc, char **argv)
+/* What depends on other options. */
+static void complete(void)
 {
-	int option;
-
-	while ((option = getopt_long(argc, argv, "", OPTIONS, NULL)) >= 0) {
-		switch (option) {
-		case GUEST_MEMFD: want.gmem = true; break;
-		case GMEM_FLAGS: want.gmem_flags = atol(optarg); break;
-		case HOST_MMAP: want.host_mmap = true; break;
-		case READ: want.read = true; break;
-		case WRITE: want.write = true; break;
-		case SECOND_PROCESS: want.second_process = true; break;
-		case PROCESS_VM: want.process_vm = true; break;
-		case PROC_MEM_: want.proc_mem = true; break;
-		case FORK: want.fork = true; break;
-		case PIN: want.pin = true; break;
-		case UFFD: want.uffd = true; break;
-		case MPROTECT: want.mprotect = true; break;
-		case SPLICE: want.splice = true; break;
-		case OTHER: want.other = true; break;
-		case HUGETLB: want.hugetlb = true; want.size = 512 * PAGE; break;
-		case UNSEALED_WINDOW: want.unsealed_window = true; break;
-		case MAP_BEFORE: want.map_before = true; break;
-		case PUNCH: want.punch = true; break;
-		case SECRET: want.secret = true; break;
-		case NO_RUN: want.no_run = true; break;
-		case NAME: want.name = optarg; break;
-		case PAGES: want.size = atol(optarg) * PAGE; break;
-		case READY: want.ready = optarg; break;
-		case GO: want.go = optarg; break;
-		case STAY: want.stay = optarg; break;
-		case OUT: out = fopen(optarg, "we"); break;
-		default: exit(2);
-		}
-	}
-	if (!out)
-		die("--out");
+	want.size = (want.hugetlb ? 512 : want.pages) * PAGE;
 	/* A guest_memfd that only the guest can use, unless the host is to use it too. */
 	if (want.gmem_flags < 0)
 		want.gmem_flags = want.read || want.write || want.second_process || want.process_vm ||
@@ -550,12 +490,12 @@ int main(int argc, char **argv)
 	bool maps_gmem;
 	int kvm, vm;
 
-	out = stdout;
-	parse(argc, argv);
+	read_options(argc, argv, WORDS);
+	complete();
 	if (want.second_process || want.map_before || want.process_vm || want.proc_mem || want.other)
 		start_helper();
 	if (!want.map_before)
-		rendezvous();
+		rendezvous(told.ready, told.go);
 	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	vm = kvm < 0 ? -1 : ioctl(kvm, KVM_CREATE_VM, 0);
 	if (vm < 0)
@@ -567,7 +507,7 @@ int main(int argc, char **argv)
 		make_memfd();
 	if (want.map_before) {
 		second_process();
-		rendezvous();
+		rendezvous(told.ready, told.go);
 	}
 	maps_gmem = want.gmem_flags & GMEM_INIT_SHARED;
 	if (!want.gmem || maps_gmem)
@@ -608,10 +548,9 @@ int main(int argc, char **argv)
 		punch_it();
 	if (want.secret)
 		secret_it();
-	if (want.stay)
+	if (told.stay)
 		tell("stay", getpid(), ", \"name\": \"%s\"", want.name);
-	while (want.stay && access(want.stay, F_OK))
-		usleep(20000);
+	rendezvous(NULL, told.stay);
 	set_slot(vm, 1, RAM_AT, 0, ram.map, -1);
 	tell("end", getpid(), ", \"name\": \"%s\"", want.name);
 	if (helper_pid) {

@@ -12,11 +12,10 @@ from tracer.capture.bpf_source import HOOKS
 from tracer.capture.ring import Records
 from tracer.filter.mask import ACTOR, PLACES, told
 from tracer.filter.query import Query
-from tracer.qemu import is_qemu
 from tracer.record import EVENT, HEAD, RECORD_SIZE, RecordType
 from tracer.recording.places import Places
 from tracer.recording.tables import tables
-from tracer.recording.tasks import NOBODY, Actor, Tasks
+from tracer.recording.tasks import NOBODY, Actor, Tasks, is_qemu
 from tracer.words import Op
 
 KEPT = (Op.CREATE, Op.ADD_SEALS, Op.EVICT)

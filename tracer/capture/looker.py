@@ -13,7 +13,7 @@ import struct
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, NoReturn, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from tracer.capture.processes import folder
 from tracer.capture.ring import Records
 from tracer.capture.stacks.files import Files
 from tracer.capture.stacks.records import File
-from tracer.capture.stacks.zygote import end_with_parent, settle
+from tracer.capture.stacks.zygote import end_with_parent, helper, leave
 from tracer.capture.tasks import is_still, task_records
 from tracer.filter.mask import ACTOR
 from tracer.kernel import privileges
@@ -65,14 +65,7 @@ class Looker:
         :param whole: nobody else tells who acts: executable, command line (``cmdlines``), parent.
         """
         files = Files()  # makes files in memory, which nobody shall record
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            ours.close()
-            _live(theirs, parent, files, cmdlines)
-        theirs.close()
-        return cls(pid, ours, whole)
+        return cls(*helper(lambda sock: _live(sock, files, cmdlines)), whole)
 
     def see(self, records: Records) -> None:
         """Asks about each who is there for the first time. What has no room is not asked."""
@@ -135,10 +128,7 @@ class Looker:
     def close(self) -> None:
         """It ends when it finds out; nobody waits for what may stand still."""
         self._sock.close()
-        with suppress(ChildProcessError):
-            until_s = time.monotonic() + _LAST_S
-            while not os.waitpid(self.pid, os.WNOHANG)[0] and time.monotonic() < until_s:
-                time.sleep(0.01)
+        leave(self.pid, _LAST_S)
 
 
 def _records(found: list[bytes]) -> Records | None:
@@ -146,21 +136,15 @@ def _records(found: list[bytes]) -> Records | None:
     return np.frombuffer(data, TASK).copy().view(HEAD) if data else None
 
 
-def _live(sock: socket.socket, parent: int, files: Files, cmdlines: bool) -> NoReturn:
+def _live(sock: socket.socket, files: Files, cmdlines: bool) -> None:
     """Its whole life."""
-    try:
-        settle(sock.fileno(), parent)
-        privileges.keep(privileges.SWEEPS)
-        end_with_parent()  # who changes what it may loses that
-        looks = Looks(files, cmdlines)
-        while question := sock.recv(_MESSAGE):
-            answer = _END if question == _END else looks.at(question)
-            if answer:
-                sock.send(answer)
-    except BaseException:  # its parent has gone, most of the time
-        pass
-    finally:
-        os._exit(0)
+    privileges.keep(privileges.SWEEPS)
+    end_with_parent()  # who changes what it may loses that
+    looks = Looks(files, cmdlines)
+    while question := sock.recv(_MESSAGE):
+        answer = _END if question == _END else looks.at(question)
+        if answer:
+            sock.send(answer)
 
 
 class Looks:
@@ -207,7 +191,7 @@ class Looks:
                 return b""
             link = os.open("exe", os.O_PATH | os.O_CLOEXEC, dir_fd=fd)
         try:
-            named = File(int(row["dev"]), int(row["ino"]), int(row["gen"]), 0, b"")
+            named = File(int(row["dev"]), int(row["ino"]), int(row["gen"]))
             file = self._files.checked(link, named, pid)
         finally:
             os.close(link)

@@ -22,8 +22,8 @@ from tracer.capture.memory_files import Scan
 from tracer.capture.processes import Who, folder, start_ns
 from tracer.capture.ring import Records
 from tracer.escape import escape_bytes
-from tracer.qemu import claimed, is_qemu
 from tracer.record import HEAD, PROC_TICK_NS, TASK, RecordType, TaskText
+from tracer.recording.tasks import claimed, is_qemu
 
 _PIECE = TASK["text"].itemsize - 1
 _CMDLINE = 2047

@@ -23,6 +23,7 @@ import numpy as np
 from tracer.capture.ledger import own_records
 from tracer.capture.processes import Who
 from tracer.capture.ring import Records
+from tracer.capture.stacks.records import File
 from tracer.kernel.btf import Btf
 from tracer.kernel.btf_file import BtfError
 from tracer.record import BASELINE, RecordType
@@ -117,17 +118,6 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class File:
-    """The guest_memfd of a slot."""
-
-    dev: int
-    ino: int
-    gen: int
-    size: int
-    mode: int
-
-
-@dataclass(frozen=True, slots=True)
 class Slot:
     """One memslot: guest-physical address, length, the VMM's address and offset, all in bytes."""
 
@@ -138,6 +128,7 @@ class Slot:
     length: int
     address: int
     file: File | None
+    """Its guest_memfd."""
     offset: int
 
 
@@ -370,7 +361,7 @@ class Walk:
             self._number(inode + places["inode.ino"]),
             self._number(inode + places["inode.gen"], 4),
             self._number(inode + places["inode.size"]),
-            self._number(inode + places["inode.mode"], 2),
+            mode=self._number(inode + places["inode.mode"], 2),
         )
 
 

@@ -1,22 +1,30 @@
 """Who acted: executable, command line and parent, from a recording's table ``tasks``.
 
 None of it is evidence: the command line is the process's own memory, and what its executable is the
-owner of a user namespace can set (prctl PR_SET_MM_EXE_FILE).
+owner of a user namespace can set (prctl PR_SET_MM_EXE_FILE). So the name of a virtual machine from
+there, QEMU's ``-name`` and ``-uuid``, is a claim: it is shown as one, nothing is permitted by it,
+and where the cgroup names the machine (tracer.cgroups) it counts for nothing.
 """
 
-from collections.abc import Sequence
+import itertools
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from tracer.escape import escape_bytes, printable
-from tracer.qemu import claimed
 from tracer.recording.pieces import Known, Pieces, joined
 from tracer.recording.tables import values
 
 CUT = "..."
 """Behind a command line of which not all is known."""
+NAME_BYTES = 128
+"""Bytes of a machine's name that are kept."""
+_PROGRAM = re.compile(rb"qemu-system-[\w-]+|qemu-kvm|qemu|kvm", re.ASCII)
+_UUID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+_IMPLIED = b"guest"
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=+/.,:@%^~[]{}")
 
 
@@ -45,7 +53,7 @@ class Task:
     ns_pid: int = 0
     """Its own process id, as its own pid namespace counts; 0: not known."""
     vm: str = ""
-    """The virtual machine that its command line claims to be (tracer.qemu)."""
+    """The virtual machine that its command line claims to be (:func:`claimed`)."""
     build_id: str = ""
     """Of the executable, in hex; empty: it has none, or it is not known."""
 
@@ -76,6 +84,52 @@ def _arguments(raw: bytes) -> list[bytes]:
 def _command(arguments: Sequence[bytes], whole: bool) -> str:
     words = [quoted(escape_bytes(one)) for one in arguments]
     return " ".join([*words, CUT] if words and not whole else words)
+
+
+def claimed(exe: bytes, arguments: Sequence[bytes]) -> bytes:
+    """The name that a command line claims, else its uuid; empty: none, or it is not QEMU's.
+
+    A word is taken for what it says wherever it stands: which options take a value is not known
+    here, so that ``-append -name`` is misread.
+
+    :param exe: path of the executable.
+    :param arguments: the words that are wholly known.
+    """
+    if not is_qemu(exe):
+        return b""
+    name = uuid = b""
+    for option, value in itertools.pairwise(arguments):
+        # Two dashes are as good as one, and of several the last counts (system/vl.c: lookup_opt,
+        # qemu_name_opts with merge_lists).
+        word = option.removeprefix(b"-") if option.startswith(b"--") else option
+        if word == b"-name":
+            name = _guest(value) or name
+        elif word == b"-uuid" and _UUID.fullmatch(value):
+            uuid = value.lower()
+    return (name or uuid)[:NAME_BYTES]
+
+
+def is_qemu(exe: bytes) -> bool:
+    """Whether an executable is called as QEMU's programs are."""
+    return _PROGRAM.fullmatch(exe.rpartition(b"/")[2]) is not None
+
+
+def _guest(value: bytes) -> bytes:
+    """``web`` of ``web,process=x`` and of ``debug-threads=on,guest=web``."""
+    found = b""
+    for place, part in enumerate(_parts(value)):
+        key, sign, text = part.partition(b"=")
+        if not place and not sign:
+            key, text = _IMPLIED, part
+        if key == _IMPLIED:
+            found = text
+    return found
+
+
+def _parts(value: bytes) -> Iterator[bytes]:
+    """What stands between commas; two of them are one that is meant (util/qemu-option.c)."""
+    for part in re.findall(rb"(?:[^,]|,,)+", value):
+        yield part.replace(b",,", b",")
 
 
 _COLUMNS = (

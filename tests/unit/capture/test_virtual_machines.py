@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from tracer.capture.processes import Who
+from tracer.capture.stacks.records import File
 from tracer.capture.virtual_machines import (
     NOBODY,
     Attributes,
-    File,
     Layout,
     Machine,
     Numbers,
@@ -44,8 +44,8 @@ SLOTS = [
     Slot(1, 0, 0x8000_0000, 0x4000_0000, 0x7F10_0000_0000, None, 0),
     Slot(2, 2, 0xF000_0000, 0x1000, 0x7F20_0000_0000, None, 0),
 ]
-GMEM = Slot(7, 4, 0x2_0000_0000, 0x20_0000, 0x7F30_0000_0000, File(5, 77, 9, 0x40_0000, 0o100600),
-            0x3000)  # fmt: skip
+GMEM = Slot(7, 4, 0x2_0000_0000, 0x20_0000, 0x7F30_0000_0000,
+            File(5, 77, 9, 0x40_0000, mode=0o100600), 0x3000)  # fmt: skip
 HIGH = Slot(1 << 16 | 3, 0, 0xA0000, 0x20000, 0x7F40_0000_0000, None, 0)
 
 

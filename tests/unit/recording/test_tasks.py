@@ -6,7 +6,7 @@ import pytest
 from tracer.record import HEAD, TASK, RecordType, TaskText
 from tracer.recording.pieces import Together
 from tracer.recording.tables import tables
-from tracer.recording.tasks import CUT, NOBODY, Actor, Task, Tasks
+from tracer.recording.tasks import CUT, NAME_BYTES, NOBODY, Actor, Task, Tasks, claimed
 
 DD = Actor(7, 1000, 3)
 
@@ -78,6 +78,7 @@ def test_told_again_as_it_exits() -> None:
 
 
 QEMU = b"/usr/bin/qemu-system-x86_64"
+UUID = b"0a1b2c3d-0000-4000-8000-00000000000f"
 
 
 @pytest.mark.parametrize(
@@ -92,6 +93,47 @@ QEMU = b"/usr/bin/qemu-system-x86_64"
 )
 def test_a_machine_by_its_command_line(exe: bytes, raw: bytes, cut: bool, name: str) -> None:
     assert known(row(text=exe), *command(raw, cut=cut)).of(DD).vm == name
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (b"-name web", b"web"),
+        (b"--name web", b"web"),
+        (b"-name guest=web,debug-threads=on", b"web"),  # as libvirt says it
+        (b"-name debug-threads=on,guest=web", b"web"),
+        (b"-name web,process=worker", b"web"),
+        (b"-name guest=a,,b,process=x", b"a,b"),
+        (b"-name process=worker", b""),
+        (b"-name a -m 1G -name b", b"b"),
+        (b"-name a -name process=x", b"a"),
+        (b"-uuid " + UUID, UUID),
+        (b"-name web -uuid " + UUID, b"web"),
+        (b"-uuid web", b""),
+        (b"-name", b""),
+        (b"-m 1G", b""),
+        (b"name web", b""),
+        (b"-name " + b"x" * 500, b"x" * NAME_BYTES),
+    ],
+)
+def test_the_name_of_a_machine(words: bytes, name: bytes) -> None:
+    assert claimed(QEMU, [b"qemu", *words.split(b" ")]) == name
+
+
+@pytest.mark.parametrize(
+    ("exe", "there"),
+    [
+        (b"/usr/libexec/qemu-kvm", True),
+        (b"/usr/bin/qemu-system-aarch64", True),
+        (b"/usr/bin/kvm", True),
+        (b"/usr/bin/qemu-img", False),
+        (b"/usr/bin/find", False),  # find -name web
+        (b"/usr/bin/qemu-system-x86_64/find", False),
+        (b"", False),
+    ],
+)
+def test_only_qemu_names_a_machine(exe: bytes, there: bool) -> None:
+    assert bool(claimed(exe, [b"x", b"-name", b"web"])) == there
 
 
 def test_a_build_id() -> None:

@@ -166,15 +166,28 @@ def read(path: Path, lines: list[str]) -> tuple[Recording, Book, Printer]:
     return recording, book, printer
 
 
+def take_callers(recording: Recording, book: Book) -> None:
+    for name in TABLES:
+        for table in recording.tables(name):
+            book.take(name, table)
+
+
+def first_line_alone(recording: Recording, book: Book, printer: Printer) -> None:
+    """Its callers are there, and it was printed without them, for it is the first."""
+    take_callers(recording, book)
+    while len(printer._held) > 1:
+        printer._held.pop()
+    printer.cold = True
+    printer.release()
+
+
 def test_a_line_waits_until_its_callers_are_there(path: Path) -> None:
     lines: list[str] = []
     recording, book, printer = read(path, lines)
     with recording:
         printer.release()
         assert lines == []
-        for name in TABLES:
-            for table in recording.tables(name):
-                book.take(name, table)
+        take_callers(recording, book)
         printer.release()
         assert "".join(lines).count("-> ") == 6
         assert "".join(lines).count("prog+0x") + "".join(lines).count(" in prog") == 4
@@ -191,9 +204,7 @@ def test_it_does_not_wait_for_ever(path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert below("".join(lines)) == [[]] * 6
         heads = [line.split(" ", 3)[:3] for line in "".join(lines).splitlines()]
         lines.clear()
-        for name in TABLES:
-            for table in recording.tables(name):
-                book.take(name, table)
+        take_callers(recording, book)
         printer.release()
         told = "".join(lines).splitlines()
         called = [line for line in told if not line.startswith(" " * 8)]
@@ -213,13 +224,7 @@ def test_the_first_line_does_not_wait_for_names(path: Path) -> None:
     lines: list[str] = []
     recording, book, printer = read(path, lines)
     with recording:
-        for name in TABLES:
-            for table in recording.tables(name):
-                book.take(name, table)
-        while len(printer._held) > 1:
-            printer._held.pop()
-        printer.cold = True
-        printer.release()
+        first_line_alone(recording, book, printer)
         assert below("".join(lines)) == [[]]
         printer.release()
         [called] = below("".join(lines))
@@ -233,13 +238,7 @@ def test_callers_stand_below_their_own_line_alone(path: Path) -> None:
     lines: list[str] = []
     recording, book, printer = read(path, lines)
     with recording:
-        for name in TABLES:
-            for table in recording.tables(name):
-                book.take(name, table)
-        while len(printer._held) > 1:
-            printer._held.pop()
-        printer.cold = True
-        printer.release()
+        first_line_alone(recording, book, printer)
         printer.interrupted()
         printer.release()
         assert "".join(lines).count("    who called at ") == 1

@@ -40,13 +40,16 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file with code: its inode as the kernel told it, and where it lies."""
+    """A file: its inode as the kernel told it, and where it lies."""
 
     dev: int
     ino: int
     gen: int
-    size: int
-    path: bytes
+    size: int = 0
+    """0: not told."""
+    path: bytes = b""
+    mode: int = 0
+    """0: not told; of code it never is."""
 
 
 def caller_records(

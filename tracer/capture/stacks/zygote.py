@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn, Self
 
 from tracer.stacks import sandbox
@@ -45,14 +46,7 @@ class Zygote:
         ``serve`` in each worker, with what that gave and its socket. Call it before threads are
         started.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            ours.close()
-            _live(theirs, parent, prepare, serve)
-        theirs.close()
-        return cls(pid, ours)
+        return cls(*helper(lambda control: _live(control, prepare, serve)))
 
     def worker(self) -> tuple[socket.socket, int]:
         """A connection to a new worker, and its pid. OSError: there is none to be had."""
@@ -77,55 +71,84 @@ class Zygote:
     def close(self) -> None:
         """Ends it; workers end as their connections do."""
         self._control.close()
-        until_s = time.monotonic() + _LEAVING_S
-        with suppress(ChildProcessError):
-            while not os.waitpid(self.pid, os.WNOHANG)[0] and time.monotonic() < until_s:
-                time.sleep(0.01)
+        leave(self.pid, _LEAVING_S)
 
 
-def _live(
-    control: socket.socket, parent: int, prepare: Callable[[], Any], serve: Serve
-) -> NoReturn:
+def _live(control: socket.socket, prepare: Callable[[], Any], serve: Serve) -> None:
     """Its whole life."""
+    state = prepare()
+    sandbox.drop()
+    end_with_parent()  # who changes its user loses that
+    gc.freeze()
+    workers: set[int] = set()
+    while True:
+        data, fds, _, _ = socket.recv_fds(control, 16, 1)
+        with suppress(ChildProcessError):
+            while (gone := os.waitpid(-1, os.WNOHANG)[0]) > 0:
+                workers.discard(gone)
+        if not data:
+            break
+        if not fds:
+            if (pid := int(data[1:])) in workers:
+                workers.discard(pid)
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            continue
+        child = os.fork()
+        if child == 0:
+            control.close()
+            sock = socket.socket(fileno=fds[0])
+            _to_the_end("worker", partial(_work, sock, state, serve))
+        os.close(fds[0])
+        workers.add(child)
+        control.send(b"%d" % child)
+
+
+def helper(live: Callable[[socket.socket], None]) -> tuple[int, socket.socket]:
+    """Forks a process that lives for us alone: its pid, and our end of a socket to it.
+
+    ``live`` is its whole life, with its end. Call it before threads are started.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    parent = os.getpid()
+
+    def settled() -> None:
+        ours.close()
+        _settle(theirs.fileno(), parent)
+        live(theirs)
+
+    pid = os.fork()
+    if pid == 0:
+        _to_the_end("helper", settled)
+    theirs.close()
+    return pid, ours
+
+
+def leave(pid: int, patience_s: float) -> None:
+    """Reaps a helper whose socket is closed: it ends when it finds out, and may stand still."""
+    until_s = time.monotonic() + patience_s
+    with suppress(ChildProcessError):
+        while not os.waitpid(pid, os.WNOHANG)[0] and time.monotonic() < until_s:
+            time.sleep(0.01)
+
+
+def _to_the_end(who: str, live: Callable[[], None]) -> NoReturn:
+    """A process's whole life; it mostly ends because its parent does, which is no error."""
     try:
-        settle(control.fileno(), parent)
-        state = prepare()
-        sandbox.drop()
-        end_with_parent()  # who changes its user loses that
-        gc.freeze()
-        workers: set[int] = set()
-        while True:
-            data, fds, _, _ = socket.recv_fds(control, 16, 1)
-            with suppress(ChildProcessError):
-                while (gone := os.waitpid(-1, os.WNOHANG)[0]) > 0:
-                    workers.discard(gone)
-            if not data:
-                break
-            if not fds:
-                if (pid := int(data[1:])) in workers:
-                    workers.discard(pid)
-                    with suppress(OSError):
-                        os.kill(pid, signal.SIGKILL)
-                continue
-            child = os.fork()
-            if child == 0:
-                control.close()
-                _work(socket.socket(fileno=fds[0]), state, serve)
-            os.close(fds[0])
-            workers.add(child)
-            control.send(b"%d" % child)
+        live()
     except BaseException as error:
         if os.environ.get("SEALSNOOP_DEBUG"):
-            print("zygote:", repr(error), file=sys.stderr)
+            print(f"{who}:", repr(error), file=sys.stderr)
     finally:
         os._exit(0)
 
 
 def end_with_parent() -> None:
+    """Whoever changes its user, or what it may, has to say so again."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def settle(keep: int, parent: int) -> None:
+def _settle(keep: int, parent: int) -> None:
     """Signals of the terminal are not for us; we end with whoever made us."""
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
         signal.signal(number, signal.SIG_IGN)
@@ -142,16 +165,10 @@ def settle(keep: int, parent: int) -> None:
                 os.close(fd)
 
 
-def _work(sock: socket.socket, state: Any, serve: Serve) -> NoReturn:
+def _work(sock: socket.socket, state: Any, serve: Serve) -> None:
     """A worker's whole life."""
-    try:
-        there = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        end_with_parent()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        sandbox.confine(_MEMORY, {resource.RLIMIT_NOFILE: min(there, _DESCRIPTORS)})
-        serve(state, sock)
-    except BaseException as error:
-        if os.environ.get("SEALSNOOP_DEBUG"):
-            print("worker:", repr(error), file=sys.stderr)
-    finally:
-        os._exit(0)
+    there = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    end_with_parent()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    sandbox.confine(_MEMORY, {resource.RLIMIT_NOFILE: min(there, _DESCRIPTORS)})
+    serve(state, sock)
