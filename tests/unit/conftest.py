@@ -1,6 +1,7 @@
 """What every test here is held to: it ends, and leaves nothing behind."""
 
 from collections.abc import Iterator
+from multiprocessing import forkserver, resource_tracker
 
 import pytest
 
@@ -18,3 +19,11 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         zones.changed()
         yield
     zones.changed()
+
+
+@pytest.fixture
+def servers_end() -> Iterator[None]:
+    """What multiprocessing starts once for all pools of a process ends with the test."""
+    yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]

@@ -11,12 +11,9 @@ of the whole (tracer.analysis.sums), whatever the cuts are and whoever counts::
 An executor is one of :mod:`concurrent.futures`, or what has its ``submit``.
 """
 
-import multiprocessing
-import signal
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,7 +24,6 @@ from tracer.analysis.decisions import EVERYTHING, MANY, Decisions, Keep, Window,
 from tracer.analysis.grouping import BEFORE, NEVER
 from tracer.analysis.origins import Kind, Origins
 from tracer.analysis.sums import RANK_BITS, Steps, Words
-from tracer.errors import UserError
 from tracer.recording.format import EVERY
 from tracer.recording.places import Places
 from tracer.recording.reader import Recording
@@ -177,25 +173,6 @@ def count(part: Part, asked: Asked) -> Counted:
     )
 
 
-@contextmanager
-def processes(jobs: int) -> Iterator[Executor]:
-    """So many processes of this machine, each of which counts one part at a time."""
-    # Not by fork: other threads of this process may hold locks.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(jobs, context, _undisturbed) as executor:
-        try:
-            yield executor
-        except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _undisturbed() -> None:
-    """Ctrl-C is for the process that they work for."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def counted(
     executor: Executor, asked: Iterable[tuple[Part, Asked]], ahead: int = AHEAD
 ) -> Iterator[Counted]:
@@ -203,21 +180,14 @@ def counted(
 
     :param ahead: so many; more than processes, so that none waits.
     :raises StoreError: a recording cannot be read.
-    :raises UserError: a process that counted was killed.
     """
     waiting: deque[Future[Counted]] = deque()
-    try:
-        for part, question in asked:
-            waiting.append(executor.submit(count, part, question))
-            if len(waiting) >= ahead:
-                yield waiting.popleft().result()
-        while waiting:
+    for part, question in asked:
+        waiting.append(executor.submit(count, part, question))
+        if len(waiting) >= ahead:
             yield waiting.popleft().result()
-    except BrokenExecutor as error:
-        raise UserError(
-            "a process that counted a part of it was killed, as the kernel does when memory runs "
-            "out; give fewer --jobs"
-        ) from error
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def count_all(
@@ -233,7 +203,6 @@ def count_all(
         have been counted, and the latest time of the part's.
     :return: the recordings as ``into`` knows them, and where decisions come from.
     :raises StoreError: one cannot be read.
-    :raises UserError: see :func:`counted`.
     """
     cut = [
         (place, part, question)

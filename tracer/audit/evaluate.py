@@ -8,8 +8,9 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 from tracer.analysis.decisions import EVERYTHING
 from tracer.analysis.decisions import Window as Part
@@ -63,6 +64,7 @@ def audit(
     *,
     period: Period = ALWAYS,
     query: Query = EVERY_FILE,
+    executor: Executor | None = None,
 ) -> Audit:
     """Compares each recording with the policy.
 
@@ -72,6 +74,8 @@ def audit(
     :param period: in which violations are looked for. What was broken before leaves a claim open:
         what was taken then may still be held. So does a time that a recording does not cover.
     :param query: only files that it matches are looked at, beside what the policy says.
+    :param executor: who compares, a recording at a time; it must see the same paths. None: this
+        process.
     :return: a result for each recording, in their order.
     :raises UserError: a scope's ``where`` needs what objects do not have; the period cannot be
         found in a recording.
@@ -80,10 +84,19 @@ def audit(
     policy = narrowed(policy, query)
     for claim in policy.claims:
         check_where(claim.scope)
-    found = tuple(one_recording(policy, recording, period) for recording in recordings)
+    if executor is None:
+        found = tuple(one_recording(policy, recording, period) for recording in recordings)
+    else:
+        paths = [recording.path for recording in recordings]
+        found = tuple(executor.map(partial(_at_path, policy, period), paths))
     return Audit(
         printable(policy.name), printable(policy.text), policy.sha256, tool, found, str(query)
     )
+
+
+def _at_path(policy: Policy, period: Period, path: str) -> RecordingAudit:
+    with Recording.open(path) as recording:
+        return one_recording(policy, recording, period)
 
 
 def one_recording(policy: Policy, recording: Recording, period: Period = ALWAYS) -> RecordingAudit:

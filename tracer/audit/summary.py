@@ -103,6 +103,21 @@ def _why(audit: Audit) -> str:
     return "; ".join(told) or "see below"
 
 
+def matrix(audit: Audit) -> list[tuple[str, list[Result]]]:
+    """Each recording's host, and the result of each claim, the worst recordings first.
+
+    Where a host has several, or none is named, the path stands with it.
+    """
+    hosts = Counter(one.host for one in audit.recordings)
+    found = []
+    for one in audit.recordings:
+        plain = one.host and hosts[one.host] == 1
+        name = one.host if plain else f"{one.host} {one.path}".strip()
+        found.append((one, name, [claim.result for claim in one.claims]))
+    found.sort(key=lambda row: WORST_FIRST.index(row[0].result))
+    return [(name, results) for _, name, results in found]
+
+
 # ---- what to do ---------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
-from tracer.cli.options import TIMES, period, time_options
+from tracer.cli.options import TIMES, jobs_option, period, time_options
 from tracer.cli.verb import Verb, filter_help, filter_option, filter_query, import_without_threads
 from tracer.errors import Exit, UserError
 from tracer.output.console import console, prepare, quiet_pipe, tell, write
@@ -75,6 +75,7 @@ class Audit(Verb):
             action="store_true",
             help="hooks, clocks and blind spots at length, not in one line",
         )
+        jobs_option(parser)
         filter_option(parser, "only files that match, for example 'name:ring* kind:memfd'")
         time_options(parser, "violations")
         parser.add_argument("--json", action="store_true", help="the result as one JSON object")
@@ -117,12 +118,19 @@ class Audit(Verb):
 
         with ExitStack() as stack:
             recordings = [stack.enter_context(Recording.open(path)) for path in paths]
+            executor = None
+            if args.jobs > 1:
+                from tracer.audit import evaluate
+                from tracer.jobs import processes
+
+                executor = stack.enter_context(processes(args.jobs, [evaluate.__name__]))
             audit = hold(
                 policy,
                 recordings,
                 f"sealsnoop {__version__}",
                 period=period(args),
                 query=filter_query(args, OBJECTS.names),
+                executor=executor,
             )
             written = _write_reports(audit, args)
             if args.statement:
@@ -168,6 +176,8 @@ def _check(args: argparse.Namespace) -> None:
         _usage("a statement is about whole recordings: no --since, --until or --filter")
     if args.sign and not args.statement:
         _usage("--sign signs the file of --statement FILE")
+    if args.jobs < 1:
+        _usage("--jobs: at least 1")
     if args.top is not None and args.top < 1:
         _usage("--top: at least 1")
 

@@ -148,6 +148,18 @@ def recording_options(
     )
 
 
+def jobs_option(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--jobs``: for who reads recordings whole."""
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        default=1,
+        help="processes that read and judge (default 1); each starts in half a second and takes "
+        "memory of its own: worth it from a million decisions on, or for many recordings",
+    )
+
+
 def stack_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Adds ``--debug-dir``: for who shows user stacks."""
     parser.add_argument(

@@ -7,7 +7,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tracer.cli import options
-from tracer.cli.options import TIMES, period, stack_names, stack_options, time_options
+from tracer.cli.options import (
+    TIMES,
+    jobs_option,
+    period,
+    stack_names,
+    stack_options,
+    time_options,
+)
 from tracer.cli.verb import (
     Verb,
     filter_help,
@@ -99,14 +106,7 @@ class Report(Verb):
             "--flame", metavar="FILE", help="the same drawn, for a browser; - is stdout"
         )
         stack_options(parser)
-        parser.add_argument(
-            "--jobs",
-            type=int,
-            metavar="N",
-            default=1,
-            help="processes that read and judge (default 1); each starts in half a second and "
-            "takes memory of its own, so that recordings of a million decisions are worth it",
-        )
+        jobs_option(parser)
         parser.add_argument(
             "--diff", action="store_true", help="what is different in the second of two recordings"
         )

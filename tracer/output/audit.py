@@ -14,11 +14,13 @@ from functools import lru_cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from tracer.audit import result as sentences
 from tracer.audit import summary as summaries
 from tracer.audit.result import Audit, ClaimResult, RecordingAudit, Result
+from tracer.escape import printable
 
 FORMAT = 1
 _ADDED = {"Audit": ("result",), "RecordingAudit": ("result",)}
@@ -115,6 +117,13 @@ STYLES = {
 
 
 _TOP, _PROOFS = 20, 5
+_HOST = 40  # cells of a host's name
+_SHORT = {
+    Result.FAIL: "FAIL",
+    Result.INDETERMINATE: "unsure",
+    Result.PASS: "pass",
+    Result.NOT_APPLICABLE: "-",
+}
 
 
 class Terminal:
@@ -137,6 +146,8 @@ class Terminal:
         self._line(summaries.text(audit), STYLES[audit.result])
         for said in summaries.todo(audit, self._policy):
             self._line(f"→ {said}", "", 2, 2)
+        if len(audit.recordings) > 1:
+            self._matrix(audit)
         for one in audit.recordings:
             self._recording(one)
         self.console.print()
@@ -150,6 +161,26 @@ class Terminal:
             piece.rstrip()
             before = Text(" " * (indent + (hang if place else 0)))
             self.console.print(before, piece, sep="", no_wrap=True, overflow="ellipsis")
+
+    def _matrix(self, audit: Audit) -> None:
+        """Each recording and what came of each claim, the worst first."""
+        rows = summaries.matrix(audit)
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("host", no_wrap=True, overflow="ellipsis", max_width=_HOST)
+        claims = audit.recordings[0].claims
+        for number, _ in enumerate(claims, 1):
+            table.add_column(str(number), no_wrap=True)
+        for host, results in rows[: self.top]:
+            cells = (Text(_SHORT[result], STYLES[result]) for result in results)
+            table.add_row(Text(host), *cells)
+        self.console.print()
+        self.console.print(table)
+        numbered = (f"{number} {printable(claim.id)}" for number, claim in enumerate(claims, 1))
+        self._line(f"claims: {', '.join(numbered)}", "dim")
+        if hidden := rows[self.top :]:
+            worst = sentences.worst(result for _, results in hidden for result in results)
+            self._line(f"and {len(hidden):,} more, {worst.value} at worst (--top)", "dim")
+        self.console.print()
 
     def _recording(self, one: RecordingAudit) -> None:
         self._line(sentences.when(one))

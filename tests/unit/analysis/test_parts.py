@@ -2,11 +2,10 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack
 from dataclasses import replace
-from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,10 +19,11 @@ from tests.unit.recording.store_records import SMALL
 from tracer.analysis import api
 from tracer.analysis.batches import Source
 from tracer.analysis.decisions import Decisions, Window, summarize
-from tracer.analysis.parts import Asked, Counted, Part, count_all, parts, processes
+from tracer.analysis.parts import Asked, Counted, Part, count_all, parts
 from tracer.analysis.totals import Tables
 from tracer.errors import UserError
 from tracer.filter.query import parse
+from tracer.jobs import processes
 from tracer.record import EVENT, HEAD, OBJECT, RecordType
 from tracer.recording.reader import Recording
 from tracer.recording.writer import RecordingWriter
@@ -128,14 +128,6 @@ def in_one_go(paths: list[Path], asked: Asked = EVERYTHING) -> Tables:
         )  # fmt: skip
 
 
-@pytest.fixture
-def servers_end() -> Iterator[None]:
-    """What multiprocessing starts once for all pools of a process ends with the test."""
-    yield
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
-    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
-
-
 LITTLE = 20
 """Cuts in the fast tests."""
 
@@ -222,5 +214,5 @@ def test_a_process_that_is_killed_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tracer.analysis.parts.count", _killed)
-    with processes(1) as executor, pytest.raises(UserError, match="was killed"):
+    with pytest.raises(UserError, match="was killed"), processes(1) as executor:
         by_parts([written(tmp_path / "r.seal", 5, 900, "a")], executor)

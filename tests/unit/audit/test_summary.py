@@ -1,9 +1,12 @@
 """An audit's first line, what to do, and doubts that are told once."""
 
+import contextlib
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from tests.unit.audit.audit_story import Story, policy
 from tracer.audit import summary
@@ -21,7 +24,9 @@ from tracer.audit.result import (
     Result,
     Window,
 )
+from tracer.jobs import processes
 from tracer.kernel.audit_families import AUDIT_FAMILIES
+from tracer.output.audit import Terminal
 from tracer.recording.reader import Recording
 
 P, F, I, N = Result.PASS, Result.FAIL, Result.INDETERMINATE, Result.NOT_APPLICABLE  # noqa: E741
@@ -185,3 +190,39 @@ def test_what_to_do_is_what_the_claim_can_be_kept_by(claim_type: str, advice: st
     failed = replace(claim(F, finding(F)), claim=claim_type)
     said = [line for line in summary.todo(of(failed)) if not line.startswith("to look closer")]
     assert [advice in line for line in said] == ([True] if advice else [])
+
+
+def test_hosts_beside_claims_the_worst_first() -> None:
+    good, bad = (replace(recorded(claim(P), claim(N)), host="good"),
+                 replace(recorded(claim(P), claim(F)), host="bad"))  # fmt: skip
+    twice = [replace(recorded(claim(I), claim(P)), host="two", path=path) for path in ("x", "y")]
+    nobody = replace(recorded(claim(P), claim(P)), host="", path="z.seal")
+    found = replace(of(), recordings=(good, *twice, bad, nobody))
+    rows = summary.matrix(found)
+    assert [name for name, _ in rows] == ["bad", "two x", "two y", "good", "z.seal"]
+    assert rows[0][1] == [P, F]
+
+    with io.StringIO() as out:
+        Terminal(Console(file=out, width=60), 2).show(found)
+        lines = [line.split() for line in out.getvalue().splitlines()]
+    assert ["bad", "pass", "FAIL"] in lines
+    assert ["two", "x", "unsure", "pass"] in lines
+    assert ["and", "3", "more,", "indeterminate", "at", "worst", "(--top)"] in lines
+
+
+@pytest.mark.usefixtures("servers_end")
+def test_by_two_processes_it_is_the_same(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.seal" for number in range(3)]
+    for number, path in enumerate(paths):
+        story = Story()
+        story.create(5)
+        if number == 1:
+            story.map(5)
+        story.write(path)
+    asked = parse(policy('claim = "never-mapped"'))
+    with contextlib.ExitStack() as stack:
+        recordings = [stack.enter_context(Recording.open(path)) for path in paths]
+        executor = stack.enter_context(processes(2))
+        found = audit(asked, recordings, "test", executor=executor)
+        assert found == audit(asked, recordings, "test")
+    assert [one.result for one in found.recordings] == [P, F, P]
