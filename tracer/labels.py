@@ -296,6 +296,18 @@ def size(value: float | None) -> str:
     return f"{shown.removesuffix('.0')}{unit}"
 
 
+def twice(both: int, most: int | None) -> str:
+    """How much guest memory is in both copies (`tracer.analysis.copies`).
+
+    ``-``, ``64K``, ``at most 2M``, ``64K, at most 2M``, ``64K or more``, ``?``.
+    """
+    if most is None:
+        return f"{size(both)} or more" if both else "?"
+    if both == most:
+        return size(both) if both else "-"
+    return f"{size(both)}, at most {size(most)}" if both else f"at most {size(most)}"
+
+
 def span(ns: int | None, unknown: str = "-") -> str:
     """How long, in at most five cells: ``35µs``, ``1.2s``, ``3m12``, ``2h05``, ``4d``."""
     if ns is None or ns < 0:

@@ -31,7 +31,10 @@ goes away)::
                     and GROW then) or could be changed; how; times
     machines        list: virtual machines with a guest_memfd or conversions, as they were at the
                     end: vm, pid, comm, type (as KVM_CREATE_VM was given it; -1: not seen to
-                    begin), bytes of memory, private, shared, unknown; conversions, refused
+                    begin), bytes of memory, private, shared, unknown; conversions, refused; both:
+                    bytes of private memory of which the VMM's own shared memory file has
+                    a copy for certain, and both_at_most: which it has not given back since they
+                    became private (null: what is shared is in no memory file that is known)
     seals           list: each file's creation and each change of its seals, file by file
     late_seals      list: seals that came after the file was shared or mapped writable
     busy            list: F_ADD_SEALS that failed EBUSY, with the holders of writable mappings

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tracer import labels
 from tracer.escape import cells as width_of
 from tracer.escape import clip, pad, printable
-from tracer.labels import describe, seals_text, size, span
+from tracer.labels import describe, seals_text, size, span, twice
 from tracer.output.coverage import Coverage
 from tracer.output.names import MOST_ROWS, braces, folded, shortened
 from tracer.rules.verdicts import Verdict
@@ -337,6 +337,10 @@ def _machine_type(row: Row) -> str:
     return _MACHINE_TYPES.get(number, str(number))
 
 
+def _twice(row: Row) -> str:
+    return twice(int(row.get("both") or 0), row.get("both_at_most"))
+
+
 def _holders(row: Row) -> str:
     # Without a mapping the seal was refused for pages that somebody holds.
     if not row.get("writable"):
@@ -465,6 +469,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         value("unknown", "unknown", size, right=True, rank=1),
         value("conversions", "converted", right=True),
         value("refused", "refused", right=True),
+        Column("in both copies", _twice, lambda row: row.get("both_at_most") or -1),
     ),
     "late": (
         _TIMES,
