@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tracer.analysis import private
+from tracer.analysis import private, strip
 from tracer.analysis.mappings import MAPPED, lifetimes
 from tracer.analysis.private import FOREVER, PRIVATE, Privacy
 from tracer.labels import is_shared
@@ -49,11 +49,25 @@ _HARMLESS = frozenset(cause.name.lower() for cause in (*CONTEXT, *WANTED))
 """Causes by which no event is lost."""
 
 
-def machines(readings: "Sequence[tuple[Recording, Source]]") -> pd.DataFrame:
+class Picture(NamedTuple):
+    """Of one machine's memory over time."""
+
+    host: str
+    boot_id: str
+    vm: int
+    strip: strip.Strip
+
+
+def machines(
+    readings: "Sequence[tuple[Recording, Source]]", pictures: int = 0
+) -> tuple[pd.DataFrame, list["Picture"]]:
     """:meth:`Privacy.machines` of several recordings, with :data:`COLUMNS`, ``host`` and
-    ``boot_id``: of machines that have a guest_memfd, or whose memory somebody wanted converted."""
+    ``boot_id``: of machines that have a guest_memfd, or whose memory somebody wanted converted.
+
+    :param pictures: of so many of those whose memory was converted, or is private, a picture.
+    """
     names = ["host", "boot_id", *private.MACHINE, *COLUMNS]
-    pieces = []
+    pieces, drawn = [], list[Picture]()
     for recording, source in readings:
         if not recording.manifest.audit:
             continue  # nobody looked
@@ -63,9 +77,15 @@ def machines(readings: "Sequence[tuple[Recording, Source]]") -> pd.DataFrame:
         asked = told["conversions"] + told["refused"] > 0
         told = told[asked | told["vm"].isin(gmem)]
         told = told.merge(of(recording, found), on="vm", how="left")
+        moved = told["conversions"] + told["private"] + told["unknown"] > 0
+        for vm in told.loc[moved, "vm"].tolist()[: pictures - len(drawn)]:
+            shown = strip.of(found, vm, recording.last_ns())
+            if shown is not None:
+                drawn.append(Picture(source.host, source.boot_id, vm, shown))
         pieces.append(told.assign(host=source.host, boot_id=source.boot_id)[names])
     there = [one for one in pieces if len(one)]
-    return pd.concat(there, ignore_index=True) if there else pd.DataFrame(columns=names)
+    whole = pd.concat(there, ignore_index=True) if there else pd.DataFrame(columns=names)
+    return whole, drawn
 
 
 def of(recording: "Recording", found: Privacy) -> pd.DataFrame:

@@ -435,7 +435,7 @@ class Privacy:
         """One row a range of a machine's guest-physical memory and a time in which it was in one
         state: ``vm``, ``start`` and ``end`` (bytes), ``from_ns`` and ``until_ns`` (boot clock),
         ``state``. What was never anything else but shared is there, too."""
-        pieces = [self._rectangles(vm).assign(vm=vm) for vm in self._machines] or [
+        pieces = [self.rectangles(vm).assign(vm=vm) for vm in self._machines] or [
             Machine(self._conversions, np.empty(0, np.int64), True).rectangles()[:0].assign(vm=0)
         ]
         return _shown(pd.concat(pieces, ignore_index=True), ["vm"])
@@ -446,7 +446,7 @@ class Privacy:
         pieces = []
         for slots in self._all_files():
             for slot in slots:
-                found = self._rectangles(slot.vm)
+                found = self.rectangles(slot.vm)
                 found = found[
                     (found["start"] < slot.end) & (found["end"] > slot.start)
                     & (found["from_ns"] < slot.until_ns) & (found["until_ns"] > slot.set_ns)
@@ -482,8 +482,8 @@ class Privacy:
         for vm, one in self._machines.items():
             mine = told[told["vm"] == vm]
             asked = mine[(mine["op"].astype(str) == "convert") & ~mine["swept"]]
-            slots = self.slots[(self.slots["vm"] == vm) & (self.slots["slot"] < _SPACE)]
-            when = self._when(slots) if at_ns is None else at_ns
+            slots = self.memory(vm)
+            when = self.last_of(slots) if at_ns is None else at_ns
             there = slots[(slots["set_ns"] <= when) & (slots["gone_ns"] > when)]
             rows.append(
                 {
@@ -503,8 +503,8 @@ class Privacy:
         their shared memory is."""
         pieces = [self.slots[:0]]
         for vm in self._machines:
-            slots = self.slots[(self.slots["vm"] == vm) & (self.slots["slot"] < _SPACE)]
-            when = self._when(slots)
+            slots = self.memory(vm)
+            when = self.last_of(slots)
             there = (slots["set_ns"] <= when) & (slots["gone_ns"] > when)
             pieces.append(slots[there & slots["gmem"] & (slots["address"] != 0)])
         return pd.concat(pieces, ignore_index=True)
@@ -512,19 +512,24 @@ class Privacy:
     def odd_pages(self, vm: int, start: int, end: int, at_ns: int) -> pd.DataFrame:
         """Pages of a machine from ``start`` to ``end`` that were not known to be shared then:
         ``start``, ``end``, ``state``, and ``from_ns``, since when."""
-        found = self._rectangles(vm)
+        found = self.rectangles(vm)
         then = (found["from_ns"] <= at_ns) & (found["until_ns"] > at_ns)
         found = found[(found["state"] != SHARED) & then]
         ends = {"start": found["start"].clip(lower=start), "end": found["end"].clip(upper=end)}
         found = found.assign(**ends)
         return found[found["end"] > found["start"]]
 
-    def _rectangles(self, vm: int) -> pd.DataFrame:
+    def rectangles(self, vm: int) -> pd.DataFrame:
+        """Of one machine (:meth:`Machine.rectangles`)."""
         if vm not in self._told:
             self._told[vm] = self._machines[vm].rectangles()
         return self._told[vm]
 
-    def _when(self, slots: pd.DataFrame) -> int:
+    def memory(self, vm: int) -> pd.DataFrame:
+        """The memslots of a machine's first address space."""
+        return self.slots[(self.slots["vm"] == vm) & (self.slots["slot"] < _SPACE)]
+
+    def last_of(self, slots: pd.DataFrame) -> int:
         """The last moment at which there was a memslot."""
         gone = slots["gone_ns"].max() if len(slots) else self.last_ns
         return min(int(gone) - 1, self.last_ns)

@@ -15,7 +15,9 @@ goes away)::
                     (ran, cases, variants, unexplained, silent, lost, bit_0x20, failed, open,
                     holes, unconfirmed), lost (events by cause),
                     incomplete (by cause), problems (sentences), redacted (true: a copy where
-                    names are pseudonyms), decisions, whole (true: nothing
+                    names are pseudonyms), machines (virtual machines that ran before, read from
+                    KVM's own list; null: nobody looked), machines_problem (why there may be
+                    others; empty: there are none), decisions, whole (true: nothing
                     lost, nothing missing, ended in order)
     verdicts        decisions by verdict, all six, the worst first
     listed          list: decisions that were not simply allowed, equal ones as one with count
