@@ -11,7 +11,7 @@ mapping are not seen. So there are two numbers: ``both`` is in memory twice for 
 not. What is touched once more after it was given back is not seen, either.
 """
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -88,9 +88,12 @@ def machines(
     return whole, drawn
 
 
-def of(recording: "Recording", found: Privacy) -> pd.DataFrame:
+def of(recording: "Recording", found: Privacy, until_ns: int = FOREVER) -> pd.DataFrame:
     """``vm`` and :data:`COLUMNS` of each machine of ``found``, as it was when its memory was last
-    in memslots and mapped. StoreError: the recording cannot be read."""
+    in memslots and mapped. StoreError: the recording cannot be read.
+
+    :param until_ns: what began later has not happened yet.
+    """
     from tracer.analysis import decisions as reading
     from tracer.analysis import frames
 
@@ -98,30 +101,18 @@ def of(recording: "Recording", found: Privacy) -> pd.DataFrame:
     vms = found.machines()["vm"].tolist()
     if slots.empty:
         return _answer(dict.fromkeys(vms, (0, 0)))
-    first, last = _ends(slots)
-
-    def near(batch: "Batch") -> "Array":
-        address = batch["answer"].astype(np.uint64)
-        near_: Array = (address < last) & (address + batch["length"] > first)
-        return near_
-
-    maps = frames.concat(reading.batches(recording, MAPPED, _MAPS, where=near), MAPPED)
-    swept = recording.frame("mappings", list(MAPPED))
-    swept = swept[swept["op"].isin(["map", "unmap"])]
-    boot = {"boot_id": ""}
-    lives = lifetimes(maps.astype({"op": str}).assign(**boot), swept.assign(**boot))
-    pieces = list(_pieces(slots, lives))
-    inodes = {one.ino for one in pieces} - {0}
+    parts = list(pieces(slots, mapped(recording, slots, until_ns)))
+    inodes = {one.ino for one in parts} - {0}
 
     def mine(batch: "Batch") -> "Array":
         mine_: Array = np.isin(batch["ino"], list(inodes))
         return mine_
 
     calls = frames.concat(reading.batches(recording, _OF_CALL, _CALLS, where=mine), _OF_CALL)
-    calls = calls.astype({"op": str, "kind": str})
+    calls = calls[calls["time_ns"] <= until_ns].astype({"op": str, "kind": str})
     sure, sums = _is_sure(recording), dict.fromkeys(vms, (0, 0))
     unknown = set[int]()
-    for one in pieces:
+    for one in parts:
         pages = found.odd_pages(one.vm, one.start, one.end, one.at_ns)
         if len(pages) and (one.nothing or (pages["state"] != PRIVATE).any()):
             unknown.add(one.vm)
@@ -133,6 +124,45 @@ def of(recording: "Recording", found: Privacy) -> pd.DataFrame:
         before = sums[one.vm]
         sums[one.vm] = before[0] + (both if sure else 0), before[1] + most
     return _answer(sums, unknown)
+
+
+def mapped(recording: "Recording", slots: pd.DataFrame, until_ns: int = FOREVER) -> pd.DataFrame:
+    """The lives of mappings at addresses of memslots (`tracer.analysis.mappings`)."""
+    if slots.empty:
+        return _lives(recording, until_ns, lambda batch: np.zeros(len(batch), bool))
+    first, last = _ends(slots)
+
+    def near(batch: "Batch") -> "Array":
+        address = batch["answer"].astype(np.uint64)
+        near_: Array = (address < last) & (address + batch["length"] > first)
+        return near_
+
+    return _lives(recording, until_ns, near)
+
+
+def mappings(recording: "Recording", inodes: Set[int], until_ns: int = FOREVER) -> pd.DataFrame:
+    """The lives of mappings of files with these inode numbers."""
+
+    def mine(batch: "Batch") -> "Array":
+        mine_: Array = np.isin(batch["ino"], list(inodes))
+        return mine_
+
+    found = _lives(recording, until_ns, mine)
+    return found[found["ino"].isin(inodes)]
+
+
+def _lives(
+    recording: "Recording", until_ns: int, where: "Callable[[Batch], Array]"
+) -> pd.DataFrame:
+    from tracer.analysis import decisions as reading
+    from tracer.analysis import frames
+
+    maps = frames.concat(reading.batches(recording, MAPPED, _MAPS, where=where), MAPPED)
+    maps = maps[maps["time_ns"] <= until_ns]
+    swept = recording.frame("mappings", list(MAPPED))
+    swept = swept[swept["op"].isin(["map", "unmap"])]
+    boot = {"boot_id": ""}
+    return lifetimes(maps.astype({"op": str}).assign(**boot), swept.assign(**boot))
 
 
 def _answer(sums: dict[int, tuple[int, int]], unknown: Set[int] = frozenset()) -> pd.DataFrame:
@@ -190,7 +220,7 @@ def _ends(slots: pd.DataFrame) -> tuple[np.uint64, np.uint64]:
     return address.min(), (address + size).max()
 
 
-def _pieces(slots: pd.DataFrame, lives: pd.DataFrame) -> Iterator[Piece]:
+def pieces(slots: pd.DataFrame, lives: pd.DataFrame) -> Iterator[Piece]:
     """Each memslot in parts, by what was mapped there last."""
     by_pid = dict(tuple(lives.sort_values("end_ns").groupby("pid", sort=False)))
     slot: Any

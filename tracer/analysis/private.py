@@ -63,14 +63,18 @@ _AT_ONCE = 1 << 22
 """So many segments are looked at in one go."""
 
 
-def of(recording: "Recording") -> "Privacy":
-    """Of a recording, finished or as far as it goes. StoreError: it cannot be read."""
+def of(recording: "Recording", until_ns: int | None = None) -> "Privacy":
+    """Of a recording, finished or as far as it goes. StoreError: it cannot be read.
+
+    :param until_ns: what began later has not happened yet; None: all has.
+    """
     from tracer.analysis import decisions as reading
     from tracer.analysis import frames
 
     found = frames.concat(reading.batches(recording, ops=OPS), COLUMNS)
     swept = recording.frame("mappings", list(COLUMNS))
     swept = swept[swept["op"].isin([Op.MEMSLOT.name.lower(), Op.CONVERT.name.lower()])]
+    found = found if until_ns is None else found[found["time_ns"] <= until_ns]
     if not len(swept):
         return Privacy(found)
     words = {"op": str, "kind": str, "comm": str}
@@ -503,11 +507,15 @@ class Privacy:
         their shared memory is."""
         pieces = [self.slots[:0]]
         for vm in self._machines:
-            slots = self.memory(vm)
-            when = self.last_of(slots)
-            there = (slots["set_ns"] <= when) & (slots["gone_ns"] > when)
-            pieces.append(slots[there & slots["gmem"] & (slots["address"] != 0)])
+            slots = self.there(vm)
+            pieces.append(slots[slots["gmem"] & (slots["address"] != 0)])
         return pd.concat(pieces, ignore_index=True)
+
+    def there(self, vm: int) -> pd.DataFrame:
+        """The memslots of :meth:`memory` at the last moment at which there was one."""
+        slots = self.memory(vm)
+        when = self.last_of(slots)
+        return slots[(slots["set_ns"] <= when) & (slots["gone_ns"] > when)]
 
     def odd_pages(self, vm: int, start: int, end: int, at_ns: int) -> pd.DataFrame:
         """Pages of a machine from ``start`` to ``end`` that were not known to be shared then:

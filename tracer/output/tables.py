@@ -327,14 +327,8 @@ def _last(row: Row) -> str:
     return f"{plain(op)} {answer(str(op), row.get('last_answer'))}"
 
 
-_MACHINE_TYPES = {-1: "older than the trace", 0: "ordinary", 1: "software-protected", 2: "SEV",
-                  3: "SEV-ES", 4: "SEV-SNP", 5: "TDX"}  # fmt: skip
-"""KVM_X86_*_VM, arch/x86/include/uapi/asm/kvm.h."""
-
-
 def _machine_type(row: Row) -> str:
-    number = int(row.get("type") or 0)
-    return _MACHINE_TYPES.get(number, str(number))
+    return labels.machine_type(int(row.get("type") or 0))
 
 
 def _twice(row: Row) -> str:
