@@ -66,9 +66,9 @@ class GuestBook:
     def settle(self) -> bool:
         """Waits for the end of a reading; False: there was none."""
         thread, self._thread = self._thread, None
-        self._due_s = 0.0
         if thread is not None:
             thread.join()
+        self._due_s = 0.0
         return thread is not None
 
     def _make(self, until_ns: int | None) -> None:

@@ -582,8 +582,8 @@ MEMSLOTS: Sequence[Column] = (
     _hex("start", "guest-physical", 14),
     _bytes("length", "size", 5),
     _bytes("private", "private", 7),
-    _file(12, 40, "backed by"),
-    Column("shared_in", "shared in", 12, 40, rank=1),
+    _file(10, 40, "backed by"),
+    Column("shared_in", "shared in", 9, 40, rank=1),
     _when("first_ns", 3, "since"),
     _when("until_ns", 4, "until"),
 )

@@ -90,8 +90,7 @@ class MachineScreen(Base):
         mapped.show(no_rows("mapped") if guest is None else guest.mappers)
         place = machines.place
         record: Mapping[str, Any] | None = None if place is None else machines.rows.record(place)
-        if record is not None:
-            self.query_one(MachineTitle).show(record)
+        self.query_one(MachineTitle).show(record)
         note = self._note(found, vm, guest)
         picture = None if guest is None else guest.strip
         self.query_one(MemoryStrip).show(Memory(picture, found.rows, note))

@@ -17,12 +17,12 @@ _LEGEND = ((0, "shared"), (1, "mostly shared"), (2, "mostly private"), (3, "priv
            (-1, "not known"))  # fmt: skip
 
 
-class MachineTitle(Drawn[Mapping[str, Any]]):
+class MachineTitle(Drawn[Mapping[str, Any] | None]):
     """Whose machine it is, how much of it is private, and what was converted."""
 
-    def draw(self, width: int) -> Text | None:
+    def draw(self, width: int) -> Text:
         if self.shown is None:
-            return None
+            return Text()
         get, quiet = self.shown.get, self.style_of("quiet")
 
         def part(label: str, value: str, style: str = "") -> Text:
