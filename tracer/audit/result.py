@@ -315,12 +315,16 @@ def left(one: RecordingAudit) -> Iterator[str]:
     for machine in one.copies:
         if machine.both_at_most == 0 or (machine.both_at_most is None and not machine.both):
             continue
-        sure = "" if machine.both else " (whether it was ever touched is not seen)"
-        yield (
-            f"finding, no failure: of vm {machine.vm} ({machine.comm}/{machine.pid}) "
-            f"{twice(machine.both, machine.both_at_most)} of memory that is private now are still "
-            f"in the VMM's shared memory as well{sure}: give it back by a hole there"
-        )
+        whose = f"of vm {machine.vm} ({machine.comm}/{machine.pid})"
+        much = f"{whose} {twice(machine.both, machine.both_at_most)} of memory that is private now"
+        there = "still be in the VMM's shared memory as well, until it punches a hole there"
+        if machine.both:
+            yield f"finding, no failure: {much} must {there}"
+        else:
+            yield (
+                f"no failure, and not certain: {much} may {there}; whether it was ever touched is "
+                "not seen"
+            )
 
 
 def _needed(one: RecordingAudit) -> list[Need]:

@@ -1,7 +1,7 @@
 """Virtual machines for the view: read while somebody looks at them, in a thread of its own.
 
 The state of guest memory is made of all conversions of a recording, which takes seconds where it is
-long; the tables must go on meanwhile. It is repeated when something came, and takes at most a tenth
+long; the tables must go on meanwhile. It is repeated when something came, and takes at most a fifth
 of the time.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LEAST_S = 2.0
 """Between two readings."""
-_SHARE = 9
+_SHARE = 4
 _WAIT_S = 0.05
 """What is known so soon is in the next snapshot already."""
 MOST = 32

@@ -1,6 +1,7 @@
 """Claims about guest_memfds that depend on what was private to the guest then."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +278,8 @@ def test_what_is_in_both_copies_is_a_finding_and_no_failure(tmp_path: Path) -> N
     assert (machine.both, machine.both_at_most) == (2 * PAGE, 5 * PAGE)
     [line] = left(found)
     assert line.startswith("finding, no failure: of vm 77 (vmm/100) 8K, at most 20K of memory")
+    [not_sure] = left(replace(found, copies=(replace(machine, both=0),)))
+    assert not_sure.startswith("no failure, and not certain: of vm 77 (vmm/100) at most 20K of")
     vmm.call("punch_hole", 0, 5)
     careful = vmm.write(tmp_path / "careful.seal")
     [found] = audited(careful, BY_VMM, scope=SCOPE).recordings
