@@ -39,6 +39,9 @@ _EVER = FOREVER >> _PAGE_SHIFT
 """A page that no file has."""
 _HUGE = 1 << 9
 """Pages: less than a huge one is never taken out of a hugetlb file."""
+SLOTS = 1 << 12
+_LOOKS = 1 << 31
+"""A VMM can make any number of memslots and calls: of so many nothing is counted, and not known."""
 _KEEP_SIZE = 1
 _MAPS = (Op.MAP, Op.UNMAP)
 _CALLS = (Op.WRITE, Op.ALLOCATE, Op.PUNCH_HOLE, Op.TRUNCATE, Op.EVICT)
@@ -101,6 +104,8 @@ def of(recording: "Recording", found: Privacy, until_ns: int = FOREVER) -> pd.Da
     vms = found.machines()["vm"].tolist()
     if slots.empty:
         return _answer(dict.fromkeys(vms, (0, 0)))
+    if len(slots) > SLOTS:
+        return _answer(dict.fromkeys(vms, (0, 0)), set(slots["vm"].tolist()))
     parts = list(pieces(slots, mapped(recording, slots, until_ns)))
     inodes = {one.ino for one in parts} - {0}
 
@@ -110,6 +115,9 @@ def of(recording: "Recording", found: Privacy, until_ns: int = FOREVER) -> pd.Da
 
     calls = frames.concat(reading.batches(recording, _OF_CALL, _CALLS, where=mine), _OF_CALL)
     calls = calls[calls["time_ns"] <= until_ns].astype({"op": str, "kind": str})
+    if len(parts) * len(calls) > _LOOKS:
+        return _answer(dict.fromkeys(vms, (0, 0)), {one.vm for one in parts})
+    by_file = dict(tuple(calls.groupby(["dev", "ino"])))
     sure, sums = _is_sure(recording), dict.fromkeys(vms, (0, 0))
     unknown = set[int]()
     for one in parts:
@@ -119,7 +127,7 @@ def of(recording: "Recording", found: Privacy, until_ns: int = FOREVER) -> pd.Da
         pages = pages[pages["state"] == PRIVATE]
         if one.nothing or pages.empty:
             continue
-        file = calls[(calls["ino"] == one.ino) & (calls["dev"] == one.dev)]
+        file = by_file.get((one.dev, one.ino), calls[:0])
         both, most = _count(pages, one, file)
         before = sums[one.vm]
         sums[one.vm] = before[0] + (both if sure else 0), before[1] + most

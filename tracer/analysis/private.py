@@ -324,6 +324,7 @@ class Privacy:
         self._nameless = self.slots[self.slots["gmem"] & (self.slots["ino"] == 0)]
         self._machines: dict[int, Machine] = {}
         self._told: dict[int, pd.DataFrame] = {}
+        self._odd = (-1, -1), pd.DataFrame()
         numbers = pd.concat([self._conversions["vm"], self.slots["vm"]]).astype(np.int64)
         room, found = MOST, sorted(numbers.unique().tolist())
         for place, vm in enumerate(found):
@@ -520,12 +521,16 @@ class Privacy:
     def odd_pages(self, vm: int, start: int, end: int, at_ns: int) -> pd.DataFrame:
         """Pages of a machine from ``start`` to ``end`` that were not known to be shared then:
         ``start``, ``end``, ``state``, and ``from_ns``, since when."""
-        found = self.rectangles(vm)
-        then = (found["from_ns"] <= at_ns) & (found["until_ns"] > at_ns)
-        found = found[(found["state"] != SHARED) & then]
+        if self._odd[0] != (vm, at_ns):
+            found = self.rectangles(vm)
+            then = (found["from_ns"] <= at_ns) & (found["until_ns"] > at_ns)
+            # At one moment no two of them overlap: by their start is by their end.
+            self._odd = (vm, at_ns), found[(found["state"] != SHARED) & then]
+        _, found = self._odd
+        first = int(np.searchsorted(found["end"], start, "right"))
+        found = found.iloc[first : int(np.searchsorted(found["start"], end, "left"))]
         ends = {"start": found["start"].clip(lower=start), "end": found["end"].clip(upper=end)}
-        found = found.assign(**ends)
-        return found[found["end"] > found["start"]]
+        return found.assign(**ends)
 
     def rectangles(self, vm: int) -> pd.DataFrame:
         """Of one machine (:meth:`Machine.rectangles`)."""

@@ -113,7 +113,7 @@ def _guests(
     from tracer.analysis import copies, strip
 
     slots = pd.concat([found.there(vm) for vm in vms] or [found.slots[:0]])
-    placed = slots[slots["address"] != 0]
+    placed = slots[slots["address"] != 0][: copies.SLOTS]
     parts: dict[tuple[int, int], list[copies.Piece]] = {}
     for one in copies.pieces(placed, copies.mapped(recording, placed, until_ns)):
         parts.setdefault((one.vm, one.start), []).append(one)

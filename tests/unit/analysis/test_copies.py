@@ -240,6 +240,15 @@ def test_what_was_missed_makes_nothing_certain(tmp_path: Path) -> None:
     assert left(tmp_path / "blind.seal", vmm, hooks=hooks) == (0, 5)
 
 
+def test_too_many_to_count_are_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vmm = Vmm()
+    written(vmm)
+    for name in ("SLOTS", "_LOOKS"):
+        with monkeypatch.context() as patched:
+            patched.setattr(copies, name, 0)
+            assert left(tmp_path / f"{name}.seal", vmm) == (0, None)
+
+
 # ---- a model, page by page
 
 
