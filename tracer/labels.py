@@ -296,6 +296,28 @@ def size(value: float | None) -> str:
     return f"{shown.removesuffix('.0')}{unit}"
 
 
+_MACHINE_TYPES = {-1: "older than the trace", 0: "ordinary", 1: "software-protected", 2: "SEV",
+                  3: "SEV-ES", 4: "SEV-SNP", 5: "TDX"}  # fmt: skip
+"""KVM_X86_*_VM, arch/x86/include/uapi/asm/kvm.h."""
+
+
+def machine_type(number: int) -> str:
+    """The type of a virtual machine, as KVM_CREATE_VM was given it; -1: that was not seen."""
+    return _MACHINE_TYPES.get(number, str(number))
+
+
+def twice(both: int, most: int | None) -> str:
+    """How much guest memory is in both copies (`tracer.analysis.copies`).
+
+    ``-``, ``64K``, ``at most 2M``, ``64K, at most 2M``, ``64K or more``, ``?``.
+    """
+    if most is None:
+        return f"{size(both)} or more" if both else "?"
+    if both == most:
+        return size(both) if both else "-"
+    return f"{size(both)}, at most {size(most)}" if both else f"at most {size(most)}"
+
+
 def span(ns: int | None, unknown: str = "-") -> str:
     """How long, in at most five cells: ``35µs``, ``1.2s``, ``3m12``, ``2h05``, ``4d``."""
     if ns is None or ns < 0:

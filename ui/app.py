@@ -31,6 +31,7 @@ from tracer.output.data import csv_cell
 from tracer.rules.verdicts import Verdict
 from ui import bindings, themes
 from ui.screens.base import AskScreen, Base, HelpScreen
+from ui.screens.machine import MachineScreen
 from ui.screens.main import MainScreen
 from ui.screens.object import EventScreen, EvidenceScreen, ObjectScreen
 from ui.widgets.grid import Grid
@@ -387,6 +388,7 @@ class SealsnoopApp(App[None]):
             ("Rows", bindings.of(Grid)),
             ("Filter line", bindings.of(Entry)),
             ("One object", bindings.of(ObjectScreen)),
+            ("One machine", bindings.of(MachineScreen)),
             ("One event", bindings.of(EventScreen)),
             ("One claim", bindings.of(EvidenceScreen)),
         ]

@@ -15,7 +15,7 @@ conversion whose range was not seen, and one that is not in the recording at all
 conversions of a machine are numbered. While a conversion is under way, what it changes is unknown.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -26,7 +26,6 @@ from tracer.labels import MEMORY_ATTRIBUTE_PRIVATE
 from tracer.words import Flag, Op
 
 if TYPE_CHECKING:
-    from tracer.analysis.batches import Source
     from tracer.recording.reader import Recording
 
 Ints = npt.NDArray[np.int64]
@@ -45,14 +44,17 @@ COLUMNS = (
 )  # fmt: skip
 """Of the events, with words for op and kind."""
 
-_MACHINE = (
+MACHINE = (
     "vm", "pid", "comm", "type", "memory", *reversed(WORDS), "conversions", "refused",
 )  # fmt: skip
+"""Of :meth:`Privacy.machines`."""
 _PAGE_SHIFT = 12
 _PAGES = (1 << 52) - 1
 """So many guest pages there can be (virt/kvm/kvm_main.c refuses ranges that wrap), but one."""
 BEFORE, FOREVER = -(1 << 63), (1 << 63) - 1
 _TAKEN = 1
+_SPACE = 1 << 16
+"""Numbers of memslots of further address spaces begin here (that of x86's SMM)."""
 _KVM_MEM_GUEST_MEMFD = 4
 MOST = 1 << 23
 """So many changes are kept, of all machines together. Whoever converts memory can make any number:
@@ -61,37 +63,23 @@ _AT_ONCE = 1 << 22
 """So many segments are looked at in one go."""
 
 
-def of(recording: "Recording") -> "Privacy":
-    """Of a recording, finished or as far as it goes. StoreError: it cannot be read."""
+def of(recording: "Recording", until_ns: int | None = None) -> "Privacy":
+    """Of a recording, finished or as far as it goes. StoreError: it cannot be read.
+
+    :param until_ns: what began later has not happened yet; None: all has.
+    """
     from tracer.analysis import decisions as reading
     from tracer.analysis import frames
 
     found = frames.concat(reading.batches(recording, ops=OPS), COLUMNS)
     swept = recording.frame("mappings", list(COLUMNS))
     swept = swept[swept["op"].isin([Op.MEMSLOT.name.lower(), Op.CONVERT.name.lower()])]
+    found = found if until_ns is None else found[found["time_ns"] <= until_ns]
     if not len(swept):
         return Privacy(found)
     words = {"op": str, "kind": str, "comm": str}
     both = [swept.assign(swept=True).astype(words), found[list(COLUMNS)].astype(words)]
     return Privacy(pd.concat(both, ignore_index=True))
-
-
-def machines(readings: "Sequence[tuple[Recording, Source]]") -> pd.DataFrame:
-    """:meth:`Privacy.machines` of several recordings, with ``host`` and ``boot_id``: of machines
-    that have a guest_memfd, or whose memory somebody wanted converted."""
-    names = ["host", "boot_id", *_MACHINE]
-    pieces = []
-    for recording, source in readings:
-        if not recording.manifest.audit:
-            continue  # nobody looked
-        found = of(recording)
-        told = found.machines()
-        gmem = set(found.slots.loc[found.slots["gmem"], "vm"])
-        asked = told["conversions"] + told["refused"] > 0
-        told = told[asked | told["vm"].isin(gmem)]
-        pieces.append(told.assign(host=source.host, boot_id=source.boot_id)[names])
-    there = [one for one in pieces if len(one)]
-    return pd.concat(there, ignore_index=True) if there else pd.DataFrame(columns=names)
 
 
 class Machine:
@@ -303,6 +291,8 @@ class Slot(NamedTuple):
     since_ns: int
     until_ns: int
     gone_ns: int
+    pid: int
+    address: int
 
 
 class Privacy:
@@ -329,9 +319,12 @@ class Privacy:
         self.last_ns = int(_end_ns(rows).max()) if len(rows) else 0
         self.slots = _slots(self._memslots, rows[op == "vm_end"])
         """Memslots, each while it is there: pages ``start`` to ``end``, and where it has one, its
-        guest_memfd and from which page of it on (``at``)."""
+        guest_memfd and from which page of it on (``at``); ``address``: where the VMM (``pid``) has
+        what is shared, 0: nowhere."""
         self._nameless = self.slots[self.slots["gmem"] & (self.slots["ino"] == 0)]
         self._machines: dict[int, Machine] = {}
+        self._told: dict[int, pd.DataFrame] = {}
+        self._odd = (-1, -1), pd.DataFrame()
         numbers = pd.concat([self._conversions["vm"], self.slots["vm"]]).astype(np.int64)
         room, found = MOST, sorted(numbers.unique().tolist())
         for place, vm in enumerate(found):
@@ -447,7 +440,7 @@ class Privacy:
         """One row a range of a machine's guest-physical memory and a time in which it was in one
         state: ``vm``, ``start`` and ``end`` (bytes), ``from_ns`` and ``until_ns`` (boot clock),
         ``state``. What was never anything else but shared is there, too."""
-        pieces = [one.rectangles().assign(vm=vm) for vm, one in self._machines.items()] or [
+        pieces = [self.rectangles(vm).assign(vm=vm) for vm in self._machines] or [
             Machine(self._conversions, np.empty(0, np.int64), True).rectangles()[:0].assign(vm=0)
         ]
         return _shown(pd.concat(pieces, ignore_index=True), ["vm"])
@@ -456,10 +449,9 @@ class Privacy:
         """The same for each guest_memfd, while it is in a memslot: ``dev``, ``ino``, ``gen``, and
         ``start`` and ``end`` in the file; with its ``vm``."""
         pieces = []
-        by_vm = {vm: one.rectangles() for vm, one in self._machines.items()}
         for slots in self._all_files():
             for slot in slots:
-                found = by_vm[slot.vm]
+                found = self.rectangles(slot.vm)
                 found = found[
                     (found["start"] < slot.end) & (found["end"] > slot.start)
                     & (found["from_ns"] < slot.until_ns) & (found["until_ns"] > slot.set_ns)
@@ -495,8 +487,8 @@ class Privacy:
         for vm, one in self._machines.items():
             mine = told[told["vm"] == vm]
             asked = mine[(mine["op"].astype(str) == "convert") & ~mine["swept"]]
-            slots = self.slots[(self.slots["vm"] == vm) & (self.slots["slot"] < 1 << 16)]
-            when = self._when(slots) if at_ns is None else at_ns
+            slots = self.memory(vm)
+            when = self.last_of(slots) if at_ns is None else at_ns
             there = slots[(slots["set_ns"] <= when) & (slots["gone_ns"] > when)]
             rows.append(
                 {
@@ -509,9 +501,48 @@ class Privacy:
                     "refused": int((asked["answer"] < 0).sum()),
                 }
             )
-        return pd.DataFrame(rows, columns=list(_MACHINE))
+        return pd.DataFrame(rows, columns=list(MACHINE))
 
-    def _when(self, slots: pd.DataFrame) -> int:
+    def second_places(self) -> pd.DataFrame:
+        """The memslots of :meth:`machines` that have both a guest_memfd and an address at which
+        their shared memory is."""
+        pieces = [self.slots[:0]]
+        for vm in self._machines:
+            slots = self.there(vm)
+            pieces.append(slots[slots["gmem"] & (slots["address"] != 0)])
+        return pd.concat(pieces, ignore_index=True)
+
+    def there(self, vm: int) -> pd.DataFrame:
+        """The memslots of :meth:`memory` at the last moment at which there was one."""
+        slots = self.memory(vm)
+        when = self.last_of(slots)
+        return slots[(slots["set_ns"] <= when) & (slots["gone_ns"] > when)]
+
+    def odd_pages(self, vm: int, start: int, end: int, at_ns: int) -> pd.DataFrame:
+        """Pages of a machine from ``start`` to ``end`` that were not known to be shared then:
+        ``start``, ``end``, ``state``, and ``from_ns``, since when."""
+        if self._odd[0] != (vm, at_ns):
+            found = self.rectangles(vm)
+            then = (found["from_ns"] <= at_ns) & (found["until_ns"] > at_ns)
+            # At one moment no two of them overlap: by their start is by their end.
+            self._odd = (vm, at_ns), found[(found["state"] != SHARED) & then]
+        _, found = self._odd
+        first = int(np.searchsorted(found["end"], start, "right"))
+        found = found.iloc[first : int(np.searchsorted(found["start"], end, "left"))]
+        ends = {"start": found["start"].clip(lower=start), "end": found["end"].clip(upper=end)}
+        return found.assign(**ends)
+
+    def rectangles(self, vm: int) -> pd.DataFrame:
+        """Of one machine (:meth:`Machine.rectangles`)."""
+        if vm not in self._told:
+            self._told[vm] = self._machines[vm].rectangles()
+        return self._told[vm]
+
+    def memory(self, vm: int) -> pd.DataFrame:
+        """The memslots of a machine's first address space."""
+        return self.slots[(self.slots["vm"] == vm) & (self.slots["slot"] < _SPACE)]
+
+    def last_of(self, slots: pd.DataFrame) -> int:
         """The last moment at which there was a memslot."""
         gone = slots["gone_ns"].max() if len(slots) else self.last_ns
         return min(int(gone) - 1, self.last_ns)
@@ -566,6 +597,8 @@ def _slots(rows: pd.DataFrame, ends: pd.DataFrame) -> pd.DataFrame:
             "since_ns": np.where(sure, done, FOREVER),
             "until_ns": np.minimum(until, ended),
             "gone_ns": np.minimum(gone, ended),
+            "pid": fine["pid"].to_numpy(np.int64),
+            "address": fine["size_after"].astype(np.uint64).to_numpy().view(np.int64),
         }
     )
     return found[found["end"] > found["start"]].reset_index(drop=True)

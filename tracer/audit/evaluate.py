@@ -12,6 +12,9 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from functools import cache, partial
 
+import pandas as pd
+
+from tracer.analysis import copies
 from tracer.analysis.decisions import EVERYTHING
 from tracer.analysis.decisions import Window as Part
 from tracer.audit.claims import CHECKS, NO_SHARE, Case, Violation, executed, shared
@@ -31,6 +34,7 @@ from tracer.audit.result import (
     WORST_FIRST,
     Audit,
     ClaimResult,
+    Copies,
     Doubt,
     Finding,
     Proof,
@@ -127,7 +131,20 @@ def one_recording(policy: Policy, recording: Recording, period: Period = ALWAYS)
         losses=dict(lost.most_common()),
         doubts=tuple(evidence.doubts),
         blind_spots=_blind_spots(manifest.blind_spots, plan.untried()),
+        copies=tuple(_copies(recording, evidence)),
     )
+
+
+def _copies(recording: Recording, evidence: Evidence) -> Iterator[Copies]:
+    """What is left in shared memory of what is private, machine by machine."""
+    if evidence.privacy is None:
+        return
+    found = evidence.privacy.machines()[["vm", "pid", "comm"]]
+    found = found.merge(copies.of(recording, evidence.privacy), on="vm")
+    for vm, pid, comm, both, most in found.astype(object).itertuples(index=False, name=None):
+        known = None if pd.isna(most) else int(most)
+        if both or known != 0:
+            yield Copies(int(vm), int(pid), printable(comm), int(both), known)
 
 
 def evaluate(claim: Claim, evidence: Evidence) -> ClaimResult:

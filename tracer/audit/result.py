@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from tracer.errors import Exit
-from tracer.labels import seals_text
+from tracer.labels import seals_text, twice
 from tracer.record import USER_CPU
 from tracer.walltime import date_and_zone, on_day_of
 
@@ -201,6 +201,24 @@ class Window:
     8601 UTC, or ns after boot where the wall clock is not known."""
 
 
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """A virtual machine whose private memory is in its VMM's shared file, too: a waste, no breach.
+
+    `tracer.analysis.copies` says what is known of it.
+    """
+
+    vm: int
+    pid: int
+    """Of who was seen with it first."""
+    comm: str
+    both: int
+    """Bytes that are there twice for certain."""
+    both_at_most: int | None
+    """Bytes that were not given back since they became private; None: where the memory that is
+    shared lies is not known."""
+
+
 @dataclass(frozen=True)
 class RecordingAudit:
     """All claims of a policy against one recording."""
@@ -218,6 +236,9 @@ class RecordingAudit:
     doubts: tuple[Doubt, ...]
     """About the recording as a whole."""
     blind_spots: tuple[str, ...]
+    copies: tuple[Copies, ...] = ()
+    """What is left of shared guest memory behind what is private; looked for where a claim asks
+    what was private. No claim fails for it."""
 
     @property
     def result(self) -> Result:
@@ -287,6 +308,23 @@ def losses(one: RecordingAudit) -> str:
     """What the recorder counted as lost."""
     counts = ", ".join(f"{count:,} {cause}" for cause, count in one.losses.items())
     return f"LOST {counts}" if counts else "nothing lost"
+
+
+def left(one: RecordingAudit) -> Iterator[str]:
+    """A line for each machine whose private memory is, or may be, in both copies."""
+    for machine in one.copies:
+        if machine.both_at_most == 0 or (machine.both_at_most is None and not machine.both):
+            continue
+        whose = f"of vm {machine.vm} ({machine.comm}/{machine.pid})"
+        much = f"{whose} {twice(machine.both, machine.both_at_most)} of memory that is private now"
+        there = "still be in the VMM's shared memory as well, until it punches a hole there"
+        if machine.both:
+            yield f"finding, no failure: {much} must {there}"
+        else:
+            yield (
+                f"no failure, and not certain: {much} may {there}; whether it was ever touched is "
+                "not seen"
+            )
 
 
 def _needed(one: RecordingAudit) -> list[Need]:

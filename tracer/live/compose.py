@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tracer.filter.query import Query
 from tracer.live.book import Book
@@ -16,6 +17,7 @@ from tracer.live.snapshot import (
     Coverage,
     Detail,
     Find,
+    Guests,
     Now,
     Request,
     Rows,
@@ -25,6 +27,9 @@ from tracer.live.snapshot import (
 )
 from tracer.recording.reader import Recording
 from tracer.stacks.names import Names
+
+if TYPE_CHECKING:
+    from tracer.live.guests import GuestBook
 
 _STILL = (State.ENDED, State.GONE, State.HELD)
 """States in which nothing comes any more: what is shown has to be the last word."""
@@ -46,6 +51,7 @@ class Composer:
             bit5=recording.manifest.bit5,
         )
         self._callers = Looked(book.source.stacks, names)
+        self._guests: GuestBook | None = None
         self._until: int | None = None  # rows of a frozen log
         self._log = LogView(book.log, Query())
         self._filtered: Filtered | None = None
@@ -81,8 +87,12 @@ class Composer:
 
     @property
     def looking(self) -> bool:
-        """Names of callers are being looked up: the next snapshot will have them."""
-        return self._callers.busy
+        """Names of callers or virtual machines are being looked up: a later snapshot has them."""
+        return self._callers.busy or (self._guests is not None and self._guests.busy)
+
+    def settle(self) -> bool:
+        """Waits for what is being looked up; True: another snapshot has it."""
+        return self._guests is not None and self._guests.settle()
 
     def _prepare(self, request: Request) -> None:
         query = request.query
@@ -151,10 +161,34 @@ class Composer:
             coverage=cover,
             alerts=tuple(one for one in book.watch.alerts if not now.is_ahead(one.time_ns)),
             detail=self._details(request),
+            guests=self._machines(request, now),
             callers=(request.sample, self._callers.lines(request.sample)),
             found=self._search(request.find),
             wall=book.clock.at,
         )
+
+    def _machines(self, request: Request, now: Now) -> Guests | None:
+        """Nothing is read for them while nobody looks."""
+        if not request.guests:
+            self._guests = None
+            return None
+        if self._guests is None:
+            from tracer.live.guests import GuestBook
+
+            self._guests = GuestBook(self._recording.path)
+        if not (request.frozen and self._guests.found.made):
+            until_ns = None if now.share is None else now.now_ns
+            self._guests.look((self._book.version, until_ns), until_ns)
+        found, clock = self._guests.found, self._book.clock.at
+
+        def placed(rows: Rows) -> Rows:
+            return replace(rows, start_ns=now.start_ns, now_ns=now.now_ns, wall=clock)
+
+        guests = {
+            vm: replace(one, slots=placed(one.slots), mappers=placed(one.mappers))
+            for vm, one in found.guests.items()
+        }
+        return replace(found, rows=placed(found.rows), guests=guests)
 
     def _rows(self, request: Request, now: Now, cover: Coverage, audited: Audited | None) -> Rows:
         if request.table == "events":

@@ -127,6 +127,8 @@ class Worker:
             pass
         self._request = request
         self._publish(request, quick=False)
+        if self._composer.settle():
+            self._publish(request, quick=False)
         return self._snapshot
 
     # In the thread

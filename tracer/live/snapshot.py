@@ -18,6 +18,7 @@ from tracer.rules.verdicts import Verdict
 from tracer.words import UNKNOWN, Bit5, HookState
 
 if TYPE_CHECKING:
+    from tracer.analysis.strip import Strip
     from tracer.audit.result import RecordingAudit
 
 
@@ -198,6 +199,8 @@ class Request:
     sample: int = 0
     """``user_stack`` of the event whose callers are wanted; 0: of none."""
     find: Find | None = None
+    guests: bool = False
+    """Virtual machines and what of their memory is private are wanted."""
 
 
 HISTORY = 60
@@ -347,6 +350,32 @@ class Detail:
 
 
 @dataclass(frozen=True, eq=False)
+class Guest:
+    """All about one virtual machine."""
+
+    strip: "Strip | None"
+    """Its memory over time; None: it had none."""
+    slots: Rows
+    mappers: Rows
+    files: frozenset[tuple[int, int]]
+    """dev and ino of what backs its memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Guests:
+    """The virtual machines of a recording."""
+
+    rows: Rows = field(default_factory=lambda: no_rows("machines"))
+    """One each; its number is its id."""
+    guests: Mapping[int, Guest] = field(default_factory=dict)
+    """Of the first ones of these, by number."""
+    made: bool = False
+    """The recording was read for them."""
+    problem: str = ""
+    """Why it could not be."""
+
+
+@dataclass(frozen=True, eq=False)
 class Audited:
     """What an audit of the recording says."""
 
@@ -400,6 +429,8 @@ class Snapshot:
     detail: Detail | None = None
     audited: Audited | None = None
     """None: there is no policy."""
+    guests: Guests | None = None
+    """None: nobody wants to see them."""
     callers: tuple[int, Sequence[str]] = (0, ())
     """Who called: of which ``user_stack``, and a line a function; empty: not known."""
     found: tuple[int, int | None] = (0, None)

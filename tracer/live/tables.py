@@ -554,6 +554,41 @@ MAPPERS: Sequence[Column] = (
     _when("first_ns", 2, "since"),
 )  # fmt: skip
 
+# Virtual machines
+
+
+def _hex(name: str, title: str, width: int, rank: int = 0) -> Column:
+    return Column(name, title, width, show=lambda value: f"{value or 0:x}", right=True, rank=rank)
+
+
+def _copies(row: Row) -> str:
+    return labels.twice(int(row("both") or 0), row("both_at_most"))
+
+
+MACHINES: Sequence[Column] = (
+    _number("vm", 3),
+    _COMMAND,
+    _PID,
+    Column("type", "type", 10, 20, show=lambda value: labels.machine_type(value), rank=4),
+    *(_bytes(name, name, 7) for name in ("memory", "private", "shared")),
+    _bytes("unknown", "unknown", 7, rank=2),
+    _count("conversions", "converted", 9, rank=1),
+    _count("refused", "refused", 7, rank=3),
+    Column("both_at_most", "in both copies", 14, 20, text_of=_copies, rank=5),
+    _when("gone_ns", 6, "gone"),
+)
+MEMSLOTS: Sequence[Column] = (
+    _number("slot", 4, rank=5),
+    _hex("start", "guest-physical", 14),
+    _bytes("length", "size", 5),
+    _bytes("private", "private", 7),
+    _file(10, 40, "backed by"),
+    Column("shared_in", "shared in", 9, 40, rank=1),
+    _when("first_ns", 3, "since"),
+    _when("until_ns", 4, "until"),
+)
+BACKERS: Sequence[Column] = (_file(10, 40, "what"), *MAPPERS, _when("until_ns", 3, "until"))
+
 # Hooks and the audit
 
 

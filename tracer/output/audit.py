@@ -192,6 +192,8 @@ class Terminal:
             self._line(f"! {doubt.text}", "yellow", 2, 2)
         for said in summaries.common(one):
             self._line(f"? {said}", "", 2, 2)
+        for said in sentences.left(one):
+            self._line(said, "", 2, 2)
         for claim in summaries.by_result(one.claims):
             self._claim(claim, one)
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tracer.escape import clip, printable
-from tracer.labels import LOSSES
-from tracer.recording.manifest import End, Filters, Manifest
+from tracer.labels import LOSSES, counted
+from tracer.recording.manifest import End, Filters, Look, Manifest
 from tracer.recording.reader import ALIVE, KILLED
 from tracer.recording.tables import values
 from tracer.recording.verify import RING_CAUSES
@@ -156,6 +156,10 @@ class Coverage:
     """Events that are there without their context, by cause."""
     problems: tuple[str, ...]
     """What is missing or damaged in the recording, in sentences."""
+    machines: int | None = None
+    """Virtual machines that ran before and were read from KVM's own list; None: nobody looked."""
+    machines_problem: str = ""
+    """Why there may be others; empty: there are none."""
     redacted: bool = False
     """A copy that `sealsnoop redact` made: names are pseudonyms."""
     decisions: int = 0
@@ -198,11 +202,26 @@ class Coverage:
             parts.append("still being written")
         if self.filters:
             parts.append(f"recorded with filters: {self.filters}")
+        if self.older and (self.machines or self.machines_problem):
+            parts.append(self.older)
         if left_out := [one for one in self.unseen if one.essential and one.chosen]:
             parts.append(f"{len(left_out)} hooks left out")
         spots = len(self.blind_spots)
         parts.append(f"{spots} blind {'spot' if spots == 1 else 'spots'}")
         return "; ".join(parts)
+
+    @property
+    def older(self) -> str:
+        """``2 virtual machines that ran before read from KVM's own list``; empty: nobody looked."""
+        if self.machines is None:
+            return ""
+        count = counted(self.machines, "virtual machine")
+        known = f"{count} that ran before read from KVM's own list"
+        return (
+            f"{known}; there may be others: {self.machines_problem}"
+            if self.machines_problem
+            else known
+        )
 
     @property
     def failed(self) -> list[Unseen]:
@@ -252,6 +271,8 @@ class Coverage:
         yield from loss_sentences(Counter(self.incomplete))
         if self.filters:
             yield f"recorded with filters: {self.filters}"
+        if self.older:
+            yield f"{self.older}."
 
     def gaps(self) -> Iterator[tuple[str, bool]]:
         """What stays unseen and why, for each hook that is not live, and whether it is a gap."""
@@ -414,6 +435,7 @@ def coverage(recording: "Recording", host: str, boot_id: str, last_ns: int | Non
     came = modules_that_came(recording.tables("mappings", ["op", "answer", "hook"]))
     problems = list(recording.problems)
     end = recording.end or End()
+    look = end.baseline.start or Look()
     if missing := undeclared(recording, counts):
         problems.append(
             f"{missing:,} records are missing, and nobody declared that they were lost "
@@ -443,5 +465,7 @@ def coverage(recording: "Recording", host: str, boot_id: str, last_ns: int | Non
         lost={cause: counts[cause] for cause, _ in counts.most_common() if cause not in NO_EVENT},
         incomplete={cause: counts[cause] for cause in CONTEXT if counts[cause]},
         problems=tuple(printable(one) for one in problems if one not in (ALIVE, KILLED)),
+        machines=look.machines,
+        machines_problem=printable(look.machines_problem),
         redacted=bool(manifest.redacted_from),
     )

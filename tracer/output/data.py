@@ -15,7 +15,9 @@ goes away)::
                     (ran, cases, variants, unexplained, silent, lost, bit_0x20, failed, open,
                     holes, unconfirmed), lost (events by cause),
                     incomplete (by cause), problems (sentences), redacted (true: a copy where
-                    names are pseudonyms), decisions, whole (true: nothing
+                    names are pseudonyms), machines (virtual machines that ran before, read from
+                    KVM's own list; null: nobody looked), machines_problem (why there may be
+                    others; empty: there are none), decisions, whole (true: nothing
                     lost, nothing missing, ended in order)
     verdicts        decisions by verdict, all six, the worst first
     listed          list: decisions that were not simply allowed, equal ones as one with count
@@ -31,7 +33,10 @@ goes away)::
                     and GROW then) or could be changed; how; times
     machines        list: virtual machines with a guest_memfd or conversions, as they were at the
                     end: vm, pid, comm, type (as KVM_CREATE_VM was given it; -1: not seen to
-                    begin), bytes of memory, private, shared, unknown; conversions, refused
+                    begin), bytes of memory, private, shared, unknown; conversions, refused; both:
+                    bytes of private memory of which the VMM's own shared memory file has
+                    a copy for certain, and both_at_most: which it has not given back since they
+                    became private (null: what is shared is in no memory file that is known)
     seals           list: each file's creation and each change of its seals, file by file
     late_seals      list: seals that came after the file was shared or mapped writable
     busy            list: F_ADD_SEALS that failed EBUSY, with the holders of writable mappings

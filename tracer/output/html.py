@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tracer.escape import cells
+from tracer.analysis import strip
+from tracer.escape import cells, printable
 from tracer.output import tables as layout
 from tracer.output.coverage import Coverage
 from tracer.output.names import shortened
@@ -205,6 +206,8 @@ def page(report: "Report", top: int) -> Iterator[str]:
         TONES[summary.result],
         summary.text,
         summary.todo,
+        machines=list(_machines(report, boots)),
+        states=Markup(memory_legend()),
         names=", ".join(one.file_name for one in report.coverage),
         letters=layout.LEGEND,
         recordings=[card(one) for one in report.coverage],
@@ -231,6 +234,17 @@ def _over_time(report: "Report", boots: Mapping[str, layout.Boot]) -> Iterator[t
         host = str(steps[0].get("host") or "")
         chart = over_time(steps, step, start, times[-1] + step, f"over time {host}")
         yield host, Markup(chart)
+
+
+def _machines(report: "Report", boots: Mapping[str, layout.Boot]) -> Iterator[tuple[str, Markup]]:
+    """Virtual machines, each with a picture of its memory over time."""
+    told = {(row["boot_id"], row["vm"]): row for row in layout.rows(report.machines)}
+    for one in report.pictures:
+        start = boots[one.boot_id].start_ns if one.boot_id in boots else None
+        name = f"vm {one.vm} of {layout.who(told.get((one.boot_id, one.vm), {}))}"
+        if report.several:
+            name += f" on {printable(one.host)}"
+        yield name, Markup(memory(one.strip, start or one.strip.from_ns, name))
 
 
 _LISTED_MORE: tuple[Column, ...] = (
@@ -395,6 +409,47 @@ def bars(rows: Sequence[Row], label: str, hosts: bool = False) -> str:
             x += length
         body.append(_text(x + 6, y + line / 2 + 4, f"{total:,}", "tick"))
     return _svg(8 + line * len(rows), label, body)
+
+
+_ROWS, _STEPS = 32, 128
+_STATES = ("g0", "g1", "g2", "g3", "gu")
+
+
+def memory(found: strip.Strip, start_ns: int, label: str) -> str:
+    """A virtual machine's memory from top to bottom, time from left to right: a path for each
+    thing that fields say, however many conversions there were."""
+    left, right, bottom, line = 130, 8, 26, 8
+    fields = found.fields(_ROWS, _STEPS)
+    wide, room = (_WIDTH - left - right) / len(fields[0]), line * len(fields)
+    body = ['<defs><pattern id="gu" width="6" height="6" patternUnits="userSpaceOnUse">'
+            '<path d="M0,6 L6,0"/></pattern></defs>']  # fmt: skip
+    paths: dict[int, list[str]] = {}
+    for number, row in enumerate(fields):
+        y = line * number
+        if number % 4 == 0:
+            address = f"{found.address(number / len(fields)):#x}"
+            body.append(_text(left - 8, y + 9, address, "tick", "end"))
+        for first, end, field in strip.runs(row):
+            x, width = left + wide * first, wide * (end - first)
+            paths.setdefault(field, []).append(f"M{x:.1f},{y}h{width:.1f}v{line}h-{width:.1f}z")
+    body += [
+        f'<path d="{"".join(drawn)}" class="{_STATES[field]}"><title>{strip.word(field)}</title>'
+        "</path>"
+        for field, drawn in sorted(paths.items())
+    ]
+    since, span = (found.from_ns - start_ns) / 1e9, (found.until_ns - found.from_ns) / 1e9
+    for mark in ticks(span, 8):
+        x = left + (_WIDTH - left - right) * mark / max(span, 1e-9)
+        shown = f"{since + mark:.3f} s"
+        body.append(_text(x, room + 18, shown, "tick", "middle" if mark else "start"))
+    return _svg(room + bottom, f"memory of {label}: private and shared over time", body)
+
+
+def memory_legend() -> str:
+    """What the fields of :func:`memory` say."""
+    words = ((0, "shared"), (1, "mostly shared"), (2, "mostly private"), (3, "private"))
+    keys = "".join(f'<span class="key"><i class="k{at}"></i>{word}</span>' for at, word in words)
+    return f'{keys}<span class="key"><i class="ku"></i>not known (hatched)</span>'
 
 
 def legend(verdicts: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tracer.analysis import private
+from tracer.analysis import copies
 from tracer.analysis.batches import Source
 from tracer.analysis.decisions import Decisions, Keep, Window, read
 from tracer.analysis.executed import executed
@@ -52,6 +52,8 @@ Step = Callable[[str, int], None]
 Tell = Callable[[str], None]
 """Called with sentences for stderr."""
 
+_PICTURES = 8
+"""Virtual machines whose memory is drawn."""
 _OBJECT = ["boot_id", "dev", "ino", "gen"]
 _NOTHING = pd.DataFrame()
 _BEFORE = np.iinfo(np.int64).min
@@ -122,8 +124,10 @@ class Report:
     executed: pd.DataFrame = field(default_factory=pd.DataFrame)
     """Programs run from memory files, those first that could still be changed (see there)."""
     machines: pd.DataFrame = field(default_factory=pd.DataFrame)
-    """Virtual machines with private memory (`tracer.analysis.private`); none where the report is
+    """Virtual machines with private memory (`tracer.analysis.copies`); none where the report is
     limited to some decisions."""
+    pictures: tuple[copies.Picture, ...] = ()
+    """Of the memory of some of them over time."""
     seals: pd.DataFrame = field(default_factory=pd.DataFrame)
     """Each file's creation and each change of its seals, file by file."""
     unlisted: Mapping[str, int] = field(default_factory=dict)
@@ -317,7 +321,7 @@ def build(
         read_ = [(reader.recording, reader.source) for reader in readers]
         ran = executed(read_, tables)
         whole = request.question == Question()
-        machines = private.machines(read_) if whole else _NOTHING
+        machines, pictures = copies.machines(read_, _PICTURES) if whole else (_NOTHING, [])
         found = [reader.coverage(int(sums.get(reader.source.path, 0))) for reader in readers]
         by_name: dict[str, pd.DataFrame] = {name: getattr(tables, f"by_{name}") for name in wanted}
         if any(source.stacks.left_out for source in stacks.counts):
@@ -342,6 +346,7 @@ def build(
             busy=busy,
             executed=ran,
             machines=machines,
+            pictures=tuple(pictures),
             seals=seals,
             unlisted=tables.unlisted,
             left_out=tables.left_out,

@@ -41,8 +41,10 @@ def text(audit: Audit) -> str:
 def _run(audit: Audit, one: RecordingAudit) -> dict[str, Any]:
     name, _, version = audit.tool.partition(" ")
     rules = {claim.id: claim for claim in one.claims}
-    notes = [doubt.text for doubt in one.doubts] + [
-        f"blind spot: {spot}" for spot in one.blind_spots
+    notes = [
+        *(doubt.text for doubt in one.doubts),
+        *sentences.left(one),
+        *(f"blind spot: {spot}" for spot in one.blind_spots),
     ]
     return {
         "tool": {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tracer import labels
 from tracer.escape import cells as width_of
 from tracer.escape import clip, pad, printable
-from tracer.labels import describe, seals_text, size, span
+from tracer.labels import describe, seals_text, size, span, twice
 from tracer.output.coverage import Coverage
 from tracer.output.names import MOST_ROWS, braces, folded, shortened
 from tracer.rules.verdicts import Verdict
@@ -327,14 +327,12 @@ def _last(row: Row) -> str:
     return f"{plain(op)} {answer(str(op), row.get('last_answer'))}"
 
 
-_MACHINE_TYPES = {-1: "older than the trace", 0: "ordinary", 1: "software-protected", 2: "SEV",
-                  3: "SEV-ES", 4: "SEV-SNP", 5: "TDX"}  # fmt: skip
-"""KVM_X86_*_VM, arch/x86/include/uapi/asm/kvm.h."""
-
-
 def _machine_type(row: Row) -> str:
-    number = int(row.get("type") or 0)
-    return _MACHINE_TYPES.get(number, str(number))
+    return labels.machine_type(int(row.get("type") or 0))
+
+
+def _twice(row: Row) -> str:
+    return twice(int(row.get("both") or 0), row.get("both_at_most"))
 
 
 def _holders(row: Row) -> str:
@@ -465,6 +463,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         value("unknown", "unknown", size, right=True, rank=1),
         value("conversions", "converted", right=True),
         value("refused", "refused", right=True),
+        Column("in both copies", _twice, lambda row: row.get("both_at_most") or -1),
     ),
     "late": (
         _TIMES,

@@ -17,6 +17,7 @@ from tracer.live.snapshot import TABLES, Key, Snapshot, Window
 from tracer.live.tables import COLUMNS, Column
 from tracer.rules.verdicts import Verdict
 from ui.screens.base import Base
+from ui.screens.machine import MachineScreen
 from ui.screens.object import EventScreen, EvidenceScreen, ObjectScreen
 from ui.widgets.details import AuditNotes, CoverageNotes
 from ui.widgets.filterline import FilterLine
@@ -64,6 +65,7 @@ class MainScreen(Base):
         Binding("space", "mark", "Mark", show=False),
         Binding("e", "export", "Export", show=False),
         Binding("y", "copy", "Copy row", show=False),
+        Binding("m", "machine", "Virtual machine of the row's file", show=False),
         Binding("J", "scroll_preview(4)", "Preview down", show=False),
         Binding("K", "scroll_preview(-4)", "Preview up", show=False),
     ]
@@ -402,6 +404,14 @@ class MainScreen(Base):
         elif self.table in ("objects", "fds", "audit") and rows.value("ino", place):
             dev, ino, gen = (int(rows.value(part, place)) for part in ("dev", "ino", "gen"))
             self.app.push_screen(ObjectScreen((dev, ino, gen)))
+
+    def action_machine(self) -> None:
+        place, rows = self.grid.place, self.grid.rows
+        key = None
+        if place is not None and rows.value("ino", place):
+            dev, ino, gen = (int(rows.value(part, place) or 0) for part in ("dev", "ino", "gen"))
+            key = (dev, ino, gen)
+        self.app.push_screen(MachineScreen(key))
 
     def action_mark(self) -> None:
         self.grid.mark()

@@ -15,6 +15,7 @@ from tracer.live.tables import HOLDERS, MAPPERS, OF_OBJECT
 from tracer.rules.verdicts import Verdict
 from ui.explain import Line, fields, why
 from ui.screens.base import Base
+from ui.screens.machine import MachineScreen
 from ui.widgets.details import AuditNotes, Matrix, SealLine
 from ui.widgets.grid import Grid
 from ui.widgets.lines import FactList, Lines
@@ -156,6 +157,7 @@ class ObjectScreen(Base):
         Binding("N", "jump('violation', -1)", "Breach before", show=False),
         Binding("b", "jump('blocked', 1)", "next blocked"),
         Binding("B", "jump('blocked', -1)", "Blocked before", show=False),
+        Binding("m", "machine", "Virtual machine", show=False),
         Binding("y", "copy", "Copy row", show=False),
     ]
 
@@ -270,6 +272,9 @@ class ObjectScreen(Base):
             self.app.push_screen(EventScreen(grid.rows.record(grid.place), grid.rows.start_ns))
 
     # Keys
+
+    def action_machine(self) -> None:
+        self.app.push_screen(MachineScreen(self.key))
 
     def action_jump(self, what: str, step: int) -> None:
         verdicts, grid = JUMPS[what], self.query_one("#decisions", Grid)

@@ -1,16 +1,18 @@
 """Claims about guest_memfds that depend on what was private to the guest then."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.audit.audit_asked import FAIL, NONE, OPEN, PASS, RAM, of, said
+from tests.unit.analysis.test_copies import Vmm
+from tests.unit.audit.audit_asked import FAIL, NONE, OPEN, PASS, RAM, audited, of, said
 from tests.unit.audit.audit_story import Story, policy, step
 from tracer.audit.evidence import EXACT, load
 from tracer.audit.policy import parse
-from tracer.audit.result import Result
+from tracer.audit.result import Result, left
 from tracer.record import Kind, LossCause
 from tracer.recording.reader import Recording
 from tracer.words import Flag
@@ -260,6 +262,31 @@ def test_other_memory_is_not_meant(tmp_path: Path) -> None:
     path = told(tmp_path, plain)
     for claim in (REACHED, CONVERTED):
         assert of(path, claim, SCOPE).result is NONE
+
+
+def test_what_is_in_both_copies_is_a_finding_and_no_failure(tmp_path: Path) -> None:
+    vmm = Vmm()
+    vmm.begin()
+    vmm.call("write", 0, 2)
+    vmm.convert(0, 5)
+    wasteful = vmm.write(tmp_path / "wasteful.seal")
+    [found] = audited(wasteful, BY_VMM, scope=SCOPE).recordings
+    [claim] = found.claims
+    assert claim.result is not FAIL
+    [machine] = found.copies
+    assert (machine.vm, machine.comm) == (VM, "vmm")
+    assert (machine.both, machine.both_at_most) == (2 * PAGE, 5 * PAGE)
+    [line] = left(found)
+    assert line.startswith("finding, no failure: of vm 77 (vmm/100) 8K, at most 20K of memory")
+    [not_sure] = left(replace(found, copies=(replace(machine, both=0),)))
+    assert not_sure.startswith("no failure, and not certain: of vm 77 (vmm/100) at most 20K of")
+    vmm.call("punch_hole", 0, 5)
+    careful = vmm.write(tmp_path / "careful.seal")
+    [found] = audited(careful, BY_VMM, scope=SCOPE).recordings
+    assert [*left(found)] == [] == [*found.copies]
+    # Only a claim that is about it has the file read for it.
+    [found] = audited(wasteful, CONVERTED, scope=SCOPE).recordings
+    assert found.copies == ()
 
 
 def test_what_was_lost_may_have_been_a_conversion(tmp_path: Path) -> None:

@@ -1,10 +1,17 @@
 """The help lists every key, and every key has a test."""
 
-from tests.unit.ui import test_audit, test_keys_app, test_keys_screens, test_keys_tables  # register
+from tests.unit.ui import (  # register
+    test_audit,
+    test_keys_app,
+    test_keys_screens,
+    test_keys_tables,
+    test_machine,
+)
 from tests.unit.ui.pressed import TESTED, presses
 from tests.unit.ui.still import run, shown, still
 from ui import bindings
 from ui.app import SealsnoopApp
+from ui.screens.machine import MachineScreen
 from ui.screens.main import MainScreen
 from ui.screens.object import EventScreen, EvidenceScreen, ObjectScreen
 from ui.widgets.grid import Grid
@@ -18,9 +25,10 @@ def test_every_binding_is_tested_and_has_help() -> None:
         for group, entries in SealsnoopApp.key_groups()
         for entry in entries
     }
-    assert {test_audit, test_keys_app, test_keys_screens, test_keys_tables}
+    assert {test_audit, test_keys_app, test_keys_screens, test_keys_tables, test_machine}
     assert every == TESTED
-    for owner in (SealsnoopApp, MainScreen, ObjectScreen, EventScreen, EvidenceScreen, Grid):
+    screens = (MainScreen, ObjectScreen, MachineScreen, EventScreen, EvidenceScreen)
+    for owner in (SealsnoopApp, *screens, Grid):
         assert len(bindings.of(owner)) == len(vars(owner)["BINDINGS"])
 
 

@@ -6,12 +6,15 @@ then look at what git shows.
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from textual.widgets import Input
 
-from tests.unit.ui.still import Shown, run, shown, still
+from tests.unit.ui.guests import Guests
+from tests.unit.ui.still import Shown, Still, run, shown, still
+from tracer.live.snapshot import Now
 
 GOLDEN = Path(__file__).parent / "golden"
 README = Path(__file__).parents[3] / "docs" / "pictures"
@@ -69,6 +72,30 @@ async def test_screens_look_as_they_did(name: str) -> None:
             found = await settled(one)
             if not same(GOLDEN / f"{name}-{width}x{height}.svg", found):
                 wrong.append(f"{name}-{width}x{height}")
+    assert not wrong, f"{wrong} changed; if that is right, see the top of this file"
+
+
+class _Small(Still):
+    """How many bytes it has on the disk is the compressor's business."""
+
+    def now(self) -> Now:
+        return replace(super().now(), bytes=0)
+
+
+@pytest.mark.slow
+@run
+async def test_a_machine_looks_as_it_did(tmp_path: Path) -> None:
+    wrong = []
+    async with shown(_Small(Guests().play().keep(tmp_path)), SIZES[0]) as one:
+        await one.press("a", "m", "4", "home", "1")
+        for width, height in SIZES:
+            await one.pilot.resize_terminal(width, height)
+            await one.draw()
+            if not same(GOLDEN / f"machine-{width}x{height}.svg", await settled(one)):
+                wrong.append(f"machine-{width}x{height}")
+        await one.pilot.resize_terminal(110, 32)
+        await one.draw()
+        assert same(README / "machine.svg", await settled(one))
     assert not wrong, f"{wrong} changed; if that is right, see the top of this file"
 
 
