@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -365,6 +366,14 @@ static void punch_page(struct vm *vm, unsigned int page)
 				      at, PAGE)));
 }
 
+/* Threads of a class that is never preempted (SCHED_FIFO) would run one after the other on one CPU;
+   who yields with the lock lets the other one come to the same lock. */
+static void yield(uint64_t *random)
+{
+	if (!below(random, 4))
+		sched_yield();
+}
+
 static void turn(struct thread *thread)
 {
 	uint64_t *random = &thread->random;
@@ -380,6 +389,7 @@ static void turn(struct thread *thread)
 	spoil(&wish, random);
 	if (share == THREADS)
 		pthread_mutex_lock(&vm->lock);
+	yield(random);
 	convert(vm, &wish, first, pages);
 	if (want.touch_every && !below(random, want.touch_every))
 		touch_page(vm, first + below(random, pages), below(random, 2));

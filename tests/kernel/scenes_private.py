@@ -1,7 +1,8 @@
 """Scenes of guests with private memory, and of what the own kernel for them has besides."""
 
+import contextlib
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.kernel.guest_tools import (
@@ -19,6 +20,7 @@ from tests.kernel.scenes_ftrace import BY_FTRACE
 VMM = PROJECT / "samples" / "vmm" / "build" / "private"
 FROZEN = HERE / "programs" / "build" / "frozen"
 CONVERSIONS, FEW = 10_000, 400
+TRACING = Path("/sys/kernel/tracing")
 BREAK = Path("/sys/module/kvm/parameters/break_gmem_fault")
 _HUGE = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
 
@@ -27,18 +29,25 @@ def _vmm(results: Results, name: str, *options: str) -> list[str | Path]:
     return [*UNPREEMPTED, VMM, "--out", results.out / f"{name}.jsonl", *options]
 
 
-def _recorded(results: Results, name: str, options: Sequence[str]) -> None:
-    """One VMM under recorders of both methods; the VMM's own word is NAME.jsonl."""
+@contextlib.contextmanager
+def _recorders(results: Results, name: str) -> Iterator[None]:
+    """NAME-METHOD.seal of both methods, which record what is done meanwhile."""
     recorders = []
     for method in METHODS:  # one after the other: see scenes_guest.guests
         recorders.append(Recorder(results, f"{name}-{method}", "--audit", "--method", method))
         recorders[-1].wait_ready()
-    with (results.out / f"{name}.stderr").open("wb") as err:
-        words = [str(word) for word in _vmm(results, name, *options)]
-        process = subprocess.Popen(words, stderr=err)
-    results.tell(name, pid=process.pid, code=wait_for_end(process, 300))
+    yield
     for recorder in recorders:
         recorder.stop()
+
+
+def _recorded(results: Results, name: str, options: Sequence[str]) -> None:
+    """One VMM under recorders of both methods; the VMM's own word is NAME.jsonl."""
+    with _recorders(results, name):
+        with (results.out / f"{name}.stderr").open("wb") as err:
+            words = [str(word) for word in _vmm(results, name, *options)]
+            process = subprocess.Popen(words, stderr=err)
+        results.tell(name, pid=process.pid, code=wait_for_end(process, 300))
 
 
 def private_doctor(results: Results) -> None:
@@ -106,8 +115,32 @@ def busy(results: Results) -> None:
     results.tell("huge", there=True)
 
 
+@contextlib.contextmanager
+def _tracepoint(out: Path) -> Iterator[None]:
+    """The kernel's own word of each conversion that KVM takes, in a buffer that is nobody else's;
+    times are of the boot clock."""
+    instance = TRACING / "instances" / "conversions"
+    instance.mkdir()
+    try:
+        (instance / "trace_clock").write_text("boot")
+        switch = instance / "events" / "kvm" / "kvm_vm_set_mem_attributes" / "enable"
+        switch.write_text("1")
+        yield
+        switch.write_text("0")
+        out.write_text((instance / "trace").read_text())
+    finally:
+        instance.rmdir()
+
+
 def kvm_selftests(results: Results) -> None:
-    """The kernel's own tests of what it promises, each under a recorder."""
-    for program in sorted((results.out / "selftests").iterdir()):
-        name = f"selftest-{program.name}"
-        Recorder(results, name, "--audit", command=[program]).wait()
+    """The kernel's own tests of what it promises: recorded by both methods, beside strace and the
+    tracepoint of conversions. They have threads that spin, for which UNPREEMPTED would be the end.
+    """
+    script = HERE / "programs" / "selftests.sh"
+    with (
+        _recorders(results, "selftests"),
+        _tracepoint(results.out / "selftests.trace"),
+        (results.out / "selftests.stderr").open("wb") as err,
+    ):
+        process = subprocess.Popen(["sh", str(script), str(results.out)], stderr=err)
+        results.tell("selftests", code=wait_for_end(process, 600))

@@ -69,6 +69,48 @@ def check_answers(told: list[Act]) -> Counter[int]:
     return Counter(one["answer"] for one in converts)
 
 
+def kind_of(wish: Act) -> str:
+    """What is wrong with a conversion that somebody asks for; empty: nothing."""
+    start, length = wish["address"], wish["length"]
+    faults = {
+        "flags": wish["flags"], "unknown attribute": wish["attributes"] & ~PRIVATE,
+        "unaligned address": start % PAGE, "unaligned length": length % PAGE,
+        "empty": not length, "wraps round": start + length >= 1 << 64,
+    }  # fmt: skip
+    return ", ".join(name for name, is_so in faults.items() if is_so)
+
+
+KINDS = {
+    "flags", "unknown attribute", "unaligned address", "unaligned length", "empty", "wraps round",
+}  # fmt: skip
+
+
+def check_kinds(told: list[Act]) -> None:
+    """All that is wrong was asked for by each thread of each machine; threads took turns, and
+    converted what the other one had converted before."""
+    for vm in (0, 1):
+        mine = of(told, "convert", vm=vm)
+        owner: dict[int, Any] = {}
+        overlaps: Counter[str] = Counter()
+        for one in mine:
+            if one["answer"]:
+                continue
+            first = one["address"] // PAGE
+            pages = range(first, first + one["length"] // PAGE)
+            before = {owner[page] for page in pages if page in owner}
+            overlaps["own"] += one["tid"] in before
+            overlaps["other's"] += bool(before - {one["tid"]})
+            owner |= dict.fromkeys(pages, one["tid"])
+        tids = [one["tid"] for one in mine]
+        turns = sum(one != other for one, other in pairwise(tids))
+        assert turns > len(mine) / 20, "one thread after the other"
+        for tid in set(tids):
+            refused = {kind_of(one) for one in mine if one["tid"] == tid and one["answer"]}
+            assert refused >= KINDS or len(mine) < CONVERSIONS / 4, refused
+        if overlaps:  # where private is accepted
+            assert min(overlaps["own"], overlaps["other's"]) > len(mine) / 20, overlaps
+
+
 def check_states(told: list[Act]) -> None:
     """The VMM's own array is what its conversions make, in the order in which it tells them."""
     pages = {(one["vm"], one["part"]): one for one in of(told, "states")}
@@ -109,6 +151,7 @@ def test_conversions_are_answered_as_they_must_be(
     assert set(answers) == {0, EINVAL}
     assert answers[EINVAL] > count / 10
     check_states(told)
+    check_kinds(told)
     for vm in (0, 1):
         assert len({one["tid"] for one in of(told, "convert", vm=vm)}) == 2
     [end] = of(told, "end")
