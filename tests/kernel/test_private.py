@@ -297,19 +297,6 @@ def test_huge_pages_are_no_pins_any_more(private_host: Booted, method: str) -> N
     assert (call["answer"], row["answer"], row["verdict"]) == (0, 0, "allowed")
 
 
-# ---- the kernel's own tests ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "name", ["guest_memfd_test", "pre_fault_memory_test", "private_mem_conversions_test",
-             "private_mem_kvm_exits_test"],
-)  # fmt: skip
-def test_the_kernels_own_selftests_pass(private_host: Booted, name: str) -> None:
-    run = private_host.run(f"selftest-{name}")
-    assert run.code == 0, run.stdout + run.stderr
-    private_host.is_whole(run, "fexit")
-
-
 # ---- kernels of Debian's -------------------------------------------------------------------------
 
 
