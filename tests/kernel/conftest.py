@@ -237,16 +237,7 @@ def broken_proposal(
     return Booted("inaccessible, broken", folder)
 
 
-PRIVATE_SCENES = (
-    "private_doctor",
-    "conversions",
-    "conversions_before",
-    "conversions_punched",
-    "conversions_broken",
-    "frozen",
-    "busy",
-    "kvm_selftests",
-)
+PRIVATE_SCENES = ("private_doctor", "private_memory", "frozen", "busy")
 
 
 @pytest.fixture(scope="session")

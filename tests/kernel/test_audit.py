@@ -231,6 +231,10 @@ def test_machines_of_qemu_are_told_apart(
         memory = {(row["dev"], row["ino"]) for row in slots if row["ino"]}
         assert memory == {(facts["dev"], facts["ino"])}
         assert {row["name"] for row in slots if row["ino"]} == {"memfd:memory-backend-memfd"}
+        mapped = _qemu(audit_host, name, "nobody")["never-mapped"]["violations"]
+        [place] = {one["place"] for one in mapped if one["pid"] == facts["pid"]}
+        assert place.endswith(f"vm {called}" if called else f"claims vm {claimed}")
+        assert ("claims" in place) is not bool(called)
 
 
 @pytest.mark.parametrize(
