@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <pthread.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -367,11 +366,11 @@ static void punch_page(struct vm *vm, unsigned int page)
 }
 
 /* Threads of a class that is never preempted (SCHED_FIFO) would run one after the other on one CPU;
-   who yields with the lock lets the other one come to the same lock. */
-static void yield(uint64_t *random)
+   who sleeps with the lock lets the other one come to the same lock. */
+static void pause_a_little(uint64_t *random)
 {
 	if (!below(random, 4))
-		sched_yield();
+		usleep(1);
 }
 
 static void turn(struct thread *thread)
@@ -389,7 +388,7 @@ static void turn(struct thread *thread)
 	spoil(&wish, random);
 	if (share == THREADS)
 		pthread_mutex_lock(&vm->lock);
-	yield(random);
+	pause_a_little(random);
 	convert(vm, &wish, first, pages);
 	if (want.touch_every && !below(random, want.touch_every))
 		touch_page(vm, first + below(random, pages), below(random, 2));
