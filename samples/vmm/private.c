@@ -369,8 +369,8 @@ static void punch_page(struct vm *vm, unsigned int page)
    who sleeps with the lock lets the other one come to the same lock. */
 static void pause_a_little(uint64_t *random)
 {
-	if (!below(random, 4))
-		usleep(1);
+	if (!below(random, 8))
+		usleep(500); /* what is over before the kernel looks around is no sleep at all */
 }
 
 static void turn(struct thread *thread)
