@@ -137,9 +137,10 @@ _IOCTLS = {"0xd4": "create", "0xd2": "convert", "0x49": "memslot"}
 _UNNAMED = re.compile(r"_IOC\([A-Z_|]+, 0xae, (0x[0-9a-f]+), ")
 
 
-def seen_by_strace(host: Booted, test: str) -> tuple[set[int], Count]:
+def seen_by_strace(host: Booted, test: str) -> tuple[set[int], Counter[tuple[str, str]]]:
     """Threads, and their calls on guest_memfds and for conversions by what they answered."""
-    tids, found = set(), Counter()
+    tids: set[int] = set()
+    found: Counter[tuple[str, str]] = Counter()
     with (host.folder / f"selftest-{test}.strace").open() as lines:
         for call in strace_log.finished(lines):
             tids.add(call.pid)
