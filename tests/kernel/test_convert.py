@@ -169,7 +169,7 @@ def faults_of(run: Run, told: list[Act]) -> tuple[pd.DataFrame, Any]:
 def test_each_refused_touch_met_what_the_vmm_had(private_host: Booted, method: str) -> None:
     """Private or shared by the VMM's own array, at that very moment."""
     told = acts(private_host, "conversions")
-    rows, states = faults_of(private_host.run(f"conversions-{method}"), told)
+    rows, states = faults_of(private_host.run(f"private-{method}"), told)
     met: dict[tuple[int, int], list[int]] = defaultdict(list)
     for tid, at, state in zip(rows["tid"], rows["size_after"], states, strict=True):
         met[tid, at].append(int(state))

@@ -242,7 +242,6 @@ def test_guest_memfds_are_answered_as_the_test_expects(private_host: Booted, met
     refused = rows[(op == "create") & (rows["answer"] == EINVAL)]
     asked = Counter(refused["arg"].tolist())
     assert {asked[1 << bit] for bit in range(2, 64)} == {2}, "each flag, by both kinds of VM"
-    assert set(rows.loc[op != "fault", "verdict"].astype(str)) == {"allowed", "error"}
 
 
 def test_conversions_are_those_of_the_test(private_host: Booted, method: str) -> None:
