@@ -223,6 +223,23 @@ def test_what_a_broken_kernel_grants_is_found(private_host: Booted, method: str)
     assert met == {key: private.PRIVATE if was else private.SHARED for key, was in first.items()}
     claim = audited(run.path)["never-reached-while-private"]
     assert claim.result.value == "fail"
-    touched = [proof for proof in violations(claim) if proof.op == "fault"]
-    assert sum(proof.count for proof in touched) == int((states == private.PRIVATE).sum())
-    assert {proof.pid for proof in touched} == {pid for (pid, _), was in first.items() if was}
+    # Each with its process, file and page, and no other.
+    files = {
+        (one["vm"], one["part"]): (one["dev"], one["ino"])
+        for one in of(told, "create", kind="guest_memfd")
+    }
+    first_page = {(one["vm"], one["part"]): one["first"] for one in of(told, "states")}
+    wanted = set()
+    for one in touches(told):
+        part = one["vm"], one["part"]
+        if first[one["pid"], one["address"]]:
+            at = (one["page"] - first_page[part]) * PAGE
+            wanted.add((one["pid"], *files[part], f"{at}+{PAGE}"))
+    found = Counter(
+        (proof.pid, finding.object.dev, finding.object.ino, proof.asked.split()[-1])
+        for finding in claim.findings
+        for proof in finding.violations
+    )
+    assert found == dict.fromkeys(wanted, 1)
+    assert {proof.pid for proof in violations(claim)} == {pid for pid, *_ in wanted}
+    assert int((states == private.PRIVATE).sum()) == len(wanted)
