@@ -164,13 +164,9 @@ def guest_host(
     name: str = request.param
     folder = results_folder(request.config, tmp_path_factory, f"guests-{name}")
     options = ("--svm", "--append", "secretmem.enable=1")
-    boot(
-        request.config,
-        name,
-        folder,
-        *options,
-        scenes=",".join(chosen(request.config, GUEST_SCENES)),
-    )
+    asked: str = request.config.getoption("--guest-scenes")
+    scenes = asked or ",".join(chosen(request.config, GUEST_SCENES))
+    boot(request.config, name, folder, *options, scenes=scenes)
     return Booted(name, folder)
 
 
