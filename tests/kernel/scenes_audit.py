@@ -143,7 +143,8 @@ def _in_scope(called: str) -> list[str]:
     if not called:
         return []
     tree = Path("/sys/fs/cgroup")
-    subprocess.run(["mount", "-t", "cgroup2", "cgroup2", tree], check=False)  # it may be there
+    # It may be there.
+    subprocess.run(["mount", "-t", "cgroup2", "cgroup2", tree], check=False, capture_output=True)
     scope = tree / "machine.slice" / f"machine-qemu\\x2d1\\x2d{called}.scope"
     scope.mkdir(parents=True, exist_ok=True)
     return ["sh", "-c", 'echo $$ >"$0" && exec "$@"', str(scope / "cgroup.procs")]
