@@ -321,11 +321,11 @@ INLINE void finish_guest_create(u64 way, s64 answer, u64 sp)
 	struct made made = take_made(me, s, sp);
 	struct user_regs regs = {};
 	int compat = is_compat(task), secret = way == WAY_SECRET_CREATE;
-	u32 flags = made.arg;
+	u64 flags = made.arg;
 
 	user_regs(task, &regs);
-	if (secret)
-		flags = compat ? regs.bx : regs.di;
+	if (secret) /* an unsigned int */
+		flags = (u32)(compat ? regs.bx : regs.di);
 	tell_create(&made, answer, flags, compat ? 0xffff : regs.orig_ax, compat ? FLAG_COMPAT : 0,
 		    0, secret ? KIND_SECRETMEM : KIND_GUEST_MEMFD);
 }

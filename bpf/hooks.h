@@ -386,9 +386,10 @@ INLINE int is_still(struct made *made)
  * file was not seen, no object is named.
  * name: that it asked for, in user memory; 0: none.
  */
-INLINE void tell_create(struct made *made, s64 answer, u32 flags, u16 nr, u32 origin, u64 name,
+INLINE void tell_create(struct made *made, s64 answer, u64 wish, u16 nr, u32 origin, u64 name,
 			u8 makes)
 {
+	u32 flags = wish; /* all that any kernel takes */
 	u64 pid_tgid = bpf_get_current_pid_tgid(), inode = 0;
 	struct counts *n = my_counts();
 	struct object o = {};
@@ -453,7 +454,7 @@ INLINE void tell_create(struct made *made, s64 answer, u32 flags, u16 nr, u32 or
 		r->head.kind = makes;
 	r->event.fd = answer >= 0 ? answer : -1;
 	r->event.size_after = AUDIT && kind ? inode_size(inode, 0) : 0;
-	r->event.arg = flags;
+	r->event.arg = wish;
 	r->event.answer = answer;
 	r->event.seals_after = seals;
 	if (kind) {
@@ -480,8 +481,9 @@ INLINE void finish_memfd_create(s64 answer, u64 sp)
 	int compat = is_compat(task);
 
 	user_regs(task, &regs);
-	tell_create(&made, answer, compat ? regs.cx : regs.si, compat ? 0xffff : regs.orig_ax,
-		    compat ? FLAG_COMPAT : 0, compat ? (u32)regs.bx : regs.di, KIND_UNKNOWN);
+	tell_create(&made, answer, (u32)(compat ? regs.cx : regs.si),
+		    compat ? 0xffff : regs.orig_ax, compat ? FLAG_COMPAT : 0,
+		    compat ? (u32)regs.bx : regs.di, KIND_UNKNOWN);
 }
 
 /*

@@ -349,6 +349,14 @@ static void punch_page(struct vm *vm, unsigned int page)
 				      at, PAGE)));
 }
 
+/* Threads of a class that is never preempted (SCHED_FIFO) would run one after the other on one CPU;
+   who sleeps with the lock lets the other one come to the same lock. */
+static void pause_a_little(uint64_t *random)
+{
+	if (!below(random, 8))
+		usleep(500); /* what is over before the kernel looks around is no sleep at all */
+}
+
 static void turn(struct thread *thread)
 {
 	uint64_t *random = &thread->random;
@@ -364,6 +372,7 @@ static void turn(struct thread *thread)
 	spoil(&wish, random);
 	if (share == THREADS)
 		pthread_mutex_lock(&vm->lock);
+	pause_a_little(random);
 	convert(vm, &wish, first, pages);
 	if (want.touch_every && !below(random, want.touch_every))
 		touch_page(vm, first + below(random, pages), below(random, 2));

@@ -37,7 +37,7 @@ from tests.kernel import (
 )
 from tests.kernel.guest_tools import Results, preemption
 
-_SCENE_S = 1200
+_SCENE_S = 1800
 """For one scene; less than the boot has, so that a scene that waits for ever says where it does."""
 
 Scenes = tuple[Callable[[Results], None], ...]
@@ -127,14 +127,10 @@ OTHER_SCENES: Scenes = (
     scenes_attacks.late_kvm_refused,
     scenes_decisions.live_without_apt,
     scenes_private.private_doctor,
-    scenes_private.conversions,
-    scenes_private.conversions_before,
-    scenes_private.conversions_punched,
-    scenes_private.conversions_broken,
+    scenes_private.private_memory,
     scenes_private.stock_conversions,
     scenes_private.frozen,
     scenes_private.busy,
-    scenes_private.kvm_selftests,
 )
 """In boots of their own: with other options."""
 

@@ -29,8 +29,9 @@ WITHOUT_PINS = (
     "mmap,mprotect,write,read,truncate,chmod,allocate,punch_hole,add_seals,create,fault,map,unmap,"
     "memslot,remote_read,remote_write,uffd_register,receive"
 )
-QEMU = ("qemu", "qemu-mapped")
-"""Machines of the real QEMU; another process maps the memory of the second one."""
+QEMU = {"qemu": ("a", ""), "qemu-mapped": ("b", ""), "qemu-named": ("a", "bank")}
+"""Machines of the real QEMU: what each claims to be called, and what root calls it, if anything.
+Another process maps the memory of the second one; the third one claims to be the first."""
 _HUGE_PAGES = 4
 _AT_ONCE = 4
 _STORED_S = 4.0  # a recorder has written what it has seen so long ago
@@ -92,14 +93,15 @@ class _Qemus:
         self._results, self._stack = results, stack
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, claims: str, called: str) -> None:
         monitor = Path(f"/tmp/{name}.qmp")
         memory = "memory-backend-memfd,id=ram,share=on,seal=on,size=32M"
         err = self._stack.enter_context((self._results.out / f"{name}.stderr").open("wb"))
         words = ["qemu-system-x86_64", "-accel", "kvm", "-S", "-display", "none", "-nodefaults"]
         words += ["-no-user-config", "-machine", "pc,memory-backend=ram", "-m", "32M"]
         words += ["-object", memory, "-qmp", f"unix:{monitor},server,nowait"]
-        process = subprocess.Popen([*UNPREEMPTED, *words], stderr=err)
+        words += ["-name", f"guest={claims}"]
+        process = subprocess.Popen([*UNPREEMPTED, *_in_scope(called), *words], stderr=err)
         self._processes[name] = process
         self._stack.callback(self._end, process)
 
@@ -134,6 +136,18 @@ class _Qemus:
     def _end(process: "subprocess.Popen[bytes]") -> None:
         process.terminate()
         wait_for_end(process, 60)
+
+
+def _in_scope(called: str) -> list[str]:
+    """A command that runs another one in a cgroup as libvirt makes it for a machine."""
+    if not called:
+        return []
+    tree = Path("/sys/fs/cgroup")
+    # It may be there.
+    subprocess.run(["mount", "-t", "cgroup2", "cgroup2", tree], check=False, capture_output=True)
+    scope = tree / "machine.slice" / f"machine-qemu\\x2d1\\x2d{called}.scope"
+    scope.mkdir(parents=True, exist_ok=True)
+    return ["sh", "-c", 'echo $$ >"$0" && exec "$@"', str(scope / "cgroup.procs")]
 
 
 def _wait_for_machine(monitor: Path) -> None:
@@ -175,9 +189,9 @@ def audits(results: Results) -> None:
         blind.wait_ready()
         _play(players, all_, early)
         qemus = _Qemus(results, stack)
-        for name in QEMU:
-            qemus.start(name)
-        qemus.map_it(QEMU[1])
+        for name, (claims, called) in QEMU.items():
+            qemus.start(name, claims, called)
+        qemus.map_it("qemu-mapped")
         qemus.stop()
         blind.stop()
         finish.touch()

@@ -1,7 +1,8 @@
 """Scenes of guests with private memory, and of what the own kernel for them has besides."""
 
+import contextlib
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.kernel.guest_tools import (
@@ -19,6 +20,7 @@ from tests.kernel.scenes_ftrace import BY_FTRACE
 VMM = PROJECT / "samples" / "vmm" / "build" / "private"
 FROZEN = HERE / "programs" / "build" / "frozen"
 CONVERSIONS, FEW = 10_000, 400
+TRACING = Path("/sys/kernel/tracing")
 BREAK = Path("/sys/module/kvm/parameters/break_gmem_fault")
 _HUGE = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
 
@@ -27,62 +29,104 @@ def _vmm(results: Results, name: str, *options: str) -> list[str | Path]:
     return [*UNPREEMPTED, VMM, "--out", results.out / f"{name}.jsonl", *options]
 
 
-def _recorded(results: Results, name: str, options: Sequence[str]) -> None:
-    """One VMM under recorders of both methods; the VMM's own word is NAME.jsonl."""
-    recorders = []
-    for method in METHODS:  # one after the other: see scenes_guest.guests
-        recorders.append(Recorder(results, f"{name}-{method}", "--audit", "--method", method))
-        recorders[-1].wait_ready()
+def _play(results: Results, name: str, *options: str) -> None:
+    """One VMM to its end; its own word is NAME.jsonl."""
     with (results.out / f"{name}.stderr").open("wb") as err:
         words = [str(word) for word in _vmm(results, name, *options)]
         process = subprocess.Popen(words, stderr=err)
     results.tell(name, pid=process.pid, code=wait_for_end(process, 300))
-    for recorder in recorders:
-        recorder.stop()
+
+
+@contextlib.contextmanager
+def _recorders(results: Results, name: str) -> Iterator[None]:
+    """NAME-METHOD.seal of both methods, which record all that is done meanwhile."""
+    recorders = []
+    for method in METHODS:  # one after the other: see scenes_guest.guests
+        recorders.append(Recorder(results, f"{name}-{method}", "--audit", "--method", method))
+        recorders[-1].wait_ready()
+    try:
+        yield
+    finally:
+        for recorder in recorders:
+            recorder.stop()
 
 
 def private_doctor(results: Results) -> None:
     Tool(results, "doctor-audit", ["doctor", "--audit", "--json"]).wait()
 
 
-def conversions(results: Results) -> None:
-    """Guests with private memory: random conversions, then each guest reads all its pages."""
-    _recorded(results, "conversions", ("--conversions", str(CONVERSIONS), "--run", "--child"))
-
-
-def conversions_before(results: Results) -> None:
+@contextlib.contextmanager
+def _lived_before(results: Results) -> Iterator[None]:
     """Guests that were converted before anybody recorded, and live on."""
     stay, log = Path("/tmp/private-stay"), results.out / "before.jsonl"
     options = ("--conversions", str(FEW), "--seed", "4", "--stay", str(stay))
     process = subprocess.Popen([str(word) for word in _vmm(results, "before", *options)])
     wait_until("guests that stay", lambda: log.exists() and '"stay"' in log.read_text())
     try:
-        for method in METHODS:
-            recorder = Recorder(results, f"before-{method}", "--audit", "--method", method)
-            recorder.wait_ready()
-            recorder.stop()
+        yield
     finally:
         stay.touch()
         results.tell("before", pid=process.pid, code=wait_for_end(process, 60))
 
 
-def conversions_punched(results: Results) -> None:
-    """Pages that have become private are given back from the shared copy, as good VMMs do."""
-    _recorded(results, "punched", ("--conversions", str(FEW), "--seed", "2", "--punch"))
-
-
-def conversions_broken(results: Results) -> None:
+@contextlib.contextmanager
+def _broken() -> Iterator[None]:
     """A kernel that lets the host touch private pages: the breach that no healthy one can show."""
     BREAK.write_text("1")
     try:
-        _recorded(results, "broken", ("--conversions", str(FEW), "--seed", "3", "--child"))
+        yield
     finally:
         BREAK.write_text("0")
 
 
+@contextlib.contextmanager
+def _tracepoint(out: Path) -> Iterator[None]:
+    """The kernel's own word of each conversion that KVM takes, in a buffer that is nobody else's;
+    times are of the boot clock."""
+    instance = TRACING / "instances" / "conversions"
+    instance.mkdir()
+    try:
+        (instance / "trace_clock").write_text("boot")
+        switch = instance / "events" / "kvm" / "kvm_vm_set_mem_attributes" / "enable"
+        switch.write_text("1")
+        yield
+        switch.write_text("0")
+        out.write_text((instance / "trace").read_text())
+    finally:
+        instance.rmdir()
+
+
+def _selftests(results: Results) -> None:
+    """The kernel's own tests of what it promises, beside strace and the tracepoint of conversions.
+
+    They have threads that spin, for which UNPREEMPTED would be the end.
+    """
+    script = HERE / "programs" / "selftests.sh"
+    with (
+        _tracepoint(results.out / "selftests.trace"),
+        (results.out / "selftests.stderr").open("wb") as err,
+    ):
+        process = subprocess.Popen(["sh", str(script), str(results.out)], stderr=err)
+        results.tell("selftests", code=wait_for_end(process, 600))
+
+
+def private_memory(results: Results) -> None:
+    """All guests with private memory in two recordings of the whole host: at a start of minutes
+    each, and so that nobody is taken for another one."""
+    with _lived_before(results), _recorders(results, "private"):
+        # Random conversions, then each guest reads all its pages.
+        _play(results, "conversions", "--conversions", str(CONVERSIONS), "--run", "--child")
+        # Pages that have become private are given back from the shared copy, as good VMMs do.
+        _play(results, "punched", "--conversions", str(FEW), "--seed", "2", "--punch")
+        _selftests(results)
+        with _broken():
+            _play(results, "broken", "--conversions", str(FEW), "--seed", "3", "--child")
+
+
 def stock_conversions(results: Results) -> None:
     """A kernel of Debian's: what it makes of the same calls."""
-    _recorded(results, "stock", ("--conversions", str(FEW)))
+    with _recorders(results, "stock"):
+        _play(results, "stock", "--conversions", str(FEW))
 
 
 def frozen(results: Results) -> None:
@@ -104,10 +148,3 @@ def busy(results: Results) -> None:
     finally:
         _HUGE.write_text(before)
     results.tell("huge", there=True)
-
-
-def kvm_selftests(results: Results) -> None:
-    """The kernel's own tests of what it promises, each under a recorder."""
-    for program in sorted((results.out / "selftests").iterdir()):
-        name = f"selftest-{program.name}"
-        Recorder(results, name, "--audit", command=[program]).wait()

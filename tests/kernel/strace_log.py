@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 _LINE = re.compile(r"(\d+) +(.*)")
 _RESUMED = re.compile(r"<\.\.\. \w+ resumed>(.*)")
@@ -43,11 +44,19 @@ class Call:
     """Through a descriptor that was opened O_RDONLY, as far as the log shows."""
 
 
+class Finished(NamedTuple):
+    pid: int
+    name: str
+    arguments: str
+    answer: str
+    rest: str
+
+
 def calls(lines: Iterable[str]) -> Iterator[Call]:
     """The calls that may decide something about a memory file, in the order of the log."""
     # Descriptor and file: threads may share a table of descriptors.
     read_only: set[tuple[str | None, ...]] = set()
-    for pid, name, arguments, answer, rest in _finished(lines):
+    for pid, name, arguments, answer, rest in finished(lines):
         op = _op(name, arguments)
         file = _MEMFD.search(arguments)
         if name in ("open", "openat") and (opened := _MEMFD.match(f"{answer}{rest}")):
@@ -73,7 +82,7 @@ def read(path: Path) -> list[Call]:
         return list(calls(lines))
 
 
-def _finished(lines: Iterable[str]) -> Iterator[tuple[int, str, str, str, str]]:
+def finished(lines: Iterable[str]) -> Iterator[Finished]:
     """Whole calls; one that another thread interrupted is put together where it ended."""
     begun: dict[str, str] = {}
     for line in lines:
@@ -88,7 +97,7 @@ def _finished(lines: Iterable[str]) -> Iterator[tuple[int, str, str, str, str]]:
             text = begun.pop(pid) + resumed.group(1)
         if call := _CALL.match(text):
             name, arguments, answer, rest = call.groups()
-            yield int(pid), name, arguments, answer, rest
+            yield Finished(int(pid), name, arguments, answer, rest)
 
 
 def _op(name: str, arguments: str) -> str | None:

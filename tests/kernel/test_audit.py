@@ -32,6 +32,7 @@ from tests.kernel.audited import (
     thing,
 )
 from tests.kernel.booted import Booted
+from tests.kernel.scenes_audit import QEMU
 
 LOST = ("audit-ring", "audit-killed", "audit-blind")
 BY_PINS = ("never-pinned-except", "never-read-or-written")
@@ -199,6 +200,78 @@ def test_qemu_whose_memory_another_process_maps(audit_host: Booted) -> None:
         for claim in ("mapped-only-by", "never-writable-outside"):
             assert found[claim]["result"] == FAIL
             assert {one["pid"] for one in found[claim]["violations"]} == {intruder}
+
+
+@pytest.fixture(scope="module")
+def said_of_qemus(audit_host: Booted) -> dict[str, list[dict[str, Any]]]:
+    """What is recorded of each machine's process, as `script` has it."""
+    done = sealsnoop(
+        "script", audit_host.run("audit").path, "--json", "--filter", "comm:qemu-system*"
+    )
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    pids = {name: audit_host.facts(name)["pid"] for name in QEMU}
+    return {name: [row for row in rows if row["pid"] == pid] for name, pid in pids.items()}
+
+
+def test_machines_of_qemu_are_told_apart(
+    audit_host: Booted, said_of_qemus: dict[str, list[dict[str, Any]]]
+) -> None:
+    """By KVM's machine and by the memory, which are all called the same; who claims to be another
+    one counts as what root calls it."""
+    machines: dict[int, str] = {}
+    for name, (claimed, called) in QEMU.items():
+        rows, facts = said_of_qemus[name], audit_host.facts(name)
+        assert {(row["vm_name"], row["vm_claimed"]) for row in rows} == {
+            (called, None) if called else (None, claimed)
+        }
+        slots = [row for row in rows if row["op"] == "memslot"]
+        [machine] = {row["vm"] for row in slots}
+        assert machine not in machines
+        machines[machine] = name
+        memory = {(row["dev"], row["ino"]) for row in slots if row["ino"]}
+        assert memory == {(facts["dev"], facts["ino"])}
+        assert {row["name"] for row in slots if row["ino"]} == {"memfd:memory-backend-memfd"}
+        mapped = _qemu(audit_host, name, "nobody")["never-mapped"]["violations"]
+        [place] = {one["place"] for one in mapped if one["pid"] == facts["pid"]}
+        assert place.endswith(f"vm {called}" if called else f"claims vm {claimed}")
+        assert ("claims" in place) is not bool(called)
+
+
+@pytest.mark.parametrize(
+    ("name", "vmm", "results"),
+    [
+        ("qemu", "pid = {pid}", {PASS}),
+        ("qemu-mapped", "pid = {pid}", {FAIL}),
+        ("qemu-named", 'vm = "bank"', {PASS}),
+        ("", 'vm = "a"', set()),  # nobody but themselves calls them so
+    ],
+)
+def test_a_policy_for_one_machine_judges_no_other(
+    audit_host: Booted, tmp_path: Path, name: str, vmm: str, results: set[str]
+) -> None:
+    facts = audit_host.facts(name) if name else {}
+    policy = tmp_path / "one.toml"
+    policy.write_text(
+        f"""
+        name = "one"
+        text = "One machine's memory."
+        format = 1
+        [scope]
+        kind = "memfd"
+        memslot = {{ {vmm.format_map(facts)} }}
+        [[claim]]
+        claim = "mapped-only-by"
+        by = ["vmm"]
+        """
+    )
+    done = sealsnoop("audit", policy, audit_host.run("audit").path, "--json")
+    [claim] = json.loads(done.stdout)["recordings"][0]["claims"]
+    judged = [one for one in claim["findings"] if one["result"] != NOTHING]
+    assert {one["result"] for one in judged} == results, done.stdout
+    objects = {(one["object"]["dev"], one["object"]["ino"]) for one in judged}
+    assert objects == ({(facts["dev"], facts["ino"])} if name else set())
+    broken = [one["pid"] for finding in judged for one in finding["violations"]]
+    assert set(broken) == ({facts["intruder"]} if results == {FAIL} else set())
 
 
 # ---- the command --------------------------------------------------------------------------
