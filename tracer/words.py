@@ -121,6 +121,7 @@ class Op(IntEnum):
     REMAP_FILE_PAGES = 34
     EXEC = 35
     CONVERT = 36
+    SEV_DEBUG = 37
 
 
 class Fill(IntEnum):
@@ -131,6 +132,13 @@ class Fill(IntEnum):
     ZERO = 2
     CONTINUE = 3
     POISON = 4
+
+
+class SevDebug(IntEnum):
+    """``arg`` of SEV_DEBUG: KVM_SEV_DBG_*."""
+
+    DECRYPT = 18
+    ENCRYPT = 19
 
 
 class Receipt(IntEnum):
@@ -364,6 +372,12 @@ OPS: Mapping[Op, Operation] = {
         "it took of this VM, with this one. Of a guest_memfd in place: offset is in it, vm 0",
         (Hook.CONVERT,), ("convert",), judged=True,
         request="{guest} to {privacy}"),
+    Op.SEV_DEBUG: Operation(
+        "the host reads or writes the memory of an encrypted guest (SEV) in plain text, by address",
+        "arg: 18 KVM_SEV_DBG_DECRYPT, 19 KVM_SEV_DBG_ENCRYPT; mm and vm: the VM's; check_answer: "
+        "how many pieces of at most a page were done, whatever the answer; of a command that KVM "
+        "did not take, what the caller's memory had (`inferred`), without a range",
+        (Hook.CONVERT,), ("sev_debug", "convert"), first_of_range=True, request="{sev} {range}"),
 }  # fmt: skip
 """Each operation once, in the order of its numbers."""
 

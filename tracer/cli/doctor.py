@@ -349,7 +349,7 @@ def _plan(
 ) -> "tuple[Plan | None, str | None]":
     """The plan is worth seeing even where other things forbid tracing: BTF is often readable."""
     from tracer.kernel import offsets
-    from tracer.kernel.audit_families import KVM
+    from tracer.kernel.audit_families import MODULES
     from tracer.kernel.btf import module_btfs, running_btf
     from tracer.kernel.btf_file import BtfError
     from tracer.kernel.plan import Planner
@@ -366,7 +366,7 @@ def _plan(
             offered["trampolines"],
             offered["kprobes"],
             preempts(host),
-            module_btfs(btf, [KVM]) if audit else None,
+            module_btfs(btf, MODULES) if audit else None,
         )
         return planner.plan(method, audit=audit), None
     except (BtfError, SymbolsError) as error:

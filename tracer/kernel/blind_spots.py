@@ -86,8 +86,7 @@ AUDIT = (
     BlindSpot("vmsplice of a memory file's pages; mappings of a dma-buf made from a memfd",
               "Pages go on in a pipe, or under the inode of a dma-buf (udmabuf), and are no "
               "longer known by the memory file."),
-    BlindSpot("KVM's own access to guest memory, nested guests, SEV debug commands, devices "
-              "behind an IOMMU",
+    BlindSpot("KVM's own access to guest memory, nested guests, devices behind an IOMMU",
               "They use host addresses or pages that were given to them before; which file stands "
               "behind is known from the memslot."),
     BlindSpot("which range of guest memory was to be converted, of a conversion that was refused",
