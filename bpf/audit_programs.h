@@ -158,7 +158,7 @@ INLINE int finish_way(u64 way, s64 answer)
 		else if ((u32)X##1 == KVM_MEMORY_ENCRYPT_OP && access_wanted()) \
 			begin_encrypt_op(&a, X##0, X##2); \
 		goto done; \
-	case WAY_SEV_DEBUG: note_sev_debug(X##1); goto done; \
+	case WAY_SEV_DEBUG: begin_sev_debug(X##1); goto done; \
 	case WAY_SEV_PAGE: note_sev_piece(X##1, X##2); goto done; \
 	case WAY_SEV_MEMORY: note_sev_piece(X##1, X##4); goto done; \
 	case WAY_CONVERT_RANGE: note_converted(X##0, X##1, X##2, X##3, X##4); goto done; \

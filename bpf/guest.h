@@ -304,7 +304,7 @@ INLINE struct access *my_sev_debug(void)
 }
 
 /* sev_dbg_crypt(kvm, command, …): begun, with KVM's own copy of the command. */
-INLINE void note_sev_debug(u64 command)
+INLINE void begin_sev_debug(u64 command)
 {
 	struct access *a = my_sev_debug();
 

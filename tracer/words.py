@@ -370,7 +370,7 @@ OPS: Mapping[Op, Operation] = {
         "VM's; checks: 1 KVM took range and arg as they are here, 0 they are what the caller's "
         "memory had (`inferred`); size_after: when KVM took it, boot clock; check_answer: how many "
         "it took of this VM, with this one. Of a guest_memfd in place: offset is in it, vm 0",
-        (Hook.CONVERT,), ("convert",), judged=True,
+        (Hook.CONVERT,), ("convert", "sev_debug"), judged=True,
         request="{guest} to {privacy}"),
     Op.SEV_DEBUG: Operation(
         "the host reads or writes the memory of an encrypted guest (SEV) in plain text, by address",

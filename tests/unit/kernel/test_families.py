@@ -135,6 +135,7 @@ def test_what_each_way_needs_of_a_kernel() -> None:
         for struct, member in family.needs:
             found.setdefault(f"{struct}.{member}", set()).add(family.name)
     by_address = {"remote_access", "pin_remote", "pin", "pin_fast", "mprotect"}
+    by_address |= {"sev_debug", "sev_debug_page", "sev_debug_memory"}
     uffd = {"userfaultfd", "uffd_copy", "uffd_zero", "uffd_continue"}
     messages = {"send", "copy", "message", "message_end"}
     taken = {"pidfd_getfd", "proc_link", "map_files"}
