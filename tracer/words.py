@@ -369,7 +369,8 @@ OPS: Mapping[Op, Operation] = {
         "offset: guest physical address; arg: KVM_MEMORY_ATTRIBUTE_*, 0: shared; mm and vm: the "
         "VM's; checks: 1 KVM took range and arg as they are here, 0 they are what the caller's "
         "memory had (`inferred`); size_after: when KVM took it, boot clock; check_answer: how many "
-        "it took of this VM, with this one. Of a guest_memfd in place: offset is in it, vm 0",
+        "it took of this VM, with this one. Of a guest_memfd in place: offset is in it, vm 0. By "
+        "ftrace: vm and checks 0, no answer (no-return)",
         (Hook.CONVERT,), ("convert", "sev_debug"), judged=True,
         request="{guest} to {privacy}"),
     Op.SEV_DEBUG: Operation(

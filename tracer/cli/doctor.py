@@ -125,7 +125,7 @@ def _run(args: argparse.Namespace, examiner: "Examiner | None") -> int:
         abilities(findings),
         plan,
         obstacle,
-        AUDIT_BLIND_SPOTS if args.audit else BLIND_SPOTS,
+        (*AUDIT_BLIND_SPOTS, *_unfollowed()) if args.audit else BLIND_SPOTS,
         self_test,
         code,
         host.elsewhere,
@@ -371,6 +371,20 @@ def _plan(
         return planner.plan(method, audit=audit), None
     except (BtfError, SymbolsError) as error:
         return None, str(error)
+
+
+def _unfollowed() -> tuple[str, ...]:
+    """What an audit does not see of what this kernel has; what is not known is in the plan."""
+    from tracer.kernel.audit_families import MODULES
+    from tracer.kernel.blind_spots import of_kernel
+    from tracer.kernel.btf import module_btfs, running_btf
+    from tracer.kernel.btf_file import BtfError
+
+    try:
+        btf = running_btf()
+        return of_kernel([btf, *module_btfs(btf, MODULES).values()])
+    except BtfError:
+        return ()
 
 
 def _print_json(report: "Report") -> None:
