@@ -243,6 +243,7 @@ PRIVATE_SCENES = (
     "conversions_before",
     "conversions_punched",
     "conversions_broken",
+    "conversions_by_ftrace",
     "frozen",
     "busy",
     "kvm_selftests",
@@ -272,7 +273,7 @@ def stock_host(
 ) -> Booted:
     """Kernels of Debian's, with and without memory attributes."""
     folder = results_folder(request.config, tmp_path_factory, f"stock-{request.param}")
-    boot(request.config, request.param, folder, "--svm", scenes="stock_conversions")
+    boot(request.config, request.param, folder, "--svm", scenes="stock_conversions,sev_commands")
     return Booted(request.param, folder)
 
 

@@ -274,7 +274,8 @@ class FtraceProgram:
         group, _, event = (CONVERT.symbol or "").partition(":")
         off = replace(CONVERT, symbol=None, method=None)
         try:
-            if not set(parse(self._instance.format(group, event)).dtype.names) >= CONVERT_FIELDS:
+            names = parse(self._instance.format(group, event)).dtype.names
+            if not set(names or ()) >= CONVERT_FIELDS:
                 return replace(off, reason=f"the tracepoint {CONVERT.symbol} tells something else")
             self._add(None, What.CONVERT, group, event)
         except FileNotFoundError:
