@@ -57,6 +57,9 @@ enum way {
 	WAY_CONVERT_RANGE = 40,	/* (kvm, first page, page behind it, mask, attributes) */
 	WAY_VM_BEGIN = 41,	/* (kvm, type) */
 	WAY_CONVERT_FILE = 42,	/* (file, argument) */
+	WAY_SEV_DEBUG = 43,	/* (kvm, command as KVM copied it) */
+	WAY_SEV_PAGE = 44,	/* (kvm, address, flags) */
+	WAY_SEV_MEMORY = 45,	/* (kvm, address, length, pages, flags) */
 };
 
 INLINE u64 my_way(void)
@@ -70,6 +73,9 @@ INLINE u64 my_way(void)
 #define FOLL_WRITE 0x1
 #define PAGE_SHIFT 12
 #define VM_FAULT_ERROR 0x873	/* OOM SIGBUS HWPOISON HWPOISON_LARGE SIGSEGV FALLBACK */
+
+#define SEV_TAKEN 1		/* KVM has the command in hand */
+#define SEV_NEW_PAGE 2		/* its last piece began a page */
 
 struct access_key {
 	u64 pid_tgid;
@@ -92,7 +98,8 @@ struct access {
 	u16 fmode;
 	u8 op;
 	u8 kind;
-	u64 told;		/* a record was sent */
+	u32 told;		/* a record was sent */
+	u32 taken;		/* sev_debug: SEV_* */
 };
 
 BPF_HASH(accesses, struct access_key, struct access, MAX_TASKS);
@@ -180,6 +187,9 @@ INLINE void tell_access_of(struct access *a, u64 pid_tgid, u8 hook, s64 answer, 
 		r->event.fd = a->fd;
 	if (a->op == OP_CONVERT && !a->checks)
 		r->head.flags |= FLAG_INFERRED;
+	if (a->op == OP_SEV_DEBUG && !(a->taken & SEV_TAKEN))
+		r->head.flags |= is_error(answer) ? FLAG_INFERRED :
+						    FLAG_INFERRED | FLAG_RETURN_MISSING;
 	r->event.size = a->inode ? inode_size(a->inode, 0) : 0;
 	r->event.size_after = a->address;
 	r->event.offset = a->offset;

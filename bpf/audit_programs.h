@@ -55,6 +55,9 @@ INLINE int finish_way(u64 way, s64 answer)
 	case WAY_MEMSLOT:
 		key.hook = HOOK_MEMSLOT;
 		break;
+	case WAY_SEV_DEBUG:
+		finish_sev_debug(answer);
+		return 0;
 	case WAY_CONVERT:
 	case WAY_CONVERT_FILE:
 		key.hook = HOOK_CONVERT;
@@ -101,7 +104,9 @@ INLINE int finish_way(u64 way, s64 answer)
 		return 0;
 	if (way == WAY_UFFD)
 		finish_uffd(a, answer);
-	if (way == WAY_CONVERT)
+	if (way == WAY_CONVERT && a->op == OP_SEV_DEBUG)
+		finish_encrypt_op(a, answer);
+	else if (way == WAY_CONVERT)
 		finish_convert(a);
 	if (way == WAY_ATTACH || way == WAY_TRACEME)
 		finish_trace(a, answer);
@@ -150,7 +155,12 @@ INLINE int finish_way(u64 way, s64 answer)
 	case WAY_CONVERT: \
 		if ((u32)X##1 == KVM_SET_MEMORY_ATTRIBUTES && access_wanted()) \
 			begin_convert(&a, X##0, X##2); \
+		else if ((u32)X##1 == KVM_MEMORY_ENCRYPT_OP && access_wanted()) \
+			begin_encrypt_op(&a, X##0, X##2); \
 		goto done; \
+	case WAY_SEV_DEBUG: begin_sev_debug(X##1); goto done; \
+	case WAY_SEV_PAGE: note_sev_piece(X##1, X##2); goto done; \
+	case WAY_SEV_MEMORY: note_sev_piece(X##1, X##4); goto done; \
 	case WAY_CONVERT_RANGE: note_converted(X##0, X##1, X##2, X##3, X##4); goto done; \
 	} \
 	if (!access_wanted()) \
@@ -234,7 +244,8 @@ INLINE int is_fill(u64 way)
 
 PROGRAM_F(fentry, way, ENTER_WAY(F))
 PROGRAM_F(fexit, way, u64 answer = 0; bpf_get_func_ret(ctx, &answer);
-	  LEAVE_WAY(answer, SP_F, (u32)F1 != KVM_SET_MEMORY_ATTRIBUTES))
+	  LEAVE_WAY(answer, SP_F, (u32)F1 != KVM_SET_MEMORY_ATTRIBUTES &&
+				  (u32)F1 != KVM_MEMORY_ENCRYPT_OP))
 #endif
 #if WITH_KPROBE_WAY
 PROGRAM_K(kprobe, way, ENTER_WAY(K))

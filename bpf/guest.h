@@ -196,12 +196,8 @@ INLINE int read_attributes(struct access *a, u64 from)
 	return 1;
 }
 
-/*
- * kvm_vm_ioctl(file, ioctl, argument), of which all others go by the number:
- * by now its range is what the caller's memory says, which he can change. The
- * VM may be another process's (the ioctl is refused then, with EIO).
- */
-INLINE void begin_convert(struct access *a, u64 file, u64 from)
+/* The VM of a descriptor, which may be another process's. */
+INLINE void set_vm_of(struct access *a, u64 file)
 {
 	u64 kvm = read_u64(file + OFF_FILE_PRIVATE), mm = my_mm();
 	struct kvm_facts *facts;
@@ -212,6 +208,16 @@ INLINE void begin_convert(struct access *a, u64 file, u64 from)
 		mm = read_u64(kvm + facts->vm_mm);
 	a->mm = mm_number(mm, 0);
 	set_vm(a, kvm);
+}
+
+/*
+ * kvm_vm_ioctl(file, ioctl, argument), of which all others go by the number:
+ * by now its range is what the caller's memory says, which he can change. The
+ * VM may be another process's (the ioctl is refused then, with EIO).
+ */
+INLINE void begin_convert(struct access *a, u64 file, u64 from)
+{
+	set_vm_of(a, file);
 	if (!read_attributes(a, from)) {
 		a->checks = CONVERT_UNREAD;
 		a->address = from;
@@ -267,6 +273,97 @@ INLINE void finish_convert(struct access *a)
 	if (a->checks == CONVERT_UNREAD)
 		read_attributes(a, from);
 	a->checks = 0;
+}
+
+/* ---- SEV's debug commands ---------------------------------------------------------------- */
+
+#define KVM_MEMORY_ENCRYPT_OP 0xc008aebaU
+#define SEV_DBG_DECRYPT 18
+#define SEV_DBG_ENCRYPT 19
+
+/*
+ * kvm_vm_ioctl(file, KVM_MEMORY_ENCRYPT_OP, struct kvm_sev_cmd *), whichever
+ * command: what the caller's memory says now may be another one when KVM reads it.
+ */
+INLINE void begin_encrypt_op(struct access *a, u64 file, u64 from)
+{
+	u32 command = 0;
+
+	set_vm_of(a, file);
+	bpf_probe_read_user(&command, sizeof(command), (void *)from);
+	a->arg = command;
+	begin_access(a, OP_SEV_DEBUG, HOOK_CONVERT);
+}
+
+INLINE struct access *my_sev_debug(void)
+{
+	struct access_key key = { .pid_tgid = bpf_get_current_pid_tgid(), .hook = HOOK_CONVERT };
+	struct access *a = accesses.lookup(&key);
+
+	return a && a->op == OP_SEV_DEBUG ? a : NULL;
+}
+
+/* sev_dbg_crypt(kvm, command, …): begun, with KVM's own copy of the command. */
+INLINE void begin_sev_debug(u64 command)
+{
+	struct access *a = my_sev_debug();
+
+	if (!a)
+		return;
+	a->arg = read_u32(command);
+	a->taken = SEV_TAKEN;
+}
+
+/*
+ * sev_pin_page in 7.3, sev_pin_memory in 6.12: KVM asks for the source and for the
+ * destination of the next piece, in turn, which lies within one page of each.
+ * The guest's is the one that a decryption reads, and an encryption writes.
+ * Whatever was asked for before is done: a piece that fails is the last one.
+ */
+INLINE void note_sev_piece(u64 address, u32 flags)
+{
+	struct access *a = my_sev_debug();
+	u64 length;
+
+	if (!a || !(a->taken & SEV_TAKEN) ||
+	    !(flags & FOLL_WRITE) != (a->arg == SEV_DBG_DECRYPT))
+		return;
+	if (!a->slot)
+		a->address = address;
+	length = address + (1 << PAGE_SHIFT) - a->address;
+	a->taken = length > a->length ? SEV_TAKEN | SEV_NEW_PAGE : SEV_TAKEN;
+	a->length = length;
+	a->slot++;
+	if (!a->inode) {
+		struct found found = memory_in(my_mm(), address, 1 << PAGE_SHIFT, 0);
+
+		a->inode = found.inode;
+		a->kind = found.kind;
+		a->offset = found.offset;
+	}
+}
+
+/* The answer of sev_dbg_crypt itself: behind it the ioctl can still fail. */
+INLINE void finish_sev_debug(s64 answer)
+{
+	struct access *a = my_sev_debug();
+
+	if (!a || !is_error(answer) || a->slot <= 0)
+		return;
+	a->slot--;
+	if (a->slot && (a->taken & SEV_NEW_PAGE))
+		a->length -= 1 << PAGE_SHIFT;
+}
+
+/* Of a command that KVM did not take there is the caller's word alone, and no range. */
+INLINE void finish_encrypt_op(struct access *a, s64 answer)
+{
+	if (a->taken & SEV_TAKEN)
+		return;
+	if (a->arg != SEV_DBG_DECRYPT && a->arg != SEV_DBG_ENCRYPT)
+		a->op = 0;
+	if (!is_error(answer))
+		a->checks = 1;
 }
 
 /* A page is asked for through a mapping; the answer is VM_FAULT_* bits. */

@@ -223,6 +223,11 @@ struct totals_body {
  * (INFERRED); size_after: when it took it, boot clock; check_answer: how many
  * it took of this VM so far, with this one: a hole is a loss. There is no object.
  *
+ * OP_SEV_DEBUG: by address, of the guest's side: whole pages, as KVM asked for
+ * them; arg: the command; check_answer: how many pieces it did; mm and vm: the
+ * VM's; answer: of the whole ioctl, 0 or an error. Of a command that KVM did
+ * not take there is only what the caller's memory said (INFERRED), and no range.
+ *
  * OP_UFFD_REGISTER, OP_UFFD_FILL: a registration's range is what the caller's
  * memory says at the return, where the kernel's mapping there agrees; checks
  * is 1 and mm all there is where it does not.

@@ -40,6 +40,7 @@ from tracer.words import (
     Fill,
     Flag,
     Receipt,
+    SevDebug,
     ops,
     words,
 )
@@ -254,6 +255,9 @@ _CAUSES_OF_OP = {
     ("convert", "EINVAL"): "no whole pages, no private memory in this machine, or unknown flags",
     ("convert", "ENOTTY"): "this kernel's KVM has no private memory",
     ("convert", "EIO"): "another process's virtual machine, or one that is dead",
+    ("sev_debug", "ENOTTY"): "no guest of SEV, or this machine or kernel has none",
+    ("sev_debug", "EIO"): "another process's virtual machine, or one that is dead",
+    ("sev_debug", "EPERM"): "a guest of SEV-SNP, which KVM does not debug",
     ("exec", "ELIBBAD"): "its loader is no program of a format that the kernel knows",
 }
 
@@ -596,6 +600,7 @@ _PARTS: Mapping[str, Callable[[_Request], str | int]] = {
     "device": lambda row: _word(Device, row.arg),
     "execution": lambda row: exec_text(row.arg),
     "privacy": lambda row: privacy_text(row.arg),
+    "sev": lambda row: _word(SevDebug, row.arg).upper(),
     "guest": lambda row: f"{row.offset & 0xFFFFFFFFFFFFFFFF:#x}+{row.length:#x}",
     "slot": lambda row: f"+{row.length:#x} at {row.offset}" if row.length else " deleted",
 }

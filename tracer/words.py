@@ -121,6 +121,7 @@ class Op(IntEnum):
     REMAP_FILE_PAGES = 34
     EXEC = 35
     CONVERT = 36
+    SEV_DEBUG = 37
 
 
 class Fill(IntEnum):
@@ -131,6 +132,13 @@ class Fill(IntEnum):
     ZERO = 2
     CONTINUE = 3
     POISON = 4
+
+
+class SevDebug(IntEnum):
+    """``arg`` of SEV_DEBUG: KVM_SEV_DBG_*."""
+
+    DECRYPT = 18
+    ENCRYPT = 19
 
 
 class Receipt(IntEnum):
@@ -361,9 +369,16 @@ OPS: Mapping[Op, Operation] = {
         "offset: guest physical address; arg: KVM_MEMORY_ATTRIBUTE_*, 0: shared; mm and vm: the "
         "VM's; checks: 1 KVM took range and arg as they are here, 0 they are what the caller's "
         "memory had (`inferred`); size_after: when KVM took it, boot clock; check_answer: how many "
-        "it took of this VM, with this one. Of a guest_memfd in place: offset is in it, vm 0",
-        (Hook.CONVERT,), ("convert",), judged=True,
+        "it took of this VM, with this one. Of a guest_memfd in place: offset is in it, vm 0. By "
+        "ftrace: vm and checks 0, no answer (no-return)",
+        (Hook.CONVERT,), ("convert", "sev_debug"), judged=True,
         request="{guest} to {privacy}"),
+    Op.SEV_DEBUG: Operation(
+        "the host reads or writes the memory of an encrypted guest (SEV) in plain text, by address",
+        "arg: 18 KVM_SEV_DBG_DECRYPT, 19 KVM_SEV_DBG_ENCRYPT; mm and vm: the VM's; check_answer: "
+        "how many pieces of at most a page were done, whatever the answer; of a command that KVM "
+        "did not take, what the caller's memory had (`inferred`), without a range",
+        (Hook.CONVERT,), ("sev_debug", "convert"), first_of_range=True, request="{sev} {range}"),
 }  # fmt: skip
 """Each operation once, in the order of its numbers."""
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from docs.make.markdown import code, filled, table, wrapped
 from tracer.kernel.audit_families import AUDIT_FAMILIES
-from tracer.kernel.blind_spots import AUDIT, FTRACE_BLIND_SPOTS, PLAIN, BlindSpot
+from tracer.kernel.blind_spots import AUDIT, FTRACE_BLIND_SPOTS, PLAIN, UNFOLLOWED, BlindSpot
 from tracer.kernel.families import FAMILIES, Family
 from tracer.rules.variants import HOLES
 
@@ -16,6 +16,7 @@ def document() -> str:
         "limitations",
         plain=_spots(PLAIN),
         audit=_spots(AUDIT),
+        unfollowed=_spots(one.spot for one in UNFOLLOWED),
         ftrace="\n".join(wrapped(f"- {text}", hang="  ") for text in FTRACE_BLIND_SPOTS),
         families=_families(FAMILIES),
         audit_families=_families(AUDIT_FAMILIES),

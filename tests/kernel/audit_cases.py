@@ -10,7 +10,8 @@ VMM, OTHER, CHILD = "VMM", "other process", "VMM, for its child"
 """Who the evidence must name. A mapping that a fork copies is told by the parent."""
 UNTRIED = {
     "memslot", "gmem_create", "gmem_fault", "gmem_fallocate", "gmem_setattr", "gmem_release",
-    "memslot_file", "vm_begin", "vm_end", "convert", "convert_range", "pin", "pin_fast", "pin_file",
+    "memslot_file", "vm_begin", "vm_end", "convert", "convert_range",
+    "sev_debug", "sev_debug_page", "sev_debug_memory", "pin", "pin_fast", "pin_file",
     "uffd_zero", "uffd_continue",
     "ptrace", "ptrace_traceme", "ptrace_link", "share_mm", "vfork_end", "advise",
     "udmabuf", "ring", "ring_file", "msg_ring", "pidfd_getfd", "proc_link",

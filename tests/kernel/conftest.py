@@ -233,7 +233,7 @@ def broken_proposal(
     return Booted("inaccessible, broken", folder)
 
 
-PRIVATE_SCENES = ("private_doctor", "private_memory", "frozen", "busy")
+PRIVATE_SCENES = ("private_doctor", "private_memory", "conversions_by_ftrace", "frozen", "busy")
 
 
 @pytest.fixture(scope="session")
@@ -261,7 +261,7 @@ def stock_host(
     folder = results_folder(request.config, tmp_path_factory, f"stock-{request.param}")
     # One CPU: where VMs come and go, two emulated ones die in __schedule, which they patch.
     options = ("--svm", "--cpus", "1")
-    boot(request.config, request.param, folder, *options, scenes="stock_conversions")
+    boot(request.config, request.param, folder, *options, scenes="stock_conversions,sev_commands")
     return Booted(request.param, folder)
 
 

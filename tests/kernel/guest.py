@@ -128,7 +128,9 @@ OTHER_SCENES: Scenes = (
     scenes_decisions.live_without_apt,
     scenes_private.private_doctor,
     scenes_private.private_memory,
+    scenes_private.conversions_by_ftrace,
     scenes_private.stock_conversions,
+    scenes_private.sev_commands,
     scenes_private.frozen,
     scenes_private.busy,
 )

@@ -11,6 +11,7 @@ from tests.kernel.guest_tools import (
     Recorder,
     Results,
     Tool,
+    python,
     wait_for_end,
     wait_until,
 )
@@ -148,3 +149,14 @@ def busy(results: Results) -> None:
     finally:
         _HUGE.write_text(before)
     results.tell("huge", there=True)
+
+
+def conversions_by_ftrace(results: Results) -> None:
+    """What KVM's own tracepoint tells of them."""
+    command = _vmm(results, "by-ftrace", "--conversions", str(FEW), "--seed", "5")
+    Recorder(results, "by-ftrace", *BY_FTRACE, command=command).wait()
+
+
+def sev_commands(results: Results) -> None:
+    """Debug commands for a guest that is none of SEV's: all that can be asked for here."""
+    by_both_methods(results, "sev", lambda name: [*UNPREEMPTED, *python("sev_debug.py")])

@@ -12,7 +12,17 @@ import pytest
 
 from tests.kernel.booted import Booted, Run
 from tests.kernel.guest_tools import PROJECT
-from tests.kernel.test_private import GUEST_AT, METHODS, PAGE, Act, acts, faults, of, touches
+from tests.kernel.test_private import (
+    ENOTTY,
+    GUEST_AT,
+    METHODS,
+    PAGE,
+    Act,
+    acts,
+    faults,
+    of,
+    touches,
+)
 from tracer.analysis import private
 from tracer.analysis.batches import variants
 from tracer.analysis.tables import judge
@@ -153,6 +163,34 @@ def test_machines_that_ran_before(private_host: Booted, method: str) -> None:
         row = machines.loc[mine]
         assert (row["conversions"], row["refused"], row["unknown"]) == (0, 0, 0)
         assert (row["type"], row["pid"]) == (-1, told[0]["pid"])
+
+
+def test_what_the_tracepoint_tells(private_host: Booted) -> None:
+    """Each range that KVM took in hand, in whatever order, and no more than that."""
+    run, told = private_host.run("by-ftrace"), acts(private_host, "by-ftrace")
+    hooks = {one["family"]: one for one in run.manifest["hooks"]}
+    assert hooks["convert_trace"]["method"] == "tracepoint"
+    rows = rows_of(run, told)
+    wished = Counter(
+        (one["tid"], one["address"], one["length"], one["attributes"])
+        for one in of(told, "convert", answer=0)
+    )
+    names = ["tid", "offset", "length", "arg"]
+    assert Counter(rows[names].itertuples(index=False, name=None)) == wished
+    assert set(rows["vm"]) == set(rows["checks"]) == {0}
+    assert set(rows["verdict"]) == {"indeterminate"}
+
+
+def test_debug_commands_are_refused_here(stock_host: Booted, method: str) -> None:
+    """No kernel here has a guest of SEV; who asked, of which machine, for what is told."""
+    run = stock_host.run(f"sev-{method}")
+    rows = run.events[run.events["op"].astype(str) == "sev_debug"]
+    assert rows["arg"].tolist() == [18, 19, 18]
+    assert set(rows["answer"]) == {ENOTTY}
+    assert (rows["flags"] & Flag.INFERRED != 0).all()
+    assert not rows[["length", "check_answer", "ino"]].to_numpy().any()
+    assert rows["vm"].nunique() == 1
+    assert (rows["vm"] != 0).all()
 
 
 # ---- what was private when the host touched it

@@ -56,6 +56,8 @@ from tracer.words import EXEC, INACCESSIBLE, OPS, UNKNOWN, Bit5, Op, names
         ("uffd_register", "memfd", 5, "MISSING|MINOR 8+16"),
         ("uffd_fill", "memfd", 3, "CONTINUE 8+16"),
         ("uffd_fill", "memfd", 77, "77 8+16"),
+        ("sev_debug", "memfd", 18, "DECRYPT 8+16"),
+        ("sev_debug", "memfd", 20, "20 8+16"),
         ("advise", "memfd", 21, "PAGEOUT 8+16"),
         ("advise", "memfd", 250, "250 8+16"),
         ("trace", "unknown", 4711, "pid 4711"),

@@ -15,7 +15,7 @@ from tracer.capture import host
 from tracer.capture.bpf_source import Filters, Stacks
 from tracer.cli import record
 from tracer.cli.main import main
-from tracer.kernel.blind_spots import AUDIT, AUDIT_BLIND_SPOTS, BLIND_SPOTS, PLAIN
+from tracer.kernel.blind_spots import AUDIT, AUDIT_BLIND_SPOTS, BLIND_SPOTS, PLAIN, UNFOLLOWED
 from tracer.kernel.families import FAMILIES
 from tracer.kernel.plan import Planner, Step
 from tracer.kernel.requirements.checks import check
@@ -56,7 +56,9 @@ def test_limitations_are_what_doctor_prints_and_manifests_store(
     plain, _, audit = text.partition("\n## Blind spots of `record --audit`\n")
     assert [spot.text for spot in PLAIN] == list(BLIND_SPOTS) == _bold(plain)
     assert [spot.text for spot in AUDIT] == list(AUDIT_BLIND_SPOTS)
-    assert _bold(audit.partition("\n## ")[0]) == list(AUDIT_BLIND_SPOTS)
+    everywhere, _, some = audit.partition("\n## ")[0].partition("\n### ")
+    assert _bold(everywhere) == list(AUDIT_BLIND_SPOTS)
+    assert _bold(some) == [one.spot.text for one in UNFOLLOWED]
     for options, spots in ((["--json"], BLIND_SPOTS), (["--json", "--audit"], AUDIT_BLIND_SPOTS)):
         main(["doctor", *options])
         assert json.loads(capsys.readouterr().out)["blind_spots"] == list(spots)

@@ -32,6 +32,7 @@ def test_operations_are_chosen_by_what_they_are() -> None:
     assert ops(hooks=(Hook.SETATTR,)) == {"truncate", "chmod"}
     assert ops(first_of_range=True) == {
         "remote_read", "remote_write", "pin", "uffd_register", "uffd_fill", "mprotect",
+        "sev_debug",
     }  # fmt: skip
     assert ops(ways=("reached",)) == {"trace", "share_mm", "ring", "advise", "device"}
 

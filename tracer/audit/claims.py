@@ -304,6 +304,7 @@ _READS: Mapping[str, Callable[[Row], bool]] = {
     "fault": lambda row: row.touched,
     "uffd_register": _done,
     "uffd_fill": lambda row: not row.failed,
+    "sev_debug": lambda row: row.check_answer > 0,
 }
 
 

@@ -282,6 +282,7 @@ def _together(rows: pd.DataFrame) -> pd.DataFrame:
     refused = ((rows["answer"] & VM_FAULT_ERROR) != 0).astype(np.int64)
     alike = {
         "_answered": np.sign(rows["answer"]).where(op != "fault", refused),
+        "_some": (rows["check_answer"] > 0) & (op == "sev_debug"),
         "_grows": (op == "allocate") & (rows["size_after"] > rows["size"]),
         **{f"_{name}": rows[name].where(op.isin(_WHOLE), 0) for name in _BY_WHOLE},
         "_of": rows["vm"].where(op == "convert", 0),

@@ -107,6 +107,13 @@ WAYS: Mapping[str, Way] = {
         _same(KINDS, "receive", "send", "copy", "message", "message_end", "open", "proc_link",
               "map_files", "jump", "pidfd_getfd", "ring_file", "msg_ring", "seccomp"),
     ),
+    "sev_debug": Way(
+        "debug commands of SEV, which read and write an encrypted guest",
+        {**_same((*SHMEM, *HUGETLB, *GUEST), "convert", "sev_debug", "sev_debug_page",
+                 "sev_debug_memory"),
+         **_same(SECRET)},  # whose pages KVM gets none of (mm/gup.c:check_vma_flags)
+        call=True,
+    ),
     "seals": Way(
         "F_ADD_SEALS",
         {**_same((*SHMEM, *HUGETLB), "seals"), **_same(GUEST), **_same(SECRET)},
@@ -163,7 +170,7 @@ ALWAYS_BLIND = (
     "stores and loads through a mapping that exists: only that it exists is seen",
     "a memory file put under a memslot from before the trace, where KVM's list was not read",
     "descriptors inherited by fork, until they are used",
-    "KVM's own access to guest memory, nested guests, SEV debug commands, devices behind an IOMMU",
+    "KVM's own access to guest memory, nested guests, devices behind an IOMMU",
     "core dumps, /proc/kcore, swap, hwpoison, kernel modules and other BPF programs",
     "whoever can change the recorder or the kernel while it records",
 )
@@ -389,7 +396,7 @@ CLAIMS: Mapping[str, ClaimType] = {
     "never-read-or-written": ClaimType(
         "Nobody else reads or writes it: by a call, by process_vm_readv and ptrace, through a pin, "
         "or by touching its pages.",
-        ("map", "read", "write", "fault", "remote", "pin", "userfaultfd", "reached"),
+        ("map", "read", "write", "fault", "remote", "pin", "userfaultfd", "sev_debug", "reached"),
         _EXCEPT,
         by_address=BY_ADDRESS,
     ),
@@ -404,6 +411,7 @@ CLAIMS: Mapping[str, ClaimType] = {
             "remote",
             "pin",
             "userfaultfd",
+            "sev_debug",
             "memslot",
             "convert",
             "reached",

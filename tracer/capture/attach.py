@@ -25,7 +25,7 @@ from tracer.capture.ring import Records, Source
 from tracer.capture.virtual_machines import Walked
 from tracer.errors import UserError
 from tracer.kernel import offsets
-from tracer.kernel.audit_families import KVM, KVM_FUNCTIONS
+from tracer.kernel.audit_families import KVM, KVM_FUNCTIONS, MODULES
 from tracer.kernel.btf import Btf, module_btfs, running_btf
 from tracer.kernel.btf_file import BtfError
 from tracer.kernel.plan import MethodChoice, Plan, Planner, Step
@@ -148,16 +148,18 @@ class Kernel:
         are set it is not seen.
         """
         modules = self._kvm()
-        names = [
-            name for name in KVM_FUNCTIONS if KVM in modules and modules[KVM].has_function(name)
-        ]
-        symbols = Symbols((name.encode(), KVM.encode()) for name in names)
+        symbols = Symbols(
+            (name.encode(), module.encode())
+            for module, btf in modules.items()
+            for name in KVM_FUNCTIONS[module]
+            if btf.has_function(name)
+        )
         symbols.assume_traceable()
         return replace(self, symbols=symbols, modules=modules, gmem_iops=0)
 
     def _kvm(self) -> dict[str, Btf]:
         try:
-            return module_btfs(self.btf, [KVM])
+            return module_btfs(self.btf, MODULES)
         except BtfError as error:
             raise UserError(str(error)) from error
 
@@ -299,7 +301,8 @@ def attach_records(steps: list[Step], answer: int, since_ns: int) -> Records:
 
 
 class ModuleWatch:
-    """Keeps a program's hooks in KVM in step with KVM. Ask it often: a look costs microseconds."""
+    """Keeps a program's hooks in KVM's modules in step with them. Ask it often: a look costs
+    microseconds."""
 
     def __init__(
         self,
@@ -316,28 +319,37 @@ class ModuleWatch:
         self._tell = tell
         self._identify = identify
         self._looked_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        self._steps = [step for step in program.plan.live if step.module == KVM]
-        self._now = identify(KVM) if self._steps else 0
+        self._steps = {
+            module: [step for step in program.plan.live if step.module == module]
+            for module in MODULES
+        }
+        self._now = {module: identify(module) if on else 0 for module, on in self._steps.items()}
 
     def poll(self) -> Records | None:
         """Records of what changed since the last look, None: nothing."""
-        found, before_ns = self._identify(KVM), self._looked_ns
+        before_ns = self._looked_ns
         self._looked_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        if found == self._now:
-            return None
-        gone = self._steps
-        if gone:
-            self._program.detach_module(KVM)
-        self._steps, refused = self._attach() if found else ([], [])
-        self._now = found
-        records = [
-            attach_records(steps, answer, before_ns)
-            for steps, answer in ((gone, OFF), (self._steps, ON), (refused, REFUSED))
-            if steps
-        ]
+        records: list[Records] = []
+        for module in MODULES:
+            found = self._identify(module)
+            if found != self._now[module]:
+                records += self._changed(module, found, before_ns)
         return np.concatenate(records) if records else None
 
-    def _attach(self) -> tuple[list[Step], list[Step]]:
+    def _changed(self, module: str, found: int, before_ns: int) -> list[Records]:
+        """It came, went, or did both: what that means to its hooks."""
+        gone = self._steps[module]
+        if gone:
+            self._program.detach_module(module)
+        on, refused = self._attach(module) if found else ([], [])
+        self._steps[module], self._now[module] = on, found
+        return [
+            attach_records(steps, answer, before_ns)
+            for steps, answer in ((gone, OFF), (on, ON), (refused, REFUSED))
+            if steps
+        ]
+
+    def _attach(self, module: str) -> tuple[list[Step], list[Step]]:
         """Hooks what the module has, as far as it is as it was thought to be; what it could not.
 
         What it does not have cannot happen there.
@@ -345,12 +357,12 @@ class ModuleWatch:
         planned = {
             step.family: step
             for step in self._program.plan.steps
-            if step.module == KVM and step.method is not None
+            if step.module == module and step.method is not None
         }
         try:
             kernel = self._kernel.only_kvm()
         except UserError as error:
-            self._tell(f"module {KVM} came, and cannot be looked at: {error}")
+            self._tell(f"module {module} came, and cannot be looked at: {error}")
             return [], list(planned.values())
         self._program.learn_kvm(kernel.modules, 0)
         compiled = self._program.plan.macros()
@@ -375,7 +387,7 @@ class ModuleWatch:
                 refused.append(planned[step.family])
             if planned[step.family].essential:
                 self._tell(f"unseen: {step.unseen} ({reason})")
-        iops = kvm_gmem_iops()  # takes longer, and only kernels until 6.18 need it
-        if iops:
+        # Takes longer, and only kernels until 6.18 need it.
+        if module == KVM and (iops := kvm_gmem_iops()):
             self._program.learn_kvm(kernel.modules, iops)
         return done, refused

@@ -125,7 +125,7 @@ def _run(args: argparse.Namespace, examiner: "Examiner | None") -> int:
         abilities(findings),
         plan,
         obstacle,
-        AUDIT_BLIND_SPOTS if args.audit else BLIND_SPOTS,
+        (*AUDIT_BLIND_SPOTS, *_unfollowed()) if args.audit else BLIND_SPOTS,
         self_test,
         code,
         host.elsewhere,
@@ -349,7 +349,7 @@ def _plan(
 ) -> "tuple[Plan | None, str | None]":
     """The plan is worth seeing even where other things forbid tracing: BTF is often readable."""
     from tracer.kernel import offsets
-    from tracer.kernel.audit_families import KVM
+    from tracer.kernel.audit_families import MODULES
     from tracer.kernel.btf import module_btfs, running_btf
     from tracer.kernel.btf_file import BtfError
     from tracer.kernel.plan import Planner
@@ -366,11 +366,25 @@ def _plan(
             offered["trampolines"],
             offered["kprobes"],
             preempts(host),
-            module_btfs(btf, [KVM]) if audit else None,
+            module_btfs(btf, MODULES) if audit else None,
         )
         return planner.plan(method, audit=audit), None
     except (BtfError, SymbolsError) as error:
         return None, str(error)
+
+
+def _unfollowed() -> tuple[str, ...]:
+    """What an audit does not see of what this kernel has; what is not known is in the plan."""
+    from tracer.kernel.audit_families import MODULES
+    from tracer.kernel.blind_spots import of_kernel
+    from tracer.kernel.btf import module_btfs, running_btf
+    from tracer.kernel.btf_file import BtfError
+
+    try:
+        btf = running_btf()
+        return of_kernel([btf, *module_btfs(btf, MODULES).values()])
+    except BtfError:
+        return ()
 
 
 def _print_json(report: "Report") -> None:

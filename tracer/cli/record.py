@@ -562,7 +562,12 @@ def _writer(
     self_test: dict[str, Any] | None,
 ) -> "RecordingWriter":
     from tracer.capture import host
-    from tracer.kernel.blind_spots import AUDIT_BLIND_SPOTS, BLIND_SPOTS, FTRACE_BLIND_SPOTS
+    from tracer.kernel.blind_spots import (
+        AUDIT_BLIND_SPOTS,
+        BLIND_SPOTS,
+        FTRACE_BLIND_SPOTS,
+        of_kernel,
+    )
     from tracer.recording.writer import RecordingWriter
 
     manifest = {
@@ -575,6 +580,7 @@ def _writer(
         "stacks": program.stacks.words,
         "blind_spots": [
             *(AUDIT_BLIND_SPOTS if args.audit else BLIND_SPOTS),
+            *(of_kernel([kernel.btf, *kernel.modules.values()]) if args.audit else ()),
             *(FTRACE_BLIND_SPOTS if args.source == "ftrace" else ()),
         ],
         "filters": filters_json,

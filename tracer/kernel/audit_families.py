@@ -14,13 +14,16 @@ from tracer.kernel.families import (
 )
 from tracer.words import Hook, Op
 
-KVM = "kvm"
+KVM, KVM_AMD = "kvm", "kvm_amd"
+MODULES = (KVM, KVM_AMD)
+"""Those that come and go, each after what it needs."""
 MAPLE_TREE = (("maple_range_64", "pivot"), ("mm_struct", "mm_mt.ma_root"))
 """Mappings are found by address in the maple tree (lib/maple_tree.c, since 6.1)."""
 
 UFFD = (("userfaultfd_ctx", "mm"), ("vm_area_struct", "vm_userfaultfd_ctx.ctx"))
 
 _PINS = "long-term pins"
+_SEV_RANGE = "which memory of an encrypted guest is read or written (KVM_SEV_DBG_*)"
 _GMEM = "virt/kvm/guest_memfd.c, since 6.8"
 _PIDS = (("pid", "tasks"), ("task_struct", "pid_links"))
 PROC_PIDS = (*_PIDS, ("proc_inode", "pid"))
@@ -76,8 +79,8 @@ AUDIT_FAMILIES = (
         way="vm_end", at_return=False, module=KVM,
     ),
     Family(
-        "convert", Hook.CONVERT, (Op.CONVERT,),
-        "who makes guest memory private or shared, and what KVM answers",
+        "convert", Hook.CONVERT, (Op.CONVERT, Op.SEV_DEBUG),
+        "who makes guest memory private or shared, or debugs a guest of SEV, and what KVM answers",
         # kvm_vm_ioctl_set_mem_attributes and kvm_vm_set_mem_attributes are inlined into it (seen in
         # 6.12.117, 6.18.15 and 7.3.4).
         (Alternative("kvm_vm_ioctl", "virt/kvm/kvm_main.c", takes=("file",), parameters=3),),
@@ -99,6 +102,26 @@ AUDIT_FAMILIES = (
                      "virt/kvm/guest_memfd.c, list patch v10 of Aug 2026; in no release yet",
                      takes=("file",), parameters=2),),
         way="convert_file", essential=False, module=KVM,
+    ),
+    Family(
+        "sev_debug", Hook.CONVERT, (Op.SEV_DEBUG,),
+        "who reads or writes an encrypted guest (KVM_SEV_DBG_DECRYPT and _ENCRYPT)",
+        # A kvm-amd that is built without SEV has none: the ioctl answers ENOTTY.
+        (Alternative("sev_dbg_crypt", "arch/x86/kvm/svm/sev.c",
+                     takes=("kvm", "kvm_sev_cmd"), parameters=3),),
+        way="sev_debug", essential=False, module=KVM_AMD, needs=MAPLE_TREE,
+    ),
+    Family(
+        "sev_debug_page", Hook.CONVERT, (Op.SEV_DEBUG,), _SEV_RANGE,
+        (Alternative("sev_pin_page", "arch/x86/kvm/svm/sev.c, in 7.3",
+                     takes=("kvm",), parameters=3),),
+        way="sev_page", at_return=False, essential=False, module=KVM_AMD, needs=MAPLE_TREE,
+    ),
+    Family(
+        "sev_debug_memory", Hook.CONVERT, (Op.SEV_DEBUG,), _SEV_RANGE,
+        (Alternative("sev_pin_memory", "arch/x86/kvm/svm/sev.c; in 7.3 not for these commands",
+                     takes=("kvm",), parameters=5),),
+        way="sev_memory", at_return=False, essential=False, module=KVM_AMD, needs=MAPLE_TREE,
     ),
     Family(
         "gmem_create", Hook.CREATE, (Op.CREATE,), "who creates a guest_memfd",
@@ -348,9 +371,12 @@ AUDIT_FAMILIES = (
 
 ALL_FAMILIES = (*FAMILIES, *AUDIT_FAMILIES)
 
-KVM_FUNCTIONS = tuple(
-    alternative.symbol
-    for family in AUDIT_FAMILIES
-    if family.module == KVM
-    for alternative in family.alternatives
-)
+KVM_FUNCTIONS = {
+    module: tuple(
+        alternative.symbol
+        for family in AUDIT_FAMILIES
+        if family.module == module
+        for alternative in family.alternatives
+    )
+    for module in MODULES
+}

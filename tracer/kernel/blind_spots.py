@@ -1,7 +1,10 @@
 """What no hook sees: shown by doctor, stored in every recording, explained in
 ``docs/limitations.md``."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from tracer.kernel.btf import Btf
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +89,7 @@ AUDIT = (
     BlindSpot("vmsplice of a memory file's pages; mappings of a dma-buf made from a memfd",
               "Pages go on in a pipe, or under the inode of a dma-buf (udmabuf), and are no "
               "longer known by the memory file."),
-    BlindSpot("KVM's own access to guest memory, nested guests, SEV debug commands, devices "
-              "behind an IOMMU",
+    BlindSpot("KVM's own access to guest memory, nested guests, devices behind an IOMMU",
               "They use host addresses or pages that were given to them before; which file stands "
               "behind is known from the memslot."),
     BlindSpot("which range of guest memory was to be converted, of a conversion that was refused",
@@ -138,8 +140,51 @@ FTRACE_BLIND_SPOTS = (
     "probe in the same calls tells whether mmap's own are missed",
     "by ftrace: the descriptor and number of a system call that lies deep in the kernel's stack; "
     "fd is then -1",
+    "by ftrace: conversions of guest memory, but for the range and the wish where KVM has a "
+    "tracepoint for them (7.2, 7.3) and is loaded when the recording begins: of which virtual "
+    "machine, and with what answer, is not told, and what KVM refuses is not seen; their verdict "
+    "is indeterminate",
     "by ftrace: whether an unmapping happens in another process's address space",
     "by ftrace: returns stand in the ring without what they belong to; where it dropped events, or "
     "a probe was skipped, the decisions of that time are marked no-return and are indeterminate",
 )
 """What the source ftrace sees less of, stored in its recordings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfollowed:
+    """Functions that some kernels have, and what goes unseen in them."""
+
+    functions: tuple[str, ...]
+    spot: BlindSpot
+
+
+UNFOLLOWED = (
+    Unfollowed(
+        ("kvm_gmem_populate", "__kvm_gmem_populate"),
+        BlindSpot("what a VMM puts into a guest_memfd before its guest runs",
+                  "The launch of SEV-SNP and of TDX copies pages of the VMM's into it in the "
+                  "kernel, and the guest measures them. That the VMM knows them is no access to "
+                  "what the guest writes later."),
+    ),
+    Unfollowed(
+        ("sev_gmem_prepare", "sev_gmem_invalidate", "sev_gmem_make_private",
+         "sev_gmem_make_shared", "sev_gmem_invalidate_range"),
+        BlindSpot("when the processor takes pages of a guest_memfd for the guest alone, or gives "
+                  "them back (SEV-SNP)",
+                  "The host's access to such a page faults, whatever KVM's attributes say. What "
+                  "was private is told here by the attributes, as KVM has them."),
+    ),
+)  # fmt: skip
+"""With ``--audit``, on kernels that have one of the functions."""
+
+
+def of_kernel(modules: Iterable[Btf]) -> tuple[str, ...]:
+    """What else an audit does not see on a kernel, by the BTF of its modules."""
+    there = list(modules)
+    found = []
+    for one in UNFOLLOWED:
+        names = [name for name in one.functions if any(btf.has_function(name) for btf in there)]
+        if names:
+            found.append(f"{one.spot.text}: {', '.join(names)}")
+    return tuple(found)

@@ -11,7 +11,8 @@ from tracer.kernel.families import FAMILIES, STACK_FAMILIES, WAYS, Alternative, 
 from tracer.kernel.symbols import Symbols
 from tracer.words import HookState
 
-Method = Literal["fexit", "kprobe"]
+Method = Literal["fexit", "kprobe", "tracepoint"]
+"""The last one by the source ftrace alone."""
 MethodChoice = Literal["auto", "fexit", "kprobe"]
 
 MOST_PARAMETERS = 6

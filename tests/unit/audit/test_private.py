@@ -137,6 +137,17 @@ def read_remotely_beside(guest: Guest) -> None:
                 size_after=0x20000 + 2 * PAGE, length=PAGE, answer=PAGE)  # fmt: skip
 
 
+def debugged(guest: Guest) -> None:
+    """More often in vain than not: these rows are not put together with those."""
+    guest.begin()
+    guest.map(RAM, kind=GUEST, address=0x20000, length=9 * PAGE, offset=0)
+    guest.convert(3)
+    for done in (0, 0, 2, 0):
+        guest.event("sev_debug", RAM, OTHER, kind=GUEST, mm=0xFF00 + 100, offset=4 * PAGE,
+                    size_after=0x20000 + 4 * PAGE, length=PAGE, arg=18, answer=-14,
+                    check_answer=done)  # fmt: skip
+
+
 def older(guest: Guest) -> None:
     guest.begin(born=0)
     guest.touch(3)
@@ -181,6 +192,7 @@ STORIES: tuple[tuple[Callable[[Guest], None], Result, str], ...] = (
     (pinned_beside, PASS, ""),
     (read_remotely, FAIL, "reads or writes it (remote_read) while it is private"),
     (read_remotely_beside, PASS, ""),
+    (debugged, FAIL, "reads or writes it (sev_debug) while it is private"),
     (older, OPEN, "Whether it was private when Process 200 reached it (fault) is not known."),
     (older_but_converted, PASS, ""),
     (one_is_missing, OPEN, "is not known"),

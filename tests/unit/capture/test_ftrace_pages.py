@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.capture.ftrace_rows import NoTasks, events
+from tests.unit.capture.ftrace_rows import NoTasks, events, maker
 from tracer.capture.bpf_source import Filters
 from tracer.capture.ftrace import pages as formats
 from tracer.capture.ftrace import program as source_module
@@ -182,6 +182,48 @@ def test_a_format() -> None:
     assert found_.dtype["old"] == np.dtype("V16")
     with pytest.raises(ValueError, match="not the format"):
         formats.parse("nothing")
+
+
+_CONVERSION = (
+    "name: kvm_vm_set_mem_attributes\nID: 1817\nformat:\n"
+    "\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n"
+    "\tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;\n"
+    "\tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;\n"
+    "\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n"
+    "\tfield:gfn_t start;\toffset:8;\tsize:8;\tsigned:0;\n"
+    "\tfield:gfn_t end;\toffset:16;\tsize:8;\tsigned:0;\n"
+    "\tfield:unsigned long attr;\toffset:24;\tsize:8;\tsigned:0;\n"
+)
+"""Of 7.3.4."""
+
+
+def _conversion(tid: int, start: int, end: int, attributes: int) -> bytes:
+    parts = (1817).to_bytes(4, "little"), tid.to_bytes(4, "little")
+    return b"".join((*parts, *(one.to_bytes(8, "little") for one in (start, end, attributes))))
+
+
+@pytest.mark.parametrize(
+    ("filters", "told"),
+    [(Filters(), 2), (Filters(denied=True), 0), (Filters(name=b"x"), 0), (Filters(pids=(7,)), 1)],
+)
+def test_conversions_as_kvm_s_tracepoint_tells_them(filters: Filters, told: int) -> None:
+    """Range and wish; of which machine, and with what answer, is not known."""
+    page, kind = Page(100), Kinded(formats.parse(_CONVERSION), What.CONVERT, None)
+    page.event(_conversion(7, 0x100, 0x104, 8), 10)
+    page.event(_conversion(8, 1 << 51, (1 << 51) + 1, 0), 10)
+    rows, _ = Decoder([kind], 0).rows(pages(page.bytes()), np.zeros(1, np.uint16))
+    records = events(maker(filters).make(rows))
+    assert len(records) == told
+    if not told:
+        return
+    assert records["tid"].tolist() == [7, 8][:told]
+    assert records["offset"].tolist() == [0x100000, -(1 << 63)][:told]
+    assert records["length"].tolist() == [0x4000, 0x1000][:told]
+    assert records["arg"].tolist() == [8, 0][:told]
+    for record in records:
+        assert (record["op"], record["hook"]) == (Op.CONVERT, Hook.CONVERT)
+        assert record["flags"] == Flag.RETURN_MISSING
+        assert not any(record[name] for name in ("answer", "vm", "ino", "checks", "check_answer"))
 
 
 class Sample:

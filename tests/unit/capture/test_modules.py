@@ -1,12 +1,13 @@
 """Hooks in a module that comes and goes, with a kernel and a program that only take notes."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from tests.unit.kernel.fake_kernel import KVM, btf_of, functions, symbols_of
+from tests.unit.kernel.fake_kernel import KVM, KVM_AMD, btf_of, functions, symbols_of
 from tracer.capture import attach as modules
 from tracer.capture.attach import REFUSED, Kernel, ModuleWatch, identity
 from tracer.capture.program import AttachError, Program
@@ -42,6 +43,7 @@ class Setting:
     def __init__(
         self, root: Path, monkeypatch: pytest.MonkeyPatch, loaded: bool = False, **kvm: list[str]
     ) -> None:
+        self.root = root
         found, module = functions("7.3"), functions("7.3", KVM) | kvm
         base = btf_of(found)
         without = Kernel(base, symbols_of(found, root), {}, True, True, False)
@@ -59,17 +61,17 @@ class Setting:
         monkeypatch.setattr(modules, "kvm_gmem_iops", lambda: 0xFFFF)
         self.program = FakeProgram(first.plan(audit=True))
         self.told: list[str] = []
-        self.identity = 7 if loaded else 0
+        self.identities = {"kvm": 7 if loaded else 0}
         self.watch = ModuleWatch(
             cast("Program", self.program),
             first,
             "auto",
             self.told.append,
-            lambda module: self.identity,
+            lambda module: self.identities.get(module, 0),
         )
 
     def poll(self, identity: int) -> Any:
-        self.identity = identity
+        self.identities["kvm"] = identity
         records = self.watch.poll()
         if records is None:
             return None
@@ -122,6 +124,31 @@ def test_it_comes_goes_and_comes_again(setting: Setting) -> None:
     assert setting.told == []
 
 
+def test_each_module_by_itself(setting: Setting) -> None:
+    """kvm_amd comes after kvm, and can go while that stays."""
+    amd = functions("7.3", KVM_AMD)
+    setting.poll(7)
+    before, both = len(setting.program.calls), setting.with_kvm
+    setting.with_kvm = replace(
+        both,
+        symbols=symbols_of(amd, setting.root, dict.fromkeys(amd, "kvm_amd")),
+        modules=both.modules | {"kvm_amd": btf_of(amd)},
+    )
+    setting.identities["kvm_amd"] = 9
+    assert setting.poll(7) == [("convert", 0)] * 3
+    assert setting.program.calls[before:] == [
+        "learn ['kvm', 'kvm_amd'] 0x0",
+        "attach sev_debug sev_dbg_crypt",
+        "attach sev_debug_page sev_pin_page",
+        "attach sev_debug_memory sev_pin_memory",
+    ]
+    setting.identities["kvm_amd"] = 0
+    assert setting.poll(7) == [("convert", -2)] * 3
+    assert setting.program.calls[before + 4 :] == ["detach kvm_amd"]
+    assert setting.poll(0) == on_off(-2)
+    assert setting.told == []
+
+
 def test_another_load_between_two_looks(setting: Setting) -> None:
     setting.poll(7)
     assert setting.poll(8) == [*on_off(-2), *on_off(0)]
@@ -163,8 +190,8 @@ def test_it_is_hooked_by_kprobe(setting: Setting) -> None:
     """A trampoline would take CAP_SYS_ADMIN, which a recorder has no more by then."""
     assert {step.method for step in setting.program.plan.live} == {"fexit"}
     setting.poll(7)
-    assert setting.watch._steps
-    assert {step.method for step in setting.watch._steps} == {"kprobe"}
+    assert setting.watch._steps["kvm"]
+    assert {step.method for step in setting.watch._steps["kvm"]} == {"kprobe"}
 
 
 def test_symbols_that_cannot_be_read(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +221,7 @@ def test_identity(tmp_path: Path) -> None:
 
 
 def test_records_are_what_the_store_takes(setting: Setting) -> None:
-    setting.identity = 7
+    setting.identities["kvm"] = 7
     records = setting.watch.poll()
     assert records is not None
     records["seq"] = np.arange(len(records))

@@ -201,6 +201,19 @@ kvm_range_has_memory_attributes(kvm *, long, long, ulong, ulong)
 }
 """The module kvm of two of them."""
 
+KVM_AMD = {
+    "6.12": """
+sev_dbg_crypt(kvm *, kvm_sev_cmd *, int)
+sev_pin_memory(kvm *, ulong, ulong, ulong *, int)
+""",
+    "7.3": """
+sev_dbg_crypt(kvm *, kvm_sev_cmd *, uint)
+sev_pin_page(kvm *, ulong, uint)
+sev_pin_memory(kvm *, ulong, ulong, ulong *, uint)
+""",
+}
+"""The module kvm_amd of Debian's generic flavour."""
+
 Functions = dict[str, list[str]]
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.kernel.fake_kernel import RELEASES, btf_of, functions, planner
+from tests.unit.kernel.fake_kernel import KVM, RELEASES, btf_of, functions, planner
 from tracer.capture.bpf_source import BPF_DIR, Filters
 from tracer.kernel import offsets
 from tracer.kernel.audit_families import ALL_FAMILIES, AUDIT_FAMILIES
-from tracer.kernel.blind_spots import AUDIT_BLIND_SPOTS, BLIND_SPOTS
+from tracer.kernel.blind_spots import AUDIT_BLIND_SPOTS, BLIND_SPOTS, of_kernel
 from tracer.kernel.btf_file import BtfMissing
 from tracer.kernel.families import STACK_FAMILIES, WAYS
 from tracer.words import OPS, Hook, Op
@@ -96,6 +96,16 @@ def test_families_are_well_formed() -> None:
         assert all(spot == spot.strip() for spot in spots)
 
 
+def test_what_is_not_followed_is_named_by_what_a_kernel_has() -> None:
+    has = {"kvm_gmem_populate": ["kvm *"], "sev_gmem_make_private": ["kvm *"]}
+    one, other = btf_of({"sev_gmem_make_shared": ["kvm *"]}), btf_of(has)
+    assert of_kernel([]) == of_kernel([btf_of(functions("6.1", KVM))]) == ()
+    assert [text.partition(": ")[2] for text in of_kernel([one, other])] == [
+        "kvm_gmem_populate",
+        "sev_gmem_make_private, sev_gmem_make_shared",
+    ]
+
+
 def test_ways_are_those_of_the_source() -> None:
     source = (BPF_DIR / "access.h").read_text()
     numbers = re.findall(r"\b(WAY_[A-Z_]+)\s*=\s*(\d+)", source)
@@ -135,6 +145,7 @@ def test_what_each_way_needs_of_a_kernel() -> None:
         for struct, member in family.needs:
             found.setdefault(f"{struct}.{member}", set()).add(family.name)
     by_address = {"remote_access", "pin_remote", "pin", "pin_fast", "mprotect"}
+    by_address |= {"sev_debug", "sev_debug_page", "sev_debug_memory"}
     uffd = {"userfaultfd", "uffd_copy", "uffd_zero", "uffd_continue"}
     messages = {"send", "copy", "message", "message_end"}
     taken = {"pidfd_getfd", "proc_link", "map_files"}

@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.kernel.fake_kernel import (
     KVM,
+    KVM_AMD,
     RELEASES,
     audit_plan,
     btf_of,
@@ -72,11 +73,12 @@ def test_for_audits(release: str, tmp_path: Path) -> None:
         step.family: f"{step.symbol} {step.method}" if step.live else None for step in plan.steps
     }
     assert found.items() >= WANTED_FOR_AUDITS[release].items()
-    assert {step.family for step in plan.steps if step.module} == {
-        family.name for family in AUDIT_FAMILIES if family.module and found[family.name]
+    assert {step.family for step in plan.steps if step.module == "kvm"} == {
+        family.name for family in AUDIT_FAMILIES if family.module == "kvm" and found[family.name]
     }
     assert plan.uncovered == ()
-    assert not any(step.state == HookState.WAITING for step in plan.steps)
+    waiting = {step.module for step in plan.steps if step.state == HookState.WAITING}
+    assert waiting == {"kvm_amd"}
     # what there is without them is as it was
     assert plan.steps[: len(FAMILIES)] == planner(release, tmp_path).plan().steps
 
@@ -88,7 +90,7 @@ def test_what_a_module_is_waited_for_with_is_what_it_has(tmp_path: Path) -> None
         for step in audit_plan("7.3", tmp_path).steps
         if step.state == HookState.WAITING
     }
-    there = functions("7.3", KVM)
+    there = functions("7.3", KVM) | functions("7.3", KVM_AMD)
     names = {one.symbol: family.name for family in AUDIT_FAMILIES for one in family.alternatives}
     # What is on the list alone is waited for as well.
     assert {names[symbol] for symbol in there} == set(waiting) - {"convert_file"}
@@ -130,6 +132,22 @@ def test_a_module_with_another_prototype_is_noticed(tmp_path: Path) -> None:
     compiled = audit_plan("7.3", tmp_path).macros()
     # What a module has is compiled for kprobes in any case: it may come later.
     assert fallocate.macros().items() <= compiled.items()
+
+
+@pytest.mark.parametrize("release", list(KVM_AMD))
+def test_modules_come_one_by_one(release: str, tmp_path: Path) -> None:
+    found, module = functions(release), functions(release, KVM_AMD)
+    symbols = symbols_of([*found, *module], tmp_path, dict.fromkeys(module, "kvm_amd"))
+    planner = Planner(btf_of(found), symbols, modules={"kvm_amd": btf_of(module)})
+    plan = planner.plan(audit=True)
+    live = {step.family: step.symbol for step in plan.live if step.module}
+    assert live == {
+        family.name: family.alternatives[0].symbol
+        for family in AUDIT_FAMILIES
+        if family.alternatives[0].symbol in module
+    }
+    assert plan.step("convert").state == HookState.WAITING
+    assert plan.step("sev_debug_page").absent is (release == "6.12")
 
 
 def test_a_module_without_btf(tmp_path: Path) -> None:

@@ -370,6 +370,13 @@ def _fill_tracepoint(part: Rows, data: Rows, what: What) -> None:
         part["what"][data["dst_root"] != _DEFAULT_HIERARCHY] = What.NONE
         part["number"] = data["dst_id"]
         part["tid"] = data["pid"]
+    elif what == What.CONVERT:
+        # KVM has the range in hand, and has not begun: what comes of it is not told.
+        part["what"], part["op"], part["hook"] = What.FACT, Op.CONVERT, Hook.CONVERT
+        part["offset"] = data["start"] << np.uint64(12)
+        part["length"] = (data["end"] - data["start"]) << np.uint64(12)
+        part["arg"] = data["attr"]
+        part["flags"] = Flag.RETURN_MISSING
 
 
 _IDENTITY = (

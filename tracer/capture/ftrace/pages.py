@@ -34,7 +34,7 @@ class What(IntEnum):
     INSTALL = 6
     """A descriptor gets its file."""
     FACT = 7
-    """Something that has no return: map, unmap, evict."""
+    """Something that has no return: map, unmap, evict, convert."""
     NEWTASK = 8
     EXIT = 9
     CREDS = 10
@@ -45,6 +45,8 @@ class What(IntEnum):
     """An execve has one of its files open."""
     EXECUTED = 14
     """It returns."""
+    CONVERT = 15
+    """Guest memory is to become private, or shared: told by KVM's own tracepoint."""
 
 
 _ID = re.compile(r"^ID: (\d+)$", re.M)

@@ -395,6 +395,24 @@ TRACEPOINTS = (
 )
 
 
+CONVERT = Step(
+    family="convert_trace",
+    program="tracepoint",
+    hook=Hook.CONVERT.name.lower(),
+    ops=(Op.CONVERT.name.lower(),),
+    symbol="kvm:kvm_vm_set_mem_attributes",
+    method="tracepoint",
+    reason="KVM has this tracepoint (7.2, 7.3)",
+    unseen="which ranges of guest memory are made private or shared",
+    essential=False,
+    module="kvm",
+)
+"""The step of conversions, which only a module tells. Of which machine they are, and what came of
+them, is not told, nor what KVM refuses before it looks at the range."""
+CONVERT_FIELDS = frozenset({"start", "end", "attr"})
+"""Guest pages, and KVM_MEMORY_ATTRIBUTE_* (include/trace/events/kvm.h)."""
+
+
 WITNESSES = tuple(
     Probe("mmap_seen", "", Hook.MMAP, What.NONE, None, "p", place, (), "common_pid == 0")
     for place in ("security_mmap_file", "do_mmap")

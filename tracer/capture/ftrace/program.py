@@ -19,6 +19,8 @@ from tracer.capture.ftrace import probes
 from tracer.capture.ftrace.decode import ROW, Decoder, Kinded
 from tracer.capture.ftrace.pages import Rows, What, has_gaps, page_size, parse
 from tracer.capture.ftrace.probes import (
+    CONVERT,
+    CONVERT_FIELDS,
     TRACEPOINTS,
     WITNESSES,
     Fetch,
@@ -192,8 +194,12 @@ class FtraceProgram:
         ring_bytes: int,
         tell: Callable[[str], None],
         on_step: OnStep = lambda step: None,
+        guests: bool = True,
     ) -> None:
-        """Raises UserError where tracefs refuses what is needed for any recording."""
+        """Raises UserError where tracefs refuses what is needed for any recording.
+
+        ``guests``: conversions of guest memory, too.
+        """
         self._tell, self._on_step = tell, on_step
         self._probes: dict[str, Probe] = {}
         self._kinds: list[Kinded] = []
@@ -211,7 +217,7 @@ class FtraceProgram:
             faults = self._instance.counts_faults(
                 lambda name: faulting(self._group, name), lambda: mmap.mmap(-1, 1).close()
             )
-            self._attach(plan, Fetch(layout, keeps, current, faults), filters.unsealable)
+            self._attach(plan, Fetch(layout, keeps, current, faults), filters.unsealable, guests)
             header = (tracefs / "events" / "header_page").read_text()
             self._source = FtraceSource(
                 self._instance,
@@ -229,7 +235,7 @@ class FtraceProgram:
             self.close()
             raise
 
-    def _attach(self, plan: Plan, fetch: Fetch, unsealable: bool) -> None:
+    def _attach(self, plan: Plan, fetch: Fetch, unsealable: bool, guests: bool) -> None:
         """Every step whose events the kernel takes; the others are left out of the plan."""
         for group, event, what in TRACEPOINTS:
             try:
@@ -251,6 +257,8 @@ class FtraceProgram:
                 else:
                     step = replace(step, symbol=wanted[0].place)
             steps.append(step)
+        if guests:
+            steps.append(self._attach_conversions())
         self.plan = Plan(tuple(steps))
         if not self.plan.live:
             reasons = "\n".join(f"  {step.family}: {step.reason}" for step in steps)
@@ -260,6 +268,22 @@ class FtraceProgram:
         for probe in supplements(fetch):
             if refused := self._attach_step([probe]):
                 self._tell(f"{refused}; what it would tell is taken from /proc, or unknown")
+
+    def _attach_conversions(self) -> Step:
+        """Their step, served or not."""
+        group, _, event = (CONVERT.symbol or "").partition(":")
+        off = replace(CONVERT, symbol=None, method=None)
+        try:
+            names = parse(self._instance.format(group, event)).dtype.names
+            if not set(names or ()) >= CONVERT_FIELDS:
+                return replace(off, reason=f"the tracepoint {CONVERT.symbol} tells something else")
+            self._add(None, What.CONVERT, group, event)
+        except FileNotFoundError:
+            why = f"this kernel has no tracepoint {CONVERT.symbol}, or KVM is not loaded"
+            return replace(off, reason=why)
+        except (OSError, ValueError) as error:
+            return replace(off, reason=f"the tracepoint {CONVERT.symbol}: {error}")
+        return CONVERT
 
     def _attach_step(self, wanted: list[Probe]) -> str:
         """Why not, empty: done. Returns before entries, so that no entry comes alone."""
@@ -391,4 +415,6 @@ def attach(
             "tracefs is not there; mount -t tracefs tracefs /sys/kernel/tracing, as root"
         )
     plan = kernel.plan("kprobe", families=families)
-    return FtraceProgram(tracefs, plan, kernel.layout, filters, ring_bytes, tell, on_step)
+    return FtraceProgram(
+        tracefs, plan, kernel.layout, filters, ring_bytes, tell, on_step, families is None
+    )

@@ -173,7 +173,7 @@ def _bind(events: Rows, source: Rows, answer: NDArray[np.int64]) -> None:
 
 
 def fact_events(facts: Rows, who: Rows, objects: Objects) -> Rows:
-    """Events of what has no return: map, unmap, evict."""
+    """Events of what has no return: map, unmap, evict, convert."""
     events = _events(facts, who, objects)
     for name in ("cpu", "offset", "mm", "writable", "flags"):
         events[name] = facts[name]
@@ -365,6 +365,7 @@ class Maker:
     def _facts(self, facts: Rows, who: Rows) -> tuple[Rows, Rows, Rows]:
         events = fact_events(facts, who, self.objects)
         unwanted = self.objects.find(facts["key"])[2]
+        unwanted |= (facts["op"] == Op.CONVERT) & bool(self.filters.name)  # of no file
         gone = facts["op"] == Op.EVICT
         # Whoever ends a file's life, it is the end of what was recorded of it.
         mine = who["wanted"] | (gone & (self.tasks.test is None))
