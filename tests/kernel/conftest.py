@@ -243,7 +243,6 @@ PRIVATE_SCENES = (
     "conversions_before",
     "conversions_punched",
     "conversions_broken",
-    "conversions_by_ftrace",
     "frozen",
     "busy",
     "kvm_selftests",
@@ -267,13 +266,16 @@ def private_host(
     return Booted("guest-memory", folder)
 
 
+STOCK_SCENES = "stock_conversions,sev_commands,conversions_by_ftrace"
+
+
 @pytest.fixture(scope="session", params=["6.12-amd64", "newest-amd64", "newest"])
 def stock_host(
     request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Booted:
     """Kernels of Debian's, with and without memory attributes."""
     folder = results_folder(request.config, tmp_path_factory, f"stock-{request.param}")
-    boot(request.config, request.param, folder, "--svm", scenes="stock_conversions,sev_commands")
+    boot(request.config, request.param, folder, "--svm", scenes=STOCK_SCENES)
     return Booted(request.param, folder)
 
 
