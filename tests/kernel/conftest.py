@@ -233,7 +233,7 @@ def broken_proposal(
     return Booted("inaccessible, broken", folder)
 
 
-PRIVATE_SCENES = ("private_doctor", "private_memory", "conversions_by_ftrace", "frozen", "busy")
+PRIVATE_SCENES = ("private_doctor", "private_memory", "frozen", "busy")
 
 
 @pytest.fixture(scope="session")
@@ -253,6 +253,9 @@ def private_host(
     return Booted("guest-memory", folder)
 
 
+STOCK_SCENES = "stock_conversions,sev_commands,conversions_by_ftrace"
+
+
 @pytest.fixture(scope="session", params=["6.12-amd64", "newest-amd64", "newest"])
 def stock_host(
     request: pytest.FixtureRequest, programs: None, tmp_path_factory: pytest.TempPathFactory
@@ -261,7 +264,7 @@ def stock_host(
     folder = results_folder(request.config, tmp_path_factory, f"stock-{request.param}")
     # One CPU: where VMs come and go, two emulated ones die in __schedule, which they patch.
     options = ("--svm", "--cpus", "1")
-    boot(request.config, request.param, folder, *options, scenes="stock_conversions,sev_commands")
+    boot(request.config, request.param, folder, *options, scenes=STOCK_SCENES)
     return Booted(request.param, folder)
 
 

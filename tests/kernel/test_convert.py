@@ -165,18 +165,24 @@ def test_machines_that_ran_before(private_host: Booted, method: str) -> None:
         assert (row["type"], row["pid"]) == (-1, told[0]["pid"])
 
 
-def test_what_the_tracepoint_tells(private_host: Booted) -> None:
-    """Each range that KVM took in hand, in whatever order, and no more than that."""
-    run, told = private_host.run("by-ftrace"), acts(private_host, "by-ftrace")
-    hooks = {one["family"]: one for one in run.manifest["hooks"]}
-    assert hooks["convert_trace"]["method"] == "tracepoint"
+def test_what_the_tracepoint_tells(stock_host: Booted) -> None:
+    """Each range that KVM took in hand, and no more than that. Not on our own kernel: under QEMU it
+    dies of the ftrace source's probe on fd_install, each time (RIP 0)."""
+    run, told = stock_host.run("by-ftrace"), acts(stock_host, "by-ftrace")
+    [hook] = [one for one in run.manifest["hooks"] if one["family"] == "convert_trace"]
+    assert hook["method"] == ("tracepoint" if stock_host.name == "newest-amd64" else None)
     rows = rows_of(run, told)
+    if not hook["method"]:
+        assert "has no tracepoint" in hook["reason"]
+        assert rows.empty
+        return
     wished = Counter(
         (one["tid"], one["address"], one["length"], one["attributes"])
         for one in of(told, "convert", answer=0)
     )
-    names = ["tid", "offset", "length", "arg"]
-    assert Counter(rows[names].itertuples(index=False, name=None)) == wished
+    places = rows["offset"] % 2**64
+    found = zip(rows["tid"], places, rows["length"], rows["arg"], strict=True)
+    assert Counter(found) == wished
     assert set(rows["vm"]) == set(rows["checks"]) == {0}
     assert set(rows["verdict"]) == {"indeterminate"}
 
