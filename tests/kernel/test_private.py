@@ -304,6 +304,7 @@ def test_stock_kernels_take_back_what_is_shared_and_refuse_private(stock_host: B
     assert not stock_host.failed_scenes, "\n".join(stock_host.failed_scenes.values())
     told = acts(stock_host, "stock")
     answers = check_answers(told)
+    check_kinds(told)
     [kernel] = of(told, "kernel")
     if stock_host.name.endswith("-amd64"):
         assert kernel["attributes"] == PRIVATE
