@@ -248,13 +248,8 @@ def beside(run: Run) -> list[tuple[Act, dict[Any, Any]]]:
     return list(zip(made, rows.to_dict("records"), strict=True))
 
 
-@pytest.fixture(params=[*METHODS, "ftrace"])
-def any_method(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-def test_a_frozen_file_is_refused_for_that_reason(private_host: Booted, any_method: str) -> None:
-    run = private_host.run(f"frozen-{any_method}")
+def test_a_frozen_file_is_refused_for_that_reason(private_host: Booted, method: str) -> None:
+    run = private_host.run(f"frozen-{method}")
     assert run.code == 0, run.stdout
     both = beside(run)
     reasons: Counter[str] = Counter()
@@ -271,8 +266,8 @@ def test_a_frozen_file_is_refused_for_that_reason(private_host: Booted, any_meth
     assert [(row["reason"], row["writable"]) for row in busy] == [("pages pinned", 0)]
 
 
-def test_thawed_it_is_as_it_was(private_host: Booted, any_method: str) -> None:
-    both = beside(private_host.run(f"frozen-{any_method}"))
+def test_thawed_it_is_as_it_was(private_host: Booted, method: str) -> None:
+    both = beside(private_host.run(f"frozen-{method}"))
     last = max(place for place, (call, _) in enumerate(both) if call["answer"] < 0)
     assert [call["answer"] for call, _ in both[last + 1 :]] == [0] * 5
     assert {row["verdict"] for _, row in both[last + 1 :]} == {"allowed"}
