@@ -49,6 +49,7 @@ from tracer.filter.mask import with_claim
 from tracer.filter.query import Query
 from tracer.labels import describe
 from tracer.recording.reader import Recording
+from tracer.recording.several import Unread
 from tracer.recording.tasks import Actor
 from tracer.walltime import ALWAYS, Period, iso
 from tracer.words import Bit5, ops
@@ -69,6 +70,7 @@ def audit(
     period: Period = ALWAYS,
     query: Query = EVERY_FILE,
     executor: Executor | None = None,
+    unread: tuple[Unread, ...] = (),
 ) -> Audit:
     """Compares each recording with the policy.
 
@@ -80,6 +82,7 @@ def audit(
     :param query: only files that it matches are looked at, beside what the policy says.
     :param executor: who compares, a recording at a time; it must see the same paths. None: this
         process.
+    :param unread: recordings that are to be in it and could not be opened.
     :return: a result for each recording, in their order.
     :raises UserError: a scope's ``where`` needs what objects do not have; the period cannot be
         found in a recording.
@@ -94,8 +97,9 @@ def audit(
         paths = [recording.path for recording in recordings]
         found = tuple(executor.map(partial(_at_path, policy, period), paths))
     return Audit(
-        printable(policy.name), printable(policy.text), policy.sha256, tool, found, str(query)
-    )
+        printable(policy.name), printable(policy.text), policy.sha256, tool, found, str(query),
+        unread,
+    )  # fmt: skip
 
 
 def _at_path(policy: Policy, period: Period, path: str) -> RecordingAudit:

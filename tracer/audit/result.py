@@ -11,6 +11,7 @@ from enum import Enum
 from tracer.errors import Exit
 from tracer.labels import seals_text, twice
 from tracer.record import USER_CPU
+from tracer.recording.several import Unread
 from tracer.walltime import date_and_zone, on_day_of
 
 
@@ -256,10 +257,13 @@ class Audit:
     recordings: tuple[RecordingAudit, ...]
     filter: str = ""
     """Only files that this matches were looked at, too (``audit --filter``)."""
+    unread: tuple[Unread, ...] = ()
+    """Recordings that were named and could not be read: with one, nothing passes as a whole."""
 
     @property
     def result(self) -> Result:
-        return worst(one.result for one in self.recordings)
+        found = worst(one.result for one in self.recordings)
+        return worst([found, Result.INDETERMINATE]) if self.unread else found
 
 
 def window(one: RecordingAudit) -> Iterator[str]:

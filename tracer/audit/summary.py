@@ -58,7 +58,8 @@ def _text(audit: Audit) -> str:
     }
     word = audit.result.value.upper().replace("-", " ")
     if audit.result is Result.FAIL:
-        return f"{word}: {_broken(claims)}"
+        missing = f"; {counted(len(audit.unread), 'recording')} could not be read"
+        return f"{word}: {_broken(claims)}{missing if audit.unread else ''}"
     if audit.result is Result.PASS:
         held = sum(claim.result is Result.PASS for claim in claims)
         what = "the claim holds" if held == 1 else f"all {held:,} claims hold"
@@ -86,7 +87,16 @@ def _broken(claims: Sequence[ClaimResult]) -> str:
 
 
 def _why(audit: Audit) -> str:
-    """The reasons that most claims have in common."""
+    """What could not be read, and the reasons that most claims have in common."""
+    found = _reasons(audit)
+    if not audit.unread:
+        return found or "see below"
+    count = len(audit.recordings) + len(audit.unread)
+    missing = f"{len(audit.unread):,} of {count:,} recordings could not be read"
+    return f"{missing}; {found}" if found else missing
+
+
+def _reasons(audit: Audit) -> str:
     if any(map(without_audit, audit.recordings)):
         return "it was recorded without --audit"
     codes: Counter[str] = Counter()
@@ -100,7 +110,7 @@ def _why(audit: Audit) -> str:
     told = [DOUBTS[code] for code in found[:2]]
     if len(found) > 2:
         told.append(f"{counted(len(found) - 2, 'more reason')} below")
-    return "; ".join(told) or "see below"
+    return "; ".join(told)
 
 
 def matrix(audit: Audit) -> list[tuple[str, list[Result]]]:

@@ -7,7 +7,7 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
-from tracer.cli.options import TIMES, jobs_option, period, time_options
+from tracer.cli.options import RECORDINGS, TIMES, jobs_option, period, time_options
 from tracer.cli.verb import Verb, filter_help, filter_option, filter_query, import_without_threads
 from tracer.errors import Exit, UserError
 from tracer.output.console import console, prepare, quiet_pipe, tell, write
@@ -53,7 +53,7 @@ class Audit(Verb):
             nargs="?",
             help="a policy: a TOML file, or the name of one that comes with us",
         )
-        parser.add_argument("recordings", metavar="RECORDING", nargs="*", help="NAME.seal folders")
+        parser.add_argument("recordings", metavar="RECORDING", nargs="*", help=RECORDINGS)
         parser.add_argument(
             "--live", action="store_true", help="record this host first, until Ctrl-C"
         )
@@ -108,16 +108,20 @@ class Audit(Verb):
             # The recorder gives up privileges that writing there may need.
             if path := getattr(args, option):
                 prepare(f"--{option}", path)
-        paths = args.recordings or [_record(args)]
+        from tracer.recording import several
+
+        paths = several.named(args.recordings) or [_record(args)]
         from contextlib import ExitStack
 
         from tracer import __version__
         from tracer.audit.evaluate import audit as hold
         from tracer.recording.format import OBJECTS
-        from tracer.recording.reader import Recording
 
         with ExitStack() as stack:
-            recordings = [stack.enter_context(Recording.open(path)) for path in paths]
+            recordings, unread = several.opened(paths, stack)
+            if unread and args.statement:
+                _usage(f"a statement needs all recordings, and {unread[0].path} cannot be read: "
+                       f"{unread[0].problem}")  # fmt: skip
             executor = None
             if args.jobs > 1:
                 from tracer.audit import evaluate
@@ -131,6 +135,7 @@ class Audit(Verb):
                 period=period(args),
                 query=filter_query(args, OBJECTS.names),
                 executor=executor,
+                unread=unread,
             )
             written = _write_reports(audit, args)
             if args.statement:

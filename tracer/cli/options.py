@@ -148,6 +148,9 @@ def recording_options(
     )
 
 
+RECORDINGS = "NAME.seal folders, or patterns that name them; of several, some may be unreadable"
+
+
 def jobs_option(parser: argparse.ArgumentParser) -> None:
     """Adds ``--jobs``: for who reads recordings whole."""
     parser.add_argument(

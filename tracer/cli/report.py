@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tracer.cli import options
 from tracer.cli.options import (
+    RECORDINGS,
     TIMES,
     jobs_option,
     period,
@@ -76,7 +77,7 @@ class Report(Verb):
     """
 
     def options(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("recordings", metavar="RECORDING", nargs="+", help="NAME.seal folders")
+        parser.add_argument("recordings", metavar="RECORDING", nargs="+", help=RECORDINGS)
         parser.add_argument("--by", choices=BY, help="only this table (default: object and fd)")
         filter_option(parser)
         time_options(parser)
@@ -125,8 +126,11 @@ class Report(Verb):
 
     def run(self, args: argparse.Namespace) -> int:
         """Prints the report; the exit code is as in the help."""
-        fail_on = _check(args)
         with quick_imports():
+            from tracer.recording import several
+
+            args.recordings = several.named(args.recordings)
+            fail_on = _check(args)
             request = _request(args)
             from tracer.output.console import Reading
 

@@ -146,6 +146,8 @@ class Terminal:
         self._line(summaries.text(audit), STYLES[audit.result])
         for said in summaries.todo(audit, self._policy):
             self._line(f"→ {said}", "", 2, 2)
+        for missing in audit.unread:
+            self._line(f"not read: {missing.path}: {missing.problem}", "bold red", 0, 2)
         if len(audit.recordings) > 1:
             self._matrix(audit)
         for one in audit.recordings:

@@ -19,6 +19,8 @@ goes away)::
                     KVM's own list; null: nobody looked), machines_problem (why there may be
                     others; empty: there are none), decisions, whole (true: nothing
                     lost, nothing missing, ended in order)
+    unread          list: path, problem (a sentence): recordings that were named and could not be
+                    read; they are in none of the numbers
     verdicts        decisions by verdict, all six, the worst first
     listed          list: decisions that were not simply allowed, equal ones as one with count
     unlisted        by verdict: decisions that listed had no room for (10,000 rows a verdict)
@@ -282,6 +284,7 @@ def json_pieces(report: "Report", top: int | None = None) -> Iterator[str]:
         "summary": summary.text,
         "question": asdict(report.question),
         "recordings": recordings,
+        "unread": [asdict(one) for one in report.unread],
         "verdicts": dict(report.verdicts),
         "unlisted": dict(report.unlisted),
         "left_out": report.left_out,

@@ -38,10 +38,11 @@ from tracer.output import summary as summaries
 from tracer.output import tables as cells
 from tracer.output.coverage import Coverage
 from tracer.output.names import MOST_ROWS, folded
-from tracer.output.report import Question, Reader, Request, Step, Tell, opened, ordered
+from tracer.output.report import Question, Reader, Request, Step, Tell, ordered, readers_of
 from tracer.output.summary import Summary
 from tracer.output.tables import WORST_FIRST, derived, phrase, value
 from tracer.output.terminal import STYLES, Terminal
+from tracer.recording.reader import Recording
 from tracer.rules.verdicts import words
 from tracer.words import OPS, UNKNOWN, Bit5, Kind, Op, names
 
@@ -340,7 +341,8 @@ def build(paths: Sequence[str], request: Request, step: Step, tell: Tell) -> Dif
     :param tell: see :data:`tracer.output.report.Tell`.
     """
     with ExitStack() as stack:
-        sides = [_side(one, request, step) for one in opened(paths, request, tell, stack)]
+        recordings = [stack.enter_context(Recording.open(path)) for path in paths]
+        sides = [_side(one, request, step) for one in readers_of(recordings, request, tell)]
     (a, counted_a, tables_a), (b, counted_b, tables_b) = sides
     decisions, same = compare(counted_a.frame(), counted_b.frame(), common_bit5(a, b))
     return Diff(

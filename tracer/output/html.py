@@ -211,6 +211,7 @@ def page(report: "Report", top: int) -> Iterator[str]:
         names=", ".join(one.file_name for one in report.coverage),
         letters=layout.LEGEND,
         recordings=[card(one) for one in report.coverage],
+        unread=report.unread,
         verdicts={word: report.verdicts.get(word, 0) for word in WORST_FIRST},
         notes=list(report.notes()),
         several=several,

@@ -23,8 +23,10 @@ from tracer.output import summary as summaries
 from tracer.output.coverage import Coverage
 from tracer.output.summary import Breach, Summary
 from tracer.output.tables import LISTED, WORST_FIRST
+from tracer.recording import several
 from tracer.recording.format import EVENTS
 from tracer.recording.reader import Recording
+from tracer.recording.several import Unread
 from tracer.stacks.names import Names
 from tracer.stacks.shown import LEFT_OUT
 from tracer.walltime import ALWAYS, Period, WallClock
@@ -142,6 +144,8 @@ class Report:
     """The breaches by cause."""
     origins: pd.DataFrame = field(default_factory=pd.DataFrame)
     """Decisions by the function that they come from, as far as stacks were recorded."""
+    unread: tuple[Unread, ...] = ()
+    """Recordings that were named, and are in none of the numbers."""
     ways: tuple[Way, ...] = ()
     """Each way that decisions came."""
 
@@ -150,7 +154,7 @@ class Report:
         """What it comes to."""
         return summaries.of_report(
             self.breaches, self.verdicts, self.coverage, str(self.question), len(self.busy),
-            self.left_out,
+            self.left_out, len(self.unread),
         )  # fmt: skip
 
     @property
@@ -258,9 +262,8 @@ class Reader:
         return replace(found, decisions=decisions)
 
 
-def opened(paths: Sequence[str], request: Request, tell: Tell, stack: ExitStack) -> list[Reader]:
-    """The recordings ``paths``, closed with ``stack``. StoreError, UserError."""
-    recordings = [stack.enter_context(Recording.open(path)) for path in paths]
+def readers_of(recordings: Sequence[Recording], request: Request, tell: Tell) -> list[Reader]:
+    """Each of them with its part of the request. UserError."""
     hosts = coverages.labels([recording.manifest for recording in recordings])
     return [
         Reader(recording, host, request, tell)
@@ -298,11 +301,12 @@ def build(
     :param wanted: the tables to make, for some are long; with all of them comes ``Report.seals``.
     :param names: looks up where decisions come from; None: that is not wanted.
     :param jobs: processes that read and judge.
-    :raises StoreError: one cannot be read.
+    :raises StoreError: none can be read, or one only until its middle.
     :raises UserError: the request's times cannot be found in one; a process was killed.
     """
     with ExitStack() as stack:
-        readers = opened(paths, request, tell, stack)
+        recordings, unread = several.opened(paths, stack)
+        readers = readers_of(recordings, request, tell)
         decisions = Decisions(keep=request.keep)
         stacks = Origins()
         called = names is not None and any(recorded(reader.recording) for reader in readers)
@@ -338,6 +342,7 @@ def build(
         return Report(
             question=request.question,
             coverage=tuple(found),
+            unread=unread,
             verdicts=ordered(tables.verdicts),
             listed=tables.listed,
             tables=by_name,

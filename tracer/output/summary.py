@@ -83,6 +83,7 @@ def of_report(
     question: str,
     busy: int = 0,
     left_out: int = 0,
+    unread: int = 0,
 ) -> Summary:
     """The result of a report.
 
@@ -90,9 +91,12 @@ def of_report(
     :param question: what the report is limited to, empty: nothing.
     :param busy: F_ADD_SEALS that failed EBUSY.
     :param left_out: files that can never be sealed, of which only the creation was recorded.
+    :param unread: recordings that could not be read.
     """
     decisions = sum(verdicts.values())
     doubts = list(dict.fromkeys(doubt for one in coverage for doubt in one.doubts()))
+    if unread:
+        doubts.insert(0, f"{unread:,} of {len(coverage) + unread:,} recordings could not be read")
     undecided = verdicts.get("indeterminate", 0)
     if undecided:
         doubts.append(f"{counted(undecided, 'decision')} could not be judged")

@@ -63,6 +63,8 @@ class Terminal:
         self._verdicts(report)
         for one in report.coverage:
             self.recorded(one)
+        for missing in report.unread:
+            self.line(f"not read: {missing.path}: {missing.problem}", _ALARM, "", _INDENT)
         listings = list(report.listings())
         for listing in listings:
             if listing.verdict in ALARMS:

@@ -28,6 +28,7 @@ from tracer.jobs import processes
 from tracer.kernel.audit_families import AUDIT_FAMILIES
 from tracer.output.audit import Terminal
 from tracer.recording.reader import Recording
+from tracer.recording.several import Unread
 
 P, F, I, N = Result.PASS, Result.FAIL, Result.INDETERMINATE, Result.NOT_APPLICABLE  # noqa: E741
 LIVE = Need("map", "map", "live", "f", "fexit", "1 of 1", "")
@@ -208,6 +209,19 @@ def test_hosts_beside_claims_the_worst_first() -> None:
     assert ["bad", "pass", "FAIL"] in lines
     assert ["two", "x", "unsure", "pass"] in lines
     assert ["and", "3", "more,", "indeterminate", "at", "worst", "(--top)"] in lines
+
+
+def test_what_could_not_be_read_is_a_doubt_of_the_whole() -> None:
+    missing = (Unread("gone.seal", "no such file"),)
+    whole = replace(of(claim(P, finding(P))), unread=missing)
+    assert whole.result is I
+    assert "1 of 2 recordings could not be read" in summary.text(whole)
+    broken = replace(of(claim(F, finding(F))), unread=missing)
+    assert broken.result is F
+    assert summary.text(broken).endswith("; 1 recording could not be read")
+    with io.StringIO() as out:
+        Terminal(Console(file=out, width=60), 2).show(whole)
+        assert "not read: gone.seal: no such file" in out.getvalue()
 
 
 @pytest.mark.usefixtures("servers_end")

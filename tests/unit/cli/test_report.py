@@ -258,6 +258,33 @@ def test_hosts_are_never_mixed(tmp_path: Path, capsys: Capture) -> None:
     assert "  host  " in capsys.readouterr().out
 
 
+def test_a_recording_that_cannot_be_read_is_part_of_the_answer(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    a = write(Path("a.seal"), [ALLOWED])
+    Path("b.seal").mkdir()
+    found = body(capsys, a, Path("b.seal"), Path("c.seal"), code=3)
+    assert [one["path"] for one in found["unread"]] == ["b.seal", "c.seal"]
+    assert all(one["problem"] for one in found["unread"])
+    assert found["summary"].endswith("2 of 3 recordings could not be read")
+    assert found["result"] == "uncertain"
+    assert main(["report", str(a), "c.seal"]) == 3
+    assert "not read: c.seal: " in capsys.readouterr().out
+    assert main(["report", "b.seal", "c.seal"]) == 1
+
+
+def test_patterns(tmp_path: Path, capsys: Capture) -> None:
+    for host in ("a", "b"):
+        Path(f"host={host}").mkdir()
+        write(Path(f"host={host}", "[x].seal"), [ALLOWED], host=host, boot_id=host)
+    found = body(capsys, Path("host=*/*.seal"))
+    assert [one["path"] for one in found["recordings"]] == ["host=a/[x].seal", "host=b/[x].seal"]
+    found = body(capsys, Path("host=a/[x].seal"))  # as it is, though it looks like a pattern
+    assert len(found["recordings"]) == 1
+    assert main(["report", "*.none"]) == 1
+    assert "matches this pattern" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("form", ["--json", "--filter=op:mmap", "--csv"])
 def test_by_two_processes_it_is_the_same(form: str) -> None:
     """In a process of its own: what multiprocessing starts ends with it."""
@@ -355,7 +382,7 @@ def test_bad_recordings(tmp_path: Path, capsys: Capture) -> None:
     code, said = failed(capsys, future)
     assert (code, "newer sealsnoop" in said) == (1, True)
     good = write(Path("good.seal"), [ALLOWED])
-    assert failed(capsys, good, future)[0] == 1
+    assert failed(capsys, good, future)[0] == 3  # the other one is the answer
 
 
 def test_an_empty_recording(tmp_path: Path, capsys: Capture) -> None:
