@@ -45,7 +45,7 @@ def load(
     :param keep: which decisions count in the sums, for example
         ``tracer.filter.query.parse("op:mmap verdict:breach").mask``; None: all.
     :param executor: who reads and counts parts of them, with the interface of
-        :mod:`concurrent.futures`: ``tracer.jobs.processes(2)``, or a cluster's whose
+        :mod:`concurrent.futures`: ``tracer.analysis.parts.processes(2)``, or a cluster's whose
         machines see the same paths; None: this process.
     :return: tables as DataFrames: ``decisions``, ``by_object``, ``by_fd``, ``by_process``,
         ``by_op``, ``by_rule``, ``late_seals`` and more (:mod:`tracer.analysis.api`).

@@ -47,7 +47,7 @@ def load(
 
     ``keep``: which decisions count in the sums, for example
     ``tracer.filter.query.parse("op:mmap verdict:blocked,breach").mask``.
-    ``executor``: who counts, for example ``tracer.jobs.processes(2)`` or that of a Dask
+    ``executor``: who counts, for example ``tracer.analysis.parts.processes(2)`` or that of a Dask
     client; it must see the same paths. None: this process.
     """
     return Analysis([Recording.open(path) for path in paths], keep, executor)

@@ -11,9 +11,12 @@ of the whole (tracer.analysis.sums), whatever the cuts are and whoever counts::
 An executor is one of :mod:`concurrent.futures`, or what has its ``submit``.
 """
 
+import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +27,7 @@ from tracer.analysis.decisions import EVERYTHING, MANY, Decisions, Keep, Window,
 from tracer.analysis.grouping import BEFORE, NEVER
 from tracer.analysis.origins import Kind, Origins
 from tracer.analysis.sums import RANK_BITS, Steps, Words
+from tracer.errors import UserError
 from tracer.recording.format import EVERY
 from tracer.recording.places import Places
 from tracer.recording.reader import Recording
@@ -229,3 +233,31 @@ def count_all(
         if step is not None:
             step(recording.path, events, one.last_ns)
     return sources, origins
+
+
+@contextmanager
+def processes(jobs: int, imports: Sequence[str] = ()) -> Iterator[Executor]:
+    """So many processes, each of which does one thing at a time.
+
+    :param imports: modules that all of them need: imported once.
+    :raises UserError: one was killed, from inside.
+    """
+    # Not by fork: other threads of this process may hold locks.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*imports])
+    with ProcessPoolExecutor(jobs, context, _undisturbed) as executor:
+        try:
+            yield executor
+        except BrokenExecutor as error:
+            raise UserError(
+                "a process that did a part of it was killed, as the kernel does when memory runs "
+                "out; give fewer --jobs"
+            ) from error
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _undisturbed() -> None:
+    """Ctrl-C is for the process that they work for."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

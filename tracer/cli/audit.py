@@ -124,8 +124,8 @@ class Audit(Verb):
                        f"{unread[0].problem}")  # fmt: skip
             executor = None
             if args.jobs > 1:
+                from tracer.analysis.parts import processes
                 from tracer.audit import evaluate
-                from tracer.jobs import processes
 
                 executor = stack.enter_context(processes(args.jobs, [evaluate.__name__]))
             audit = hold(

@@ -153,6 +153,8 @@ class Report(Verb):
                     )
                     for sentence in names.notes():
                         tell(sentence)
+                for missing in report.unread if args.csv or args.folded or args.flame else ():
+                    tell(f"not read: {missing.path}: {missing.problem}")
                 summary = report.summary
                 there = _there([report.verdicts], report.coverage)
         with quiet_pipe():

@@ -99,7 +99,7 @@ def tell_error(message: str) -> None:
     """
     if any(_drawn.values()):
         status()
-    first, *more = message.split("\n")
+    first, *more = map(printable, message.split("\n"))
     more = [line if line.startswith(" ") else f"  {line}" for line in more]
     print("\n".join([f"sealsnoop: {first}", *more]), file=sys.stderr)
 

@@ -373,7 +373,6 @@ def _by_processes(
 ) -> Origins:
     """Has ``jobs`` processes read and judge, and gives where decisions come from, if asked for."""
     from tracer.analysis import parts
-    from tracer.jobs import processes
 
     by_path = {reader.recording.path: reader for reader in readers}
     wanted = (*columns, *request.query.columns())
@@ -386,7 +385,7 @@ def _by_processes(
         (one.recording, one.source, parts.Asked(one.window, request.keep, wanted, bool(columns)))
         for one in readers
     ]
-    with processes(jobs, [parts.__name__]) as executor:
+    with parts.processes(jobs, [parts.__name__]) as executor:
         ahead = max(parts.AHEAD, 2 * jobs)
         sources, origins = parts.count_all(executor, asked, into, counted, ahead)
     for reader, source in zip(readers, sources, strict=True):

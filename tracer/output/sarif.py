@@ -24,12 +24,13 @@ _KINDS = {
 
 
 def document(audit: Audit) -> dict[str, Any]:
-    """One run per recording."""
+    """One run per recording, one more for those that could not be read."""
+    runs = [_run(audit, one) for one in audit.recordings]
     return {
         "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/"
         "sarif-schema-2.1.0.json",
         "version": "2.1.0",
-        "runs": [_run(audit, one) for one in audit.recordings],
+        "runs": [*runs, _unread(audit)] if audit.unread else runs,
     }
 
 
@@ -82,6 +83,24 @@ def _run(audit: Audit, one: RecordingAudit) -> dict[str, Any]:
             for index, claim in enumerate(rules.values())
             for result in _results(claim, index, one)
         ],
+    }
+
+
+def _unread(audit: Audit) -> dict[str, Any]:
+    name, _, version = audit.tool.partition(" ")
+    return {
+        "tool": {"driver": {"name": name, "version": version}},
+        "invocations": [
+            {
+                "executionSuccessful": False,
+                "exitCode": audit.result.exit_code,
+                "toolExecutionNotifications": [
+                    {"level": "error", "message": {"text": f"not read: {one.path}: {one.problem}"}}
+                    for one in audit.unread
+                ],
+            }
+        ],
+        "results": [],
     }
 
 

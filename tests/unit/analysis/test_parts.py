@@ -19,11 +19,10 @@ from tests.unit.recording.store_records import SMALL
 from tracer.analysis import api
 from tracer.analysis.batches import Source
 from tracer.analysis.decisions import Decisions, Window, summarize
-from tracer.analysis.parts import Asked, Counted, Part, count_all, parts
+from tracer.analysis.parts import Asked, Counted, Part, count_all, parts, processes
 from tracer.analysis.totals import Tables
 from tracer.errors import UserError
 from tracer.filter.query import parse
-from tracer.jobs import processes
 from tracer.record import EVENT, HEAD, OBJECT, RecordType
 from tracer.recording.reader import Recording
 from tracer.recording.writer import RecordingWriter

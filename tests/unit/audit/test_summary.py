@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from tests.unit.audit.audit_story import Story, policy
+from tracer.analysis.parts import processes
 from tracer.audit import summary
 from tracer.audit.evaluate import audit
 from tracer.audit.policy import parse
@@ -24,8 +25,8 @@ from tracer.audit.result import (
     Result,
     Window,
 )
-from tracer.jobs import processes
 from tracer.kernel.audit_families import AUDIT_FAMILIES
+from tracer.output import sarif
 from tracer.output.audit import Terminal
 from tracer.recording.reader import Recording
 from tracer.recording.several import Unread
@@ -222,6 +223,9 @@ def test_what_could_not_be_read_is_a_doubt_of_the_whole() -> None:
     with io.StringIO() as out:
         Terminal(Console(file=out, width=60), 2).show(whole)
         assert "not read: gone.seal: no such file" in out.getvalue()
+    [_, run] = sarif.document(whole)["runs"]
+    assert run["invocations"][0]["executionSuccessful"] is False
+    assert "gone.seal: no such file" in str(run)
 
 
 @pytest.mark.usefixtures("servers_end")

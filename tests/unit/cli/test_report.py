@@ -270,7 +270,12 @@ def test_a_recording_that_cannot_be_read_is_part_of_the_answer(
     assert found["result"] == "uncertain"
     assert main(["report", str(a), "c.seal"]) == 3
     assert "not read: c.seal: " in capsys.readouterr().out
+    assert main(["report", str(a), "c.seal", "--csv"]) == 3
+    assert "not read: c.seal: " in capsys.readouterr().err
     assert main(["report", "b.seal", "c.seal"]) == 1
+    Path("x\x1b[2Jx.seal").mkdir()  # the name of somebody else's folder, by a pattern
+    assert main(["report", "x*.seal"]) == 1
+    assert "\x1b" not in capsys.readouterr().err
 
 
 def test_patterns(tmp_path: Path, capsys: Capture) -> None:
