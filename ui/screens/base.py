@@ -1,6 +1,6 @@
 """The frame of every full screen, and the two dialogs: one line of text, and the help."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain, zip_longest
 from textwrap import wrap
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -21,7 +21,7 @@ from ui.bindings import Entry
 from ui.themes import colour_of
 from ui.widgets.grid import Grid
 from ui.widgets.lines import Lines, Page, styled
-from ui.widgets.strips import Status, StatusLine
+from ui.widgets.strips import Bar, Status, StatusLine
 
 if TYPE_CHECKING:
     from ui.app import SealsnoopApp
@@ -97,6 +97,36 @@ class Base(Screen[None]):
         grid = self.focused
         if isinstance(grid, Grid) and grid.place is not None:
             self.view.copy_row(grid.line)
+
+
+class Paned(Base):
+    """A full screen of panes, one of which has the keys; without room it stands alone."""
+
+    panes: ClassVar[Mapping[str, str]]
+    """Their titles by id, in the order of their numbers."""
+    beside: ClassVar[Mapping[str, str]] = {}
+    """Panels that are shown with a pane: its id by theirs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pane = next(iter(self.panes))
+
+    def action_pane(self, name: str) -> None:
+        self._pane = name
+        for panel in self.query(".panel"):
+            panel.set_class(name in (panel.id, self.beside.get(panel.id or "")), "-chosen")
+        self.settle_focus()
+        self.show(self.view.shot)
+
+    def settle_focus(self) -> None:
+        self.query_one(f"#{self._pane}").focus()
+
+    def action_turn(self, step: int) -> None:
+        names = list(self.panes)
+        self.action_pane(names[(names.index(self._pane) + step) % len(names)])
+
+    def on_bar_chosen(self, event: Bar.Chosen) -> None:
+        self.action_pane(event.name)
 
 
 class _Note(Lines):

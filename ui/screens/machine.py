@@ -9,7 +9,7 @@ from textual.containers import Vertical
 
 from tracer.live.snapshot import Guest, Guests, Key, Snapshot, no_rows
 from tracer.live.tables import BACKERS, MACHINES, MEMSLOTS
-from ui.screens.base import Base
+from ui.screens.base import Paned
 from ui.widgets.grid import Grid
 from ui.widgets.memory import MachineTitle, Memory, MemoryStrip
 from ui.widgets.strips import Bar
@@ -28,7 +28,7 @@ _TITLES = {
 }
 
 
-class MachineScreen(Base):
+class MachineScreen(Paned):
     """A virtual machine: its memory over time, its memslots and what backs them, who maps that."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -43,12 +43,12 @@ class MachineScreen(Base):
         Binding("M", "machine(-1)", "Machine before", show=False),
         Binding("y", "copy", "Copy row", show=False),
     ]
+    panes = _PANES
 
     def __init__(self, key: Key | None = None) -> None:
         """``key``: the machine that this file is memory of; None: the first one."""
         super().__init__()
         self._key = key
-        self._pane = "strip"
 
     def body(self) -> ComposeResult:
         yield MachineTitle(id="title")
@@ -126,24 +126,7 @@ class MachineScreen(Base):
             return f"Only the first {len(found.guests)} machines are drawn."
         return "It has no memslots."
 
-    # Panes
-
-    def action_pane(self, name: str) -> None:
-        self._pane = name
-        for panel in self.query(".panel"):
-            panel.set_class(panel.id == name, "-chosen")
-        self.settle_focus()
-        self.show(self.view.shot)
-
-    def settle_focus(self) -> None:
-        self.query_one(f"#{self._pane}").focus()
-
-    def action_turn(self, step: int) -> None:
-        names = list(_PANES)
-        self.action_pane(names[(names.index(self._pane) + step) % len(names)])
-
-    def on_bar_chosen(self, event: Bar.Chosen) -> None:
-        self.action_pane(event.name)
+    # Rows
 
     def on_grid_moved(self, event: Grid.Moved) -> None:
         if event.grid.id == "machines":

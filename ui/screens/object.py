@@ -14,7 +14,7 @@ from tracer.live.snapshot import Audited, Key, Row, Snapshot, Window
 from tracer.live.tables import HOLDERS, MAPPERS, OF_OBJECT
 from tracer.rules.verdicts import Verdict
 from ui.explain import Line, fields, why
-from ui.screens.base import Base
+from ui.screens.base import Base, Paned
 from ui.screens.machine import MachineScreen
 from ui.widgets.details import AuditNotes, Matrix, SealLine
 from ui.widgets.grid import Grid
@@ -141,7 +141,7 @@ _PANES = {
 _OF_GONE = {**_PANES, "holders": "Was held"}
 
 
-class ObjectScreen(Base):
+class ObjectScreen(Paned):
     """One memory file: its decisions, seals over time, what they stopped, who holds and maps it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -160,11 +160,12 @@ class ObjectScreen(Base):
         Binding("m", "machine", "Virtual machine", show=False),
         Binding("y", "copy", "Copy row", show=False),
     ]
+    panes = _PANES
+    beside: ClassVar = {"why": "decisions"}
 
     def __init__(self, key: Key) -> None:
         super().__init__()
         self.key = key
-        self._pane = "decisions"
         self._was_at_worst = False
 
     def body(self) -> ComposeResult:
@@ -237,26 +238,7 @@ class ObjectScreen(Base):
         facts = self.query_one("#why", FactList)
         facts.show(why(grid.rows.record(grid.place)) if grid.place is not None else [])
 
-    # Panes
-
-    def action_pane(self, name: str) -> None:
-        self._pane = name
-        for panel in self.query(".panel"):
-            panel.set_class(
-                panel.id == name or (name == "decisions" and panel.id == "why"), "-chosen"
-            )
-        self.settle_focus()
-        self.show(self.view.shot)
-
-    def settle_focus(self) -> None:
-        self.query_one(f"#{self._pane}").focus()
-
-    def action_turn(self, step: int) -> None:
-        names = list(_PANES)
-        self.action_pane(names[(names.index(self._pane) + step) % len(names)])
-
-    def on_bar_chosen(self, event: Bar.Chosen) -> None:
-        self.action_pane(event.name)
+    # Rows
 
     def on_grid_moved(self, event: Grid.Moved) -> None:
         if event.grid.id == "decisions":
