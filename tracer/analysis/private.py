@@ -383,7 +383,8 @@ class Privacy:
                     np.maximum(since[near], slot.set_ns),
                     np.minimum(until[near], slot.gone_ns),
                 )
-                sure = (since[near] >= slot.since_ns) & (until[near] <= slot.until_ns)
+                # At the very moment at which it began to go it may have gone.
+                sure = (since[near] >= slot.since_ns) & (until[near] < slot.until_ns)
                 state[~sure] = np.minimum(state[~sure], UNKNOWN)
                 # Of an older file it is known by now where it is.
                 placed[near[sure & _covers(slot, begin[near], end[near])]] = True
